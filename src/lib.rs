@@ -1,0 +1,15 @@
+//! A Prometheus exporter that knows how big container images are without pulling them.
+//!
+//! The modules, in the order in which a configured repository becomes a sample. `ARCHITECTURE.md` draws them.
+
+pub mod oci;
+
+pub mod reason;
+
+pub mod selection;
+
+pub mod target;
+
+pub mod image;
+
+pub mod inventory;

@@ -1,1 +1,3 @@
-fn main(){}
+//! The program: argv, logging, signals, exit code.
+
+fn main() {}

@@ -1,0 +1,76 @@
+//! What a scan learnt of a tag, failures included.
+
+use std::sync::Arc;
+
+use crate::image::{Image, Timestamp};
+use crate::oci::{Digest, MediaType, Platform, Repository, Tag};
+use crate::reason::Reason;
+
+/// What one reading of one tag gave.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Observation {
+    /// Where the tag stands.
+    pub repository: Repository,
+    /// The tag.
+    pub tag: Tag,
+    /// When the reading ended.
+    pub at: Timestamp,
+    /// What came of it.
+    pub outcome: Outcome,
+}
+
+/// What came of reading a tag.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// It points at what it pointed at, and nothing of that is missing.
+    Unchanged,
+    /// It was read, perhaps not all of it: see [`Reading::failed`].
+    Read(Arc<Reading>),
+    /// Nothing of it could be read.
+    Failed(Reason),
+    /// The registry says, by its API, that there is no such tag.
+    Gone,
+}
+
+/// What a tag points at, as far as it could be read.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Reading {
+    /// What the tag points at: by the bytes of the document, the index's if it is one.
+    pub digest: Digest,
+    /// The text of the registry's digest header, which says next time whether anything changed. Kept beside the
+    /// digest since some registries' headers are wrong; none where the registry sends no such header.
+    pub header: Option<Arc<str>>,
+    /// Of the document that the tag points at.
+    pub media_type: MediaType,
+    /// Bytes of the index, 0 where the tag points at a manifest: it is part of the repository's metadata.
+    pub index_bytes: u64,
+    /// The images of the selected platforms that could be read, in the index's order. No two have the same platform.
+    pub images: Vec<Arc<Image>>,
+    /// How many attestation manifests the index has.
+    pub attestations: u32,
+    /// The children of the index that could not be read, of the selected platforms.
+    pub failed: Vec<Child>,
+}
+
+/// A child of an index that could not be read.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Child {
+    /// Its manifest.
+    pub digest: Digest,
+    /// As the index says.
+    pub platform: Platform,
+    /// Why it could not be read. [`Reason::NotFound`]: the index is sparse, which is no failure.
+    pub reason: Reason,
+}
+
+impl Reading {
+    /// Whether a later reading might get more: some child failed for a reason that passes.
+    pub fn is_incomplete(&self) -> bool {
+        self.failed.iter().any(|child| child.reason.is_transient())
+    }
+
+    /// Whether all was read that the tag means: a sparse index's missing children are none of it.
+    pub fn is_up(&self) -> bool {
+        self.failed.iter().all(|child| child.reason == Reason::NotFound)
+    }
+}

@@ -1,0 +1,105 @@
+//! Everything that is published at one moment, immutable and in order.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::image::{Image, Timestamp};
+use crate::oci::{Digest, MediaType, Platform, Registry, Repository, Tag};
+use crate::target::TargetName;
+
+/// Everything that is published at one moment. Sorted by registry, repository, tag and platform, so that one state
+/// of the world always gives the same bytes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Snapshot {
+    /// One for each registry with a watched repository.
+    pub registries: Vec<RegistryView>,
+}
+
+/// What is published of a registry.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RegistryView {
+    /// Which.
+    pub registry: Registry,
+    /// Bytes of the distinct layers of all that is watched on it; none before each of its targets ended one pass.
+    pub stored_bytes: Option<u64>,
+    /// Its watched repositories.
+    pub repositories: Vec<RepositoryView>,
+}
+
+/// What is published of a repository.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RepositoryView {
+    /// Which.
+    pub repository: Repository,
+    /// Bytes of its distinct layers.
+    pub stored_bytes: Option<u64>,
+    /// Bytes of its distinct layers that no other watched repository of the registry has.
+    pub unique_bytes: Option<u64>,
+    /// Bytes of its distinct configs, manifests and indexes.
+    pub metadata_bytes: Option<u64>,
+    /// How many of its tags are selected.
+    pub tags_selected: u64,
+    /// How many of these were never read.
+    pub tags_unknown: u64,
+    /// The targets' labels, merged: label name (with its `label_` prefix) to value. Empty: no sample.
+    pub labels: BTreeMap<String, String>,
+    /// The newest releases, by target and platform.
+    pub newest: Vec<NewestView>,
+    /// Its tags, unless every target wants no more than the repository.
+    pub tags: Vec<TagView>,
+}
+
+/// What is published of a tag.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TagView {
+    /// Which.
+    pub tag: Tag,
+    /// What it points at.
+    pub info: Option<(Digest, MediaType)>,
+    /// Bytes of the distinct layers of its selected platforms.
+    pub stored_bytes: Option<u64>,
+    /// How many attestation manifests its index has.
+    pub attestations: Option<u32>,
+    /// Whether the last reading read all that it meant; none before the first reading ended.
+    pub up: Option<bool>,
+    /// When a reading last read all that it meant.
+    pub last_success: Option<Timestamp>,
+    /// When this exporter saw the digest change.
+    pub changed: Option<Timestamp>,
+    /// Its images.
+    pub images: Vec<ImageView>,
+}
+
+/// What is published of an image.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ImageView {
+    /// What a scan learnt of it.
+    pub image: Arc<Image>,
+    /// Bytes of its layers that no other image digest watched in the registry has.
+    pub unique_bytes: Option<u64>,
+    /// Its fair share of its layers' bytes.
+    pub proportional_bytes: Option<f64>,
+    /// Bytes of its layer tars, and whether that is an estimate.
+    pub uncompressed: Option<(u64, bool)>,
+    /// Bytes of its files as Docker counts them.
+    pub unpacked_bytes: Option<u64>,
+    /// What its compressed size should stay under.
+    pub budget_bytes: Option<u64>,
+}
+
+/// The newest release of a repository, for one target and one platform.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewestView {
+    /// Whose `newest` this is.
+    pub target: TargetName,
+    /// The platform.
+    pub platform: Platform,
+    /// The newest release's compressed bytes.
+    pub compressed_bytes: u64,
+    /// The release before it, on the same platform.
+    pub previous_compressed_bytes: Option<u64>,
+    /// The newest release's tag.
+    pub tag: Tag,
+    /// What that tag points at.
+    pub digest: Digest,
+}

@@ -1,0 +1,196 @@
+//! Platforms in their normal form (OCI image index specification, "platform"; containerd's `platforms.Normalize`).
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+/// A platform in normal form, `os/architecture[/variant]`: `linux/arm64`, `linux/arm/v7`,
+/// `windows(10.0.20348)/amd64`. Empty for what has no platform, such as an artifact.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct Platform(Arc<str>);
+
+/// The text is no platform.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{0}` is not a platform: expected os/architecture or os/architecture/variant, as in `linux/amd64` or `linux/arm/v7`"
+)]
+pub struct InvalidPlatform(String);
+
+impl Platform {
+    /// The platform of what has none: an artifact, an image whose config says nothing.
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    /// The normal form of the fields of an index entry or a config. Without an operating system and an
+    /// architecture there is no platform. Windows adds its build (`os.version`), since images for several builds
+    /// stand in one index.
+    pub fn from_parts(os: &str, architecture: &str, variant: &str, os_version: &str) -> Self {
+        if os.is_empty() && architecture.is_empty() {
+            return Self::none();
+        }
+        let os = normal_os(os);
+        let (architecture, variant) = normal_architecture(architecture, variant);
+        let build = if os == "windows" && !os_version.is_empty() { format!("({os_version})") } else { String::new() };
+        let separator = if variant.is_empty() { "" } else { "/" };
+        Self(format!("{os}{build}/{architecture}{separator}{variant}").into())
+    }
+
+    /// The text of the `platform` label.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether an attestation stands under this platform, which BuildKit calls `unknown/unknown`.
+    pub fn is_unknown(&self) -> bool {
+        &*self.0 == "unknown/unknown"
+    }
+
+    /// Whether this configured platform means `other`: equal, or equal but for a Windows build that the
+    /// configuration left out.
+    pub fn means(&self, other: &Self) -> bool {
+        self == other || other.without_build() == *self.0
+    }
+
+    fn without_build(&self) -> String {
+        match (self.0.find('('), self.0.find(')')) {
+            (Some(open), Some(close)) if open < close => format!("{}{}", &self.0[..open], &self.0[close + 1..]),
+            _ => self.0.to_string(),
+        }
+    }
+}
+
+impl FromStr for Platform {
+    type Err = InvalidPlatform;
+
+    fn from_str(text: &str) -> Result<Self, InvalidPlatform> {
+        let invalid = || InvalidPlatform(text.to_owned());
+        let fits =
+            |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b));
+        let (os, rest) = text.split_once('/').ok_or_else(invalid)?;
+        let (architecture, variant) = rest.split_once('/').unwrap_or((rest, ""));
+        let (os, build) = match os.split_once('(') {
+            Some((os, build)) => (os, build.strip_suffix(')').filter(|build| fits(build)).ok_or_else(invalid)?),
+            None => (os, ""),
+        };
+        if !fits(os) || !fits(architecture) || !(variant.is_empty() && !rest.ends_with('/') || fits(variant)) {
+            return Err(invalid());
+        }
+        Ok(Self::from_parts(os, architecture, variant, build))
+    }
+}
+
+impl fmt::Display for Platform {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Platform {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl serde::Serialize for Platform {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Platform {
+    /// As it was serialized: already in normal form.
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Self(String::deserialize(deserializer)?.into()))
+    }
+}
+
+fn normal_os(os: &str) -> String {
+    match os.to_ascii_lowercase().as_str() {
+        "macos" => "darwin".to_owned(),
+        os => os.to_owned(),
+    }
+}
+
+/// containerd's `normalizeArch`: other names of one architecture become one, and a variant that is the default goes.
+fn normal_architecture(architecture: &str, variant: &str) -> (String, String) {
+    let (architecture, variant) = (architecture.to_ascii_lowercase(), variant.to_ascii_lowercase());
+    let (architecture, variant) = match (architecture.as_str(), variant.as_str()) {
+        ("i386" | "i486" | "i586" | "i686", _) => ("386", ""),
+        ("x86_64" | "x86-64" | "amd64", "v1") => ("amd64", ""),
+        ("x86_64" | "x86-64" | "amd64", variant) => ("amd64", variant),
+        ("aarch64" | "arm64", "8" | "v8" | "v8.0") => ("arm64", ""),
+        ("aarch64" | "arm64", "9" | "9.0" | "v9.0") => ("arm64", "v9"),
+        ("aarch64" | "arm64", variant) => ("arm64", variant),
+        ("armhf", _) | ("arm", "" | "7") => ("arm", "v7"),
+        ("armel", _) | ("arm", "6") => ("arm", "v6"),
+        ("arm", "5") => ("arm", "v5"),
+        ("arm", "8") => ("arm", "v8"),
+        (architecture, variant) => (architecture, variant),
+    };
+    (architecture.to_owned(), variant.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn other_names_of_a_platform_become_one() {
+        let normal = [
+            ("linux/amd64", "linux/amd64"),
+            ("linux/x86_64", "linux/amd64"),
+            ("linux/amd64/v1", "linux/amd64"),
+            ("linux/amd64/v3", "linux/amd64/v3"),
+            ("linux/arm64/v8", "linux/arm64"),
+            ("Linux/aarch64", "linux/arm64"),
+            ("linux/arm", "linux/arm/v7"),
+            ("linux/armel", "linux/arm/v6"),
+            ("linux/arm/v6", "linux/arm/v6"),
+            ("linux/i386", "linux/386"),
+            ("macos/arm64", "darwin/arm64"),
+            ("windows(10.0.20348)/amd64", "windows(10.0.20348)/amd64"),
+            ("unknown/unknown", "unknown/unknown"),
+        ];
+        for (written, expected) in normal {
+            assert_eq!(written.parse::<Platform>().unwrap().as_str(), expected);
+        }
+    }
+
+    #[test]
+    fn what_is_no_platform_is_refused() {
+        for text in [
+            "",
+            "linux",
+            "linux/",
+            "/amd64",
+            "linux/arm/",
+            "linux/amd64/v1/x",
+            "linux amd64",
+            "windows()/amd64",
+            "windows(1/amd64",
+        ] {
+            assert!(text.parse::<Platform>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_configured_windows_platform_means_all_its_builds() {
+        let configured: Platform = "windows/amd64".parse().unwrap();
+        let published = Platform::from_parts("windows", "amd64", "", "10.0.20348.2402");
+        assert!(configured.means(&published));
+        assert!(!published.means(&configured));
+        assert!(!configured.means(&"linux/amd64".parse().unwrap()));
+    }
+
+    proptest! {
+        #[test]
+        fn normalising_twice_changes_nothing(text: String) {
+            if let Ok(platform) = text.parse::<Platform>() {
+                prop_assert_eq!(platform.as_str().parse::<Platform>().unwrap(), platform);
+            }
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! The closed vocabularies of labels: what was asked of a registry, and why it failed.
+
+/// What a request asked of a registry: the `operation` label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Operation {
+    /// `HEAD` of a manifest: has the tag changed?
+    HeadManifest,
+    /// `GET` of a manifest or index.
+    GetManifest,
+    /// `HEAD` of a blob: how big is it?
+    HeadBlob,
+    /// `GET` of a blob: configs, and layers where uncompressed sizes are wanted.
+    GetBlob,
+    /// A page of a tag list.
+    ListTags,
+    /// A page of the catalog.
+    ListRepositories,
+    /// A token from a token server.
+    GetToken,
+}
+
+impl Operation {
+    /// All of them, for counters that start at 0.
+    pub const ALL: [Self; 7] = [
+        Self::HeadManifest,
+        Self::GetManifest,
+        Self::HeadBlob,
+        Self::GetBlob,
+        Self::ListTags,
+        Self::ListRepositories,
+        Self::GetToken,
+    ];
+
+    /// The label's value.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::HeadManifest => "head_manifest",
+            Self::GetManifest => "get_manifest",
+            Self::HeadBlob => "head_blob",
+            Self::GetBlob => "get_blob",
+            Self::ListTags => "list_tags",
+            Self::ListRepositories => "list_repositories",
+            Self::GetToken => "get_token",
+        }
+    }
+}
+
+/// Why something could not be read: the `reason` label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// The registry refused the credentials, or wants some.
+    Denied,
+    /// There is no such thing, by the registry's own word.
+    NotFound,
+    /// The registry said that it was asked too often.
+    RateLimited,
+    /// Not asked, to keep metered pulls for people.
+    Reserved,
+    /// The registry failed: 5xx, or an answer that a registry would not give.
+    Server,
+    /// No connection, or one that broke.
+    Network,
+    /// No answer in time.
+    Timeout,
+    /// The answer was read and is wrong: not a manifest, the wrong digest.
+    Invalid,
+    /// Past one of this program's limits.
+    Limit,
+    /// The registry does not do this (a catalog, say).
+    Unsupported,
+}
+
+impl Reason {
+    /// All of them, for counters that start at 0.
+    pub const ALL: [Self; 10] = [
+        Self::Denied,
+        Self::NotFound,
+        Self::RateLimited,
+        Self::Reserved,
+        Self::Server,
+        Self::Network,
+        Self::Timeout,
+        Self::Invalid,
+        Self::Limit,
+        Self::Unsupported,
+    ];
+
+    /// The label's value.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Denied => "denied",
+            Self::NotFound => "not_found",
+            Self::RateLimited => "rate_limited",
+            Self::Reserved => "reserved",
+            Self::Server => "server",
+            Self::Network => "network",
+            Self::Timeout => "timeout",
+            Self::Invalid => "invalid",
+            Self::Limit => "limit",
+            Self::Unsupported => "unsupported",
+        }
+    }
+
+    /// Whether asking again later may well succeed without anybody changing anything: such a failure keeps what
+    /// was known. The others are definite.
+    pub fn is_transient(self) -> bool {
+        match self {
+            Self::Denied | Self::RateLimited | Self::Reserved | Self::Server | Self::Network | Self::Timeout => true,
+            Self::NotFound | Self::Invalid | Self::Limit | Self::Unsupported => false,
+        }
+    }
+}
+
+impl std::fmt::Display for Reason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
