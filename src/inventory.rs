@@ -3,5 +3,5 @@
 pub mod observation;
 pub mod snapshot;
 
-pub use observation::{Child, Observation, Outcome, Reading};
+pub use observation::{Child, Kept, Observation, Outcome, Reading, TagChange};
 pub use snapshot::Snapshot;

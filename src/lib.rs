@@ -6,9 +6,13 @@ pub mod oci;
 
 pub mod reason;
 
+pub mod family;
+
 pub mod selection;
 
 pub mod target;
+
+pub mod registry;
 
 pub mod image;
 

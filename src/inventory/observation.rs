@@ -74,3 +74,27 @@ impl Reading {
         self.failed.iter().all(|child| child.reason == Reason::NotFound)
     }
 }
+
+/// The last that is known of a tag: what survives a restart.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Kept {
+    /// What it pointed at.
+    pub reading: Arc<Reading>,
+    /// Whether the last reading read all that it meant.
+    pub up: bool,
+    /// When a reading last read all that it meant.
+    pub last_success: Option<Timestamp>,
+    /// When this exporter saw the digest change.
+    pub changed: Option<Timestamp>,
+}
+
+/// What the store has to remember, or forget, of a tag.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TagChange {
+    /// Where the tag stands.
+    pub repository: Repository,
+    /// The tag.
+    pub tag: Tag,
+    /// What is known of it now; none: forget it.
+    pub kept: Option<Kept>,
+}

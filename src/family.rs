@@ -1,0 +1,189 @@
+//! The metric families of images and repositories: the one list that the exposition, the configuration, the
+//! documentation's test and the rules' tests are held against.
+
+/// A family of the exposition. All are gauges.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "each is its metric's name; `help` is its documentation")]
+pub enum Family {
+    ImageCompressedSize,
+    ImageUniqueSize,
+    ImageProportionalSize,
+    ImageUncompressedSize,
+    ImageUncompressedSizeEstimated,
+    ImageUnpackedSize,
+    ImageConfigSize,
+    ImageManifestSize,
+    ImageLayers,
+    ImageCreated,
+    ImageSizeBudget,
+    ImageInfo,
+    TagInfo,
+    TagStoredSize,
+    TagAttestations,
+    TagUp,
+    TagLastSuccess,
+    TagChanged,
+    NewestCompressedSize,
+    NewestPreviousCompressedSize,
+    NewestInfo,
+    RepositoryStoredSize,
+    RepositoryUniqueSize,
+    RepositoryMetadataSize,
+    RepositoryTags,
+    RepositoryTagsUnknown,
+    RepositoryLabels,
+    RegistryStoredSize,
+}
+
+impl Family {
+    /// All of them, in the order in which they are published.
+    pub const ALL: [Self; 28] = [
+        Self::ImageCompressedSize,
+        Self::ImageUniqueSize,
+        Self::ImageProportionalSize,
+        Self::ImageUncompressedSize,
+        Self::ImageUncompressedSizeEstimated,
+        Self::ImageUnpackedSize,
+        Self::ImageConfigSize,
+        Self::ImageManifestSize,
+        Self::ImageLayers,
+        Self::ImageCreated,
+        Self::ImageSizeBudget,
+        Self::ImageInfo,
+        Self::TagInfo,
+        Self::TagStoredSize,
+        Self::TagAttestations,
+        Self::TagUp,
+        Self::TagLastSuccess,
+        Self::TagChanged,
+        Self::NewestCompressedSize,
+        Self::NewestPreviousCompressedSize,
+        Self::NewestInfo,
+        Self::RepositoryStoredSize,
+        Self::RepositoryUniqueSize,
+        Self::RepositoryMetadataSize,
+        Self::RepositoryTags,
+        Self::RepositoryTagsUnknown,
+        Self::RepositoryLabels,
+        Self::RegistryStoredSize,
+    ];
+
+    /// The metric's name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ImageCompressedSize => "container_image_compressed_size_bytes",
+            Self::ImageUniqueSize => "container_image_unique_size_bytes",
+            Self::ImageProportionalSize => "container_image_proportional_size_bytes",
+            Self::ImageUncompressedSize => "container_image_uncompressed_size_bytes",
+            Self::ImageUncompressedSizeEstimated => "container_image_uncompressed_size_estimated",
+            Self::ImageUnpackedSize => "container_image_unpacked_size_bytes",
+            Self::ImageConfigSize => "container_image_config_size_bytes",
+            Self::ImageManifestSize => "container_image_manifest_size_bytes",
+            Self::ImageLayers => "container_image_layers",
+            Self::ImageCreated => "container_image_created_timestamp_seconds",
+            Self::ImageSizeBudget => "container_image_size_budget_bytes",
+            Self::ImageInfo => "container_image_info",
+            Self::TagInfo => "container_image_tag_info",
+            Self::TagStoredSize => "container_image_tag_stored_size_bytes",
+            Self::TagAttestations => "container_image_tag_attestations",
+            Self::TagUp => "container_image_tag_up",
+            Self::TagLastSuccess => "container_image_tag_last_success_timestamp_seconds",
+            Self::TagChanged => "container_image_tag_changed_timestamp_seconds",
+            Self::NewestCompressedSize => "container_image_newest_compressed_size_bytes",
+            Self::NewestPreviousCompressedSize => "container_image_newest_previous_compressed_size_bytes",
+            Self::NewestInfo => "container_image_newest_info",
+            Self::RepositoryStoredSize => "container_image_repository_stored_size_bytes",
+            Self::RepositoryUniqueSize => "container_image_repository_unique_size_bytes",
+            Self::RepositoryMetadataSize => "container_image_repository_metadata_size_bytes",
+            Self::RepositoryTags => "container_image_repository_tags",
+            Self::RepositoryTagsUnknown => "container_image_repository_tags_unknown",
+            Self::RepositoryLabels => "container_image_repository_labels",
+            Self::RegistryStoredSize => "container_image_registry_stored_size_bytes",
+        }
+    }
+
+    /// The metric's HELP text: what it counts, among what, and what may not be done with it.
+    pub const fn help(self) -> &'static str {
+        match self {
+            Self::ImageCompressedSize => {
+                "Sum of the sizes of the image's layers as its manifest lists them: what a first pull transfers. Cached, read every scan interval. Shared layers count in every image: do not sum."
+            }
+            Self::ImageUniqueSize => {
+                "Bytes of the image's layers that no other image digest watched in the same registry has: what deleting this manifest under all of its names would free. Do not sum."
+            }
+            Self::ImageProportionalSize => {
+                "Bytes of the image's layers, each divided evenly among all series of the same registry that have it. The only size that may be summed: over a registry it gives the stored bytes."
+            }
+            Self::ImageUncompressedSize => {
+                "Bytes of the image's layer tars after decompression. Absent where unknown. Do not sum."
+            }
+            Self::ImageUncompressedSizeEstimated => {
+                "1 where the uncompressed size is an estimate, 0 where it is exact."
+            }
+            Self::ImageUnpackedSize => {
+                "Bytes of the files in the image's layers, as docker image inspect shows them as Size on overlay2. Only where the layers were streamed. Do not sum."
+            }
+            Self::ImageConfigSize => "Bytes of the image's config, part of no other size.",
+            Self::ImageManifestSize => "Bytes of the image's manifest, part of no other size.",
+            Self::ImageLayers => "Number of layers that the image's manifest lists.",
+            Self::ImageCreated => "When the image was made, by its config or else its annotation.",
+            Self::ImageSizeBudget => {
+                "What the configuration wants the image's compressed size to stay under. Nothing is enforced."
+            }
+            Self::ImageInfo => "1, with the image's manifest digest, image ID (config digest) and types as labels.",
+            Self::TagInfo => "1, with the digest and media type of what the tag points at (an index, if it is one).",
+            Self::TagStoredSize => {
+                "Bytes of the distinct layers of the tag's selected platforms: what the registry must keep for it. Shared layers count in every tag: do not sum."
+            }
+            Self::TagAttestations => "Number of attestation manifests in the index that the tag points at.",
+            Self::TagUp => "1 when the tag's last reading read all that it meant, 0 when something failed.",
+            Self::TagLastSuccess => "When a reading of the tag last read all that it meant.",
+            Self::TagChanged => "When this exporter saw the tag's digest change. Absent until it did.",
+            Self::NewestCompressedSize => {
+                "Compressed size of the newest release among the tags that the target means: one series that lives on from release to release."
+            }
+            Self::NewestPreviousCompressedSize => {
+                "Compressed size of the release before the newest one, on the same platform."
+            }
+            Self::NewestInfo => "1, with the newest release's tag and the tag's digest as labels.",
+            Self::RepositoryStoredSize => {
+                "Bytes of the distinct layers of the repository's watched tags: what the registry must keep for it. Layers shared between repositories count in each: do not sum."
+            }
+            Self::RepositoryUniqueSize => {
+                "Bytes of the repository's distinct layers that no other watched repository of the same registry has. Do not sum."
+            }
+            Self::RepositoryMetadataSize => "Bytes of the repository's distinct configs, manifests and indexes.",
+            Self::RepositoryTags => "Number of the repository's tags that the configuration selects.",
+            Self::RepositoryTagsUnknown => {
+                "Number of the repository's selected tags that were never read: while above 0, its sums miss something."
+            }
+            Self::RepositoryLabels => "1, with the labels that the configuration gives the repository, to join in.",
+            Self::RegistryStoredSize => {
+                "Bytes of the distinct layers of all that is watched on the registry: what it must keep for it."
+            }
+        }
+    }
+
+    /// What `[metrics] omit` calls it: the name without `container_image_` and without the unit.
+    pub fn short_name(self) -> &'static str {
+        let name = self.name();
+        let name = name.strip_prefix("container_image_").unwrap_or(name);
+        let name = name.strip_suffix("_bytes").unwrap_or(name);
+        name.strip_suffix("_timestamp_seconds").unwrap_or(name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn names_and_short_names_are_distinct() {
+        assert_eq!(Family::ALL.iter().map(|family| family.name()).collect::<BTreeSet<_>>().len(), Family::ALL.len());
+        assert_eq!(Family::ALL.iter().map(|f| f.short_name()).collect::<BTreeSet<_>>().len(), Family::ALL.len());
+        assert_eq!(Family::ImageConfigSize.short_name(), "config_size");
+        assert_eq!(Family::TagLastSuccess.short_name(), "tag_last_success");
+    }
+}
