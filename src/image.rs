@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::oci::{Digest, MediaType, Platform};
+use crate::oci::manifest::{Manifest, Schema1};
+use crate::oci::{Digest, ImageConfig, MediaType, Platform};
 
 /// Seconds since the Unix epoch, as Prometheus counts time.
 pub type Timestamp = f64;
@@ -45,7 +46,74 @@ pub struct Layer {
     pub media_type: MediaType,
 }
 
+/// Annotation of a manifest: when the image was made (OCI image specification, "Pre-Defined Annotation Keys").
+const CREATED: &str = "org.opencontainers.image.created";
+
 impl Image {
+    /// From a manifest of `manifest_bytes` bytes and, for a container image, its config.
+    ///
+    /// Layers and `diff_ids` are paired only where there are as many of one as of the other.
+    pub fn from_manifest(
+        digest: Digest,
+        manifest_bytes: u64,
+        manifest: &Manifest,
+        config: Option<&ImageConfig>,
+    ) -> Self {
+        let diff_ids = config.map_or(&[][..], |config| &config.rootfs.diff_ids);
+        let paired = diff_ids.len() == manifest.layers.len();
+        let layer = |(position, descriptor): (usize, &crate::oci::Descriptor)| Layer {
+            digest: descriptor.digest.clone(),
+            bytes: Some(descriptor.size),
+            foreign: descriptor.media_type.is_foreign(),
+            diff_id: diff_ids.get(position).filter(|_| paired).cloned(),
+            media_type: descriptor.media_type.clone(),
+        };
+        let created = config.and_then(|config| timestamp(&config.created));
+        Self {
+            digest,
+            image_id: manifest.config.as_ref().map(|config| config.digest.clone()),
+            media_type: manifest.media_type.clone(),
+            artifact_type: artifact_type(manifest).into(),
+            platform: config.map_or_else(Platform::none, |config| config.platform.normal()),
+            created: created.or_else(|| manifest.annotations.get(CREATED).and_then(|text| timestamp(text))),
+            config_bytes: manifest.config.as_ref().map_or(0, |config| config.size),
+            manifest_bytes,
+            layers: manifest.layers.iter().enumerate().map(layer).collect(),
+        }
+    }
+
+    /// From a schema 1 manifest, which names layers without sizes: `bytes_of` knows what the registry answered.
+    pub fn from_schema1(
+        digest: Digest,
+        manifest_bytes: u64,
+        manifest: &Schema1,
+        bytes_of: impl Fn(&Digest) -> Option<u64>,
+    ) -> Self {
+        let layer = |digest: &Digest| Layer {
+            digest: digest.clone(),
+            bytes: bytes_of(digest),
+            foreign: false,
+            diff_id: None,
+            media_type: MediaType::default(),
+        };
+        Self {
+            digest,
+            image_id: None,
+            media_type: manifest.media_type.clone(),
+            artifact_type: "".into(),
+            platform: Platform::from_parts(
+                if manifest.architecture.is_empty() { "" } else { "linux" },
+                &manifest.architecture,
+                "",
+                "",
+            ),
+            created: timestamp(&manifest.created),
+            config_bytes: 0,
+            manifest_bytes,
+            layers: manifest.layers.iter().map(layer).collect(),
+        }
+    }
+
     /// Sum of the layers' sizes as the manifest lists them, in bytes; none where one is unknown.
     pub fn compressed_bytes(&self) -> Option<u64> {
         self.layers.iter().try_fold(0_u64, |sum, layer| Some(sum.saturating_add(layer.bytes?)))
@@ -61,4 +129,93 @@ pub struct LayerContent {
     pub estimated: bool,
     /// Bytes of its files as overlay2 unpacks them, as `docker image inspect` counts; only where the layer was streamed.
     pub unpacked_bytes: Option<u64>,
+}
+
+/// Whether this manifest is a container image's, whose config says more: any other is an artifact.
+pub fn is_container_image(manifest: &Manifest) -> bool {
+    manifest.config.as_ref().is_some_and(|config| config.media_type.is_image_config())
+}
+
+/// What kind of artifact a manifest is: its `artifactType`, else its config's media type (OCI image
+/// specification, "Guidelines for Artifact Usage"); empty for a container image.
+fn artifact_type(manifest: &Manifest) -> String {
+    if !manifest.artifact_type.is_empty() {
+        return manifest.artifact_type.clone();
+    }
+    match &manifest.config {
+        Some(config) if !config.media_type.is_image_config() => config.media_type.as_str().to_owned(),
+        _ => String::new(),
+    }
+}
+
+/// An RFC 3339 date and time. Builders that do not want to say write year 1 or the epoch.
+fn timestamp(text: &str) -> Option<Timestamp> {
+    let timestamp: jiff::Timestamp = text.parse().ok()?;
+    let seconds = timestamp.as_millisecond() as f64 / 1000.0;
+    (seconds > 0.0).then_some(seconds)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oci::Document;
+
+    fn manifest(body: &str) -> Manifest {
+        let body = body.replace("DIGEST", &Digest::sha256_of(b"x").to_string());
+        match Document::parse("", body.as_bytes()).unwrap() {
+            Document::Manifest(manifest) => *manifest,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_repeated_layer_counts_twice_in_compressed() {
+        let manifest = manifest(
+            r#"{"config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"DIGEST","size":7},"layers":[{"digest":"DIGEST","size":100},{"digest":"DIGEST","size":100}]}"#,
+        );
+        let image = Image::from_manifest(Digest::sha256_of(b"m"), 50, &manifest, Some(&ImageConfig::default()));
+        assert_eq!(image.compressed_bytes(), Some(200));
+        assert_eq!((image.config_bytes, image.manifest_bytes, &*image.artifact_type), (7, 50, ""));
+    }
+
+    #[test]
+    fn year_one_and_the_epoch_mean_that_nobody_knows() {
+        for (text, expected) in [
+            ("2024-01-02T03:04:05Z", Some(1_704_164_645.0)),
+            ("2024-01-02T03:04:05.500+01:00", Some(1_704_161_045.5)),
+            ("0001-01-01T00:00:00Z", None),
+            ("1970-01-01T00:00:00Z", None),
+            ("", None),
+            ("yesterday", None),
+        ] {
+            assert_eq!(timestamp(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_artifacts_type_is_its_own_or_its_configs() {
+        let helm = manifest(
+            r#"{"config":{"mediaType":"application/vnd.cncf.helm.config.v1+json","digest":"DIGEST","size":7},"layers":[]}"#,
+        );
+        assert!(!is_container_image(&helm));
+        assert_eq!(artifact_type(&helm), "application/vnd.cncf.helm.config.v1+json");
+        let typed = manifest(
+            r#"{"artifactType":"text/x","config":{"mediaType":"application/vnd.oci.empty.v1+json","digest":"DIGEST","size":2},"layers":[]}"#,
+        );
+        assert_eq!(artifact_type(&typed), "text/x");
+    }
+
+    #[test]
+    fn diff_ids_are_paired_only_where_their_number_fits() {
+        let two = manifest(
+            r#"{"config":{"digest":"DIGEST","size":7},"layers":[{"digest":"DIGEST","size":1},{"digest":"DIGEST","size":2}]}"#,
+        );
+        let mut config = ImageConfig::default();
+        config.rootfs.diff_ids = vec![Digest::sha256_of(b"1")];
+        let image = Image::from_manifest(Digest::sha256_of(b"m"), 1, &two, Some(&config));
+        assert!(image.layers.iter().all(|layer| layer.diff_id.is_none()));
+        config.rootfs.diff_ids.push(Digest::sha256_of(b"2"));
+        let image = Image::from_manifest(Digest::sha256_of(b"m"), 1, &two, Some(&config));
+        assert_eq!(image.layers[1].diff_id, Some(Digest::sha256_of(b"2")));
+    }
 }
