@@ -1,9 +1,13 @@
 //! What a scan learnt of an image, without the specification's noise.
 
+mod hint;
+
 use std::sync::Arc;
 
 use crate::oci::manifest::{Manifest, Schema1};
 use crate::oci::{Digest, ImageConfig, MediaType, Platform};
+
+pub use hint::{Span, UncompressedHint};
 
 /// Seconds since the Unix epoch, as Prometheus counts time.
 pub type Timestamp = f64;
@@ -44,6 +48,9 @@ pub struct Layer {
     pub diff_id: Option<Digest>,
     /// As the manifest says.
     pub media_type: MediaType,
+    /// What annotations say of its size after decompression.
+    #[serde(default)]
+    pub hint: Option<UncompressedHint>,
 }
 
 /// Annotation of a manifest: when the image was made (OCI image specification, "Pre-Defined Annotation Keys").
@@ -67,6 +74,7 @@ impl Image {
             foreign: descriptor.media_type.is_foreign(),
             diff_id: diff_ids.get(position).filter(|_| paired).cloned(),
             media_type: descriptor.media_type.clone(),
+            hint: UncompressedHint::of(descriptor, &manifest.annotations),
         };
         let created = config.and_then(|config| timestamp(&config.created));
         Self {
@@ -95,6 +103,7 @@ impl Image {
             foreign: false,
             diff_id: None,
             media_type: MediaType::default(),
+            hint: None,
         };
         Self {
             digest,

@@ -1,0 +1,115 @@
+//! What a publisher says of a layer's size after decompression, in annotations that travel with the manifest.
+
+use std::collections::BTreeMap;
+
+use crate::oci::{Descriptor, Digest};
+
+/// What the annotations of a layer say of its tar, so that few bytes of it need to be fetched, or none.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UncompressedHint {
+    /// Bytes of the tar, in words: `io.containers.estargz.uncompressed-size`, which eStargz converters and BuildKit write.
+    Bytes(u64),
+    /// A zstd:chunked layer: where in it the tar-split stands, from which the tar's length follows.
+    TarSplit {
+        /// The table of contents, which holds the tar-split's digest.
+        contents: Option<Span>,
+        /// The digest of the compressed table of contents.
+        contents_digest: Option<Digest>,
+        /// The tar-split.
+        tar_split: Span,
+    },
+    /// An image with a SOCI index, of this digest in the image's repository: it may have a table of contents for the layer.
+    Soci(Digest),
+}
+
+/// A zstd frame within a layer's compressed blob.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+pub struct Span {
+    /// First byte, from the start of the blob.
+    pub offset: u64,
+    /// Compressed bytes.
+    pub bytes: u64,
+    /// Bytes of the frame's content.
+    pub content_bytes: u64,
+}
+
+const ESTARGZ_SIZE: &str = "io.containers.estargz.uncompressed-size";
+const CHUNKED: &str = "io.github.containers.zstd-chunked.";
+const SOCI_INDEX: &str = "com.amazon.soci.index-digest";
+
+impl UncompressedHint {
+    /// From a layer's descriptor and the annotations of its manifest, in the order of trust: a length in words, then
+    /// zstd:chunked's tar-split, then SOCI. What is malformed says nothing.
+    pub fn of(layer: &Descriptor, manifest: &BTreeMap<String, String>) -> Option<Self> {
+        if let Some(bytes) = layer.annotations.get(ESTARGZ_SIZE).and_then(|text| decimal(text)) {
+            return Some(Self::Bytes(bytes));
+        }
+        let chunked = |key: &str| layer.annotations.get(&format!("{CHUNKED}{key}")).map(String::as_str);
+        if let Some(tar_split) = chunked("tarsplit-position").and_then(Span::parse) {
+            let contents = chunked("manifest-position").and_then(Span::parse);
+            let contents_digest = chunked("manifest-checksum").and_then(|text| text.parse().ok());
+            return Some(Self::TarSplit { contents, contents_digest, tar_split });
+        }
+        manifest.get(SOCI_INDEX).and_then(|text| text.parse().ok()).map(Self::Soci)
+    }
+}
+
+impl Span {
+    /// `offset:length:length of the content`, perhaps followed by a type, which is not needed.
+    fn parse(text: &str) -> Option<Self> {
+        let mut numbers = text.split(':').map(decimal);
+        let mut next = || numbers.next().flatten();
+        let span = Self { offset: next()?, bytes: next()?, content_bytes: next()? };
+        span.offset.checked_add(span.bytes).map(|_| span)
+    }
+
+    /// The byte after the last.
+    pub fn end(&self) -> u64 {
+        self.offset.saturating_add(self.bytes)
+    }
+}
+
+/// Digits only: `parse` alone would take a sign.
+fn decimal(text: &str) -> Option<u64> {
+    text.parse().ok().filter(|_| text.bytes().all(|b| b.is_ascii_digit()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hint(layer: &[(&str, &str)], manifest: &[(&str, &str)]) -> Option<UncompressedHint> {
+        let owned = |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let text = format!(r#"{{"digest":"{}","size":9}}"#, Digest::sha256_of(b"x"));
+        let mut descriptor: Descriptor = serde_json::from_str(&text).unwrap();
+        descriptor.annotations = owned(layer);
+        UncompressedHint::of(&descriptor, &owned(manifest))
+    }
+
+    #[test]
+    fn annotations_are_trusted_in_order_and_malformed_ones_say_nothing() {
+        let digest = Digest::sha256_of(b"soci");
+        let soci: &[(&str, &str)] = &[(SOCI_INDEX, &digest.to_string())];
+        let split = "io.github.containers.zstd-chunked.tarsplit-position";
+        let toc = "io.github.containers.zstd-chunked.manifest-position";
+        let span = |offset, bytes, content_bytes| Span { offset, bytes, content_bytes };
+        for (layer, expected) in [
+            (&[][..], Some(UncompressedHint::Soci(digest.clone()))),
+            (&[(ESTARGZ_SIZE, "2048"), (split, "1:2:3")], Some(UncompressedHint::Bytes(2048))),
+            (
+                &[(ESTARGZ_SIZE, "+2048"), (split, "10:20:30"), (toc, "1:9:50:1")],
+                Some(UncompressedHint::TarSplit {
+                    contents: Some(span(1, 9, 50)),
+                    contents_digest: None,
+                    tar_split: span(10, 20, 30),
+                }),
+            ),
+            (&[(split, "10:20")], Some(UncompressedHint::Soci(digest.clone()))),
+            (&[(split, "18446744073709551615:1:1")], Some(UncompressedHint::Soci(digest.clone()))),
+        ] {
+            assert_eq!(hint(layer, soci), expected, "{layer:?}");
+        }
+        assert_eq!(hint(&[], &[]), None);
+    }
+}
