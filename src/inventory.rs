@@ -3,5 +3,7 @@
 pub mod observation;
 pub mod snapshot;
 
+pub mod work;
+
 pub use observation::{Child, Kept, Observation, Outcome, Reading, TagChange};
 pub use snapshot::Snapshot;
