@@ -14,6 +14,8 @@ pub mod target;
 
 pub mod registry;
 
+pub mod telemetry;
+
 pub mod image;
 
 pub mod inventory;
