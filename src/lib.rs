@@ -16,6 +16,8 @@ pub mod registry;
 
 pub mod telemetry;
 
+pub mod store;
+
 pub mod image;
 
 pub mod inventory;

@@ -103,15 +103,53 @@ impl fmt::Debug for Digest {
 }
 
 impl serde::Serialize for Digest {
+    /// As text where people read it. In a binary format a byte for the algorithm and the value's bytes: less than half.
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        if serializer.is_human_readable() {
+            return serializer.collect_str(self);
+        }
+        let (algorithm, value) = match &self.0 {
+            Repr::Sha256(hash) => (BINARY_SHA256, &hash[..]),
+            Repr::Sha512(hash) => (BINARY_SHA512, &hash[..]),
+            Repr::Other(text) => (BINARY_OTHER, text.as_bytes()),
+        };
+        serializer.serialize_bytes(&[&[algorithm], value].concat())
     }
 }
 
+const BINARY_SHA256: u8 = 0;
+const BINARY_SHA512: u8 = 1;
+const BINARY_OTHER: u8 = 2;
+
 impl<'de> serde::Deserialize<'de> for Digest {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if !deserializer.is_human_readable() {
+            return deserializer.deserialize_bytes(BinaryVisitor);
+        }
         let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
         text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+struct BinaryVisitor;
+
+impl serde::de::Visitor<'_> for BinaryVisitor {
+    type Value = Digest;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a byte for the algorithm and the digest's value")
+    }
+
+    fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<Digest, E> {
+        let invalid = || E::custom(InvalidDigest);
+        match bytes.split_first() {
+            Some((&BINARY_SHA256, value)) => value.try_into().map(Digest::from_sha256).map_err(|_| invalid()),
+            Some((&BINARY_SHA512, value)) => value.try_into().map(Digest::from_sha512).map_err(|_| invalid()),
+            Some((&BINARY_OTHER, text)) => {
+                std::str::from_utf8(text).ok().and_then(|text| text.parse().ok()).ok_or_else(invalid)
+            }
+            _ => Err(invalid()),
+        }
     }
 }
 

@@ -91,7 +91,8 @@ impl<'de> Deserialize<'de> for MediaType {
 
 impl serde::Serialize for MediaType {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.0)
+        // An option, since that is what is read back: publishers write null. In JSON it is the same text.
+        serializer.serialize_some(&*self.0)
     }
 }
 

@@ -1,0 +1,303 @@
+//! What is remembered across scans and restarts: documents and layers by their digest, tags by what was last known.
+//!
+//! In memory, or in a state file beside which memory holds only what is not written yet. Nothing that the file
+//! does makes a caller wait or fail: what cannot be read is read from the registry again, what cannot be written is
+//! kept in memory and tried again. Deliberately not here: what a tag's values mean, and when they stop to be true.
+
+mod batch;
+mod error;
+mod file;
+mod record;
+mod writer;
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError};
+use std::thread::JoinHandle;
+
+use serde::{Deserialize, Serialize};
+use tracing::warn;
+
+use crate::image::{Image, LayerContent, Timestamp};
+use crate::inventory::observation::{Kept, TagChange};
+use crate::oci::{Digest, MediaType, Platform, Repository, Tag};
+
+use batch::{Batch, Sweep, WAITING_MAX};
+pub use error::StoreError;
+use file::File;
+use writer::Shared;
+
+/// How long something may be out of use before it is removed, in seconds: a fortnight, so that a branch that sleeps
+/// over the holidays wakes for free.
+const SECONDS_UNUSED_MAX: f64 = 14.0 * 86_400.0;
+
+/// What is remembered. Cheap to clone; when the last clone goes, what waits is written and the file is closed.
+#[derive(Clone, Debug)]
+pub struct Store(Arc<Inner>);
+
+/// How a state file was opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Opened {
+    /// There was none.
+    Fresh,
+    /// It is as it was left, but for what was being written in its last second.
+    Existing,
+    /// It could not be used and was renamed. A new one was begun.
+    SetAside {
+        /// Its new name.
+        moved_to: PathBuf,
+        /// What is wrong with it, to stand after "the state file": "is damaged: …", "has version 2, …".
+        why: String,
+    },
+}
+
+/// What was read under a digest. Immutable, like all that a digest names.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Stored {
+    /// A manifest and its config. The platform is the config's.
+    Image(Arc<Image>),
+    /// An index.
+    Index(Arc<StoredIndex>),
+}
+
+/// An index, as far as it matters here.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StoredIndex {
+    /// Of the index itself.
+    pub media_type: MediaType,
+    /// Bytes of the index itself.
+    pub bytes: u64,
+    /// In the index's order.
+    pub entries: Vec<IndexEntry>,
+}
+
+/// What an index says of one of its children.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct IndexEntry {
+    /// Of the child.
+    pub digest: Digest,
+    /// Of the child; empty where the index does not say.
+    pub media_type: MediaType,
+    /// Bytes of the child's manifest, as the index says.
+    pub bytes: u64,
+    /// In normal form; none where the entry has none.
+    pub platform: Option<Platform>,
+    /// Whether it is an attestation, which is no image.
+    pub attestation: bool,
+    /// What kind of artifact the child is; empty where the index does not say.
+    pub artifact_type: Arc<str>,
+}
+
+/// What is known of a layer's inside, by the blob's digest or by its `diff_id`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum LayerRecord {
+    /// It was read.
+    Known(LayerContent),
+    /// It cannot be read, and asking again soon would not help.
+    Failed {
+        /// Why, for people.
+        reason: String,
+        /// When that was found.
+        at: Timestamp,
+    },
+}
+
+#[derive(Debug)]
+struct Inner {
+    shared: Arc<Shared>,
+    /// The file's writer; none in memory.
+    writer: Option<JoinHandle<()>>,
+    /// In memory: since when a digest has not been in use.
+    unused: std::sync::Mutex<HashMap<Digest, Timestamp>>,
+}
+
+impl Store {
+    /// Remembers in memory, until the process ends.
+    pub fn memory() -> Self {
+        Self(Arc::new(Inner { shared: Arc::new(Shared::new(None)), writer: None, unused: std::sync::Mutex::default() }))
+    }
+
+    /// Remembers in the file at `path`, which is made if it is not there.
+    ///
+    /// A file that is damaged or of another version is renamed to `<path>.corrupt-<Unix time>` and a new one is begun.
+    /// After [`StoreError::InUse`] the caller should give up; after any other error it can go on in memory.
+    pub fn open(path: &Path) -> Result<(Self, Opened), StoreError> {
+        let (file, opened) = File::open(path, unix_seconds())?;
+        let shared = Arc::new(Shared::new(Some(file)));
+        let writer = {
+            let (shared, path) = (Arc::clone(&shared), path.to_owned());
+            std::thread::Builder::new().name("store".to_owned()).spawn(move || writer::run(&shared, &path)).map_err(
+                |error| StoreError::Failed { path: PathBuf::new(), why: format!("cannot start its writer: {error}") },
+            )?
+        };
+        Ok((Self(Arc::new(Inner { shared, writer: Some(writer), unused: std::sync::Mutex::default() })), opened))
+    }
+
+    /// What was read under `digest`.
+    pub fn document(&self, digest: &Digest) -> Option<Stored> {
+        self.find(|batch| batch.documents.get(digest).cloned(), |file| file.document(digest))
+    }
+
+    /// Remembers what was read under `digest`.
+    pub fn remember(&self, digest: &Digest, stored: Stored) {
+        self.put(|batch| &mut batch.documents, digest, stored);
+    }
+
+    /// Bytes of a blob, as the registry said when it was asked: schema 1 manifests do not say.
+    pub fn blob_bytes(&self, digest: &Digest) -> Option<u64> {
+        self.find(|batch| batch.blobs.get(digest).copied(), |file| file.blob_bytes(digest))
+    }
+
+    /// Remembers a blob's size in bytes.
+    pub fn remember_blob_bytes(&self, digest: &Digest, bytes: u64) {
+        self.put(|batch| &mut batch.blobs, digest, bytes);
+    }
+
+    /// What is known of a layer's inside, by its digest or its `diff_id`.
+    pub fn layer(&self, digest: &Digest) -> Option<LayerRecord> {
+        self.find(|batch| batch.layers.get(digest).cloned(), |file| file.layer(digest))
+    }
+
+    /// Remembers what is inside a layer, or that nobody can tell.
+    pub fn remember_layer(&self, digest: &Digest, layer: LayerRecord) {
+        self.put(|batch| &mut batch.layers, digest, layer);
+    }
+
+    /// The last that is known of every tag, in no particular order. For the start: nothing else should need it.
+    pub fn tags(&self) -> Vec<(Repository, Tag, Kept)> {
+        let (writing, waiting) = {
+            let queue = self.0.shared.queue();
+            (Arc::clone(&queue.writing), queue.waiting.tags.clone())
+        };
+        let mut newer = writing.tags.clone();
+        newer.extend(waiting);
+        let mut tags = self.read(File::tags).unwrap_or_default();
+        tags.retain(|(repository, tag, _)| !newer.contains_key(&(repository.clone(), tag.clone())));
+        tags.extend(newer.into_iter().filter_map(|((repository, tag), kept)| Some((repository, tag, kept?))));
+        tags
+    }
+
+    /// Remembers what is known of tags now, or forgets them.
+    pub fn keep(&self, changes: Vec<TagChange>) {
+        if changes.is_empty() {
+            return;
+        }
+        let mut queue = self.0.shared.queue();
+        for change in changes {
+            queue.waiting.change(change);
+        }
+        drop(queue);
+        self.0.shared.wake();
+    }
+
+    /// Removes what has not been in use for a fortnight, by the sweeps that saw it: to be called now and then. In use
+    /// is what is in `in_use`, and what the tags that are kept need.
+    pub fn sweep(&self, in_use: &HashSet<Digest>, now: Timestamp) {
+        if self.0.writer.is_none() {
+            self.sweep_memory(in_use, now);
+            return;
+        }
+        self.0.shared.queue().waiting.sweep = Some(Sweep { in_use: in_use.clone(), now });
+        self.0.shared.wake();
+    }
+
+    /// How many documents are remembered. One that is being written again counts twice until it is.
+    pub fn documents(&self) -> u64 {
+        let waiting = {
+            let queue = self.0.shared.queue();
+            queue.waiting.documents.len() + queue.writing.documents.len()
+        };
+        waiting as u64 + self.read(File::documents).unwrap_or(0)
+    }
+
+    /// Waits until all that was remembered before is on the disk, or could not be written: then it was warned of.
+    pub async fn flush(&self) {
+        if self.0.writer.is_some() {
+            // The writer answers as long as this store holds it.
+            let _ = self.0.shared.flush().await;
+        }
+    }
+
+    fn put<T>(&self, map: impl Fn(&mut Batch) -> &mut HashMap<Digest, T>, digest: &Digest, value: T) {
+        let mut queue = self.0.shared.queue();
+        let map = map(&mut queue.waiting);
+        if self.0.writer.is_none() || map.len() < WAITING_MAX {
+            map.insert(digest.clone(), value);
+        }
+        drop(queue);
+        self.0.shared.wake();
+    }
+
+    /// Looks among what waits, newest first, then in the file.
+    fn find<T>(
+        &self,
+        in_batch: impl Fn(&Batch) -> Option<T>,
+        in_file: impl Fn(&File) -> Result<Option<T>, StoreError>,
+    ) -> Option<T> {
+        let found = {
+            let queue = self.0.shared.queue();
+            in_batch(&queue.waiting).or_else(|| in_batch(&queue.writing))
+        };
+        found.or_else(|| self.read(in_file).flatten())
+    }
+
+    fn read<T>(&self, read: impl Fn(&File) -> Result<T, StoreError>) -> Option<T> {
+        let file = self.0.shared.file.read().unwrap_or_else(PoisonError::into_inner);
+        match read(file.as_ref()?) {
+            Ok(value) => Some(value),
+            Err(error) => {
+                warn!(%error, "cannot read the state file: asking the registry instead");
+                None
+            }
+        }
+    }
+
+    fn sweep_memory(&self, in_use: &HashSet<Digest>, now: Timestamp) {
+        let mut queue = self.0.shared.queue();
+        let mut unused = self.0.unused.lock().unwrap_or_else(PoisonError::into_inner);
+        let Batch { documents, blobs, layers, tags, .. } = &mut queue.waiting;
+        let needed: HashSet<&Digest> = tags.values().flatten().flat_map(digests_needed).collect();
+        let known: HashSet<Digest> = documents.keys().chain(blobs.keys()).chain(layers.keys()).cloned().collect();
+        unused.retain(|digest, _| known.contains(digest));
+        let mut expired = HashSet::new();
+        for digest in known {
+            if in_use.contains(&digest) || needed.contains(&digest) {
+                unused.remove(&digest);
+            } else if now - *unused.entry(digest.clone()).or_insert(now) >= SECONDS_UNUSED_MAX {
+                unused.remove(&digest);
+                expired.insert(digest);
+            }
+        }
+        documents.retain(|digest, _| !expired.contains(digest));
+        blobs.retain(|digest, _| !expired.contains(digest));
+        layers.retain(|digest, _| !expired.contains(digest));
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.shared.stop();
+        if let Some(writer) = self.writer.take() {
+            // A writer that panicked has said so; there is nothing to add at the end.
+            let _ = writer.join();
+        }
+    }
+}
+
+/// What is to stay as long as a tag is kept.
+fn digests_needed(kept: &Kept) -> impl Iterator<Item = &Digest> {
+    let children = kept.reading.failed.iter().map(|child| &child.digest);
+    let images = kept.reading.images.iter().flat_map(|image| {
+        let layers = image.layers.iter().flat_map(|layer| std::iter::once(&layer.digest).chain(&layer.diff_id));
+        std::iter::once(&image.digest).chain(layers)
+    });
+    std::iter::once(&kept.reading.digest).chain(children).chain(images)
+}
+
+/// Now, in whole seconds since the Unix epoch.
+fn unix_seconds() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests;

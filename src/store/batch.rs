@@ -1,0 +1,62 @@
+//! What is to be remembered and is not written yet. Its maps are the writer's queue: what comes twice is written once.
+
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
+
+use super::{LayerRecord, Stored};
+use crate::image::Timestamp;
+use crate::inventory::observation::{Kept, TagChange};
+use crate::oci::{Digest, Repository, Tag};
+
+/// At most so many things by digest wait for the writer. Only a file that cannot be written makes so many wait; what
+/// is past them is forgotten, which costs a request after the next restart and nothing else.
+pub(super) const WAITING_MAX: usize = 50_000;
+
+/// What is to be remembered, the latest of everything.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Batch {
+    pub(super) documents: HashMap<Digest, Stored>,
+    pub(super) blobs: HashMap<Digest, u64>,
+    pub(super) layers: HashMap<Digest, LayerRecord>,
+    /// None: the tag is to be forgotten. As many as there are watched tags at most, hence no limit of its own.
+    pub(super) tags: HashMap<(Repository, Tag), Option<Kept>>,
+    pub(super) sweep: Option<Sweep>,
+}
+
+/// A request to remove what has not been in use for a while.
+#[derive(Clone, Debug)]
+pub(super) struct Sweep {
+    pub(super) in_use: HashSet<Digest>,
+    pub(super) now: Timestamp,
+}
+
+impl Batch {
+    pub(super) fn is_empty(&self) -> bool {
+        self.documents.is_empty()
+            && self.blobs.is_empty()
+            && self.layers.is_empty()
+            && self.tags.is_empty()
+            && self.sweep.is_none()
+    }
+
+    pub(super) fn change(&mut self, change: TagChange) {
+        self.tags.insert((change.repository, change.tag), change.kept);
+    }
+
+    /// Takes back a batch that could not be written: what came since is newer and stays.
+    pub(super) fn put_back(&mut self, older: Self) {
+        put_back(&mut self.documents, older.documents);
+        put_back(&mut self.blobs, older.blobs);
+        put_back(&mut self.layers, older.layers);
+        put_back(&mut self.tags, older.tags);
+        self.sweep = self.sweep.take().or(older.sweep);
+    }
+}
+
+fn put_back<K: std::hash::Hash + Eq, V>(newer: &mut HashMap<K, V>, older: HashMap<K, V>) {
+    for (key, value) in older {
+        if let Entry::Vacant(vacant) = newer.entry(key) {
+            vacant.insert(value);
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! What can be wrong with a state file.
+
+use std::io;
+use std::path::PathBuf;
+
+/// Why a state file cannot be used. Each says what to do next.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Another process has it open. The only one after which a daemon must not go on: two would overwrite each other.
+    #[error(
+        "state file {} is in use by another process: stop that one, or give this one its own `path` under [state]",
+        path.display()
+    )]
+    InUse {
+        /// The state file.
+        path: PathBuf,
+    },
+    /// It can be neither made nor written here.
+    #[error(
+        "state file {} cannot be written: {source}; its directory must exist and be writable for this user",
+        path.display()
+    )]
+    NotWritable {
+        /// The state file.
+        path: PathBuf,
+        /// What the operating system says.
+        source: io::Error,
+    },
+    /// There is no room for it.
+    #[error("no room for state file {}: {source}; free some space, it is tried again every minute", path.display())]
+    Full {
+        /// The state file.
+        path: PathBuf,
+        /// What the operating system says.
+        source: io::Error,
+    },
+    /// It is damaged or of another version, and could not be set aside.
+    #[error("state file {} {why}, and cannot be set aside: {source}; move it away by hand", path.display())]
+    Unusable {
+        /// The state file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+        /// Why it could not be renamed.
+        source: io::Error,
+    },
+    /// Reading or writing it failed.
+    #[error("state file {} failed: {why}; look at the disk that it is on", path.display())]
+    Failed {
+        /// The state file.
+        path: PathBuf,
+        /// What failed.
+        why: String,
+    },
+}

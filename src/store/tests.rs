@@ -1,0 +1,207 @@
+//! Whatever was done, what is read back is what a map would have, before and after the file is opened again.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::image::{Layer, UncompressedHint};
+use crate::inventory::observation::{Child, Reading};
+use crate::reason::Reason;
+
+fn digest(number: u8) -> Digest {
+    Digest::from_sha256([number; 32])
+}
+
+fn image(number: u8, platform: &str) -> Arc<Image> {
+    let layer = |of: u8| Layer {
+        digest: digest(of),
+        bytes: (of != 7).then(|| u64::from(of) << 33),
+        foreign: of.is_multiple_of(5),
+        diff_id: of.is_multiple_of(2).then(|| digest(of.wrapping_add(1))),
+        media_type: MediaType::new("application/vnd.oci.image.layer.v1.tar+gzip"),
+        hint: of.is_multiple_of(3).then(|| UncompressedHint::Soci(digest(of))),
+    };
+    Arc::new(Image {
+        digest: digest(number),
+        image_id: Some(digest(number.wrapping_add(100))),
+        media_type: MediaType::new(MediaType::OCI_MANIFEST),
+        artifact_type: if number == 3 { "application/x" } else { "" }.into(),
+        platform: platform.parse().unwrap_or_default(),
+        created: (number != 4).then_some(1_700_000_000.25),
+        config_bytes: 1_234,
+        manifest_bytes: 567,
+        layers: (0..number % 9).map(layer).collect(),
+    })
+}
+
+fn kept(number: u8, images: Vec<Arc<Image>>) -> Kept {
+    let failed = Child { digest: digest(9), platform: Platform::none(), reason: Reason::Server };
+    Kept {
+        reading: Arc::new(Reading {
+            digest: digest(number),
+            header: number.is_multiple_of(2).then(|| "sha256:as-the-registry-said".into()),
+            media_type: MediaType::new(MediaType::OCI_INDEX),
+            index_bytes: 99,
+            images,
+            attestations: 2,
+            failed: if number.is_multiple_of(3) { vec![failed] } else { Vec::new() },
+        }),
+        up: !number.is_multiple_of(3),
+        last_success: Some(1_700_000_000.0 + f64::from(number)),
+        changed: number.is_multiple_of(4).then_some(1_600_000_000.5),
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Image(u8),
+    Index(u8),
+    Blob(u8, u64),
+    Layer(u8, bool),
+    Keep(u8, u8, Vec<(u8, bool)>),
+    Forget(u8),
+    Flush,
+    Reopen,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let number = 0..12_u8;
+    prop_oneof![
+        4 => number.clone().prop_map(Step::Image),
+        2 => number.clone().prop_map(Step::Index),
+        1 => (number.clone(), any::<u64>()).prop_map(|(number, bytes)| Step::Blob(number, bytes)),
+        2 => (number.clone(), any::<bool>()).prop_map(|(number, known)| Step::Layer(number, known)),
+        4 => (number.clone(), number.clone(), prop::collection::vec((number.clone(), any::<bool>()), 0..4))
+            .prop_map(|(tag, number, images)| Step::Keep(tag, number, images)),
+        2 => number.prop_map(Step::Forget),
+        1 => Just(Step::Flush),
+        1 => Just(Step::Reopen),
+    ]
+}
+
+#[derive(Default)]
+struct Model {
+    documents: HashMap<Digest, Stored>,
+    blobs: HashMap<Digest, u64>,
+    layers: HashMap<Digest, LayerRecord>,
+    tags: HashMap<(Repository, Tag), Kept>,
+}
+
+impl Model {
+    fn apply(&mut self, store: &Store, step: &Step) {
+        let tag = |number: u8| -> (Repository, Tag) {
+            let repository = if number.is_multiple_of(2) { "localhost/a" } else { "docker.io/library/b" };
+            (repository.parse().unwrap(), format!("v{number}").parse().unwrap())
+        };
+        match step {
+            Step::Image(number) => {
+                let stored = Stored::Image(image(*number, "linux/amd64"));
+                store.remember(&digest(*number), stored.clone());
+                self.documents.insert(digest(*number), stored);
+            }
+            Step::Index(number) => {
+                let entry = IndexEntry {
+                    digest: digest(1),
+                    media_type: MediaType::default(),
+                    bytes: 5,
+                    platform: number.is_multiple_of(2).then(|| "linux/arm/v7".parse().unwrap()),
+                    attestation: number.is_multiple_of(3),
+                    artifact_type: "".into(),
+                };
+                let media_type = MediaType::new(MediaType::DOCKER_LIST);
+                let index = StoredIndex { media_type, bytes: 7, entries: vec![entry; usize::from(*number)] };
+                let stored = Stored::Index(Arc::new(index));
+                // Nobody's digest but an index's: what a digest names never changes.
+                store.remember(&digest(number + 50), stored.clone());
+                self.documents.insert(digest(number + 50), stored);
+            }
+            Step::Blob(number, bytes) => {
+                store.remember_blob_bytes(&digest(*number), *bytes);
+                self.blobs.insert(digest(*number), *bytes);
+            }
+            Step::Layer(number, known) => {
+                let content = LayerContent { uncompressed_bytes: 1 << 40, estimated: true, unpacked_bytes: None };
+                let record = if *known {
+                    LayerRecord::Known(content)
+                } else {
+                    LayerRecord::Failed { reason: "not gzip".to_owned(), at: 1.5 }
+                };
+                store.remember_layer(&digest(*number), record.clone());
+                self.layers.insert(digest(*number), record);
+            }
+            Step::Keep(name, number, images) => {
+                let platform = |arm: &bool| if *arm { "linux/arm64" } else { "linux/amd64" };
+                let kept = kept(*number, images.iter().map(|(number, arm)| image(*number, platform(arm))).collect());
+                let (repository, tag) = tag(*name);
+                self.tags.insert((repository.clone(), tag.clone()), kept.clone());
+                store.keep(vec![TagChange { repository, tag, kept: Some(kept) }]);
+            }
+            Step::Forget(name) => {
+                let (repository, tag) = tag(*name);
+                self.tags.remove(&(repository.clone(), tag.clone()));
+                store.keep(vec![TagChange { repository, tag, kept: None }]);
+            }
+            Step::Flush | Step::Reopen => {}
+        }
+    }
+
+    fn check(&self, store: &Store) {
+        for number in 0..12 {
+            let digest = digest(number);
+            let index = Digest::from_sha256([number + 50; 32]);
+            assert_eq!(store.document(&index), self.documents.get(&index).cloned());
+            assert_eq!(store.document(&digest), self.documents.get(&digest).cloned());
+            assert_eq!(store.blob_bytes(&digest), self.blobs.get(&digest).copied());
+            assert_eq!(store.layer(&digest), self.layers.get(&digest).cloned());
+        }
+        let tags: HashMap<_, _> = store.tags().into_iter().map(|(r, t, kept)| ((r, t), kept)).collect();
+        assert_eq!(tags, self.tags);
+    }
+}
+
+/// Waits as a program that ends does.
+fn flush(store: &Store) {
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(store.flush());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn a_file_remembers_what_a_map_would(steps in prop::collection::vec(step(), 1..60)) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("state.redb");
+        let mut model = Model::default();
+        let (mut store, opened) = Store::open(&path).unwrap();
+        assert_eq!(opened, Opened::Fresh);
+        for step in &steps {
+            match step {
+                Step::Flush => {
+                    flush(&store);
+                    assert_eq!(store.documents(), model.documents.len() as u64);
+                }
+                Step::Reopen => {
+                    drop(store);
+                    let (again, opened) = Store::open(&path).unwrap();
+                    assert_eq!(opened, Opened::Existing);
+                    store = again;
+                }
+                step => model.apply(&store, step),
+            }
+            model.check(&store);
+        }
+        drop(store);
+        model.check(&Store::open(&path).unwrap().0);
+    }
+
+    #[test]
+    fn memory_remembers_what_a_map_would(steps in prop::collection::vec(step(), 1..60)) {
+        let store = Store::memory();
+        let mut model = Model::default();
+        for step in &steps {
+            model.apply(&store, step);
+            model.check(&store);
+        }
+        flush(&store);
+        assert_eq!(store.documents(), model.documents.len() as u64);
+    }
+}
