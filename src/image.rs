@@ -35,6 +35,29 @@ pub struct Image {
     pub layers: Arc<[Layer]>,
 }
 
+/// What is published of an image: all but its layers, of which there are millions.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ImageSummary {
+    /// The manifest's digest.
+    pub digest: Digest,
+    /// The config's digest, which Docker calls the image ID.
+    pub image_id: Option<Digest>,
+    /// The manifest's media type.
+    pub media_type: MediaType,
+    /// What kind of artifact this is; empty for a container image.
+    pub artifact_type: Arc<str>,
+    /// When it was made.
+    pub created: Option<Timestamp>,
+    /// Bytes of the config, 0 where there is none.
+    pub config_bytes: u64,
+    /// Bytes of the manifest itself.
+    pub manifest_bytes: u64,
+    /// How many layers the manifest lists.
+    pub layers: u64,
+    /// Sum of the layers' sizes as the manifest lists them, in bytes; none where one is unknown.
+    pub compressed_bytes: Option<u64>,
+}
+
 /// One layer as a manifest lists it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Layer {
@@ -120,6 +143,21 @@ impl Image {
             config_bytes: 0,
             manifest_bytes,
             layers: manifest.layers.iter().map(layer).collect(),
+        }
+    }
+
+    /// What is published of it.
+    pub fn summary(&self) -> ImageSummary {
+        ImageSummary {
+            digest: self.digest.clone(),
+            image_id: self.image_id.clone(),
+            media_type: self.media_type.clone(),
+            artifact_type: self.artifact_type.clone(),
+            created: self.created,
+            config_bytes: self.config_bytes,
+            manifest_bytes: self.manifest_bytes,
+            layers: self.layers.len() as u64,
+            compressed_bytes: self.compressed_bytes(),
         }
     }
 

@@ -2,8 +2,8 @@
 
 pub mod observation;
 pub mod snapshot;
-
 pub mod work;
 
-pub use observation::{Child, Kept, Observation, Outcome, Reading, TagChange};
+pub use observation::{Child, Kept, Known, Observation, Outcome, Reading, TagChange};
 pub use snapshot::Snapshot;
+pub use work::{Discovered, DiscoveredRepository, LayerWork, ToRead, Warning};

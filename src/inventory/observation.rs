@@ -50,6 +50,8 @@ pub struct Reading {
     pub attestations: u32,
     /// The children of the index that could not be read, of the selected platforms.
     pub failed: Vec<Child>,
+    /// The platforms that this reading looked for, as [`ToRead::platforms`](super::ToRead) asked; all when empty.
+    pub platforms: Vec<Platform>,
 }
 
 /// A child of an index that could not be read.
@@ -75,13 +77,85 @@ impl Reading {
     }
 }
 
-/// The last that is known of a tag: what survives a restart.
+/// What a tag points at, its images by digest: a [`Reading`] without what the store has by digest anyway.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Known {
+    /// What the tag points at, see [`Reading::digest`].
+    pub digest: Digest,
+    /// The text of the registry's digest header, see [`Reading::header`].
+    pub header: Option<Arc<str>>,
+    /// Of the document that the tag points at.
+    pub media_type: MediaType,
+    /// Bytes of the index, 0 where the tag points at a manifest.
+    pub index_bytes: u64,
+    /// The images that could be read: platform under this tag, and manifest. No two have the same platform.
+    pub images: Vec<(Platform, Digest)>,
+    /// How many attestation manifests the index has.
+    pub attestations: u32,
+    /// The children of the index that could not be read.
+    pub failed: Vec<Child>,
+    /// The platforms that were looked for; all when empty.
+    pub platforms: Vec<Platform>,
+}
+
+impl Known {
+    /// Of a reading: the first of colliding platforms counts.
+    pub fn of(reading: &Reading) -> Self {
+        let mut images: Vec<(Platform, Digest)> = Vec::with_capacity(reading.images.len());
+        for image in &reading.images {
+            if images.iter().all(|(platform, _)| *platform != image.platform) {
+                images.push((image.platform.clone(), image.digest.clone()));
+            }
+        }
+        Self {
+            digest: reading.digest.clone(),
+            header: reading.header.clone(),
+            media_type: reading.media_type.clone(),
+            index_bytes: reading.index_bytes,
+            images,
+            attestations: reading.attestations,
+            failed: reading.failed.clone(),
+            platforms: reading.platforms.clone(),
+        }
+    }
+
+    /// The reading again, with its images as `image_of` has them. An image that is lost is a child that failed and
+    /// is worth trying again.
+    pub fn reading(&self, image_of: impl Fn(&Digest) -> Option<Arc<Image>>) -> Reading {
+        let mut images = Vec::with_capacity(self.images.len());
+        let mut failed = self.failed.clone();
+        for (platform, digest) in &self.images {
+            match image_of(digest) {
+                Some(image) if image.platform == *platform => images.push(image),
+                Some(image) => images.push(Arc::new(Image { platform: platform.clone(), ..(*image).clone() })),
+                None => {
+                    failed.push(Child { digest: digest.clone(), platform: platform.clone(), reason: Reason::Network })
+                }
+            }
+        }
+        Reading {
+            digest: self.digest.clone(),
+            header: self.header.clone(),
+            media_type: self.media_type.clone(),
+            index_bytes: self.index_bytes,
+            images,
+            attestations: self.attestations,
+            failed,
+            platforms: self.platforms.clone(),
+        }
+    }
+}
+
+/// The last that is known of a tag: what survives a restart, small, since it is written after every reading. Its
+/// images stand in the store by digest.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Kept {
     /// What it pointed at.
-    pub reading: Arc<Reading>,
+    pub known: Arc<Known>,
     /// Whether the last reading read all that it meant.
     pub up: bool,
+    /// When a reading last found what is kept, complete or not: what stays unreadable after it is dropped some day.
+    pub confirmed: Timestamp,
     /// When a reading last read all that it meant.
     pub last_success: Option<Timestamp>,
     /// When this exporter saw the digest change.

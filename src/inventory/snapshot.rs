@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::image::{Image, Timestamp};
+use crate::image::{ImageSummary, Timestamp};
 use crate::oci::{Digest, MediaType, Platform, Registry, Repository, Tag};
 use crate::target::TargetName;
 
@@ -11,8 +11,8 @@ use crate::target::TargetName;
 /// of the world always gives the same bytes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Snapshot {
-    /// One for each registry with a watched repository.
-    pub registries: Vec<RegistryView>,
+    /// One for each registry with a watched repository; shared with the snapshot before where nothing changed on it.
+    pub registries: Vec<Arc<RegistryView>>,
 }
 
 /// What is published of a registry.
@@ -73,8 +73,10 @@ pub struct TagView {
 /// What is published of an image.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ImageView {
+    /// Which platform it is for under this tag; empty for an artifact.
+    pub platform: Platform,
     /// What a scan learnt of it.
-    pub image: Arc<Image>,
+    pub image: Arc<ImageSummary>,
     /// Bytes of its layers that no other image digest watched in the registry has.
     pub unique_bytes: Option<u64>,
     /// Its fair share of its layers' bytes.

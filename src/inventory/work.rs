@@ -1,8 +1,88 @@
-//! What the lane of uncompressed sizes has to find out.
+//! What discovery tells the inventory, and what it then wants read: tags by scans, layers by the lane of
+//! uncompressed sizes.
 
+use std::sync::Arc;
+
+use super::observation::Known;
 use crate::image::UncompressedHint;
-use crate::oci::{Digest, MediaType, Repository};
+use crate::oci::{Digest, MediaType, Platform, Registry, Repository, Tag};
 use crate::target::Uncompressed;
+
+/// What a target means now, as far as its registry could be asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Discovered {
+    /// Its repositories.
+    pub repositories: Vec<DiscoveredRepository>,
+    /// Whether these are all of them: not where a catalog was read in part.
+    pub complete: bool,
+}
+
+/// What a target means of one repository.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DiscoveredRepository {
+    /// Which.
+    pub repository: Repository,
+    /// Its selected tags, those configured by name included.
+    pub tags: Vec<Tag>,
+    /// Those among which the newest release is, newest first; empty where the target does not ask for it.
+    pub candidates: Vec<Tag>,
+    /// Whether these are all of them: not where the tag list was read in part.
+    pub complete: bool,
+}
+
+/// A tag that a scan has to read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ToRead {
+    /// Where the tag stands.
+    pub repository: Repository,
+    /// The tag.
+    pub tag: Tag,
+    /// What is known of it, if anything is.
+    pub known: Option<Arc<Known>>,
+    /// Whether that lacks something that is wanted: a child failed, a platform was not looked for, or a layer's
+    /// size is unknown. Then it has to be read even if the registry's digest header says that nothing changed.
+    pub lacking: bool,
+    /// The platforms that all targets that mean the tag want; all when empty.
+    pub platforms: Vec<Platform>,
+}
+
+/// What somebody should hear of. Each is told once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Warning {
+    /// Manifests of one registry disagree about one layer's size: the smallest counts for storage.
+    SizesDisagree {
+        /// Where.
+        registry: Registry,
+        /// The layer.
+        digest: Digest,
+        /// The smallest of the sizes, in bytes.
+        bytes: u64,
+    },
+    /// Targets give one repository different values for one label: the first in the file wins.
+    LabelsDisagree {
+        /// Which repository.
+        repository: Repository,
+        /// The label, without its `label_` prefix.
+        label: String,
+        /// The value that counts.
+        value: String,
+    },
+}
+
+impl std::fmt::Display for Warning {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::SizesDisagree { registry, digest, bytes } => write!(
+                f,
+                "manifests on {registry} disagree about the size of layer {digest}: the smallest, {bytes} bytes, counts for storage"
+            ),
+            Self::LabelsDisagree { repository, label, value } => write!(
+                f,
+                "targets give {repository} different labels `{label}`: `{value}` counts, of the first in the file"
+            ),
+        }
+    }
+}
 
 /// A layer whose size after decompression a target wants and nobody knows yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
