@@ -7,6 +7,7 @@
 mod batch;
 mod error;
 mod file;
+mod guard;
 mod record;
 mod writer;
 

@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::batch::{Batch, Sweep};
+use super::guard::guard;
 use super::record::{self, TagRecord, VERSION, digest_key, parse_tag_key, seal, tag_key, unseal};
 use super::{LayerRecord, Opened, SECONDS_UNUSED_MAX, StoreError, Stored};
 use crate::image::{Image, Timestamp};
@@ -64,6 +65,11 @@ impl File {
     }
 
     fn open_or_create(path: &Path) -> Result<Self, Refused> {
+        guard(|| Self::open_or_create_unguarded(path))
+            .unwrap_or_else(|panic| Err(Refused::Damaged(format!("is damaged: {panic}"))))
+    }
+
+    fn open_or_create_unguarded(path: &Path) -> Result<Self, Refused> {
         let refused = |error: redb::Error| Refused::new(path, error);
         let mut database =
             Builder::new().set_cache_size(CACHE_BYTES).create(path).map_err(|error| refused(error.into()))?;
@@ -124,21 +130,19 @@ impl File {
 
     /// How many documents there are.
     pub(super) fn documents(&self) -> Result<u64, StoreError> {
-        let count = || -> Result<u64, redb::Error> { Ok(self.database.begin_read()?.open_table(DOCUMENTS)?.len()?) };
-        count().map_err(|error| failed(&self.path, error))
+        self.guarded(|| Ok(self.database.begin_read()?.open_table(DOCUMENTS)?.len()?))
     }
 
     fn get<T: DeserializeOwned>(&self, table: Bytes, key: &[u8]) -> Result<Option<T>, StoreError> {
-        let get = || -> Result<Option<T>, redb::Error> {
+        self.guarded(|| {
             let table = self.database.begin_read()?.open_table(table)?;
             Ok(table.get(key)?.and_then(|value| unseal(key, value.value())))
-        };
-        get().map_err(|error| failed(&self.path, error))
+        })
     }
 
     /// Every tag whose record and documents can be read. Tags that share an image share it in memory too.
     pub(super) fn tags(&self) -> Result<Vec<(Repository, Tag, Kept)>, StoreError> {
-        let read = || -> Result<_, redb::Error> {
+        self.guarded(|| {
             let transaction = self.database.begin_read()?;
             let documents = transaction.open_table(DOCUMENTS)?;
             let mut images = HashMap::new();
@@ -157,13 +161,12 @@ impl File {
                 }
             }
             Ok(tags)
-        };
-        read().map_err(|error| failed(&self.path, error))
+        })
     }
 
     /// Writes a batch, all of it or nothing, and returns once the disk has it.
     pub(super) fn write(&self, batch: &Batch) -> Result<(), StoreError> {
-        let write = || -> Result<(), redb::Error> {
+        self.guarded(|| {
             let transaction = self.database.begin_write()?;
             put_all(&transaction, DOCUMENTS, &batch.documents)?;
             put_all(&transaction, BLOBS, &batch.blobs)?;
@@ -174,8 +177,14 @@ impl File {
             }
             transaction.commit()?;
             Ok(())
-        };
-        write().map_err(|error| failed(&self.path, error))
+        })
+    }
+
+    fn guarded<T>(&self, f: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, StoreError> {
+        match guard(f) {
+            Ok(result) => result.map_err(|error| failed(&self.path, error)),
+            Err(panic) => Err(StoreError::Failed { path: self.path.clone(), why: panic }),
+        }
     }
 }
 
