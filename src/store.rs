@@ -257,7 +257,12 @@ impl Store {
         let mut queue = self.0.shared.queue();
         let mut unused = self.0.unused.lock().unwrap_or_else(PoisonError::into_inner);
         let Batch { documents, blobs, layers, tags, .. } = &mut queue.waiting;
-        let needed: HashSet<&Digest> = tags.values().flatten().flat_map(digests_needed).collect();
+        let mut needed: HashSet<&Digest> = tags.values().flatten().flat_map(documents_needed).collect();
+        for digest in needed.clone() {
+            if let Some(Stored::Image(image)) = documents.get(digest) {
+                needed.extend(layers_needed(image));
+            }
+        }
         let known: HashSet<Digest> = documents.keys().chain(blobs.keys()).chain(layers.keys()).cloned().collect();
         unused.retain(|digest, _| known.contains(digest));
         let mut expired = HashSet::new();
@@ -285,14 +290,15 @@ impl Drop for Inner {
     }
 }
 
-/// What is to stay as long as a tag is kept.
-fn digests_needed(kept: &Kept) -> impl Iterator<Item = &Digest> {
-    let children = kept.reading.failed.iter().map(|child| &child.digest);
-    let images = kept.reading.images.iter().flat_map(|image| {
-        let layers = image.layers.iter().flat_map(|layer| std::iter::once(&layer.digest).chain(&layer.diff_id));
-        std::iter::once(&image.digest).chain(layers)
-    });
-    std::iter::once(&kept.reading.digest).chain(children).chain(images)
+/// The documents that stay as long as a tag is kept.
+fn documents_needed(kept: &Kept) -> impl Iterator<Item = &Digest> {
+    let images = kept.known.images.iter().map(|(_, digest)| digest);
+    std::iter::once(&kept.known.digest).chain(images).chain(kept.known.failed.iter().map(|child| &child.digest))
+}
+
+/// The layers that stay as long as an image does, under both of their digests.
+fn layers_needed(image: &Image) -> impl Iterator<Item = &Digest> {
+    image.layers.iter().flat_map(|layer| std::iter::once(&layer.digest).chain(&layer.diff_id))
 }
 
 /// Now, in whole seconds since the Unix epoch.

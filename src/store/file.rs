@@ -3,7 +3,6 @@
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use redb::{Builder, Database, ReadableDatabase, ReadableTable, ReadableTableMetadata};
 use redb::{TableDefinition, TableError, WriteTransaction};
@@ -12,11 +11,11 @@ use serde::de::DeserializeOwned;
 
 use super::batch::{Batch, Sweep};
 use super::guard::guard;
-use super::record::{self, TagRecord, VERSION, digest_key, parse_tag_key, seal, tag_key, unseal};
+use super::record::{VERSION, digest_key, parse_tag_key, seal, tag_key, unseal};
 use super::{LayerRecord, Opened, SECONDS_UNUSED_MAX, StoreError, Stored};
-use crate::image::{Image, Timestamp};
+use crate::image::Timestamp;
 use crate::inventory::observation::Kept;
-use crate::oci::{Digest, Platform, Repository, Tag};
+use crate::oci::{Digest, Repository, Tag};
 
 type Bytes = TableDefinition<'static, &'static [u8], &'static [u8]>;
 
@@ -140,23 +139,15 @@ impl File {
         })
     }
 
-    /// Every tag whose record and documents can be read. Tags that share an image share it in memory too.
+    /// Every tag whose record can be read.
     pub(super) fn tags(&self) -> Result<Vec<(Repository, Tag, Kept)>, StoreError> {
         self.guarded(|| {
-            let transaction = self.database.begin_read()?;
-            let documents = transaction.open_table(DOCUMENTS)?;
-            let mut images = HashMap::new();
-            let mut image = |digest: &Digest, platform: &Platform| {
-                let known: &mut Option<Arc<Image>> = images
-                    .entry((digest.clone(), platform.clone()))
-                    .or_insert_with(|| stored_image(&documents, digest).map(|image| record::under(&image, platform)));
-                known.clone()
-            };
             let mut tags = Vec::new();
-            for entry in transaction.open_table(TAGS)?.iter()? {
+            for entry in self.database.begin_read()?.open_table(TAGS)?.iter()? {
                 let (key, value) = entry?;
-                let kept = unseal(key.value(), value.value()).and_then(|tag: TagRecord| tag.into_kept(&mut image));
-                if let (Some((repository, tag)), Some(kept)) = (parse_tag_key(key.value()), kept) {
+                if let (Some((repository, tag)), Some(kept)) =
+                    (parse_tag_key(key.value()), unseal(key.value(), value.value()))
+                {
                     tags.push((repository, tag, kept));
                 }
             }
@@ -208,30 +199,15 @@ fn put_tags(
     transaction: &WriteTransaction,
     tags: &HashMap<(Repository, Tag), Option<Kept>>,
 ) -> Result<(), redb::Error> {
-    let documents = transaction.open_table(DOCUMENTS)?;
     let mut table = transaction.open_table(TAGS)?;
     for ((repository, tag), kept) in tags {
         let key = tag_key(repository, tag);
         match kept {
-            Some(kept) => {
-                let record = TagRecord::new(kept, |digest| stored_image(&documents, digest));
-                table.insert(&*key, &*seal(&key, &record))?;
-            }
-            None => {
-                table.remove(&*key)?;
-            }
-        }
+            Some(kept) => table.insert(&*key, &*seal(&key, kept))?,
+            None => table.remove(&*key)?,
+        };
     }
     Ok(())
-}
-
-fn stored_image(documents: &impl ReadableTable<&'static [u8], &'static [u8]>, digest: &Digest) -> Option<Arc<Image>> {
-    let key = digest_key(digest);
-    // An error here is met again, and reported, by whoever reads or writes next.
-    match unseal(&key, documents.get(&*key).ok()??.value())? {
-        Stored::Image(image) => Some(image),
-        Stored::Index(_) => None,
-    }
 }
 
 /// Notes what is not in use, and removes what was noted long enough ago. What a tag's record needs is in use.
@@ -266,16 +242,28 @@ fn sweep_unused(transaction: &WriteTransaction, sweep: &Sweep) -> Result<(), red
     Ok(())
 }
 
+/// Adds what the kept tags need. A tag's record that cannot be read is of no use to anybody, and goes.
 fn needed_by_tags(transaction: &WriteTransaction, in_use: &mut HashSet<Vec<u8>>) -> Result<(), redb::Error> {
     let documents = transaction.open_table(DOCUMENTS)?;
-    for entry in transaction.open_table(TAGS)?.iter()? {
+    let mut tags = transaction.open_table(TAGS)?;
+    let mut unreadable = Vec::new();
+    for entry in tags.iter()? {
         let (key, value) = entry?;
-        let image = |digest: &Digest, _: &Platform| stored_image(&documents, digest);
-        if let Some(kept) = unseal(key.value(), value.value()).and_then(|tag: TagRecord| tag.into_kept(image)) {
-            super::digests_needed(&kept).for_each(|digest| {
-                in_use.insert(digest_key(digest));
-            });
+        let Some(kept) = unseal::<Kept>(key.value(), value.value()) else {
+            unreadable.push(key.value().to_vec());
+            continue;
+        };
+        for digest in super::documents_needed(&kept) {
+            let key = digest_key(digest);
+            let document = documents.get(&*key)?.and_then(|document| unseal(&key, document.value()));
+            if let Some(Stored::Image(image)) = document {
+                in_use.extend(super::layers_needed(&image).map(digest_key));
+            }
+            in_use.insert(key);
         }
+    }
+    for key in unreadable {
+        tags.remove(&*key)?;
     }
     Ok(())
 }

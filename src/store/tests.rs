@@ -4,14 +4,14 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::image::{Layer, UncompressedHint};
-use crate::inventory::observation::{Child, Reading};
+use crate::inventory::observation::{Child, Known};
 use crate::reason::Reason;
 
 fn digest(number: u8) -> Digest {
     Digest::from_sha256([number; 32])
 }
 
-fn image(number: u8, platform: &str) -> Arc<Image> {
+fn image(number: u8) -> Arc<Image> {
     let layer = |of: u8| Layer {
         digest: digest(of),
         bytes: (of != 7).then(|| u64::from(of) << 33),
@@ -25,7 +25,7 @@ fn image(number: u8, platform: &str) -> Arc<Image> {
         image_id: Some(digest(number.wrapping_add(100))),
         media_type: MediaType::new(MediaType::OCI_MANIFEST),
         artifact_type: if number == 3 { "application/x" } else { "" }.into(),
-        platform: platform.parse().unwrap_or_default(),
+        platform: "linux/amd64".parse().unwrap(),
         created: (number != 4).then_some(1_700_000_000.25),
         config_bytes: 1_234,
         manifest_bytes: 567,
@@ -33,19 +33,22 @@ fn image(number: u8, platform: &str) -> Arc<Image> {
     })
 }
 
-fn kept(number: u8, images: Vec<Arc<Image>>) -> Kept {
+fn kept(number: u8, images: &[(u8, bool)]) -> Kept {
+    let platform = |arm: bool| if arm { "linux/arm64" } else { "linux/amd64" }.parse().unwrap();
     let failed = Child { digest: digest(9), platform: Platform::none(), reason: Reason::Server };
     Kept {
-        reading: Arc::new(Reading {
+        known: Arc::new(Known {
             digest: digest(number),
             header: number.is_multiple_of(2).then(|| "sha256:as-the-registry-said".into()),
             media_type: MediaType::new(MediaType::OCI_INDEX),
             index_bytes: 99,
-            images,
+            images: images.iter().map(|(number, arm)| (platform(*arm), digest(*number))).collect(),
             attestations: 2,
             failed: if number.is_multiple_of(3) { vec![failed] } else { Vec::new() },
+            platforms: vec![platform(true); usize::from(number % 3)],
         }),
         up: !number.is_multiple_of(3),
+        confirmed: 1_700_000_001.5,
         last_success: Some(1_700_000_000.0 + f64::from(number)),
         changed: number.is_multiple_of(4).then_some(1_600_000_000.5),
     }
@@ -94,7 +97,7 @@ impl Model {
         };
         match step {
             Step::Image(number) => {
-                let stored = Stored::Image(image(*number, "linux/amd64"));
+                let stored = Stored::Image(image(*number));
                 store.remember(&digest(*number), stored.clone());
                 self.documents.insert(digest(*number), stored);
             }
@@ -129,8 +132,7 @@ impl Model {
                 self.layers.insert(digest(*number), record);
             }
             Step::Keep(name, number, images) => {
-                let platform = |arm: &bool| if *arm { "linux/arm64" } else { "linux/amd64" };
-                let kept = kept(*number, images.iter().map(|(number, arm)| image(*number, platform(arm))).collect());
+                let kept = kept(*number, images);
                 let (repository, tag) = tag(*name);
                 self.tags.insert((repository.clone(), tag.clone()), kept.clone());
                 store.keep(vec![TagChange { repository, tag, kept: Some(kept) }]);
