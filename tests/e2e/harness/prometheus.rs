@@ -1,0 +1,83 @@
+//! A Prometheus that scrapes one exporter every second.
+
+use std::process::Command;
+
+use super::exposition::Sample;
+use super::{Program, free_port, http, scratch, wait_for};
+
+/// A running Prometheus.
+pub struct Prometheus {
+    program: Program,
+    address: String,
+    directory: tempfile::TempDir,
+}
+
+impl Prometheus {
+    /// Scrapes `exporter` (`host:port`) as job `image-size`.
+    pub fn start(exporter: &str) -> Self {
+        Self::start_with(&format!(
+            "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\n\
+             scrape_configs:\n  - job_name: image-size\n    static_configs: [{{targets: [\"{exporter}\"]}}]\n"
+        ))
+    }
+
+    /// With a whole `prometheus.yml`.
+    pub fn start_with(config: &str) -> Self {
+        let directory = scratch();
+        let address = format!("127.0.0.1:{}", free_port());
+        let file = directory.path().join("prometheus.yml");
+        std::fs::write(&file, config).expect("the configuration can be written");
+        let mut command = Command::new("prometheus");
+        command.arg(format!("--config.file={}", file.display()));
+        command.arg(format!("--storage.tsdb.path={}", directory.path().join("data").display()));
+        command.arg(format!("--web.listen-address={address}"));
+        let mut program = Program::start(command, directory.path());
+        program.wait_until_ready(|| (http::get(&address, "/-/ready").ok()?.status == 200).then_some(()));
+        Self { program, address, directory }
+    }
+
+    /// Where it keeps its files.
+    pub fn directory(&self) -> &std::path::Path {
+        self.directory.path()
+    }
+
+    /// `host:port`.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// What an instant query gives now.
+    pub fn query(&self, query: &str) -> Vec<Sample> {
+        let path = format!(
+            "/api/v1/query?query={}",
+            percent_encoding::utf8_percent_encode(query, percent_encoding::NON_ALPHANUMERIC)
+        );
+        let answer = http::get(&self.address, &path).expect("Prometheus answers").expect(&[200]).json();
+        let result = answer["data"]["result"].as_array().expect("a vector").clone();
+        result
+            .iter()
+            .map(|series| {
+                let metric = series["metric"].as_object().expect("labels");
+                let text = |value: &serde_json::Value| value.as_str().expect("a string").to_owned();
+                Sample {
+                    name: metric.get("__name__").map(text).unwrap_or_default(),
+                    labels: metric
+                        .iter()
+                        .filter(|(key, _)| *key != "__name__")
+                        .map(|(key, value)| (key.clone(), text(value)))
+                        .collect(),
+                    value: text(&series["value"][1]).parse().expect("a number"),
+                }
+            })
+            .collect()
+    }
+
+    /// Queries until the answer is what `found` looks for.
+    pub fn wait_for<T>(&self, query: &str, mut found: impl FnMut(&[Sample]) -> Option<T>) -> T {
+        wait_for(
+            &format!("Prometheus to answer {query}"),
+            || found(&self.query(query)),
+            || format!("{:?}\n{}", self.query(query), self.program.output()),
+        )
+    }
+}

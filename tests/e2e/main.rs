@@ -1,0 +1,6 @@
+//! End-to-end tests: the real binary against the real programs that people run it with. They need Debian's packages
+//! and root; `tests/run` installs what is missing. `cargo test` leaves them out, `cargo test --test e2e` runs them.
+
+#![expect(unreachable_pub, reason = "the harness is a library to the modules beside it")]
+
+mod harness;
