@@ -1,27 +1,42 @@
 //! Which repositories and tags a target means. Pure: what a registry listed goes in, what is meant comes out.
+//!
+//! Not here: how a list is read, how many of its tags are looked at (`discovery`), and which of the candidates has
+//! been read and so is the newest one (`inventory`).
 
 pub mod pattern;
+pub mod range;
 pub mod version;
+
+use std::cmp::Ordering;
+use std::collections::HashSet;
 
 use crate::oci::Tag;
 
-pub use pattern::{Repositories, RepositoryPattern, TagPattern};
-pub use version::{Version, VersionRange};
+pub use pattern::{InvalidPattern, InvalidTagPattern, Repositories, RepositoryPattern, TagPattern};
+pub use range::{InvalidRange, VersionRange};
+pub use version::Version;
 
-/// Which tags of a repository a target means.
+/// Which tags of a repository a target means: those it names, and those of the list that it describes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Selection {
     /// These, without listing.
     pub tags: Vec<Tag>,
-    /// Of the listed tags, those that one of these finds.
+    /// And these of the list, which is read only if this is given.
+    pub listing: Option<Listing>,
+}
+
+/// Which of a repository's listed tags are meant. The default means all of them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Listing {
+    /// Those that one of these finds; all when empty.
     pub matches: Vec<TagPattern>,
-    /// Of the listed tags, none that one of these finds.
+    /// None that one of these finds.
     pub exclude: Vec<TagPattern>,
-    /// Of the listed tags, those that are versions in this range.
+    /// Those that are versions in this range.
     pub semver: Option<VersionRange>,
     /// The order that `limit` cuts.
     pub sort: Sort,
-    /// At most so many of the listed tags.
+    /// At most so many.
     pub limit: Option<usize>,
 }
 
@@ -31,6 +46,98 @@ pub enum Sort {
     /// By version, what is no version last.
     #[default]
     Semver,
-    /// By name, descending.
+    /// By name, descending, character by character.
     Name,
 }
+
+/// What a selection means of one repository's list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Selected {
+    /// The tags that are meant: the named ones in the configuration's order, then the listed ones, newest first.
+    pub tags: Vec<Tag>,
+    /// What the newest release is picked among, newest first: what `match`, `exclude` and `semver` leave of the list,
+    /// before `limit`. Releases by version, then pre-releases by version, then what is no version by name.
+    pub candidates: Vec<Tag>,
+    /// What `semver` left out because it is no version at all, by name.
+    pub not_versions: Vec<Tag>,
+}
+
+impl Selection {
+    /// What is meant where the configuration says nothing of tags.
+    pub fn latest() -> Self {
+        Self { tags: vec![Tag::latest()], listing: None }
+    }
+
+    /// Whether the repository's list has to be read.
+    pub fn lists(&self) -> bool {
+        self.listing.is_some()
+    }
+
+    /// What is meant of a list. The list's order and repetitions do not matter.
+    pub fn select(&self, listed: &[Tag]) -> Selected {
+        let mut seen = HashSet::new();
+        let mut tags: Vec<Tag> = self.tags.iter().filter(|tag| seen.insert(*tag)).cloned().collect();
+        let Some(listing) = &self.listing else {
+            return Selected { tags, ..Selected::default() };
+        };
+        let (mut meant, not_versions) = listing.filter(listed);
+
+        meant.sort_unstable_by(by_release);
+        let candidates = meant.iter().map(|(tag, _)| (*tag).clone()).collect();
+
+        match listing.sort {
+            Sort::Semver => meant.sort_unstable_by(by_version),
+            Sort::Name => meant.sort_unstable_by(|(a, _), (b, _)| b.cmp(a)),
+        }
+        meant.truncate(listing.limit.unwrap_or(usize::MAX));
+        tags.extend(meant.iter().filter(|(tag, _)| seen.insert(tag)).map(|(tag, _)| (*tag).clone()));
+        Selected { tags, candidates, not_versions }
+    }
+}
+
+impl Listing {
+    /// The distinct tags that are meant, in no order, with the versions that they are; and the names of those that
+    /// `semver` cannot judge.
+    fn filter<'a>(&self, listed: &'a [Tag]) -> (Vec<(&'a Tag, Option<Version>)>, Vec<Tag>) {
+        let mut seen = HashSet::new();
+        let mut meant = Vec::new();
+        let mut not_versions = Vec::new();
+        for tag in listed.iter().filter(|tag| is_for_people(tag) && self.finds(tag) && seen.insert(*tag)) {
+            let version = Version::parse(tag.as_str());
+            match (&self.semver, &version) {
+                (Some(_), None) => not_versions.push(tag.clone()),
+                (Some(range), Some(version)) if !range.contains(version) => {}
+                _ => meant.push((tag, version)),
+            }
+        }
+        not_versions.sort_unstable();
+        (meant, not_versions)
+    }
+
+    fn finds(&self, tag: &Tag) -> bool {
+        let any = |patterns: &[TagPattern]| patterns.iter().any(|pattern| pattern.finds(tag));
+        (self.matches.is_empty() || any(&self.matches)) && !any(&self.exclude)
+    }
+}
+
+/// Whether a listed tag is one that people gave: `sha256-<64 hex>`, also with an ending such as `.sig`, is where
+/// tools keep signatures, attestations and referrers.
+pub fn is_for_people(tag: &Tag) -> bool {
+    let Some(rest) = tag.as_str().strip_prefix("sha256-") else { return true };
+    let digits = rest.bytes().take_while(u8::is_ascii_hexdigit).count();
+    !(digits == 64 && (rest.len() == 64 || rest[64..].starts_with('.')))
+}
+
+/// Newest first by version, what is no version last; equal versions and no versions by name.
+fn by_version(a: &(&Tag, Option<Version>), b: &(&Tag, Option<Version>)) -> Ordering {
+    b.1.cmp(&a.1).then_with(|| a.0.cmp(b.0))
+}
+
+/// The same, but every release before every pre-release.
+fn by_release(a: &(&Tag, Option<Version>), b: &(&Tag, Option<Version>)) -> Ordering {
+    let is_release = |version: &Option<Version>| version.as_ref().map(|version| !version.is_prerelease());
+    is_release(&b.1).cmp(&is_release(&a.1)).then_with(|| by_version(a, b))
+}
+
+#[cfg(test)]
+mod tests;

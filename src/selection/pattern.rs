@@ -1,6 +1,12 @@
 //! Patterns: regular expressions over tags, wildcards over repositories.
 
-use crate::oci::{Registry, Repository};
+use std::str::FromStr;
+
+use crate::oci::reference::{InvalidReference, split_registry};
+use crate::oci::{Registry, Repository, Tag};
+
+/// What a compiled regular expression may take, in bytes.
+const PATTERN_BYTES_MAX: usize = 1 << 20;
 
 /// What a target's `repository` names.
 #[derive(Clone, Debug, PartialEq)]
@@ -11,17 +17,7 @@ pub enum Repositories {
     Matching(RepositoryPattern),
 }
 
-impl Repositories {
-    /// The registry they stand on.
-    pub fn registry(&self) -> &Registry {
-        match self {
-            Self::One(repository) => repository.registry(),
-            Self::Matching(pattern) => &pattern.registry,
-        }
-    }
-}
-
-/// `registry/acme/*`: `*` within a segment, `**` any depth.
+/// `registry/acme/*`: `*` within a segment, `**` any number of segments.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RepositoryPattern {
     /// The registry whose catalog is asked.
@@ -34,8 +30,187 @@ pub struct RepositoryPattern {
 #[derive(Clone, Debug)]
 pub struct TagPattern(regex::Regex);
 
+/// Why a text names no repositories.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidPattern {
+    /// It is one repository's name, and a wrong one.
+    #[error(transparent)]
+    Reference(#[from] InvalidReference),
+    /// A wildcard where the registry stands.
+    #[error("`{0}` has a wildcard in place of the registry: write one target for each registry")]
+    Registry(String),
+    /// Docker Hub does not answer the catalog.
+    #[error("`{0}`: Docker Hub lists no repositories, so a wildcard finds none there: name the repositories one by one")]
+    NoCatalog(String),
+    /// `**` beside other characters.
+    #[error("`{0}`: `**` stands for whole segments: write it between slashes, as in `acme/**`, or `*` within a segment")]
+    DoubleStar(String),
+    /// Characters that no repository has.
+    #[error(
+        "`{0}` matches no repository name: beside `*` expected lower-case letters, digits, `.`, `_` and `-` in segments divided by `/`"
+    )]
+    Characters(String),
+}
+
+/// Why a text is no regular expression, in one line.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is not a regular expression: {why}")]
+pub struct InvalidTagPattern {
+    text: String,
+    why: String,
+}
+
+impl Repositories {
+    /// The registry they stand on.
+    pub fn registry(&self) -> &Registry {
+        match self {
+            Self::One(repository) => repository.registry(),
+            Self::Matching(pattern) => &pattern.registry,
+        }
+    }
+
+    /// Whether `repository` may be one of them.
+    pub fn include(&self, repository: &Repository) -> bool {
+        match self {
+            Self::One(one) => one == repository,
+            Self::Matching(pattern) => {
+                pattern.registry == *repository.registry() && pattern.matches(repository.name())
+            }
+        }
+    }
+}
+
+impl FromStr for Repositories {
+    type Err = InvalidPattern;
+
+    /// Parses `[registry/]name`, where the name may have wildcards.
+    fn from_str(text: &str) -> Result<Self, InvalidPattern> {
+        if text.contains('*') { text.parse().map(Self::Matching) } else { Ok(Self::One(text.parse()?)) }
+    }
+}
+
+impl std::fmt::Display for Repositories {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::One(repository) => repository.fmt(f),
+            Self::Matching(pattern) => write!(f, "{}/{}", pattern.registry, pattern.text),
+        }
+    }
+}
+
+impl RepositoryPattern {
+    /// Whether a repository's name, without its registry, is meant: `acme/*` means `acme/app`, `acme/**` also
+    /// `acme/team/app`, `**/app` also `app`.
+    pub fn matches(&self, name: &str) -> bool {
+        let pattern: Vec<&str> = self.text.split('/').collect();
+        let name: Vec<&str> = name.split('/').collect();
+        segments_match(&pattern, &name)
+    }
+}
+
+impl FromStr for RepositoryPattern {
+    type Err = InvalidPattern;
+
+    fn from_str(text: &str) -> Result<Self, InvalidPattern> {
+        let whole = || text.to_owned();
+        if let Some((host, _)) = text.split_once('/')
+            && host.contains('*')
+            && host.contains(['.', ':'])
+        {
+            return Err(InvalidPattern::Registry(whole()));
+        }
+        let (registry, name) = split_registry(text)?;
+        if name.contains(':') || name.contains('@') {
+            let mark = if name.contains('@') { '@' } else { ':' };
+            return Err(InvalidReference::NotOnlyRepository(whole(), mark).into());
+        }
+        if name.bytes().any(|b| b.is_ascii_uppercase()) {
+            return Err(InvalidReference::UpperCase(name.to_owned()).into());
+        }
+        let known = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"*._-".contains(&b);
+        if !name.split('/').all(|segment| !segment.is_empty() && segment.bytes().all(known)) {
+            return Err(InvalidPattern::Characters(name.to_owned()));
+        }
+        if name.split('/').any(|segment| segment.contains("**") && segment != "**") {
+            return Err(InvalidPattern::DoubleStar(name.to_owned()));
+        }
+        if registry.is_docker_hub() {
+            return Err(InvalidPattern::NoCatalog(whole()));
+        }
+        Ok(Self { registry, text: name.to_owned() })
+    }
+}
+
+impl TagPattern {
+    /// Whether the expression is found anywhere in the tag.
+    pub fn finds(&self, tag: &Tag) -> bool {
+        self.0.is_match(tag.as_str())
+    }
+
+    /// The expression as written.
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+}
+
+impl FromStr for TagPattern {
+    type Err = InvalidTagPattern;
+
+    fn from_str(text: &str) -> Result<Self, InvalidTagPattern> {
+        let compiled = regex::RegexBuilder::new(text).size_limit(PATTERN_BYTES_MAX).build();
+        compiled.map(Self).map_err(|error| {
+            let why = match &error {
+                regex::Error::CompiledTooBig(_) => format!("it takes more than {PATTERN_BYTES_MAX} bytes of memory"),
+                // The parser draws a picture; its last line says what is wrong.
+                other => {
+                    let shown = other.to_string();
+                    let last = shown.lines().last().unwrap_or_default();
+                    last.strip_prefix("error: ").unwrap_or(last).to_owned()
+                }
+            };
+            InvalidTagPattern { text: text.to_owned(), why }
+        })
+    }
+}
+
 impl PartialEq for TagPattern {
     fn eq(&self, other: &Self) -> bool {
         self.0.as_str() == other.0.as_str()
     }
+}
+
+/// `**` takes any number of segments, at least one where it ends the pattern.
+fn segments_match(pattern: &[&str], name: &[&str]) -> bool {
+    let mut pattern = pattern.to_vec();
+    if pattern.last() == Some(&"**") {
+        pattern.insert(pattern.len() - 1, "*");
+    }
+    let fits = |part: &&str, segment: &&str| {
+        let (part, segment): (Vec<char>, Vec<char>) = (part.chars().collect(), segment.chars().collect());
+        wildcard(&part, &segment, |c| *c == '*', |a, b| a == b)
+    };
+    wildcard(&pattern, name, |part| *part == "**", fits)
+}
+
+/// Whether `text` fits `pattern`, in which what `is_star` holds for takes any number of items. Linear memory, at
+/// most quadratic time: it goes back to the last star only.
+fn wildcard<T>(pattern: &[T], text: &[T], is_star: impl Fn(&T) -> bool, fits: impl Fn(&T, &T) -> bool) -> bool {
+    let (mut p, mut t) = (0, 0);
+    let mut star = None;
+    while t < text.len() {
+        if p < pattern.len() && is_star(&pattern[p]) {
+            star = Some((p, t));
+            p += 1;
+        } else if p < pattern.len() && fits(&pattern[p], &text[t]) {
+            p += 1;
+            t += 1;
+        } else if let Some((star_p, star_t)) = star {
+            star = Some((star_p, star_t + 1));
+            p = star_p + 1;
+            t = star_t + 1;
+        } else {
+            return false;
+        }
+    }
+    pattern[p..].iter().all(is_star)
 }

@@ -1,9 +1,181 @@
-//! Versions as tags have them.
+//! Versions as tags have them: `v1.2.3`, `1.2`, `2024.01.15`, `1.2.3.4`, `1.27-alpine3.20`, `3.14.0rc1`.
+
+use std::cmp::Ordering;
+
+/// Numbers in a version. More than any scheme in use has.
+const NUMBERS_MAX: usize = 8;
 
 /// A version read from a tag.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Version;
+///
+/// Ordered by its numbers (a missing one is 0), then pre-releases before releases, then variants before what has
+/// none, and by their own order among each other; of `17` and `17.0` the longer is the later. Equal versions may be
+/// different tags: `v1.2` and `1.2`.
+#[derive(Clone, Debug)]
+pub struct Version {
+    pub(super) numbers: Vec<u64>,
+    pub(super) pre: Option<PreRelease>,
+    /// Any other suffix, in words: `alpine`, `3`, `20`.
+    variant: Vec<Word>,
+}
 
-/// A range of versions, `>=2, <4`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct VersionRange;
+/// What marks a version as not yet released, and the numbers after it: `rc.2`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct PreRelease {
+    stage: Stage,
+    numbers: Vec<u64>,
+}
+
+/// How far a pre-release is from its release.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Stage {
+    Nightly,
+    Snapshot,
+    Dev,
+    Alpha,
+    Beta,
+    Pre,
+    Candidate,
+}
+
+/// A run of digits or of letters. Numbers come before words.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Word {
+    Number(u64),
+    Letters(String),
+}
+
+impl Version {
+    /// Reads a tag. `None` for what is no version: `latest`, `bookworm`, the hexadecimal digits of a commit, a date
+    /// with letters in front.
+    pub fn parse(tag: &str) -> Option<Self> {
+        let (numbers, suffix) = leading_numbers(tag.strip_prefix(['v', 'V']).unwrap_or(tag))?;
+        let words = words(suffix)?;
+        // Letters right behind a number are a version only if they mark a pre-release, as in `3.14.0rc1`: otherwise
+        // the tag is rather the digits of a commit, `12ab34f`.
+        let attached = suffix.starts_with(|c: char| c.is_ascii_alphabetic());
+        let short = attached && numbers.len() > 1;
+        let mark = words.iter().enumerate().find_map(|(at, word)| Some((at, word.stage(short && at == 0)?)));
+        if attached && mark.is_none_or(|(at, _)| at != 0) {
+            return None;
+        }
+        let Some((at, stage)) = mark else {
+            return Some(Self { numbers, pre: None, variant: words });
+        };
+        let after = words[at + 1..].iter().map_while(|word| match word {
+            Word::Number(number) => Some(*number),
+            Word::Letters(_) => None,
+        });
+        let pre = PreRelease { stage, numbers: after.collect() };
+        let variant = words[..at].iter().chain(&words[at + 1 + pre.numbers.len()..]).cloned().collect();
+        Some(Self { numbers, pre: Some(pre), variant })
+    }
+
+    /// Whether it is marked as not yet released: `alpha beta rc pre preview dev snapshot nightly`, and right behind
+    /// the numbers also `a` and `b`, as Python has them.
+    pub fn is_prerelease(&self) -> bool {
+        self.pre.is_some()
+    }
+
+    /// The `at`th number from the left, counted from 0; a missing one is 0.
+    pub(super) fn number(&self, at: usize) -> u64 {
+        self.numbers.get(at).copied().unwrap_or(0)
+    }
+
+    /// By numbers and pre-release, whatever the variant and however many numbers were written.
+    pub(super) fn precedence(&self, other: &Self) -> Ordering {
+        let longest = self.numbers.len().max(other.numbers.len());
+        let numbers = (0..longest).map(|at| self.number(at)).cmp((0..longest).map(|at| other.number(at)));
+        numbers.then_with(|| none_last(self.pre.as_ref(), other.pre.as_ref()))
+    }
+
+    /// Whether it has a suffix that marks no pre-release.
+    pub(super) fn has_variant(&self) -> bool {
+        !self.variant.is_empty()
+    }
+
+    fn sole_variant(&self) -> Option<&[Word]> {
+        (!self.variant.is_empty()).then_some(&self.variant)
+    }
+}
+
+impl Ord for Version {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.precedence(other)
+            .then_with(|| none_last(self.sole_variant(), other.sole_variant()))
+            .then_with(|| self.numbers.len().cmp(&other.numbers.len()))
+    }
+}
+
+impl PartialOrd for Version {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Version {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Version {}
+
+impl Word {
+    /// What this word marks, if it marks a pre-release. `short`: `a` and `b` do.
+    fn stage(&self, short: bool) -> Option<Stage> {
+        let Self::Letters(letters) = self else { return None };
+        match letters.as_str() {
+            "nightly" => Some(Stage::Nightly),
+            "snapshot" => Some(Stage::Snapshot),
+            "dev" => Some(Stage::Dev),
+            "alpha" => Some(Stage::Alpha),
+            "beta" => Some(Stage::Beta),
+            "pre" | "preview" => Some(Stage::Pre),
+            "rc" => Some(Stage::Candidate),
+            "a" if short => Some(Stage::Alpha),
+            "b" if short => Some(Stage::Beta),
+            _ => None,
+        }
+    }
+}
+
+/// Splits `1.2.3-rest` into its numbers and the rest. A number too great to count with is none.
+pub(super) fn leading_numbers(text: &str) -> Option<(Vec<u64>, &str)> {
+    let mut numbers = Vec::new();
+    let mut rest = text;
+    loop {
+        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+        numbers.push(rest[..digits].parse().ok()?);
+        rest = &rest[digits..];
+        match rest.strip_prefix('.') {
+            Some(next) if next.starts_with(|c: char| c.is_ascii_digit()) && numbers.len() < NUMBERS_MAX => rest = next,
+            _ => return Some((numbers, rest)),
+        }
+    }
+}
+
+/// The words of a suffix, lower case, without what stands between them. A suffix that is only a separator is none.
+fn words(suffix: &str) -> Option<Vec<Word>> {
+    let mut words = Vec::new();
+    for part in suffix.trim_start_matches(['-', '_', '.']).split(['-', '_', '.']) {
+        let mut rest = part;
+        while let Some(first) = rest.chars().next() {
+            let digits = first.is_ascii_digit();
+            let end = rest.find(|c: char| c.is_ascii_digit() != digits).unwrap_or(rest.len());
+            words.push(match rest[..end].parse() {
+                Ok(number) if digits => Word::Number(number),
+                _ => Word::Letters(rest[..end].to_ascii_lowercase()),
+            });
+            rest = &rest[end..];
+        }
+    }
+    (suffix.is_empty() || !words.is_empty()).then_some(words)
+}
+
+/// What has none is the later: a release after its pre-releases, the plain image after its variants.
+fn none_last<T: Ord>(a: Option<T>, b: Option<T>) -> Ordering {
+    match (a, b) {
+        (Some(a), Some(b)) => a.cmp(&b),
+        (a, b) => b.is_some().cmp(&a.is_some()),
+    }
+}
