@@ -12,6 +12,8 @@ pub mod selection;
 
 pub mod target;
 
+pub mod config;
+
 pub mod registry;
 
 pub mod telemetry;

@@ -40,10 +40,14 @@ pub enum InvalidPattern {
     #[error("`{0}` has a wildcard in place of the registry: write one target for each registry")]
     Registry(String),
     /// Docker Hub does not answer the catalog.
-    #[error("`{0}`: Docker Hub lists no repositories, so a wildcard finds none there: name the repositories one by one")]
+    #[error(
+        "`{0}`: Docker Hub lists no repositories, so a wildcard finds none there: name the repositories one by one"
+    )]
     NoCatalog(String),
     /// `**` beside other characters.
-    #[error("`{0}`: `**` stands for whole segments: write it between slashes, as in `acme/**`, or `*` within a segment")]
+    #[error(
+        "`{0}`: `**` stands for whole segments: write it between slashes, as in `acme/**`, or `*` within a segment"
+    )]
     DoubleStar(String),
     /// Characters that no repository has.
     #[error(
@@ -73,9 +77,7 @@ impl Repositories {
     pub fn include(&self, repository: &Repository) -> bool {
         match self {
             Self::One(one) => one == repository,
-            Self::Matching(pattern) => {
-                pattern.registry == *repository.registry() && pattern.matches(repository.name())
-            }
+            Self::Matching(pattern) => pattern.registry == *repository.registry() && pattern.matches(repository.name()),
         }
     }
 }

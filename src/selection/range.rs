@@ -81,9 +81,7 @@ impl Part {
         let written = self.version.numbers.len();
         let at_least = version.precedence(&self.version) != Ordering::Less;
         match self.comparison {
-            Comparison::Same if self.version.is_prerelease() => {
-                version.precedence(&self.version) == Ordering::Equal
-            }
+            Comparison::Same if self.version.is_prerelease() => version.precedence(&self.version) == Ordering::Equal,
             Comparison::Same => self.first_numbers(version, written).is_eq(),
             Comparison::AtLeast => at_least,
             Comparison::Above => self.coarse(version).is_gt(),

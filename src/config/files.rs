@@ -1,0 +1,73 @@
+//! Paths in the configuration: where they start, and whether what they name is there.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::Environment;
+
+/// Where relative paths start, and what else of this machine a configuration refers to.
+pub(super) struct Files<'a> {
+    directory: PathBuf,
+    environment: &'a Environment,
+}
+
+impl<'a> Files<'a> {
+    pub(super) fn new(config_file: &Path, environment: &'a Environment) -> Self {
+        Self { directory: config_file.parent().map(Path::to_owned).unwrap_or_default(), environment }
+    }
+
+    /// A path as written, from the configuration file's directory, or from the home directory if it starts with `~/`.
+    pub(super) fn path(&self, text: &str) -> Result<PathBuf, String> {
+        if text.is_empty() {
+            return Err("is empty: write a path, or leave the key out".to_owned());
+        }
+        let Some(rest) = text.strip_prefix('~') else { return Ok(self.directory.join(text)) };
+        let Some(rest) = rest.strip_prefix('/') else {
+            return Err(format!("`{text}`: only `~/` is expanded: write the whole path, or `./{text}`"));
+        };
+        match self.environment.get("HOME").filter(|home| !home.is_empty()) {
+            Some(home) => Ok(Path::new(home).join(rest)),
+            None => Err(format!("`{text}`: HOME is not set: write the whole path")),
+        }
+    }
+
+    /// The path of a file that can be opened now.
+    pub(super) fn readable(&self, text: &str) -> Result<PathBuf, String> {
+        let path = self.path(text)?;
+        let shown = path.display();
+        let opened = File::open(&path).and_then(|file| file.metadata());
+        match opened {
+            Ok(metadata) if metadata.is_dir() => Err(format!("`{shown}` is a directory: name a file in it")),
+            Ok(_) => Ok(path),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err(format!("`{shown}`: no such file: create it, or correct the path"))
+            }
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                Err(format!("`{shown}` cannot be read: let the user that runs this program read it"))
+            }
+            Err(error) => Err(format!("`{shown}` cannot be read: {error}")),
+        }
+    }
+
+    /// The same for one that holds a secret, which cannot be empty.
+    pub(super) fn secret(&self, text: &str) -> Result<PathBuf, String> {
+        let path = self.readable(text)?;
+        // Only of a regular file is the length known without reading, and a pipe can be read only once.
+        match path.metadata() {
+            Ok(metadata) if metadata.is_file() && metadata.len() == 0 => {
+                Err(format!("`{}` is empty: write the secret into it", path.display()))
+            }
+            _ => Ok(path),
+        }
+    }
+
+    /// The name of a variable that is set.
+    pub(super) fn variable(&self, name: &str) -> Result<String, String> {
+        match self.environment.get(name) {
+            Some(value) if !value.is_empty() => Ok(name.to_owned()),
+            Some(_) => Err(format!("environment variable `{name}` is empty: put the secret into it")),
+            None => Err(format!("environment variable `{name}` is not set: put the secret into it")),
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! `[registries."host"]` → how that registry is spoken to.
+
+use std::collections::BTreeMap;
+
+use url::Url;
+
+use crate::oci::Registry;
+use crate::registry::{Credential, Settings};
+
+use super::files::Files;
+use super::table::Table;
+use super::values;
+
+const NOT_HERE: &str = "secrets are not written in here: put it into a file or an environment variable and name that \
+                        by `password_file`, `password_env` or `token_file`";
+
+/// Reads all registries. One that was not configured gets `defaults`.
+pub(super) fn read(root: &mut Table<'_>, defaults: &Settings, files: &Files) -> BTreeMap<Registry, Settings> {
+    let Some(all) = root.table("registries") else { return BTreeMap::new() };
+    let mut registries = BTreeMap::new();
+    let mut written = BTreeMap::new();
+    for host in all.keys() {
+        let Some(table) = all.table_named(host) else { continue };
+        let settings = read_one(table, defaults, files);
+        let registry = match host_only(host).and_then(|()| host.parse::<Registry>().map_err(|e| e.to_string())) {
+            Ok(registry) => registry,
+            Err(message) => {
+                all.problem(host, message);
+                continue;
+            }
+        };
+        if let Some(other) = written.insert(registry.clone(), host) {
+            all.problem(host, format!("is the same registry as {}: keep one of them", all.key(other)));
+        }
+        registries.insert(registry, settings);
+    }
+    registries
+}
+
+fn read_one(mut table: Table<'_>, defaults: &Settings, files: &Files) -> Settings {
+    let settings = Settings {
+        credential: read_credential(&mut table, files),
+        plain_http: table.flag("plain_http"),
+        ca_file: table.text("ca_file", |text| files.readable(text)),
+        cert_file: table.text("cert_file", |text| files.readable(text)),
+        key_file: table.text("key_file", |text| files.readable(text)),
+        proxy_url: table.text("proxy_url", proxy_url),
+        insecure_skip_verify: table.flag("insecure_skip_verify"),
+        requests_per_second: table.rate("requests_per_second", values::REQUESTS_PER_SECOND_MAX),
+        ratelimit_reserve: table.count("ratelimit_reserve", values::RESERVE),
+        concurrency: table.count("concurrency", values::CONCURRENCY).unwrap_or(defaults.concurrency),
+        timeout: table.text("timeout", values::timeout).unwrap_or(defaults.timeout),
+    };
+    for (one, other) in [("cert_file", "key_file"), ("key_file", "cert_file")] {
+        if table.has(one) && !table.has(other) {
+            table.problem(one, format!("needs `{other}` beside it: a client certificate is both"));
+        }
+    }
+    if settings.plain_http {
+        for tls in ["ca_file", "cert_file", "key_file", "insecure_skip_verify"] {
+            if table.has(tls) {
+                table.problem(tls, "has no meaning with `plain_http = true`: keep one of them");
+            }
+        }
+    }
+    if settings.insecure_skip_verify && table.has("ca_file") {
+        table.problem("ca_file", "has no meaning with `insecure_skip_verify = true`: keep one of them");
+    }
+    table.finish();
+    settings
+}
+
+/// Of the ways to authenticate at most one, and that one whole.
+fn read_credential(table: &mut Table<'_>, files: &Files) -> Credential {
+    let username = table.text("username", |text| match text {
+        "" => Err("is empty: write a name, or leave the key out"),
+        text if text.contains(':') => Err("has a colon, which HTTP's basic authentication does not allow"),
+        text => Ok(text.to_owned()),
+    });
+    let password_file = table.text("password_file", |text| files.secret(text));
+    let password_env = table.text("password_env", |text| files.variable(text));
+    let token_file = table.text("token_file", |text| files.secret(text));
+    let docker_config = table.text("docker_config", |text| files.readable(text));
+    let anonymous = table.flag("anonymous");
+    for secret in ["password", "token", "auth"] {
+        table.refuse(secret, NOT_HERE);
+    }
+
+    let password = ["password_file", "password_env"].into_iter().find(|key| table.has(key));
+    match (table.has("username"), password) {
+        (true, None) => table.problem("username", "needs `password_file` or `password_env` beside it"),
+        (false, Some(key)) => table.problem(key, "needs `username` beside it"),
+        _ => {}
+    }
+    if table.has("password_file") && table.has("password_env") {
+        table.problem("password_env", "stands beside `password_file`: keep one of them");
+    }
+    let ways = [
+        ("username", table.has("username")),
+        ("token_file", table.has("token_file")),
+        ("docker_config", table.has("docker_config")),
+        ("anonymous", anonymous),
+    ];
+    let mut ways = ways.into_iter().filter_map(|(key, there)| there.then_some(key));
+    if let (Some(first), Some(second)) = (ways.next(), ways.next()) {
+        table.problem(second, format!("stands beside `{first}`: keep one way to authenticate"));
+    }
+
+    match (username, password_file, password_env, token_file, docker_config) {
+        (Some(username), Some(path), ..) => Credential::PasswordFile { username, path },
+        (Some(username), None, Some(variable), ..) => Credential::PasswordEnv { username, variable },
+        (.., Some(path), _) => Credential::TokenFile(path),
+        (.., Some(path)) => Credential::DockerConfig(path),
+        _ if anonymous => Credential::Anonymous,
+        _ => Credential::Usual,
+    }
+}
+
+/// People copy addresses out of browsers, and whole repositories.
+fn host_only(host: &str) -> Result<(), String> {
+    let bare = host.split_once("://").map_or(host, |(_, rest)| rest);
+    let bare = bare.split('/').next().unwrap_or(bare);
+    if bare == host { Ok(()) } else { Err(format!("is not only a host: write [registries.{bare:?}]")) }
+}
+
+/// A proxy's address, which may have a password in it and so is never shown.
+fn proxy_url(text: &str) -> Result<Url, String> {
+    let remedy = "write an address such as \"http://proxy.example.com:3128\"";
+    let url: Url = text.parse().map_err(|error| format!("is not a URL ({error}): {remedy}"))?;
+    if !matches!(url.scheme(), "http" | "https" | "socks5" | "socks5h") {
+        return Err(format!("is neither http, https, socks5 nor socks5h: {remedy}"));
+    }
+    if url.host_str().is_none_or(str::is_empty) {
+        return Err(format!("has no host: {remedy}"));
+    }
+    Ok(url)
+}

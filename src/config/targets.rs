@@ -1,0 +1,121 @@
+//! `[[targets]]` → targets.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::oci::{Platform, Tag};
+use crate::selection::{InvalidPattern, Listing, Repositories, Selection, Sort, TagPattern, VersionRange};
+use crate::target::{Detail, NewestBy, Target, TargetName, Uncompressed};
+
+use super::table::Table;
+use super::{Scan, values};
+
+const NONE: &str = "there is none: write [[targets]] and below it repository = \"docker.io/library/alpine\"";
+
+/// Reads all targets.
+pub(super) fn read(root: &mut Table<'_>, scan: &Scan) -> Vec<Arc<Target>> {
+    let there = root.has("targets");
+    let tables = root.tables("targets").unwrap_or_default();
+    if tables.is_empty() && (!there || root.is_empty_list("targets")) {
+        root.problem("targets", NONE);
+    }
+    let mut names = BTreeMap::new();
+    let mut targets = Vec::new();
+    for (at, mut table) in tables {
+        let target = read_one(&mut table, scan);
+        if let Some(target) = target {
+            if let Some(other) = names.insert(target.name.clone(), at) {
+                let key = if table.has("name") { "name" } else { "repository" };
+                let name = &target.name;
+                table.problem(
+                    key,
+                    format!("`{name}` is the name of targets[{other}] too: give this one its own `name`"),
+                );
+            }
+            targets.push(Arc::new(target));
+        }
+        table.finish();
+    }
+    targets
+}
+
+/// Reads one target; none without a repository, since everything else depends on it.
+fn read_one(table: &mut Table<'_>, scan: &Scan) -> Option<Target> {
+    let repository = table.text("repository", |text| Ok::<_, String>((repositories(text)?, text.to_owned())));
+    if !table.has("repository") {
+        table.problem("repository", "is missing: write for example repository = \"docker.io/library/alpine\"");
+    }
+    let name = table.text("name", values::name);
+    let selection = read_selection(table);
+    let newest = table.word("newest", &NEWEST);
+    let platforms = table.texts("platforms", str::parse::<Platform>).unwrap_or_default();
+    let interval = table.text("interval", values::interval).unwrap_or(scan.interval);
+    let uncompressed = table.word("uncompressed", &UNCOMPRESSED).unwrap_or_default();
+    let detail = table.word("detail", &DETAIL).unwrap_or_default();
+    let budget_bytes = table.text("budget", values::bytes);
+    let labels = table.pairs("labels", values::label).into_iter().collect();
+    let tags_max = table.count("tags_max", values::TAGS_MAX).unwrap_or(scan.tags_max);
+
+    let (repositories, written) = repository?;
+    let name = TargetName(name.unwrap_or(written).into());
+    Some(Target {
+        name,
+        repositories,
+        selection,
+        newest,
+        platforms,
+        interval,
+        uncompressed,
+        detail,
+        budget_bytes,
+        labels,
+        tags_max,
+    })
+}
+
+pub(super) const SORT: [(&str, Sort); 2] = [("semver", Sort::Semver), ("name", Sort::Name)];
+pub(super) const NEWEST: [(&str, NewestBy); 2] = [("semver", NewestBy::Semver), ("created", NewestBy::Created)];
+pub(super) const UNCOMPRESSED: [(&str, Uncompressed); 3] =
+    [("off", Uncompressed::Off), ("cheap", Uncompressed::Cheap), ("exact", Uncompressed::Exact)];
+pub(super) const DETAIL: [(&str, Detail); 2] = [("images", Detail::Images), ("repository", Detail::Repository)];
+
+/// What reads the list by being there.
+const LISTING: [&str; 6] = ["match", "exclude", "semver", "sort", "limit", "newest"];
+
+/// Named tags, and what is meant of the listed ones; `latest` where nothing is said.
+fn read_selection(table: &mut Table<'_>) -> Selection {
+    let tags = table.texts("tags", tag);
+    let listing = Listing {
+        matches: table.texts("match", str::parse::<TagPattern>).unwrap_or_default(),
+        exclude: table.texts("exclude", str::parse::<TagPattern>).unwrap_or_default(),
+        semver: table.text("semver", str::parse::<VersionRange>),
+        sort: table.word("sort", &SORT).unwrap_or_default(),
+        limit: table.count("limit", values::LIMIT),
+    };
+    let lists = LISTING.iter().any(|key| table.has(key));
+    if !lists && table.is_empty_list("tags") {
+        table.problem("tags", "is empty, so no tag is meant: name one, or leave the key out for `latest`");
+    }
+    match tags {
+        None if !lists => Selection::latest(),
+        tags => Selection { tags: tags.unwrap_or_default(), listing: lists.then_some(listing) },
+    }
+}
+
+/// A tag alone: not a whole reference, as people copy it.
+fn tag(text: &str) -> Result<Tag, String> {
+    match text.rsplit_once([':', '@']) {
+        Some((_, rest)) if !rest.is_empty() => {
+            Err(format!("`{text}` is more than a tag: write the tag only, `{rest}`"))
+        }
+        _ => text.parse().map_err(|error: crate::oci::reference::InvalidReference| error.to_string()),
+    }
+}
+
+/// What `repository` means. People copy addresses out of browsers.
+fn repositories(text: &str) -> Result<Repositories, String> {
+    if let Some((scheme, rest)) = text.split_once("://") {
+        return Err(format!("`{text}` is an address: write `{rest}`, without `{scheme}://`"));
+    }
+    text.parse().map_err(|error: InvalidPattern| error.to_string())
+}

@@ -1,0 +1,203 @@
+//! Single values: durations, sizes, addresses, names. Each parser says what would be right.
+
+use std::net::Ipv6Addr;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use crate::family::Family;
+
+use super::nearest::nearest;
+
+pub(super) const CONCURRENCY: RangeInclusive<u128> = 1..=256;
+pub(super) const TAGS_MAX: RangeInclusive<u128> = 1..=1_000_000;
+pub(super) const LIMIT: RangeInclusive<u128> = 1..=1_000_000;
+pub(super) const RESERVE: RangeInclusive<u128> = 0..=1_000_000_000;
+pub(super) const REQUESTS_PER_SECOND_MAX: f64 = 10_000.0;
+
+const MINUTE: Duration = Duration::from_mins(1);
+const YEAR: Duration = Duration::from_hours(366 * 24);
+const NAME_BYTES_MAX: usize = 256;
+
+/// Time between two scans.
+pub(super) fn interval(text: &str) -> Result<Duration, String> {
+    duration(text, "5m", Duration::from_millis(100)..=YEAR)
+}
+
+/// The patience for one request.
+pub(super) fn timeout(text: &str) -> Result<Duration, String> {
+    duration(text, "30s", Duration::from_millis(100)..=60 * MINUTE)
+}
+
+/// How long what cannot be read is kept.
+pub(super) fn keep(text: &str) -> Result<Duration, String> {
+    duration(text, "7d", Duration::from_secs(1)..=10 * YEAR)
+}
+
+fn duration(text: &str, example: &str, bounds: RangeInclusive<Duration>) -> Result<Duration, String> {
+    let Ok(duration) = humantime::parse_duration(text) else {
+        return Err(format!("`{text}` is not a duration: write a number and its unit, such as {example:?}"));
+    };
+    if bounds.contains(&duration) {
+        return Ok(duration);
+    }
+    let shown = humantime::format_duration;
+    let (min, max) = (shown(*bounds.start()), shown(*bounds.end()));
+    Err(format!("`{text}` is out of bounds: write a duration from {min} to {max}, such as {example:?}"))
+}
+
+/// A size: `250MiB`, `1.5 GB`, `1048576`. At least one byte.
+pub(super) fn bytes(text: &str) -> Result<u64, String> {
+    const EXAMPLE: &str =
+        "write a number and a unit of KiB, MiB, GiB, TiB (1024) or KB, MB, GB, TB (1000), such as \"250MiB\"";
+    let unit_at = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let unit = match text[unit_at..].trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "kib" => 1 << 10,
+        "mib" => 1 << 20,
+        "gib" => 1 << 30,
+        "tib" => 1 << 40,
+        "kb" => 1_000,
+        "mb" => 1_000_000,
+        "gb" => 1_000_000_000,
+        "tb" => 1_000_000_000_000,
+        _ => return Err(format!("`{text}` is not a size: {EXAMPLE}")),
+    };
+    let bytes = decimal_times(&text[..unit_at], unit).ok_or_else(|| format!("`{text}` is not a size: {EXAMPLE}"))?;
+    if bytes == 0 { Err(format!("`{text}` is no size to stay under: leave the key out for none")) } else { Ok(bytes) }
+}
+
+/// `1.5` times a unit in whole numbers, rounded down.
+fn decimal_times(number: &str, unit: u128) -> Option<u64> {
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
+    if whole.is_empty() || fraction.is_empty() || fraction.len() > 12 {
+        return None;
+    }
+    let whole: u64 = whole.parse().ok()?;
+    let numerator: u64 = fraction.parse().ok()?;
+    let denominator = 10u128.pow(u32::try_from(fraction.len()).ok()?);
+    let bytes = u128::from(whole).checked_mul(unit)?.checked_add(u128::from(numerator) * unit / denominator)?;
+    u64::try_from(bytes).ok()
+}
+
+/// An address to listen on, as Prometheus exporters take it: `host:port`, `:port`, `[address]:port`. Port 0 is any
+/// free one.
+///
+/// # Errors
+///
+/// What is wrong and what would be right, for people.
+pub fn listen_address(text: &str) -> Result<String, String> {
+    const EXAMPLE: &str = "write \"0.0.0.0:10048\", \":10048\" or \"[::1]:10048\"";
+    let invalid = || format!("`{text}` is not an address to listen on: {EXAMPLE}");
+    let (host, port) = text.rsplit_once(':').ok_or_else(invalid)?;
+    if !port.bytes().all(|b| b.is_ascii_digit()) || port.parse::<u16>().is_err() {
+        return Err(invalid());
+    }
+    let fits = match host.strip_prefix('[') {
+        Some(v6) => v6.strip_suffix(']').is_some_and(|v6| v6.parse::<Ipv6Addr>().is_ok()),
+        None => host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b)),
+    };
+    if fits { Ok(text.to_owned()) } else { Err(invalid()) }
+}
+
+/// A target's name.
+pub(super) fn name(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() {
+        return Err("is empty: write a name, or leave the key out".to_owned());
+    }
+    if text.len() > NAME_BYTES_MAX || text.chars().any(char::is_control) {
+        return Err(format!("is no name: write at most {NAME_BYTES_MAX} bytes without control characters"));
+    }
+    Ok(text.to_owned())
+}
+
+/// A label of Prometheus (its data model: `[a-zA-Z_][a-zA-Z0-9_]*`) and its value.
+pub(super) fn label(key: &str, value: &str) -> Result<(String, String), String> {
+    let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    if !key.is_empty() && key.chars().all(word) && !key.starts_with(|c: char| c.is_ascii_digit()) {
+        return Ok((key.to_owned(), value.to_owned()));
+    }
+    let mut meant: String = key.chars().map(|c| if word(c) { c } else { '_' }).collect();
+    if !meant.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') {
+        meant.insert(0, '_');
+    }
+    Err(format!("is not a label name: write letters, digits and `_`, not a digit first, such as `{meant}`"))
+}
+
+/// A family to omit, by its short name or its whole one.
+pub(super) fn family(text: &str) -> Result<Family, String> {
+    let named = |family: &&Family| family.short_name() == text || family.name() == text;
+    if let Some(family) = Family::ALL.iter().find(named) {
+        return Ok(*family);
+    }
+    let names = || Family::ALL.iter().map(|family| family.short_name());
+    let near: Vec<&str> = match nearest(text, names()) {
+        Some(nearest) => vec![nearest],
+        None => {
+            let shared = |name: &&str| name.split('_').any(|word| word != "size" && text.split('_').any(|w| w == word));
+            names().filter(shared).collect()
+        }
+    };
+    let near = if near.is_empty() { names().collect() } else { near };
+    Err(format!("`{text}` is not a family: write {}", near.join(" or ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_exactly() {
+        for (text, expected) in [
+            ("1", Some(1)),
+            ("250MiB", Some(250 << 20)),
+            ("250 mib", Some(250 << 20)),
+            ("1.5GiB", Some(3 << 29)),
+            ("1.5GB", Some(1_500_000_000)),
+            ("0.1KB", Some(100)),
+            ("18446744073709551615", Some(u64::MAX)),
+            ("18446744073709551616", None),
+            ("99999999TiB", None),
+            ("250M", None),
+            ("1.MB", None),
+            (".5MB", None),
+            ("1.2.3MB", None),
+            ("-1", None),
+            ("MiB", None),
+            ("", None),
+            ("0", None),
+        ] {
+            assert_eq!(bytes(text).ok(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn addresses_are_those_of_other_exporters() {
+        for (text, fits) in [
+            ("0.0.0.0:10048", true),
+            (":10048", true),
+            ("[::1]:10048", true),
+            ("localhost:10048", true),
+            ("127.0.0.1:0", true),
+            ("10048", false),
+            ("::1:10048", false),
+            ("localhost", false),
+            ("localhost:", false),
+            ("localhost:http", false),
+            ("localhost:70000", false),
+            ("localhost:+80", false),
+            ("http://localhost:80", false),
+            ("", false),
+        ] {
+            assert_eq!(listen_address(text).is_ok(), fits, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_label_name_is_prometheus_own() {
+        assert!(label("team", "a").is_ok());
+        assert!(label("_x9", "").is_ok());
+        for (key, meant) in [("app.kubernetes.io/name", "`app_kubernetes_io_name`"), ("9a", "`_9a`"), ("", "`_`")] {
+            assert!(label(key, "").unwrap_err().ends_with(meant), "{key}");
+        }
+    }
+}
