@@ -22,4 +22,6 @@ pub mod store;
 
 pub mod image;
 
+pub mod accounting;
+
 pub mod inventory;

@@ -1,0 +1,165 @@
+//! Images to sizes: what is stored for a set of them, what each alone keeps, what each one's fair share is.
+//!
+//! Pure arithmetic over one registry's layers. Not here: what is read, selected and published (`inventory`), and
+//! sums of single images, which need no other image (`image`).
+
+/// One series: an image under one tag of one repository. Only those whose every layer's size is known belong here.
+#[derive(Clone, Copy, Debug)]
+pub struct Series<'a> {
+    /// Which repository, counted from 0.
+    pub repository: u32,
+    /// Which tag, counted from 0 over all repositories.
+    pub tag: u32,
+    /// Which image digest: the same number for the same digest.
+    pub image: u32,
+    /// Its distinct layers, without those that are distributed elsewhere.
+    pub layers: &'a [StoredLayer],
+}
+
+/// A layer as one image lists it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoredLayer {
+    /// Which digest: the same number for the same digest.
+    pub layer: u32,
+    /// Compressed bytes, as this image's manifest says.
+    pub bytes: u64,
+}
+
+/// What is stored of one registry, for whom. All in bytes, of distinct layers; where images disagree about a layer's
+/// size the smallest counts.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Usage {
+    /// What the registry must keep for all series.
+    pub stored_bytes: u64,
+    /// By repository; none for one without a series.
+    pub repositories: Vec<Option<RepositoryUsage>>,
+    /// By tag, what the registry must keep for it; none for one without a series.
+    pub tag_stored_bytes: Vec<Option<u64>>,
+    /// One for each series, in the order given.
+    pub series: Vec<SeriesUsage>,
+    /// The layers whose sizes images disagree about, and their smallest. Ascending.
+    pub disagreeing: Vec<StoredLayer>,
+}
+
+/// What is stored for one repository.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RepositoryUsage {
+    /// Bytes of its layers.
+    pub stored_bytes: u64,
+    /// Of these, what no other repository has.
+    pub unique_bytes: u64,
+}
+
+/// What is stored for one series.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct SeriesUsage {
+    /// Bytes of its layers that no other image digest has.
+    pub unique_bytes: u64,
+    /// Each layer's bytes divided evenly among all series that have it.
+    pub proportional_bytes: f64,
+}
+
+/// What is known of one layer while counting. Small, since there are hundreds of thousands and every reference to
+/// one misses the cache.
+#[derive(Clone, Copy)]
+struct Slot {
+    bytes: u64,
+    /// How many series have it.
+    series: u32,
+    /// The only image digest that has it, or [`SEVERAL`].
+    image: u32,
+    /// The only repository that has it, or [`SEVERAL`].
+    repository: u32,
+    /// The last tag and repository that it was counted for: each counts it once.
+    counted_tag: u32,
+    counted_repository: u32,
+    disagreeing: bool,
+}
+
+const SEVERAL: u32 = u32::MAX;
+
+/// Accounts for the series of one registry, whose layers are numbered below `layers`. Series of one tag stand together,
+/// and so do tags of one repository; beyond that, order does not matter.
+///
+/// # Panics
+///
+/// If a layer's number is not below `layers`.
+pub fn account(series: &[Series], layers: usize) -> Usage {
+    let mut slots = census(series, layers);
+    let repositories = series.iter().map(|one| one.repository as usize + 1).max().unwrap_or(0);
+    let tags = series.iter().map(|one| one.tag as usize + 1).max().unwrap_or(0);
+    let mut usage = Usage {
+        stored_bytes: 0,
+        repositories: vec![None; repositories],
+        tag_stored_bytes: vec![None; tags],
+        series: Vec::with_capacity(series.len()),
+        disagreeing: Vec::new(),
+    };
+    for one in series {
+        let repository = usage.repositories[one.repository as usize].get_or_insert_default();
+        let tag = usage.tag_stored_bytes[one.tag as usize].get_or_insert_default();
+        let mut shares = SeriesUsage::default();
+        for listed in one.layers {
+            let slot = &mut slots[listed.layer as usize];
+            shares.proportional_bytes += slot.bytes as f64 / f64::from(slot.series);
+            if slot.image == one.image {
+                shares.unique_bytes = shares.unique_bytes.saturating_add(slot.bytes);
+            }
+            if slot.counted_tag != one.tag {
+                slot.counted_tag = one.tag;
+                *tag = tag.saturating_add(slot.bytes);
+            }
+            if slot.counted_repository != one.repository {
+                slot.counted_repository = one.repository;
+                repository.stored_bytes = repository.stored_bytes.saturating_add(slot.bytes);
+                if slot.repository == one.repository {
+                    repository.unique_bytes = repository.unique_bytes.saturating_add(slot.bytes);
+                }
+            }
+        }
+        usage.series.push(shares);
+    }
+    for (layer, slot) in (0..).zip(&slots).filter(|(_, slot)| slot.series > 0) {
+        usage.stored_bytes = usage.stored_bytes.saturating_add(slot.bytes);
+        if slot.disagreeing {
+            usage.disagreeing.push(StoredLayer { layer, bytes: slot.bytes });
+        }
+    }
+    usage
+}
+
+/// Who has each layer, and how big it is.
+fn census(series: &[Series], layers: usize) -> Vec<Slot> {
+    let empty = Slot {
+        bytes: 0,
+        series: 0,
+        image: 0,
+        repository: 0,
+        counted_tag: u32::MAX,
+        counted_repository: u32::MAX,
+        disagreeing: false,
+    };
+    let mut slots = vec![empty; layers];
+    for one in series {
+        for listed in one.layers {
+            let slot = &mut slots[listed.layer as usize];
+            if slot.series == 0 {
+                *slot = Slot { bytes: listed.bytes, series: 1, image: one.image, repository: one.repository, ..empty };
+                continue;
+            }
+            slot.series += 1;
+            slot.disagreeing |= slot.bytes != listed.bytes;
+            slot.bytes = slot.bytes.min(listed.bytes);
+            if slot.image != one.image {
+                slot.image = SEVERAL;
+            }
+            if slot.repository != one.repository {
+                slot.repository = SEVERAL;
+            }
+        }
+    }
+    slots
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,181 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// A series by its numbers: repository, tag, image, and its layers with their sizes.
+type Listed = (u32, u32, u32, Vec<StoredLayer>);
+
+fn layers(listed: &[(u32, u64)]) -> Vec<StoredLayer> {
+    listed.iter().map(|&(layer, bytes)| StoredLayer { layer, bytes }).collect()
+}
+
+fn usage(listed: &[Listed]) -> Usage {
+    let series: Vec<Series> = listed
+        .iter()
+        .map(|(repository, tag, image, layers)| Series { repository: *repository, tag: *tag, image: *image, layers })
+        .collect();
+    let layers = listed.iter().flat_map(|one| &one.3).map(|one| one.layer as usize + 1).max().unwrap_or(0);
+    account(&series, layers)
+}
+
+#[test]
+fn two_versions_over_one_base_and_an_alias() {
+    let (base, x, y) = ((0, 100), (1, 10), (2, 20));
+    let usage = usage(&[(0, 0, 0, layers(&[base, x])), (0, 1, 1, layers(&[base, y])), (0, 2, 1, layers(&[base, y]))]);
+    let unique: Vec<u64> = usage.series.iter().map(|one| one.unique_bytes).collect();
+    let proportional: Vec<String> = usage.series.iter().map(|one| format!("{:.6}", one.proportional_bytes)).collect();
+    assert_eq!(unique, [10, 20, 20]);
+    assert_eq!(proportional, ["43.333333", "43.333333", "43.333333"]);
+    assert_eq!(usage.tag_stored_bytes, [Some(110), Some(120), Some(120)]);
+    assert_eq!(usage.repositories, [Some(RepositoryUsage { stored_bytes: 130, unique_bytes: 130 })]);
+    assert_eq!((usage.stored_bytes, usage.disagreeing), (130, vec![]));
+}
+
+#[test]
+fn platforms_of_one_tag_share_what_they_share() {
+    let usage = usage(&[(0, 0, 0, layers(&[(0, 5), (1, 10)])), (0, 0, 1, layers(&[(0, 5), (2, 20)]))]);
+    assert_eq!(usage.tag_stored_bytes, [Some(35)]);
+}
+
+#[test]
+fn the_smallest_of_disagreeing_sizes_counts_for_everyone() {
+    let usage = usage(&[(0, 0, 0, layers(&[(0, 100)])), (1, 1, 1, layers(&[(0, 90)]))]);
+    assert_eq!(usage.disagreeing, layers(&[(0, 90)]));
+    assert_eq!(usage.stored_bytes, 90);
+    assert_eq!(usage.tag_stored_bytes, [Some(90), Some(90)]);
+    assert_eq!(usage.repositories[0], Some(RepositoryUsage { stored_bytes: 90, unique_bytes: 0 }));
+}
+
+#[test]
+fn nothing_gives_nothing_and_an_image_without_layers_gives_zero() {
+    assert_eq!(usage(&[]), Usage::default());
+    let usage = usage(&[(1, 1, 0, vec![])]);
+    assert_eq!(usage.repositories, [None, Some(RepositoryUsage::default())]);
+    assert_eq!(usage.tag_stored_bytes, [None, Some(0)]);
+}
+
+#[test]
+fn sizes_past_the_end_of_counting_stay_there() {
+    let usage = usage(&[(0, 0, 0, layers(&[(0, u64::MAX), (1, u64::MAX)]))]);
+    assert_eq!((usage.stored_bytes, usage.series[0].unique_bytes), (u64::MAX, u64::MAX));
+}
+
+/// Registries of a few repositories, whose tags point at images from a small pool, so that aliases and shared layers
+/// abound. An image disagrees with the others about a layer's size now and then.
+fn registries() -> impl Strategy<Value = Vec<Listed>> {
+    let image = prop::collection::btree_map(0..12_u32, 0..1000_u64, 0..6);
+    let tags = prop::collection::vec((0..4_u32, prop::collection::btree_set(0..8_usize, 1..4)), 0..20);
+    (prop::collection::vec(image, 8), tags).prop_map(|(images, mut tags)| {
+        tags.sort();
+        let listed = |(tag, (repository, platforms)): (u32, (u32, BTreeSet<usize>))| {
+            let images = &images;
+            let series = move |image: usize| {
+                let sizes = images[image].iter().map(|(&layer, &odd)| StoredLayer {
+                    layer,
+                    bytes: if odd < 50 { odd } else { u64::from(layer) * 100 },
+                });
+                (repository, tag, u32::try_from(image).unwrap(), sizes.collect())
+            };
+            platforms.into_iter().map(series).collect::<Vec<Listed>>()
+        };
+        (0..).zip(tags).flat_map(listed).collect()
+    })
+}
+
+/// Section by section what the words mean, written without any care for speed.
+struct Plain<'a>(&'a [Listed]);
+
+impl Plain<'_> {
+    fn sizes(&self) -> BTreeMap<u32, u64> {
+        let mut sizes = BTreeMap::new();
+        for listed in self.0.iter().flat_map(|one| &one.3) {
+            let size = sizes.entry(listed.layer).or_insert(listed.bytes);
+            *size = listed.bytes.min(*size);
+        }
+        sizes
+    }
+
+    fn distinct(&self, of: impl Fn(&Listed) -> bool) -> BTreeSet<u32> {
+        self.0.iter().filter(|one| of(one)).flat_map(|one| &one.3).map(|listed| listed.layer).collect()
+    }
+
+    fn bytes(&self, layers: impl IntoIterator<Item = u32>) -> u64 {
+        let sizes = self.sizes();
+        layers.into_iter().map(|layer| sizes[&layer]).sum()
+    }
+}
+
+proptest! {
+    #[test]
+    fn every_figure_is_what_its_word_means(listed in registries()) {
+        let usage = usage(&listed);
+        let plain = Plain(&listed);
+        prop_assert_eq!(usage.stored_bytes, plain.bytes(plain.distinct(|_| true)));
+        for (one, shares) in listed.iter().zip(&usage.series) {
+            let (repository, tag, image, _) = one;
+            let own = |of: &dyn Fn(&Listed) -> bool| plain.distinct(of);
+            let unique = &own(&|other| other.2 == *image) - &own(&|other| other.2 != *image);
+            prop_assert_eq!(shares.unique_bytes, plain.bytes(unique));
+            prop_assert_eq!(usage.tag_stored_bytes[*tag as usize], Some(plain.bytes(own(&|other| other.1 == *tag))));
+            let here = own(&|other| other.0 == *repository);
+            let elsewhere = own(&|other| other.0 != *repository);
+            prop_assert_eq!(
+                usage.repositories[*repository as usize],
+                Some(RepositoryUsage { stored_bytes: plain.bytes(here.clone()), unique_bytes: plain.bytes(&here - &elsewhere) })
+            );
+        }
+    }
+
+    #[test]
+    fn unique_is_within_compressed_and_a_union_within_its_parts(listed in registries()) {
+        let usage = usage(&listed);
+        let compressed = |one: &Listed| one.3.iter().map(|listed| listed.bytes).sum::<u64>();
+        for (one, shares) in listed.iter().zip(&usage.series) {
+            prop_assert!(shares.unique_bytes <= compressed(one));
+            prop_assert!(shares.proportional_bytes <= compressed(one) as f64);
+        }
+        let repositories = || usage.repositories.iter().flatten();
+        prop_assert!(usage.stored_bytes <= repositories().map(|one| one.stored_bytes).sum());
+        prop_assert!(repositories().map(|one| one.unique_bytes).sum::<u64>() <= usage.stored_bytes);
+        prop_assert!(repositories().map(|one| one.stored_bytes).sum::<u64>() <= usage.tag_stored_bytes.iter().flatten().sum());
+        prop_assert!(usage.tag_stored_bytes.iter().flatten().sum::<u64>() <= listed.iter().map(compressed).sum());
+    }
+
+    #[test]
+    fn fair_shares_add_up_to_what_is_stored(listed in registries()) {
+        let usage = usage(&listed);
+        let shares: f64 = usage.series.iter().map(|one| one.proportional_bytes).sum();
+        prop_assert!((shares - usage.stored_bytes as f64).abs() < 1e-6 * (1.0 + shares), "{shares}");
+    }
+
+    #[test]
+    fn the_order_of_repositories_never_matters(listed in registries()) {
+        let forwards = usage(&listed);
+        let mut backwards = listed.clone();
+        backwards.reverse();
+        let mut backwards = usage(&backwards);
+        backwards.series.reverse();
+        prop_assert_eq!(forwards, backwards);
+    }
+
+    #[test]
+    fn one_more_tag_for_a_known_digest_changes_no_stored_size(listed in registries(), pick: prop::sample::Index) {
+        prop_assume!(!listed.is_empty());
+        let before = usage(&listed);
+        let (repository, _, image, layers) = listed[pick.index(listed.len())].clone();
+        let alias = u32::try_from(listed.len()).unwrap();
+        let mut more = listed.clone();
+        // Its place is beside the other tags of its repository.
+        let place = more.iter().rposition(|one| one.0 == repository).unwrap() + 1;
+        more.insert(place, (repository, alias, image, layers));
+        let after = usage(&more);
+        prop_assert_eq!(after.stored_bytes, before.stored_bytes);
+        prop_assert_eq!(after.repositories, before.repositories);
+        prop_assert_eq!(&after.tag_stored_bytes[..before.tag_stored_bytes.len()], &before.tag_stored_bytes[..]);
+        let mut unique: Vec<u64> = after.series.iter().map(|one| one.unique_bytes).collect();
+        unique.remove(place);
+        prop_assert_eq!(unique, before.series.iter().map(|one| one.unique_bytes).collect::<Vec<_>>());
+    }
+}
