@@ -1,5 +1,262 @@
 //! The distribution specification's verbs, and one concern of speaking to a registry a file.
+//!
+//! What an answer means for sizes is not decided here: bytes, digests and lists go out, checked. A request that
+//! fails says what was asked, of whom, and what a person can do about it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU8};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use http::{HeaderValue, Method};
+use rustls::RootCertStore;
+use url::Url;
+
+use crate::oci::{Digest, Registry, Repository, Tag};
+use crate::reason::{Operation, Reason};
+use crate::telemetry::Telemetry;
 
 pub mod settings;
 
+pub mod manifests;
+
+pub mod blobs;
+
+pub mod lists;
+
+pub mod error;
+
+mod auth;
+
+mod grants;
+
+mod challenge;
+
+mod credentials;
+
+mod secret;
+
+mod token;
+
+mod transport;
+
+mod gate;
+
+mod pace;
+
+mod ratelimit;
+
+mod redirect;
+
+mod retry;
+
+mod body;
+
+mod api_error;
+
+mod warnings;
+
+mod connect;
+
+mod tls;
+
+mod jws;
+
+mod link;
+
+pub use blobs::BlobStream;
+pub use error::{RegistryError, SetupError};
+pub use lists::{RepositoryList, TagList};
+pub use manifests::{Fetched, Head};
 pub use settings::{Credential, Settings};
+
+use auth::Auth;
+use grants::Scope;
+use tls::Tls;
+use transport::{Answer, Ask, Take, Transport};
+
+/// All registries: one client each, made when it is first needed.
+pub struct Registries {
+    defaults: Settings,
+    default_tls: Tls,
+    system_roots: Arc<RootCertStore>,
+    telemetry: Arc<Telemetry>,
+    clients: Mutex<BTreeMap<Registry, Arc<Client>>>,
+}
+
+/// One registry. Keeps its connections, tokens, and what it learnt of the registry's ways.
+pub struct Client {
+    transport: Transport,
+    auth: Auth,
+    reserve: u64,
+    /// What is known of `HEAD`: see `manifests`.
+    heads: AtomicU8,
+    /// Whether the registry refused to be told a page's size.
+    page_size_refused: AtomicBool,
+}
+
+/// What of a repository is asked for.
+#[derive(Clone, Copy, Debug)]
+pub enum At<'a> {
+    /// What the tag points at now.
+    Tag(&'a Tag),
+    /// Content that never changes.
+    Digest(&'a Digest),
+}
+
+impl Registries {
+    /// Reads and checks the files that the settings name.
+    pub fn new(
+        settings: BTreeMap<Registry, Settings>,
+        defaults: Settings,
+        telemetry: Arc<Telemetry>,
+    ) -> Result<Self, SetupError> {
+        let system_roots = tls::system_roots();
+        let mut clients = BTreeMap::new();
+        for (registry, settings) in settings {
+            let tls = Tls::read(&error::named(Some(&registry)), &settings)?;
+            let client = Client::new(&registry, &settings, &tls, &system_roots, &telemetry)?;
+            clients.insert(registry, Arc::new(client));
+        }
+        let default_tls = Tls::read(&error::named(None), &defaults)?;
+        // What one registry with these settings would fail on, all would.
+        let example = Registry::docker_hub();
+        Client::new(&example, &defaults, &default_tls, &system_roots, &telemetry)?;
+        Ok(Self { defaults, default_tls, system_roots, telemetry, clients: Mutex::new(clients) })
+    }
+
+    /// The client for one registry.
+    ///
+    /// # Panics
+    /// Never: what could be wrong with the defaults was found when they were checked.
+    pub fn client(&self, registry: &Registry) -> Arc<Client> {
+        let mut clients = locked(&self.clients);
+        if let Some(client) = clients.get(registry) {
+            return Arc::clone(client);
+        }
+        let client = Client::new(registry, &self.defaults, &self.default_tls, &self.system_roots, &self.telemetry);
+        let client = Arc::new(client.expect("the defaults made a client when they were checked"));
+        clients.insert(registry.clone(), Arc::clone(&client));
+        client
+    }
+}
+
+impl Client {
+    fn new(
+        registry: &Registry,
+        settings: &Settings,
+        tls: &Tls,
+        system_roots: &RootCertStore,
+        telemetry: &Arc<Telemetry>,
+    ) -> Result<Self, SetupError> {
+        let owner = error::named(Some(registry));
+        let home = home(registry, settings);
+        let http = connect::client(&owner, &home, settings, tls, system_roots)?;
+        let trust_hint = if system_roots.is_empty() && !tls.is_self_sufficient() {
+            "; this machine has no certificate authorities: install ca-certificates, or name some in `ca_file`"
+        } else {
+            "; if the registry has its own certificate authority, name it in `ca_file`"
+        };
+        let telemetry = Arc::clone(telemetry);
+        telemetry.add_registry(registry);
+        Ok(Self {
+            transport: Transport::new(registry.clone(), home, http, settings, telemetry, trust_hint),
+            auth: Auth::new(settings.credential.clone()),
+            reserve: settings.ratelimit_reserve.unwrap_or(0),
+            heads: AtomicU8::new(0),
+            page_size_refused: AtomicBool::new(false),
+        })
+    }
+
+    /// Whether this registry counts `GET`s of manifests against a limit, so that a `HEAD` should come first.
+    pub fn meters_pulls(&self) -> bool {
+        self.transport.registry.is_docker_hub() || self.transport.metering.is_metered()
+    }
+
+    /// Whether one more `GET` of a manifest leaves the configured reserve untouched.
+    pub fn may_pull(&self) -> bool {
+        self.transport.metering.may_pull(self.reserve)
+    }
+
+    fn url(&self, path: fmt::Arguments<'_>) -> Url {
+        self.transport.home.join(&path.to_string()).expect("names, tags and digests are made of what addresses allow")
+    }
+
+    async fn ask(&self, scope: Scope<'_>, ask: &Ask<'_>) -> Result<Answer, RegistryError> {
+        self.auth.send(&self.transport, scope, ask).await
+    }
+
+    /// What an answer that is none of the expected ones means, counted.
+    fn refuse(&self, ask: &Ask<'_>, answer: &Answer) -> RegistryError {
+        let reason = api_error::reason(answer);
+        self.transport.failed(ask.operation, reason);
+        let host = redirect::authority(&answer.url);
+        let status = api_error::status(answer.status);
+        let detail = api_error::detail(answer);
+        let problem = match reason {
+            Reason::NotFound => format!("not found on the registry{detail}"),
+            Reason::Unsupported => format!("the registry does not do this: {status}{detail}"),
+            _ if answer.status == http::StatusCode::NOT_FOUND => {
+                format!(
+                    "{host} answered {status}, but not as a registry does: is the address right, and is something in front of it?"
+                )
+            }
+            _ => format!("{host} answered {status}{detail}"),
+        };
+        RegistryError::new(reason, ask.what, problem)
+    }
+
+    /// An error about content that was read, counted.
+    fn wrong(&self, operation: Operation, what: &dyn fmt::Display, reason: Reason, problem: String) -> RegistryError {
+        self.transport.failed(operation, reason);
+        RegistryError::new(reason, what, problem)
+    }
+}
+
+/// What a mutex guards. None is held across an await, and nothing panics halfway through a change.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Where the registry's API is. Plain HTTP is spoken where the configuration says so, and on this machine itself
+/// unless the configuration says something about TLS.
+fn home(registry: &Registry, settings: &Settings) -> Url {
+    let wants_tls = settings.ca_file.is_some() || settings.cert_file.is_some() || settings.insecure_skip_verify;
+    let plain = settings.plain_http || registry.is_loopback() && !wants_tls && !registry.as_str().ends_with(":443");
+    let scheme = if plain { "http" } else { "https" };
+    format!("{scheme}://{}/", registry.api_host()).parse().expect("a registry is a host and a port")
+}
+
+/// A manifest, as errors call it: `registry/repository:tag` or `registry/repository@digest`.
+struct What<'a>(&'a Repository, At<'a>);
+
+impl fmt::Display for What<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.1 {
+            At::Tag(tag) => write!(f, "{}:{tag}", self.0),
+            At::Digest(digest) => write!(f, "{}@{digest}", self.0),
+        }
+    }
+}
+
+/// As it stands in a path.
+impl fmt::Display for At<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tag(tag) => tag.fmt(f),
+            Self::Digest(digest) => digest.fmt(f),
+        }
+    }
+}
+
+impl<'a> Ask<'a> {
+    fn new(operation: Operation, method: Method, url: Url, what: &'a (dyn fmt::Display + Sync), take: Take) -> Self {
+        Self { operation, method, url, what, accept: None, range: None, form: None, take }
+    }
+
+    fn bytes(mut self, first: u64, last: Option<u64>) -> Self {
+        let range = last.map_or_else(|| format!("bytes={first}-"), |last| format!("bytes={first}-{last}"));
+        self.range = Some(HeaderValue::from_str(&range).expect("digits and dashes may stand in a header"));
+        self
+    }
+}

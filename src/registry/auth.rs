@@ -1,0 +1,289 @@
+//! Authentication: what a registry wants to see with a request, remembered per registry and repository, and what is
+//! done when it refuses.
+//!
+//! A registry is asked without credentials first; its challenge says how it wants to be asked, and is remembered,
+//! so that later repositories get their token beforehand. One request is authenticated anew at most once.
+
+use std::fmt::Display;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use http::{Method, StatusCode, header};
+use tokio::time::Instant;
+
+use super::challenge::{Bearer, Challenge};
+use super::credentials::{Credentials, Login, LoginSecret};
+use super::error::RegistryError;
+use super::grants::{Grant, Grants, Scheme, Scope, Slot, TokenServer};
+use super::settings::Credential;
+use super::token::{self, Wanted};
+use super::transport::{Answer, Ask, Take, Transport};
+use super::{api_error, redirect};
+use crate::reason::{Operation, Reason};
+
+/// How long a header from a file or helper is used before it is read again.
+const LOGIN_USABLE: Duration = Duration::from_mins(5);
+/// How long a refusal by the token server answers for the requests that wait for the same token.
+const REFUSAL_USABLE: Duration = Duration::from_secs(10);
+
+/// The authentication of one registry.
+pub(crate) struct Auth {
+    credentials: Credentials,
+    grants: Grants,
+}
+
+impl Auth {
+    pub(crate) fn new(from: Credential) -> Self {
+        Self { credentials: Credentials::new(from), grants: Grants::default() }
+    }
+
+    /// Sends a request with what the registry wants to see, and once more with something better if it was refused.
+    pub(crate) async fn send(
+        &self,
+        transport: &Transport,
+        scope: Scope<'_>,
+        ask: &Ask<'_>,
+    ) -> Result<Answer, RegistryError> {
+        let mut grant = self.grant(transport, scope, ask.what).await?;
+        let answer = transport.send(ask, grant.as_deref().map(|grant| &grant.header)).await?;
+        if !may_be_refusal(answer.status, grant.as_deref()) {
+            return Ok(answer);
+        }
+        if answer.elsewhere {
+            // Whoever refused is not the registry: its challenge must not be answered with the registry's secrets.
+            return Self::settled(transport, ask, answer, None);
+        }
+        match self.better(transport, scope, ask, &answer, grant.as_ref()).await? {
+            None => Self::settled(transport, ask, answer, grant.as_deref()),
+            Some(better) => {
+                let again = transport.send(ask, Some(&better.header)).await?;
+                if may_be_refusal(again.status, Some(&better)) {
+                    better.refused.store(true, Ordering::Relaxed);
+                }
+                grant = Some(better);
+                Self::settled(transport, ask, again, grant.as_deref())
+            }
+        }
+    }
+
+    /// Refusals are errors; everything else is for the caller to judge.
+    fn settled(
+        transport: &Transport,
+        ask: &Ask<'_>,
+        answer: Answer,
+        grant: Option<&Grant>,
+    ) -> Result<Answer, RegistryError> {
+        if !matches!(answer.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+            return Ok(answer);
+        }
+        transport.failed(ask.operation, Reason::Denied);
+        let status = api_error::status(answer.status);
+        let detail = api_error::detail(&answer);
+        let host = redirect::authority(&answer.url);
+        let problem = if answer.elsewhere {
+            format!("{host}, to which the registry redirects, refused access: {status}{detail}")
+        } else {
+            match grant.and_then(|grant| grant.source.as_deref()) {
+                Some(source) => format!(
+                    "the registry refused access to {source}: {status}{detail}; check that they are valid and may pull, and that the repository exists"
+                ),
+                None => format!(
+                    "the registry refused anonymous access: {status}{detail}; the repository is private or does not exist: check its name, or configure credentials for {}",
+                    transport.registry
+                ),
+            }
+        };
+        Err(RegistryError::new(Reason::Denied, ask.what, problem))
+    }
+
+    /// What is sent with a request of its own accord.
+    async fn grant(
+        &self,
+        transport: &Transport,
+        scope: Scope<'_>,
+        what: &(dyn Display + Sync),
+    ) -> Result<Option<Arc<Grant>>, RegistryError> {
+        let (slot, scheme) = self.grants.of(scope);
+        if let Some(grant) = slot.current() {
+            return Ok(Some(grant));
+        }
+        let Some(scheme) = scheme else { return Ok(None) };
+        self.obtain(transport, scope, &slot, &scheme, None, what).await
+    }
+
+    /// Something better to send than what was refused; `None` if there is nothing.
+    async fn better(
+        &self,
+        transport: &Transport,
+        scope: Scope<'_>,
+        ask: &Ask<'_>,
+        answer: &Answer,
+        refused: Option<&Arc<Grant>>,
+    ) -> Result<Option<Arc<Grant>>, RegistryError> {
+        let (slot, known) = self.grants.of(scope);
+        let challenge = challenge(answer);
+        let expired = matches!(&challenge, Some(Challenge::Bearer(bearer)) if bearer.error == "invalid_token");
+        if refused.is_some_and(|grant| grant.refused.load(Ordering::Relaxed)) && !expired {
+            return Ok(None);
+        }
+        let scheme = match (challenge, known) {
+            (Some(Challenge::Bearer(bearer)), _) => {
+                self.learn_token_server(transport, scope, &slot, answer, bearer, ask.what)?
+            }
+            // Harbor says Basic to whatever it refuses; the token server is still where its tokens come from.
+            (Some(Challenge::Basic) | None, Some(scheme)) if refused.is_some() => scheme,
+            (Some(Challenge::Basic), _) => self.grants.learn(scope, &slot, Scheme::Basic),
+            (None, _) if answer.status != StatusCode::UNAUTHORIZED => return Ok(None),
+            (None, _) => match Self::ping(transport, ask.what).await? {
+                // Google's registry does not say with each refusal how it wants to be asked.
+                Some((at, Challenge::Bearer(bearer))) => {
+                    self.learn_token_server(transport, scope, &slot, &at, bearer, ask.what)?
+                }
+                Some((_, Challenge::Basic)) => self.grants.learn(scope, &slot, Scheme::Basic),
+                None => return Ok(None),
+            },
+        };
+        if refused.is_some() {
+            self.credentials.forget();
+        }
+        let obtained = self.obtain(transport, scope, &slot, &scheme, refused, ask.what).await?;
+        let same = |grant: &Arc<Grant>| refused.is_some_and(|refused| refused.header == grant.header);
+        if obtained.as_ref().is_some_and(same) {
+            // The same password again would be refused again, and might lock an account.
+            return Ok(None);
+        }
+        Ok(obtained)
+    }
+
+    async fn ping(
+        transport: &Transport,
+        what: &(dyn Display + Sync),
+    ) -> Result<Option<(Answer, Challenge)>, RegistryError> {
+        let url = transport.home.join("/v2/").expect("a constant path joins every address");
+        let ask = Ask {
+            operation: Operation::GetToken,
+            method: Method::GET,
+            url,
+            what,
+            accept: None,
+            range: None,
+            form: None,
+            take: Take::Nothing,
+        };
+        let answer = transport.send(&ask, None).await?;
+        let found =
+            (answer.status == StatusCode::UNAUTHORIZED && !answer.elsewhere).then(|| challenge(&answer)).flatten();
+        Ok(found.map(|challenge| (answer, challenge)))
+    }
+
+    fn learn_token_server(
+        &self,
+        transport: &Transport,
+        scope: Scope<'_>,
+        slot: &Slot,
+        answer: &Answer,
+        bearer: Bearer,
+        what: &(dyn Display + Sync),
+    ) -> Result<Scheme, RegistryError> {
+        let refused = |problem: String| RegistryError::new(Reason::Denied, what, problem);
+        let realm = answer.url.join(&bearer.realm).map_err(|_| {
+            refused(format!("the registry names `{}` as its token server, which is no address", bearer.realm))
+        })?;
+        redirect::allowed(&transport.home, &answer.url, &realm)
+            .map_err(|refusal| refused(format!("the registry names a token server that is not asked: {refusal}")))?;
+        let own = scope.text();
+        let mut wants = slot.wants();
+        wants.scopes = bearer.scopes.into_iter().filter(|scope| *scope != own).collect();
+        drop(wants);
+        let server = Arc::new(TokenServer { realm, service: bearer.service });
+        Ok(self.grants.learn(scope, slot, Scheme::Bearer(server)))
+    }
+
+    /// Obtains a new grant, or waits for the one that somebody else is obtaining.
+    async fn obtain(
+        &self,
+        transport: &Transport,
+        scope: Scope<'_>,
+        slot: &Slot,
+        scheme: &Scheme,
+        refused: Option<&Arc<Grant>>,
+        what: &(dyn Display + Sync),
+    ) -> Result<Option<Arc<Grant>>, RegistryError> {
+        let asked = Instant::now();
+        let mut turn = slot.turn.lock().await;
+        if let Some(grant) = slot.current().filter(|grant| refused.is_none_or(|refused| !Arc::ptr_eq(refused, grant))) {
+            return Ok(Some(grant));
+        }
+        if let Some((at, error)) = turn.as_ref() {
+            let lasts = error.reason() == Reason::Denied && at.elapsed() < REFUSAL_USABLE;
+            if lasts || *at >= asked {
+                return Err(error.clone());
+            }
+        }
+        match self.obtain_now(transport, scope, slot, scheme, what).await {
+            Ok(grant) => {
+                *turn = None;
+                slot.keep(grant.clone());
+                Ok(grant)
+            }
+            Err(error) => {
+                self.credentials.forget();
+                *turn = Some((Instant::now(), error.clone()));
+                Err(error)
+            }
+        }
+    }
+
+    async fn obtain_now(
+        &self,
+        transport: &Transport,
+        scope: Scope<'_>,
+        slot: &Slot,
+        scheme: &Scheme,
+        what: &(dyn Display + Sync),
+    ) -> Result<Option<Arc<Grant>>, RegistryError> {
+        let denied = |problem: String| RegistryError::new(Reason::Denied, what, problem);
+        let login = self.credentials.login(transport.registry.as_str(), scope.repository()).await;
+        let login = login.map_err(|problem| denied(format!("cannot read credentials: {problem}")))?;
+        let grant = match (scheme, login) {
+            (_, Some(Login { secret: LoginSecret::Bearer(token), source })) => {
+                Grant::new(token::bearer_header(&token), LOGIN_USABLE, false, Some(source))
+            }
+            (Scheme::Basic, Some(Login { secret: LoginSecret::Password { username, password }, source })) => {
+                Grant::new(token::basic_header(&username, &password), LOGIN_USABLE, false, Some(source))
+            }
+            (Scheme::Basic, Some(Login { secret: LoginSecret::Identity { .. }, source })) => {
+                return Err(denied(format!("the registry wants a user and a password, and {source} is neither")));
+            }
+            (Scheme::Basic, None) => return Ok(None),
+            (Scheme::Bearer(server), login) => {
+                let mut scopes = slot.wants().scopes.clone();
+                scopes.push(scope.text());
+                let wanted =
+                    Wanted { realm: &server.realm, service: &server.service, scopes: &scopes, login: login.as_ref() };
+                let token = token::fetch(transport, &wanted, what).await?;
+                let source = login.map(|login| login.source);
+                Grant::new(token::bearer_header(&token.text), token.usable, true, source)
+            }
+        };
+        grant
+            .map(Some)
+            .ok_or_else(|| denied("the credentials hold characters that cannot stand in a header".to_owned()))
+    }
+}
+
+/// 401 is what a refusal looks like; with a credential that may have expired, 403 (Amazon's private registry) and, with
+/// a token, 400 (its public one) may be one too.
+fn may_be_refusal(status: StatusCode, sent: Option<&Grant>) -> bool {
+    match status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => true,
+        StatusCode::BAD_REQUEST => sent.is_some_and(|grant| grant.is_token),
+        _ => false,
+    }
+}
+
+fn challenge(answer: &Answer) -> Option<Challenge> {
+    let headers = answer.headers.get_all(header::WWW_AUTHENTICATE);
+    Challenge::choose(headers.iter().filter_map(|value| value.to_str().ok()))
+}

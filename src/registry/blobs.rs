@@ -1,0 +1,225 @@
+//! Configs and layers (distribution specification, "Pulling blobs").
+
+use std::ops::Range;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::{Method, StatusCode, header};
+
+use super::body::CONFIG_BYTES_MAX;
+use super::error::{RegistryError, chain};
+use super::grants::Scope;
+use super::transport::{Answer, Ask, Open, Take};
+use super::{At, Client, What, api_error};
+use crate::oci::{Descriptor, Digest, Repository};
+use crate::reason::{Operation, Reason};
+
+/// A blob as it comes. Dropping it ends the request.
+pub struct BlobStream {
+    open: Open,
+    timeout: Duration,
+    what: String,
+    failed: bool,
+}
+
+impl Client {
+    /// The bytes that `descriptor` points at, verified: from its own `data` where they are embedded, else from the
+    /// registry. At most 4 MiB.
+    pub async fn get_config(&self, repository: &Repository, descriptor: &Descriptor) -> Result<Bytes, RegistryError> {
+        if let Some(embedded) = embedded(descriptor) {
+            return Ok(embedded);
+        }
+        let digest = &descriptor.digest;
+        let what = What(repository, At::Digest(digest));
+        if descriptor.size > CONFIG_BYTES_MAX {
+            let problem = format!("the config is said to have {} bytes, more than {CONFIG_BYTES_MAX}", descriptor.size);
+            return Err(RegistryError::new(Reason::Limit, &what, problem));
+        }
+        let ask = self.blob(repository, digest, &what, Method::GET, Take::Whole(CONFIG_BYTES_MAX));
+        let answer = self.ask(Scope::Repository(repository), &ask).await?;
+        if answer.status != StatusCode::OK {
+            return Err(self.refuse(&ask, &answer));
+        }
+        if digest.verifies(&answer.body) == Some(false) {
+            let problem =
+                format!("the registry sent something else: its digest is {}", Digest::sha256_of(&answer.body));
+            return Err(self.wrong(Operation::GetBlob, &what, Reason::Invalid, problem));
+        }
+        Ok(answer.body)
+    }
+
+    /// A blob's size in bytes. Where `HEAD` is refused (by the storage that a registry redirects to, say) a `GET` of
+    /// its first byte tells.
+    pub async fn head_blob(&self, repository: &Repository, digest: &Digest) -> Result<u64, RegistryError> {
+        let what = What(repository, At::Digest(digest));
+        let ask = self.blob(repository, digest, &what, Method::HEAD, Take::Nothing);
+        let refusal = match self.ask(Scope::Repository(repository), &ask).await {
+            Ok(answer) if answer.status == StatusCode::OK && answer.content_length().is_some() => {
+                return Ok(answer.content_length().unwrap_or_default());
+            }
+            Ok(_) => None,
+            Err(error) if error.reason() == Reason::Denied => Some(error),
+            Err(error) => return Err(error),
+        };
+        match self.first_byte(repository, digest, &what).await {
+            Ok(size) => Ok(size),
+            Err(error) => Err(refusal.unwrap_or(error)),
+        }
+    }
+
+    async fn first_byte(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+        what: &What<'_>,
+    ) -> Result<u64, RegistryError> {
+        let ask = self.blob(repository, digest, what, Method::GET, Take::Stream).bytes(0, Some(0));
+        let answer = self.ask(Scope::Repository(repository), &ask).await?;
+        let size = match answer.status {
+            StatusCode::PARTIAL_CONTENT => content_range(&answer).and_then(|(_, total)| total),
+            StatusCode::OK => answer.content_length(),
+            // An empty blob has no first byte.
+            StatusCode::RANGE_NOT_SATISFIABLE => Some(0),
+            _ => return Err(self.refuse(&ask, &answer)),
+        };
+        size.ok_or_else(|| {
+            self.wrong(
+                Operation::GetBlob,
+                what,
+                Reason::Invalid,
+                "the registry does not say how long the blob is".to_owned(),
+            )
+        })
+    }
+
+    /// A part of a blob of `total` bytes. `Reason::Unsupported` where the registry would send the whole: that answer is
+    /// given up at once.
+    pub async fn get_blob_range(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+        range: Range<u64>,
+        total: u64,
+    ) -> Result<Bytes, RegistryError> {
+        let what = What(repository, At::Digest(digest));
+        let length = range.end.saturating_sub(range.start);
+        if length == 0 {
+            return Ok(Bytes::new());
+        }
+        let ask = self
+            .blob(repository, digest, &what, Method::GET, Take::Part(length))
+            .bytes(range.start, Some(range.end - 1));
+        let answer = self.ranged(repository, &ask).await?;
+        let invalid = |problem: String| Err(self.wrong(Operation::GetBlob, &what, Reason::Invalid, problem));
+        match (answer.status, content_range(&answer)) {
+            (StatusCode::PARTIAL_CONTENT, Some((start, said)))
+                if start == range.start && said.is_none_or(|said| said == total) =>
+            {
+                if answer.body.len() as u64 != length {
+                    return invalid(format!("asked for {length} bytes and got {}", answer.body.len()));
+                }
+                Ok(answer.body)
+            }
+            (StatusCode::PARTIAL_CONTENT, _) => {
+                let said = answer.header(header::CONTENT_RANGE).unwrap_or("nothing");
+                invalid(format!("asked for bytes {}-{} of {total} and got `{said}`", range.start, range.end - 1))
+            }
+            (StatusCode::OK, _) => Err(self.wrong(
+                Operation::GetBlob,
+                &what,
+                Reason::Unsupported,
+                "the registry sends whole blobs only, not parts of them".to_owned(),
+            )),
+            (StatusCode::BAD_REQUEST, _) => Err(self.wrong(
+                Operation::GetBlob,
+                &what,
+                Reason::Unsupported,
+                format!("the registry refuses to send a part of a blob{}", api_error::detail(&answer)),
+            )),
+            (StatusCode::RANGE_NOT_SATISFIABLE, _) => {
+                invalid(format!("the blob has not the {total} bytes that its manifest says"))
+            }
+            _ => Err(self.refuse(&ask, &answer)),
+        }
+    }
+
+    /// A blob from byte `from` on, to be read piece by piece; it is not verified here. `Reason::Unsupported` where it can
+    /// only be had from its beginning.
+    pub async fn stream_blob(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+        from: u64,
+    ) -> Result<BlobStream, RegistryError> {
+        let what = What(repository, At::Digest(digest));
+        let mut ask = self.blob(repository, digest, &what, Method::GET, Take::Stream);
+        if from > 0 {
+            ask = ask.bytes(from, None);
+        }
+        let mut answer = self.ranged(repository, &ask).await?;
+        let starts_right = match answer.status {
+            StatusCode::OK => from == 0,
+            StatusCode::PARTIAL_CONTENT => content_range(&answer).is_some_and(|(start, _)| start == from),
+            _ => return Err(self.refuse(&ask, &answer)),
+        };
+        let Some(open) = answer.open.take().filter(|_| starts_right) else {
+            let problem = format!("the registry does not send the blob from byte {from} on");
+            return Err(self.wrong(Operation::GetBlob, &what, Reason::Unsupported, problem));
+        };
+        Ok(BlobStream { open, timeout: self.transport.timeout, what: what.to_string(), failed: false })
+    }
+
+    /// A presigned address that the registry redirects to may have expired on the way: once more from the registry.
+    async fn ranged(&self, repository: &Repository, ask: &Ask<'_>) -> Result<Answer, RegistryError> {
+        self.ask(Scope::Repository(repository), ask).await
+    }
+
+    fn blob<'a>(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+        what: &'a What<'a>,
+        method: Method,
+        take: Take,
+    ) -> Ask<'a> {
+        let operation = if method == Method::HEAD { Operation::HeadBlob } else { Operation::GetBlob };
+        let url = self.url(format_args!("/v2/{}/blobs/{digest}", repository.name()));
+        Ask::new(operation, method, url, what, take)
+    }
+}
+
+impl BlobStream {
+    /// The next piece; `None` at the end. Fails when nothing comes for as long as a request may take.
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>, RegistryError> {
+        if self.failed {
+            return Err(RegistryError::new(Reason::Network, &self.what, "the connection broke within the blob"));
+        }
+        let (reason, problem) = match tokio::time::timeout(self.timeout, self.open.response.chunk()).await {
+            Ok(Ok(chunk)) => return Ok(chunk),
+            Ok(Err(error)) => (Reason::Network, format!("the connection broke within the blob: {}", chain(error))),
+            Err(_) => {
+                let waited = humantime::format_duration(self.timeout);
+                (Reason::Timeout, format!("nothing more came of the blob within {waited}"))
+            }
+        };
+        self.failed = true;
+        Err(RegistryError::new(reason, &self.what, problem))
+    }
+}
+
+/// `data` of a descriptor, if it is what the descriptor says (OCI image specification, "Embedded Content").
+fn embedded(descriptor: &Descriptor) -> Option<Bytes> {
+    let bytes = STANDARD.decode(descriptor.data.as_ref()?).ok()?;
+    let fits = bytes.len() as u64 == descriptor.size && descriptor.digest.verifies(&bytes) == Some(true);
+    fits.then(|| bytes.into())
+}
+
+/// The first byte and the total of `Content-Range: bytes 0-7/100`.
+fn content_range(answer: &Answer) -> Option<(u64, Option<u64>)> {
+    let (unit, range) = answer.header(header::CONTENT_RANGE)?.trim().split_once(' ')?;
+    let (bytes, total) = range.split_once('/')?;
+    let start = bytes.split_once('-')?.0.trim().parse().ok()?;
+    unit.eq_ignore_ascii_case("bytes").then(|| (start, total.trim().parse().ok()))
+}

@@ -1,0 +1,80 @@
+//! When a failed request is asked again, and how long it waits.
+
+use std::hash::{BuildHasher as _, Hasher as _};
+use std::time::{Duration, SystemTime};
+
+use http::{HeaderMap, StatusCode, header};
+
+/// How often one request is sent at most.
+pub(crate) const TRIES_MAX: u32 = 3;
+
+/// The longest that a request waits because a registry asked it to; beyond it the request fails and the next scan
+/// asks again.
+pub(crate) const PATIENCE_MAX: Duration = Duration::from_secs(5);
+
+const BACKOFF_FIRST: Duration = Duration::from_millis(200);
+
+/// Statuses that say "not now" rather than "no".
+pub(crate) fn is_transient(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 408 | 499 | 500 | 502 | 503 | 504 | 520..=524)
+}
+
+/// How long to wait before the try after `tried` ones: doubling, each between half and all of it, so that requests
+/// that failed together do not come back together.
+pub(crate) fn backoff(tried: u32) -> Duration {
+    let full = BACKOFF_FIRST * 2u32.saturating_pow(tried.saturating_sub(1)).min(64);
+    full / 2 + (full / 2).mul_f64(random())
+}
+
+/// `Retry-After`, in seconds or as a date; `None` where it is absent or unreadable, and zero where it is past.
+pub(crate) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
+    match text.parse::<u64>() {
+        Ok(seconds) => Some(Duration::from_secs(seconds)),
+        Err(_) if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) => Some(Duration::MAX),
+        Err(_) => Some(httpdate::parse_http_date(text).ok()?.duration_since(now).unwrap_or_default()),
+    }
+}
+
+/// Between 0 and 1. The standard library seeds each of these hashers at random, which is all that jitter needs.
+fn random() -> f64 {
+    let random = std::hash::RandomState::new().build_hasher().finish();
+    f64::from(u32::try_from(random >> 32).expect("the upper half of 64 bits has 32")) / f64::from(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn after(value: &str) -> Option<Duration> {
+        let now = httpdate::parse_http_date("Sun, 06 Nov 1994 08:49:37 GMT").unwrap();
+        retry_after(&HeaderMap::from_iter([(header::RETRY_AFTER, value.parse().unwrap())]), now)
+    }
+
+    #[test]
+    fn retry_after_comes_in_two_forms() {
+        for (value, seconds) in [
+            ("0", Some(0)),
+            (" 120 ", Some(120)),
+            ("Sun, 06 Nov 1994 08:50:37 GMT", Some(60)),
+            ("Sun, 06 Nov 1994 08:00:00 GMT", Some(0)),
+            ("99999999999999999999999999", Some(u64::MAX)),
+            ("-1", None),
+            ("soon", None),
+            ("", None),
+        ] {
+            assert_eq!(after(value).map(|wait| wait.as_secs()), seconds, "{value}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn waits_grow_and_stay_within_bounds(tried in 1u32..100) {
+            let wait = backoff(tried);
+            prop_assert!(wait >= BACKOFF_FIRST / 2);
+            prop_assert!(wait <= BACKOFF_FIRST * 2u32.saturating_pow(tried - 1).min(64));
+        }
+    }
+}

@@ -1,0 +1,353 @@
+//! Requests to one registry: at its pace, within its limits, tried again where that may help, sent on where the
+//! registry says, and counted. Who is asking is `auth`'s affair; what the answer means is the verbs'.
+
+use std::fmt::Display;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+use url::Url;
+
+use super::body::{self, BodyError};
+use super::error::{RegistryError, chain};
+use super::gate::{Closed, Gate};
+use super::pace::Pace;
+use super::ratelimit::Metering;
+use super::redirect::{self, REDIRECTS_MAX};
+use super::retry::{self, PATIENCE_MAX, TRIES_MAX};
+use super::settings::Settings;
+use super::warnings::Warnings;
+use crate::oci::Registry;
+use crate::reason::{Operation, Reason};
+use crate::telemetry::Telemetry;
+
+/// The way to one registry.
+pub(crate) struct Transport {
+    pub(crate) registry: Registry,
+    pub(crate) metering: Metering,
+    pub(crate) home: Url,
+    client: reqwest::Client,
+    /// For one request; for streams, without progress.
+    pub(crate) timeout: Duration,
+    permits: Arc<Semaphore>,
+    pace: Pace,
+    gate: Gate,
+    warnings: Warnings,
+    telemetry: Arc<Telemetry>,
+    /// Said where a certificate is not trusted.
+    trust_hint: &'static str,
+}
+
+/// One request.
+pub(crate) struct Ask<'a> {
+    pub(crate) operation: Operation,
+    pub(crate) method: Method,
+    pub(crate) url: Url,
+    /// What an error is about.
+    pub(crate) what: &'a (dyn Display + Sync),
+    pub(crate) accept: Option<&'static str>,
+    pub(crate) range: Option<HeaderValue>,
+    /// Sent as `application/x-www-form-urlencoded`.
+    pub(crate) form: Option<String>,
+    pub(crate) take: Take,
+}
+
+/// What becomes of a good answer's body.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Take {
+    /// There is none, or it does not matter.
+    Nothing,
+    /// It is read, up to so many bytes.
+    Whole(u64),
+    /// It is read, up to so many bytes, if it is the part that was asked for; else it is given up.
+    Part(u64),
+    /// It is left for the caller to read.
+    Stream,
+}
+
+/// An answer that is neither a redirect nor a failure of the registry itself.
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    /// Read whole, or the beginning of it where it says what went wrong.
+    pub(crate) body: Bytes,
+    /// Where `Take::Stream` was asked and the status is a good one.
+    pub(crate) open: Option<Open>,
+    /// Who answered in the end.
+    pub(crate) url: Url,
+    /// Whether somebody else than the registry answered, who got no credentials.
+    pub(crate) elsewhere: bool,
+}
+
+/// A body that is still to be read. It counts as a request under way until it is dropped.
+pub(crate) struct Open {
+    pub(crate) response: reqwest::Response,
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+/// Why one try came to nothing.
+struct Failure {
+    reason: Reason,
+    problem: String,
+    again: bool,
+}
+
+impl Answer {
+    /// A header's text; absent where it is no text.
+    pub(crate) fn header(&self, name: impl header::AsHeaderName) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// `Content-Type`, empty where it is missing.
+    pub(crate) fn content_type(&self) -> &str {
+        self.header(header::CONTENT_TYPE).unwrap_or_default()
+    }
+
+    /// `Content-Length` as it was said, also where there is no body.
+    pub(crate) fn content_length(&self) -> Option<u64> {
+        self.header(header::CONTENT_LENGTH)?.trim().parse().ok()
+    }
+}
+
+impl Transport {
+    pub(crate) fn new(
+        registry: Registry,
+        home: Url,
+        client: reqwest::Client,
+        settings: &Settings,
+        telemetry: Arc<Telemetry>,
+        trust_hint: &'static str,
+    ) -> Self {
+        Self {
+            registry,
+            home,
+            client,
+            timeout: settings.timeout,
+            permits: Arc::new(Semaphore::new(settings.concurrency.clamp(1, Semaphore::MAX_PERMITS))),
+            pace: Pace::new(settings.requests_per_second),
+            gate: Gate::default(),
+            metering: Metering::default(),
+            warnings: Warnings::default(),
+            telemetry,
+            trust_hint,
+        }
+    }
+
+    /// Sends a request until it is answered, or has failed as often as it may. Statuses that say what the registry
+    /// thinks of the request (4xx) are answers; 429 and failures of the registry are errors.
+    pub(crate) async fn send(
+        &self,
+        ask: &Ask<'_>,
+        authorization: Option<&HeaderValue>,
+    ) -> Result<Answer, RegistryError> {
+        let mut tried = 0;
+        loop {
+            tried += 1;
+            let permit = self.admitted(ask).await?;
+            let started = Instant::now();
+            let outcome = self.attempt(ask, authorization, permit).await;
+            self.telemetry.request(&self.registry, ask.operation, started.elapsed());
+            let failure = match outcome.and_then(|answer| self.judged(answer)) {
+                Ok(answer) => return Ok(answer),
+                Err((failure, wait)) => {
+                    let again = failure.again && tried < TRIES_MAX && !self.gate.is_out_of_reach();
+                    self.failed(ask.operation, failure.reason);
+                    tracing::debug!(registry = %self.registry, operation = ask.operation.as_str(), tried, again, problem = %failure.problem, "request failed");
+                    if again {
+                        tokio::time::sleep(wait.unwrap_or_else(|| retry::backoff(tried))).await;
+                        continue;
+                    }
+                    failure
+                }
+            };
+            return Err(RegistryError::new(failure.reason, ask.what, failure.problem));
+        }
+    }
+
+    /// Counts a failure that the caller found in an answer.
+    pub(crate) fn failed(&self, operation: Operation, reason: Reason) {
+        self.telemetry.request_failed(&self.registry, operation, reason);
+    }
+
+    /// Waits for this request's turn. Tokens are asked of another server, on behalf of a request that waits: they
+    /// take no place of their own.
+    async fn admitted(&self, ask: &Ask<'_>) -> Result<Option<OwnedSemaphorePermit>, RegistryError> {
+        let closed = |closed: Closed| RegistryError::new(closed.reason, ask.what, closed.problem);
+        if ask.operation == Operation::GetToken {
+            self.gate.enter().await.map_err(closed)?;
+            return Ok(None);
+        }
+        let permit = Arc::clone(&self.permits).acquire_owned().await.expect("the semaphore is never closed");
+        self.pace.turn().await;
+        self.gate.enter().await.map_err(closed)?;
+        Ok(Some(permit))
+    }
+
+    /// Sends once, and on to where the answer leads.
+    async fn attempt(
+        &self,
+        ask: &Ask<'_>,
+        mut authorization: Option<&HeaderValue>,
+        permit: Option<OwnedSemaphorePermit>,
+    ) -> Result<Answer, (Failure, Option<Duration>)> {
+        let deadline = Instant::now() + self.timeout;
+        let mut url = ask.url.clone();
+        let mut elsewhere = false;
+        for _ in 0..=REDIRECTS_MAX {
+            let request = request(ask, url.clone(), authorization);
+            let sent = tokio::time::timeout_at(deadline, self.client.execute(request)).await;
+            let response = match sent {
+                Ok(Ok(response)) => response,
+                Ok(Err(error)) => return Err((self.unreachable(&url, error), None)),
+                Err(_) => {
+                    let failure = self.late(&url);
+                    self.gate.failed(&failure.problem);
+                    return Err((failure, None));
+                }
+            };
+            self.gate.answered();
+            if !is_redirect(response.status()) {
+                let read = tokio::time::timeout_at(deadline, take(ask, response, permit, url.clone(), elsewhere)).await;
+                return match read {
+                    Ok(Ok(answer)) => Ok(answer),
+                    Ok(Err(error)) => Err((broken(error), None)),
+                    Err(_) => Err((self.late(&url), None)),
+                };
+            }
+            let location = response.headers().get(header::LOCATION).and_then(|location| location.to_str().ok());
+            let next = redirect::target(&ask.url, &url, location).map_err(|refusal| {
+                let problem =
+                    format!("{} answered with a redirect that is not followed: {refusal}", redirect::authority(&url));
+                (Failure { reason: Reason::Server, problem, again: false }, None)
+            })?;
+            if !redirect::shares_credentials(&ask.url, &next) {
+                authorization = None;
+                elsewhere = true;
+            }
+            url = next;
+        }
+        let problem = format!("more than {REDIRECTS_MAX} redirects, the last to {}", redirect::authority(&url));
+        Err((Failure { reason: Reason::Limit, problem, again: false }, None))
+    }
+
+    /// Tells answers from failures by their status, and takes note of what the headers say about limits.
+    fn judged(&self, answer: Answer) -> Result<Answer, (Failure, Option<Duration>)> {
+        if !answer.elsewhere {
+            if let Some(limit) = self.metering.note(&answer.headers) {
+                self.telemetry.ratelimit(&self.registry, limit);
+            }
+            self.warnings.note(&self.registry, &answer.headers);
+        }
+        let status = answer.status;
+        let retry_after = retry::retry_after(&answer.headers, SystemTime::now());
+        if status == StatusCode::TOO_MANY_REQUESTS {
+            let quiet = self.gate.rate_limited(retry_after);
+            let problem = format!(
+                "{} says that it was asked too often{} and is left alone for {}s; a login, a longer interval or `requests_per_second` may help",
+                redirect::authority(&answer.url),
+                super::api_error::detail(&answer),
+                quiet.as_secs()
+            );
+            // The gate itself does the waiting.
+            let again = quiet <= PATIENCE_MAX;
+            let failure = Failure { reason: Reason::RateLimited, problem, again };
+            return Err((failure, Some(Duration::ZERO)));
+        }
+        if retry::is_transient(status) || status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED {
+            let problem = format!(
+                "{} failed with {}{}",
+                redirect::authority(&answer.url),
+                super::api_error::status(status),
+                super::api_error::detail(&answer)
+            );
+            let again = retry::is_transient(status) && retry_after.is_none_or(|wait| wait <= PATIENCE_MAX);
+            return Err((Failure { reason: Reason::Server, problem, again }, retry_after));
+        }
+        Ok(answer)
+    }
+
+    fn unreachable(&self, url: &Url, error: reqwest::Error) -> Failure {
+        let timed_out = error.is_timeout();
+        let text = chain(error);
+        let hint = if text.contains("UnknownIssuer") || text.contains("invalid peer certificate") {
+            self.trust_hint
+        } else if text.contains("InvalidContentType") {
+            "; if it speaks plain HTTP, set `plain_http = true`"
+        } else {
+            ""
+        };
+        let problem = format!("cannot reach {}: {text}{hint}", redirect::authority(url));
+        self.gate.failed(&problem);
+        let reason = if timed_out { Reason::Timeout } else { Reason::Network };
+        Failure { reason, problem, again: true }
+    }
+
+    fn late(&self, url: &Url) -> Failure {
+        let problem =
+            format!("no answer from {} within {}", redirect::authority(url), humantime::format_duration(self.timeout));
+        Failure { reason: Reason::Timeout, problem, again: false }
+    }
+}
+
+fn request(ask: &Ask<'_>, url: Url, authorization: Option<&HeaderValue>) -> reqwest::Request {
+    let mut request = reqwest::Request::new(ask.method.clone(), url);
+    let headers = request.headers_mut();
+    if let Some(accept) = ask.accept {
+        headers.insert(header::ACCEPT, HeaderValue::from_static(accept));
+    }
+    if let Some(range) = &ask.range {
+        headers.insert(header::RANGE, range.clone());
+    }
+    if let Some(authorization) = authorization {
+        headers.insert(header::AUTHORIZATION, authorization.clone());
+    }
+    if let Some(form) = &ask.form {
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+        *request.body_mut() = Some(form.clone().into());
+    }
+    request
+}
+
+fn is_redirect(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
+}
+
+async fn take(
+    ask: &Ask<'_>,
+    mut response: reqwest::Response,
+    permit: Option<OwnedSemaphorePermit>,
+    url: Url,
+    elsewhere: bool,
+) -> Result<Answer, BodyError> {
+    let status = response.status();
+    let (body, open) = match ask.take {
+        // What went wrong is worth reading; if it cannot be read, the status says enough.
+        _ if !status.is_success() => (body::read(&mut response, body::ERROR_BYTES_MAX).await.unwrap_or_default(), None),
+        // The whole where a part was asked for is what nobody wants to wait for.
+        Take::Part(_) if status != StatusCode::PARTIAL_CONTENT => (Bytes::new(), None),
+        Take::Nothing => (Bytes::new(), None),
+        Take::Whole(max) | Take::Part(max) => (body::read(&mut response, max).await?, None),
+        Take::Stream => (Bytes::new(), Some(())),
+    };
+    let headers = std::mem::take(response.headers_mut());
+    let open = open.map(|()| Open { response, _permit: permit });
+    Ok(Answer { status, headers, body, open, url, elsewhere })
+}
+
+fn broken(error: BodyError) -> Failure {
+    let (reason, problem, again) = match error {
+        BodyError::TooLong(max) => (Reason::Limit, format!("the answer is longer than {max} bytes"), false),
+        BodyError::Broken(problem) => {
+            (Reason::Network, format!("the connection broke within the answer: {problem}"), true)
+        }
+        BodyError::Encoding(encoding) => (
+            Reason::Server,
+            format!("the answer is compressed with `{encoding}` although that was not asked for"),
+            false,
+        ),
+    };
+    Failure { reason, problem, again }
+}
