@@ -25,3 +25,7 @@ pub mod image;
 pub mod accounting;
 
 pub mod inventory;
+
+pub mod exposition;
+
+pub mod http;

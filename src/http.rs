@@ -1,0 +1,146 @@
+//! The endpoint: what Prometheus scrapes and people look at.
+//!
+//! A scrape reads what was rendered before; nothing in here causes work on a registry. A client can hold a connection
+//! only for as long as the timeouts say, and no bytes but those of the last two snapshots.
+
+mod activity;
+mod body;
+mod connection;
+mod landing;
+mod listener;
+mod negotiate;
+mod routes;
+mod slots;
+mod web_config;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::exposition::Rendered;
+use crate::telemetry::Telemetry;
+
+pub use listener::{BindError, Listener};
+pub use web_config::{WebConfig, WebConfigError};
+
+/// A request to read the configuration again, answered with what came of it.
+pub type Reload = oneshot::Sender<Result<(), String>>;
+
+/// What the routes answer from.
+pub struct State {
+    rendered: watch::Receiver<Arc<Rendered>>,
+    telemetry: Arc<Telemetry>,
+    config: ArcSwap<String>,
+    ready: AtomicBool,
+    reload: mpsc::Sender<Reload>,
+    #[expect(dead_code, reason = "asked from the next commit on")]
+    web_config: WebConfig,
+    slots: slots::Slots,
+    options: Options,
+}
+
+/// What flags say of the endpoint.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The path of the metrics, beginning with `/`. At `/` there is no landing page.
+    pub telemetry_path: String,
+    /// Whether `/-/reload` may be asked.
+    pub enable_lifecycle: bool,
+    /// Scrapes under way at once; 0: unlimited. More are answered with 503.
+    pub max_requests: usize,
+    /// Connections at once. When there are more, those go that have waited longest without a request.
+    pub connections_max: usize,
+    /// How long a client may take.
+    pub timeouts: Timeouts,
+}
+
+/// How long a client may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Timeouts {
+    /// From the connection, or the first byte of a further request, to the end of its header; for TLS, including its
+    /// handshake.
+    pub header: Duration,
+    /// From the end of the header until the last byte of the answer is taken.
+    pub answer: Duration,
+    /// Between an answer and the next request.
+    pub idle: Duration,
+    /// For answers under way when the program ends.
+    pub drain: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            telemetry_path: "/metrics".to_owned(),
+            enable_lifecycle: false,
+            max_requests: 40,
+            connections_max: 512,
+            timeouts: Timeouts::default(),
+        }
+    }
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            header: Duration::from_secs(10),
+            answer: Duration::from_mins(1),
+            idle: Duration::from_mins(5),
+            drain: Duration::from_secs(10),
+        }
+    }
+}
+
+impl State {
+    /// Not ready yet, with an empty configuration to show.
+    pub fn new(
+        rendered: watch::Receiver<Arc<Rendered>>,
+        telemetry: Arc<Telemetry>,
+        reload: mpsc::Sender<Reload>,
+        web_config: WebConfig,
+        options: Options,
+    ) -> Self {
+        let slots = slots::Slots::new(options.max_requests);
+        let config = ArcSwap::from_pointee(String::new());
+        Self { rendered, telemetry, config, ready: AtomicBool::new(false), reload, web_config, slots, options }
+    }
+
+    /// What `/config` shows: TOML, with secrets masked.
+    pub fn set_config(&self, masked: String) {
+        self.config.store(Arc::new(masked));
+    }
+
+    /// What `/-/ready` answers.
+    pub fn set_ready(&self, ready: bool) {
+        self.ready.store(ready, Ordering::Relaxed);
+    }
+}
+
+/// Serves until `stop`, then lets answers under way end, for as long as [`Timeouts::drain`] says.
+pub async fn serve(listeners: Vec<Listener>, state: Arc<State>, stop: CancellationToken) {
+    let (tracker, kill) = (TaskTracker::new(), CancellationToken::new());
+    let connections = Arc::new(connection::Connections::new(state.options.connections_max));
+    for listener in listeners {
+        let context = connection::Context {
+            state: Arc::clone(&state),
+            connections: Arc::clone(&connections),
+            stop: stop.clone(),
+            kill: kill.clone(),
+            tracker: tracker.clone(),
+        };
+        tracker.spawn(connection::accept(listener, context));
+    }
+    stop.cancelled().await;
+    tracker.close();
+    if timeout(state.options.timeouts.drain, tracker.wait()).await.is_err() {
+        tracing::warn!(connections = connections.count(), "closing connections whose answers did not end in time");
+        kill.cancel();
+        tracker.wait().await;
+    }
+}

@@ -1,0 +1,112 @@
+//! What is answered to what.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ALLOW, CONTENT_ENCODING, CONTENT_TYPE, VARY};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use super::body::Body;
+use super::{State, landing, negotiate};
+use crate::exposition::Encoding;
+
+/// How long a reload may take before the client is told that nothing is known of it.
+const RELOAD_WAIT: Duration = Duration::from_secs(50);
+
+const PLAIN: &str = "text/plain; charset=utf-8";
+
+/// Answers one request. Its body, if it has one, is not read.
+pub(super) async fn answer<B>(state: &State, request: Request<B>) -> Response<Body> {
+    let path = request.uri().path();
+    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+    match path {
+        "/-/reload" => match *request.method() {
+            Method::POST | Method::PUT => reload(state).await,
+            _ => not_allowed("POST, PUT"),
+        },
+        _ if path == state.options.telemetry_path => read(is_read, || metrics(state, &request)),
+        "/" => read(is_read, || html(landing::page(state))),
+        "/config" => read(is_read, || plain(StatusCode::OK, state.config.load().as_str().to_owned())),
+        "/-/healthy" => read(is_read, || plain(StatusCode::OK, "image-size-exporter is healthy.\n")),
+        "/-/ready" => read(is_read, || ready(state)),
+        _ => plain(StatusCode::NOT_FOUND, "not found\n"),
+    }
+}
+
+fn read(is_read: bool, answer: impl FnOnce() -> Response<Body>) -> Response<Body> {
+    if is_read { answer() } else { not_allowed("GET, HEAD") }
+}
+
+fn metrics<B>(state: &State, request: &Request<B>) -> Response<Body> {
+    let Some(slot) = state.slots.take() else {
+        let limit = state.options.max_requests;
+        return plain(
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!("limit of {limit} concurrent scrapes reached, try again\n"),
+        );
+    };
+    let accepted = negotiate::format(request.headers());
+    let encoding = negotiate::encoding(request.headers());
+    let rendered = Arc::clone(&state.rendered.borrow());
+    let mut tail = state.telemetry.encode(accepted.format);
+    tail.extend_from_slice(accepted.format.end().as_bytes());
+    let tail = rendered.tail(encoding, tail);
+    let mut response = Response::new(Body::scrape(&rendered, encoding, tail, slot));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(accepted.content_type));
+    headers.insert(VARY, HeaderValue::from_static(negotiate::VARY));
+    if encoding == Encoding::Gzip {
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    response
+}
+
+fn ready(state: &State) -> Response<Body> {
+    if state.ready.load(Ordering::Relaxed) {
+        plain(StatusCode::OK, "image-size-exporter is ready.\n")
+    } else {
+        plain(StatusCode::SERVICE_UNAVAILABLE, "image-size-exporter is not ready.\n")
+    }
+}
+
+async fn reload(state: &State) -> Response<Body> {
+    if !state.options.enable_lifecycle {
+        return plain(StatusCode::FORBIDDEN, "reloading is not enabled: start with --web.enable-lifecycle\n");
+    }
+    let (answer, answered) = oneshot::channel();
+    let asked = async {
+        state.reload.send(answer).await.ok()?;
+        answered.await.ok()
+    };
+    match timeout(RELOAD_WAIT, asked).await {
+        Ok(Some(Ok(()))) => plain(StatusCode::OK, ""),
+        Ok(Some(Err(error))) => plain(StatusCode::INTERNAL_SERVER_ERROR, format!("failed to reload: {error}\n")),
+        Ok(None) => plain(StatusCode::SERVICE_UNAVAILABLE, "the program is about to end\n"),
+        Err(_) => plain(StatusCode::INTERNAL_SERVER_ERROR, "the reload takes long: see the log\n"),
+    }
+}
+
+fn not_allowed(methods: &'static str) -> Response<Body> {
+    let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, format!("method not allowed: use {methods}\n"));
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
+    response
+}
+
+fn html(page: String) -> Response<Body> {
+    with_type(StatusCode::OK, "text/html; charset=utf-8", page)
+}
+
+pub(super) fn plain(status: StatusCode, text: impl Into<Bytes>) -> Response<Body> {
+    with_type(status, PLAIN, text)
+}
+
+fn with_type(status: StatusCode, content_type: &'static str, text: impl Into<Bytes>) -> Response<Body> {
+    let mut response = Response::new(Body::from(text.into()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
