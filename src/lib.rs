@@ -29,3 +29,4 @@ pub mod inventory;
 pub mod exposition;
 
 pub mod http;
+pub mod uncompressed;

@@ -1,0 +1,192 @@
+//! One layer, streamed: compressed pieces in, its uncompressed and unpacked sizes out, proved by a digest.
+
+use bytes::Bytes;
+
+use super::decompress::Decompressor;
+use super::hasher::{Hasher, Proof, Subject};
+use super::tar::{Tar, TarError};
+use super::tree::{self, TooManyPaths, Tree};
+use crate::image::LayerContent;
+use crate::oci::Digest;
+
+/// Bytes that are decompressed before they are looked at.
+pub(super) const BUFFER_BYTES: usize = 256 << 10;
+
+/// Bytes of a layer's tar: beyond, it is a bomb or a mistake.
+const TAR_BYTES_MAX: u64 = 1 << 40;
+
+/// From here on a layer may not be more than [`RATIO_MAX`] times its compressed size.
+const RATIO_BYTES_MIN: u64 = 1 << 30;
+
+/// Just above what deflate can reach (1032): zstd can reach 30 times that, which only bombs do.
+const RATIO_MAX: u64 = 1100;
+
+/// Why a layer could not be measured. All of them are definite: the same bytes will fail again.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MeasureError {
+    /// The compressed stream ends too early.
+    #[error("the layer is truncated: its compressed stream ends in the middle")]
+    Truncated,
+    /// Broken gzip.
+    #[error("the layer is broken gzip: {0}")]
+    Gzip(&'static str),
+    /// Broken zstd.
+    #[error("the layer is broken zstd: {0}")]
+    Zstd(String),
+    /// A zstd frame that asks for too much memory.
+    #[error("a zstd frame of the layer needs a window of more than 128 MiB: compress it with a smaller one")]
+    Window,
+    /// A compression that layers hardly ever have.
+    #[error("the layer is compressed with {0}, which is not supported: use gzip or zstd")]
+    Compression(&'static str),
+    /// Decompressed, it is no tar.
+    #[error("the layer is not a tar: {0}")]
+    Tar(String),
+    /// Too many paths to keep track of.
+    #[error("the layer has more than {max} paths", max = tree::PATHS_MAX)]
+    TooManyPaths,
+    /// Far too much comes out of it.
+    #[error("the layer is a decompression bomb: {compressed_bytes} bytes of it are already {tar_bytes} bytes of tar")]
+    Bomb {
+        /// Compressed bytes that were read.
+        compressed_bytes: u64,
+        /// What they became.
+        tar_bytes: u64,
+    },
+    /// The content is not what the digest says.
+    #[error("the layer's content does not match: expected {expected}, found {found}")]
+    Mismatch {
+        /// The `diff_id` or the blob's digest.
+        expected: Digest,
+        /// By the bytes.
+        found: Digest,
+    },
+    /// A digest by an algorithm that is unknown here.
+    #[error("the layer's content cannot be verified against {0}: only sha256 and sha512 are supported")]
+    Unverifiable(Digest),
+}
+
+/// Measures one layer while it streams by. Nothing of it is kept but a megabyte or two, the window of a zstd frame
+/// (at most 128 MiB, mostly 2 to 8) and, of each path, some 40 bytes.
+pub struct Measure {
+    decompressor: Decompressor,
+    output: Output,
+}
+
+/// Where decompressed bytes go: the tar parser here, digest and checksums on a thread of their own.
+pub(super) struct Output {
+    buffer: Vec<u8>,
+    hasher: Hasher,
+    tar: Tar,
+    /// None once overlay2 would refuse the layer.
+    tree: Option<Tree>,
+    tar_bytes: u64,
+    compressed_bytes: u64,
+}
+
+impl Measure {
+    /// For the layer whose compressed blob has `digest` and whose tar, if a verified config says so, has `diff_id`.
+    /// The latter proves the content, and the former where there is no latter.
+    pub fn new(digest: &Digest, diff_id: Option<&Digest>) -> Result<Self, MeasureError> {
+        let proof = diff_id
+            .and_then(|diff_id| Proof::new(diff_id, Subject::Tar))
+            .or_else(|| Proof::new(digest, Subject::Compressed))
+            .ok_or_else(|| MeasureError::Unverifiable(digest.clone()))?;
+        let output = Output {
+            buffer: vec![0; BUFFER_BYTES],
+            hasher: Hasher::start(proof),
+            tar: Tar::new(),
+            tree: Some(Tree::new()),
+            tar_bytes: 0,
+            compressed_bytes: 0,
+        };
+        Ok(Self { decompressor: Decompressor::new(), output })
+    }
+
+    /// Takes the next bytes of the compressed blob. Blocks while they are decompressed: not for an async thread.
+    pub fn feed(&mut self, compressed: &Bytes) -> Result<(), MeasureError> {
+        self.output.compressed_bytes += compressed.len() as u64;
+        self.output.hasher.compressed(compressed);
+        self.decompressor.feed(compressed, &mut self.output)
+    }
+
+    /// What the layer is, once all of it was fed: nothing unless all of it is right.
+    pub fn finish(mut self) -> Result<LayerContent, MeasureError> {
+        self.decompressor.finish(&mut self.output)?;
+        let Output { hasher, tar, tree, tar_bytes, .. } = self.output;
+        hasher.finish()?;
+        tar.finish()?;
+        Ok(LayerContent {
+            uncompressed_bytes: tar_bytes,
+            estimated: false,
+            unpacked_bytes: tree.map(Tree::unpacked_bytes),
+        })
+    }
+
+    /// Compressed bytes that were fed.
+    pub fn compressed_bytes(&self) -> u64 {
+        self.output.compressed_bytes
+    }
+}
+
+impl Output {
+    /// Where to write decompressed bytes.
+    pub(super) fn space(&mut self) -> &mut [u8] {
+        &mut self.buffer
+    }
+
+    /// So many bytes were written there; `checksum` if they belong to a member whose CRC-32 will follow.
+    pub(super) fn wrote(&mut self, count: usize, checksum: bool) -> Result<(), MeasureError> {
+        if count == 0 {
+            return Ok(());
+        }
+        let buffer = std::mem::take(&mut self.buffer);
+        self.read_tar(&buffer[..count])?;
+        self.buffer = self.hasher.tar(buffer, count, checksum);
+        Ok(())
+    }
+
+    /// A member ends whose bytes have this CRC-32.
+    pub(super) fn member_ends(&mut self, crc32: u32) {
+        self.hasher.member_ends(crc32);
+    }
+
+    /// Takes bytes that were not compressed at all.
+    pub(super) fn pass(&mut self, bytes: &Bytes) -> Result<(), MeasureError> {
+        self.read_tar(bytes)?;
+        self.hasher.plain(bytes);
+        Ok(())
+    }
+
+    fn read_tar(&mut self, bytes: &[u8]) -> Result<(), MeasureError> {
+        let tree = &mut self.tree;
+        self.tar.feed(bytes, |entry| {
+            if let Some(unpacking) = tree
+                && !unpacking.insert(&entry)?
+            {
+                *tree = None;
+            }
+            Ok::<_, MeasureError>(())
+        })?;
+        self.tar_bytes += bytes.len() as u64;
+        let bomb = self.tar_bytes > RATIO_BYTES_MIN && self.tar_bytes / RATIO_MAX > self.compressed_bytes;
+        if bomb || self.tar_bytes > TAR_BYTES_MAX {
+            let Self { compressed_bytes, tar_bytes, .. } = *self;
+            return Err(MeasureError::Bomb { compressed_bytes, tar_bytes });
+        }
+        Ok(())
+    }
+}
+
+impl From<TooManyPaths> for MeasureError {
+    fn from(_: TooManyPaths) -> Self {
+        Self::TooManyPaths
+    }
+}
+
+impl From<TarError> for MeasureError {
+    fn from(error: TarError) -> Self {
+        Self::Tar(error.to_string())
+    }
+}
