@@ -1,0 +1,5 @@
+//! Hermetic tests of what the crate offers.
+
+#![expect(clippy::unwrap_used, reason = "the tests' helpers may do what tests may")]
+
+mod store;

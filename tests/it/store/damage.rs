@@ -1,0 +1,203 @@
+//! Files that are not as they were left.
+
+use std::fs;
+use std::io::{Seek, SeekFrom, Write};
+use std::path::PathBuf;
+
+use proptest::prelude::*;
+use redb::{Database, TableDefinition};
+
+use super::*;
+
+/// A good file's bytes.
+fn good_file() -> Vec<u8> {
+    let directory = directory();
+    let path = directory.path().join("state.redb");
+    write_all(&path);
+    fs::read(path).unwrap()
+}
+
+/// Opens a file of these bytes. What is read from it must be what was written, all of it or, where the file was set
+/// aside, nothing; the damaged bytes must still be there; and the store must work.
+fn open(bytes: &[u8]) -> Opened {
+    let directory = directory();
+    let path = directory.path().join("state.redb");
+    fs::write(&path, bytes).unwrap();
+    let opened = open_and_use(&path);
+    match &opened {
+        Opened::SetAside { moved_to, .. } => {
+            assert_eq!(moved_to.parent(), path.parent());
+            assert_eq!(fs::metadata(moved_to).unwrap().len(), bytes.len() as u64);
+        }
+        Opened::Existing | Opened::Fresh => assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1),
+    }
+    opened
+}
+
+fn open_and_use(path: &Path) -> Opened {
+    let (store, opened) = Store::open(path).unwrap();
+    let expected = if opened == Opened::Existing { TAGS } else { 0 };
+    assert_eq!(versions(&store), (0..expected).map(|number| (number, 1)).collect());
+    write(&store, 3, 2);
+    drop(store);
+    let (store, again) = Store::open(path).unwrap();
+    assert_eq!(again, Opened::Existing);
+    assert_eq!(versions(&store).get(&3), Some(&2));
+    opened
+}
+
+fn why(opened: Opened) -> (PathBuf, String) {
+    match opened {
+        Opened::SetAside { moved_to, why } => (moved_to, why),
+        other => panic!("not set aside, but {other:?}"),
+    }
+}
+
+/// Damage to a file: where, of which part of it, and with what.
+#[derive(Clone, Debug)]
+struct Flip {
+    part: usize,
+    at: prop::sample::Index,
+    with: Vec<u8>,
+}
+
+/// The file's parts, in bytes from its start: the header and its two commit slots, the first pages, all of it.
+const PARTS: [usize; 4] = [64, 512, 65_536, usize::MAX];
+
+fn flip() -> impl Strategy<Value = Flip> {
+    let with = prop_oneof![prop::collection::vec(1..=u8::MAX, 1), prop::collection::vec(1..=u8::MAX, 1..300)];
+    (0..PARTS.len(), any::<prop::sample::Index>(), with).prop_map(|(part, at, with)| Flip { part, at, with })
+}
+
+impl Flip {
+    fn apply(&self, bytes: &mut [u8]) -> (usize, usize) {
+        let at = self.at.index(bytes.len().min(PARTS[self.part]));
+        let end = bytes.len().min(at + self.with.len());
+        for (byte, with) in bytes[at..end].iter_mut().zip(&self.with) {
+            *byte ^= with;
+        }
+        (at, end)
+    }
+}
+
+#[test]
+fn flipped_bytes_never_make_anything_wrong() {
+    let good = good_file();
+    let set_aside = std::cell::Cell::new(0);
+    proptest!(ProptestConfig::with_cases(300), |(flips in prop::collection::vec(flip(), 1..3))| {
+        let mut bytes = good.clone();
+        for flip in &flips {
+            flip.apply(&mut bytes);
+        }
+        if let Opened::SetAside { moved_to, why } = open(&bytes) {
+            let name = moved_to.file_name().unwrap().to_str().unwrap();
+            prop_assert!(name.starts_with("state.redb.corrupt-") || why.contains("version"), "{} {}", name, why);
+            set_aside.set(set_aside.get() + 1);
+        }
+    });
+    assert!(set_aside.get() > 100, "the flips do not hit what is in use: {set_aside:?} files were set aside");
+}
+
+#[test]
+fn a_file_that_was_cut_is_set_aside() {
+    let good = good_file();
+    assert_eq!(open(&[]), Opened::Fresh);
+    let cuts = [1, 8, 9, 63, 64, 191, 320, 511, 512, 4_095, 4_096, 4_097, 8_192, good.len() / 2, good.len() - 1];
+    for length in cuts {
+        let (_, why) = why(open(&good[..length]));
+        assert!(why.starts_with("is damaged: "), "{length}: {why}");
+    }
+    assert_eq!(open(&good), Opened::Existing);
+}
+
+#[test]
+fn a_file_that_was_begun_and_never_finished_is_begun_again() {
+    let path = directory();
+    let path = path.path().join("state.redb");
+    drop(Store::open(&path).unwrap());
+    let mut begun = vec![0; fs::read(&path).unwrap().len()];
+    begun[9..512].fill(7);
+    assert_eq!(open(&begun), Opened::Fresh);
+    begun[5_000] = 1;
+    assert!(matches!(open(&begun), Opened::SetAside { .. }));
+}
+
+#[test]
+fn a_file_that_is_damaged_while_it_is_open_costs_no_more_than_what_it_held() {
+    let good = good_file();
+    let directory = directory();
+    let path = directory.path().join("state.redb");
+    proptest!(ProptestConfig::with_cases(60), |(flips in prop::collection::vec(flip(), 1..20))| {
+        fs::write(&path, &good).unwrap();
+        let (store, _) = Store::open(&path).unwrap();
+        let mut bytes = good.clone();
+        let mut file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+        for flip in &flips {
+            let (at, end) = flip.apply(&mut bytes);
+            file.seek(SeekFrom::Start(at as u64)).unwrap();
+            file.write_all(&bytes[at..end]).unwrap();
+        }
+        for (repository, tag, found) in store.tags() {
+            let number = tag.as_str()[1..].parse().unwrap();
+            prop_assert_eq!((repository, tag, found), (name(number).0, name(number).1, kept(number, 1)));
+        }
+        for number in 0..TAGS {
+            for image in images(number, 1) {
+                if let Some(found) = store.document(&image.digest.clone()) {
+                    prop_assert_eq!(found, Stored::Image(image));
+                }
+            }
+        }
+        write(&store, 3, 2);
+        flush(&store);
+        drop(store);
+        let (store, _) = Store::open(&path).unwrap();
+        for (_, _, found) in store.tags() {
+            prop_assert!(found == kept(3, 2) || found.known.index_bytes == 1);
+        }
+        drop(store);
+    });
+}
+
+#[test]
+fn a_file_of_another_version_is_set_aside_under_a_name_that_does_not_call_it_damaged() {
+    let directory = directory();
+    let path = directory.path().join("state.redb");
+    write_all(&path);
+    let database = Database::open(&path).unwrap();
+    let transaction = database.begin_write().unwrap();
+    transaction.open_table(TableDefinition::<&str, u32>::new("meta")).unwrap().insert("version", 4_000).unwrap();
+    transaction.commit().unwrap();
+    drop(database);
+
+    let (moved_to, why) = why(open_and_use(&path));
+    assert_eq!(why, "has version 4000, and this program reads version 1");
+    assert!(moved_to.to_str().unwrap().contains("state.redb.other-"), "{moved_to:?}");
+}
+
+#[test]
+fn a_database_of_another_program_is_set_aside() {
+    let directory = directory();
+    let path = directory.path().join("state.redb");
+    for (table, written) in [("theirs", "one"), ("meta", "two")] {
+        let database = Database::create(&path).unwrap();
+        let transaction = database.begin_write().unwrap();
+        transaction.open_table(TableDefinition::<u64, &str>::new(table)).unwrap().insert(1, written).unwrap();
+        transaction.commit().unwrap();
+        drop(database);
+        let (moved_to, why) = why(open_and_use(&path));
+        assert_eq!(why, "is a redb database, but none of this program's");
+        assert!(moved_to.exists());
+        fs::remove_file(&path).unwrap();
+    }
+}
+
+#[test]
+fn a_file_that_never_was_a_state_file_is_set_aside_unharmed() {
+    let directory = directory();
+    let path = directory.path().join("config.toml");
+    fs::write(&path, "[state]\npath = \"config.toml\"\n").unwrap();
+    let (moved_to, why) = why(open_and_use(&path));
+    assert!(why.starts_with("is damaged: Not a redb database"), "{why}");
+    assert_eq!(fs::read_to_string(moved_to).unwrap(), "[state]\npath = \"config.toml\"\n");
+}

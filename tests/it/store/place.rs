@@ -1,0 +1,59 @@
+//! Files that are in the wrong place, or somebody else's.
+
+use std::fs;
+
+use super::*;
+
+fn refused(path: &Path) -> (StoreError, String) {
+    let error = Store::open(path).err().unwrap();
+    let text = error.to_string();
+    assert!(text.contains(path.to_str().unwrap()), "{text}");
+    (error, text)
+}
+
+#[test]
+fn a_second_daemon_is_told_who_is_in_its_way_and_harms_nothing() {
+    let directory = directory();
+    let path = directory.path().join("state.redb");
+    let (store, _) = Store::open(&path).unwrap();
+    write(&store, 1, 1);
+    let (error, text) = refused(&path);
+    assert!(matches!(error, StoreError::InUse { .. }));
+    assert!(
+        text.ends_with("is in use by another process: stop that one, or give this one its own `path` under [state]")
+    );
+    write(&store, 2, 1);
+    flush(&store);
+    drop(store);
+    assert_eq!(versions(&Store::open(&path).unwrap().0).len(), 2);
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn where_no_file_can_be_the_error_says_what_to_do() {
+    let directory = directory();
+    let file = directory.path().join("file");
+    fs::write(&file, "").unwrap();
+    for path in [directory.path().join("missing/state.redb"), directory.path().to_owned(), file.join("state.redb")] {
+        let (error, text) = refused(&path);
+        assert!(matches!(error, StoreError::NotWritable { .. }), "{error:?}");
+        assert!(text.ends_with("; its directory must exist and be writable for this user"), "{text}");
+    }
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_directory_that_is_not_writable_is_no_place_for_a_state_file() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let directory = directory();
+    let path = directory.path().join("state.redb");
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o555)).unwrap();
+    // Permissions do not bind root, but the kernel's own file system binds even root.
+    let bound = fs::write(directory.path().join("probe"), "").is_err();
+    let path = if bound { path } else { "/sys/state.redb".into() };
+    let (error, _) = refused(&path);
+    assert!(matches!(error, StoreError::NotWritable { .. }), "{error:?}");
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
+}
