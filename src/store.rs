@@ -8,11 +8,13 @@ mod batch;
 mod error;
 mod file;
 mod guard;
+mod open;
 mod record;
 mod writer;
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
 
@@ -120,7 +122,8 @@ impl Store {
 
     /// Remembers in the file at `path`, which is made if it is not there.
     ///
-    /// A file that is damaged or of another version is renamed to `<path>.corrupt-<Unix time>` and a new one is begun.
+    /// A file that is damaged is renamed to `<path>.corrupt-<Unix time>`, one of another version or program to
+    /// `<path>.other-<Unix time>`, and a new one is begun.
     /// After [`StoreError::InUse`] the caller should give up; after any other error it can go on in memory.
     pub fn open(path: &Path) -> Result<(Self, Opened), StoreError> {
         let (file, opened) = File::open(path, unix_seconds())?;
@@ -247,7 +250,9 @@ impl Store {
         match read(file.as_ref()?) {
             Ok(value) => Some(value),
             Err(error) => {
-                warn!(%error, "cannot read the state file: asking the registry instead");
+                if !self.0.shared.unreadable.swap(true, Ordering::Relaxed) {
+                    warn!(%error, "cannot read all of the state file: asking the registry for what is missing");
+                }
                 None
             }
         }
@@ -286,6 +291,7 @@ impl Drop for Inner {
         if let Some(writer) = self.writer.take() {
             // A writer that panicked has said so; there is nothing to add at the end.
             let _ = writer.join();
+            self.shared.close();
         }
     }
 }

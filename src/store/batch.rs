@@ -45,16 +45,19 @@ impl Batch {
 
     /// Takes back a batch that could not be written: what came since is newer and stays.
     pub(super) fn put_back(&mut self, older: Self) {
-        put_back(&mut self.documents, older.documents);
-        put_back(&mut self.blobs, older.blobs);
-        put_back(&mut self.layers, older.layers);
-        put_back(&mut self.tags, older.tags);
+        put_back(&mut self.documents, older.documents, WAITING_MAX);
+        put_back(&mut self.blobs, older.blobs, WAITING_MAX);
+        put_back(&mut self.layers, older.layers, WAITING_MAX);
+        put_back(&mut self.tags, older.tags, usize::MAX);
         self.sweep = self.sweep.take().or(older.sweep);
     }
 }
 
-fn put_back<K: std::hash::Hash + Eq, V>(newer: &mut HashMap<K, V>, older: HashMap<K, V>) {
+fn put_back<K: std::hash::Hash + Eq, V>(newer: &mut HashMap<K, V>, older: HashMap<K, V>, max: usize) {
     for (key, value) in older {
+        if newer.len() >= max {
+            return;
+        }
         if let Entry::Vacant(vacant) = newer.entry(key) {
             vacant.insert(value);
         }

@@ -1,7 +1,7 @@
 //! What can be wrong with a state file.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Why a state file cannot be used. Each says what to do next.
 #[derive(Debug, thiserror::Error)]
@@ -27,7 +27,7 @@ pub enum StoreError {
         source: io::Error,
     },
     /// There is no room for it.
-    #[error("no room for state file {}: {source}; free some space, it is tried again every minute", path.display())]
+    #[error("no room for state file {}: {source}; free some space on its disk", path.display())]
     Full {
         /// The state file.
         path: PathBuf,
@@ -52,4 +52,24 @@ pub enum StoreError {
         /// What failed.
         why: String,
     },
+}
+
+impl StoreError {
+    pub(super) fn new(path: &Path, error: redb::Error) -> Self {
+        use io::ErrorKind as Kind;
+        let path = path.to_owned();
+        match error {
+            redb::Error::DatabaseAlreadyOpen => Self::InUse { path },
+            redb::Error::Io(source) => match source.kind() {
+                Kind::StorageFull | Kind::QuotaExceeded | Kind::FileTooLarge => Self::Full { path, source },
+                Kind::PermissionDenied
+                | Kind::ReadOnlyFilesystem
+                | Kind::NotFound
+                | Kind::NotADirectory
+                | Kind::IsADirectory => Self::NotWritable { path, source },
+                _ => Self::Failed { path, why: source.to_string() },
+            },
+            error => Self::Failed { path, why: error.to_string() },
+        }
+    }
 }

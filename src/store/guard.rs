@@ -30,7 +30,7 @@ pub(super) fn guard<T>(f: impl FnOnce() -> T) -> Result<T, String> {
 
 fn message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    text.unwrap_or("redb panicked").to_owned()
+    format!("redb panicked: {}", text.unwrap_or("no message"))
 }
 
 #[cfg(test)]
@@ -40,7 +40,7 @@ mod tests {
     #[test]
     fn a_panic_becomes_its_message() {
         assert_eq!(guard(|| 1), Ok(1));
-        assert_eq!(guard(|| -> u8 { panic!("page {}", 7) }), Err("page 7".to_owned()));
+        assert_eq!(guard(|| -> u8 { panic!("page {}", 7) }), Err("redb panicked: page 7".to_owned()));
         assert_eq!(guard(|| -> u8 { guard(|| panic!("inner")).unwrap_or(2) }), Ok(2));
     }
 }

@@ -61,3 +61,43 @@ fn checksum(key: &[u8], value: &[u8]) -> [u8; 4] {
     hasher.update(value);
     hasher.finalize().to_le_bytes()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flipped_bit_of_key_or_value_is_noticed() {
+        let sealed = seal(b"key", &(7_u64, "value"));
+        assert_eq!(unseal::<(u64, String)>(b"key", &sealed), Some((7, "value".to_owned())));
+        assert_eq!(unseal::<(u64, String)>(b"kez", &sealed), None);
+        for bit in 0..sealed.len() * 8 {
+            let mut damaged = sealed.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(unseal::<(u64, String)>(b"key", &damaged), None, "bit {bit}");
+        }
+        for length in 0..sealed.len() {
+            assert_eq!(unseal::<(u64, String)>(b"key", &sealed[..length]), None, "{length} bytes");
+        }
+    }
+
+    #[test]
+    fn a_value_of_another_shape_is_no_value() {
+        assert_eq!(unseal::<u64>(b"key", &seal(b"key", &(7_u64, 1_u64))), None);
+        assert_eq!(unseal::<String>(b"key", &seal(b"key", &400_u64)), None);
+    }
+
+    #[test]
+    fn keys_name_what_they_were_made_of() {
+        for (registry, name, tag) in
+            [("docker.io", "library/alpine", "3.20"), ("myhost", "app", "latest"), ("[::1]:5000", "a/b/c", "v1")]
+        {
+            let repository = Repository::new(registry.parse().unwrap(), name).unwrap();
+            let tag: Tag = tag.parse().unwrap();
+            assert_eq!(parse_tag_key(&tag_key(&repository, &tag)), Some((repository, tag)));
+        }
+        for key in ["", "docker.io", "docker.io\0app", "docker.io\0app\0v1\0", "docker.io\0App\0v1"] {
+            assert_eq!(parse_tag_key(key.as_bytes()), None, "{key:?}");
+        }
+    }
+}

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::image::{Layer, UncompressedHint};
+use crate::image::{Layer, Span, UncompressedHint};
 use crate::inventory::observation::{Child, Known};
 use crate::reason::Reason;
 
@@ -163,6 +163,53 @@ impl Model {
 /// Waits as a program that ends does.
 fn flush(store: &Store) {
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(store.flush());
+}
+
+/// Whoever has to change what is expected here has to raise `record::VERSION` too: files that were written before have
+/// other bytes, and must not be read as if they had these.
+#[test]
+fn the_bytes_of_version_1_are_these() {
+    let hash = |bytes: Vec<u8>| Digest::sha256_of(&bytes).to_string()[7..23].to_owned();
+    let entry = IndexEntry {
+        digest: digest(1),
+        media_type: MediaType::new(MediaType::OCI_MANIFEST),
+        bytes: 5,
+        platform: Some("linux/arm/v7".parse().unwrap()),
+        attestation: true,
+        artifact_type: "application/x".into(),
+    };
+    let index = StoredIndex { media_type: MediaType::new(MediaType::OCI_INDEX), bytes: 7, entries: vec![entry] };
+    let hints = [
+        UncompressedHint::Bytes(1),
+        UncompressedHint::TarSplit {
+            contents: None,
+            contents_digest: Some(digest(2)),
+            tar_split: Span { offset: 1, bytes: 2, content_bytes: 3 },
+        },
+        UncompressedHint::Soci(digest(3)),
+    ];
+    let reasons = Reason::ALL;
+    let content = LayerContent { uncompressed_bytes: 1, estimated: true, unpacked_bytes: Some(2) };
+    let records = [LayerRecord::Known(content), LayerRecord::Failed { reason: "x".to_owned(), at: 1.5 }];
+    assert_eq!(record::VERSION, 1);
+    assert_eq!(
+        [
+            hash(record::seal(b"image", &Stored::Image(image(8)))),
+            hash(record::seal(b"index", &Stored::Index(Arc::new(index)))),
+            hash(record::seal(b"hints", &hints)),
+            hash(record::seal(b"reasons", &reasons)),
+            hash(record::seal(b"layers", &records)),
+            hash(record::seal(b"tag", &kept(6, &[(1, true), (2, false)]))),
+        ],
+        [
+            "c3ef588e750deb2c",
+            "471320e4d44f4fbe",
+            "ebd8980824a3ffdc",
+            "88338098bc30cf21",
+            "7e977c8f51e0efea",
+            "ca93ee0fc0501a29"
+        ]
+    );
 }
 
 proptest! {

@@ -1,5 +1,7 @@
 //! The state file's one writer: a thread of its own, since it waits for disks.
 
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -8,14 +10,14 @@ use tracing::{info, warn};
 
 use super::batch::Batch;
 use super::file::File;
+use super::guard::guard;
 use super::{Opened, unix_seconds};
 
 /// At most about once so often is the disk waited for.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// How long to wait before writing again what could not be written; doubled up to the second with every failure.
-const RETRY: Duration = Duration::from_secs(2);
-const RETRY_MAX: Duration = Duration::from_mins(1);
+/// After a failure it is tried again, at first after twice as long, then less and less often down to this.
+const PAUSE_MAX: Duration = Duration::from_mins(1);
 
 /// What the writer and everybody else share.
 #[derive(Debug, Default)]
@@ -25,6 +27,8 @@ pub(super) struct Shared {
     wake: Condvar,
     /// None in memory, and while a file that failed cannot be opened again. Written only to open it again.
     pub(super) file: RwLock<Option<File>>,
+    /// Whether it was said that the file cannot be read.
+    pub(super) unreadable: AtomicBool,
 }
 
 /// What waits.
@@ -63,37 +67,38 @@ impl Shared {
         self.queue().stop = true;
         self.wake();
     }
+
+    /// Closes the file, once the writer has ended.
+    pub(super) fn close(&self) {
+        close(&mut self.file.write().unwrap_or_else(PoisonError::into_inner));
+    }
 }
 
 /// Writes what waits until told to stop, and once more then.
-pub(super) fn run(shared: &Shared, path: &std::path::Path) {
+pub(super) fn run(shared: &Shared, path: &Path) {
     let mut pause = PAUSE;
-    let mut last = Instant::now().checked_sub(PAUSE);
+    let mut not_before = Instant::now();
     loop {
-        let (batch, flushes, stop) = next(shared, last.map(|last| last + pause));
-        let written = if batch.is_empty() { Ok(()) } else { write(shared, &batch) };
-        last = Some(Instant::now());
-        match written {
+        let (batch, flushes, stop) = next(shared, not_before);
+        match write(shared, &batch) {
             Ok(()) => {
-                if pause > PAUSE {
-                    info!(path = %path.display(), "the state file is written again");
-                }
-                pause = PAUSE;
                 shared.queue().writing = Arc::default();
+                if pause > PAUSE && !batch.is_empty() {
+                    info!(path = %path.display(), "the state file is written again");
+                    pause = PAUSE;
+                }
             }
             Err(why) => {
-                if pause == PAUSE {
-                    warn!(path = %path.display(), error = why, "cannot write the state file: going on in memory, and trying again");
+                let first = pause == PAUSE;
+                if first {
+                    warn!(error = why, "cannot write the state file: going on in memory, trying again every minute");
                 }
-                pause = (pause * 2).clamp(RETRY, RETRY_MAX);
-                let mut queue = shared.queue();
-                let older = std::mem::take(&mut queue.writing);
-                drop(batch);
-                queue.waiting.put_back(Arc::unwrap_or_clone(older));
-                drop(queue);
-                reopen(shared, path);
+                pause = (pause * 2).min(PAUSE_MAX);
+                put_back(shared, batch);
+                reopen(shared, path, first);
             }
         }
+        not_before = Instant::now() + pause;
         for flush in flushes {
             // Whoever does not wait any more needs no answer.
             let _ = flush.send(());
@@ -106,11 +111,10 @@ pub(super) fn run(shared: &Shared, path: &std::path::Path) {
 
 /// Waits until there is something to do: a batch that has waited until `not_before`, or at once when somebody waits
 /// for it.
-fn next(shared: &Shared, not_before: Option<Instant>) -> (Arc<Batch>, Vec<oneshot::Sender<()>>, bool) {
+fn next(shared: &Shared, not_before: Instant) -> (Arc<Batch>, Vec<oneshot::Sender<()>>, bool) {
     let mut queue = shared.queue();
     loop {
-        let now = Instant::now();
-        let wait = not_before.map_or(Duration::ZERO, |time| time.saturating_duration_since(now));
+        let wait = not_before.saturating_duration_since(Instant::now());
         let urgent = queue.stop || !queue.flushes.is_empty();
         if urgent || !queue.waiting.is_empty() && wait.is_zero() {
             let batch = Arc::new(std::mem::take(&mut queue.waiting));
@@ -126,6 +130,9 @@ fn next(shared: &Shared, not_before: Option<Instant>) -> (Arc<Batch>, Vec<onesho
 }
 
 fn write(shared: &Shared, batch: &Batch) -> Result<(), String> {
+    if batch.is_empty() {
+        return Ok(());
+    }
     let file = shared.file.read().unwrap_or_else(PoisonError::into_inner);
     match &*file {
         Some(file) => file.write(batch).map_err(|error| error.to_string()),
@@ -133,17 +140,31 @@ fn write(shared: &Shared, batch: &Batch) -> Result<(), String> {
     }
 }
 
+/// Lets what could not be written wait again.
+fn put_back(shared: &Shared, batch: Arc<Batch>) {
+    let mut queue = shared.queue();
+    queue.writing = Arc::default();
+    queue.waiting.put_back(Arc::unwrap_or_clone(batch));
+}
+
 /// Opens the file again: after an error redb wants nothing else.
-fn reopen(shared: &Shared, path: &std::path::Path) {
+fn reopen(shared: &Shared, path: &Path, first: bool) {
     let mut file = shared.file.write().unwrap_or_else(PoisonError::into_inner);
-    *file = None;
+    close(&mut file);
     match File::open(path, unix_seconds()) {
         Ok((opened, how)) => {
             if let Opened::SetAside { moved_to, why } = how {
                 warn!(path = %path.display(), moved_to = %moved_to.display(), "the state file {why}: it was set aside");
             }
             *file = Some(opened);
+            shared.unreadable.store(false, Ordering::Relaxed);
         }
-        Err(error) => tracing::debug!(%error, "cannot open the state file again yet"),
+        Err(error) if first => warn!(%error, "cannot open the state file again yet"),
+        Err(_) => {}
     }
+}
+
+/// Closes the file. If that fails, the next opening finds out what of it is good.
+fn close(file: &mut Option<File>) {
+    let _ = guard(|| drop(file.take()));
 }
