@@ -18,6 +18,10 @@ pub mod registry;
 
 pub mod telemetry;
 
+pub mod discovery;
+
+pub mod scan;
+
 pub mod store;
 
 pub mod image;

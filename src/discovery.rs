@@ -1,0 +1,111 @@
+//! From a target to the repositories and tags that it means now.
+
+use futures_util::StreamExt as _;
+use futures_util::stream;
+
+use crate::inventory::{Discovered, DiscoveredRepository};
+use crate::oci::{Registry, Repository};
+use crate::reason::Reason;
+use crate::registry::{Client, RegistryError};
+use crate::selection::Repositories;
+use crate::target::Target;
+
+/// How many tag lists of one target are read at a time. The client bounds requests per registry; this bounds memory.
+const LISTS_UNDER_WAY: usize = 16;
+
+/// Why discovery fell short. What it found all the same is used.
+#[derive(Debug, thiserror::Error)]
+pub enum DiscoveryError {
+    /// A list could not be read, or not to its end.
+    #[error("{0}")]
+    Registry(#[from] RegistryError),
+    /// A list was longer than is allowed.
+    #[error("{repository}: more than {max} tags: the rest is left out; raise `tags_max` or select fewer")]
+    TooManyTags {
+        /// Whose list.
+        repository: Repository,
+        /// The limit.
+        max: usize,
+    },
+    /// A catalog was longer than is allowed.
+    #[error("{0}: the catalog has more repositories than are read: the rest is left out")]
+    TooManyRepositories(Registry),
+}
+
+impl DiscoveryError {
+    /// The closed word for it.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Registry(error) => error.reason(),
+            Self::TooManyTags { .. } | Self::TooManyRepositories(_) => Reason::Limit,
+        }
+    }
+}
+
+/// Asks the registry what a target means now. A target that only names tags of one repository costs no request.
+pub async fn discover(client: &Client, target: &Target) -> (Discovered, Vec<DiscoveryError>) {
+    let mut errors = Vec::new();
+    let mut complete = true;
+    let repositories = match &target.repositories {
+        Repositories::One(repository) => vec![repository.clone()],
+        Repositories::Matching(pattern) => match client.list_repositories().await {
+            Ok(list) => {
+                complete = list.stopped.is_none() && !list.cut;
+                errors.extend(list.stopped.map(DiscoveryError::from));
+                if list.cut {
+                    errors.push(DiscoveryError::TooManyRepositories(pattern.registry.clone()));
+                }
+                list.repositories.into_iter().filter(|repository| pattern.matches(repository.name())).collect()
+            }
+            Err(error) => {
+                errors.push(error.into());
+                return (Discovered { repositories: Vec::new(), complete: false }, errors);
+            }
+        },
+    };
+    let lists = repositories.into_iter().map(|repository| list(client, target, repository));
+    let mut lists = stream::iter(lists).buffered(LISTS_UNDER_WAY);
+    let mut found = Vec::new();
+    while let Some((repository, error)) = lists.next().await {
+        found.push(repository);
+        errors.extend(error);
+    }
+    (Discovered { repositories: found, complete }, errors)
+}
+
+/// One repository's tags, as far as the target needs a list.
+async fn list(
+    client: &Client,
+    target: &Target,
+    repository: Repository,
+) -> (DiscoveredRepository, Option<DiscoveryError>) {
+    let mut listed = Vec::new();
+    let mut error = None;
+    let mut complete = true;
+    if target.selection.lists() {
+        match client.list_tags(&repository, target.tags_max).await {
+            Ok(list) => {
+                listed = list.tags;
+                complete = list.stopped.is_none() && !list.cut;
+                error = list.stopped.map(DiscoveryError::from);
+                if list.cut {
+                    error = Some(DiscoveryError::TooManyTags { repository: repository.clone(), max: target.tags_max });
+                }
+            }
+            // No such repository, by the registry's own word: it has no tags. Under a wildcard the catalog may still
+            // name what was just emptied.
+            Err(failure) if failure.reason() == Reason::NotFound => {
+                let literal = matches!(target.repositories, Repositories::One(_));
+                error = literal.then(|| failure.into());
+            }
+            Err(failure) => {
+                complete = false;
+                error = Some(failure.into());
+            }
+        }
+    }
+    let selected = target.selection.select(&listed);
+    let repository =
+        DiscoveredRepository { repository, tags: selected.tags, candidates: selected.candidates, complete };
+    (repository, error)
+}

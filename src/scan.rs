@@ -1,0 +1,139 @@
+//! Reading one tag: a reference and what is known of it in, an observation out.
+//!
+//! Everything that has a digest is read once, ever: what the store has is not asked for again. What is not in here:
+//! when to scan (`scheduler`), which tags (`discovery`), and what an observation does to what is published
+//! (`inventory`).
+
+mod children;
+mod document;
+
+use std::sync::Arc;
+
+use crate::inventory::{Outcome, Reading, ToRead};
+use crate::oci::{Digest, Repository};
+use crate::reason::Reason;
+use crate::registry::{At, Client, RegistryError};
+use crate::store::{Store, Stored};
+
+pub use document::{ReadError, fetch as fetch_document};
+
+/// What reading a tag gave, and what to tell the operator of it.
+#[derive(Debug)]
+pub struct Reported {
+    /// What the inventory needs to know.
+    pub outcome: Outcome,
+    /// What failed, in words: of the tag itself or of single platforms.
+    pub errors: Vec<ReadError>,
+}
+
+impl Reported {
+    fn failed(error: ReadError) -> Self {
+        Self { outcome: Outcome::Failed(error.reason()), errors: vec![error] }
+    }
+}
+
+/// Reads a tag, in as few requests as can be.
+///
+/// An unchanged tag costs one HEAD. A new one is fetched without asking first, unless the registry meters GETs of
+/// manifests: then a HEAD, which is free, tells whether its digest is known already.
+pub async fn read_tag(client: &Client, store: &Store, wanted: &ToRead) -> Reported {
+    let head = match ask_head(client, wanted).await {
+        Ok(head) => head,
+        Err(error) => return unread(error),
+    };
+    if let (Some(header), Some(known)) = (&head, &wanted.known)
+        && known.header.as_ref() == Some(header)
+    {
+        if !wanted.lacking {
+            return Reported { outcome: Outcome::Unchanged, errors: Vec::new() };
+        }
+        // The tag is as it was, and something of it is missing still.
+        if let Some(root) = store.document(&known.digest) {
+            return read_root(client, store, wanted, known.digest.clone(), root, head).await;
+        }
+    }
+    // What a header names is believed only where the store has it, verified when it was fetched.
+    let named = head.as_deref().and_then(|header| header.parse::<Digest>().ok());
+    if let Some((digest, root)) = named.and_then(|digest| store.document(&digest).map(|root| (digest, root))) {
+        return read_root(client, store, wanted, digest, root, head).await;
+    }
+    if client.meters_pulls() && !client.may_pull() {
+        return Reported::failed(ReadError::Reserved);
+    }
+    match document::fetch(client, store, &wanted.repository, At::Tag(&wanted.tag)).await {
+        Ok(fetched) => {
+            let header = head.or(fetched.header);
+            read_root(client, store, wanted, fetched.digest, fetched.document, header).await
+        }
+        Err(ReadError::Registry(error)) => unread(error),
+        Err(error) => Reported::failed(error),
+    }
+}
+
+/// The digest header of a HEAD, where it is worth asking for one and the registry answers it.
+async fn ask_head(client: &Client, wanted: &ToRead) -> Result<Option<Arc<str>>, RegistryError> {
+    if !client.heads() || (wanted.known.is_none() && !client.meters_pulls()) {
+        return Ok(None);
+    }
+    match client.head_manifest(&wanted.repository, At::Tag(&wanted.tag)).await {
+        Ok(head) => Ok(head.digest_header),
+        Err(error) if error.reason() == Reason::Unsupported => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn unread(error: RegistryError) -> Reported {
+    let outcome = if error.reason() == Reason::NotFound { Outcome::Gone } else { Outcome::Failed(error.reason()) };
+    Reported { outcome, errors: vec![error.into()] }
+}
+
+/// From the document that the tag points at to all of its images.
+async fn read_root(
+    client: &Client,
+    store: &Store,
+    wanted: &ToRead,
+    digest: Digest,
+    root: Stored,
+    header: Option<Arc<str>>,
+) -> Reported {
+    let mut reading = match &root {
+        Stored::Image(image) => Reading {
+            digest,
+            header,
+            media_type: image.media_type.clone(),
+            index_bytes: 0,
+            images: vec![image.clone()],
+            attestations: 0,
+            failed: Vec::new(),
+            platforms: wanted.platforms.clone(),
+        },
+        Stored::Index(index) => Reading {
+            digest,
+            header,
+            media_type: index.media_type.clone(),
+            index_bytes: index.bytes,
+            images: Vec::new(),
+            attestations: 0,
+            failed: Vec::new(),
+            platforms: wanted.platforms.clone(),
+        },
+    };
+    let mut errors = Vec::new();
+    if let Stored::Index(index) = root {
+        let read = children::read(client, store, &wanted.repository, &wanted.platforms, &reading.digest, &index).await;
+        reading.images = read.images;
+        reading.attestations = read.attestations;
+        reading.failed = read.failed;
+        reading.index_bytes += read.index_bytes;
+        errors = read.errors;
+    }
+    Reported { outcome: Outcome::Read(Arc::new(reading)), errors }
+}
+
+/// Where a document stands, for messages: `repository@digest` or `repository:tag`.
+fn place(repository: &Repository, at: At<'_>) -> String {
+    match at {
+        At::Tag(tag) => format!("{repository}:{tag}"),
+        At::Digest(digest) => format!("{repository}@{digest}"),
+    }
+}

@@ -1,0 +1,190 @@
+//! An index's children: each selected platform's image, and what could not be read of them.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesOrdered;
+
+use super::document::{self, ReadError};
+use crate::image::Image;
+use crate::inventory::Child;
+use crate::oci::manifest::ACCEPT;
+use crate::oci::{Digest, MediaType, Platform, Repository};
+use crate::reason::Reason;
+use crate::registry::{At, Client};
+use crate::store::{IndexEntry, Store, Stored, StoredIndex};
+
+/// An index may name indexes; deeper than this nobody means it.
+const NESTING_MAX: usize = 4;
+
+/// At most so many manifests below one tag, over all nested indexes.
+const CHILDREN_MAX: usize = 1000;
+
+/// What an index's children gave.
+#[derive(Debug, Default)]
+pub(super) struct Children {
+    pub(super) images: Vec<Arc<Image>>,
+    pub(super) attestations: u32,
+    pub(super) failed: Vec<Child>,
+    /// Bytes of nested indexes.
+    pub(super) index_bytes: u64,
+    pub(super) errors: Vec<ReadError>,
+}
+
+/// Reads the children of an index that `platforms` means (all, when empty), one level of nesting at a time.
+pub(super) async fn read(
+    client: &Client,
+    store: &Store,
+    repository: &Repository,
+    platforms: &[Platform],
+    digest: &Digest,
+    index: &Arc<StoredIndex>,
+) -> Children {
+    let mut children = Children::default();
+    let mut seen = HashSet::from([digest.clone()]);
+    let mut level = vec![index.clone()];
+    for depth in 1..=NESTING_MAX {
+        let mut entries: Vec<IndexEntry> = Vec::new();
+        for entry in level.iter().flat_map(|index| &index.entries) {
+            if entry.attestation {
+                children.attestations += 1;
+            } else if is_manifest(entry) && is_wanted(entry, platforms) && seen.insert(entry.digest.clone()) {
+                entries.push(entry.clone());
+            }
+        }
+        if seen.len() > CHILDREN_MAX {
+            let limit = format!("more than {CHILDREN_MAX} manifests under one tag");
+            children.fail(&entries[0], ReadError::Limit { place: format!("{repository}@{digest}"), limit });
+            return children;
+        }
+        level = children.read_level(client, store, repository, platforms, &entries).await;
+        if level.is_empty() {
+            return children;
+        }
+        if depth == NESTING_MAX {
+            let limit = format!("indexes nested more than {NESTING_MAX} deep");
+            let place = format!("{repository}@{digest}");
+            children.fail(&nothing(digest), ReadError::Limit { place, limit });
+        }
+    }
+    children
+}
+
+impl Children {
+    /// Reads one level's entries, at once, and keeps their order. Nested indexes are given back.
+    async fn read_level(
+        &mut self,
+        client: &Client,
+        store: &Store,
+        repository: &Repository,
+        platforms: &[Platform],
+        entries: &[IndexEntry],
+    ) -> Vec<Arc<StoredIndex>> {
+        let mut nested = Vec::new();
+        let distinct = without_collisions(repository, entries);
+        let mut reads: FuturesOrdered<_> =
+            distinct.iter().map(|entry| read_child(client, store, repository, entry)).collect();
+        let mut position = 0;
+        while let Some(result) = reads.next().await {
+            let entry = distinct[position];
+            position += 1;
+            match result {
+                Ok(Stored::Index(index)) => {
+                    self.index_bytes += index.bytes;
+                    nested.push(index);
+                }
+                Ok(Stored::Image(image)) => self.add(repository, platforms, entry, image),
+                Err(error) => self.fail(entry, error),
+            }
+        }
+        nested
+    }
+
+    /// The index's word about the platform wins over the config's. Of two images for one platform the first counts.
+    fn add(&mut self, repository: &Repository, platforms: &[Platform], entry: &IndexEntry, image: Arc<Image>) {
+        let image = match &entry.platform {
+            Some(platform) if *platform != image.platform => {
+                Arc::new(Image { platform: platform.clone(), ..Image::clone(&image) })
+            }
+            _ => image,
+        };
+        let wanted = platforms.is_empty() || platforms.iter().any(|platform| platform.means(&image.platform));
+        if !wanted {
+            return;
+        }
+        if self.images.iter().any(|first| first.platform == image.platform) {
+            tracing::warn!(%repository, digest = %image.digest, platform = %image.platform, "two manifests of one index are for the same platform: the first counts");
+            return;
+        }
+        self.images.push(image);
+    }
+
+    fn fail(&mut self, entry: &IndexEntry, error: ReadError) {
+        let reason = error.reason();
+        self.failed.push(Child {
+            digest: entry.digest.clone(),
+            platform: entry.platform.clone().unwrap_or_default(),
+            reason,
+        });
+        // A sparse index is none: its publisher left the child out on purpose.
+        if reason != Reason::NotFound {
+            self.errors.push(error);
+        }
+    }
+}
+
+async fn read_child(
+    client: &Client,
+    store: &Store,
+    repository: &Repository,
+    entry: &IndexEntry,
+) -> Result<Stored, ReadError> {
+    if let Some(document) = store.document(&entry.digest) {
+        return Ok(document);
+    }
+    if client.meters_pulls() && !client.may_pull() {
+        return Err(ReadError::Reserved);
+    }
+    Ok(document::fetch(client, store, repository, At::Digest(&entry.digest)).await?.document)
+}
+
+/// Entries of unknown types are legal and are no images.
+fn is_manifest(entry: &IndexEntry) -> bool {
+    entry.media_type.is_empty() || ACCEPT.split(", ").any(|known| known == entry.media_type.as_str())
+}
+
+fn is_wanted(entry: &IndexEntry, platforms: &[Platform]) -> bool {
+    match &entry.platform {
+        Some(platform) => platforms.is_empty() || platforms.iter().any(|wanted| wanted.means(platform)),
+        // Its config, or the index that it is, will tell.
+        None => true,
+    }
+}
+
+/// Two entries that say the same platform cannot both be published: the second is not even fetched. An index within
+/// the index may say its platform, too, and collides with nothing.
+fn without_collisions<'a>(repository: &Repository, entries: &'a [IndexEntry]) -> Vec<&'a IndexEntry> {
+    let mut platforms = HashSet::new();
+    let mut distinct = Vec::new();
+    for entry in entries {
+        match &entry.platform {
+            Some(platform) if !entry.media_type.is_index() && !platforms.insert(platform) => {
+                tracing::warn!(%repository, digest = %entry.digest, %platform, "two entries of one index are for the same platform: the first counts");
+            }
+            _ => distinct.push(entry),
+        }
+    }
+    distinct
+}
+
+fn nothing(digest: &Digest) -> IndexEntry {
+    IndexEntry {
+        digest: digest.clone(),
+        media_type: MediaType::default(),
+        bytes: 0,
+        platform: None,
+        attestation: false,
+        artifact_type: "".into(),
+    }
+}

@@ -1,0 +1,176 @@
+//! One document: fetched, read, and remembered by its digest.
+
+use std::sync::Arc;
+
+use crate::image::{self, Image};
+use crate::oci::manifest::{InvalidDocument, Manifest, Schema1};
+use crate::oci::{Descriptor, Digest, Document, ImageConfig, Index, Repository};
+use crate::reason::Reason;
+use crate::registry::{At, Client, RegistryError};
+use crate::store::{IndexEntry, Store, Stored, StoredIndex};
+
+/// At most so many entries of an index are looked at.
+const INDEX_ENTRIES_MAX: usize = 1000;
+
+/// Why a document could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The registry's answer, or none.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// The answer came and is no document.
+    #[error("{place}: {source}")]
+    Invalid {
+        /// The reference.
+        place: String,
+        /// What is wrong with it.
+        source: InvalidDocument,
+    },
+    /// Past one of this program's limits.
+    #[error("{place}: {limit}")]
+    Limit {
+        /// The reference.
+        place: String,
+        /// Which limit.
+        limit: String,
+    },
+    /// A metered request that was not made.
+    #[error(
+        "not fetched: the registry's remaining pulls are below `ratelimit_reserve`, and only unmetered requests are made until its window has passed"
+    )]
+    Reserved,
+}
+
+impl ReadError {
+    /// The closed word for it.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Registry(error) => error.reason(),
+            Self::Invalid { .. } => Reason::Invalid,
+            Self::Limit { .. } => Reason::Limit,
+            Self::Reserved => Reason::Reserved,
+        }
+    }
+}
+
+/// A document as it was just fetched, or found in the store.
+#[derive(Debug)]
+pub struct Fetched {
+    /// By its bytes.
+    pub digest: Digest,
+    /// The text of the registry's digest header.
+    pub header: Option<Arc<str>>,
+    /// The document.
+    pub document: Stored,
+}
+
+/// Fetches a document and whatever its sizes need beside it: a config, or for schema 1 the layers' sizes. What was
+/// read whole is remembered.
+pub async fn fetch(client: &Client, store: &Store, repository: &Repository, at: At<'_>) -> Result<Fetched, ReadError> {
+    let fetched = client.get_manifest(repository, at).await?;
+    let digest = fetched.digest;
+    let header = fetched.digest_header;
+    // A tag may have come back to what it was, under a header that does not name it.
+    if let Some(document) = store.document(&digest) {
+        return Ok(Fetched { digest, header, document });
+    }
+    let bytes = fetched.body.len() as u64;
+    let parsed = Document::parse(&fetched.content_type, &fetched.body)
+        .map_err(|source| ReadError::Invalid { place: super::place(repository, at), source })?;
+    drop(fetched.body);
+    let document = match parsed {
+        Document::Index(index) => {
+            if index.manifests.len() > INDEX_ENTRIES_MAX {
+                let limit = format!("the index has {} entries, more than {INDEX_ENTRIES_MAX}", index.manifests.len());
+                return Err(ReadError::Limit { place: super::place(repository, at), limit });
+            }
+            Stored::Index(Arc::new(stored_index(bytes, index)))
+        }
+        Document::Manifest(manifest) => {
+            Stored::Image(Arc::new(read_manifest(client, repository, &digest, bytes, &manifest).await?))
+        }
+        Document::Schema1(manifest) => {
+            let image = read_schema1(client, store, repository, &digest, bytes, &manifest).await?;
+            Stored::Image(Arc::new(image))
+        }
+    };
+    if is_whole(&document) {
+        store.remember(&digest, document.clone());
+    }
+    Ok(Fetched { digest, header, document })
+}
+
+async fn read_manifest(
+    client: &Client,
+    repository: &Repository,
+    digest: &Digest,
+    bytes: u64,
+    manifest: &Manifest,
+) -> Result<Image, ReadError> {
+    let config = match &manifest.config {
+        Some(descriptor) if image::is_container_image(manifest) => {
+            let body = client.get_config(repository, descriptor).await?;
+            let parsed = ImageConfig::parse(&body).map_err(|source| ReadError::Invalid {
+                place: format!("{repository}@{}", descriptor.digest),
+                source,
+            })?;
+            Some(parsed)
+        }
+        _ => None,
+    };
+    Ok(Image::from_manifest(digest.clone(), bytes, manifest, config.as_ref()))
+}
+
+/// Schema 1 names layers without sizes: the registry is asked for each distinct blob's.
+async fn read_schema1(
+    client: &Client,
+    store: &Store,
+    repository: &Repository,
+    digest: &Digest,
+    bytes: u64,
+    manifest: &Schema1,
+) -> Result<Image, ReadError> {
+    let mut distinct: Vec<&Digest> = manifest.layers.iter().collect();
+    distinct.sort();
+    distinct.dedup();
+    for layer in distinct {
+        if store.blob_bytes(layer).is_some() {
+            continue;
+        }
+        match client.head_blob(repository, layer).await {
+            Ok(size) => store.remember_blob_bytes(layer, size),
+            // One blob that is not there leaves the image's size unknown, and nothing else of it.
+            Err(error) if !error.is_transient() => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(Image::from_schema1(digest.clone(), bytes, manifest, |layer| store.blob_bytes(layer)))
+}
+
+fn is_whole(document: &Stored) -> bool {
+    match document {
+        Stored::Image(image) => image.compressed_bytes().is_some(),
+        Stored::Index(_) => true,
+    }
+}
+
+fn stored_index(bytes: u64, index: Index) -> StoredIndex {
+    StoredIndex { media_type: index.media_type, bytes, entries: index.manifests.iter().map(index_entry).collect() }
+}
+
+/// BuildKit's attestations stand in the index under `unknown/unknown` and say so in an annotation; newer ones have an
+/// artifact type.
+fn index_entry(descriptor: &Descriptor) -> IndexEntry {
+    let platform = descriptor.platform.normal();
+    let annotated =
+        descriptor.annotations.get("vnd.docker.reference.type").is_some_and(|kind| kind == "attestation-manifest");
+    let typed = descriptor.artifact_type == "application/vnd.docker.attestation.manifest.v1+json";
+    IndexEntry {
+        digest: descriptor.digest.clone(),
+        media_type: descriptor.media_type.clone(),
+        bytes: descriptor.size,
+        attestation: annotated || typed || platform.is_unknown(),
+        platform: (!platform.as_str().is_empty()).then_some(platform),
+        artifact_type: descriptor.artifact_type.as_str().into(),
+    }
+}
