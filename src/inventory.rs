@@ -1,9 +1,326 @@
 //! What is known of every watched tag: the one place that observations change, and that snapshots come from.
+//!
+//! Not here: when anything is read (`scheduler`), how (`scan`, `discovery`), and what is remembered on disk (`store`).
 
+mod holdings;
+mod interner;
+mod life;
+mod meaning;
+mod membership;
+mod newest;
 pub mod observation;
+mod publish;
 pub mod snapshot;
 pub mod work;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::accounting::Usage;
+use crate::image::{Image, LayerContent, Timestamp};
+use crate::oci::{Digest, Registry, Repository, Tag};
+use crate::selection::Repositories;
+use crate::target::{Target, TargetName, Uncompressed};
+
+use holdings::Holdings;
+use life::{Effect, TagState};
+use meaning::Targets;
+use newest::Candidate;
 
 pub use observation::{Child, Kept, Known, Observation, Outcome, Reading, TagChange};
 pub use snapshot::Snapshot;
 pub use work::{Discovered, DiscoveredRepository, LayerWork, ToRead, Warning};
+
+/// What is known of every tag that some target means.
+pub struct Inventory {
+    targets: Targets,
+    /// By target: whether its first pass has ended, restored values included.
+    ended: Vec<bool>,
+    keep: Duration,
+    registries: BTreeMap<Registry, RegistryState>,
+    warnings: Vec<Warning>,
+    /// The disagreements about labels that somebody heard of: label, and the two targets.
+    warned_labels: HashSet<(String, TargetName, TargetName)>,
+    snapshot: Option<Arc<Snapshot>>,
+}
+
+/// What is known of one registry.
+#[derive(Default)]
+struct RegistryState {
+    repositories: BTreeMap<Repository, RepositoryState>,
+    holdings: Holdings,
+    /// None where what is held changed since.
+    usage: Option<Usage>,
+    /// What is published, if anything is.
+    view: Option<Arc<snapshot::RegistryView>>,
+    /// Whether `view` is what would be published now.
+    is_fresh: bool,
+}
+
+/// What is known of one repository.
+#[derive(Default)]
+struct RepositoryState {
+    /// The targets that mean something of it, ascending.
+    targets: Vec<u32>,
+    /// By target that wants the newest release: what it is picked among, newest first.
+    candidates: BTreeMap<u32, Vec<Candidate>>,
+    tags: BTreeMap<Tag, TagState>,
+}
+
+impl Inventory {
+    /// Knows the tags that are configured by name, and nothing of them. What stays unreadable for `keep` is dropped.
+    pub fn new(targets: &[Arc<Target>], keep: Duration) -> Self {
+        let mut inventory = Self {
+            targets: Targets::new(targets),
+            ended: vec![false; targets.len()],
+            keep,
+            registries: BTreeMap::new(),
+            warnings: Vec::new(),
+            warned_labels: HashSet::new(),
+            snapshot: None,
+        };
+        inventory.add_named();
+        inventory
+    }
+
+    /// Publishes what was known before the program started, if a target means the tag, or may mean it once its lists
+    /// are read. Otherwise the store has to forget it. `image_of` has the images by digest.
+    pub fn restore(
+        &mut self,
+        repository: &Repository,
+        tag: &Tag,
+        kept: &Kept,
+        image_of: impl Fn(&Digest) -> Option<Arc<Image>>,
+    ) -> Option<TagChange> {
+        let targets = self.targets.including(repository);
+        let may_mean = |&target: &u32| self.targets.may_mean(target, tag);
+        let targets: Vec<u32> = targets.into_iter().filter(may_mean).collect();
+        if targets.is_empty() {
+            return Some(TagChange { repository: repository.clone(), tag: tag.clone(), kept: None });
+        }
+        for target in targets {
+            self.add(target, repository, tag);
+        }
+        let state = self.registries.get_mut(repository.registry())?;
+        state.touch();
+        let tag = state.repositories.get_mut(repository)?.tags.get_mut(tag)?;
+        tag.restore(kept, image_of, &mut state.holdings);
+        None
+    }
+
+    /// After the last [`restore`](Self::restore): the targets that count as having ended a pass, since they have
+    /// restored values and each tag that they name has.
+    pub fn restored(&mut self) -> Vec<TargetName> {
+        let mut held = vec![false; self.ended.len()];
+        let mut lacking = vec![false; self.ended.len()];
+        let tags =
+            self.registries.values().flat_map(|state| state.repositories.values()).flat_map(|of| of.tags.values());
+        for state in tags {
+            let place = if state.held.is_some() { &mut held } else { &mut lacking };
+            for &target in &state.meaning.targets {
+                place[target as usize] = true;
+            }
+        }
+        let restored = |&(number, _): &(u32, _)| held[number as usize] && !lacking[number as usize];
+        let names: Vec<_> = self.targets.iter().filter(restored).map(|(_, target)| target.name.clone()).collect();
+        for name in &names {
+            self.pass_ended(name);
+        }
+        names
+    }
+
+    /// What a target's scan has to read: the tags that it owns.
+    pub fn to_read(&self, target: &TargetName) -> Vec<ToRead> {
+        let Some(number) = self.targets.find(target) else { return Vec::new() };
+        let repositories = &self.targets.get(number).repositories;
+        let Some(state) = self.registries.get(repositories.registry()) else { return Vec::new() };
+        let one = |(name, of): (&Repository, &RepositoryState)| -> Vec<ToRead> {
+            let owned = of.tags.iter().filter(|(_, state)| state.meaning.owner == number);
+            let to_read = |(tag, state): (&Tag, &TagState)| ToRead {
+                repository: name.clone(),
+                tag: tag.clone(),
+                known: state.held.as_ref().map(|held| Arc::clone(&held.known)),
+                lacking: state.is_lacking(),
+                platforms: state.meaning.platforms.clone(),
+            };
+            owned.map(to_read).collect()
+        };
+        match repositories {
+            Repositories::One(name) => state.repositories.get_key_value(name).map_or_else(Vec::new, one),
+            Repositories::Matching(_) => {
+                let meant = state.repositories.iter().filter(|(_, of)| of.targets.contains(&number));
+                meant.flat_map(one).collect()
+            }
+        }
+    }
+
+    /// Takes what a reading found, or did not; what the store has to remember of it. A tag that no target means any
+    /// more changes nothing.
+    pub fn record(&mut self, observation: &Observation) -> Option<TagChange> {
+        let Observation { repository, tag, at, outcome } = observation;
+        let registry = self.registries.get_mut(repository.registry())?;
+        let state = registry.repositories.get_mut(repository)?.tags.get_mut(tag)?;
+        let effect = state.record(*at, outcome, &mut registry.holdings);
+        let kept = state.kept();
+        match effect {
+            Effect::None => return None,
+            Effect::Times => registry.is_fresh = false,
+            Effect::Held => registry.touch(),
+        }
+        Some(TagChange { repository: repository.clone(), tag: tag.clone(), kept })
+    }
+
+    /// A target's scan has ended, however: once each target of a registry has ended one, its sums are published.
+    pub fn pass_ended(&mut self, target: &TargetName) {
+        let Some(number) = self.targets.find(target) else { return };
+        if !std::mem::replace(&mut self.ended[number as usize], true)
+            && let Some(state) = self.registries.get_mut(self.targets.get(number).repositories.registry())
+        {
+            state.is_fresh = false;
+        }
+    }
+
+    /// Learns what a layer is after decompression, in every image that has it.
+    pub fn learn_layer(&mut self, digest: &Digest, content: LayerContent) {
+        for state in self.registries.values_mut() {
+            if state.holdings.learn(digest, content) {
+                state.is_fresh = false;
+            }
+        }
+    }
+
+    /// The layers that a target wants to know more of, each digest once, as exactly as any wants it.
+    pub fn uncompressed_work(&self) -> Vec<LayerWork> {
+        let mut work: HashMap<&Digest, LayerWork> = HashMap::new();
+        for state in self.registries.values() {
+            for (repository, tag) in
+                state.repositories.iter().flat_map(|(name, of)| of.tags.values().map(move |tag| (name, tag)))
+            {
+                let mode = tag.meaning.uncompressed;
+                if mode == Uncompressed::Off {
+                    continue;
+                }
+                for listed in tag.images().flat_map(|image| &image.stored) {
+                    let digest = state.holdings.digest(listed.layer);
+                    let facts = state.holdings.facts(listed.layer);
+                    if facts
+                        .content
+                        .is_some_and(|content| mode == Uncompressed::Cheap || content.unpacked_bytes.is_some())
+                    {
+                        continue;
+                    }
+                    let one = work.entry(digest).or_insert_with(|| LayerWork {
+                        repository: repository.clone(),
+                        digest: digest.clone(),
+                        bytes: listed.bytes,
+                        diff_id: facts.diff_id.clone(),
+                        media_type: facts.media_type.clone(),
+                        hint: facts.hint.as_deref().cloned(),
+                        mode,
+                    });
+                    one.mode = one.mode.max(mode);
+                }
+            }
+        }
+        let mut work: Vec<LayerWork> = work.into_values().collect();
+        work.sort_by(|a, b| (&a.repository, &a.digest).cmp(&(&b.repository, &b.digest)));
+        work
+    }
+
+    /// Drops what has been unreadable for longer than `keep`; what the store has to forget.
+    pub fn expire(&mut self, now: Timestamp) -> Vec<TagChange> {
+        let deadline = now - self.keep.as_secs_f64();
+        let mut forgotten = Vec::new();
+        for state in self.registries.values_mut() {
+            let before = forgotten.len();
+            for (repository, of) in &mut state.repositories {
+                for (tag, one) in &mut of.tags {
+                    if one.expire(deadline, &mut state.holdings) {
+                        forgotten.push(TagChange { repository: repository.clone(), tag: tag.clone(), kept: None });
+                    }
+                }
+            }
+            if forgotten.len() > before {
+                state.touch();
+            }
+        }
+        forgotten
+    }
+
+    /// The documents and blobs that the store has to keep: all that is held, children that may be tried again
+    /// included; layers only where something is remembered of them.
+    pub fn digests_in_use(&self) -> HashSet<Digest> {
+        let mut digests = HashSet::new();
+        for state in self.registries.values() {
+            for tag in state.repositories.values().flat_map(|of| of.tags.values()) {
+                let Some(held) = &tag.held else { continue };
+                digests.insert(held.known.digest.clone());
+                digests.extend(held.known.failed.iter().map(|child| child.digest.clone()));
+                for image in &held.images {
+                    digests.insert(image.summary.digest.clone());
+                    digests.extend(image.summary.image_id.clone());
+                    let is_schema1 = image.summary.image_id.is_none();
+                    if is_schema1 || tag.meaning.uncompressed != Uncompressed::Off {
+                        for listed in &image.stored {
+                            digests.insert(state.holdings.digest(listed.layer).clone());
+                            digests.extend(state.holdings.facts(listed.layer).diff_id.clone());
+                        }
+                    }
+                }
+            }
+        }
+        digests
+    }
+
+    /// Everything that is published now; the same as last time where nothing changed.
+    pub fn snapshot(&mut self) -> Arc<Snapshot> {
+        if let Some(snapshot) = &self.snapshot
+            && self.registries.values().all(|state| state.is_fresh)
+        {
+            return Arc::clone(snapshot);
+        }
+        for (name, state) in &mut self.registries {
+            if !state.is_fresh {
+                let has_sums = self.targets.on(name).iter().all(|&number| self.ended[number as usize]);
+                state.publish(name, &self.targets, has_sums, &mut self.warnings);
+            }
+        }
+        let views = self.registries.values().filter_map(|state| state.view.clone());
+        let snapshot = Arc::new(Snapshot { registries: views.collect() });
+        self.snapshot = Some(Arc::clone(&snapshot));
+        snapshot
+    }
+
+    /// What somebody should hear of since this was last asked.
+    pub fn warnings(&mut self) -> Vec<Warning> {
+        std::mem::take(&mut self.warnings)
+    }
+}
+
+impl RegistryState {
+    /// Notes that what is held, or meant, changed.
+    fn touch(&mut self) {
+        self.usage = None;
+        self.is_fresh = false;
+    }
+
+    fn publish(&mut self, name: &Registry, targets: &Targets, has_sums: bool, warnings: &mut Vec<Warning>) {
+        if has_sums && self.usage.is_none() {
+            let usage = publish::usage(self);
+            for odd in &usage.disagreeing {
+                if self.holdings.warn(odd.layer) {
+                    let digest = self.holdings.digest(odd.layer).clone();
+                    warnings.push(Warning::SizesDisagree { registry: name.clone(), digest, bytes: odd.bytes });
+                }
+            }
+            self.usage = Some(usage);
+        }
+        let usage = self.usage.as_ref().filter(|_| has_sums);
+        self.view = publish::registry(name, self, targets, usage).map(Arc::new);
+        self.is_fresh = true;
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -129,7 +129,7 @@ impl Known {
                 Some(image) if image.platform == *platform => images.push(image),
                 Some(image) => images.push(Arc::new(Image { platform: platform.clone(), ..(*image).clone() })),
                 None => {
-                    failed.push(Child { digest: digest.clone(), platform: platform.clone(), reason: Reason::Network })
+                    failed.push(Child { digest: digest.clone(), platform: platform.clone(), reason: Reason::Network });
                 }
             }
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::observation::Known;
 use crate::image::UncompressedHint;
 use crate::oci::{Digest, MediaType, Platform, Registry, Repository, Tag};
-use crate::target::Uncompressed;
+use crate::target::{TargetName, Uncompressed};
 
 /// What a target means now, as far as its registry could be asked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -58,14 +58,16 @@ pub enum Warning {
         /// The smallest of the sizes, in bytes.
         bytes: u64,
     },
-    /// Targets give one repository different values for one label: the first in the file wins.
+    /// Two targets give one repository different values for one label: the first in the file wins.
     LabelsDisagree {
-        /// Which repository.
+        /// The first repository where that was met.
         repository: Repository,
         /// The label, without its `label_` prefix.
         label: String,
-        /// The value that counts.
-        value: String,
+        /// Whose value counts.
+        counts: TargetName,
+        /// Whose does not.
+        ignored: TargetName,
     },
 }
 
@@ -76,9 +78,9 @@ impl std::fmt::Display for Warning {
                 f,
                 "manifests on {registry} disagree about the size of layer {digest}: the smallest, {bytes} bytes, counts for storage"
             ),
-            Self::LabelsDisagree { repository, label, value } => write!(
+            Self::LabelsDisagree { repository, label, counts, ignored } => write!(
                 f,
-                "targets give {repository} different labels `{label}`: `{value}` counts, of the first in the file"
+                "targets `{counts}` and `{ignored}` give {repository} different labels `{label}`: that of `{counts}`, the first in the file, counts"
             ),
         }
     }

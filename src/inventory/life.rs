@@ -1,0 +1,191 @@
+//! The life of one tag: what each outcome of a reading changes, and what it leaves.
+
+use std::sync::Arc;
+
+use super::holdings::{Held, HeldImage, Holdings};
+use super::meaning::{Meaning, covers};
+use super::observation::{Child, Kept, Known, Outcome, Reading};
+use crate::image::{Image, Timestamp};
+use crate::oci::Digest;
+use crate::reason::Reason;
+
+/// What is known of one tag that is meant.
+pub(super) struct TagState {
+    pub(super) meaning: Arc<Meaning>,
+    /// The last that is known for sure.
+    pub(super) held: Option<Held>,
+    /// Whether the last reading read all that it meant; none before the first.
+    pub(super) up: Option<bool>,
+    /// Whether the registry said that there is no such tag.
+    pub(super) gone: bool,
+    /// Whether what is held was not found by the last reading, for a reason that may pass.
+    failing: bool,
+    pub(super) last_success: Option<Timestamp>,
+    pub(super) changed: Option<Timestamp>,
+}
+
+/// What an outcome changed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Effect {
+    /// Nothing at all.
+    None,
+    /// Timestamps, and whether the tag is up.
+    Times,
+    /// What is held.
+    Held,
+}
+
+impl TagState {
+    pub(super) fn new(meaning: Arc<Meaning>) -> Self {
+        Self { meaning, held: None, up: None, gone: false, failing: false, last_success: None, changed: None }
+    }
+
+    /// What was known before the program started.
+    pub(super) fn restore(
+        &mut self,
+        kept: &Kept,
+        image_of: impl Fn(&Digest) -> Option<Arc<Image>>,
+        holdings: &mut Holdings,
+    ) {
+        self.forget(holdings);
+        self.held = Some(holdings.hold(&kept.known.reading(image_of), kept.confirmed));
+        self.up = Some(kept.up);
+        self.last_success = kept.last_success;
+        self.changed = kept.changed;
+    }
+
+    /// What one reading found, or did not.
+    pub(super) fn record(&mut self, at: Timestamp, outcome: &Outcome, holdings: &mut Holdings) -> Effect {
+        match outcome {
+            Outcome::Unchanged => self.confirm(at),
+            Outcome::Read(reading) if self.must_wait(reading) => self.fail(),
+            Outcome::Read(reading) => self.replace(at, reading, holdings),
+            Outcome::Failed(_) => self.fail(),
+            Outcome::Gone => {
+                let effect = if self.forget(holdings) { Effect::Held } else { Effect::Times };
+                self.gone = true;
+                self.failing = false;
+                self.up = Some(false);
+                effect
+            }
+        }
+    }
+
+    /// Drops what has been unreadable since before `deadline`; whether it did.
+    pub(super) fn expire(&mut self, deadline: Timestamp, holdings: &mut Holdings) -> bool {
+        let expired = self.failing && self.held.as_ref().is_some_and(|held| held.confirmed < deadline);
+        expired && self.forget(holdings)
+    }
+
+    /// Lets go of what is held; whether anything was.
+    pub(super) fn forget(&mut self, holdings: &mut Holdings) -> bool {
+        match self.held.take() {
+            Some(held) => {
+                holdings.release(held);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// What the store has to remember; none where nothing is held.
+    pub(super) fn kept(&self) -> Option<Kept> {
+        let held = self.held.as_ref()?;
+        Some(Kept {
+            known: Arc::clone(&held.known),
+            up: self.up == Some(true),
+            confirmed: held.confirmed,
+            last_success: self.last_success,
+            changed: self.changed,
+        })
+    }
+
+    /// Whether the tag is there for all that anybody knows: under a wildcard, or once it was listed, one that is
+    /// gone is none.
+    pub(super) fn is_selected(&self) -> bool {
+        !self.gone || self.meaning.named
+    }
+
+    /// Whether nothing is known of it, not even that it does not exist.
+    pub(super) fn is_unknown(&self) -> bool {
+        self.held.is_none() && !self.gone
+    }
+
+    /// The held images of wanted platforms.
+    pub(super) fn images(&self) -> impl Iterator<Item = &HeldImage> {
+        let held = self.held.iter().flat_map(|held| &held.images);
+        held.filter(|image| self.meaning.wants(&image.platform))
+    }
+
+    /// Whether all that is wanted is held: no child failed for a reason that passes, and every layer's size is known.
+    pub(super) fn is_whole(&self) -> bool {
+        let Some(held) = &self.held else { return false };
+        !self.failed(&held.known.failed).any(|child| child.reason.is_transient())
+            && self.images().all(|image| image.summary.compressed_bytes.is_some())
+    }
+
+    /// Whether something that is wanted is lacking that another reading might find behind the same digest.
+    pub(super) fn is_lacking(&self) -> bool {
+        let Some(held) = &self.held else { return false };
+        let looked = covers(&held.known.platforms, &self.meaning.platforms)
+            || held.known.index_bytes == 0 && !held.images.is_empty();
+        !looked
+            || self.failed(&held.known.failed).next().is_some()
+            || self.images().any(|image| image.summary.compressed_bytes.is_none())
+    }
+
+    /// A tag changes all at once: what a reading found only in part does not replace what was found whole. What was
+    /// itself found in part is replaced by another part of the same.
+    fn must_wait(&self, reading: &Reading) -> bool {
+        let Some(held) = &self.held else { return false };
+        let in_part = |failed| self.failed(failed).any(|child: &Child| child.reason.is_transient());
+        in_part(&reading.failed) && !(in_part(&held.known.failed) && held.known.digest == reading.digest)
+    }
+
+    fn confirm(&mut self, at: Timestamp) -> Effect {
+        let Some(held) = &mut self.held else { return Effect::None };
+        held.confirmed = at;
+        self.settle(at);
+        Effect::Times
+    }
+
+    fn replace(&mut self, at: Timestamp, reading: &Reading, holdings: &mut Holdings) -> Effect {
+        // The new is taken before the old is let go, so that what is in both keeps its numbers and facts.
+        let held = holdings.hold(reading, at);
+        if let Some(old) = self.held.replace(held) {
+            if old.known.digest != reading.digest {
+                self.changed = Some(at);
+            }
+            holdings.release(old);
+        }
+        self.settle(at);
+        Effect::Held
+    }
+
+    /// After a reading that found what is held now.
+    fn settle(&mut self, at: Timestamp) {
+        let up = self.held.as_ref().is_some_and(|held| self.is_up(&held.known));
+        self.up = Some(up);
+        self.gone = false;
+        self.failing = false;
+        if up {
+            self.last_success = Some(at);
+        }
+    }
+
+    fn fail(&mut self) -> Effect {
+        let before = (self.up, self.failing);
+        self.up = Some(false);
+        self.failing = true;
+        if before == (self.up, self.failing) { Effect::None } else { Effect::Times }
+    }
+
+    /// Whether all was read that is meant: a sparse index's missing children are none of it.
+    fn is_up(&self, known: &Known) -> bool {
+        self.failed(&known.failed).all(|child| child.reason == Reason::NotFound)
+    }
+
+    fn failed<'a>(&'a self, children: &'a [Child]) -> impl Iterator<Item = &'a Child> {
+        children.iter().filter(|child| self.meaning.wants(&child.platform))
+    }
+}

@@ -1,0 +1,261 @@
+//! Which tags are meant: by the configuration, by what discovery found, and by neither any more.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::life::TagState;
+use super::meaning::Targets;
+use super::newest::Candidate;
+use super::work::{Discovered, DiscoveredRepository, Warning};
+use super::{Inventory, RepositoryState, TagChange};
+use crate::oci::{Repository, Tag};
+use crate::selection::Repositories;
+use crate::target::{Target, TargetName};
+
+impl Inventory {
+    /// Takes what a target means now. What no target means any more is gone, and the store has to forget it. A list
+    /// that was read in part adds and removes nothing.
+    pub fn select(&mut self, target: &TargetName, discovered: Discovered) -> Vec<TagChange> {
+        let Some(number) = self.targets.find(target) else { return Vec::new() };
+        let mut forgotten = Vec::new();
+        if discovered.complete {
+            let found: HashSet<&Repository> = discovered.repositories.iter().map(|one| &one.repository).collect();
+            for lost in self.repositories_of(number).into_iter().filter(|name| !found.contains(name)) {
+                self.keep_only(number, &lost, &BTreeSet::new(), &mut forgotten);
+            }
+        }
+        for DiscoveredRepository { repository, tags, candidates, complete } in discovered.repositories {
+            if !self.targets.get(number).repositories.include(&repository) {
+                continue;
+            }
+            for tag in &tags {
+                self.add(number, &repository, tag);
+            }
+            if complete {
+                self.keep_only(number, &repository, &tags.into_iter().collect(), &mut forgotten);
+            }
+            self.add_repository(number, &repository);
+            self.set_candidates(number, &repository, candidates, complete);
+        }
+        forgotten
+    }
+
+    /// Takes a new configuration. What no target means any more is gone at the next snapshot, and the store has to
+    /// forget it. A target that means what it meant goes on as it was; of any other, what is known is published as far
+    /// as it may mean it, until its own discovery says more.
+    pub fn reconfigure(&mut self, targets: &[Arc<Target>], keep: Duration) -> Vec<TagChange> {
+        self.keep = keep;
+        let old = std::mem::replace(&mut self.targets, Targets::new(targets));
+        let old_ended = std::mem::take(&mut self.ended);
+        let goes_on: HashMap<u32, u32> = self
+            .targets
+            .iter()
+            .filter_map(|(new, target)| {
+                let before = old.find(&target.name)?;
+                means_the_same(old.get(before), target).then_some((before, new))
+            })
+            .collect();
+        let as_before: HashMap<u32, u32> = goes_on.iter().map(|(&before, &new)| (new, before)).collect();
+        let ended = |(new, _)| as_before.get(&new).is_some_and(|&before| old_ended[before as usize]);
+        self.ended = self.targets.iter().map(ended).collect();
+
+        let mut forgotten = Vec::new();
+        for (registry, mut state) in std::mem::take(&mut self.registries) {
+            if self.targets.on(&registry).is_empty() {
+                let repositories = state.repositories.into_iter();
+                forgotten
+                    .extend(repositories.flat_map(|(name, of)| of.tags.into_keys().map(move |tag| forget(&name, tag))));
+                continue;
+            }
+            for (name, of) in std::mem::take(&mut state.repositories) {
+                let including = self.targets.including(&name);
+                let mut next = RepositoryState {
+                    targets: of.targets.iter().filter_map(|before| goes_on.get(before).copied()).collect(),
+                    ..RepositoryState::default()
+                };
+                for (before, candidates) in of.candidates {
+                    if let Some(&new) = goes_on.get(&before).filter(|&&new| self.targets.get(new).newest.is_some()) {
+                        next.candidates.insert(new, candidates);
+                    }
+                }
+                for (tag, mut one) in of.tags {
+                    let means = |&target: &u32| match as_before.get(&target) {
+                        Some(before) => one.meaning.targets.contains(before),
+                        None => self.targets.may_mean(target, &tag),
+                    };
+                    let meant: Vec<u32> = including.iter().copied().filter(means).collect();
+                    next.targets.extend(&meant);
+                    if let Some(meaning) = self.targets.meaning(meant, &name, &tag) {
+                        one.meaning = meaning;
+                        next.tags.insert(tag, one);
+                    } else {
+                        one.forget(&mut state.holdings);
+                        forgotten.push(forget(&name, tag));
+                    }
+                }
+                next.targets.sort_unstable();
+                next.targets.dedup();
+                if !next.targets.is_empty() {
+                    state.repositories.insert(name, next);
+                }
+            }
+            state.touch();
+            self.registries.insert(registry, state);
+        }
+        self.snapshot = None;
+        self.add_named();
+        forgotten
+    }
+
+    /// Adds what targets name of repositories that they name: it is meant whatever any list says.
+    pub(super) fn add_named(&mut self) {
+        let named: Vec<(u32, Repository, Vec<Tag>)> = self
+            .targets
+            .iter()
+            .filter_map(|(number, target)| match &target.repositories {
+                Repositories::One(one) => Some((number, one.clone(), target.named_tags().to_vec())),
+                Repositories::Matching(_) => None,
+            })
+            .collect();
+        for (number, repository, tags) in named {
+            self.add_repository(number, &repository);
+            for tag in tags {
+                self.add(number, &repository, &tag);
+            }
+        }
+    }
+
+    /// Notes that a target means a tag.
+    pub(super) fn add(&mut self, target: u32, repository: &Repository, tag: &Tag) {
+        self.add_repository(target, repository);
+        let Some(registry) = self.registries.get_mut(repository.registry()) else { return };
+        let Some(of) = registry.repositories.get_mut(repository) else { return };
+        let existing = of.tags.get_mut(tag);
+        if existing.as_ref().is_some_and(|state| state.meaning.targets.contains(&target)) {
+            return;
+        }
+        let mut targets = existing.as_ref().map_or_else(Vec::new, |state| state.meaning.targets.to_vec());
+        targets.push(target);
+        let Some(meaning) = self.targets.meaning(targets, repository, tag) else { return };
+        match existing {
+            Some(state) => state.meaning = meaning,
+            None => {
+                of.tags.insert(tag.clone(), TagState::new(meaning));
+            }
+        }
+        registry.touch();
+    }
+
+    /// Notes that a target means something of a repository.
+    fn add_repository(&mut self, target: u32, repository: &Repository) {
+        let registry = self.registries.entry(repository.registry().clone()).or_default();
+        if !registry.repositories.contains_key(repository) {
+            registry.repositories.insert(repository.clone(), RepositoryState::default());
+        }
+        let Some(of) = registry.repositories.get_mut(repository) else { return };
+        let Err(place) = of.targets.binary_search(&target) else { return };
+        of.targets.insert(place, target);
+        registry.is_fresh = false;
+        let targets = of.targets.clone();
+        self.compare_labels(repository, &targets);
+    }
+
+    /// A target means only these tags of a repository, and those that it names.
+    fn keep_only(
+        &mut self,
+        target: u32,
+        repository: &Repository,
+        tags: &BTreeSet<Tag>,
+        forgotten: &mut Vec<TagChange>,
+    ) {
+        let Some(registry) = self.registries.get_mut(repository.registry()) else { return };
+        let Some(of) = registry.repositories.get_mut(repository) else { return };
+        let is_lost = |(tag, state): &(&Tag, &TagState)| {
+            let is_meant = state.meaning.targets.contains(&target);
+            is_meant && !tags.contains(*tag) && !self.targets.names(target, repository, tag)
+        };
+        let lost: Vec<Tag> = of.tags.iter().filter(is_lost).map(|(tag, _)| tag.clone()).collect();
+        for tag in &lost {
+            let Some(mut state) = of.tags.remove(tag) else { continue };
+            let others = state.meaning.targets.iter().copied().filter(|&other| other != target).collect();
+            if let Some(meaning) = self.targets.meaning(others, repository, tag) {
+                state.meaning = meaning;
+                of.tags.insert(tag.clone(), state);
+            } else {
+                state.forget(&mut registry.holdings);
+                forgotten.push(forget(repository, tag.clone()));
+            }
+        }
+        let is_named = matches!(self.targets.get(target).repositories, Repositories::One(_));
+        let is_left = tags.is_empty() && !is_named;
+        if is_left {
+            of.targets.retain(|&other| other != target);
+            of.candidates.remove(&target);
+            if of.targets.is_empty() {
+                registry.repositories.remove(repository);
+            }
+        }
+        if !lost.is_empty() || is_left {
+            registry.touch();
+        }
+    }
+
+    /// The repositories of which a target means something now.
+    fn repositories_of(&self, target: u32) -> Vec<Repository> {
+        let Some(registry) = self.registries.get(self.targets.get(target).repositories.registry()) else {
+            return Vec::new();
+        };
+        let meant = registry.repositories.iter().filter(|(_, of)| of.targets.binary_search(&target).is_ok());
+        meant.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// What a target's newest release is picked among. A list that was read in part adds to what was known.
+    fn set_candidates(&mut self, target: u32, repository: &Repository, listed: Vec<Tag>, complete: bool) {
+        if self.targets.get(target).newest.is_none() {
+            return;
+        }
+        let Some(registry) = self.registries.get_mut(repository.registry()) else { return };
+        let Some(of) = registry.repositories.get_mut(repository) else { return };
+        let mut tags = listed;
+        if !complete && let Some(known) = of.candidates.get(&target) {
+            tags.extend(known.iter().map(|candidate| candidate.tag.clone()));
+            tags = self.targets.get(target).selection.select(&tags).candidates;
+        }
+        let known = of.candidates.get(&target);
+        if known.is_none_or(|known| !known.iter().map(|one| &one.tag).eq(&tags)) {
+            of.candidates.insert(target, tags.iter().map(Candidate::of).collect());
+            registry.is_fresh = false;
+        }
+    }
+
+    fn compare_labels(&mut self, repository: &Repository, targets: &[u32]) {
+        for (place, &ignored) in targets.iter().enumerate() {
+            let ignored = self.targets.get(ignored);
+            for (label, value) in &ignored.labels {
+                let first = targets[..place]
+                    .iter()
+                    .map(|&first| self.targets.get(first))
+                    .find_map(|first| Some((first, first.labels.get(label)?)));
+                let Some((counts, _)) = first.filter(|(_, first)| *first != value) else { continue };
+                if self.warned_labels.insert((label.clone(), counts.name.clone(), ignored.name.clone())) {
+                    self.warnings.push(Warning::LabelsDisagree {
+                        repository: repository.clone(),
+                        label: label.clone(),
+                        counts: counts.name.clone(),
+                        ignored: ignored.name.clone(),
+                    });
+                }
+            }
+        }
+    }
+}
+
+/// Whether what was discovered for one target holds for the other.
+fn means_the_same(a: &Target, b: &Target) -> bool {
+    a.repositories == b.repositories && a.selection == b.selection && a.tags_max == b.tags_max
+}
+
+fn forget(repository: &Repository, tag: Tag) -> TagChange {
+    TagChange { repository: repository.clone(), tag, kept: None }
+}
