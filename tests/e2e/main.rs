@@ -4,3 +4,6 @@
 #![expect(unreachable_pub, reason = "the harness is a library to the modules beside it")]
 
 mod harness;
+mod sizes;
+mod truth;
+mod world;

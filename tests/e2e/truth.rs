@@ -1,0 +1,264 @@
+//! What should be published, by the public tools' reading of the registry and plain arithmetic, without a line of the
+//! program.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::harness::push::digest;
+use crate::harness::registry::Registry;
+use crate::harness::{run, skopeo};
+
+/// Family to the samples that it should have: labels to value.
+pub type Expected = BTreeMap<String, BTreeMap<BTreeMap<String, String>, f64>>;
+
+/// What a tag points at.
+struct Tag {
+    repository: String,
+    tag: String,
+    digest: String,
+    media_type: String,
+    /// Of the index, if it is one.
+    index_bytes: Option<usize>,
+    attestations: usize,
+    images: Vec<Image>,
+}
+
+struct Image {
+    platform: String,
+    digest: String,
+    image_id: String,
+    media_type: String,
+    artifact_type: String,
+    manifest_bytes: usize,
+    config_bytes: u64,
+    created: Option<f64>,
+    layers: Vec<Layer>,
+}
+
+#[derive(Clone)]
+struct Layer {
+    digest: String,
+    bytes: u64,
+    foreign: bool,
+}
+
+/// Everything that is to be published of these tags of a registry, but for `newest`, budgets, labels and the times of
+/// readings, which the registry knows nothing of.
+pub fn of(registry: &Registry, tags: &[(&str, &[&str])]) -> Expected {
+    let read: Vec<Tag> = tags
+        .iter()
+        .flat_map(|(repository, tags)| tags.iter().map(|tag| read_tag(registry.address(), repository, tag)))
+        .collect();
+    Arithmetic { registry: registry.address(), tags: &read }.expected()
+}
+
+fn read_tag(registry: &str, repository: &str, tag: &str) -> Tag {
+    let raw = raw_manifest(&format!("{registry}/{repository}:{tag}")).expect("the tag is there");
+    let document: Value = serde_json::from_str(&raw).expect("a manifest is JSON");
+    let mut result = Tag {
+        repository: repository.to_owned(),
+        tag: tag.to_owned(),
+        digest: digest(raw.as_bytes()),
+        media_type: media_type(&document),
+        index_bytes: None,
+        attestations: 0,
+        images: Vec::new(),
+    };
+    let Some(entries) = document["manifests"].as_array() else {
+        result.images.push(read_image(&format!("{registry}/{repository}:{tag}"), &raw, None));
+        return result;
+    };
+    result.index_bytes = Some(raw.len());
+    for entry in entries {
+        if entry["platform"]["os"] == "unknown" {
+            result.attestations += 1;
+            continue;
+        }
+        let reference = format!("{registry}/{repository}@{}", entry["digest"].as_str().expect("a digest"));
+        // A child that is not there is no image: the index is sparse.
+        if let Some(raw) = raw_manifest(&reference) {
+            result.images.push(read_image(&reference, &raw, Some(&entry["platform"])));
+        }
+    }
+    result
+}
+
+fn read_image(reference: &str, raw: &str, platform: Option<&Value>) -> Image {
+    let manifest: Value = serde_json::from_str(raw).expect("a manifest is JSON");
+    let layers: Vec<Layer> = manifest["layers"].as_array().expect("layers").iter().map(layer).collect();
+    // Docker's own command must agree. Of OCI types, the one of Debian 12 says that there is no such manifest.
+    let said = Command::new("docker").args(["manifest", "inspect", "--insecure", reference]).output().expect("docker");
+    if said.status.success() {
+        let said: Value = serde_json::from_slice(&said.stdout).expect("docker prints JSON");
+        let sizes = |layers: &Value| -> Vec<u64> {
+            layers.as_array().expect("layers").iter().map(|layer| layer["size"].as_u64().expect("a size")).collect()
+        };
+        assert_eq!(sizes(&said["layers"]), layers.iter().map(|layer| layer.bytes).collect::<Vec<_>>(), "{reference}");
+    } else {
+        assert!(media_type(&manifest).contains(".oci."), "docker manifest inspect {reference}: {said:?}");
+    }
+    let config_type = manifest["config"]["mediaType"].as_str().expect("a config");
+    let is_image = config_type.contains(".image.");
+    let config: Value = if is_image {
+        let raw = run(skopeo()
+            .args(["inspect", "--tls-verify=false", "--config", "--raw"])
+            .arg(format!("docker://{reference}")));
+        serde_json::from_str(&raw).expect("a config is JSON")
+    } else {
+        Value::Null
+    };
+    let created = config["created"].as_str().or(manifest["annotations"]["org.opencontainers.image.created"].as_str());
+    Image {
+        platform: if is_image { platform_name(platform.unwrap_or(&config)) } else { String::new() },
+        digest: digest(raw.as_bytes()),
+        image_id: manifest["config"]["digest"].as_str().expect("a digest").to_owned(),
+        media_type: media_type(&manifest),
+        artifact_type: if is_image { String::new() } else { config_type.to_owned() },
+        manifest_bytes: raw.len(),
+        config_bytes: manifest["config"]["size"].as_u64().expect("a size"),
+        created: created
+            .map(|text| text.parse::<jiff::Timestamp>().expect("RFC 3339").as_millisecond() as f64 / 1000.0)
+            .filter(|&seconds| seconds > 0.0),
+        layers,
+    }
+}
+
+fn layer(layer: &Value) -> Layer {
+    Layer {
+        digest: layer["digest"].as_str().expect("a digest").to_owned(),
+        bytes: layer["size"].as_u64().expect("a size"),
+        foreign: layer["mediaType"].as_str().expect("a type").contains("foreign"),
+    }
+}
+
+/// A manifest's very bytes, by `skopeo inspect --raw`.
+fn raw_manifest(reference: &str) -> Option<String> {
+    let mut command = skopeo();
+    command.args(["inspect", "--tls-verify=false", "--raw"]).arg(format!("docker://{reference}"));
+    let output = command.output().expect("skopeo runs");
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() || error.contains("manifest unknown"), "{reference}: {error}");
+    output.status.success().then(|| String::from_utf8(output.stdout).expect("a manifest is UTF-8"))
+}
+
+/// What a manifest says that it is; one that says nothing is OCI's (the registry serves it so).
+fn media_type(document: &Value) -> String {
+    document["mediaType"].as_str().unwrap_or("application/vnd.oci.image.manifest.v1+json").to_owned()
+}
+
+fn platform_name(fields: &Value) -> String {
+    let text = |key: &str| fields[key].as_str().unwrap_or("").to_owned();
+    let os = match text("os.version") {
+        version if version.is_empty() => text("os"),
+        version => format!("{}({})", text("os"), version.rsplit_once('.').map_or(version.as_str(), |(build, _)| build)),
+    };
+    match text("variant") {
+        variant if variant.is_empty() => format!("{os}/{}", text("architecture")),
+        variant => format!("{os}/{}/{variant}", text("architecture")),
+    }
+}
+
+/// The design's definitions, the slow and obvious way.
+struct Arithmetic<'a> {
+    registry: &'a str,
+    tags: &'a [Tag],
+}
+
+impl Arithmetic<'_> {
+    fn expected(&self) -> Expected {
+        let mut expected = Expected::new();
+        let mut add = |family: &str, labels: &[(&str, &str)], value: f64| {
+            let mut all = BTreeMap::from([("registry".to_owned(), self.registry.to_owned())]);
+            all.extend(labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
+            expected.entry(format!("container_image_{family}")).or_default().insert(all, value);
+        };
+        for tag in self.tags {
+            let labels = [("repository", tag.repository.as_str()), ("tag", &tag.tag)];
+            add("tag_info", &[&labels[..], &[("digest", &tag.digest), ("media_type", &tag.media_type)]].concat(), 1.0);
+            add("tag_up", &labels, 1.0);
+            add("tag_attestations", &labels, tag.attestations as f64);
+            add("tag_stored_size_bytes", &labels, stored(&tag.images));
+            for image in &tag.images {
+                let labels = [&labels[..], &[("platform", &image.platform)]].concat();
+                let compressed: u64 = image.layers.iter().map(|layer| layer.bytes).sum();
+                add("compressed_size_bytes", &labels, compressed as f64);
+                add("unique_size_bytes", &labels, self.unique(image));
+                add("proportional_size_bytes", &labels, self.proportional(image));
+                add("config_size_bytes", &labels, image.config_bytes as f64);
+                add("manifest_size_bytes", &labels, image.manifest_bytes as f64);
+                add("layers", &labels, image.layers.len() as f64);
+                if let Some(created) = image.created {
+                    add("created_timestamp_seconds", &labels, created);
+                }
+                let more = [
+                    ("digest", image.digest.as_str()),
+                    ("image_id", &image.image_id),
+                    ("media_type", &image.media_type),
+                    ("artifact_type", &image.artifact_type),
+                ];
+                add("info", &[&labels[..], &more].concat(), 1.0);
+            }
+        }
+        let repositories: BTreeSet<&str> = self.tags.iter().map(|tag| tag.repository.as_str()).collect();
+        for repository in repositories {
+            let labels = [("repository", repository)];
+            let own = || self.tags.iter().filter(|tag| tag.repository == repository);
+            let others = || self.tags.iter().filter(|tag| tag.repository != repository);
+            add("repository_stored_size_bytes", &labels, stored(own().flat_map(|tag| &tag.images)));
+            let elsewhere = distinct(others().flat_map(|tag| &tag.images));
+            let mut unique = distinct(own().flat_map(|tag| &tag.images));
+            unique.retain(|digest, _| !elsewhere.contains_key(digest));
+            add("repository_unique_size_bytes", &labels, unique.values().sum::<u64>() as f64);
+            add("repository_metadata_size_bytes", &labels, metadata(own()));
+            add("repository_tags", &labels, own().count() as f64);
+            add("repository_tags_unknown", &labels, 0.0);
+        }
+        add("registry_stored_size_bytes", &[], stored(self.tags.iter().flat_map(|tag| &tag.images)));
+        expected
+    }
+
+    fn all_images(&self) -> impl Iterator<Item = &Image> {
+        self.tags.iter().flat_map(|tag| &tag.images)
+    }
+
+    /// Bytes of its distinct layers that no image of another digest has.
+    fn unique(&self, image: &Image) -> f64 {
+        let others = distinct(self.all_images().filter(|other| other.digest != image.digest));
+        let mut own = distinct([image]);
+        own.retain(|digest, _| !others.contains_key(digest));
+        own.values().sum::<u64>() as f64
+    }
+
+    /// Each of its distinct layers, divided by the number of series that have it.
+    fn proportional(&self, image: &Image) -> f64 {
+        let series = |digest: &str| self.all_images().filter(|image| distinct([*image]).contains_key(digest)).count();
+        distinct([image]).iter().map(|(digest, &bytes)| bytes as f64 / series(digest) as f64).sum()
+    }
+}
+
+/// The layers that the registry has to keep for these images, once each.
+fn distinct<'a>(images: impl IntoIterator<Item = &'a Image>) -> BTreeMap<String, u64> {
+    let layers = images.into_iter().flat_map(|image| &image.layers);
+    layers.filter(|layer| !layer.foreign).map(|layer| (layer.digest.clone(), layer.bytes)).collect()
+}
+
+fn stored<'a>(images: impl IntoIterator<Item = &'a Image>) -> f64 {
+    distinct(images).values().sum::<u64>() as f64
+}
+
+/// Distinct configs, manifests and indexes.
+fn metadata<'a>(tags: impl Iterator<Item = &'a Tag>) -> f64 {
+    let mut documents = BTreeMap::new();
+    for tag in tags {
+        if let Some(bytes) = tag.index_bytes {
+            documents.insert(&tag.digest, bytes as u64);
+        }
+        for image in &tag.images {
+            documents.insert(&image.digest, image.manifest_bytes as u64);
+            documents.insert(&image.image_id, image.config_bytes);
+        }
+    }
+    documents.values().sum::<u64>() as f64
+}
