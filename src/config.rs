@@ -162,7 +162,7 @@ fn read(path: &Path, mut root: Table<'_>, files: &Files) -> Config {
 fn read_web(mut table: Table<'_>, files: &Files) -> Web {
     let mut web = Web::default();
     if let Some(listen) = table.texts("listen", listen_address) {
-        if listen.is_empty() {
+        if table.is_empty_list("listen") {
             table.problem("listen", "is empty: write an address such as \"0.0.0.0:10048\", or leave the key out");
         }
         web.listen = listen;

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::registry::{Credential, Settings};
-use crate::selection::Selection;
+use crate::selection::{Selection, TagPattern, VersionRange};
 use crate::target::Target;
 
 use super::Config;
@@ -97,18 +97,18 @@ fn render_selection(toml: &mut Toml, selection: &Selection) {
     }
     let Some(listing) = &selection.listing else { return };
     if !listing.matches.is_empty() {
-        toml.list("match", listing.matches.iter().map(|pattern| pattern.as_str()));
+        toml.list("match", listing.matches.iter().map(TagPattern::as_str));
     }
     if !listing.exclude.is_empty() {
-        toml.list("exclude", listing.exclude.iter().map(|pattern| pattern.as_str()));
+        toml.list("exclude", listing.exclude.iter().map(TagPattern::as_str));
     }
-    toml.text("semver", listing.semver.as_ref().map(|range| range.as_str()));
+    toml.text("semver", listing.semver.as_ref().map(VersionRange::as_str));
     toml.text("sort", Some(word(&SORT, listing.sort)));
     toml.bare("limit", listing.limit);
 }
 
 /// The word that means `meaning`.
-fn word<T: PartialEq>(words: &[(&'static str, T)], meaning: T) -> &'static str {
+fn word<T: PartialEq + Copy>(words: &[(&'static str, T)], meaning: T) -> &'static str {
     words.iter().find(|(_, other)| *other == meaning).map_or("", |(word, _)| word)
 }
 

@@ -104,7 +104,9 @@ fn syntax_error(shown: &str) -> String {
     let first = lines.next().unwrap_or_default();
     let place = first.strip_prefix("TOML parse error at ").unwrap_or(first);
     let why: Vec<&str> = lines.filter(|line| !line.contains('|')).map(str::trim).collect();
-    if why.is_empty() { format!("not TOML: {place}") } else { format!("not TOML: {place}: {}", why.join(", ")) }
+    // What follows a value without quotes surprises the parser, and its words surprise people.
+    let hint = if why.iter().any(|why| why.starts_with("expected newline")) { ": text belongs in quotes" } else { "" };
+    format!("not TOML: {place}: {}{hint}", why.join(", "))
 }
 
 /// One variable, `IMAGE_SIZE_EXPORTER__SCAN__INTERVAL`. Its value is text: a number is read where one belongs.

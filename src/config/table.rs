@@ -45,11 +45,12 @@ impl Problems {
     }
 }
 
-/// A table under its full name, and which of its keys were asked for.
+/// A table under its full name, which of its keys were asked for, and which are known but refused.
 pub(super) struct Table<'a> {
     name: String,
     entries: &'a Dict,
     known: Vec<&'static str>,
+    refused: Vec<&'static str>,
     sources: &'a Sources,
     problems: &'a Problems,
 }
@@ -57,7 +58,7 @@ pub(super) struct Table<'a> {
 impl<'a> Table<'a> {
     /// The whole file.
     pub(super) fn root(sources: &'a Sources, problems: &'a Problems) -> Self {
-        Self { name: String::new(), entries: sources.root(), known: Vec::new(), sources, problems }
+        Self { name: String::new(), entries: sources.root(), known: Vec::new(), refused: Vec::new(), sources, problems }
     }
 
     /// Notes that the value of `key` is wrong.
@@ -114,13 +115,17 @@ impl<'a> Table<'a> {
 
     /// One of a few words.
     pub(super) fn word<T: Copy>(&mut self, key: &'static str, words: &[(&str, T)]) -> Option<T> {
-        let known = || words.iter().map(|(word, _)| *word);
-        self.text(key, |text| {
-            words.iter().find(|(word, _)| *word == text).map(|(_, meaning)| *meaning).ok_or_else(|| {
-                let known: Vec<String> = known().map(|word| format!("{word:?}")).collect();
-                format!("`{text}` is none of the words allowed here: write {}", known.join(" or "))
-            })
-        })
+        let value = self.value(key)?;
+        let found = match value {
+            Value::String(_, text) => match words.iter().find(|(word, _)| word == text) {
+                Some((_, meaning)) => return Some(*meaning),
+                None => format!("`{text}` is not one of the words for it"),
+            },
+            other => found(other),
+        };
+        let known: Vec<String> = words.iter().map(|(word, _)| format!("{word:?}")).collect();
+        self.problem(key, format!("{found}: write {}", known.join(" or ")));
+        None
     }
 
     /// Texts under names that people chose. `check` judges each name and its text.
@@ -145,14 +150,17 @@ impl<'a> Table<'a> {
         let value = self.value(key)?;
         let from_variable = self.sources.variable(value.tag()).is_some();
         let number = match value {
-            Value::Num(_, number) if !is_float(*number) => number.to_u128(),
+            Value::Num(_, number) => whole(*number),
             Value::String(_, text) if from_variable => text.trim().parse().ok(),
             _ => None,
         };
         let number = number.filter(|number| bounds.contains(number)).and_then(|number| T::try_from(number).ok());
         if number.is_none() {
-            let range = format!("write a whole number from {} to {}", bounds.start(), bounds.end());
-            self.problem(key, format!("{}: {range}", found(value)));
+            let found = match value {
+                Value::String(_, text) if from_variable => format!("`{text}`"),
+                other => found(other),
+            };
+            self.problem(key, format!("{found}: write a whole number from {} to {}", bounds.start(), bounds.end()));
         }
         number
     }
@@ -162,7 +170,7 @@ impl<'a> Table<'a> {
         let value = self.value(key)?;
         let number = match value {
             Value::Num(_, number) if is_float(*number) => number.to_f64(),
-            Value::Num(_, number) => number.to_u128().and_then(|whole| u32::try_from(whole).ok()).map(f64::from),
+            Value::Num(_, number) => whole(*number).and_then(|whole| u32::try_from(whole).ok()).map(f64::from),
             _ => None,
         };
         let number = number.filter(|number| *number > 0.0 && *number <= max);
@@ -224,12 +232,13 @@ impl<'a> Table<'a> {
         if self.entries.contains_key(key) {
             self.problem(key, why);
         }
-        self.known.push(key);
+        self.refused.push(key);
     }
 
     /// Notes every key that nobody asked for.
     pub(super) fn finish(self) {
-        for key in self.entries.keys().filter(|key| !self.known.contains(&key.as_str())) {
+        let asked_for = |key: &&String| self.known.contains(&key.as_str()) || self.refused.contains(&key.as_str());
+        for key in self.entries.keys().filter(|key| !asked_for(key)) {
             let message = match nearest(key, self.known.iter().copied()) {
                 Some(meant) => format!("unknown key, did you mean `{meant}`?"),
                 None => format!("unknown key: expected one of {}", self.known.join(", ")),
@@ -260,7 +269,7 @@ impl<'a> Table<'a> {
     }
 
     fn inner(&self, name: String, entries: &'a Dict) -> Table<'a> {
-        Table { name, entries, known: Vec::new(), sources: self.sources, problems: self.problems }
+        Table { name, entries, known: Vec::new(), refused: Vec::new(), sources: self.sources, problems: self.problems }
     }
 }
 
@@ -268,10 +277,7 @@ impl<'a> Table<'a> {
 fn text(value: &Value) -> Result<String, String> {
     match value {
         Value::String(_, text) => Ok(text.clone()),
-        Value::Num(_, number) if !is_float(*number) => Ok(match number.to_u128() {
-            Some(number) => number.to_string(),
-            None => number.to_i128().unwrap_or_default().to_string(),
-        }),
+        Value::Num(_, number) if !is_float(*number) => Ok(decimal(*number)),
         Value::Num(..) => Err(format!("{}, which may not be all that was written: quote it", found(value))),
         Value::Dict(_, entries) if entries.contains_key(DATE) => Err(format!("{}: quote it", found(value))),
         _ => Err(format!("{}: write text in quotes", found(value))),
@@ -286,12 +292,25 @@ fn found(value: &Value) -> String {
         Value::Num(_, number) if is_float(*number) => {
             format!("is the number {:?}", number.to_f64().unwrap_or_default())
         }
-        Value::Num(_, number) => format!("is the number {}", number.to_i128().unwrap_or_default()),
+        Value::Num(_, number) => format!("is the number {}", decimal(*number)),
         Value::Empty(..) => "is empty".to_owned(),
         Value::Dict(_, entries) if entries.contains_key(DATE) => "is a date".to_owned(),
         Value::Dict(..) => "is a table".to_owned(),
         Value::Array(..) => "is a list".to_owned(),
     }
+}
+
+/// A whole number in digits. TOML has none beyond 64 bits.
+fn decimal(number: Num) -> String {
+    match (number.to_i128(), number.to_u128()) {
+        (Some(signed), _) => signed.to_string(),
+        (None, unsigned) => unsigned.unwrap_or_default().to_string(),
+    }
+}
+
+/// A whole number that is not negative.
+fn whole(number: Num) -> Option<u128> {
+    if is_float(number) { None } else { decimal(number).parse().ok() }
 }
 
 fn is_float(number: Num) -> bool {

@@ -114,6 +114,9 @@ fn tag(text: &str) -> Result<Tag, String> {
 
 /// What `repository` means. People copy addresses out of browsers.
 fn repositories(text: &str) -> Result<Repositories, String> {
+    if text.is_empty() {
+        return Err("is empty: write for example \"docker.io/library/alpine\"".to_owned());
+    }
     if let Some((scheme, rest)) = text.split_once("://") {
         return Err(format!("`{text}` is an address: write `{rest}`, without `{scheme}://`"));
     }

@@ -15,7 +15,8 @@ pub(super) const RESERVE: RangeInclusive<u128> = 0..=1_000_000_000;
 pub(super) const REQUESTS_PER_SECOND_MAX: f64 = 10_000.0;
 
 const MINUTE: Duration = Duration::from_mins(1);
-const YEAR: Duration = Duration::from_hours(366 * 24);
+/// What `1y` is: 365 and a quarter days.
+const YEAR: Duration = Duration::from_hours(8_766);
 const NAME_BYTES_MAX: usize = 256;
 
 /// Time between two scans.
@@ -130,12 +131,10 @@ pub(super) fn family(text: &str) -> Result<Family, String> {
         return Ok(*family);
     }
     let names = || Family::ALL.iter().map(|family| family.short_name());
+    let shared = |name: &&str| name.split('_').any(|word| word != "size" && text.split('_').any(|other| other == word));
     let near: Vec<&str> = match nearest(text, names()) {
         Some(nearest) => vec![nearest],
-        None => {
-            let shared = |name: &&str| name.split('_').any(|word| word != "size" && text.split('_').any(|w| w == word));
-            names().filter(shared).collect()
-        }
+        None => names().filter(shared).collect(),
     };
     let near = if near.is_empty() { names().collect() } else { near };
     Err(format!("`{text}` is not a family: write {}", near.join(" or ")))

@@ -167,7 +167,10 @@ impl FromStr for TagPattern {
                 other => {
                     let shown = other.to_string();
                     let last = shown.lines().last().unwrap_or_default();
-                    last.strip_prefix("error: ").unwrap_or(last).to_owned()
+                    let why = last.strip_prefix("error: ").unwrap_or(last);
+                    let hint =
+                        if why.starts_with("look-around") { ": write what is not meant as `exclude`" } else { "" };
+                    format!("{why}{hint}")
                 }
             };
             InvalidTagPattern { text: text.to_owned(), why }

@@ -2,4 +2,5 @@
 
 #![expect(clippy::unwrap_used, reason = "the tests' helpers may do what tests may")]
 
+mod config;
 mod store;

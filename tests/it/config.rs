@@ -1,0 +1,237 @@
+//! A corpus of configurations: good ones are read and can be shown, bad ones give their exact message.
+//!
+//! Each file in `bad/` has its message beside it, a line for each problem. Lines `# env NAME=value` at the top of a
+//! file are its environment.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use image_size_exporter::config::{Config, ConfigError, Environment};
+use image_size_exporter::oci::{Platform, Tag};
+use image_size_exporter::registry::Credential;
+use image_size_exporter::target::{Detail, NewestBy, Uncompressed};
+
+fn corpus(directory: &str) -> Vec<PathBuf> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/config").join(directory);
+    let entries = fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().path());
+    let mut files: Vec<PathBuf> = entries.filter(|path| path.extension().is_some_and(|ext| ext == "toml")).collect();
+    files.sort();
+    files
+}
+
+fn load(path: &Path) -> Result<Config, ConfigError> {
+    let text = fs::read_to_string(path).unwrap();
+    let variables = text.lines().map_while(|line| line.strip_prefix("# env "));
+    let environment: Environment =
+        variables.filter_map(|line| line.split_once('=')).map(|(n, v)| (n.to_owned(), v.to_owned())).collect();
+    Config::load_with(path, &environment)
+}
+
+fn write(text: &str) -> (tempfile::TempDir, PathBuf) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("config.toml");
+    fs::write(&path, text).unwrap();
+    (directory, path)
+}
+
+fn parse(text: &str) -> Config {
+    let (_directory, path) = write(text);
+    Config::load_with(&path, &Environment::new()).unwrap_or_else(|error| panic!("{error}"))
+}
+
+#[test]
+fn each_bad_file_gives_its_message() {
+    let files = corpus("bad");
+    assert!(files.len() >= 40, "only {} bad files", files.len());
+    let mut wrong = Vec::new();
+    for path in files {
+        let directory = format!("{}/", path.parent().unwrap().display());
+        let shown = match load(&path) {
+            Ok(_) => "accepted".to_owned(),
+            Err(error) => error.to_string().replace(&directory, ""),
+        };
+        let expected = fs::read_to_string(path.with_extension("txt")).unwrap_or_default();
+        if shown != expected.trim_end() {
+            let expected = expected.trim_end();
+            wrong.push(format!("{}\n  expected: {expected}\n  got:      {shown}", path.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn each_good_file_is_read_and_what_config_shows_means_the_same() {
+    for path in corpus("good") {
+        let config = load(&path).unwrap_or_else(|error| panic!("{error}"));
+        let (_directory, shown) = write(&config.masked());
+        let mut again = Config::load_with(&shown, &Environment::from([("SECRET".to_owned(), "x".to_owned())]))
+            .unwrap_or_else(|error| panic!("{}: {error}\n{}", path.display(), config.masked()));
+        again.file.clone_from(&config.file);
+        assert_eq!(again.masked(), config.masked(), "{}", path.display());
+        assert!(again.targets == config.targets, "{}", path.display());
+        assert!(again.registries == config.registries, "{}", path.display());
+    }
+}
+
+#[test]
+fn the_shipped_file_is_good_asks_nobody_for_a_password_and_leaves_no_file_behind() {
+    let config = Config::load_with(&Path::new(env!("CARGO_MANIFEST_DIR")).join("config.toml"), &Environment::new())
+        .unwrap_or_else(|error| panic!("{error}"));
+    assert!(config.registries.is_empty());
+    assert!(config.state.is_none());
+    assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+    let registries: std::collections::BTreeSet<_> =
+        config.targets.iter().map(|target| target.repositories.registry()).collect();
+    assert!(registries.len() >= 5, "{registries:?}");
+}
+
+#[test]
+fn the_whole_of_a_configuration_arrives() {
+    let path = corpus("good").into_iter().find(|path| path.ends_with("everything.toml")).unwrap();
+    let config = load(&path).unwrap_or_else(|error| panic!("{error}"));
+    let directory = path.parent().unwrap();
+    assert_eq!(config.web.listen, ["127.0.0.1:10048", "[::1]:10048"]);
+    assert_eq!(config.web.config_file, Some(directory.join("file")));
+    assert_eq!(config.scan.interval, Duration::from_mins(10), "the environment wins");
+    assert_eq!(config.scan.concurrency, 4);
+    assert_eq!(config.scan.timeout, Duration::from_secs(20));
+    assert_eq!(config.scan.keep, Duration::from_hours(48));
+    assert_eq!(config.scan.tags_max, 500);
+    assert_eq!(config.state, Some(PathBuf::from("/home/me/state.redb")));
+    assert_eq!(config.omit.iter().map(|f| f.short_name()).collect::<Vec<_>>(), ["config_size", "manifest_size"]);
+
+    let hub = &config.registries[&"docker.io".parse().unwrap()];
+    let password = Credential::PasswordFile { username: "me".to_owned(), path: directory.join("file") };
+    assert!(hub.credential == password);
+    assert_eq!((hub.requests_per_second, hub.ratelimit_reserve), (Some(5.0), Some(20)));
+    assert_eq!((hub.concurrency, hub.timeout), (4, Duration::from_secs(20)), "from [scan]");
+    let internal = config.settings(&"registry.internal:5000".parse().unwrap());
+    assert!(internal.plain_http && internal.credential == Credential::Anonymous);
+    assert_eq!((internal.concurrency, internal.timeout), (2, Duration::from_mins(1)));
+    let other = config.settings(&"elsewhere.example.com".parse().unwrap());
+    assert!(other.credential == Credential::Usual && other.concurrency == 4);
+
+    let alpine = &config.targets[0];
+    assert_eq!(alpine.name.to_string(), "docker.io/library/alpine");
+    assert_eq!(alpine.named_tags().iter().map(Tag::as_str).collect::<Vec<_>>(), ["latest"]);
+    assert!(!alpine.selection.lists());
+    assert_eq!(alpine.interval, Duration::from_mins(10));
+    assert_eq!((alpine.uncompressed, alpine.detail, alpine.newest), (Uncompressed::Off, Detail::Images, None));
+    assert_eq!((alpine.tags_max, alpine.budget_bytes), (500, None));
+
+    let backend = &config.targets[1];
+    assert_eq!(backend.name.to_string(), "backend");
+    assert_eq!(backend.repositories.to_string(), "registry.internal:5000/acme/*");
+    assert!(backend.selection.lists());
+    assert_eq!(backend.newest, Some(NewestBy::Created));
+    assert_eq!(backend.platforms, ["linux/amd64", "linux/arm64"].map(|p| p.parse::<Platform>().unwrap()));
+    assert_eq!(backend.interval, Duration::from_mins(15));
+    assert_eq!((backend.uncompressed, backend.budget_bytes), (Uncompressed::Cheap, Some(250 << 20)));
+    assert_eq!(backend.labels.get("team").map(String::as_str), Some("payments"));
+    assert_eq!(backend.tags_max, 50);
+}
+
+#[test]
+fn what_config_shows_has_no_secret() {
+    let (_directory, path) = write(
+        "[registries.\"r.example.com\"]\nusername = \"me\"\npassword_env = \"HUB\"\n\
+         proxy_url = \"http://robot:hunter2@proxy:3128/?token=hunter2\"\n[[targets]]\nrepository = \"r.example.com/a\"\n",
+    );
+    let environment = Environment::from([("HUB".to_owned(), "hunter2".to_owned())]);
+    let shown = Config::load_with(&path, &environment).unwrap_or_else(|error| panic!("{error}")).masked();
+    assert!(!shown.contains("hunter2") && !shown.contains("robot"), "{shown}");
+    assert!(shown.contains("proxy_url = \"http://<secret>@proxy:3128/?<secret>\""), "{shown}");
+    assert!(shown.contains("password_env = \"HUB\""), "{shown}");
+}
+
+#[test]
+fn variables_that_kubernetes_sets_by_itself_are_no_configuration() {
+    let (_directory, path) = write("[[targets]]\nrepository = \"a\"\n");
+    let variables = ["IMAGE_SIZE_EXPORTER_PORT", "IMAGE_SIZE_EXPORTER_SERVICE_HOST", "IMAGE_SIZE_EXPORTER_PORT_80_TCP"];
+    let environment = variables.map(|name| (name.to_owned(), "tcp://10.0.0.1:80".to_owned())).into();
+    assert!(Config::load_with(&path, &environment).unwrap_or_else(|error| panic!("{error}")).warnings.is_empty());
+}
+
+#[test]
+fn a_variable_with_too_few_underscores_is_warned_of() {
+    let (_directory, path) = write("[[targets]]\nrepository = \"a\"\n");
+    let environment = Environment::from([("IMAGE_SIZE_EXPORTER_SCAN_INTERVAL".to_owned(), "1m".to_owned())]);
+    let config = Config::load_with(&path, &environment).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(config.scan.interval, Duration::from_mins(5));
+    assert_eq!(
+        config.warnings,
+        ["IMAGE_SIZE_EXPORTER_SCAN_INTERVAL: ignored: with two underscores it is IMAGE_SIZE_EXPORTER__SCAN__INTERVAL"]
+    );
+}
+
+#[test]
+fn variables_override_each_scalar() {
+    let (_directory, path) = write("[scan]\ninterval = \"1m\"\n[[targets]]\nrepository = \"a\"\n");
+    let environment: Environment = [
+        ("WEB__LISTEN", "127.0.0.1:1, [::1]:2"),
+        ("SCAN__INTERVAL", "10m"),
+        ("SCAN__CONCURRENCY", "3"),
+        ("SCAN__TIMEOUT", "5s"),
+        ("SCAN__KEEP", "1d"),
+        ("SCAN__TAGS_MAX", "7"),
+        ("STATE__PATH", "/var/lib/x.redb"),
+    ]
+    .map(|(name, value)| (format!("IMAGE_SIZE_EXPORTER__{name}"), value.to_owned()))
+    .into();
+    let config = Config::load_with(&path, &environment).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(config.web.listen, ["127.0.0.1:1", "[::1]:2"]);
+    assert_eq!((config.scan.interval, config.scan.concurrency), (Duration::from_mins(10), 3));
+    assert_eq!((config.scan.timeout, config.scan.keep), (Duration::from_secs(5), Duration::from_hours(24)));
+    assert_eq!(config.scan.tags_max, 7);
+    assert_eq!(config.state, Some(PathBuf::from("/var/lib/x.redb")));
+}
+
+#[test]
+fn a_missing_file_and_a_directory_say_what_to_do() {
+    let directory = tempfile::tempdir().unwrap();
+    let shown = |path: &Path| {
+        let error = Config::load_with(path, &Environment::new()).err().unwrap().to_string();
+        error.replace(&directory.path().display().to_string(), "DIR")
+    };
+    assert_eq!(
+        shown(&directory.path().join("config.toml")),
+        "DIR/config.toml: no such file: write one, or name another with --config.file; `image-size-exporter demo` needs none"
+    );
+    assert!(shown(directory.path()).starts_with("DIR: cannot be read: "));
+}
+
+#[test]
+fn a_list_may_be_written_as_its_only_item_and_bare_whole_numbers_are_text() {
+    let config = parse("[[targets]]\nrepository = \"a\"\ntags = [3, \"3.20\"]\nplatforms = \"linux/amd64\"\n");
+    assert_eq!(config.targets[0].named_tags().iter().map(Tag::as_str).collect::<Vec<_>>(), ["3", "3.20"]);
+    assert_eq!(config.targets[0].platforms.len(), 1);
+}
+
+#[test]
+fn what_is_probably_not_meant_is_warned_of() {
+    let (_directory, path) = write(
+        "[registries.\"unused.example.com\"]\nanonymous = true\n\
+         [registries.\"r.example.com\"]\nplain_http = true\nusername = \"me\"\npassword_env = \"P\"\n\
+         [[targets]]\nname = \"a\"\nrepository = \"r.example.com/acme/*\"\nlabels = { team = \"x\", tier = \"1\" }\n\
+         [[targets]]\nname = \"b\"\nrepository = \"r.example.com/acme/app\"\nlabels = { team = \"y\", tier = 1 }\n\
+         [[targets]]\nname = \"c\"\nrepository = \"r.example.com/acme/app\"\nlabels = { team = \"y\" }\n\
+         [[targets]]\nname = \"d\"\nrepository = \"r.example.com/other\"\nlabels = { team = \"z\" }\n\
+         detail = \"repository\"\nbudget = \"1MiB\"\nuncompressed = \"exact\"\n",
+    );
+    let environment = Environment::from([("P".to_owned(), "x".to_owned())]);
+    let config = Config::load_with(&path, &environment).unwrap_or_else(|error| panic!("{error}"));
+    let file = format!("{}: ", path.display());
+    let shown: Vec<String> = config.warnings.iter().map(|warning| warning.replace(&file, "")).collect();
+    assert_eq!(
+        shown,
+        [
+            "registries.\"r.example.com\".plain_http: credentials travel in clear text",
+            "registries.\"unused.example.com\": no target is on this registry",
+            "targets[3].budget: not published with `detail = \"repository\"`",
+            "targets[3].uncompressed: not published with `detail = \"repository\"`",
+            "targets[1].labels.team: targets[0] gives `x` to repositories of r.example.com/acme/app too, and the first in the file wins",
+            "targets[2].labels.team: targets[0] gives `x` to repositories of r.example.com/acme/app too, and the first in the file wins",
+        ]
+    );
+}
