@@ -24,13 +24,25 @@ pub mod scan;
 
 pub mod store;
 
+pub mod uncompressed;
+
 pub mod image;
 
 pub mod accounting;
 
 pub mod inventory;
 
+pub mod scheduler;
+
 pub mod exposition;
 
 pub mod http;
-pub mod uncompressed;
+
+pub mod daemon;
+
+pub mod logging;
+
+pub mod cli;
+
+/// The program's version.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

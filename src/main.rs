@@ -1,3 +1,141 @@
-//! The program: argv, logging, signals, exit code.
+//! The program: argv, logging, signals, exit code; binds the listeners.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use image_size_exporter::cli::{Cli, Command, health};
+use image_size_exporter::config::Config;
+use image_size_exporter::{daemon, http, logging};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+/// The configuration is wrong (sysexits.h, EX_USAGE).
+const EX_USAGE: u8 = 64;
+
+/// Scans wait for registries, not for cores: more threads would cost memory and bring nothing.
+const THREADS_MAX: usize = 4;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    logging::init(cli.common.log_level, cli.common.log_format);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .enable_all()
+        .build()
+        .expect("a runtime can be built wherever threads can be started");
+    let code = runtime.block_on(dispatch(cli));
+    // What still runs (a stream that is being measured, say) has nothing left to tell.
+    runtime.shutdown_background();
+    code
+}
+
+async fn dispatch(cli: Cli) -> ExitCode {
+    let result = match &cli.command {
+        Some(Command::Health(args)) => health::health(args, || Ok(Config::load(&cli.common.config_file)?)).await,
+        None => match Config::load(&cli.common.config_file) {
+            Ok(_) if cli.config_check => {
+                say(&format!("{}: the configuration is valid", cli.common.config_file.display()));
+                Ok(())
+            }
+            Ok(config) => run_daemon(&cli, config).await,
+            Err(error) => {
+                complain(&error.to_string());
+                return ExitCode::from(EX_USAGE);
+            }
+        },
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&format!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run_daemon(cli: &Cli, config: Config) -> anyhow::Result<()> {
+    let stop = stop_on_signals()?;
+    let (wants_reload, reloads) = mpsc::channel(daemon::RELOADS_WAITING_MAX);
+    tokio::spawn(reload_on_hangup(signal(SignalKind::hangup())?, wants_reload.clone()));
+    let start = daemon::Start {
+        listeners: listeners(cli, &config).await?,
+        options: options(cli),
+        web_config: web_config(cli, &config)?,
+        config_file: Some(cli.common.config_file.clone()),
+        reloads: (wants_reload, reloads),
+    };
+    daemon::run(config, start, stop).await
+}
+
+async fn listeners(cli: &Cli, config: &Config) -> anyhow::Result<Vec<http::Listener>> {
+    if cli.web.systemd_socket {
+        return Ok(http::Listener::from_systemd()?);
+    }
+    let flags = &cli.web.listen_address;
+    let mut listeners = Vec::new();
+    for address in if flags.is_empty() { &config.web.listen } else { flags } {
+        listeners.push(http::Listener::bind(address).await?);
+    }
+    Ok(listeners)
+}
+
+fn options(cli: &Cli) -> http::Options {
+    http::Options {
+        telemetry_path: cli.web.telemetry_path.clone(),
+        enable_lifecycle: cli.web.enable_lifecycle,
+        max_requests: cli.web.max_requests,
+        ..http::Options::default()
+    }
+}
+
+fn web_config(cli: &Cli, config: &Config) -> anyhow::Result<http::WebConfig> {
+    match cli.web.web_config_file.as_ref().or(config.web.config_file.as_ref()) {
+        Some(path) => Ok(http::WebConfig::open(path)?),
+        None => Ok(http::WebConfig::none()),
+    }
+}
+
+/// SIGTERM and SIGINT end the daemon in order; a second one at once.
+fn stop_on_signals() -> anyhow::Result<CancellationToken> {
+    let stop = CancellationToken::new();
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let token = stop.clone();
+    tokio::spawn(async move {
+        for first in [true, false] {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            if !first {
+                std::process::exit(1);
+            }
+            tracing::info!("ending");
+            token.cancel();
+        }
+    });
+    Ok(stop)
+}
+
+/// SIGHUP reloads. What came of it is logged where it is done.
+async fn reload_on_hangup(mut hangup: tokio::signal::unix::Signal, wants_reload: mpsc::Sender<daemon::WantsReload>) {
+    while hangup.recv().await.is_some() {
+        let (reply, answer) = oneshot::channel();
+        if wants_reload.send(reply).await.is_err() {
+            return;
+        }
+        let _ = answer.await;
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "for the person who typed the command")]
+fn say(text: &str) {
+    println!("{text}");
+}
+
+#[expect(clippy::print_stderr, reason = "for the person who typed the command, whatever the log level")]
+fn complain(text: &str) {
+    eprintln!("{text}");
+}

@@ -142,6 +142,11 @@ async fn post(
     token: &Secret,
     what: &(dyn std::fmt::Display + Sync),
 ) -> Result<Answer, RegistryError> {
+    let ask = ask(Method::POST, wanted.realm.clone(), Some(form(wanted, token)), what);
+    transport.send(&ask, None).await
+}
+
+fn form(wanted: &Wanted<'_>, token: &Secret) -> String {
     let mut form = Serializer::new(String::new());
     form.append_pair("grant_type", "refresh_token")
         .append_pair("refresh_token", token.expose())
@@ -152,8 +157,7 @@ async fn post(
     if !wanted.scopes.is_empty() {
         form.append_pair("scope", &wanted.scopes.join(" "));
     }
-    let ask = ask(Method::POST, wanted.realm.clone(), Some(form.finish()), what);
-    transport.send(&ask, None).await
+    form.finish()
 }
 
 fn ask(method: Method, url: Url, form: Option<String>, what: &(dyn std::fmt::Display + Sync)) -> Ask<'_> {

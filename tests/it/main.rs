@@ -3,4 +3,5 @@
 #![expect(clippy::unwrap_used, reason = "the tests' helpers may do what tests may")]
 
 mod config;
+mod docs;
 mod store;

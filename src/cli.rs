@@ -1,0 +1,88 @@
+//! The command line: flags in exporter-toolkit's manner, and the subcommands.
+
+pub mod health;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Prometheus exporter for the sizes of container images, read from registries without pulling.
+#[derive(Debug, Parser)]
+#[command(name = "image-size-exporter", version = crate::VERSION, disable_help_subcommand = true)]
+pub struct Cli {
+    /// Flags that every subcommand takes.
+    #[command(flatten)]
+    pub common: Common,
+    /// Flags of the daemon.
+    #[command(flatten)]
+    pub web: WebFlags,
+    /// Check the configuration and exit, without touching any network
+    #[arg(long = "config.check")]
+    pub config_check: bool,
+    /// What to do instead of running as a daemon
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// Flags that every subcommand takes.
+#[derive(Debug, Args)]
+pub struct Common {
+    /// Configuration file
+    #[arg(long = "config.file", value_name = "FILE", default_value = "config.toml", global = true)]
+    pub config_file: PathBuf,
+    /// Only log messages of at least this severity
+    #[arg(long = "log.level", value_name = "LEVEL", value_enum, default_value_t = LogLevel::Info, global = true)]
+    pub log_level: LogLevel,
+    /// Format of log messages
+    #[arg(long = "log.format", value_name = "FORMAT", value_enum, default_value_t = LogFormat::Logfmt, global = true)]
+    pub log_format: LogFormat,
+}
+
+/// Flags of the daemon's web server.
+#[derive(Debug, Args)]
+pub struct WebFlags {
+    /// Address to listen on, instead of the configuration's; repeatable: `:10048`, `127.0.0.1:10048`, `[::1]:10048`
+    #[arg(long = "web.listen-address", value_name = "ADDRESS")]
+    pub listen_address: Vec<String>,
+    /// File with the web server's TLS and authentication, in exporter-toolkit's format
+    #[arg(long = "web.config.file", value_name = "FILE")]
+    pub web_config_file: Option<PathBuf>,
+    /// Path under which metrics are exposed
+    #[arg(long = "web.telemetry-path", value_name = "PATH", default_value = "/metrics")]
+    pub telemetry_path: String,
+    /// Allow a reload by `POST /-/reload`
+    #[arg(long = "web.enable-lifecycle")]
+    pub enable_lifecycle: bool,
+    /// Scrapes answered at a time, 0 for no limit; further ones get 503
+    #[arg(long = "web.max-requests", value_name = "N", default_value_t = 40)]
+    pub max_requests: usize,
+    /// Listen on the sockets that systemd passes, instead of any address
+    #[arg(long = "web.systemd-socket")]
+    pub systemd_socket: bool,
+}
+
+/// What to do instead of running as a daemon.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Ask a running daemon whether it is healthy, for containers without a shell; exits 0 or 1
+    Health(health::HealthArgs),
+}
+
+/// Severities, least severe first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[expect(missing_docs, reason = "the words say it")]
+pub enum LogLevel {
+    Debug,
+    Info,
+    Warn,
+    Error,
+}
+
+/// How a log line looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// `ts=… level=… msg=…`
+    Logfmt,
+    /// One object a line.
+    Json,
+}

@@ -1,0 +1,137 @@
+//! The daemon: everything put together, from a configuration and bound listeners to a graceful end.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use arc_swap::ArcSwap;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::exposition;
+use crate::http;
+use crate::registry::Registries;
+use crate::scheduler::{Fold, ReloadRequest, World, unix_now};
+use crate::store::{Opened, Store, StoreError};
+use crate::telemetry::Telemetry;
+
+/// Somebody wants the configuration read again, and waits for what came of it.
+pub type WantsReload = oneshot::Sender<Result<(), String>>;
+
+/// How many requests for a reload may wait.
+pub const RELOADS_WAITING_MAX: usize = 4;
+
+/// What the daemon is started with, beside its configuration.
+pub struct Start {
+    /// Where it answers; bound by the caller.
+    pub listeners: Vec<http::Listener>,
+    /// How it answers.
+    pub options: http::Options,
+    /// With whose certificates, to whom.
+    pub web_config: http::WebConfig,
+    /// Where the configuration is read from again; without it a reload is refused.
+    pub config_file: Option<PathBuf>,
+    /// Requests for a reload from outside, a signal's say, and where the web server sends its own.
+    pub reloads: (mpsc::Sender<WantsReload>, mpsc::Receiver<WantsReload>),
+}
+
+/// Runs until `stop`, and then ends in order. An error is something that the daemon cannot go on with.
+pub async fn run(config: Config, start: Start, stop: CancellationToken) -> anyhow::Result<()> {
+    let telemetry = Arc::new(Telemetry::new());
+    let registries = Registries::new(config.registries.clone(), config.registry_defaults.clone(), telemetry.clone())?;
+    let store = open_store(&config)?;
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    let world = World { registries: Arc::new(ArcSwap::from_pointee(registries)), store, telemetry: telemetry.clone() };
+    telemetry.reloaded(true, unix_now());
+
+    let masked = config.masked();
+    let (publisher, rendered) = exposition::channel(telemetry.clone());
+    let fold = Fold::start(world, config, publisher).await;
+    let (fold_reloads, fold_requests) = mpsc::channel(1);
+    let (wants_reload, reloads) = start.reloads;
+    let state = http::State::new(rendered, telemetry.clone(), wants_reload, start.web_config, start.options);
+    let state = Arc::new(state);
+    state.set_config(masked);
+    state.set_ready(true);
+
+    let mut folding = tokio::spawn(fold.run(fold_requests, stop.clone()));
+    let serving = tokio::spawn(http::serve(start.listeners, state.clone(), stop.clone()));
+    let reloading = tokio::spawn(answer_reloads(reloads, fold_reloads, start.config_file, state, telemetry));
+    tracing::info!(version = crate::VERSION, "started");
+
+    tokio::select! {
+        ended = &mut folding => {
+            // The fold ends by itself only when some task panicked, or it did.
+            stop.cancel();
+            ended.context("the task that publishes has panicked")?.context("a scan has panicked")?;
+        }
+        ended = serving => {
+            stop.cancel();
+            ended.context("the web server has panicked")?;
+            folding.await.context("the task that publishes has panicked")?.context("a scan has panicked")?;
+        }
+        ended = reloading => {
+            stop.cancel();
+            ended.context("the task that reloads has panicked")?;
+        }
+    }
+    tracing::info!("ended");
+    Ok(())
+}
+
+/// Opens the state file. Whatever is wrong with it but that somebody else uses it, the daemon runs without.
+fn open_store(config: &Config) -> anyhow::Result<Store> {
+    let Some(path) = &config.state else { return Ok(Store::memory()) };
+    match Store::open(path) {
+        Ok((store, Opened::SetAside { moved_to, why })) => {
+            tracing::warn!(path = %path.display(), moved_to = %moved_to.display(), %why, "the state file could not be used and was set aside: sizes are read anew");
+            Ok(store)
+        }
+        Ok((store, Opened::Fresh | Opened::Existing)) => Ok(store),
+        Err(error @ StoreError::InUse { .. }) => Err(error.into()),
+        Err(error) => {
+            tracing::error!(%error, "running without a state file: what is read is forgotten at the end");
+            Ok(Store::memory())
+        }
+    }
+}
+
+/// Answers one request for a reload after the other. A configuration that is wrong changes nothing.
+async fn answer_reloads(
+    mut requests: mpsc::Receiver<WantsReload>,
+    fold: mpsc::Sender<ReloadRequest>,
+    file: Option<PathBuf>,
+    state: Arc<http::State>,
+    telemetry: Arc<Telemetry>,
+) {
+    while let Some(reply) = requests.recv().await {
+        let result = reload(&fold, file.clone(), &state).await;
+        telemetry.reloaded(result.is_ok(), unix_now());
+        match &result {
+            Ok(()) => tracing::info!("configuration reloaded"),
+            Err(error) => tracing::error!(%error, "cannot reload: the old configuration holds"),
+        }
+        let _ = reply.send(result);
+    }
+}
+
+async fn reload(fold: &mpsc::Sender<ReloadRequest>, file: Option<PathBuf>, state: &http::State) -> Result<(), String> {
+    let file = file.ok_or("there is no configuration file to read again")?;
+    let config = tokio::task::spawn_blocking(move || Config::load(&file))
+        .await
+        .map_err(|error| error.to_string())?
+        .map_err(|error| error.to_string())?;
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    let text = config.masked();
+    let (reply, answer) = oneshot::channel();
+    let ended = "the daemon is ending";
+    fold.send(ReloadRequest { config, reply }).await.map_err(|_| ended)?;
+    answer.await.map_err(|_| ended)??;
+    state.set_config(text);
+    Ok(())
+}

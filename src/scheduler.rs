@@ -1,0 +1,58 @@
+//! When to scan, and the one task that writes what is published.
+//!
+//! Every target has a worker that sleeps, scans and tells; all of them tell one fold, which alone changes the
+//! inventory, the kept tags and the snapshot. Nobody else waits for anybody.
+
+mod fold;
+mod pass;
+mod rhythm;
+pub mod tick;
+mod workers;
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use arc_swap::ArcSwap;
+use tokio::sync::oneshot;
+
+use crate::image::Timestamp;
+use crate::inventory::{Discovered, Observation, ToRead};
+use crate::registry::Registries;
+use crate::store::Store;
+use crate::target::TargetName;
+use crate::telemetry::Telemetry;
+
+pub use fold::{Fold, ReloadRequest};
+
+/// What every scan works with.
+#[derive(Clone)]
+pub struct World {
+    /// The clients. Swapped when a reload changes how registries are spoken to.
+    pub registries: Arc<ArcSwap<Registries>>,
+    /// What was read before.
+    pub store: Store,
+    /// The program's own metrics.
+    pub telemetry: Arc<Telemetry>,
+}
+
+/// What workers tell the fold.
+pub(crate) enum Event {
+    /// A target's repositories and tags; the answer is what of them it has to read.
+    Discovered { target: TargetName, found: Discovered, reply: oneshot::Sender<Vec<ToRead>> },
+    /// A tag was read.
+    Observed(Observation),
+    /// A target's scan ended, one way or another.
+    PassEnded(TargetName),
+}
+
+/// How many events may wait for the fold before workers wait.
+pub(crate) const EVENTS_WAITING_MAX: usize = 4096;
+
+/// Now, as Prometheus counts time.
+pub fn unix_now() -> Timestamp {
+    since_epoch().as_secs_f64()
+}
+
+fn since_epoch() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}

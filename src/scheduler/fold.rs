@@ -1,0 +1,204 @@
+//! The one task that writes: it folds what workers tell into the inventory and publishes snapshots of it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{JoinError, JoinHandle};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::workers::Workers;
+use super::{EVENTS_WAITING_MAX, Event, World, unix_now};
+use crate::config::Config;
+use crate::exposition::Publisher;
+use crate::family::Family;
+use crate::inventory::{Inventory, TagChange};
+use crate::oci::Digest;
+use crate::registry::Registries;
+use crate::store::Stored;
+use crate::target::TargetName;
+
+/// While things change all the time, this long passes between two publications, at least.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// And at least so many times what the last rendering took.
+const PAUSE_RENDERINGS: u32 = 10;
+
+/// How often old things are looked for and dropped.
+const SWEEP_INTERVAL: Duration = Duration::from_mins(10);
+
+/// A new configuration, already validated; the answer tells whether it holds now.
+pub struct ReloadRequest {
+    /// The configuration.
+    pub config: Config,
+    /// Where the answer goes: an error is for the operator.
+    pub reply: oneshot::Sender<Result<(), String>>,
+}
+
+/// The inventory, and whatever is needed to change and to publish it.
+pub struct Fold {
+    world: World,
+    config: Config,
+    omit: Arc<BTreeSet<Family>>,
+    inventory: Inventory,
+    workers: Workers,
+    events: mpsc::Receiver<Event>,
+    /// Away while it renders.
+    publisher: Option<Publisher>,
+    publishing: Option<JoinHandle<(Publisher, Duration)>>,
+    changed: bool,
+    not_before: Instant,
+}
+
+impl Fold {
+    /// Restores what the store knows, publishes it, and starts the workers.
+    pub async fn start(world: World, config: Config, mut publisher: Publisher) -> Self {
+        let (sender, events) = mpsc::channel(EVENTS_WAITING_MAX);
+        let mut inventory = Inventory::new(&config.targets, config.scan.keep);
+        let restored = restore(&mut inventory, &world);
+        world.telemetry.set_targets(&config.targets);
+        let omit = Arc::new(config.omit.clone());
+        publisher.publish(inventory.snapshot(), omit.clone()).await;
+        let mut workers = Workers::new(world.clone(), sender);
+        workers.set(&config.targets, |target| restored.contains(&target.name));
+        Self {
+            world,
+            config,
+            omit,
+            inventory,
+            workers,
+            events,
+            publisher: Some(publisher),
+            publishing: None,
+            changed: false,
+            not_before: Instant::now(),
+        }
+    }
+
+    /// Folds until `stop`, then brings what is known to the store. An error means that a task panicked: the process
+    /// must end rather than go on without it.
+    pub async fn run(
+        mut self,
+        mut reloads: mpsc::Receiver<ReloadRequest>,
+        stop: CancellationToken,
+    ) -> Result<(), JoinError> {
+        let mut sweep = tokio::time::interval(SWEEP_INTERVAL);
+        let mut batch = Vec::new();
+        loop {
+            let may_publish = self.changed && self.publisher.is_some();
+            tokio::select! {
+                () = stop.cancelled() => break,
+                ended = self.workers.ended() => ended?,
+                _ = self.events.recv_many(&mut batch, EVENTS_WAITING_MAX) => self.apply(&mut batch),
+                published = finished(&mut self.publishing) => self.published(published?),
+                () = tokio::time::sleep_until(self.not_before), if may_publish => self.publish(),
+                Some(request) = reloads.recv() => self.reload(request),
+                _ = sweep.tick() => self.sweep(),
+            }
+        }
+        self.world.store.flush().await;
+        Ok(())
+    }
+
+    fn apply(&mut self, batch: &mut Vec<Event>) {
+        let mut changes = Vec::new();
+        for event in batch.drain(..) {
+            self.changed = true;
+            match event {
+                Event::Discovered { target, found, reply } => {
+                    changes.extend(self.inventory.select(&target, found));
+                    let _ = reply.send(self.inventory.to_read(&target));
+                }
+                Event::Observed(observation) => changes.extend(self.inventory.record(&observation)),
+                Event::PassEnded(target) => self.inventory.pass_ended(&target),
+            }
+        }
+        for warning in self.inventory.warnings() {
+            tracing::warn!("{warning}");
+        }
+        self.keep(changes);
+    }
+
+    /// Takes a snapshot and has it rendered elsewhere, while events go on being folded.
+    fn publish(&mut self) {
+        let Some(mut publisher) = self.publisher.take() else { return };
+        self.changed = false;
+        let (snapshot, omit) = (self.inventory.snapshot(), self.omit.clone());
+        self.publishing = Some(tokio::spawn(async move {
+            let took = publisher.publish(snapshot, omit).await;
+            (publisher, took)
+        }));
+    }
+
+    fn published(&mut self, (publisher, took): (Publisher, Duration)) {
+        self.publishing = None;
+        self.publisher = Some(publisher);
+        self.not_before = Instant::now() + PAUSE.max(took * PAUSE_RENDERINGS);
+        self.world.telemetry.set_store_documents(self.world.store.documents());
+    }
+
+    fn reload(&mut self, request: ReloadRequest) {
+        let ReloadRequest { config, reply } = request;
+        if config.registries != self.config.registries || config.registry_defaults != self.config.registry_defaults {
+            let telemetry = self.world.telemetry.clone();
+            match Registries::new(config.registries.clone(), config.registry_defaults.clone(), telemetry) {
+                Ok(registries) => self.world.registries.store(Arc::new(registries)),
+                Err(error) => {
+                    let _ = reply.send(Err(error.to_string()));
+                    return;
+                }
+            }
+        }
+        if config.state != self.config.state || config.web != self.config.web {
+            tracing::warn!("`[state]` and `[web]` are read at start only: what changed there counts after a restart");
+        }
+        let changes = self.inventory.reconfigure(&config.targets, config.scan.keep);
+        self.keep(changes);
+        self.world.telemetry.set_targets(&config.targets);
+        self.workers.set(&config.targets, |_| false);
+        self.omit = Arc::new(config.omit.clone());
+        self.config = config;
+        self.changed = true;
+        let _ = reply.send(Ok(()));
+    }
+
+    fn sweep(&mut self) {
+        let changes = self.inventory.expire(unix_now());
+        self.changed |= !changes.is_empty();
+        self.keep(changes);
+        self.world.store.sweep(&self.inventory.digests_in_use(), unix_now());
+    }
+
+    fn keep(&self, changes: Vec<TagChange>) {
+        if !changes.is_empty() {
+            self.world.store.keep(changes);
+        }
+    }
+}
+
+/// Brings the store's tags into the inventory; the targets whose first scan can wait for its place.
+fn restore(inventory: &mut Inventory, world: &World) -> BTreeSet<TargetName> {
+    let image_of = |digest: &Digest| match world.store.document(digest) {
+        Some(Stored::Image(image)) => Some(image),
+        _ => None,
+    };
+    let mut forgotten = Vec::new();
+    for (repository, tag, kept) in world.store.tags() {
+        forgotten.extend(inventory.restore(&repository, &tag, &kept, image_of));
+    }
+    if !forgotten.is_empty() {
+        world.store.keep(forgotten);
+    }
+    inventory.restored().into_iter().collect()
+}
+
+async fn finished(
+    publishing: &mut Option<JoinHandle<(Publisher, Duration)>>,
+) -> Result<(Publisher, Duration), JoinError> {
+    match publishing {
+        Some(handle) => handle.await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,96 @@
+//! When a target's next scan is due. Pure arithmetic on wall-clock time.
+
+use std::time::Duration;
+
+use crate::target::TargetName;
+
+/// However often a target failed, it is tried again after this long (or its interval, where that is longer).
+const BACKOFF_MAX: Duration = Duration::from_hours(1);
+
+/// A target's place within its interval: a hash of its name, so that a thousand targets do not burst and each keeps
+/// its place across restarts.
+pub fn place(name: &TargetName, interval: Duration) -> Duration {
+    // FNV-1a: spread is all that is asked of it, and it must never change from one version of a library to the next.
+    let hash = name
+        .0
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
+    let millis = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX).max(1);
+    Duration::from_millis(scramble(hash) % millis)
+}
+
+/// How long from `now` (since the epoch) to the target's next tick: the next moment that is at its place in the
+/// interval. After `failures` scans in a row that read nothing it leaves out ticks: one scan in two, four, eight.
+pub fn until_next(now: Duration, name: &TargetName, interval: Duration, failures: u32) -> Duration {
+    let millis = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX).max(1);
+    let now_millis = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+    let place = u64::try_from(place(name, interval).as_millis()).unwrap_or(0);
+    let since_tick = (now_millis + millis - place % millis) % millis;
+    let next = Duration::from_millis(millis - since_tick);
+    let left_out = 1_u32.checked_shl(failures.saturating_sub(1).min(3)).unwrap_or(8) - 1;
+    let skipped = interval.saturating_mul(left_out).min(BACKOFF_MAX.saturating_sub(interval));
+    next + whole_intervals(skipped, interval)
+}
+
+/// What is left out are whole ticks, so that a target that failed keeps its place.
+fn whole_intervals(skipped: Duration, interval: Duration) -> Duration {
+    let count = skipped.as_millis() / interval.as_millis().max(1);
+    interval.saturating_mul(u32::try_from(count).unwrap_or(u32::MAX))
+}
+
+/// Finalizer of splitmix64: FNV's low bits alone are too regular for names that differ in their last letter.
+fn scramble(mut x: u64) -> u64 {
+    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn name(text: &str) -> TargetName {
+        TargetName(text.into())
+    }
+
+    #[test]
+    fn a_thousand_targets_do_not_burst() {
+        let interval = Duration::from_mins(5);
+        let mut seconds = [0_u32; 300];
+        for number in 0..1000 {
+            let place = place(&name(&format!("registry.example.com/team/app-{number}")), interval);
+            seconds[usize::try_from(place.as_secs()).unwrap()] += 1;
+        }
+        let busiest = *seconds.iter().max().unwrap();
+        assert!(busiest <= 15, "{busiest} targets in one second, where 3.3 is the mean");
+    }
+
+    #[test]
+    fn failures_leave_out_ticks_up_to_an_hour() {
+        let interval = Duration::from_mins(5);
+        let next = until_next(Duration::from_secs(1_000_000), &name("a"), interval, 0);
+        for (failures, left_out) in [(1, 0), (2, 1), (3, 3), (4, 7), (50, 7)] {
+            let delay = until_next(Duration::from_secs(1_000_000), &name("a"), interval, failures);
+            assert_eq!(delay, next + interval * left_out, "{failures}");
+        }
+        let slow = Duration::from_hours(6);
+        let delay = until_next(Duration::from_secs(1_000_000), &name("a"), slow, 9);
+        assert!(delay <= slow, "a slow target is not made slower");
+        let hourly = until_next(Duration::from_secs(1_000_000), &name("a"), Duration::from_mins(20), 9);
+        assert!(hourly <= Duration::from_hours(1));
+    }
+
+    proptest! {
+        #[test]
+        fn the_next_tick_is_within_an_interval_and_at_the_targets_place(now in 0_u64..4_000_000_000_000, interval in 1_u64..100_000_000, text in "[a-z/]{1,20}") {
+            let interval = Duration::from_millis(interval);
+            let name = name(&text);
+            let delay = until_next(Duration::from_millis(now), &name, interval, 0);
+            prop_assert!(delay > Duration::ZERO && delay <= interval);
+            let tick = Duration::from_millis(now) + delay;
+            prop_assert_eq!(tick.as_millis() % interval.as_millis(), place(&name, interval).as_millis());
+        }
+    }
+}

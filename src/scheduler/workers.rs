@@ -1,0 +1,72 @@
+//! The workers of all targets: started, stopped, and left alone by a reload that does not touch them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::rhythm::{Clock, First, Rhythm};
+use super::{Event, World, pass};
+use crate::target::{Target, TargetName};
+
+/// The workers, by their target's name.
+pub(super) struct Workers {
+    world: World,
+    events: mpsc::Sender<Event>,
+    running: HashMap<TargetName, (Arc<Target>, CancellationToken)>,
+    tasks: JoinSet<()>,
+}
+
+impl Workers {
+    pub(super) fn new(world: World, events: mpsc::Sender<Event>) -> Self {
+        Self { world, events, running: HashMap::new(), tasks: JoinSet::new() }
+    }
+
+    /// Makes the workers be those of `targets`. One whose target did not change goes on as it was, its schedule and all;
+    /// `restored` tells of which targets values are known, so that they can wait for their place.
+    pub(super) fn set(&mut self, targets: &[Arc<Target>], restored: impl Fn(&Target) -> bool) {
+        self.running.retain(|_, (target, stop)| {
+            let stays = targets.contains(target);
+            if !stays {
+                stop.cancel();
+            }
+            stays
+        });
+        for target in targets {
+            if !self.running.contains_key(&target.name) {
+                let first = if restored(target) { First::AtItsPlace } else { First::AtOnce };
+                self.start(target.clone(), first);
+            }
+        }
+    }
+
+    /// The next worker's end: none of them ends but by being stopped, or by a panic, which is the error.
+    pub(super) async fn ended(&mut self) -> Result<(), tokio::task::JoinError> {
+        match self.tasks.join_next().await {
+            Some(result) => result,
+            None => std::future::pending().await,
+        }
+    }
+
+    fn start(&mut self, target: Arc<Target>, first: First) {
+        let stop = CancellationToken::new();
+        self.running.insert(target.name.clone(), (target.clone(), stop.clone()));
+        let (world, events) = (self.world.clone(), self.events.clone());
+        let mut rhythm = Rhythm::new(target.clone(), Clock::System, first);
+        self.tasks.spawn(async move {
+            let work = async {
+                let mut said = pass::Said::default();
+                loop {
+                    rhythm.tick().await;
+                    rhythm.ended(pass::run(&world, &target, &events, &mut said).await);
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = work => {}
+            }
+        });
+    }
+}

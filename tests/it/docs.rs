@@ -1,0 +1,67 @@
+//! README, boards and rules against what is published: none can drift from the others.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use image_size_exporter::family::Family;
+
+#[test]
+fn readmes_table_has_every_family_once_and_in_order() {
+    let readme = readme();
+    let table = readme.split("<!-- metrics:").nth(1).unwrap().split("<!-- end of metrics -->").next().unwrap();
+    let rows = table.lines().filter_map(|line| line.strip_prefix("| `"));
+    let names: Vec<&str> = rows.map(|row| row.split('`').next().unwrap()).collect();
+    let families: Vec<&str> = Family::ALL.iter().map(|family| family.name()).collect();
+    assert_eq!(names, families);
+}
+
+#[test]
+fn metrics_named_in_documents_boards_and_rules_exist() {
+    let known: BTreeSet<&str> = Family::ALL.iter().map(|family| family.name()).collect();
+    let mut wrong = Vec::new();
+    for place in ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "grafana", "deploy"] {
+        for file in files(&root().join(place)) {
+            let Ok(text) = fs::read_to_string(&file) else { continue };
+            for name in words(&text, "container_image_").iter().filter(|name| !known.contains(name.as_str())) {
+                wrong.push(format!("{}: `{name}` is no metric", file.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_quick_start_is_two_commands() {
+    let readme = readme();
+    let quick = readme.split("## Quick start").nth(1).unwrap().split("\n## ").next().unwrap();
+    let commands: Vec<&str> =
+        quick.split("```sh\n").skip(1).map(|block| block.split("\n```").next().unwrap()).collect();
+    assert_eq!(commands, ["cargo run --release -- demo", "tests/run"]);
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn readme() -> String {
+    fs::read_to_string(root().join("README.md")).unwrap()
+}
+
+fn files(path: &Path) -> Vec<PathBuf> {
+    if path.is_file() {
+        return vec![path.to_path_buf()];
+    }
+    let Ok(entries) = fs::read_dir(path) else { return Vec::new() };
+    entries.flat_map(|entry| files(&entry.unwrap().path())).collect()
+}
+
+/// The names in a text that begin with `prefix` and go on.
+fn words(text: &str, prefix: &str) -> BTreeSet<String> {
+    let starts = text.match_indices(prefix).map(|(at, _)| at);
+    let starts =
+        starts.filter(|at| !text[..*at].ends_with(|c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':'));
+    let word =
+        |at: usize| text[at..].chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect::<String>();
+    starts.map(word).filter(|word| word != prefix).collect()
+}
