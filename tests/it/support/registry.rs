@@ -1,0 +1,388 @@
+//! A registry in this process, over real HTTP on a free loopback port, that does as it is told.
+//!
+//! ```ignore
+//! let registry = TestRegistry::start();
+//! registry.push("acme/app", "v1", &image("linux/amd64", &[&Blob::named("base", 100)]));
+//! let client = registry.client();                      // or: registry.client_with(|settings| …)
+//! …
+//! assert_eq!(registry.counts(), "get_blob 1, get_manifest 1");
+//! ```
+//!
+//! - **Content** comes from [`TestRegistry::push`] and `images.rs`; `tag`, `untag`, `remove_manifest` change it later.
+//! - **Requests** are recorded ([`TestRegistry::requests`]) and counted by kind ([`TestRegistry::counts`], [`Kind`]).
+//!   `take_counts` starts anew, so that each scan can be counted on its own.
+//! - **Faults and quirks**: [`TestRegistry::next`] answers the next request that matches in another way, in the order of
+//!   the calls; [`TestRegistry::always`] all of them. What matches is `"METHOD path"`, either of them `*`, the path by
+//!   its beginning: `"HEAD /v2/acme/app/manifests/"`, `"* /v2/"`, `"GET *"`.
+//! - **Authentication**: [`TestRegistry::require`] takes an [`Access`]; [`TokenServer`] issues tokens at `/token`.
+//! - **A request nobody expected fails the test** when the registry is dropped: other paths and methods, layers that
+//!   have no bytes, and tags, digests or repositories that the registry never had, unless declared by
+//!   [`TestRegistry::missing`].
+//!
+//! It runs in a thread of its own, so it serves any runtime, and other processes, too.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use http::{HeaderMap, Method};
+use image_size_exporter::oci::{Digest, Registry, Repository, Tag};
+use image_size_exporter::registry::{Client, Credential, Registries, Settings};
+use image_size_exporter::telemetry::Telemetry;
+
+use super::images::Pushed;
+
+mod serving;
+
+use serving::{Rule, State, error_body, serve, store};
+
+/// See the module.
+pub(crate) struct TestRegistry {
+    address: SocketAddr,
+    state: Arc<Mutex<State>>,
+    stop: Option<tokio::sync::oneshot::Sender<()>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+/// What a request asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Kind {
+    HeadManifest,
+    GetManifest,
+    HeadBlob,
+    /// A whole blob.
+    GetBlob,
+    /// A part of a blob.
+    GetRange,
+    ListTags,
+    Catalog,
+    /// `/v2/`.
+    Ping,
+    /// `/token`, by any method.
+    Token,
+    Other,
+}
+
+/// A request as it came.
+#[derive(Clone, Debug)]
+pub(crate) struct Seen {
+    pub(crate) kind: Kind,
+    pub(crate) method: Method,
+    /// Path and query.
+    pub(crate) uri: String,
+    pub(crate) headers: HeaderMap,
+    /// The body's text.
+    pub(crate) body: String,
+}
+
+/// Another answer than the registry would give.
+#[derive(Clone, Debug)]
+pub(crate) enum Reply {
+    /// Exactly this: status, headers, body.
+    Answer(u16, Vec<(&'static str, String)>, String),
+    /// None at all; the connection stays open.
+    Stall,
+    /// None at all; the connection is closed.
+    Cut,
+    /// The usual one, closed after so many bytes of its body.
+    CutAfter(usize),
+    /// The usual one, stalled after so many bytes of its body.
+    StallAfter(usize),
+    /// The usual one with its body's last byte changed.
+    Corrupt,
+    /// The usual one without this header.
+    Without(&'static str),
+    /// The usual one with this header instead of its own.
+    With(&'static str, String),
+    /// The usual one.
+    Usual,
+}
+
+/// Who may ask.
+#[derive(Clone, Debug, Default)]
+pub(crate) enum Access {
+    /// Everybody.
+    #[default]
+    Open,
+    /// Users with these passwords.
+    Basic(Vec<(&'static str, &'static str)>),
+    /// Whoever has a token from `/token` for the repository.
+    Token(TokenServer),
+}
+
+/// How tokens are issued at `/token`: `token-1`, `token-2`, …, each for the scopes that were asked for.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct TokenServer {
+    /// Who gets one; everybody if empty.
+    pub(crate) users: Vec<(&'static str, &'static str)>,
+    /// Refresh tokens that are taken by POST; without any, POST is 405.
+    pub(crate) identities: Vec<&'static str>,
+    /// `expires_in` of the answer.
+    pub(crate) expires_in: Option<u64>,
+    /// Instead of the usual challenge; `{base}` stands for the registry's address, `{scope}` for the scope.
+    pub(crate) challenge: Option<&'static str>,
+}
+
+impl TestRegistry {
+    /// An empty registry, open to everybody.
+    pub(crate) fn start() -> Self {
+        let state = Arc::new(Mutex::new(State::default()));
+        let (stop, stopped) = tokio::sync::oneshot::channel();
+        let (address_to, address_from) = std::sync::mpsc::channel();
+        let shared = Arc::clone(&state);
+        let thread = std::thread::spawn(move || serve(&shared, &address_to, stopped));
+        let address = address_from.recv().expect("the registry listens");
+        Self { address, state, stop: Some(stop), thread: Some(thread) }
+    }
+
+    /// `127.0.0.1:PORT`.
+    pub(crate) fn name(&self) -> Registry {
+        self.address.to_string().parse().unwrap()
+    }
+
+    /// `http://127.0.0.1:PORT`.
+    pub(crate) fn base(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    pub(crate) fn repository(&self, name: &str) -> Repository {
+        Repository::new(self.name(), name).unwrap()
+    }
+
+    /// A client with nobody's credentials, and short patience.
+    pub(crate) fn client(&self) -> Arc<Client> {
+        self.client_with(|_| {})
+    }
+
+    /// A client whose settings are changed first.
+    pub(crate) fn client_with(&self, change: impl FnOnce(&mut Settings)) -> Arc<Client> {
+        let mut settings =
+            Settings { credential: Credential::Anonymous, timeout: Duration::from_secs(20), ..Settings::default() };
+        change(&mut settings);
+        let settings = BTreeMap::from([(self.name(), settings)]);
+        let telemetry = Arc::new(Telemetry::new());
+        Registries::new(settings, Settings::default(), telemetry).unwrap().client(&self.name())
+    }
+
+    /// Stores all of it and points the tag at it.
+    pub(crate) fn push(&self, repository: &str, tag: &str, pushed: &Pushed) {
+        self.store(repository, pushed);
+        self.tag(repository, tag, pushed.digest());
+    }
+
+    /// Stores all of it, without a tag.
+    pub(crate) fn store(&self, repository: &str, pushed: &Pushed) {
+        let mut state = self.state();
+        let content = state.repositories.entry(repository.to_owned()).or_default();
+        store(content, pushed);
+    }
+
+    /// Points the tag at what was stored before.
+    pub(crate) fn tag(&self, repository: &str, tag: &str, digest: &Digest) {
+        let mut state = self.state();
+        let content = state.repositories.entry(repository.to_owned()).or_default();
+        content.tags.insert(tag.to_owned(), digest.clone());
+        content.once_tagged.insert(tag.to_owned());
+    }
+
+    /// Takes the tag away. What it pointed at stays.
+    pub(crate) fn untag(&self, repository: &str, tag: &str) {
+        let mut state = self.state();
+        state.repositories.get_mut(repository).expect("a repository").tags.remove(tag).expect("a tag");
+    }
+
+    /// Takes a manifest away, as in a sparse index.
+    pub(crate) fn remove_manifest(&self, repository: &str, digest: &Digest) {
+        let mut state = self.state();
+        let content = state.repositories.get_mut(repository).expect("a repository");
+        content.manifests.remove(digest).expect("a manifest");
+        content.once_there.insert(digest.clone());
+    }
+
+    /// Expects requests whose path begins so, although the registry never had what they ask for: they are 404.
+    pub(crate) fn missing(&self, path: &str) {
+        self.state().missing.push(path.to_owned());
+    }
+
+    /// Tags in a page that asks for more; all by default.
+    pub(crate) fn page_size(&self, tags: usize) {
+        self.state().page_size = Some(tags);
+    }
+
+    /// Who may ask from now on.
+    pub(crate) fn require(&self, access: Access) {
+        self.state().access = access;
+    }
+
+    /// All tokens issued so far are refused from now on.
+    pub(crate) fn revoke_tokens(&self) {
+        let mut state = self.state();
+        let issued: Vec<String> = state.tokens.keys().cloned().collect();
+        state.revoked.extend(issued);
+    }
+
+    /// The next request that matches is answered so; the one after it by the next call's reply, and so on.
+    pub(crate) fn next(&self, matching: &str, reply: Reply) {
+        let mut state = self.state();
+        let (method, path) = split(matching);
+        match state.rules.iter_mut().find(|rule| !rule.always && rule.method == method && rule.path == path) {
+            Some(rule) => rule.replies.push_back(reply),
+            None => state.rules.push(Rule { method, path, replies: VecDeque::from([reply]), always: false }),
+        }
+    }
+
+    /// All requests that match are answered so, once replies by [`Self::next`] are used up. The latest call wins;
+    /// `Reply::Usual` ends it.
+    pub(crate) fn always(&self, matching: &str, reply: Reply) {
+        let (method, path) = split(matching);
+        self.state().rules.insert(0, Rule { method, path, replies: VecDeque::from([reply]), always: true });
+    }
+
+    /// What was asked since the start or the last `take_counts`.
+    pub(crate) fn requests(&self) -> Vec<Seen> {
+        let state = self.state();
+        state.seen[state.counted_from..].to_vec()
+    }
+
+    /// How often what was asked: `"get_manifest 1, head_manifest 2"`, in alphabetical order; `""` for nothing.
+    pub(crate) fn counts(&self) -> String {
+        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        for seen in self.requests() {
+            *counts.entry(seen.kind.as_str()).or_default() += 1;
+        }
+        counts.iter().map(|(kind, count)| format!("{kind} {count}")).collect::<Vec<_>>().join(", ")
+    }
+
+    /// As `counts`, and starts anew.
+    pub(crate) fn take_counts(&self) -> String {
+        let counts = self.counts();
+        let mut state = self.state();
+        state.counted_from = state.seen.len();
+        counts
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+}
+
+impl Drop for TestRegistry {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        let served = self.thread.take().map(std::thread::JoinHandle::join);
+        if std::thread::panicking() {
+            return;
+        }
+        assert!(served.is_none_or(|served| served.is_ok()), "the registry panicked");
+        let unexpected = std::mem::take(&mut self.state().unexpected);
+        assert!(unexpected.is_empty(), "requests that nobody expected: {unexpected:#?}");
+    }
+}
+
+impl Kind {
+    fn of(method: &Method, path: &str, headers: &HeaderMap) -> Self {
+        let head = method == Method::HEAD;
+        match path {
+            "/token" => Self::Token,
+            _ if !head && method != Method::GET => Self::Other,
+            "/v2/" => Self::Ping,
+            "/v2/_catalog" => Self::Catalog,
+            _ if path.starts_with("/v2/") && path.ends_with("/tags/list") => Self::ListTags,
+            _ if path.contains("/manifests/") => {
+                if head {
+                    Self::HeadManifest
+                } else {
+                    Self::GetManifest
+                }
+            }
+            _ if path.contains("/blobs/") && head => Self::HeadBlob,
+            _ if path.contains("/blobs/") && headers.contains_key("range") => Self::GetRange,
+            _ if path.contains("/blobs/") => Self::GetBlob,
+            _ => Self::Other,
+        }
+    }
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::HeadManifest => "head_manifest",
+            Self::GetManifest => "get_manifest",
+            Self::HeadBlob => "head_blob",
+            Self::GetBlob => "get_blob",
+            Self::GetRange => "get_range",
+            Self::ListTags => "list_tags",
+            Self::Catalog => "catalog",
+            Self::Ping => "ping",
+            Self::Token => "token",
+            Self::Other => "other",
+        }
+    }
+}
+
+impl Seen {
+    pub(crate) fn path(&self) -> &str {
+        self.uri.split('?').next().unwrap()
+    }
+
+    /// A header's text, empty without one.
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    /// The values of a parameter of the query, or of the form in the body, decoded.
+    pub(crate) fn parameters(&self, name: &str) -> Vec<String> {
+        let text =
+            if self.method == Method::POST { &self.body } else { self.uri.split_once('?').map_or("", |(_, q)| q) };
+        let pairs = url::form_urlencoded::parse(text.as_bytes());
+        pairs.filter(|(key, _)| key == name).map(|(_, value)| value.into_owned()).collect()
+    }
+}
+
+impl Reply {
+    /// A status and a body that no registry would send.
+    pub(crate) fn status(status: u16) -> Self {
+        Self::Answer(status, vec![("content-type", "text/html".to_owned())], "<html>no</html>".to_owned())
+    }
+
+    /// A status and the distribution API's error body.
+    pub(crate) fn error(status: u16, code: &str) -> Self {
+        Self::Answer(status, vec![("content-type", "application/json".to_owned())], error_body(code))
+    }
+
+    /// A redirect.
+    pub(crate) fn redirect(to: impl Into<String>) -> Self {
+        Self::Answer(307, vec![("location", to.into())], String::new())
+    }
+
+    /// Status 200 and this JSON.
+    pub(crate) fn json(body: &str) -> Self {
+        Self::Answer(200, vec![("content-type", "application/json".to_owned())], body.to_owned())
+    }
+
+    /// One more header, for `Answer`.
+    pub(crate) fn and(self, name: &'static str, value: impl Into<String>) -> Self {
+        match self {
+            Self::Answer(status, mut headers, body) => {
+                headers.push((name, value.into()));
+                Self::Answer(status, headers, body)
+            }
+            other => panic!("{other:?} has no headers of its own"),
+        }
+    }
+}
+
+/// `user:password` as `Authorization` has it.
+pub(crate) fn basic(user: &str, password: &str) -> String {
+    use base64::Engine as _;
+    format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}")))
+}
+
+fn split(matching: &str) -> (String, String) {
+    let (method, path) = matching.split_once(' ').expect("`METHOD path`");
+    (method.to_owned(), path.to_owned())
+}
+
+/// Tags and repositories are easier to write as text.
+pub(crate) fn tag(text: &str) -> Tag {
+    text.parse().unwrap()
+}
