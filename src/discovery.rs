@@ -4,7 +4,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream;
 
 use crate::inventory::{Discovered, DiscoveredRepository};
-use crate::oci::{Registry, Repository};
+use crate::oci::{Registry, Repository, Tag};
 use crate::reason::Reason;
 use crate::registry::{Client, RegistryError};
 use crate::selection::Repositories;
@@ -42,43 +42,64 @@ impl DiscoveryError {
     }
 }
 
+/// What discovery found, and what it could not.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// What the target means.
+    pub discovered: Discovered,
+    /// What fell short.
+    pub errors: Vec<DiscoveryError>,
+    /// How long each tag list is that was read.
+    pub lists: Vec<usize>,
+    /// Tags that `semver` left out because they are no versions.
+    pub not_versions: Vec<(Repository, Tag)>,
+}
+
 /// Asks the registry what a target means now. A target that only names tags of one repository costs no request.
-pub async fn discover(client: &Client, target: &Target) -> (Discovered, Vec<DiscoveryError>) {
-    let mut errors = Vec::new();
-    let mut complete = true;
+pub async fn discover(client: &Client, target: &Target) -> Found {
+    let mut found = Found::default();
     let repositories = match &target.repositories {
-        Repositories::One(repository) => vec![repository.clone()],
+        Repositories::One(repository) => {
+            found.discovered.complete = true;
+            vec![repository.clone()]
+        }
         Repositories::Matching(pattern) => match client.list_repositories().await {
             Ok(list) => {
-                complete = list.stopped.is_none() && !list.cut;
-                errors.extend(list.stopped.map(DiscoveryError::from));
+                found.discovered.complete = list.stopped.is_none() && !list.cut;
+                found.errors.extend(list.stopped.map(DiscoveryError::from));
                 if list.cut {
-                    errors.push(DiscoveryError::TooManyRepositories(pattern.registry.clone()));
+                    found.errors.push(DiscoveryError::TooManyRepositories(pattern.registry.clone()));
                 }
                 list.repositories.into_iter().filter(|repository| pattern.matches(repository.name())).collect()
             }
             Err(error) => {
-                errors.push(error.into());
-                return (Discovered { repositories: Vec::new(), complete: false }, errors);
+                found.errors.push(error.into());
+                return found;
             }
         },
     };
     let lists = repositories.into_iter().map(|repository| list(client, target, repository));
     let mut lists = stream::iter(lists).buffered(LISTS_UNDER_WAY);
-    let mut found = Vec::new();
-    while let Some((repository, error)) = lists.next().await {
-        found.push(repository);
-        errors.extend(error);
+    while let Some(listed) = lists.next().await {
+        found.lists.extend(listed.tags);
+        found.errors.extend(listed.error);
+        let repository = &listed.repository.repository;
+        found.not_versions.extend(listed.not_versions.into_iter().map(|tag| (repository.clone(), tag)));
+        found.discovered.repositories.push(listed.repository);
     }
-    (Discovered { repositories: found, complete }, errors)
+    found
+}
+
+struct Listed {
+    repository: DiscoveredRepository,
+    error: Option<DiscoveryError>,
+    /// How many there are; none where no list was read.
+    tags: Option<usize>,
+    not_versions: Vec<Tag>,
 }
 
 /// One repository's tags, as far as the target needs a list.
-async fn list(
-    client: &Client,
-    target: &Target,
-    repository: Repository,
-) -> (DiscoveredRepository, Option<DiscoveryError>) {
+async fn list(client: &Client, target: &Target, repository: Repository) -> Listed {
     let mut listed = Vec::new();
     let mut error = None;
     let mut complete = true;
@@ -105,7 +126,10 @@ async fn list(
         }
     }
     let selected = target.selection.select(&listed);
-    let repository =
-        DiscoveredRepository { repository, tags: selected.tags, candidates: selected.candidates, complete };
-    (repository, error)
+    Listed {
+        repository: DiscoveredRepository { repository, tags: selected.tags, candidates: selected.candidates, complete },
+        error,
+        tags: target.selection.lists().then_some(listed.len()),
+        not_versions: selected.not_versions,
+    }
 }

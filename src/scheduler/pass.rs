@@ -36,14 +36,15 @@ struct Failure {
 pub(super) async fn run(world: &World, target: &Target, events: &mpsc::Sender<Event>, said: &mut Said) -> Ended {
     let started = Instant::now();
     let client = world.registries.load().client(target.repositories.registry());
-    let (found, errors) = discovery::discover(&client, target).await;
-    let mut failures: Vec<Failure> = errors
+    let found = discovery::discover(&client, target).await;
+    let mut failures: Vec<Failure> = found
+        .errors
         .iter()
         .map(|error| Failure { place: target.name.to_string(), reason: error.reason(), message: error.to_string() })
         .collect();
 
     let (reply, answer) = oneshot::channel();
-    let told = events.send(Event::Discovered { target: target.name.clone(), found, reply }).await;
+    let told = events.send(Event::Discovered { target: target.name.clone(), found: found.discovered, reply }).await;
     // The fold is gone only when the daemon ends.
     let (Ok(()), Ok(to_read)) = (told, answer.await) else { return Ended::Useful };
 
