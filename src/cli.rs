@@ -64,6 +64,8 @@ pub struct WebFlags {
 /// What to do instead of running as a daemon.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Ask the registries what the configuration means now, and predict its requests and series
+    Plan,
     /// Ask a running daemon whether it is healthy, for containers without a shell; exits 0 or 1
     Health(health::HealthArgs),
 }

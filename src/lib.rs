@@ -40,6 +40,8 @@ pub mod http;
 
 pub mod daemon;
 
+pub mod plan;
+
 pub mod logging;
 
 pub mod cli;

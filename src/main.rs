@@ -1,11 +1,14 @@
 //! The program: argv, logging, signals, exit code; binds the listeners.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Parser as _;
 use image_size_exporter::cli::{Cli, Command, health};
-use image_size_exporter::config::Config;
-use image_size_exporter::{daemon, http, logging};
+use image_size_exporter::config::{Config, ConfigError};
+use image_size_exporter::registry::Registries;
+use image_size_exporter::telemetry::Telemetry;
+use image_size_exporter::{daemon, http, logging, plan};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -34,16 +37,17 @@ fn main() -> ExitCode {
 async fn dispatch(cli: Cli) -> ExitCode {
     let result = match &cli.command {
         Some(Command::Health(args)) => health::health(args, || Ok(Config::load(&cli.common.config_file)?)).await,
+        Some(Command::Plan) => match Config::load(&cli.common.config_file) {
+            Ok(config) => run_plan(&config).await,
+            Err(error) => return bad_configuration(&error),
+        },
         None => match Config::load(&cli.common.config_file) {
             Ok(_) if cli.config_check => {
                 say(&format!("{}: the configuration is valid", cli.common.config_file.display()));
                 Ok(())
             }
             Ok(config) => run_daemon(&cli, config).await,
-            Err(error) => {
-                complain(&error.to_string());
-                return ExitCode::from(EX_USAGE);
-            }
+            Err(error) => return bad_configuration(&error),
         },
     };
     match result {
@@ -53,6 +57,19 @@ async fn dispatch(cli: Cli) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn bad_configuration(error: &ConfigError) -> ExitCode {
+    complain(&error.to_string());
+    ExitCode::from(EX_USAGE)
+}
+
+async fn run_plan(config: &Config) -> anyhow::Result<()> {
+    let telemetry = Arc::new(Telemetry::new());
+    let registries = Registries::new(config.registries.clone(), config.registry_defaults.clone(), telemetry)?;
+    let plan = plan::plan(config, &registries).await;
+    plan::write(&plan, &mut std::io::stdout().lock())?;
+    Ok(())
 }
 
 async fn run_daemon(cli: &Cli, config: Config) -> anyhow::Result<()> {

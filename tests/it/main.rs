@@ -7,4 +7,5 @@ mod support;
 mod auth;
 mod config;
 mod docs;
+mod plan;
 mod store;

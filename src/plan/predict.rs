@@ -1,0 +1,173 @@
+//! What a first scan of some tags would ask, and what they would publish.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use futures_util::{StreamExt as _, stream};
+
+use crate::image::{Image, Layer};
+use crate::inventory::{Observation, Outcome, Reading, ToRead};
+use crate::oci::{Digest, MediaType, Platform, Repository};
+use crate::registry::{At, Client, Head, RegistryError};
+use crate::scan;
+use crate::store::{Store, Stored, StoredIndex};
+
+use super::Requests;
+
+/// How many tags are asked for at a time. The client bounds requests; this bounds memory.
+const TAGS_UNDER_WAY: usize = 32;
+
+/// What the tags of one target cost.
+pub(super) struct Forecast<'a> {
+    client: &'a Client,
+    /// Manifests of this registry that a scan before would have read.
+    seen: &'a mut HashSet<Digest>,
+    /// One index of each repository, where others are taken to be like it.
+    example: HashMap<Repository, Arc<StoredIndex>>,
+    store: Store,
+    pub(super) first: Requests,
+    pub(super) errors: Vec<String>,
+}
+
+impl<'a> Forecast<'a> {
+    pub(super) fn new(client: &'a Client, seen: &'a mut HashSet<Digest>) -> Self {
+        Self {
+            client,
+            seen,
+            example: HashMap::new(),
+            store: Store::memory(),
+            first: Requests::default(),
+            errors: Vec::new(),
+        }
+    }
+
+    /// Counts what reading these tags would ask, and gives observations of as many series as they would have.
+    pub(super) async fn read(&mut self, tags: &[ToRead]) -> Vec<Observation> {
+        let client = self.client;
+        let heads: Vec<(ToRead, Result<Head, RegistryError>)> = stream::iter(tags.to_vec())
+            .map(|wanted| async move {
+                let head = client.head_manifest(&wanted.repository, At::Tag(&wanted.tag)).await;
+                (wanted, head)
+            })
+            .buffered(TAGS_UNDER_WAY)
+            .collect()
+            .await;
+        let mut observations = Vec::new();
+        for (wanted, head) in heads {
+            match head {
+                Ok(head) => observations.extend(self.tag(&wanted, &head).await),
+                // What is not there has no sizes and is published as such.
+                Err(error) => {
+                    observations.push(observation(&wanted, Outcome::Failed(error.reason())));
+                    self.errors.push(error.to_string());
+                }
+            }
+        }
+        observations
+    }
+
+    async fn tag(&mut self, wanted: &ToRead, head: &Head) -> Option<Observation> {
+        let metered = self.client.meters_pulls();
+        let digest = head.digest_header.as_deref().and_then(|text| text.parse::<Digest>().ok());
+        let known = digest.as_ref().is_some_and(|digest| self.seen.contains(digest));
+        if metered {
+            self.first.heads += 1;
+        }
+        // Without a HEAD first, a tag is fetched although another tag of the same digest was.
+        if !(metered && known) {
+            self.first.manifests += 1;
+        }
+        let digest = digest.unwrap_or_else(|| Digest::sha256_of(wanted.tag.as_str().as_bytes()));
+        let fresh = self.seen.insert(digest.clone());
+        let images = if head.media_type.is_index() {
+            let index = self.index(wanted, &digest, metered).await?;
+            self.children(wanted, &digest, &index)
+        } else {
+            self.first.configs += u64::from(fresh);
+            let platform =
+                wanted.platforms.first().cloned().unwrap_or_else(|| Platform::from_parts("linux", "amd64", "", ""));
+            vec![image(digest.clone(), platform, head.media_type.clone())]
+        };
+        let reading = Reading {
+            digest,
+            header: head.digest_header.clone(),
+            media_type: head.media_type.clone(),
+            index_bytes: 1,
+            images,
+            attestations: 0,
+            failed: Vec::new(),
+            platforms: wanted.platforms.clone(),
+        };
+        Some(observation(wanted, Outcome::Read(Arc::new(reading))))
+    }
+
+    /// The index, or one that it is taken to be like.
+    async fn index(&mut self, wanted: &ToRead, digest: &Digest, metered: bool) -> Option<Arc<StoredIndex>> {
+        if metered && let Some(example) = self.example.get(&wanted.repository) {
+            return Some(example.clone());
+        }
+        match scan::fetch_document(self.client, &self.store, &wanted.repository, At::Digest(digest)).await {
+            Ok(fetched) => match fetched.document {
+                Stored::Index(index) => {
+                    self.example.insert(wanted.repository.clone(), index.clone());
+                    Some(index)
+                }
+                Stored::Image(_) => None,
+            },
+            Err(error) => {
+                self.errors.push(error.to_string());
+                None
+            }
+        }
+    }
+
+    fn children(&mut self, wanted: &ToRead, root: &Digest, index: &StoredIndex) -> Vec<Arc<Image>> {
+        let mut images: Vec<Arc<Image>> = Vec::new();
+        for entry in index.entries.iter().filter(|entry| !entry.attestation) {
+            let Some(platform) = entry.platform.clone() else { continue };
+            let selected = wanted.platforms.is_empty() || wanted.platforms.iter().any(|one| one.means(&platform));
+            if !selected || images.iter().any(|image| image.platform == platform) {
+                continue;
+            }
+            // An index that stands for another one has the other's number of children, and none of its digests.
+            let digest = if self.client.meters_pulls() {
+                Digest::sha256_of(format!("{root} {platform}").as_bytes())
+            } else {
+                entry.digest.clone()
+            };
+            if self.seen.insert(digest.clone()) {
+                self.first.manifests += 1;
+                self.first.configs += 1;
+            }
+            images.push(image(digest, platform, entry.media_type.clone()));
+        }
+        images
+    }
+}
+
+fn observation(wanted: &ToRead, outcome: Outcome) -> Observation {
+    Observation { repository: wanted.repository.clone(), tag: wanted.tag.clone(), at: 1.0, outcome }
+}
+
+/// An image of which everything is known that makes a series.
+fn image(digest: Digest, platform: Platform, media_type: MediaType) -> Arc<Image> {
+    let layer = Layer {
+        digest: digest.clone(),
+        bytes: Some(1),
+        foreign: false,
+        diff_id: None,
+        media_type: MediaType::default(),
+        hint: None,
+    };
+    Arc::new(Image {
+        image_id: Some(digest.clone()),
+        digest,
+        media_type,
+        artifact_type: "".into(),
+        platform,
+        created: Some(1.0),
+        config_bytes: 1,
+        manifest_bytes: 1,
+        layers: [layer].into(),
+    })
+}

@@ -1,0 +1,74 @@
+//! A plan as a table for people.
+
+use std::fmt::Write as _;
+use std::io;
+
+use super::{Plan, Requests, TargetPlan};
+
+/// So many tags that are no versions are named; of the rest only the number is said.
+const NAMED_MAX: usize = 10;
+
+/// Writes the table, then what is worth a word.
+pub fn write(plan: &Plan, out: &mut impl io::Write) -> io::Result<()> {
+    let heads = ["target", "repositories", "tags", "first scan", "later scans", "a day"];
+    let mut rows: Vec<[String; 6]> = vec![heads.map(String::from)];
+    rows.extend(plan.targets.iter().map(row));
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..heads.len()).map(width).collect();
+    for row in &rows {
+        let mut line = format!("{:<width$}", row[0], width = widths[0]);
+        for (cell, width) in row.iter().zip(&widths).skip(1) {
+            write!(line, "  {cell:>width$}").expect("a string takes what is written to it");
+        }
+        writeln!(out, "{line}")?;
+    }
+    writeln!(out)?;
+    writeln!(out, "series: {} once everything is read", plan.series)?;
+    for (registry, pulls) in &plan.pulls {
+        writeln!(
+            out,
+            "{registry} meters pulls: the first scan makes at most {pulls}; later scans make none for unchanged tags"
+        )?;
+    }
+    for target in &plan.targets {
+        notes(target, out)?;
+    }
+    Ok(())
+}
+
+fn row(target: &TargetPlan) -> [String; 6] {
+    [
+        target.name.to_string(),
+        target.repositories.to_string(),
+        target.tags.to_string(),
+        requests(target.first),
+        requests(target.later),
+        format!("{:.0}", target.later.total() as f64 * target.scans_per_day),
+    ]
+}
+
+fn requests(requests: Requests) -> String {
+    let parts = [
+        (requests.lists, "list"),
+        (requests.heads, "HEAD"),
+        (requests.manifests, "GET manifest"),
+        (requests.configs, "GET config"),
+    ];
+    let named: Vec<String> =
+        parts.iter().filter(|(count, _)| *count > 0).map(|(count, kind)| format!("{count} {kind}")).collect();
+    if named.is_empty() { "nothing".to_owned() } else { named.join(" + ") }
+}
+
+fn notes(target: &TargetPlan, out: &mut impl io::Write) -> io::Result<()> {
+    if !target.not_versions.is_empty() {
+        let named: Vec<String> =
+            target.not_versions.iter().take(NAMED_MAX).map(|(repository, tag)| format!("{repository}:{tag}")).collect();
+        let more = target.not_versions.len().saturating_sub(NAMED_MAX);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        writeln!(out, "{}: no versions, left out by `semver`: {}{more}", target.name, named.join(", "))?;
+    }
+    for error in &target.errors {
+        writeln!(out, "{}: {error}", target.name)?;
+    }
+    Ok(())
+}

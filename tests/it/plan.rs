@@ -1,0 +1,152 @@
+//! What `plan` predicts is what then happens: requests of the first scan and of later ones, and the number of series.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::sync::Arc;
+use std::time::Duration;
+
+use image_size_exporter::config::Config;
+use image_size_exporter::discovery;
+use image_size_exporter::exposition::Rendered;
+use image_size_exporter::inventory::{Inventory, Observation};
+use image_size_exporter::plan::{self, Plan, Requests};
+use image_size_exporter::registry::{Registries, Settings};
+use image_size_exporter::scan;
+use image_size_exporter::store::Store;
+use image_size_exporter::telemetry::Telemetry;
+
+use crate::support::images::{Blob, image, index_with_attestations};
+use crate::support::registry::{Reply, TestRegistry};
+
+const TARGETS: &str = r#"
+[[targets]]
+repository = "REGISTRY/team/app"
+match = ["^v"]
+semver = ">=1"
+newest = "semver"
+platforms = ["linux/amd64", "linux/arm64"]
+budget = "1MiB"
+
+[[targets]]
+repository = "REGISTRY/team/*"
+tags = ["latest"]
+labels = { team = "a" }
+
+[[targets]]
+name = "typing error"
+repository = "REGISTRY/team/other"
+tags = ["lastet"]
+"#;
+
+/// Two releases with two platforms each, an alias, and a single image. The releases may share one platform's manifest.
+fn fill(registry: &TestRegistry, shared: bool) {
+    let base = Blob::named("base", 1000);
+    let arm = image("linux/arm64", &[&base]);
+    let new_arm = if shared { image("linux/arm64", &[&base]) } else { image("linux/arm64", &[&base, &base]) };
+    let old = image("linux/amd64", &[&base, &Blob::named("old", 10)]);
+    let new = image("linux/amd64", &[&base, &Blob::named("new", 20)]);
+    registry.push("team/app", "v1.0.0", &index_with_attestations(&[("linux/amd64", &old), ("linux/arm64", &arm)]));
+    let newest = index_with_attestations(&[("linux/amd64", &new), ("linux/arm64", &new_arm)]);
+    registry.push("team/app", "v1.1.0", &newest);
+    registry.push("team/app", "latest", &newest);
+    registry.push("team/app", "vnext", &newest);
+    registry.push("team/other", "latest", &image("linux/amd64", &[&base]));
+}
+
+async fn planned(registry: &TestRegistry) -> (Config, Registries, Plan) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("config.toml");
+    fs::write(&file, TARGETS.replace("REGISTRY", registry.name().as_str())).unwrap();
+    let config = Config::load(&file).unwrap();
+    let registries = Registries::new(BTreeMap::new(), Settings::default(), Arc::new(Telemetry::new())).unwrap();
+    let plan = plan::plan(&config, &registries).await;
+    registry.take_counts();
+    (config, registries, plan)
+}
+
+/// One scan of each target, one after the other, and what it asked.
+async fn scan(
+    registry: &TestRegistry,
+    config: &Config,
+    registries: &Registries,
+    store: &Store,
+    inventory: &mut Inventory,
+) -> Vec<String> {
+    let mut asked = Vec::new();
+    for target in &config.targets {
+        let client = registries.client(target.repositories.registry());
+        let found = discovery::discover(&client, target).await;
+        inventory.select(&target.name, found.discovered);
+        for wanted in inventory.to_read(&target.name) {
+            let outcome = scan::read_tag(&client, store, &wanted).await.outcome;
+            let (repository, tag) = (wanted.repository, wanted.tag);
+            inventory.record(&Observation { repository, tag, at: 1.0, outcome });
+        }
+        inventory.pass_ended(&target.name);
+        asked.push(registry.take_counts());
+    }
+    asked
+}
+
+/// In the words of the registry's own counts, kinds in alphabetical order.
+fn words(requests: Requests, catalog: bool) -> String {
+    let kinds = [
+        ("catalog", u64::from(catalog)),
+        ("get_blob", requests.configs),
+        ("get_manifest", requests.manifests),
+        ("head_manifest", requests.heads),
+        ("list_tags", requests.lists - u64::from(catalog)),
+    ];
+    let named = kinds.iter().filter(|(_, count)| *count > 0).map(|(kind, count)| format!("{kind} {count}"));
+    named.collect::<Vec<_>>().join(", ")
+}
+
+async fn check(registry: &TestRegistry) {
+    let (config, registries, plan) = planned(registry).await;
+    let store = Store::memory();
+    let mut inventory = Inventory::new(&config.targets, Duration::from_hours(1));
+    let first = scan(registry, &config, &registries, &store, &mut inventory).await;
+    let later = scan(registry, &config, &registries, &store, &mut inventory).await;
+    // The typing error costs what it costs: a GET, or a HEAD and a GET to confirm it.
+    for number in 0..2 {
+        let predicted = &plan.targets[number];
+        let catalog = number == 1;
+        assert_eq!(words(predicted.first, catalog), first[number], "first scan of {}", predicted.name);
+        assert_eq!(words(predicted.later, catalog), later[number], "later scan of {}", predicted.name);
+    }
+    let series = Rendered::render(&inventory.snapshot(), &BTreeSet::new()).series();
+    assert_eq!(plan.series, series);
+}
+
+#[tokio::test]
+async fn the_prediction_is_what_then_happens() {
+    let registry = TestRegistry::start();
+    fill(&registry, true);
+    registry.missing("/v2/team/other/manifests/lastet");
+    check(&registry).await;
+}
+
+/// Only one index of a repository is read for a plan there: that two have children in common is not seen, and what is
+/// predicted is the most that it can be.
+#[tokio::test]
+async fn the_prediction_holds_where_pulls_are_metered() {
+    let registry = TestRegistry::start();
+    fill(&registry, false);
+    registry.missing("/v2/team/other/manifests/lastet");
+    registry.always("* /v2/", Reply::With("ratelimit-remaining", "90;w=21600".to_owned()));
+    check(&registry).await;
+}
+
+#[tokio::test]
+async fn the_plan_says_what_is_no_version_and_what_cannot_be_read() {
+    let registry = TestRegistry::start();
+    fill(&registry, true);
+    registry.missing("/v2/team/other/manifests/lastet");
+    let (_, _, plan) = planned(&registry).await;
+    let mut text = Vec::new();
+    plan::write(&plan, &mut text).unwrap();
+    let text = String::from_utf8(text).unwrap().replace(registry.name().as_str(), "REGISTRY");
+    assert!(text.contains("no versions, left out by `semver`: REGISTRY/team/app:vnext"), "{text}");
+    assert!(text.contains("typing error: REGISTRY/team/other:lastet: not found on the registry"), "{text}");
+    assert!(text.lines().next().unwrap().starts_with("target "), "{text}");
+}
