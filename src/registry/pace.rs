@@ -53,7 +53,7 @@ mod tests {
             [(Some(5.0), 5, 0.0), (Some(5.0), 25, 4.0), (Some(0.5), 3, 4.0), (None, 1000, 0.0)]
         {
             let pace = Pace::new(rate);
-            tokio::time::advance(Duration::from_secs(60)).await;
+            tokio::time::advance(Duration::from_mins(1)).await;
             let started = Instant::now();
             for _ in 0..requests {
                 pace.turn().await;

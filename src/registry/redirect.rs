@@ -40,7 +40,9 @@ pub(crate) fn allowed(home: &Url, from: &Url, to: &Url) -> Result<(), Refusal> {
         return Err(Refusal::Downgrade(authority(to)));
     }
     let local = to.host().is_some_and(|host| is_local(&host));
-    let at_home = to.host() == home.host() || home.host().is_some_and(|host| is_loopback(&host));
+    let neighbours =
+        |one: &Url, other: &Url| [one, other].iter().all(|url| url.host().is_some_and(|h| is_loopback(&h)));
+    let at_home = to.host() == home.host() || neighbours(home, to);
     if local && !at_home {
         return Err(Refusal::Local(authority(to)));
     }
@@ -121,6 +123,11 @@ mod tests {
         check("http://registry.example/v2/", "https://registry.example/v2/", "with https://registry.example/v2/");
         check("http://registry.example:5000/", "https://registry.example/", "without https://registry.example/");
         check("http://localhost:5000/", "http://127.0.0.1:9000/b", "without http://127.0.0.1:9000/b");
+        check(
+            "http://localhost:5000/",
+            "http://169.254.169.254/b",
+            "it leads to 169.254.169.254, an address of this machine or link, which is never followed from another host",
+        );
         check("http://10.0.0.1/", "http://10.0.0.2/b", "without http://10.0.0.2/b");
         check(https, "https://10.0.0.1/b", "without https://10.0.0.1/b");
     }

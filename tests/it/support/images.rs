@@ -49,9 +49,8 @@ impl Blob {
     }
 
     /// The same content under another media type.
-    pub(crate) fn of_type(mut self, media_type: &str) -> Self {
-        self.media_type = media_type.to_owned();
-        self
+    pub(crate) fn of_type(self, media_type: &str) -> Self {
+        Self { media_type: media_type.to_owned(), ..self }
     }
 
     /// The descriptor that a manifest has of it.

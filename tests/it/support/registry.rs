@@ -81,6 +81,8 @@ pub(crate) struct Seen {
 pub(crate) enum Reply {
     /// Exactly this: status, headers, body.
     Answer(u16, Vec<(&'static str, String)>, String),
+    /// The same with a body that is no text.
+    Bytes(u16, Vec<(&'static str, String)>, Vec<u8>),
     /// None at all; the connection stays open.
     Stall,
     /// None at all; the connection is closed.
@@ -230,6 +232,12 @@ impl TestRegistry {
             Some(rule) => rule.replies.push_back(reply),
             None => state.rules.push(Rule { method, path, replies: VecDeque::from([reply]), always: false }),
         }
+    }
+
+    /// As [`Self::next`], with a body that is no text.
+    pub(crate) fn next_bytes(&self, matching: &str, status: u16, headers: &[(&'static str, &str)], body: Vec<u8>) {
+        let headers = headers.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+        self.next(matching, Reply::Bytes(status, headers, body));
     }
 
     /// All requests that match are answered so, once replies by [`Self::next`] are used up. The latest call wins;

@@ -86,14 +86,18 @@ async fn answer(state: Arc<Mutex<State>>, request: Request<Incoming>) -> Result<
         state.seen.push(seen.clone());
         let reply = state.reply(&seen);
         let usual = match reply {
-            Reply::Answer(..) | Reply::Stall | Reply::Cut => Response::new(Bytes::new()),
+            Reply::Answer(..) | Reply::Bytes(..) | Reply::Stall | Reply::Cut => Response::new(Bytes::new()),
             _ => state.usual(&seen),
         };
         (reply, usual)
     };
     let (mut cut_after, mut stall_after) = (None, None);
+    let reply = match reply {
+        Reply::Answer(status, headers, body) => Reply::Bytes(status, headers, body.into_bytes()),
+        other => other,
+    };
     match reply {
-        Reply::Answer(status, headers, body) => {
+        Reply::Bytes(status, headers, body) => {
             *usual.status_mut() = StatusCode::from_u16(status).unwrap();
             for (name, value) in headers {
                 usual.headers_mut().append(name, value.parse().unwrap());
@@ -115,14 +119,14 @@ async fn answer(state: Arc<Mutex<State>>, request: Request<Incoming>) -> Result<
         Reply::With(name, value) => {
             usual.headers_mut().insert(name, value.parse().unwrap());
         }
-        Reply::Usual => {}
+        Reply::Usual | Reply::Answer(..) => {}
     }
     let (mut parts, body) = usual.into_parts();
     let length = HeaderValue::from(body.len());
     let body = if seen.method == Method::HEAD { Bytes::new() } else { body };
     // A stated length is what shows a client that its body was cut.
     parts.headers.entry(http::header::CONTENT_LENGTH).or_insert(length);
-    Ok(Response::from_parts(parts, Sent { body: Some(body), cut_after, stall_after }))
+    Ok(Response::from_parts(parts, Sent { body: Some(body), cut_after, stall_after, paused: false }))
 }
 
 impl State {
@@ -340,19 +344,28 @@ struct Sent {
     body: Option<Bytes>,
     cut_after: Option<usize>,
     stall_after: Option<usize>,
+    paused: bool,
 }
 
 impl Body for Sent {
     type Data = Bytes;
     type Error = std::io::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let limit = self.cut_after.or(self.stall_after);
         match (self.body.take(), limit) {
             (Some(body), None) if body.is_empty() => Poll::Ready(None),
             (Some(body), None) => Poll::Ready(Some(Ok(Frame::data(body)))),
             (Some(body), Some(limit)) if limit > 0 => {
                 Poll::Ready(Some(Ok(Frame::data(body.slice(..limit.min(body.len()))))))
+            }
+            // A pause lets what was sent before the cut go out.
+            _ if self.cut_after.is_some() && !std::mem::replace(&mut self.paused, true) => {
+                context.waker().wake_by_ref();
+                Poll::Pending
             }
             _ if self.cut_after.is_some() => Poll::Ready(Some(Err(std::io::Error::other("cut")))),
             _ if self.stall_after.is_some() => Poll::Pending,

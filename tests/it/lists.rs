@@ -1,0 +1,188 @@
+//! Tag lists and catalogs as registries really page them.
+
+use image_size_exporter::reason::Reason;
+use image_size_exporter::registry::{RegistryError, TagList};
+
+use crate::support::images::image;
+use crate::support::registry::{Reply, TestRegistry};
+
+const APP: &str = "acme/app";
+const LIST: &str = "GET /v2/acme/app/tags/list";
+
+/// A registry with so many tags, `t000`, `t001`, ….
+fn registry(tags: usize) -> TestRegistry {
+    let registry = TestRegistry::start();
+    let pushed = image("linux/amd64", &[]);
+    registry.store(APP, &pushed);
+    for tag in 0..tags {
+        registry.tag(APP, &format!("t{tag:03}"), pushed.digest());
+    }
+    registry
+}
+
+async fn list(registry: &TestRegistry, max: usize) -> Result<TagList, RegistryError> {
+    registry.client().list_tags(&registry.repository(APP), max).await
+}
+
+fn texts(list: &TagList) -> Vec<&str> {
+    list.tags.iter().map(image_size_exporter::oci::Tag::as_str).collect()
+}
+
+#[tokio::test]
+async fn pages_are_followed_to_the_end() {
+    let registry = registry(25);
+    registry.page_size(10);
+    let list = list(&registry, 10_000).await.unwrap();
+    assert_eq!((list.tags.len(), list.stopped.is_none(), list.cut), (25, true, false));
+    assert_eq!(registry.counts(), "list_tags 3");
+    let first = &registry.requests()[0];
+    assert_eq!(first.parameters("n"), ["1000"]);
+}
+
+#[tokio::test]
+async fn a_list_is_read_leniently() {
+    let hash = "ab".repeat(32);
+    for (body, expected) in [
+        (r#"{"tags":null}"#, &[][..]),
+        (r#"{"name":"acme/app"}"#, &[]),
+        (r#"{"tags":[]}"#, &[]),
+        (r#"{"tags":["b",null,"a","b"]}"#, &["b", "a"]),
+        (&format!(r#"{{"tags":["a","sha256:{hash}","sha256-{hash}","sha256-{hash}.sig","-x",""]}}"#), &["a"]),
+        (r#"{"tags":["a"],"child":["x"],"manifest":{"sha256:1":{"imageSizeBytes":"1","tag":["a"]}}}"#, &["a"]),
+    ] {
+        let registry = registry(0);
+        registry.next(LIST, Reply::json(body));
+        let list = list(&registry, 10_000).await.unwrap();
+        assert_eq!(texts(&list), expected, "{body}");
+        assert!(list.stopped.is_none() && !list.cut);
+    }
+}
+
+#[tokio::test]
+async fn the_next_page_is_opaque_and_on_the_same_registry() {
+    for link in [
+        "</v2/acme/app/tags/list?next=%2Bx%3D%3D&y>; rel=\"next\"",
+        "<list?next=%2Bx%3D%3D&y>;rel=next",
+        "<http://internal.name:1/v2/acme/app/tags/list?next=%2Bx%3D%3D&y>; rel=\"next\"",
+    ] {
+        let registry = registry(0);
+        registry.next(LIST, Reply::json(r#"{"tags":["a"]}"#).and("link", link));
+        registry.next(LIST, Reply::json(r#"{"tags":["b"]}"#));
+        assert_eq!(texts(&list(&registry, 10_000).await.unwrap()), ["a", "b"]);
+        assert_eq!(registry.requests()[1].uri, "/v2/acme/app/tags/list?next=%2Bx%3D%3D&y", "{link}");
+    }
+}
+
+#[tokio::test]
+async fn a_page_that_fails_leaves_a_partial_list_that_says_so() {
+    for (reply, reason) in [
+        (Reply::status(404), Reason::Server),
+        (Reply::status(418), Reason::Server),
+        (Reply::json("no list"), Reason::Invalid),
+        (Reply::Answer(200, vec![], " ".repeat((8 << 20) + 1)), Reason::Limit),
+        (Reply::error(403, "DENIED"), Reason::Denied),
+    ] {
+        let registry = registry(25);
+        registry.page_size(10);
+        registry.next(LIST, Reply::Usual);
+        registry.next(LIST, Reply::Usual);
+        registry.next(LIST, reply.clone());
+        let list = list(&registry, 10_000).await.unwrap();
+        assert_eq!(list.tags.len(), 20, "{reply:?}");
+        assert_eq!(list.stopped.map(|error| error.reason()), Some(reason), "{reply:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_first_page_that_fails_is_an_error() {
+    for (reply, reason) in [
+        (Reply::error(404, "NAME_UNKNOWN"), Reason::NotFound),
+        (Reply::status(404), Reason::Server),
+        (Reply::json("no list"), Reason::Invalid),
+    ] {
+        let registry = registry(5);
+        registry.always(LIST, reply);
+        assert_eq!(list(&registry, 10_000).await.unwrap_err().reason(), reason);
+    }
+}
+
+#[tokio::test]
+async fn pages_that_lead_in_a_circle_end() {
+    let registry = registry(0);
+    let page = |tag: &str, next: &str| {
+        Reply::json(&format!(r#"{{"tags":["{tag}"]}}"#)).and("link", format!("<{next}>; rel=next"))
+    };
+    registry.always("GET /v2/acme/app/tags/list?p=1", page("b", "/v2/acme/app/tags/list?p=2"));
+    registry.always("GET /v2/acme/app/tags/list?p=2", page("c", "/v2/acme/app/tags/list?p=1"));
+    registry.next("GET /v2/acme/app/tags/list?n=", page("a", "/v2/acme/app/tags/list?p=1"));
+    let list = list(&registry, 10_000).await.unwrap();
+    assert_eq!(texts(&list), ["a", "b", "c"]);
+    assert_eq!(list.stopped.map(|error| error.reason()), Some(Reason::Invalid));
+    assert_eq!(registry.counts(), "list_tags 3");
+}
+
+#[tokio::test]
+async fn an_empty_link_is_the_end() {
+    let registry = registry(0);
+    registry.next(LIST, Reply::json(r#"{"tags":["a"]}"#).and("link", "<>; rel=\"next\""));
+    assert!(list(&registry, 10_000).await.unwrap().stopped.is_none());
+}
+
+#[tokio::test]
+async fn a_list_is_cut_where_it_was_said() {
+    let registry = registry(25);
+    registry.page_size(10);
+    let cut = list(&registry, 15).await.unwrap();
+    assert_eq!((cut.tags.len(), cut.cut, cut.stopped.is_none()), (15, true, true));
+    assert_eq!(registry.take_counts(), "list_tags 2");
+    let whole = list(&registry, 25).await.unwrap();
+    assert_eq!((whole.tags.len(), whole.cut), (25, false));
+}
+
+#[tokio::test]
+async fn a_registry_that_refuses_a_page_size_is_not_told_one_again() {
+    for refusal in [
+        Reply::error(400, "PAGINATION_NUMBER_INVALID"),
+        Reply::error(405, "UNSUPPORTED"),
+        Reply::error(403, "UNSUPPORTED"),
+    ] {
+        if matches!(refusal, Reply::Answer(403, ..)) {
+            continue;
+        }
+        let registry = registry(5);
+        registry.always("GET /v2/acme/app/tags/list?n=", refusal);
+        let client = registry.client();
+        for counts in ["list_tags 2", "list_tags 1"] {
+            assert_eq!(client.list_tags(&registry.repository(APP), 10_000).await.unwrap().tags.len(), 5);
+            assert_eq!(registry.take_counts(), counts);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_catalog_is_listed_like_tags() {
+    let registry = registry(1);
+    for name in ["acme/base", "acme/deep/er", "other"] {
+        registry.store(name, &image("linux/amd64", &[]));
+    }
+    registry.page_size(3);
+    let catalog = registry.client().list_repositories().await.unwrap();
+    let names: Vec<&str> = catalog.repositories.iter().map(image_size_exporter::oci::Repository::name).collect();
+    assert_eq!(names, ["acme/app", "acme/base", "acme/deep/er", "other"]);
+    assert!(catalog.stopped.is_none() && !catalog.cut);
+    assert_eq!(registry.counts(), "catalog 2");
+}
+
+#[tokio::test]
+async fn a_registry_without_a_catalog_says_what_to_do_instead() {
+    for reply in [Reply::error(404, "UNSUPPORTED"), Reply::status(405)] {
+        let registry = registry(1);
+        registry.always("GET /v2/_catalog", reply);
+        let error = registry.client().list_repositories().await.unwrap_err();
+        assert_eq!(error.reason(), Reason::Unsupported);
+        assert!(error.to_string().contains("name the repositories one by one"), "{error}");
+    }
+    let registry = registry(1);
+    registry.always("GET /v2/_catalog", Reply::error(401, "UNAUTHORIZED"));
+    assert_eq!(registry.client().list_repositories().await.unwrap_err().reason(), Reason::Denied);
+}

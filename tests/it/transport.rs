@@ -1,0 +1,313 @@
+//! Retries, limits, redirects and rate limits, over connections that break, stall and lie.
+
+use std::time::{Duration, SystemTime};
+
+use image_size_exporter::reason::Reason;
+use image_size_exporter::registry::{At, Client, Credential, RegistryError};
+
+use crate::support::files::Files;
+use crate::support::images::{Blob, Pushed, image};
+use crate::support::registry::{Access, Reply, TestRegistry, tag};
+
+const APP: &str = "acme/app";
+
+fn small() -> Pushed {
+    image("linux/amd64", &[&Blob::named("base", 100)])
+}
+
+fn registry() -> TestRegistry {
+    let registry = TestRegistry::start();
+    registry.push(APP, "v1", &small());
+    registry
+}
+
+async fn get(client: &Client, registry: &TestRegistry) -> Result<(), RegistryError> {
+    client.get_manifest(&registry.repository(APP), At::Tag(&tag("v1"))).await.map(drop)
+}
+
+async fn head(client: &Client, registry: &TestRegistry) -> Result<(), RegistryError> {
+    client.head_manifest(&registry.repository(APP), At::Tag(&tag("v1"))).await.map(drop)
+}
+
+#[tokio::test]
+async fn what_is_transient_is_tried_again() {
+    for reply in [
+        Reply::status(408),
+        Reply::status(499),
+        Reply::status(500),
+        Reply::status(502),
+        Reply::status(503),
+        Reply::status(504),
+        Reply::status(522),
+        Reply::Cut,
+        Reply::CutAfter(5),
+        Reply::status(503).and("retry-after", "0"),
+        Reply::status(503).and("retry-after", httpdate::fmt_http_date(SystemTime::now())),
+    ] {
+        let registry = registry();
+        let client = registry.client();
+        registry.next("GET *", reply.clone());
+        registry.next("GET *", reply.clone());
+        get(&client, &registry).await.unwrap();
+        assert_eq!(registry.take_counts(), "get_manifest 3", "{reply:?}");
+    }
+}
+
+#[tokio::test]
+async fn tries_are_counted() {
+    for (reply, reason) in
+        [(Reply::status(500), Reason::Server), (Reply::Cut, Reason::Network), (Reply::CutAfter(5), Reason::Network)]
+    {
+        let registry = registry();
+        registry.always("GET *", reply);
+        let error = get(&registry.client(), &registry).await.unwrap_err();
+        assert_eq!((error.reason(), registry.counts().as_str()), (reason, "get_manifest 3"));
+        assert!(error.is_transient());
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_transient_is_not_tried_again() {
+    for (reply, reason) in [
+        (Reply::status(403), Reason::Denied),
+        (Reply::error(404, "MANIFEST_UNKNOWN"), Reason::NotFound),
+        (Reply::status(404), Reason::Server),
+        (Reply::status(400), Reason::Server),
+        (Reply::status(451), Reason::Server),
+        (Reply::status(501), Reason::Unsupported),
+        (Reply::status(505), Reason::Server),
+        // Not within anybody's patience: the next scan asks again.
+        (Reply::status(503).and("retry-after", "3600"), Reason::Server),
+        (Reply::status(503).and("retry-after", "99999999999999999999"), Reason::Server),
+        (Reply::status(503).and("retry-after", "Fri, 31 Dec 9999 23:59:59 GMT"), Reason::Server),
+    ] {
+        let registry = registry();
+        registry.always("GET *", reply.clone());
+        let error = get(&registry.client(), &registry).await.unwrap_err();
+        assert_eq!((error.reason(), registry.counts().as_str()), (reason, "get_manifest 1"), "{reply:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_registry_that_does_not_answer_in_time_is_given_up() {
+    for reply in [Reply::Stall, Reply::StallAfter(5)] {
+        let registry = registry();
+        registry.always("GET *", reply);
+        let client = registry.client_with(|settings| settings.timeout = Duration::from_millis(200));
+        let error = get(&client, &registry).await.unwrap_err();
+        assert_eq!((error.reason(), registry.counts().as_str()), (Reason::Timeout, "get_manifest 1"));
+        assert!(error.to_string().contains("no answer from 127.0.0.1"), "{error}");
+        assert!(error.to_string().ends_with("within 200ms"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_registry_that_is_not_there_is_said_to_be_out_of_reach() {
+    let registry = TestRegistry::start();
+    let client = registry.client();
+    let repository = registry.repository(APP);
+    drop(registry);
+    let v1 = tag("v1");
+    for _ in 0..10 {
+        let error = client.head_manifest(&repository, At::Tag(&v1)).await.unwrap_err();
+        assert_eq!(error.reason(), Reason::Network);
+        assert!(error.to_string().contains("onnection refused"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_registry_that_says_429_is_left_alone_while_others_go_on() {
+    let (busy, other) = (registry(), registry());
+    for retry_after in ["60", "99999999999999999999", "Fri, 31 Dec 9999 23:59:59 GMT", "soon"] {
+        let client = busy.client();
+        busy.next("HEAD *", Reply::status(429).and("retry-after", retry_after));
+        for counts in ["head_manifest 1", "", ""] {
+            let error = head(&client, &busy).await.unwrap_err();
+            assert_eq!((error.reason(), busy.take_counts().as_str()), (Reason::RateLimited, counts), "{retry_after}");
+            assert!(error.to_string().contains("left alone for "), "{error}");
+        }
+        head(&other.client(), &other).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_429_that_ends_soon_is_waited_for() {
+    let registry = registry();
+    registry.next("HEAD *", Reply::status(429).and("retry-after", "1"));
+    head(&registry.client(), &registry).await.unwrap();
+    assert_eq!(registry.counts(), "head_manifest 2");
+}
+
+#[tokio::test]
+async fn redirects_are_followed_without_credentials_to_another_host() {
+    let files = Files::new();
+    let (registry, storage) = (registry(), registry());
+    registry.require(Access::Basic(vec![("alice", "sesame")]));
+    let path = files.write("password", "sesame");
+    let client = registry.client_with(|settings| {
+        settings.credential = Credential::PasswordFile { username: "alice".to_owned(), path };
+    });
+    head(&client, &registry).await.unwrap();
+    // To another path at home with them, to another place without.
+    registry.next("GET /v2/acme/app/manifests/v1", Reply::redirect("/v2/acme/app/manifests/v1?again"));
+    registry.next(
+        "GET /v2/acme/app/manifests/v1?again",
+        Reply::redirect(format!("{}/v2/acme/app/manifests/v1?signature=x", storage.base())),
+    );
+    registry.take_counts();
+    get(&client, &registry).await.unwrap();
+    let at_home = registry.requests();
+    assert_eq!(at_home.len(), 2);
+    assert!(at_home.iter().all(|seen| seen.header("authorization").starts_with("Basic ")));
+    let away = storage.requests();
+    assert_eq!(
+        (away.len(), away[0].header("authorization"), away[0].uri.as_str()),
+        (1, "", "/v2/acme/app/manifests/v1?signature=x")
+    );
+}
+
+#[tokio::test]
+async fn a_challenge_from_elsewhere_gets_no_answer() {
+    let files = Files::new();
+    let (registry, thief) = (registry(), registry());
+    thief.require(Access::Basic(vec![("alice", "sesame")]));
+    registry.always("GET *", Reply::redirect(format!("{}/v2/acme/app/manifests/v1", thief.base())));
+    let path = files.write("password", "sesame");
+    let client = registry.client_with(|settings| {
+        settings.credential = Credential::PasswordFile { username: "alice".to_owned(), path };
+    });
+    let error = get(&client, &registry).await.unwrap_err();
+    assert_eq!(error.reason(), Reason::Denied);
+    assert!(error.to_string().contains("to which the registry redirects, refused access"), "{error}");
+    assert!(thief.requests().iter().all(|seen| seen.header("authorization").is_empty()));
+}
+
+#[tokio::test]
+async fn redirects_that_lead_nowhere_good_are_not_followed() {
+    for (to, reason, expected) in [
+        ("/v2/acme/app/manifests/v1", Reason::Limit, "more than 5 redirects"),
+        ("ftp://127.0.0.1/x", Reason::Server, "neither http nor https"),
+        (
+            "http://169.254.169.254/latest/meta-data",
+            Reason::Server,
+            "169.254.169.254, an address of this machine or link",
+        ),
+        ("http://[fe80::1]/", Reason::Server, "an address of this machine or link"),
+        ("http://", Reason::Server, "without saying where to"),
+    ] {
+        let registry = registry();
+        registry.always("GET *", Reply::redirect(to));
+        let error = get(&registry.client(), &registry).await.unwrap_err();
+        assert_eq!(error.reason(), reason, "{to}: {error}");
+        assert!(error.to_string().contains(expected), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn an_error_shows_no_query_of_an_address() {
+    let registry = registry();
+    registry.always("GET *", Reply::redirect("http://127.0.0.1:1/x?X-Amz-Signature=sesame"));
+    let error = get(&registry.client(), &registry).await.unwrap_err();
+    assert_eq!(error.reason(), Reason::Network);
+    assert!(!format!("{error} {error:?}").contains("sesame"), "{error}");
+}
+
+#[tokio::test]
+async fn an_error_says_what_was_asked_and_what_the_registry_said() {
+    let registry = registry();
+    let body = r#"{"errors":[{"code":"TEAPOT","message":"short\nand stout"}]}"#;
+    registry.always("GET *", Reply::Answer(418, vec![], body.to_owned()));
+    let error = get(&registry.client(), &registry).await.unwrap_err();
+    let name = registry.name();
+    assert_eq!(
+        error.to_string(),
+        format!("{name}/acme/app:v1: {name} answered 418 I'm a teapot (TEAPOT: short and stout)")
+    );
+}
+
+#[tokio::test]
+async fn the_reserve_of_pulls_is_kept() {
+    let registry = registry();
+    let client = registry.client_with(|settings| settings.ratelimit_reserve = Some(20));
+    assert!(!client.meters_pulls() && client.may_pull());
+    let left = |pulls: u32| Reply::With("ratelimit-remaining", format!("{pulls};w=21600"));
+    registry.next("HEAD *", left(21));
+    head(&client, &registry).await.unwrap();
+    assert!(client.meters_pulls() && client.may_pull());
+    registry.next("GET *", left(20));
+    get(&client, &registry).await.unwrap();
+    assert!(!client.may_pull());
+    registry.take_counts();
+    let error = get(&client, &registry).await.unwrap_err();
+    assert_eq!((error.reason(), registry.take_counts().as_str()), (Reason::Reserved, ""));
+    // What is free goes on, and tells when there is more again.
+    registry.next("HEAD *", left(100));
+    head(&client, &registry).await.unwrap();
+    get(&client, &registry).await.unwrap();
+}
+
+#[tokio::test]
+async fn pulls_at_the_same_time_do_not_cut_into_the_reserve() {
+    let registry = registry();
+    let client = registry.client_with(|settings| settings.ratelimit_reserve = Some(20));
+    registry.always("HEAD *", Reply::With("ratelimit-remaining", "23".to_owned()));
+    head(&client, &registry).await.unwrap();
+    registry.always("GET *", Reply::With("ratelimit-remaining", "20".to_owned()));
+    let results = futures_all((0..10).map(|_| get(&client, &registry))).await;
+    assert!(results.iter().filter(|result| result.is_ok()).count() <= 3);
+    assert!(registry.requests().iter().filter(|seen| seen.method == "GET").count() <= 3);
+}
+
+#[tokio::test]
+async fn no_more_requests_are_under_way_than_configured() {
+    let registry = registry();
+    let layer = Blob::new("x", vec![1; 100]);
+    registry.push(APP, "v2", &image("linux/amd64", &[&layer]));
+    let client = registry.client_with(|settings| settings.concurrency = 1);
+    let app = registry.repository(APP);
+    let stream = client.stream_blob(&app, &layer.digest, 0).await.unwrap();
+    let v1 = tag("v1");
+    let waiting = client.head_manifest(&app, At::Tag(&v1));
+    tokio::pin!(waiting);
+    // The stream holds the only place: the request behind it has not been sent when another, to another client, is done.
+    tokio::select! {
+        _ = &mut waiting => panic!("two requests under way"),
+        done = async { head(&registry.client(), &registry).await } => done.unwrap(),
+    }
+    drop(stream);
+    waiting.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_proxy_is_used_where_it_is_configured() {
+    let proxy = registry();
+    let registry = TestRegistry::start();
+    let client = registry.client_with(|settings| settings.proxy_url = Some(proxy.base().parse().unwrap()));
+    proxy.always(
+        "HEAD http://",
+        Reply::Answer(200, vec![("docker-content-digest", small().digest().to_string())], String::new()),
+    );
+    head(&client, &registry).await.unwrap();
+    assert_eq!(proxy.requests()[0].uri, format!("{}/v2/acme/app/manifests/v1", registry.base()));
+    assert_eq!(registry.counts(), "");
+}
+
+/// All of them at once.
+async fn futures_all<T>(futures: impl Iterator<Item = impl Future<Output = T>>) -> Vec<T> {
+    let mut futures: Vec<_> = futures.map(Box::pin).collect();
+    let mut done: Vec<Option<T>> = futures.iter().map(|_| None).collect();
+    std::future::poll_fn(move |context| {
+        for (future, slot) in futures.iter_mut().zip(&mut done) {
+            if slot.is_none()
+                && let std::task::Poll::Ready(value) = future.as_mut().poll(context)
+            {
+                *slot = Some(value);
+            }
+        }
+        if done.iter().all(Option::is_some) {
+            return std::task::Poll::Ready(done.iter_mut().filter_map(Option::take).collect());
+        }
+        std::task::Poll::Pending
+    })
+    .await
+}
