@@ -116,6 +116,7 @@ impl Registries {
         for (registry, settings) in settings {
             let tls = Tls::read(&error::named(Some(&registry)), &settings)?;
             let client = Client::new(&registry, &settings, &tls, &system_roots, &telemetry)?;
+            telemetry.add_registry(&registry);
             clients.insert(registry, Arc::new(client));
         }
         let default_tls = Tls::read(&error::named(None), &defaults)?;
@@ -136,6 +137,7 @@ impl Registries {
         }
         let client = Client::new(registry, &self.defaults, &self.default_tls, &self.system_roots, &self.telemetry);
         let client = Arc::new(client.expect("the defaults made a client when they were checked"));
+        self.telemetry.add_registry(registry);
         clients.insert(registry.clone(), Arc::clone(&client));
         client
     }
@@ -158,7 +160,6 @@ impl Client {
             "; if the registry has its own certificate authority, name it in `ca_file`"
         };
         let telemetry = Arc::clone(telemetry);
-        telemetry.add_registry(registry);
         Ok(Self {
             transport: Transport::new(registry.clone(), home, http, settings, telemetry, trust_hint),
             auth: Auth::new(settings.credential.clone()),

@@ -111,7 +111,7 @@ impl Client {
         let ask = self
             .blob(repository, digest, &what, Method::GET, Take::Part(length))
             .bytes(range.start, Some(range.end - 1));
-        let answer = self.ranged(repository, &ask).await?;
+        let answer = self.ask(Scope::Repository(repository), &ask).await?;
         let invalid = |problem: String| Err(self.wrong(Operation::GetBlob, &what, Reason::Invalid, problem));
         match (answer.status, content_range(&answer)) {
             (StatusCode::PARTIAL_CONTENT, Some((start, said)))
@@ -158,7 +158,7 @@ impl Client {
         if from > 0 {
             ask = ask.bytes(from, None);
         }
-        let mut answer = self.ranged(repository, &ask).await?;
+        let mut answer = self.ask(Scope::Repository(repository), &ask).await?;
         let starts_right = match answer.status {
             StatusCode::OK => from == 0,
             StatusCode::PARTIAL_CONTENT => content_range(&answer).is_some_and(|(start, _)| start == from),
@@ -169,11 +169,6 @@ impl Client {
             return Err(self.wrong(Operation::GetBlob, &what, Reason::Unsupported, problem));
         };
         Ok(BlobStream { open, timeout: self.transport.timeout, what: what.to_string(), failed: false })
-    }
-
-    /// A presigned address that the registry redirects to may have expired on the way: once more from the registry.
-    async fn ranged(&self, repository: &Repository, ask: &Ask<'_>) -> Result<Answer, RegistryError> {
-        self.ask(Scope::Repository(repository), ask).await
     }
 
     fn blob<'a>(

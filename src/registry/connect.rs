@@ -17,6 +17,9 @@ use super::tls::Tls;
 /// Every request says who asks.
 const USER_AGENT: &str = concat!("image-size-exporter/", env!("CARGO_PKG_VERSION"));
 
+/// How proxies are spoken to.
+const PROXY_SCHEMES: [&str; 6] = ["http", "https", "socks4", "socks4a", "socks5", "socks5h"];
+
 /// A connection that takes longer than this to be made does not come about.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
 
@@ -53,13 +56,15 @@ pub(crate) fn client(
     let at_loopback = home.host().is_some_and(|host| redirect::is_loopback(&host));
     let mut direct = true;
     if let Some(proxy_url) = &settings.proxy_url {
-        let proxy = reqwest::Proxy::all(proxy_url.clone()).map_err(|problem| {
-            error(
-                "proxy_url",
-                format!("{}://{}", proxy_url.scheme(), redirect::authority(proxy_url)),
-                super::error::chain(problem),
-            )
-        })?;
+        let refuse = |problem: String| {
+            // Without its path and user: there may be a password in it.
+            let shown = format!("{}://{}", proxy_url.scheme(), redirect::authority(proxy_url));
+            error("proxy_url", shown, problem)
+        };
+        if !PROXY_SCHEMES.contains(&proxy_url.scheme()) {
+            return Err(refuse(format!("expected one of {}", PROXY_SCHEMES.join(", "))));
+        }
+        let proxy = reqwest::Proxy::all(proxy_url.clone()).map_err(|problem| refuse(super::error::chain(problem)))?;
         builder = builder.proxy(proxy);
         direct = false;
     } else if at_loopback {

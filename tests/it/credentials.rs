@@ -1,5 +1,4 @@
-//! Where credentials are found. Places and helpers are named by the environment, so each case runs in a process of
-//! its own: this test program again, which asks the registry of the case and says how it went.
+//! Where credentials and proxies are found. The environment names them, so each case runs in a process of its own: this test program again, which asks the registry of the case and says how it went.
 
 use std::process::Stdio;
 
@@ -9,7 +8,7 @@ use image_size_exporter::telemetry::Telemetry;
 
 use crate::support::files::Files;
 use crate::support::images::{Blob, image};
-use crate::support::registry::{Access, Kind, TestRegistry, TokenServer, basic, tag};
+use crate::support::registry::{Access, Kind, Reply, TestRegistry, TokenServer, basic, tag};
 
 /// Says to the process of a case what to ask.
 const ASK: &str = "TEST_ASK_REPOSITORY";
@@ -45,6 +44,14 @@ fn ask(registry: &TestRegistry, variables: &[(&str, &str)]) -> String {
     said
 }
 
+/// As `ask`, of a registry under a name that nobody resolves.
+fn ask_for_a_name(variables: &[(&str, &str)]) -> String {
+    let registry = TestRegistry::start();
+    let mut all = vec![("TEST_PLAIN_HTTP", "yes"), (ASK, "registry.invalid/acme/app")];
+    all.extend(variables);
+    ask(&registry, &all)
+}
+
 /// Who asked in the end; empty for nobody.
 fn user(registry: &TestRegistry) -> String {
     use base64::Engine as _;
@@ -65,7 +72,8 @@ async fn asks_in_a_process_of_its_own() {
         Ok(variable) => Credential::PasswordEnv { username: "env".to_owned(), variable },
         Err(_) => Credential::Usual,
     };
-    let settings = Settings { credential, ..Settings::default() };
+    let plain_http = std::env::var("TEST_PLAIN_HTTP").is_ok();
+    let settings = Settings { credential, plain_http, ..Settings::default() };
     let registries = Registries::new([].into(), settings, Telemetry::new().into()).unwrap();
     let asked = registries.client(repository.registry()).head_manifest(&repository, At::Tag(&tag("v1"))).await;
     println!("{asked:?}");
@@ -212,6 +220,28 @@ fn a_broken_file_is_named_and_nothing_of_it_is_shown() {
     let said = ask(&registry, &[("DOCKER_CONFIG", &docker)]);
     let expected = format!("cannot read credentials: {}: not a docker config.json (line 1, column ", path.display());
     assert!(said.contains(&expected) && !said.contains("sesame"), "{said}");
+}
+
+#[test]
+fn proxies_are_those_of_the_environment() {
+    let proxy = TestRegistry::start();
+    let answer = Reply::Answer(200, vec![("docker-content-digest", "sha256:1".to_owned())], String::new());
+    proxy.always("HEAD http://registry.invalid/", answer);
+    let url = proxy.base();
+    for variable in ["HTTP_PROXY", "http_proxy", "ALL_PROXY"] {
+        let said = ask_for_a_name(&[(variable, &url)]);
+        assert_eq!(proxy.take_counts(), "head_manifest 1", "{variable}: {said}");
+    }
+    for exception in ["registry.invalid", "example.com, .invalid", "*"] {
+        let said = ask_for_a_name(&[("HTTP_PROXY", &url), ("NO_PROXY", exception)]);
+        assert_eq!(proxy.take_counts(), "", "{exception}: {said}");
+        assert!(said.contains("cannot reach registry.invalid"), "{said}");
+    }
+    // This machine itself is never asked by way of another one.
+    let registry = registry();
+    registry.require(Access::Open);
+    ask(&registry, &[("HTTP_PROXY", &url)]);
+    assert_eq!((proxy.counts().as_str(), registry.counts().as_str()), ("", "head_manifest 1"));
 }
 
 #[test]

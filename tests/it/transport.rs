@@ -1,13 +1,17 @@
 //! Retries, limits, redirects and rate limits, over connections that break, stall and lie.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use image_size_exporter::oci::Registry;
 use image_size_exporter::reason::Reason;
-use image_size_exporter::registry::{At, Client, Credential, RegistryError};
+use image_size_exporter::registry::{At, Client, Credential, Registries, RegistryError, Settings};
+use image_size_exporter::telemetry::{Format, Telemetry};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::support::files::Files;
 use crate::support::images::{Blob, Pushed, image};
-use crate::support::registry::{Access, Reply, TestRegistry, tag};
+use crate::support::registry::{Access, Reply, TestRegistry, TokenServer, tag};
 
 const APP: &str = "acme/app";
 
@@ -290,6 +294,95 @@ async fn a_proxy_is_used_where_it_is_configured() {
     head(&client, &registry).await.unwrap();
     assert_eq!(proxy.requests()[0].uri, format!("{}/v2/acme/app/manifests/v1", registry.base()));
     assert_eq!(registry.counts(), "");
+}
+
+#[tokio::test]
+async fn a_socks_proxy_is_used_where_it_is_configured() {
+    let registry = registry();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let proxy_url = format!("socks5://{}", listener.local_addr().unwrap());
+    let to = registry.base();
+    let proxy = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut greeting = [0; 3];
+        stream.read_exact(&mut greeting).await.unwrap();
+        stream.write_all(&[5, 0]).await.unwrap();
+        let mut wanted = [0; 10];
+        stream.read_exact(&mut wanted).await.unwrap();
+        assert_eq!(wanted[..4], [5, 1, 0, 1], "a connection to an IPv4 address");
+        let mut upstream = tokio::net::TcpStream::connect(to.trim_start_matches("http://")).await.unwrap();
+        stream.write_all(&[5, 0, 0, 1, 0, 0, 0, 0, 0, 0]).await.unwrap();
+        let _ = tokio::io::copy_bidirectional(&mut stream, &mut upstream).await;
+    });
+    let client = registry.client_with(|settings| settings.proxy_url = Some(proxy_url.parse().unwrap()));
+    head(&client, &registry).await.unwrap();
+    drop(client);
+    proxy.await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_asked_and_what_fails_is_counted() {
+    let registry = registry();
+    registry.require(Access::Token(TokenServer::default()));
+    let telemetry = Arc::new(Telemetry::new());
+    let client = registry.client_counted(&telemetry, |_| {});
+    let left = Reply::Answer(
+        200,
+        vec![
+            ("docker-content-digest", "sha256:1".to_owned()),
+            ("ratelimit-limit", "100;w=21600".to_owned()),
+            ("ratelimit-remaining", "76;w=21600".to_owned()),
+        ],
+        String::new(),
+    );
+    registry.next("HEAD *", Reply::Usual);
+    registry.next("HEAD *", left);
+    head(&client, &registry).await.unwrap();
+    registry.next("GET /v2/", Reply::status(502));
+    get(&client, &registry).await.unwrap();
+    registry.next("GET /v2/", Reply::status(418));
+    get(&client, &registry).await.unwrap_err();
+    let text = String::from_utf8(telemetry.encode(Format::OpenMetrics)).unwrap();
+    let value = |family: &str, labels: &str| {
+        let series = format!("image_size_exporter_registry_{family}{{registry=\"{}\"{labels}}} ", registry.name());
+        text.lines().find_map(|line| line.strip_prefix(&series)).unwrap_or("absent").to_owned()
+    };
+    // The challenge is a request and no failure.
+    assert_eq!(value("requests_total", r#",operation="head_manifest""#), "2", "{text}");
+    assert_eq!(value("requests_total", r#",operation="get_token""#), "1");
+    assert_eq!(value("requests_total", r#",operation="get_manifest""#), "3");
+    assert_eq!(value("request_failures_total", r#",operation="head_manifest",reason="denied""#), "0");
+    assert_eq!(value("request_failures_total", r#",operation="get_manifest",reason="server""#), "2");
+    assert_eq!(value("ratelimit_limit", ""), "100");
+    assert_eq!(value("ratelimit_remaining", ""), "76");
+    assert_eq!(value("ratelimit_window_seconds", ""), "21600");
+}
+
+#[test]
+fn settings_that_cannot_work_are_refused_with_their_place() {
+    let files = Files::new();
+    let nothing = files.write("nothing.pem", "nothing");
+    let missing = files.path().join("missing.pem");
+    let check = |change: &dyn Fn(&mut Settings), expected: &str| {
+        let mut settings = Settings::default();
+        change(&mut settings);
+        let name: Registry = "registry.example".parse().unwrap();
+        let made = Registries::new([(name, settings)].into(), Settings::default(), Telemetry::new().into());
+        let Err(error) = made else { panic!("it works: {expected}") };
+        assert!(error.to_string().contains(expected), "{error}");
+    };
+    let (nothing, missing) = (&nothing, &missing);
+    check(
+        &|s| s.ca_file = Some(missing.clone()),
+        &format!("registry registry.example: ca_file: {}: ", missing.display()),
+    );
+    check(&|s| s.ca_file = Some(nothing.clone()), "no certificate in PEM form in it");
+    check(&|s| s.cert_file = Some(nothing.clone()), "cert_file: ");
+    check(&|s| s.key_file = Some(nothing.clone()), "a cert_file belongs to it");
+    check(
+        &|s| s.proxy_url = Some("ftp://user:sesame@proxy.example/".parse().unwrap()),
+        "proxy_url: ftp://proxy.example: ",
+    );
 }
 
 /// All of them at once.

@@ -159,12 +159,16 @@ impl TestRegistry {
 
     /// A client whose settings are changed first.
     pub(crate) fn client_with(&self, change: impl FnOnce(&mut Settings)) -> Arc<Client> {
+        self.client_counted(&Telemetry::new().into(), change)
+    }
+
+    /// The same, counting its requests there.
+    pub(crate) fn client_counted(&self, telemetry: &Arc<Telemetry>, change: impl FnOnce(&mut Settings)) -> Arc<Client> {
         let mut settings =
             Settings { credential: Credential::Anonymous, timeout: Duration::from_secs(20), ..Settings::default() };
         change(&mut settings);
         let settings = BTreeMap::from([(self.name(), settings)]);
-        let telemetry = Arc::new(Telemetry::new());
-        Registries::new(settings, Settings::default(), telemetry).unwrap().client(&self.name())
+        Registries::new(settings, Settings::default(), Arc::clone(telemetry)).unwrap().client(&self.name())
     }
 
     /// Stores all of it and points the tag at it.
