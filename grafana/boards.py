@@ -1,0 +1,1025 @@
+#!/usr/bin/env python3
+"""Writes the three boards beside this file: overview.json, image.json, exporter.json.
+
+Change a board here and run `grafana/boards.py`; a test fails while the JSON is not what this writes. Positions are
+computed, so panels cannot overlap; what all panels have in common is said once.
+
+Queries aggregate with `max by` the image's own labels, so that two replicas of the exporter, or one that moved, show
+as one. What is limited by `topk` in a graph is chosen once, at the range's end (`@ end()`): chosen anew at each step
+it would draw a hundred lines instead of ten.
+"""
+
+import json
+import pathlib
+
+DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
+IMAGE = "registry, repository, tag, platform"
+RELEASE = "registry, repository, target, platform"
+REPOSITORY = "registry, repository"
+TAG = "registry, repository, tag"
+
+
+# --- Variables -------------------------------------------------------------------------------------------------------
+
+
+def datasource_variable():
+    return {
+        "name": "datasource",
+        "label": "Data source",
+        "type": "datasource",
+        "query": "prometheus",
+        "current": {},
+        "hide": 0,
+        "includeAll": False,
+        "multi": False,
+        "options": [],
+        "refresh": 1,
+        "regex": "",
+    }
+
+
+def query_variable(name, series, label=None, several=True):
+    """A variable that offers the values of one label. `series` names the variables before it: the chain."""
+    variable = {
+        "name": name,
+        "label": (label or name).capitalize(),
+        "type": "query",
+        "datasource": DATASOURCE,
+        "definition": f"label_values({series}, {name})",
+        "query": {"query": f"label_values({series}, {name})", "refId": "StandardVariableQuery"},
+        "current": {},
+        "hide": 0,
+        "includeAll": several,
+        "multi": several,
+        "options": [],
+        # When the time range changes: what was deleted since can still be looked at.
+        "refresh": 2,
+        "regex": "",
+        "sort": 7,
+    }
+    if several:
+        # Also what has an empty label: the platform of an artifact.
+        variable["allValue"] = ".*"
+        variable["current"] = {"selected": True, "text": ["All"], "value": ["$__all"]}
+    return variable
+
+
+def top_variable():
+    sizes = ["5", "10", "25", "100"]
+    return {
+        "name": "top",
+        "label": "Show at most",
+        "type": "custom",
+        "query": ",".join(sizes),
+        "current": {"selected": True, "text": "10", "value": "10"},
+        "hide": 0,
+        "includeAll": False,
+        "multi": False,
+        "options": [{"selected": size == "10", "text": size, "value": size} for size in sizes],
+    }
+
+
+# --- Panels ----------------------------------------------------------------------------------------------------------
+
+
+def target(index, expr, legend="", instant=False, table=False):
+    return {
+        "datasource": DATASOURCE,
+        "refId": chr(ord("A") + index),
+        "expr": expr,
+        "legendFormat": legend or "__auto",
+        "instant": instant,
+        "range": not instant,
+        "format": "table" if table else "time_series",
+        "editorMode": "code",
+    }
+
+
+def panel(kind, title, description, width, height, targets, defaults, options, overrides=(), transformations=()):
+    made = {
+        "type": kind,
+        "title": title,
+        "description": description,
+        "datasource": DATASOURCE,
+        "gridPos": {"w": width, "h": height},
+        "targets": targets,
+        "fieldConfig": {"defaults": defaults, "overrides": list(overrides)},
+        "options": options,
+    }
+    if transformations:
+        made["transformations"] = list(transformations)
+    return made
+
+
+def thresholds(*steps):
+    first, *rest = steps
+    return {
+        "mode": "absolute",
+        "steps": [{"color": first, "value": None}] + [{"color": color, "value": value} for value, color in rest],
+    }
+
+
+PLAIN = thresholds("text")
+
+
+def stat(title, unit, expr, description, width=4, steps=PLAIN, decimals=None, mappings=(), legend=""):
+    """One number. With `legend`, the series' name stands instead of its value."""
+    defaults = {"unit": unit, "thresholds": steps, "color": {"mode": "thresholds"}, "mappings": list(mappings)}
+    if decimals is not None:
+        defaults["decimals"] = decimals
+    options = {
+        "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
+        "colorMode": "value",
+        "graphMode": "none",
+        "justifyMode": "auto",
+        "orientation": "auto",
+        "textMode": "name" if legend else "value",
+    }
+    return panel("stat", title, description, width, 4, [target(0, expr, legend, instant=True)], defaults, options)
+
+
+def graph(title, unit, queries, description, width=12, height=9, fill=0, steps=False, zero=True, dashed=()):
+    """Lines over time. `queries` are (legend, expression); series whose name matches `dashed` are drawn as limits."""
+    custom = {
+        "drawStyle": "line",
+        "lineInterpolation": "stepAfter" if steps else "linear",
+        "lineWidth": 2,
+        "fillOpacity": fill,
+        "showPoints": "never",
+        "spanNulls": False,
+        "stacking": {"mode": "none", "group": "A"},
+    }
+    defaults = {"unit": unit, "custom": custom, "color": {"mode": "palette-classic"}}
+    if zero:
+        defaults["min"] = 0
+    options = {
+        "legend": {
+            "displayMode": "table",
+            "placement": "bottom",
+            "calcs": ["lastNotNull"],
+            "showLegend": True,
+            "sortBy": "Last *",
+            "sortDesc": True,
+        },
+        "tooltip": {"mode": "multi", "sort": "desc"},
+    }
+    overrides = [
+        {
+            "matcher": {"id": "byRegexp", "options": pattern},
+            "properties": [
+                {"id": "custom.lineStyle", "value": {"fill": "dash", "dash": [10, 10]}},
+                {"id": "custom.lineWidth", "value": 1},
+            ],
+        }
+        for pattern in dashed
+    ]
+    targets = [target(index, expr, legend) for index, (legend, expr) in enumerate(queries)]
+    return panel("timeseries", title, description, width, height, targets, defaults, options, overrides)
+
+
+LINK_IMAGE = {
+    "title": "Show ${__data.fields.Repository}",
+    "url": "/d/image-size-image?var-datasource=${datasource}&var-registry=${__data.fields.Registry}"
+    "&var-repository=${__data.fields.Repository}&${__url_time_range}",
+}
+
+
+def table(title, columns, keys, description, width=12, height=9, sort=None, hide=(), link=False):
+    """Instant queries side by side, one row for each set of labels.
+
+    `columns` are (name, unit, expression); unit `None` is for an info series: its labels are columns, its value is
+    hidden. `keys` are label → name, in the order in which they are shown.
+    """
+    alone = len(columns) == 1
+    value = [("Value" if alone else f"Value #{chr(ord('A') + index)}") for index in range(len(columns))]
+    names = dict(keys)
+    order = list(keys)
+    hidden = {"Time": True, **{label: True for label in hide}}
+    overrides = []
+    for field, (name, unit, _) in zip(value, columns):
+        if unit is None:
+            hidden[field] = True
+            continue
+        names[field] = name
+        order.append(field)
+        properties = [{"id": "unit", "value": unit}]
+        if unit == "percentunit":
+            properties += [
+                {"id": "decimals", "value": 1},
+                {"id": "min", "value": 0},
+                {"id": "max", "value": 1},
+                {"id": "custom.cellOptions", "value": {"type": "gauge", "mode": "basic", "valueDisplayMode": "text"}},
+            ]
+        if unit == "bool_yes_no":
+            properties.append({"id": "custom.width", "value": 90})
+        overrides.append({"matcher": {"id": "byName", "options": name}, "properties": properties})
+    if link:
+        overrides.append(
+            {
+                "matcher": {"id": "byName", "options": "Repository"},
+                "properties": [{"id": "links", "value": [LINK_IMAGE]}],
+            }
+        )
+    defaults = {
+        "unit": "short",
+        "thresholds": thresholds("green", (0.8, "orange"), (1, "red")),
+        "custom": {"align": "auto", "filterable": True, "inspect": False},
+    }
+    options = {
+        "showHeader": True,
+        "cellHeight": "sm",
+        "footer": {"show": False, "reducer": ["sum"], "fields": ""},
+        "sortBy": [{"displayName": sort or columns[0][0], "desc": True}],
+    }
+    transformations = [
+        {"id": "merge", "options": {}},
+        {
+            "id": "organize",
+            "options": {
+                "excludeByName": hidden,
+                "indexByName": {label: index for index, label in enumerate(order)},
+                "renameByName": names,
+            },
+        },
+    ]
+    targets = [target(index, expr, instant=True, table=True) for index, (_, _, expr) in enumerate(columns)]
+    return panel("table", title, description, width, height, targets, defaults, options, overrides, transformations)
+
+
+def bars(title, unit, key, queries, description, width=12, height=9):
+    """Stacked bars, one for each value of the label `key`."""
+    names = {f"Value #{chr(ord('A') + index)}": name for index, (name, _) in enumerate(queries)}
+    defaults = {
+        "unit": unit,
+        "min": 0,
+        "color": {"mode": "palette-classic"},
+        "custom": {"fillOpacity": 80, "lineWidth": 0, "axisPlacement": "auto"},
+    }
+    options = {
+        "xField": key,
+        "orientation": "horizontal",
+        "stacking": "normal",
+        "showValue": "auto",
+        "barWidth": 0.8,
+        "groupWidth": 0.7,
+        "xTickLabelMaxLength": 40,
+        "xTickLabelRotation": 0,
+        "legend": {"displayMode": "list", "placement": "bottom", "showLegend": True, "calcs": []},
+        "tooltip": {"mode": "multi", "sort": "none"},
+    }
+    transformations = [
+        {"id": "merge", "options": {}},
+        {"id": "organize", "options": {"excludeByName": {"Time": True}, "indexByName": {}, "renameByName": names}},
+    ]
+    targets = [target(index, expr, instant=True, table=True) for index, (_, expr) in enumerate(queries)]
+    return panel(
+        "barchart", title, description, width, height, targets, defaults, options, transformations=transformations
+    )
+
+
+# --- Boards ----------------------------------------------------------------------------------------------------------
+
+
+def place(rows):
+    """Rows of panels, from left to right and then down, under a heading each."""
+    panels, top = [], 0
+    for heading, members in rows:
+        panels.append(
+            {"type": "row", "title": heading, "collapsed": False, "panels": [], "gridPos": {"x": 0, "y": top, "w": 24, "h": 1}}
+        )
+        top += 1
+        left = line = 0
+        for member in members:
+            size = member["gridPos"]
+            if left + size["w"] > 24:
+                left, top, line = 0, top + line, 0
+            member["gridPos"] = {"x": left, "y": top, "w": size["w"], "h": size["h"]}
+            left, line = left + size["w"], max(line, size["h"])
+            panels.append(member)
+        top += line
+    for number, member in enumerate(panels, start=1):
+        member["id"] = number
+    return panels
+
+
+def board(uid, title, description, variables, rows, since, annotations=()):
+    return {
+        "id": None,
+        "uid": uid,
+        "title": title,
+        "description": description,
+        "tags": ["image-size-exporter"],
+        "schemaVersion": 39,
+        "version": 1,
+        "editable": False,
+        "graphTooltip": 1,
+        "timezone": "",
+        "refresh": "5m",
+        "time": {"from": since, "to": "now"},
+        "timepicker": {},
+        "fiscalYearStartMonth": 0,
+        "liveNow": False,
+        "weekStart": "",
+        "links": [
+            {
+                "type": "dashboards",
+                "title": "Image size",
+                "tags": ["image-size-exporter"],
+                "asDropdown": True,
+                "includeVars": True,
+                "keepTime": True,
+                "targetBlank": False,
+                "icon": "external link",
+                "tooltip": "",
+                "url": "",
+            }
+        ],
+        "annotations": {"list": list(annotations)},
+        "templating": {"list": variables},
+        "panels": place(rows),
+    }
+
+
+def most(expr):
+    return f"topk($top, {expr})"
+
+
+def lines_of_most(expr_at):
+    """The lines of the largest ones at the range's end. `expr_at` makes the expression, given a modifier."""
+    return f"{expr_at('')} and {most(expr_at(' @ end()'))}"
+
+
+def overview():
+    mine = 'job=~"$job", registry=~"$registry", repository=~"$repository"'
+    some = mine + ', platform=~"$platform"'
+
+    def images(family, at=""):
+        return f"max by ({IMAGE}) (container_image_{family}{{{some}}}{at})"
+
+    def repositories(family, at=""):
+        return f"max by ({REPOSITORY}) (container_image_repository_{family}{{{mine}}}{at})"
+
+    def releases(family):
+        return f"max by ({RELEASE}) (container_image_newest_{family}{{{some}}})"
+
+    compressed, proportional = images("compressed_size_bytes"), images("proportional_size_bytes")
+    budget = f"min by ({IMAGE}) (container_image_size_budget_bytes{{{some}}})"
+    before = f"max by ({IMAGE}) (last_over_time(container_image_compressed_size_bytes{{{some}}}[1h] offset $__range))"
+    stored = repositories("stored_size_bytes")
+    newest, previous = releases("compressed_size_bytes"), releases("previous_compressed_size_bytes")
+    by_growth = most(f"{newest} - ({previous} or {newest})")
+    by_budget = most(f"{compressed} / {budget}")
+    by_size = most(compressed)
+    grown = most(f"{compressed} - {before} > 0")
+    unreadable = f'max by ({TAG}) (container_image_tag_up{{{mine}}}) == 0'
+    last_success = f"max by ({TAG}) (container_image_tag_last_success_timestamp_seconds{{{mine}}})"
+
+    in_repository = {"registry": "Registry", "repository": "Repository"}
+    in_image = {**in_repository, "tag": "Tag", "platform": "Platform"}
+
+    def beside(keys, expr, chosen):
+        return f"{expr} and on ({keys}) {chosen}"
+
+    variables = [
+        datasource_variable(),
+        query_variable("job", "image_size_exporter_build_info"),
+        query_variable("registry", 'container_image_repository_tags{job=~"$job"}'),
+        query_variable("repository", 'container_image_repository_tags{job=~"$job", registry=~"$registry"}'),
+        query_variable("platform", f"container_image_compressed_size_bytes{{{mine}}}"),
+        top_variable(),
+    ]
+    glance = [
+        stat(
+            "Stored",
+            "bytes",
+            'sum(max by (registry) (container_image_registry_stored_size_bytes{job=~"$job", registry=~"$registry"}))',
+            "Bytes of the distinct layers of all watched images: what the chosen registries must keep for them. A "
+            "layer that many images share counts once in each registry. Choosing repositories does not change it.",
+        ),
+        stat(
+            "Saved by sharing",
+            "bytes",
+            f"sum({compressed}) - sum({proportional})",
+            "What the registries would need in addition if the chosen images shared no layers: the sum of their "
+            "compressed sizes less their fair share of what is stored.",
+        ),
+        stat(
+            "Saved, of all",
+            "percentunit",
+            f"1 - sum({proportional}) / sum({compressed})",
+            "The saved bytes as a part of the sum of the compressed sizes.",
+            decimals=1,
+        ),
+        stat("Images", "short", f"count({compressed})", "Images watched: one for each tag and platform.", decimals=0),
+        stat(
+            "Over budget",
+            "short",
+            f"sum({compressed} > bool {budget}) or vector(0)",
+            "Images whose compressed size is above their configured budget.",
+            steps=thresholds("green", (1, "red")),
+            decimals=0,
+        ),
+        stat(
+            "Unreadable tags",
+            "short",
+            f"sum({unreadable.replace('== 0', '== bool 0')}) or vector(0)",
+            "Tags whose last reading did not read all that it meant to.",
+            steps=thresholds("green", (1, "orange")),
+            decimals=0,
+        ),
+    ]
+    storage = [
+        graph(
+            "Stored by registry",
+            "bytes",
+            [("{{registry}}", 'max by (registry) (container_image_registry_stored_size_bytes{job=~"$job", registry=~"$registry"})')],
+            "Bytes of the distinct layers of all watched images of a registry.",
+            width=8,
+        ),
+        graph(
+            "Stored by repository, the largest",
+            "bytes",
+            [("{{registry}}/{{repository}}", lines_of_most(lambda at: repositories("stored_size_bytes", at)))],
+            "Bytes of the distinct layers of a repository's watched images. Layers that two repositories share count "
+            "in both, so these must not be summed.",
+            width=8,
+        ),
+        graph(
+            "What sharing saves",
+            "bytes",
+            [("compressed sizes, summed", f"sum({compressed})"), ("stored, fair share", f"sum({proportional})")],
+            "Above: the sum of what pulling each chosen image alone would transfer. Below: their fair share of what "
+            "the registry stores. What lies between is saved by sharing layers.",
+            width=8,
+            fill=20,
+        ),
+        table(
+            "Repositories, the largest",
+            [
+                ("Stored", "bytes", most(stored)),
+                ("In no other", "bytes", beside(REPOSITORY, repositories("unique_size_bytes"), most(stored))),
+                ("Metadata", "bytes", beside(REPOSITORY, repositories("metadata_size_bytes"), most(stored))),
+                ("Tags", "short", beside(REPOSITORY, repositories("tags"), most(stored))),
+                ("Never read", "short", beside(REPOSITORY, repositories("tags_unknown"), most(stored))),
+            ],
+            in_repository,
+            "Stored: distinct layers. In no other: layers that no other watched repository of the registry has. "
+            "Metadata: distinct configs and manifests. Tags: selected ones, and how many of these were never read.",
+            width=24,
+            link=True,
+        ),
+    ]
+    sizes = [
+        table(
+            "Biggest images",
+            [
+                ("Compressed", "bytes", by_size),
+                ("Unique", "bytes", beside(IMAGE, images("unique_size_bytes"), by_size)),
+                ("Proportional", "bytes", beside(IMAGE, proportional, by_size)),
+            ],
+            in_image,
+            "Compressed: what a pull transfers. Unique: layers that no other watched image of the registry has. "
+            "Proportional: each layer's bytes divided among all that have it.",
+            link=True,
+        ),
+        table(
+            "Fastest growing",
+            [
+                ("Growth", "bytes", grown),
+                ("Times as big", "none", beside(IMAGE, f"{compressed} / {before}", grown)),
+                ("Compressed", "bytes", beside(IMAGE, compressed, grown)),
+            ],
+            in_image,
+            "Growth of the compressed size over the chosen time range. Images that did not exist at its start are not "
+            "here: for releases see the newest ones below.",
+            link=True,
+        ),
+        graph(
+            "Biggest images over time",
+            "bytes",
+            [
+                (
+                    "{{registry}}/{{repository}}:{{tag}} {{platform}}",
+                    lines_of_most(lambda at: images("compressed_size_bytes", at)),
+                )
+            ],
+            "Compressed sizes of the images that are the biggest ones at the end of the time range.",
+        ),
+        graph(
+            "How big images are",
+            "bytes",
+            [
+                ("biggest", f"max({compressed})"),
+                ("nine in ten are below", f"quantile(0.9, {compressed})"),
+                ("half are below", f"quantile(0.5, {compressed})"),
+            ],
+            "The distribution of all chosen images' compressed sizes, however many there are.",
+        ),
+    ]
+    releases_and_budgets = [
+        table(
+            "Newest releases, by growth",
+            [
+                ("Growth", "bytes", by_growth),
+                ("Newest", "bytes", beside(RELEASE, newest, by_growth)),
+                ("Before", "bytes", beside(RELEASE, previous, by_growth)),
+                (
+                    "Tag",
+                    None,
+                    f"max by ({RELEASE}, tag) (container_image_newest_info{{{some}}}) and on ({RELEASE}) {by_growth}",
+                ),
+            ],
+            {**in_repository, "target": "Target", "tag": "Tag", "platform": "Platform"},
+            "The newest release of each target that asks for it, against the release before it, compressed.",
+            link=True,
+        ),
+        table(
+            "Budgets, the fullest",
+            [
+                ("Used", "percentunit", by_budget),
+                ("Compressed", "bytes", beside(IMAGE, compressed, by_budget)),
+                ("Budget", "bytes", beside(IMAGE, budget, by_budget)),
+            ],
+            in_image,
+            "Compressed size against the configured budget.",
+            link=True,
+        ),
+    ]
+    unread = [
+        table(
+            "Tags that cannot be read",
+            [
+                ("Readable", "bool_yes_no", most(unreadable)),
+                ("Last read", "dateTimeFromNow", beside(TAG, f"1000 * {last_success}", most(unreadable))),
+            ],
+            {**in_repository, "tag": "Tag"},
+            "Tags whose last reading failed, wholly or in part. Their sizes are the last ones known; without a time "
+            "they were never read.",
+            link=True,
+        ),
+        table(
+            "Incomplete targets",
+            [("Complete", "bool_yes_no", f'max by (target) (image_size_exporter_target_up{{job=~"$job"}}) == 0')],
+            {"target": "Target"},
+            "Targets whose last scan did not read all that it meant to.",
+            width=4,
+        ),
+        graph(
+            "Failed requests by reason",
+            "reqps",
+            [
+                (
+                    "{{registry}} {{reason}}",
+                    "sum by (registry, reason) (rate(image_size_exporter_registry_request_failures_total"
+                    '{job=~"$job", registry=~"$registry"}[$__rate_interval])) > 0',
+                )
+            ],
+            "Requests to registries that failed, each second.",
+            width=8,
+        ),
+    ]
+    return board(
+        "image-size-overview",
+        "Image size / Overview",
+        "Container images in the watched registries: what they cost to store and to pull, what grows, what cannot be read.",
+        variables,
+        [
+            ("At a glance", glance),
+            ("Storage", storage),
+            ("Images", sizes),
+            ("Releases and budgets", releases_and_budgets),
+            ("What cannot be read", unread),
+        ],
+        "now-7d",
+    )
+
+
+def image():
+    here = 'job=~"$job", registry="$registry", repository="$repository"'
+    tags = here + ', tag=~"$tag"'
+    some = tags + ', platform=~"$platform"'
+
+    def images(family, at=""):
+        return f"max by (tag, platform) (container_image_{family}{{{some}}}{at})"
+
+    def by_tag(family):
+        return f"max by (tag) (container_image_tag_{family}{{{tags}}})"
+
+    def repository(family):
+        return f"max(container_image_repository_{family}{{{here}}})"
+
+    def releases(family):
+        return f'max by (target, platform) (container_image_newest_{family}{{{here}, platform=~"$platform"}})'
+
+    compressed = images("compressed_size_bytes")
+    chosen = most(compressed)
+    named = 'label_join({}, "image", " ", "tag", "platform")'
+    unique = f"({images('unique_size_bytes')} and {chosen})"
+    shared = f"({compressed} - {images('unique_size_bytes')} and {chosen})"
+    # Tags have no natural order of interest but one: what was pushed last. Where no push was seen, the others follow.
+    chosen_tags = most(f"{by_tag('changed_timestamp_seconds')} or 0 * {by_tag('up')}")
+
+    def beside(expr):
+        return f"{expr} and on (tag, platform) {chosen}"
+
+    def beside_tag(expr):
+        return f"{expr} and on (tag) {chosen_tags}"
+
+    variables = [
+        datasource_variable(),
+        query_variable("job", "image_size_exporter_build_info"),
+        query_variable("registry", 'container_image_repository_tags{job=~"$job"}', several=False),
+        query_variable(
+            "repository", 'container_image_repository_tags{job=~"$job", registry="$registry"}', several=False
+        ),
+        query_variable("tag", f"container_image_tag_up{{{here}}}"),
+        query_variable("platform", f"container_image_compressed_size_bytes{{{tags}}}"),
+        top_variable(),
+    ]
+    glance = [
+        stat(
+            "Stored",
+            "bytes",
+            repository("stored_size_bytes"),
+            "Bytes of the distinct layers of this repository's watched images. Choosing tags does not change it.",
+        ),
+        stat(
+            "In no other repository",
+            "bytes",
+            repository("unique_size_bytes"),
+            "Layers that no other watched repository of the registry has: what deleting this one would free.",
+        ),
+        stat(
+            "Metadata", "bytes", repository("metadata_size_bytes"), "Distinct configs and manifests of this repository."
+        ),
+        stat("Tags", "short", repository("tags"), "Tags that the targets select.", decimals=0),
+        stat(
+            "Never read",
+            "short",
+            repository("tags_unknown"),
+            "Selected tags that were never read. They are in none of the sums.",
+            steps=thresholds("green", (1, "orange")),
+            decimals=0,
+        ),
+        stat("Biggest image", "bytes", f"max({compressed})", "Compressed size of the biggest chosen image."),
+    ]
+    over_time = [
+        graph(
+            "Compressed size",
+            "bytes",
+            [("{{tag}} {{platform}}", lines_of_most(lambda at: images("compressed_size_bytes", at)))],
+            "What a pull of each chosen tag and platform transfers: the sum of its layers. Marks are pushes.",
+            steps=True,
+        ),
+        graph(
+            "Newest release against the one before, and budget",
+            "bytes",
+            [
+                ("newest {{platform}} ({{target}})", releases("compressed_size_bytes")),
+                ("before {{platform}} ({{target}})", releases("previous_compressed_size_bytes")),
+                ("budget {{platform}}", f'min by (platform) (container_image_size_budget_bytes{{{some}}})'),
+            ],
+            "One line that lives on from release to release, for targets with `newest`, and the smallest budget of the "
+            "chosen tags.",
+            steps=True,
+            dashed=["^before ", "^budget "],
+        ),
+        bars(
+            "Unique and shared, the biggest",
+            "bytes",
+            "image",
+            [
+                ("Unique", f"sum by (image) ({named.format(unique)})"),
+                ("Shared", f"sum by (image) ({named.format(shared)})"),
+            ],
+            "Unique: layers that no other watched image of the registry has; deleting the image would free them. "
+            "Shared: the rest of its compressed size.",
+        ),
+        graph(
+            "The repository's storage",
+            "bytes",
+            [
+                ("stored", repository("stored_size_bytes")),
+                ("in no other repository", repository("unique_size_bytes")),
+                ("unique to single images, summed", f"sum({images('unique_size_bytes')})"),
+            ],
+            "Stored: distinct layers of all watched tags. The lines below it are those of its bytes that nobody else "
+            "needs: no other repository, and no other image.",
+            fill=10,
+        ),
+    ]
+    layers = [
+        graph(
+            "Layers",
+            "short",
+            [
+                (
+                    "{{tag}} {{platform}}",
+                    f"{images('layers')} and on (tag, platform) {most(images('compressed_size_bytes', ' @ end()'))}",
+                )
+            ],
+            "Number of layers of the biggest chosen images.",
+            steps=True,
+        ),
+        graph(
+            "Pushes",
+            "short",
+            [
+                (
+                    "{{tag}}",
+                    "sum by (tag) (max by (tag, digest) (container_image_tag_info{" + tags + "}) unless "
+                    "max by (tag, digest) (container_image_tag_info{" + tags + "} offset $__interval)) and on (tag) "
+                    + most(f"max by (tag) (container_image_tag_changed_timestamp_seconds{{{tags}}} @ end())"),
+                )
+            ],
+            "When tags began to point at another digest, for the tags that were pushed last.",
+            steps=True,
+        ),
+        table(
+            "Tags, last pushed first",
+            [
+                ("Pushed", "dateTimeFromNow", beside_tag(f"1000 * {by_tag('changed_timestamp_seconds')}")),
+                ("Stored", "bytes", beside_tag(by_tag("stored_size_bytes"))),
+                ("Readable", "bool_yes_no", beside_tag(by_tag("up"))),
+                ("Last read", "dateTimeFromNow", beside_tag(f"1000 * {by_tag('last_success_timestamp_seconds')}")),
+                ("Attestations", "short", beside_tag(by_tag("attestations"))),
+                ("Digest", None, beside_tag(f"max by (tag, digest, media_type) (container_image_tag_info{{{tags}}})")),
+            ],
+            {"tag": "Tag", "digest": "Digest", "media_type": "Media type"},
+            "Pushed: when the exporter saw the digest change; empty until it did. Stored: distinct layers of all "
+            "selected platforms. Digest: what the tag points at, as `docker pull` shows it.",
+            width=24,
+        ),
+        table(
+            "Images, the biggest",
+            [
+                ("Compressed", "bytes", chosen),
+                ("Unique", "bytes", beside(images("unique_size_bytes"))),
+                ("Proportional", "bytes", beside(images("proportional_size_bytes"))),
+                ("Uncompressed", "bytes", beside(images("uncompressed_size_bytes"))),
+                ("Estimated", "bool_yes_no", beside(images("uncompressed_size_estimated"))),
+                ("Unpacked", "bytes", beside(images("unpacked_size_bytes"))),
+                ("Layers", "short", beside(images("layers"))),
+                ("Created", "dateTimeFromNow", beside(f"1000 * {images('created_timestamp_seconds')}")),
+                (
+                    "Image ID",
+                    None,
+                    beside(f"max by (tag, platform, image_id) (container_image_info{{{some}}})"),
+                ),
+            ],
+            {"tag": "Tag", "platform": "Platform", "image_id": "Image ID"},
+            "Everything known about each image. Uncompressed and unpacked stand where the configuration asks for "
+            "them. Created is what the build wrote into the image.",
+            width=24,
+        ),
+    ]
+    pushes = {
+        "name": "Pushes",
+        "datasource": DATASOURCE,
+        "enable": True,
+        "iconColor": "blue",
+        "expr": f"1000 * max by (tag) (container_image_tag_changed_timestamp_seconds{{{tags}}})",
+        "useValueForTime": True,
+        "step": "60s",
+        "titleFormat": "Pushed",
+        "textFormat": "{{tag}}",
+        "tagKeys": "",
+    }
+    return board(
+        "image-size-image",
+        "Image size / Image",
+        "One repository: its tags and platforms over time, what they share, their layers, releases and pushes.",
+        variables,
+        [("Repository", glance), ("Sizes", over_time), ("Tags, layers and pushes", layers)],
+        "now-7d",
+        [pushes],
+    )
+
+
+def exporter():
+    mine = 'job=~"$job", instance=~"$instance"'
+    registry = mine + ', registry=~"$registry"'
+    targets = mine + ', target=~"$target"'
+    own = "image_size_exporter_"
+
+    def of_targets(family, at=""):
+        return f"max by (instance, target) ({own}target_{family}{{{targets}}}{at})"
+
+    def rate(family, by, more=""):
+        return f"sum by ({by}) (rate({own}registry_{family}{{{registry}{more}}}[$__rate_interval]))"
+
+    def quantile(part):
+        return f"histogram_quantile({part}, {rate('request_duration_seconds_bucket', 'registry, le')})"
+
+    age = f"(time() - {of_targets('last_scan_timestamp_seconds')}) / {of_targets('interval_seconds')}"
+    slowest = most(of_targets("last_scan_duration_seconds"))
+
+    def beside(expr):
+        return f"{expr} and on (instance, target) {slowest}"
+
+    variables = [
+        datasource_variable(),
+        query_variable("job", "image_size_exporter_build_info"),
+        query_variable("instance", 'image_size_exporter_build_info{job=~"$job"}'),
+        query_variable("registry", f"{own}registry_requests_total{{{mine}}}"),
+        query_variable("target", f"{own}target_interval_seconds{{{mine}}}"),
+        top_variable(),
+    ]
+    ok = [{"type": "value", "options": {"0": {"text": "failed"}, "1": {"text": "in force"}}}]
+    health = [
+        stat(
+            "Exporters down",
+            "short",
+            f"sum(up{{{mine}}} == bool 0)",
+            "Exporters that Prometheus cannot scrape.",
+            steps=thresholds("green", (1, "red")),
+            decimals=0,
+        ),
+        stat(
+            "Version",
+            "none",
+            f"max by (version) ({own}build_info{{{mine}}})",
+            "The running version; two while a new one is rolled out.",
+            legend="{{version}}",
+        ),
+        stat(
+            "Configuration",
+            "none",
+            f"min({own}config_last_reload_successful{{{mine}}})",
+            "Whether the configuration in the file is in force. If its last reload failed, the one before still is.",
+            steps=thresholds("red", (1, "green")),
+            mappings=ok,
+        ),
+        stat(
+            "Loaded",
+            "dateTimeFromNow",
+            f"1000 * min({own}config_last_reload_success_timestamp_seconds{{{mine}}})",
+            "When the configuration in force was loaded.",
+        ),
+        stat(
+            "Incomplete targets",
+            "short",
+            f"sum({of_targets('up')} == bool 0)",
+            "Targets whose last scan did not read all that it meant to.",
+            steps=thresholds("green", (1, "orange")),
+            decimals=0,
+        ),
+        stat(
+            "Oldest scan, in intervals",
+            "none",
+            f"max({age})",
+            "How long ago the longest unscanned target's scan ended, measured in its own interval. Above three there "
+            "is an alert.",
+            steps=thresholds("green", (2, "orange"), (3, "red")),
+            decimals=1,
+        ),
+    ]
+    scans = [
+        table(
+            "Targets, the slowest",
+            [
+                ("Scan took", "s", slowest),
+                ("Interval", "s", beside(of_targets("interval_seconds"))),
+                (
+                    "Of its interval",
+                    "percentunit",
+                    beside(f"{of_targets('last_scan_duration_seconds')} / {of_targets('interval_seconds')}"),
+                ),
+                ("Last scan", "dateTimeFromNow", beside(f"1000 * {of_targets('last_scan_timestamp_seconds')}")),
+                ("Complete", "bool_yes_no", beside(of_targets("up"))),
+            ],
+            {"target": "Target", "instance": "Instance"},
+            "The last scan of each target. One that takes longer than its interval is scanned less often than asked.",
+            width=24,
+        ),
+        graph(
+            "Scan duration, the slowest",
+            "s",
+            [
+                (
+                    "{{target}} {{instance}}",
+                    lines_of_most(lambda at: of_targets("last_scan_duration_seconds", at)),
+                )
+            ],
+            "How long each target's last scan took.",
+            steps=True,
+        ),
+        graph(
+            "Age of the last scan, in intervals",
+            "none",
+            [("oldest", f"max({age})"), ("half are below", f"quantile(0.5, {age})")],
+            "Time since the last scan, in the target's own intervals. It saws between zero and one when all is well.",
+        ),
+    ]
+    requests = [
+        graph(
+            "Requests by operation",
+            "reqps",
+            [("{{registry}} {{operation}}", rate("requests_total", "registry, operation") + " > 0")],
+            "Requests to registries, each second.",
+            width=8,
+        ),
+        graph(
+            "Failures by reason",
+            "reqps",
+            [("{{registry}} {{operation}}: {{reason}}", rate("request_failures_total", "registry, operation, reason") + " > 0")],
+            "Failed requests, each second. A 401 that only asks for a token is no failure.",
+            width=8,
+        ),
+        graph(
+            "Failures, of all requests",
+            "percentunit",
+            [("{{registry}}", f"{rate('request_failures_total', 'registry')} / {rate('requests_total', 'registry')}")],
+            "The part of the requests that fails.",
+            width=8,
+        ),
+        graph(
+            "Request duration",
+            "s",
+            [("{{registry}}, 99 in 100 below", quantile(0.99)), ("{{registry}}, half below", quantile(0.5))],
+            "How long requests to each registry take.",
+        ),
+        graph(
+            "Pulls left",
+            "short",
+            [
+                ("{{registry}} left", f"min by (registry) ({own}registry_ratelimit_remaining{{{registry}}})"),
+                ("{{registry}} limit", f"min by (registry) ({own}registry_ratelimit_limit{{{registry}}})"),
+            ],
+            "What registries that meter pulls say is left, and allowed, in their window. Empty where none does.",
+            dashed=[" limit$"],
+            width=8,
+        ),
+        stat(
+            "Least pulls left",
+            "percentunit",
+            f"min({own}registry_ratelimit_remaining{{{registry}}} / {own}registry_ratelimit_limit{{{registry}}})",
+            "Pulls left as a part of the limit, of the registry where it is least.",
+            steps=thresholds("red", (0.25, "green")),
+        ),
+    ]
+    cost = [
+        graph(
+            "CPU",
+            "percentunit",
+            [("{{instance}}", f"sum by (instance) (rate(process_cpu_seconds_total{{{mine}}}[$__rate_interval]))")],
+            "Processor time: 100 % is one core.",
+            width=8,
+        ),
+        graph(
+            "Memory",
+            "bytes",
+            [("{{instance}}", f"max by (instance) (process_resident_memory_bytes{{{mine}}})")],
+            "Resident memory.",
+            width=8,
+        ),
+        graph(
+            "Open files",
+            "short",
+            [
+                ("{{instance}} open", f"max by (instance) (process_open_fds{{{mine}}})"),
+                ("{{instance}} allowed", f"max by (instance) (process_max_fds{{{mine}}})"),
+            ],
+            "Open file descriptors against what is allowed.",
+            width=8,
+            dashed=[" allowed$"],
+        ),
+        graph(
+            "Rendering and scraping",
+            "s",
+            [
+                ("{{instance}} render", f"max by (instance) ({own}render_duration_seconds{{{mine}}})"),
+                ("{{instance}} scrape", f"max by (instance) (scrape_duration_seconds{{{mine}}})"),
+            ],
+            "Render: writing the exposition once after a change. Scrape: Prometheus's side of fetching it.",
+        ),
+        graph(
+            "Series and documents",
+            "short",
+            [
+                ("{{instance}} series", f"max by (instance) ({own}series{{{mine}}})"),
+                ("{{instance}} documents remembered", f"max by (instance) ({own}store_documents{{{mine}}})"),
+            ],
+            "Series: published ones. Documents: manifests and configs that never need to be read again.",
+        ),
+    ]
+    return board(
+        "image-size-exporter",
+        "Image size / Exporter",
+        "The exporter itself: its scans, its requests to registries and their failures, rate limits, and what it costs.",
+        variables,
+        [("Health", health), ("Scans", scans), ("Registries", requests), ("Cost", cost)],
+        "now-6h",
+    )
+
+
+BOARDS = {"overview.json": overview, "image.json": image, "exporter.json": exporter}
+
+
+def render(make):
+    return json.dumps(make(), indent=2, ensure_ascii=False) + "\n"
+
+
+if __name__ == "__main__":
+    for name, make in BOARDS.items():
+        (pathlib.Path(__file__).parent / name).write_text(render(make), encoding="utf-8")
