@@ -1,0 +1,213 @@
+#!/usr/bin/env python3
+"""Breaks one thing after the other in a copy and expects the checks to notice: a check that never fails checks nothing.
+
+Rules are broken line by line against `promtool test rules`; boards and deployment files against their own checks.
+"""
+
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+
+import yaml
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+RULES = "deploy/prometheus/rules.yml"
+PYTHON = sys.executable
+
+# (alert, what stands in its rule, what shall stand there)
+RULE_BREAKS = [
+    *(
+        (alert, "for: " + wait, "for: " + other)
+        for alert, wait, others in [
+            ("ImageSizeGrew", "15m", ("12m", "20m")),
+            ("ImageSizeNewestGrew", "15m", ("12m", "20m")),
+            ("ImageSizeRepositoryStoredGrew", "15m", ("12m", "20m")),
+            ("ImageSizeOverBudget", "15m", ("12m", "20m")),
+            ("ImageSizeTagUnreadable", "30m", ("27m", "32m")),
+            ("ImageSizeTargetIncomplete", "1h", ("58m", "62m")),
+            ("ImageSizeScanStale", "5m", ("3m", "7m")),
+            ("ImageSizeExporterDown", "5m", ("3m", "7m")),
+            ("ImageSizeRegistryDenied", "5m", ("1m", "40m")),
+            ("ImageSizeRateLimitLow", "15m", ("13m", "17m")),
+            ("ImageSizeReloadFailed", "5m", ("3m", "7m")),
+        ]
+        for other in others
+    ),
+    *(
+        (alert, text, other)
+        for alert in ("ImageSizeGrew", "ImageSizeRepositoryStoredGrew")
+        for text, other in [
+            ("> 1.2 *", "> 1.19 *"),
+            ("> 1.2 *", "> 1.21 *"),
+            ("> 1.2 *", ">= 1.2 *"),
+            ("[1d] offset 1d", "[4h] offset 1d"),
+            ("[1d] offset 1d", "[1d] offset 12h"),
+            ("[1d] offset 1d", "[1d] offset 2d"),
+        ]
+    ),
+    ("ImageSizeGrew", "> 20 * 1024 * 1024", ">= 20 * 1024 * 1024"),
+    ("ImageSizeGrew", "> 20 * 1024 * 1024", "> 21 * 1024 * 1024"),
+    ("ImageSizeRepositoryStoredGrew", "> 1024 * 1024 * 1024", ">= 1024 * 1024 * 1024"),
+    ("ImageSizeRepositoryStoredGrew", "> 1024 * 1024 * 1024", "> 1025 * 1024 * 1024"),
+    ("ImageSizeNewestGrew", "> 1.2 *", ">= 1.2 *"),
+    ("ImageSizeNewestGrew", "> 1.2 *", "> 1.21 *"),
+    ("ImageSizeNewestGrew", "> 20 * 1024 * 1024", ">= 20 * 1024 * 1024"),
+    ("ImageSizeNewestGrew", "> 20 * 1024 * 1024", "> 21 * 1024 * 1024"),
+    ("ImageSizeNewestGrew", "unless", "and"),
+    ("ImageSizeNewestGrew", "[1d] offset 1d", "[1d] offset 2d"),
+    ("ImageSizeNewestGrew", "container_image_newest_info", "container_image_newest_infos"),
+    ("ImageSizeOverBudget", "\n> 1\n", "\n>= 1\n"),
+    ("ImageSizeOverBudget", "\n> 1\n", "\n> 1.1\n"),
+    ("ImageSizeOverBudget", "[10m]", "[1m]"),
+    ("ImageSizeTagUnreadable", "max by", "min by"),
+    ("ImageSizeTagUnreadable", "[10m]", "[1m]"),
+    ("ImageSizeTargetIncomplete", "max by", "min by"),
+    ("ImageSizeTargetIncomplete", "[10m]", "[1m]"),
+    ("ImageSizeScanStale", "> 3 *", "> 2 *"),
+    ("ImageSizeScanStale", "> 3 *", "> 4 *"),
+    ("ImageSizeScanStale", "\n  or\n", "\n  unless\n"),
+    ("ImageSizeExporterDown", "== 0", "== 1"),
+    ("ImageSizeExporterDown", 'absent(up{job="image-size-exporter"})', 'absent(up{job="other"})'),
+    ("ImageSizeExporterDown", 'up{job="image-size-exporter"} == 0', "up == 0"),
+    ("ImageSizeRegistryDenied", "[1h]", "[4h]"),
+    ("ImageSizeRegistryDenied", 'reason="denied"', 'reason!=""'),
+    ("ImageSizeRegistryDenied", "sum by (job, registry)", "sum by (job, registry, operation)"),
+    ("ImageSizeRateLimitLow", "< 0.25", "<= 0.25"),
+    ("ImageSizeRateLimitLow", "< 0.25", "< 0.24"),
+    ("ImageSizeRateLimitLow", "min by (registry)", "min by (registry, instance)"),
+    ("ImageSizeReloadFailed", "== 0", "== 1"),
+    # The recorded series: without the bridge, with the instance.
+    ("record:ImageSizeGrew", "container_image_compressed_size_bytes[10m]", "container_image_compressed_size_bytes[1m]"),
+    ("record:ImageSizeNewestGrew", "container_image_newest_compressed_size_bytes[10m]", "container_image_newest_compressed_size_bytes[1m]"),
+    ("record:ImageSizeGrew", "max by (registry, repository, tag, platform)", "max by (registry, repository, tag, platform, instance)"),
+    ("record:ImageSizeRepositoryStoredGrew", "max by (registry, repository) (", "max by (registry, repository, instance) ("),
+]
+
+# (check, file, what stands there, what shall stand there)
+FILE_BREAKS = [
+    ("check_boards.py", "grafana/overview.json", '"x": 4,', '"x": 3,'),
+    ("check_boards.py", "grafana/overview.json", '"uid": "image-size-overview"', '"uid": "image-size-image"'),
+    ("check_boards.py", "grafana/boards.py", '"Stored",\n            "bytes"', '"Stored",\n            "s"'),
+    ("check_boards.py", "grafana/boards.py", "container_image_registry_stored_size_bytes", "container_image_registry_size_bytes"),
+    ("check_boards.py", "grafana/boards.py", '"Images watched: one for each tag and platform."', '""'),
+    ("check_boards.py", "grafana/boards.py", "left, line = left + size", "left, line = size"),
+    ("check_boards.py", "grafana/boards.py", 'topk($top, {expr})"', '{expr}"'),
+    ("check_boards.py", "grafana/boards.py", "[$__rate_interval]", "[5m]"),
+    ("check_chart.py", "deploy/prometheus/rules.yml", "for: 15m", "for: 16m"),
+    ("check_chart.py", "grafana/image.json", "now-7d", "now-8d"),
+    ("check_chart.py", "deploy/helm/image-size-exporter/templates/statefulset.yaml", "serviceName:", "servicename:"),
+    ("check_chart.py", "deploy/helm/image-size-exporter/templates/statefulset.yaml", "- name: state\n              mountPath", "- name: data\n              mountPath"),
+    ("check_chart.py", "deploy/helm/image-size-exporter/templates/service.yaml", "targetPort: metrics", "targetPort: http"),
+    ("check_chart.py", "deploy/helm/image-size-exporter/templates/servicemonitor.yaml", "- port: metrics", "- port: http"),
+    ("check_chart.py", "deploy/helm/image-size-exporter/values.yaml", "readOnlyRootFilesystem: true", "readOnlyRootFilesystem: false"),
+    ("check_chart.py", "deploy/helm/image-size-exporter/values.schema.json", '"replicas"', '"replica"'),
+    ("check_chart.py", "deploy/kubernetes/statefulset.yaml", "readOnlyRootFilesystem: true", "readOnlyRootFilesystem: yes please"),
+    ("check_chart.py", "deploy/kubernetes/kustomization.yaml", "  - service.yaml\n", ""),
+    ("check_consistency.py", "deploy/prometheus/RUNBOOK.md", "## ImageSizeGrew", "## ImageSizeGrown"),
+    ("check_consistency.py", "deploy/prometheus/RUNBOOK.md", "**Mitigation.**", "**Cure.**"),
+    ("check_consistency.py", "deploy/prometheus/rules.yml", "RUNBOOK.md#imagesizegrew", "RUNBOOK.md#grew"),
+    ("check_consistency.py", "deploy/prometheus/rules.yml", "container_image_tag_up", "container_image_up"),
+    ("check_consistency.py", "deploy/compose/compose.yaml", "../prometheus/rules.yml", "../prometheus/rule.yml"),
+    ("check_consistency.py", "deploy/compose/compose.yaml", "../../grafana/image.json", "../../grafana/exporter.json"),
+    ("check_consistency.py", "deploy/compose/prometheus.yml", "exporter:10048", "exporter:10049"),
+    ("check_consistency.py", "deploy/docker/Dockerfile", "ARG RUST_VERSION=1", "ARG RUST_VERSION=2"),
+    ("check_consistency.py", "deploy/docker/Dockerfile", "/etc/image-size-exporter/config.toml", "/etc/config.toml"),
+    ("check_consistency.py", "deploy/systemd/image-size-exporter.service", "config.toml --config.check", "config.tml --config.check"),
+]
+
+
+def rules_and_tests(folder, alert):
+    """The recording rules and one alert, and of the tests those that ask for it: the others take long and tell
+    nothing."""
+    groups = yaml.safe_load((folder / RULES).read_text())["groups"]
+    for group in groups:
+        group["rules"] = [rule for rule in group["rules"] if rule.get("alert", alert) == alert]
+    files = []
+    for path in sorted((folder / "deploy/prometheus/tests").glob("*.yml")):
+        suite = yaml.safe_load(path.read_text())
+        for test in suite["tests"]:
+            test["alert_rule_test"] = [case for case in test["alert_rule_test"] if case["alertname"] == alert]
+        suite["tests"] = [test for test in suite["tests"] if test["alert_rule_test"]]
+        if suite["tests"]:
+            path.write_text(yaml.safe_dump(suite))
+            files.append(str(path))
+    return groups, files
+
+
+def replaced(value, old, new):
+    if isinstance(value, str):
+        return value.replace(old, new)
+    if isinstance(value, dict):
+        return {key: replaced(part, old, new) for key, part in value.items()}
+    return value
+
+
+def promtool(folder, groups, files):
+    (folder / RULES).write_text(yaml.safe_dump({"groups": groups}, sort_keys=False))
+    return subprocess.run(["promtool", "test", "rules", *files], capture_output=True).returncode
+
+
+def copy(target):
+    for name in ("deploy", "grafana", "tests/deploy", "src", "Cargo.toml", "rust-toolchain.toml", ".dockerignore"):
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, target / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, target / name)
+
+
+def break_rule(case):
+    alert, old, new = case
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        shutil.copytree(ROOT / "deploy/prometheus", folder / "deploy/prometheus")
+        groups, files = rules_and_tests(folder, alert.removeprefix("record:"))
+        found = False
+        for group in groups:
+            for index, rule in enumerate(group["rules"]):
+                if ("record" in rule) != alert.startswith("record:"):
+                    continue
+                if old.startswith("for: "):
+                    broken = {**rule, "for": new.removeprefix("for: ")}
+                else:
+                    broken = replaced(rule, old, new)
+                found = found or broken != rule
+                group["rules"][index] = broken
+        assert found, f"{alert}: {old!r} is not there"
+        if promtool(folder, groups, files) == 0:
+            return f"{alert}: {old!r} → {new!r} goes unnoticed"
+    return None
+
+
+def break_file(case):
+    check, file, old, new = case
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        copy(folder)
+        text = (folder / file).read_text()
+        assert old in text, f"{file}: {old!r} is not there"
+        (folder / file).write_text(text.replace(old, new))
+        if file == "grafana/boards.py":
+            # Written anew, so that it is the board that is found wrong and not only that it was not written.
+            subprocess.run([PYTHON, folder / file], check=True)
+        if subprocess.run([PYTHON, folder / "tests/deploy" / check], capture_output=True).returncode == 0:
+            return f"{check}: {file}: {old!r} → {new!r} goes unnoticed"
+    return None
+
+
+def main():
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        unnoticed = [found for found in pool.map(break_rule, RULE_BREAKS) if found]
+        unnoticed += [found for found in pool.map(break_file, FILE_BREAKS) if found]
+    for line in unnoticed:
+        print(line)
+    print(f"{len(RULE_BREAKS) + len(FILE_BREAKS)} broken things, {len(unnoticed)} unnoticed")
+    return 1 if unnoticed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

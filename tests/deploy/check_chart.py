@@ -1,0 +1,239 @@
+#!/usr/bin/env python3
+"""The Helm chart and the plain manifests: rendered, and held against the Kubernetes schemas. Exits 1 on a problem."""
+
+import hashlib
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+import helm_python as helm
+import kubernetes_validate
+import yaml
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+CHART = ROOT / "deploy/helm/image-size-exporter"
+PLAIN = ROOT / "deploy/kubernetes"
+VERSIONS = ["1.25", "1.30", kubernetes_validate.latest_version()]
+# Resources of the Prometheus operator have no schema here; what matters of them is checked below.
+OPERATOR = "monitoring.coreos.com/v1"
+
+
+def check_copies():
+    for source, copy in [
+        *((ROOT / f"grafana/{name}.json", CHART / f"files/dashboards/{name}.json") for name in ("overview", "image", "exporter")),
+        (ROOT / "deploy/prometheus/rules.yml", CHART / "files/rules.yml"),
+    ]:
+        assert source.read_bytes() == copy.read_bytes(), f"{copy} differs from {source}: run deploy/helm/sync"
+    assert len(list((CHART / "files").rglob("*.*"))) == 4, "a file in the chart that deploy/helm/sync does not write"
+
+
+def render(chart, values):
+    chart.validate_schema(values)
+    documents = []
+    for path, text in chart.render(values, name="demo", namespace="prod").items():
+        if not path.endswith(".txt"):
+            documents += [document for document in yaml.safe_load_all(text) if document]
+    return documents
+
+
+def validate(documents):
+    names = [(document["kind"], document["metadata"].get("namespace"), document["metadata"]["name"]) for document in documents]
+    assert len(names) == len(set(names)), "two resources of one name"
+    for document in documents:
+        if document["apiVersion"] == OPERATOR:
+            continue
+        for version in VERSIONS:
+            kubernetes_validate.validate(document, version, strict=True)
+    check_pods(documents)
+
+
+def one(documents, kind):
+    found = [document for document in documents if document["kind"] == kind]
+    assert len(found) == 1, f"{len(found)} of kind {kind}"
+    return found[0]
+
+
+def check_pods(documents):
+    """What the API server does not tell: references that lead nowhere, and a pod that is less than restricted."""
+    stateful = one(documents, "StatefulSet")["spec"]
+    template = stateful["template"]
+    labels, pod = template["metadata"]["labels"], template["spec"]
+    selectors = [stateful["selector"]["matchLabels"], one(documents, "Service")["spec"]["selector"]]
+    selectors += [d["spec"]["podSelector"]["matchLabels"] for d in documents if d["kind"] == "NetworkPolicy"]
+    selectors += [d["spec"]["selector"]["matchLabels"] for d in documents if d["kind"] == "PodDisruptionBudget"]
+    for selector in selectors:
+        assert selector.items() <= labels.items(), f"{selector} selects no pod"
+    assert stateful["serviceName"] == one(documents, "Service")["metadata"]["name"]
+
+    (container,) = pod["containers"]
+    ports = {port["name"] for port in container["ports"]}
+    assert {port["targetPort"] for port in one(documents, "Service")["spec"]["ports"]} <= ports, "a service for no port"
+    volumes = {volume["name"] for volume in pod["volumes"]}
+    claims = {claim["metadata"]["name"] for claim in stateful.get("volumeClaimTemplates", [])}
+    assert not volumes & claims, "a volume twice"
+    mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+    assert set(mounts) == volumes | claims, f"mounts {sorted(mounts)}, volumes {sorted(volumes | claims)}"
+    assert f"--config.file={mounts['config']}" in container["args"]
+    own = {(d["kind"], d["metadata"]["name"]) for d in documents}
+    for volume in pod["volumes"]:
+        if volume["name"] == "config":
+            name = volume.get("configMap", {}).get("name") or volume["secret"]["secretName"]
+            assert {("ConfigMap", name), ("Secret", name)} & own or name == "existing", f"no configuration {name}"
+
+    assert pod["automountServiceAccountToken"] is False and pod["enableServiceLinks"] is False
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    secure = container["securityContext"]
+    assert secure["readOnlyRootFilesystem"] is True and secure["allowPrivilegeEscalation"] is False
+    assert secure["capabilities"] == {"drop": ["ALL"]}
+
+
+def check_default(chart):
+    documents = render(chart, yaml.safe_load((CHART / "ci/default-values.yaml").read_text()))
+    validate(documents)
+    kinds = sorted(document["kind"] for document in documents)
+    assert kinds == ["ConfigMap", "Service", "ServiceAccount", "StatefulSet"], kinds
+
+
+def check_full(chart):
+    documents = render(chart, yaml.safe_load((CHART / "ci/full-values.yaml").read_text()))
+    validate(documents)
+
+    monitor = one(documents, "ServiceMonitor")
+    service = one(documents, "Service")
+    assert monitor["spec"]["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
+    assert monitor["spec"]["endpoints"][0]["port"] == service["spec"]["ports"][0]["name"]
+    assert monitor["spec"]["sampleLimit"] == 200000
+
+    boards = [d for d in documents if d["metadata"].get("labels", {}).get("grafana_dashboard") == "1"]
+    for board in boards:
+        ((name, text),) = board["data"].items()
+        assert json.loads(text) == json.loads((ROOT / "grafana" / name.removeprefix("image-size-")).read_text())
+    assert len(boards) == 3
+
+    rule = one(documents, "PrometheusRule")
+    rules = {rule.get("alert"): rule for group in rule["spec"]["groups"] for rule in group["rules"]}
+    shipped = {
+        rule.get("alert"): rule
+        for group in yaml.safe_load((CHART / "files/rules.yml").read_text())["groups"]
+        for rule in group["rules"]
+    }
+    assert rules["ImageSizeGrew"]["labels"] == {"severity": "critical", "team": "payments"}
+    assert rules["ImageSizeGrew"]["for"] == "1h" and rules["ImageSizeGrew"]["expr"] == shipped["ImageSizeGrew"]["expr"]
+    assert "ImageSizeRateLimitLow" not in rules and "ImageSizeHuge" in rules
+    assert rules["ImageSizeOverBudget"]["annotations"]["dashboard"]
+    assert rules["ImageSizeOverBudget"]["annotations"]["summary"] == shipped["ImageSizeOverBudget"]["annotations"]["summary"]
+    assert rules["ImageSizeExporterDown"] == shipped["ImageSizeExporterDown"]
+    with tempfile.NamedTemporaryFile("w", suffix=".yml") as file:
+        yaml.safe_dump({"groups": rule["spec"]["groups"]}, file)
+        file.flush()
+        subprocess.run(["promtool", "check", "rules", file.name], check=True, stdout=subprocess.DEVNULL)
+
+
+def check_variants(chart):
+    """Values that the two files of ci/ do not have."""
+    validate(render(chart, {"persistence": {"enabled": False}, "serviceAccount": {"create": False}}))
+    validate(render(chart, {"config": {"existingName": "existing"}, "dockerConfig": {"existingSecret": "hub"}}))
+    documents = render(chart, {"nameOverride": "sizes", "prometheusRule": {"enabled": True}})
+    validate(documents)
+    exprs = [r["expr"] for group in one(documents, "PrometheusRule")["spec"]["groups"] for r in group["rules"]]
+    assert any('job="sizes"' in expr for expr in exprs), "the alert asks for a job that there is not"
+
+    refused = [
+        {"replica": 1},
+        {"replicas": -1},
+        {"image": {"pullPolicy": "Sometimes"}},
+        {"image": {"digest": "latest"}},
+        {"config": {"kind": "File"}},
+        {"serviceMonitor": {"interval": "often"}},
+        {"prometheusRule": {"overrides": {"ImageSizeGrew": {"severity": "loud"}}}},
+        {"persistence": {"accessModes": []}},
+    ]
+    for values in refused:
+        try:
+            chart.validate_schema(values)
+        except helm.HelmError:
+            continue
+        raise AssertionError(f"values.schema.json lets {values} pass")
+    try:
+        render(chart, {"prometheusRule": {"enabled": True, "overrides": {"ImageSizeGrow": {"for": "1h"}}}})
+    except helm.HelmError as error:
+        assert "there is no such alert" in str(error), error
+    else:
+        raise AssertionError("an override of an alert that does not exist passes")
+
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    unknown = set(chart.values) ^ set(schema["properties"]) - {"global"}
+    assert not unknown, f"in values.yaml or its schema, but not in both: {unknown}"
+
+
+def kustomize(folder):
+    """What `kubectl kustomize` makes of this kustomization: the few transformers that it uses, and no others."""
+    kustomization = yaml.safe_load((folder / "kustomization.yaml").read_text())
+    known = {"apiVersion", "kind", "namespace", "labels", "resources", "configMapGenerator", "images"}
+    assert set(kustomization) == known, f"teach this test {set(kustomization) ^ known}"
+    documents = []
+    for resource in kustomization["resources"]:
+        documents += yaml.safe_load_all((folder / resource).read_text())
+    for generator in kustomization["configMapGenerator"]:
+        data = {file: (folder / file).read_text() for file in generator["files"]}
+        suffix = hashlib.sha256(json.dumps(data).encode()).hexdigest()[:10]
+        documents.append(
+            {
+                "apiVersion": "v1",
+                "kind": "ConfigMap",
+                "metadata": {"name": f"{generator['name']}-{suffix}"},
+                "data": data,
+            }
+        )
+        for document in documents:
+            if document["kind"] == "StatefulSet":
+                for volume in document["spec"]["template"]["spec"]["volumes"]:
+                    if volume.get("configMap", {}).get("name") == generator["name"]:
+                        volume["configMap"]["name"] += f"-{suffix}"
+    for document in documents:
+        if document["kind"] != "Namespace":
+            document["metadata"]["namespace"] = kustomization["namespace"]
+        for pairs in (label["pairs"] for label in kustomization["labels"]):
+            document["metadata"].setdefault("labels", {}).update(pairs)
+            if document["kind"] == "Service":
+                document["spec"].setdefault("selector", {}).update(pairs)
+            if document["kind"] == "StatefulSet":
+                document["spec"].setdefault("selector", {}).setdefault("matchLabels", {}).update(pairs)
+                document["spec"]["template"].setdefault("metadata", {}).setdefault("labels", {}).update(pairs)
+        if document["kind"] == "StatefulSet":
+            for container in document["spec"]["template"]["spec"]["containers"]:
+                (image,) = [image for image in kustomization["images"] if image["name"] == container["image"]]
+                container["image"] = f"{image['name']}:{image['newTag']}"
+    return documents
+
+
+def check_plain():
+    documents = kustomize(PLAIN)
+    validate(documents)
+    used = {"kustomization.yaml", "config.toml"} | set(yaml.safe_load((PLAIN / "kustomization.yaml").read_text())["resources"])
+    assert {path.name for path in PLAIN.iterdir()} == used, "a file that the kustomization does not name"
+    namespace = one(documents, "Namespace")
+    assert namespace["metadata"]["name"] == one(documents, "Service")["metadata"]["namespace"]
+
+
+def main():
+    check_copies()
+    findings = helm.lint(str(CHART))
+    worse = [message for message in findings["messages"] if message["severity"] > 1]
+    assert not findings["errors"] and not worse, findings
+    with helm.Chart.load(str(CHART)) as chart:
+        assert chart.version == chart.metadata["appVersion"], "chart and exporter are released together"
+        check_default(chart)
+        check_full(chart)
+        check_variants(chart)
+    check_plain()
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (AssertionError, helm.HelmError, kubernetes_validate.ValidationError) as error:
+        sys.exit(f"{type(error).__name__}: {error}")
