@@ -138,13 +138,13 @@ def stat(title, unit, expr, description, width=4, steps=PLAIN, decimals=None, ma
     return panel("stat", title, description, width, 4, [target(0, expr, legend, instant=True)], defaults, options)
 
 
-def graph(title, unit, queries, description, width=12, height=9, fill=0, steps=False, zero=True, dashed=()):
+def graph(title, unit, queries, description, width=12, height=9, fill=0, steps=False, bars=False, zero=True, dashed=()):
     """Lines over time. `queries` are (legend, expression); series whose name matches `dashed` are drawn as limits."""
     custom = {
-        "drawStyle": "line",
+        "drawStyle": "bars" if bars else "line",
         "lineInterpolation": "stepAfter" if steps else "linear",
         "lineWidth": 2,
-        "fillOpacity": fill,
+        "fillOpacity": 100 if bars else fill,
         "showPoints": "never",
         "spanNulls": False,
         "stacking": {"mode": "none", "group": "A"},
@@ -611,6 +611,9 @@ def image():
     def releases(family):
         return f'max by (target, platform) (container_image_newest_{family}{{{here}, platform=~"$platform"}})'
 
+    def pushed(at):
+        return f"max by (tag) (container_image_tag_changed_timestamp_seconds{{{tags}}}{at})"
+
     compressed = images("compressed_size_bytes")
     chosen = most(compressed)
     named = 'label_join({}, "image", " ", "tag", "platform")'
@@ -727,13 +730,11 @@ def image():
             [
                 (
                     "{{tag}}",
-                    "sum by (tag) (max by (tag, digest) (container_image_tag_info{" + tags + "}) unless "
-                    "max by (tag, digest) (container_image_tag_info{" + tags + "} offset $__interval)) and on (tag) "
-                    + most(f"max by (tag) (container_image_tag_changed_timestamp_seconds{{{tags}}} @ end())"),
+                    f"{pushed('')} > bool time() - $__interval_ms / 1000 and {most(pushed(' @ end()'))}",
                 )
             ],
-            "When tags began to point at another digest, for the tags that were pushed last.",
-            steps=True,
+            "When the exporter saw tags point at another digest, for the tags that were pushed last.",
+            bars=True,
         ),
         table(
             "Tags, last pushed first",

@@ -17,9 +17,7 @@ import urllib.error
 import urllib.request
 
 import check_boards
-from programs import MIB, Programs, Query, Repository, layer, wait_for
-
-KIB = 1024
+from programs import KIB, MIB, Programs, Query, Repository, layer, wait_for
 
 
 def metering_front(registry, broken):
@@ -219,7 +217,7 @@ MAY_BE_EMPTY = {
 
 def run_board(prometheus, name, board, choose, window, keep):
     values = variables(prometheus, board, choose)
-    values |= {"__range": "20s", "__interval": "5s", "__rate_interval": "15s"}
+    values |= {"__range": "20s", "__interval_ms": "5000", "__rate_interval": "15s"}
     for panel in check_boards.panels_of(board):
         minimum = 0 if choose is one_of_it and panel["title"] in MAY_BE_EMPTY else 1
         for problem, results in run_panel(prometheus, panel, values, window, minimum):
