@@ -119,6 +119,8 @@ def check_image():
     assert f"\nEXPOSE {PORT}\n" in dockerfile and "\nUSER 65532:65532\n" in dockerfile
     (command,) = re.findall(r"^CMD (\[.*\])$", dockerfile, re.M)
     (path,) = [flag.partition("=")[2] for flag in json.loads(command)]
+    (health,) = re.findall(r"^    CMD (\[.*\])$", dockerfile, re.M)
+    assert json.loads(health)[1:] == ["health", f"--config.file={path}"], "health asks another configuration"
     volumes = load("deploy/compose/compose.yaml")["services"]["exporter"]["volumes"]
     assert any(volume.split(":")[1] == path for volume in volumes), f"compose mounts nothing at {path}"
     labels = set(re.findall(r"org\.opencontainers\.image\.(\w+)=", dockerfile))
