@@ -5,7 +5,6 @@
 //! it is the tail that each answer adds, without rendering or compressing the rest again.
 
 mod gzip;
-mod publish;
 mod rows;
 mod sink;
 
@@ -15,8 +14,6 @@ use bytes::Bytes;
 
 use crate::family::Family;
 use crate::inventory::Snapshot;
-
-pub use publish::{Publisher, channel};
 
 /// The series of one snapshot as bytes, in both encodings. Frames of at most some 256 KiB, so that an answer never
 /// needs them in one piece.
@@ -43,7 +40,7 @@ pub enum Encoding {
 
 impl Rendered {
     /// Renders and compresses all families but the omitted ones. Takes about a second for a million series: call it
-    /// where blocking is allowed, as [`Publisher`] does.
+    /// where blocking is allowed.
     pub fn render(snapshot: &Snapshot, omit: &BTreeSet<Family>) -> Self {
         let rows = rows::Rows::of(snapshot);
         let mut sink = sink::Sink::new();
@@ -51,6 +48,11 @@ impl Rendered {
             rows.write(family, &mut sink);
         }
         sink.finish()
+    }
+
+    /// Of a world that nothing is known of yet: no series, which is valid too.
+    pub fn empty() -> Self {
+        Self::render(&Snapshot::default(), &BTreeSet::new())
     }
 
     /// How many samples there are.
@@ -80,12 +82,5 @@ impl Rendered {
             Encoding::Identity => tail.into(),
             Encoding::Gzip => gzip::end(&self.crc, self.identity_bytes, &tail),
         }
-    }
-}
-
-impl Default for Rendered {
-    /// Of a world that nothing is known of yet.
-    fn default() -> Self {
-        Self::render(&Snapshot::default(), &BTreeSet::new())
     }
 }

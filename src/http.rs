@@ -6,13 +6,16 @@
 mod activity;
 mod body;
 mod connection;
+mod generations;
 mod landing;
 mod listener;
 mod negotiate;
 mod routes;
 mod slots;
+mod systemd;
 mod web_config;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -36,16 +39,18 @@ pub type Reload = oneshot::Sender<Result<(), String>>;
 pub struct State {
     rendered: watch::Receiver<Arc<Rendered>>,
     telemetry: Arc<Telemetry>,
-    config: ArcSwap<String>,
-    ready: AtomicBool,
+    /// What `/config` shows: TOML, with secrets masked.
+    config: Arc<ArcSwap<String>>,
     reload: mpsc::Sender<Reload>,
-    #[expect(dead_code, reason = "asked from the next commit on")]
+    options: Options,
+    limits: Limits,
     web_config: WebConfig,
     slots: slots::Slots,
-    options: Options,
+    generations: generations::Generations,
+    is_ready: AtomicBool,
 }
 
-/// What flags say of the endpoint.
+/// What flags and configuration say of the endpoint.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The path of the metrics, beginning with `/`. At `/` there is no landing page.
@@ -54,17 +59,17 @@ pub struct Options {
     pub enable_lifecycle: bool,
     /// Scrapes under way at once; 0: unlimited. More are answered with 503.
     pub max_requests: usize,
-    /// Connections at once. When there are more, those go that have waited longest without a request.
-    pub connections_max: usize,
-    /// How long a client may take.
-    pub timeouts: Timeouts,
+    /// exporter-toolkit's web configuration file.
+    pub config_file: Option<PathBuf>,
 }
 
-/// How long a client may take.
+/// What one client, or many, may take.
 #[derive(Clone, Copy, Debug)]
-pub struct Timeouts {
-    /// From the connection, or the first byte of a further request, to the end of its header; for TLS, including its
-    /// handshake.
+pub struct Limits {
+    /// Connections at once. When there are more, those go that have waited longest without a request.
+    pub connections_max: usize,
+    /// Time from the connection, or the first byte of a further request, to the end of its header; for TLS,
+    /// including its handshake.
     pub header: Duration,
     /// From the end of the header until the last byte of the answer is taken.
     pub answer: Duration,
@@ -74,21 +79,10 @@ pub struct Timeouts {
     pub drain: Duration,
 }
 
-impl Default for Options {
+impl Default for Limits {
     fn default() -> Self {
         Self {
-            telemetry_path: "/metrics".to_owned(),
-            enable_lifecycle: false,
-            max_requests: 40,
             connections_max: 512,
-            timeouts: Timeouts::default(),
-        }
-    }
-}
-
-impl Default for Timeouts {
-    fn default() -> Self {
-        Self {
             header: Duration::from_secs(10),
             answer: Duration::from_mins(1),
             idle: Duration::from_mins(5),
@@ -98,35 +92,56 @@ impl Default for Timeouts {
 }
 
 impl State {
-    /// Not ready yet, with an empty configuration to show.
+    /// Ready as soon as it is served. Fails if the web configuration file cannot be used.
     pub fn new(
         rendered: watch::Receiver<Arc<Rendered>>,
         telemetry: Arc<Telemetry>,
+        config: Arc<ArcSwap<String>>,
         reload: mpsc::Sender<Reload>,
-        web_config: WebConfig,
         options: Options,
-    ) -> Self {
-        let slots = slots::Slots::new(options.max_requests);
-        let config = ArcSwap::from_pointee(String::new());
-        Self { rendered, telemetry, config, ready: AtomicBool::new(false), reload, web_config, slots, options }
+    ) -> Result<Self, WebConfigError> {
+        let web_config = WebConfig::open(options.config_file.as_deref())?;
+        Ok(Self {
+            rendered,
+            telemetry,
+            config,
+            reload,
+            limits: Limits::default(),
+            web_config,
+            slots: slots::Slots::new(options.max_requests),
+            generations: generations::Generations::default(),
+            is_ready: AtomicBool::new(false),
+            options,
+        })
     }
 
-    /// What `/config` shows: TOML, with secrets masked.
-    pub fn set_config(&self, masked: String) {
-        self.config.store(Arc::new(masked));
-    }
-
-    /// What `/-/ready` answers.
-    pub fn set_ready(&self, ready: bool) {
-        self.ready.store(ready, Ordering::Relaxed);
+    /// Other limits than the default ones.
+    #[must_use]
+    pub fn with_limits(self, limits: Limits) -> Self {
+        Self { limits, ..self }
     }
 }
 
-/// Serves until `stop`, then lets answers under way end, for as long as [`Timeouts::drain`] says.
-pub async fn serve(listeners: Vec<Listener>, state: Arc<State>, stop: CancellationToken) {
+/// Listens on all of these addresses: `host:port`, `[::1]:port`, or `:port` for every address of both kinds.
+pub async fn bind(addresses: &[String]) -> anyhow::Result<Vec<Listener>> {
+    let mut listeners = Vec::with_capacity(addresses.len());
+    for address in addresses {
+        listeners.push(Listener::bind(address).await?);
+    }
+    Ok(listeners)
+}
+
+/// All sockets that systemd passed to this process (`sd_listen_fds(3)`).
+pub fn systemd_listeners() -> anyhow::Result<Vec<Listener>> {
+    Ok(Listener::from_systemd()?)
+}
+
+/// Serves until `stop`, then lets answers under way end, for as long as [`Limits::drain`] says.
+pub async fn serve(listeners: Vec<Listener>, state: Arc<State>, stop: CancellationToken) -> anyhow::Result<()> {
     let (tracker, kill) = (TaskTracker::new(), CancellationToken::new());
-    let connections = Arc::new(connection::Connections::new(state.options.connections_max));
+    let connections = Arc::new(connection::Connections::new(state.limits.connections_max));
     for listener in listeners {
+        tracing::info!(address = %listener, tls = state.web_config.current().is_tls(), "listening");
         let context = connection::Context {
             state: Arc::clone(&state),
             connections: Arc::clone(&connections),
@@ -136,11 +151,14 @@ pub async fn serve(listeners: Vec<Listener>, state: Arc<State>, stop: Cancellati
         };
         tracker.spawn(connection::accept(listener, context));
     }
-    stop.cancelled().await;
+    state.is_ready.store(true, Ordering::Relaxed);
+    tokio::join!(state.generations.tidy(state.rendered.clone(), stop.clone()), systemd::live(stop));
+    state.is_ready.store(false, Ordering::Relaxed);
     tracker.close();
-    if timeout(state.options.timeouts.drain, tracker.wait()).await.is_err() {
+    if timeout(state.limits.drain, tracker.wait()).await.is_err() {
         tracing::warn!(connections = connections.count(), "closing connections whose answers did not end in time");
         kill.cancel();
         tracker.wait().await;
     }
+    Ok(())
 }

@@ -48,3 +48,6 @@ pub mod cli;
 
 /// The program's version.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+pub mod uncompressed;
+
+pub mod logging;

@@ -1,20 +1,212 @@
-//! Log lines: to stderr, one for each event that an operator wants.
+//! The log: one line per event that an operator wants to know of, to stderr, in logfmt or JSON, as the flags of
+//! Prometheus programs say (`--log.level`, `--log.format`). Scrapes are no such event.
 
-use tracing::Level;
+use std::fmt;
+
+use serde_json::Value;
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
+use tracing_subscriber::fmt::{FmtContext, MakeWriter};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::cli::{LogFormat, LogLevel};
 
-/// Sets up logging for the whole process. Only the first call counts.
+/// Logs to stderr from now on. Called once; a second call changes nothing.
 pub fn init(level: LogLevel, format: LogFormat) {
-    let level = match level {
-        LogLevel::Debug => Level::DEBUG,
-        LogLevel::Info => Level::INFO,
-        LogLevel::Warn => Level::WARN,
-        LogLevel::Error => Level::ERROR,
+    let started = subscriber(level, format, std::io::stderr).try_init();
+    if let Err(error) = started {
+        tracing::debug!(%error, "logging was already set up");
+    }
+}
+
+/// Only this program's own events below warnings: a library's would be one per request.
+fn subscriber<W>(level: LogLevel, format: LogFormat, writer: W) -> Box<dyn Subscriber + Send + Sync>
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let ours = match level {
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Error => LevelFilter::ERROR,
     };
-    let lines = tracing_subscriber::fmt().with_max_level(level).with_ansi(false).with_writer(std::io::stderr);
-    let _ = match format {
-        LogFormat::Logfmt => lines.try_init(),
-        LogFormat::Json => lines.json().try_init(),
-    };
+    let targets = Targets::new().with_default(ours.min(LevelFilter::WARN)).with_target(env!("CARGO_CRATE_NAME"), ours);
+    let lines = tracing_subscriber::fmt::layer().event_format(Lines(format)).with_writer(writer);
+    Box::new(tracing_subscriber::registry().with(targets).with(lines))
+}
+
+/// Writes an event as one line. tracing-logfmt and tracing's own JSON call the message by other names than Prometheus.
+struct Lines(LogFormat);
+
+impl<S, N> FormatEvent<S, N> for Lines
+where
+    S: Subscriber + for<'l> LookupSpan<'l>,
+    N: for<'w> FormatFields<'w> + 'static,
+{
+    fn format_event(&self, _: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        let level = match *event.metadata().level() {
+            Level::ERROR => "error",
+            Level::WARN => "warn",
+            Level::INFO => "info",
+            Level::DEBUG | Level::TRACE => "debug",
+        };
+        let ts = format!("{:.3}", jiff::Timestamp::now());
+        let head = [("ts", ts.into()), ("level", level.into()), ("msg", fields.message)];
+        let pairs = head.into_iter().chain(fields.others);
+        match self.0 {
+            LogFormat::Logfmt => logfmt(&mut writer, pairs),
+            LogFormat::Json => json(&mut writer, pairs),
+        }
+    }
+}
+
+fn logfmt(writer: &mut Writer<'_>, pairs: impl Iterator<Item = (&'static str, Value)>) -> fmt::Result {
+    for (position, (key, value)) in pairs.enumerate() {
+        let separator = if position == 0 { "" } else { " " };
+        match value {
+            Value::String(text) if is_bare(&text) => write!(writer, "{separator}{key}={text}")?,
+            // What is quoted is quoted as in JSON, which every logfmt parser reads.
+            value => write!(writer, "{separator}{key}={value}")?,
+        }
+    }
+    writeln!(writer)
+}
+
+fn is_bare(text: &str) -> bool {
+    !text.is_empty() && !text.contains(|c: char| c <= ' ' || matches!(c, '"' | '=' | '\\' | '\u{7f}'))
+}
+
+fn json(writer: &mut Writer<'_>, pairs: impl Iterator<Item = (&'static str, Value)>) -> fmt::Result {
+    let mut separator = '{';
+    for (key, value) in pairs {
+        write!(writer, "{separator}{}:{value}", Value::from(key))?;
+        separator = ',';
+    }
+    writeln!(writer, "}}")
+}
+
+/// An event's message and its other fields, in their order.
+#[derive(Default)]
+struct Fields {
+    message: Value,
+    others: Vec<(&'static str, Value)>,
+}
+
+impl Fields {
+    fn set(&mut self, field: &Field, value: Value) {
+        match field.name() {
+            "message" => self.message = value,
+            name => self.others.push((name, value)),
+        }
+    }
+}
+
+impl Visit for Fields {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.set(field, format!("{value:?}").into());
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.set(field, value.into());
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.set(field, value.into());
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.set(field, value.into());
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.set(field, value.into());
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.set(field, value.into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl MakeWriter<'_> for Written {
+        type Writer = Self;
+
+        fn make_writer(&self) -> Self {
+            self.clone()
+        }
+    }
+
+    fn logged(level: LogLevel, format: LogFormat, log: impl FnOnce()) -> Vec<String> {
+        let written = Written::default();
+        tracing::subscriber::with_default(subscriber(level, format, written.clone()), log);
+        let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn a_line_of_logfmt_has_time_level_message_and_fields() {
+        let lines = logged(LogLevel::Info, LogFormat::Logfmt, || {
+            tracing::warn!(registry = "quay.io", tags = 3, error = %"a \"b\"\nc", "cannot list tags");
+        });
+        let (time, rest) = lines[0].split_once(' ').unwrap();
+        assert!(time.strip_prefix("ts=").unwrap().parse::<jiff::Timestamp>().is_ok(), "{time}");
+        assert_eq!(rest, r#"level=warn msg="cannot list tags" registry=quay.io tags=3 error="a \"b\"\nc""#);
+        assert_eq!(lines.len(), 1);
+    }
+
+    #[test]
+    fn a_line_of_json_has_the_same() {
+        let lines = logged(LogLevel::Info, LogFormat::Json, || {
+            tracing::info!(registry = "quay.io", tags = 3, error = %"a \"b\"\nc", "cannot list tags");
+        });
+        let value: Value = serde_json::from_str(&lines[0]).unwrap();
+        assert!(value["ts"].as_str().unwrap().parse::<jiff::Timestamp>().is_ok());
+        assert_eq!(value["level"], "info");
+        assert_eq!(value["msg"], "cannot list tags");
+        assert_eq!(value["registry"], "quay.io");
+        assert_eq!(value["tags"], 3);
+        assert_eq!(value["error"], "a \"b\"\nc");
+    }
+
+    #[test]
+    fn only_the_wanted_levels_are_logged_and_of_libraries_only_warnings() {
+        let log = || {
+            tracing::debug!("ours");
+            tracing::info!("ours");
+            tracing::error!("ours");
+            tracing::debug!(target: "hyper", "theirs");
+            tracing::info!(target: "hyper", "theirs");
+            tracing::warn!(target: "hyper", "theirs");
+        };
+        let count = |level| logged(level, LogFormat::Logfmt, log).len();
+        assert_eq!(count(LogLevel::Debug), 4);
+        assert_eq!(count(LogLevel::Info), 3);
+        assert_eq!(count(LogLevel::Warn), 2);
+        assert_eq!(count(LogLevel::Error), 1);
+    }
 }

@@ -1,4 +1,4 @@
-//! What a connection is doing, and until when it may: the timeouts, enforced where its bytes pass.
+//! What a connection is doing, and until when it may: the limits, enforced where its bytes pass.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -9,12 +9,12 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::Timeouts;
+use super::Limits;
 
 /// What a connection is doing.
 #[derive(Debug)]
 pub(super) struct Activity {
-    timeouts: Timeouts,
+    limits: Limits,
     /// Never held across an await.
     inner: Mutex<Inner>,
 }
@@ -41,7 +41,7 @@ pub(super) struct Answering {
 }
 
 impl Activity {
-    pub(super) fn new(timeouts: Timeouts) -> Arc<Self> {
+    pub(super) fn new(limits: Limits) -> Arc<Self> {
         let now = Instant::now();
         let inner = Inner {
             header_since: Some(now),
@@ -50,7 +50,7 @@ impl Activity {
             answering: BTreeMap::new(),
             requests: 0,
         };
-        Arc::new(Self { timeouts, inner: Mutex::new(inner) })
+        Arc::new(Self { limits, inner: Mutex::new(inner) })
     }
 
     /// A header is complete.
@@ -75,11 +75,11 @@ impl Activity {
     fn deadline(&self) -> Instant {
         let inner = self.inner();
         let doing = match (inner.answering.values().next(), inner.header_since) {
-            (Some(since), _) => *since + self.timeouts.answer,
-            (None, Some(since)) => since + self.timeouts.header,
-            (None, None) => inner.idle_since + self.timeouts.idle,
+            (Some(since), _) => *since + self.limits.answer,
+            (None, Some(since)) => since + self.limits.header,
+            (None, None) => inner.idle_since + self.limits.idle,
         };
-        inner.blocked_since.map_or(doing, |since| doing.min(since + self.timeouts.answer))
+        inner.blocked_since.map_or(doing, |since| doing.min(since + self.limits.answer))
     }
 
     fn bytes_came(&self) {

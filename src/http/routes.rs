@@ -52,6 +52,7 @@ fn metrics<B>(state: &State, request: &Request<B>) -> Response<Body> {
     let accepted = negotiate::format(request.headers());
     let encoding = negotiate::encoding(request.headers());
     let rendered = Arc::clone(&state.rendered.borrow());
+    state.generations.hold(&rendered);
     let mut tail = state.telemetry.encode(accepted.format);
     tail.extend_from_slice(accepted.format.end().as_bytes());
     let tail = rendered.tail(encoding, tail);
@@ -66,7 +67,7 @@ fn metrics<B>(state: &State, request: &Request<B>) -> Response<Body> {
 }
 
 fn ready(state: &State) -> Response<Body> {
-    if state.ready.load(Ordering::Relaxed) {
+    if state.is_ready.load(Ordering::Relaxed) {
         plain(StatusCode::OK, "image-size-exporter is ready.\n")
     } else {
         plain(StatusCode::SERVICE_UNAVAILABLE, "image-size-exporter is not ready.\n")
