@@ -5,11 +5,14 @@ use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use anyhow::Context as _;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -85,10 +88,25 @@ async fn run<Io: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
     activity: Arc<Activity>,
     context: Context,
 ) {
-    if let Err(error) = http(io, false, activity, context).await {
+    let ended = match context.state.web_config.current().tls() {
+        Some(tls) => https(io, tls, activity, context).await,
+        None => http(io, false, activity, context).await.map_err(Into::into),
+    };
+    if let Err(error) = ended {
         // Timeouts and clients that go are everyday life.
         tracing::debug!(%error, "connection ended");
     }
+}
+
+async fn https<Io: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
+    io: Guarded<Io>,
+    tls: Arc<ServerConfig>,
+    activity: Arc<Activity>,
+    context: Context,
+) -> anyhow::Result<()> {
+    let stream = TlsAcceptor::from(tls).accept(io).await.context("TLS handshake")?;
+    let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+    Ok(http(stream, is_http2, activity, context).await?)
 }
 
 async fn http<Io: AsyncRead + AsyncWrite + Send + Unpin + 'static>(

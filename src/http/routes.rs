@@ -5,12 +5,13 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_ENCODING, CONTENT_TYPE, VARY};
+use http::header::{ALLOW, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, VARY, WWW_AUTHENTICATE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::body::Body;
+use super::web_config::Verdict;
 use super::{State, landing, negotiate};
 use crate::exposition::Encoding;
 
@@ -19,8 +20,29 @@ const RELOAD_WAIT: Duration = Duration::from_secs(50);
 
 const PLAIN: &str = "text/plain; charset=utf-8";
 
-/// Answers one request. Its body, if it has one, is not read.
+/// Answers one request as the web configuration wants it. Its body, if it has one, is not read.
 pub(super) async fn answer<B>(state: &State, request: Request<B>) -> Response<Body> {
+    let web = state.web_config.current();
+    let mut response = if web.passes_rate() {
+        match state.web_config.authenticate(&web, request.headers().get(AUTHORIZATION)).await {
+            Verdict::Allowed => route(state, &request).await,
+            Verdict::Denied => unauthorized(),
+            Verdict::Busy => plain(StatusCode::SERVICE_UNAVAILABLE, "too many passwords to check, try again\n"),
+        }
+    } else {
+        plain(StatusCode::TOO_MANY_REQUESTS, "too many requests\n")
+    };
+    response.headers_mut().extend(web.headers().iter().cloned());
+    response
+}
+
+fn unauthorized() -> Response<Body> {
+    let mut response = plain(StatusCode::UNAUTHORIZED, "unauthorized\n");
+    response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"image-size-exporter\""));
+    response
+}
+
+async fn route<B>(state: &State, request: &Request<B>) -> Response<Body> {
     let path = request.uri().path();
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
     match path {
@@ -28,7 +50,7 @@ pub(super) async fn answer<B>(state: &State, request: Request<B>) -> Response<Bo
             Method::POST | Method::PUT => reload(state).await,
             _ => not_allowed("POST, PUT"),
         },
-        _ if path == state.options.telemetry_path => read(is_read, || metrics(state, &request)),
+        _ if path == state.options.telemetry_path => read(is_read, || metrics(state, request)),
         "/" => read(is_read, || html(landing::page(state))),
         "/config" => read(is_read, || plain(StatusCode::OK, state.config.load().as_str().to_owned())),
         "/-/healthy" => read(is_read, || plain(StatusCode::OK, "image-size-exporter is healthy.\n")),

@@ -1,0 +1,99 @@
+//! Which client certificates are good enough.
+
+use std::sync::Arc;
+
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
+use rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, RootCertStore, SignatureScheme,
+};
+use rustls_pki_types::{CertificateDer, UnixTime};
+
+use super::san;
+
+/// What is asked of a client: a certificate at all, and one that a configured authority has signed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Policy {
+    pub(super) required: bool,
+    pub(super) verified: bool,
+}
+
+#[derive(Debug)]
+struct Verifier {
+    required: bool,
+    /// Who checks the chain, if somebody does.
+    chain: Option<Arc<dyn ClientCertVerifier>>,
+    /// One of these names must be in the certificate.
+    allowed_sans: Option<Vec<String>>,
+    provider: Arc<CryptoProvider>,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("none of the certificate's alternative names is allowed")]
+struct NoAllowedName;
+
+/// A verifier for rustls.
+pub(super) fn verifier(
+    policy: Policy,
+    roots: RootCertStore,
+    allowed_sans: Option<Vec<String>>,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<dyn ClientCertVerifier>, VerifierBuilderError> {
+    let chain = if policy.verified {
+        Some(WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider)).build()?)
+    } else {
+        None
+    };
+    Ok(Arc::new(Verifier { required: policy.required, chain, allowed_sans, provider: Arc::clone(provider) }))
+}
+
+impl ClientCertVerifier for Verifier {
+    fn client_auth_mandatory(&self) -> bool {
+        self.required
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.chain.as_ref().map_or(&[], |chain| chain.root_hint_subjects())
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        if let Some(chain) = &self.chain {
+            chain.verify_client_cert(end_entity, intermediates, now)?;
+        }
+        if let Some(allowed) = &self.allowed_sans
+            && !san::names(end_entity).iter().any(|name| allowed.contains(name))
+        {
+            return Err(CertificateError::Other(OtherError(Arc::new(NoAllowedName))).into());
+        }
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
