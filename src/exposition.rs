@@ -5,6 +5,7 @@
 //! it is the tail that each answer adds, without rendering or compressing the rest again.
 
 mod gzip;
+mod publish;
 mod rows;
 mod sink;
 
@@ -14,6 +15,8 @@ use bytes::Bytes;
 
 use crate::family::Family;
 use crate::inventory::Snapshot;
+
+pub use publish::{Publisher, channel};
 
 /// The series of one snapshot as bytes, in both encodings. Frames of at most some 256 KiB, so that an answer never
 /// needs them in one piece.
@@ -40,7 +43,7 @@ pub enum Encoding {
 
 impl Rendered {
     /// Renders and compresses all families but the omitted ones. Takes about a second for a million series: call it
-    /// where blocking is allowed.
+    /// where blocking is allowed, as [`Publisher`] does.
     pub fn render(snapshot: &Snapshot, omit: &BTreeSet<Family>) -> Self {
         let rows = rows::Rows::of(snapshot);
         let mut sink = sink::Sink::new();

@@ -6,7 +6,6 @@
 mod activity;
 mod body;
 mod connection;
-mod generations;
 mod landing;
 mod listener;
 mod negotiate;
@@ -15,7 +14,6 @@ mod slots;
 mod systemd;
 mod web_config;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -39,18 +37,15 @@ pub type Reload = oneshot::Sender<Result<(), String>>;
 pub struct State {
     rendered: watch::Receiver<Arc<Rendered>>,
     telemetry: Arc<Telemetry>,
-    /// What `/config` shows: TOML, with secrets masked.
-    config: Arc<ArcSwap<String>>,
+    config: ArcSwap<String>,
+    is_ready: AtomicBool,
     reload: mpsc::Sender<Reload>,
-    options: Options,
-    limits: Limits,
     web_config: WebConfig,
     slots: slots::Slots,
-    generations: generations::Generations,
-    is_ready: AtomicBool,
+    options: Options,
 }
 
-/// What flags and configuration say of the endpoint.
+/// What flags say of the endpoint.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The path of the metrics, beginning with `/`. At `/` there is no landing page.
@@ -59,8 +54,8 @@ pub struct Options {
     pub enable_lifecycle: bool,
     /// Scrapes under way at once; 0: unlimited. More are answered with 503.
     pub max_requests: usize,
-    /// exporter-toolkit's web configuration file.
-    pub config_file: Option<PathBuf>,
+    /// What one client, or many, may take.
+    pub limits: Limits,
 }
 
 /// What one client, or many, may take.
@@ -91,55 +86,46 @@ impl Default for Limits {
     }
 }
 
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            telemetry_path: "/metrics".to_owned(),
+            enable_lifecycle: false,
+            max_requests: 40,
+            limits: Limits::default(),
+        }
+    }
+}
+
 impl State {
-    /// Ready as soon as it is served. Fails if the web configuration file cannot be used.
+    /// Not ready yet, with an empty configuration to show.
     pub fn new(
         rendered: watch::Receiver<Arc<Rendered>>,
         telemetry: Arc<Telemetry>,
-        config: Arc<ArcSwap<String>>,
         reload: mpsc::Sender<Reload>,
+        web_config: WebConfig,
         options: Options,
-    ) -> Result<Self, WebConfigError> {
-        let web_config = WebConfig::open(options.config_file.as_deref())?;
-        Ok(Self {
-            rendered,
-            telemetry,
-            config,
-            reload,
-            limits: Limits::default(),
-            web_config,
-            slots: slots::Slots::new(options.max_requests),
-            generations: generations::Generations::default(),
-            is_ready: AtomicBool::new(false),
-            options,
-        })
+    ) -> Self {
+        let slots = slots::Slots::new(options.max_requests);
+        let config = ArcSwap::from_pointee(String::new());
+        Self { rendered, telemetry, config, is_ready: AtomicBool::new(false), reload, web_config, slots, options }
     }
 
-    /// Other limits than the default ones.
-    #[must_use]
-    pub fn with_limits(self, limits: Limits) -> Self {
-        Self { limits, ..self }
+    /// What `/config` shows: TOML, with secrets masked.
+    pub fn set_config(&self, masked: String) {
+        self.config.store(Arc::new(masked));
     }
-}
 
-/// Listens on all of these addresses: `host:port`, `[::1]:port`, or `:port` for every address of both kinds.
-pub async fn bind(addresses: &[String]) -> anyhow::Result<Vec<Listener>> {
-    let mut listeners = Vec::with_capacity(addresses.len());
-    for address in addresses {
-        listeners.push(Listener::bind(address).await?);
+    /// What `/-/ready` answers.
+    pub fn set_ready(&self, ready: bool) {
+        self.is_ready.store(ready, Ordering::Relaxed);
     }
-    Ok(listeners)
-}
-
-/// All sockets that systemd passed to this process (`sd_listen_fds(3)`).
-pub fn systemd_listeners() -> anyhow::Result<Vec<Listener>> {
-    Ok(Listener::from_systemd()?)
 }
 
 /// Serves until `stop`, then lets answers under way end, for as long as [`Limits::drain`] says.
-pub async fn serve(listeners: Vec<Listener>, state: Arc<State>, stop: CancellationToken) -> anyhow::Result<()> {
+pub async fn serve(listeners: Vec<Listener>, state: Arc<State>, stop: CancellationToken) {
     let (tracker, kill) = (TaskTracker::new(), CancellationToken::new());
-    let connections = Arc::new(connection::Connections::new(state.limits.connections_max));
+    let connections = Arc::new(connection::Connections::new(state.options.limits.connections_max));
     for listener in listeners {
         tracing::info!(address = %listener, tls = state.web_config.current().is_tls(), "listening");
         let context = connection::Context {
@@ -151,14 +137,12 @@ pub async fn serve(listeners: Vec<Listener>, state: Arc<State>, stop: Cancellati
         };
         tracker.spawn(connection::accept(listener, context));
     }
-    state.is_ready.store(true, Ordering::Relaxed);
-    tokio::join!(state.generations.tidy(state.rendered.clone(), stop.clone()), systemd::live(stop));
-    state.is_ready.store(false, Ordering::Relaxed);
+    systemd::live(stop).await;
+    state.set_ready(false);
     tracker.close();
-    if timeout(state.limits.drain, tracker.wait()).await.is_err() {
+    if timeout(state.options.limits.drain, tracker.wait()).await.is_err() {
         tracing::warn!(connections = connections.count(), "closing connections whose answers did not end in time");
         kill.cancel();
         tracker.wait().await;
     }
-    Ok(())
 }

@@ -48,6 +48,3 @@ pub mod cli;
 
 /// The program's version.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
-pub mod uncompressed;
-
-pub mod logging;

@@ -69,7 +69,7 @@ async fn accept_one(listener: &Listener, context: &Context) -> std::io::Result<(
 }
 
 fn begin<Io: AsyncRead + AsyncWrite + Send + Unpin + 'static>(io: Io, context: &Context) {
-    let activity = Activity::new(context.state.limits);
+    let activity = Activity::new(context.state.options.limits);
     let Some(place) = context.connections.enter(&activity) else { return };
     let (context, kill) = (context.clone(), context.kill.clone());
     context.tracker.clone().spawn(async move {

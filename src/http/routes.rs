@@ -74,7 +74,6 @@ fn metrics<B>(state: &State, request: &Request<B>) -> Response<Body> {
     let accepted = negotiate::format(request.headers());
     let encoding = negotiate::encoding(request.headers());
     let rendered = Arc::clone(&state.rendered.borrow());
-    state.generations.hold(&rendered);
     let mut tail = state.telemetry.encode(accepted.format);
     tail.extend_from_slice(accepted.format.end().as_bytes());
     let tail = rendered.tail(encoding, tail);

@@ -63,19 +63,20 @@ struct Seen {
 }
 
 impl WebConfig {
-    /// Reads a file, and reads it again whenever it, or a file that it names, has changed. Without one everybody is
-    /// served in plain HTTP.
-    pub fn open(path: Option<&Path>) -> Result<Self, WebConfigError> {
-        let (settings, seen) = match path {
-            None => (Settings::default(), Vec::new()),
-            Some(path) => {
-                let (settings, seen) = read(path);
-                (settings?, seen)
-            }
-        };
+    /// Plain HTTP for everybody.
+    pub fn none() -> Self {
+        Self::with(None, Settings::default(), Vec::new())
+    }
+
+    /// Reads a file, and reads it again whenever it, or a file that it names, has changed.
+    pub fn open(path: &Path) -> Result<Self, WebConfigError> {
+        let (settings, seen) = read(path);
+        Ok(Self::with(Some(path.to_owned()), settings?, seen))
+    }
+
+    fn with(path: Option<PathBuf>, settings: Settings, seen: Vec<Seen>) -> Self {
         let authenticator = Authenticator::default();
-        let path = path.map(Path::to_owned);
-        Ok(Self { path, current: ArcSwap::from_pointee(settings), seen: Mutex::new(seen), authenticator })
+        Self { path, current: ArcSwap::from_pointee(settings), seen: Mutex::new(seen), authenticator }
     }
 
     /// What holds now.
