@@ -308,11 +308,8 @@ impl RegistryState {
     fn publish(&mut self, name: &Registry, targets: &Targets, has_sums: bool, warnings: &mut Vec<Warning>) {
         if has_sums && self.usage.is_none() {
             let usage = publish::usage(self);
-            for odd in &usage.disagreeing {
-                if self.holdings.warn(odd.layer) {
-                    let digest = self.holdings.digest(odd.layer).clone();
-                    warnings.push(Warning::SizesDisagree { registry: name.clone(), digest, bytes: odd.bytes });
-                }
+            for (digest, bytes) in self.holdings.unheard(&usage.disagreeing) {
+                warnings.push(Warning::SizesDisagree { registry: name.clone(), digest, bytes });
             }
             self.usage = Some(usage);
         }

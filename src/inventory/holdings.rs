@@ -1,6 +1,7 @@
 //! The images that are held of one registry, small: a layer's digest stands here once, however many images list it.
 
-use std::collections::HashSet;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 use std::sync::Arc;
 
@@ -19,6 +20,8 @@ pub(super) struct Holdings {
     media_types: Shared<MediaType>,
     platforms: Shared<Platform>,
     artifact_types: Shared<Arc<str>>,
+    /// Layers that one manifest lists with several sizes, and the smallest, until somebody hears of them.
+    ambiguous: Vec<(Digest, u64)>,
 }
 
 /// What is known of a layer beside its digest.
@@ -129,14 +132,27 @@ impl Holdings {
         &self.facts[layer as usize]
     }
 
-    /// Notes that somebody hears of a layer now; whether nobody did before.
-    pub(super) fn warn(&mut self, layer: u32) -> bool {
-        !std::mem::replace(&mut self.facts[layer as usize].warned, true)
+    /// The layers whose sizes manifests disagree about, and the smallest, of which nobody heard yet: these, and those
+    /// that one manifest lists with several.
+    pub(super) fn unheard(&mut self, disagreeing: &[StoredLayer]) -> Vec<(Digest, u64)> {
+        let ambiguous = std::mem::take(&mut self.ambiguous);
+        let of_several = disagreeing.iter().map(|odd| (self.digest(odd.layer).clone(), odd.bytes));
+        let all: Vec<(Digest, u64)> = of_several.chain(ambiguous).collect();
+        let mut is_unheard = |digest: &Digest| {
+            let number = self.layers.number(digest)?;
+            Some(!std::mem::replace(&mut self.facts[number as usize].warned, true))
+        };
+        all.into_iter().filter(|(digest, _)| is_unheard(digest) == Some(true)).collect()
     }
 
     /// All layers' numbers are below this.
     pub(super) fn layers_end(&self) -> usize {
         self.layers.end()
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.layers.is_empty() && self.images.is_empty()
     }
 
     fn hold_image(&mut self, image: &Image) -> HeldImage {
@@ -145,15 +161,23 @@ impl Holdings {
         summary.artifact_type = self.artifact_types.share(&summary.artifact_type);
         let mut stored: Vec<StoredLayer> = Vec::with_capacity(image.layers.len());
         let mut repeated = Vec::new();
+        let mut places = HashMap::with_capacity(image.layers.len());
         for layer in image.layers.iter().filter(|layer| !layer.foreign) {
             let Some(bytes) = layer.bytes else { continue };
             let number = self.hold_layer(layer);
-            match stored.iter_mut().find(|stored| stored.layer == number) {
-                Some(first) => {
-                    first.bytes = first.bytes.min(bytes);
+            match places.entry(number) {
+                Entry::Vacant(place) => {
+                    place.insert(stored.len());
+                    stored.push(StoredLayer { layer: number, bytes });
+                }
+                Entry::Occupied(place) => {
+                    let first = &mut stored[*place.get()];
+                    if first.bytes != bytes {
+                        first.bytes = first.bytes.min(bytes);
+                        self.ambiguous.push((layer.digest.clone(), first.bytes));
+                    }
                     repeated.push(number);
                 }
-                None => stored.push(StoredLayer { layer: number, bytes }),
             }
         }
         HeldImage {

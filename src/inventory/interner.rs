@@ -72,6 +72,11 @@ impl Interner {
         self.entries.len()
     }
 
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.numbers.is_empty() && self.free.len() == self.entries.len()
+    }
+
     fn entry(&self, number: u32) -> &Entry {
         &self.entries[number as usize]
     }

@@ -1,1 +1,7 @@
+//! Each sentence of the contract about tags, targets and sums, over a registry `r.io`.
 
+mod life;
+mod newest;
+mod overlap;
+mod sums;
+mod world;

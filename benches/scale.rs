@@ -1,0 +1,173 @@
+//! How the inventory grows: time to account for everything, time from a changed tag to a new snapshot, and resident
+//! memory, for 1,000, 10,000 and 100,000 images in repositories of five tags, ten layers each, of which four are an
+//! image's own and six are one of a hundred bases'.
+//!
+//! Prints a table: `cargo bench --bench scale`. Each size has a process of its own, so that memory is its own too.
+#![expect(clippy::print_stdout, reason = "the table is what this program is for")]
+
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use image_size_exporter::accounting::{Series, StoredLayer, account};
+use image_size_exporter::image::{Image, Layer};
+use image_size_exporter::inventory::{Discovered, DiscoveredRepository, Inventory, Observation, Outcome, Reading};
+use image_size_exporter::oci::{Digest, MediaType, Repository, Tag};
+use image_size_exporter::selection::{Listing, Selection};
+use image_size_exporter::target::{Detail, Target, TargetName, Uncompressed};
+
+const SIZES: [u32; 3] = [1_000, 10_000, 100_000];
+const TAGS: u32 = 5;
+const BASES: u32 = 100;
+const BASE_LAYERS: u32 = 6;
+const OWN_LAYERS: u32 = 4;
+const ROUNDS: u32 = 9;
+
+fn main() {
+    let size = std::env::args().nth(1).and_then(|text| text.parse().ok());
+    if let Some(images) = size {
+        println!("{}", row(images));
+        return;
+    }
+    println!("{:>8}  {:>13}  {:>25}  {:>12}", "images", "accounting ms", "changed tag → snapshot ms", "resident MiB");
+    let program = std::env::current_exe().expect("a running program has a path");
+    for images in SIZES {
+        let output = Command::new(&program).arg(images.to_string()).output().expect("this program runs");
+        print!("{}", String::from_utf8_lossy(&output.stdout));
+    }
+}
+
+fn row(images: u32) -> String {
+    let accounting = accounting(images);
+    let mut inventory = loaded(images);
+    let before = inventory.snapshot();
+    let resident = resident_mib();
+    let mut changed = Vec::new();
+    for round in 0..ROUNDS {
+        let observation = observed(images / 2, images + round);
+        let start = Instant::now();
+        inventory.record(&observation);
+        let snapshot = inventory.snapshot();
+        changed.push(start.elapsed());
+        drop(snapshot);
+    }
+    drop(before);
+    let ms = |duration: Duration| duration.as_secs_f64() * 1e3;
+    format!("{images:>8}  {:>13.1}  {:>25.1}  {resident:>12}", ms(accounting), ms(median(changed)))
+}
+
+/// The arithmetic alone, over layers that are numbered already.
+fn accounting(images: u32) -> Duration {
+    let layers: Vec<Vec<StoredLayer>> = (0..images)
+        .map(|image| layers_of(image).map(|(layer, bytes)| StoredLayer { layer, bytes }).collect())
+        .collect();
+    let one = |(image, layers)| Series { repository: image / TAGS, tag: image, image, layers };
+    let series: Vec<Series> = (0..).zip(layers.iter().map(Vec::as_slice)).map(one).collect();
+    let end = BASES * BASE_LAYERS + images * OWN_LAYERS;
+    let mut durations = Vec::new();
+    for _ in 0..ROUNDS {
+        let start = Instant::now();
+        let usage = account(&series, end as usize);
+        durations.push(start.elapsed());
+        assert!(usage.stored_bytes > 0);
+    }
+    median(durations)
+}
+
+fn loaded(images: u32) -> Inventory {
+    let name = TargetName("all".into());
+    let target = Target {
+        name: name.clone(),
+        repositories: "registry.example.com/**".parse().expect("a pattern"),
+        selection: Selection { tags: Vec::new(), listing: Some(Listing::default()) },
+        newest: None,
+        platforms: Vec::new(),
+        interval: Duration::from_mins(5),
+        uncompressed: Uncompressed::Off,
+        detail: Detail::Images,
+        budget_bytes: None,
+        labels: std::collections::BTreeMap::new(),
+        tags_max: 10_000,
+    };
+    let mut inventory = Inventory::new(&[Arc::new(target)], Duration::from_hours(168));
+    let one = |number: u32| DiscoveredRepository {
+        repository: repository(number * TAGS),
+        tags: (0..TAGS).map(|place| tag(number * TAGS + place)).collect(),
+        candidates: Vec::new(),
+        complete: true,
+    };
+    let repositories = (0..images / TAGS).map(one).collect();
+    inventory.select(&name, Discovered { repositories, complete: true });
+    for image in 0..images {
+        inventory.record(&observed(image, image));
+    }
+    inventory.pass_ended(&name);
+    inventory
+}
+
+/// The place of one image, which holds another one's layers.
+fn observed(place: u32, image: u32) -> Observation {
+    let layer = |(number, bytes): (u32, u64)| Layer {
+        digest: digest("layer", number),
+        bytes: Some(bytes),
+        foreign: false,
+        diff_id: Some(digest("tar", number)),
+        media_type: MediaType::new("application/vnd.oci.image.layer.v1.tar+gzip"),
+        hint: None,
+    };
+    let image = Image {
+        digest: digest("manifest", image),
+        image_id: Some(digest("config", image)),
+        media_type: MediaType::new(MediaType::OCI_MANIFEST),
+        artifact_type: "".into(),
+        platform: "linux/amd64".parse().expect("a platform"),
+        created: Some(1.7e9),
+        config_bytes: 7_000,
+        manifest_bytes: 2_000,
+        layers: layers_of(image).map(layer).collect(),
+    };
+    let reading = Reading {
+        digest: image.digest.clone(),
+        header: Some(image.digest.to_string().into()),
+        media_type: image.media_type.clone(),
+        index_bytes: 0,
+        images: vec![Arc::new(image)],
+        attestations: 0,
+        failed: Vec::new(),
+        platforms: Vec::new(),
+    };
+    Observation { repository: repository(place), tag: tag(place), at: 1.7e9, outcome: Outcome::Read(Arc::new(reading)) }
+}
+
+/// Numbers and bytes of an image's layers, bottom first.
+fn layers_of(image: u32) -> impl Iterator<Item = (u32, u64)> {
+    let base = image / TAGS % BASES;
+    let shared = (0..BASE_LAYERS).map(move |place| base * BASE_LAYERS + place);
+    let own = (0..OWN_LAYERS).map(move |place| BASES * BASE_LAYERS + image * OWN_LAYERS + place);
+    shared.chain(own).map(|number| (number, 1_000_000 + u64::from(number)))
+}
+
+fn digest(kind: &str, number: u32) -> Digest {
+    Digest::sha256_of(format!("{kind} {number}").as_bytes())
+}
+
+fn repository(image: u32) -> Repository {
+    let number = image / TAGS;
+    format!("registry.example.com/team-{}/service-{number}", number % 50).parse().expect("a repository")
+}
+
+fn tag(image: u32) -> Tag {
+    format!("v1.{}.0", image % TAGS).parse().expect("a tag")
+}
+
+fn median(mut durations: Vec<Duration>) -> Duration {
+    durations.sort_unstable();
+    durations[durations.len() / 2]
+}
+
+/// Resident memory of this process; 0 where `/proc` does not say.
+fn resident_mib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) / 1024
+}

@@ -1,0 +1,354 @@
+//! The life of a series.
+
+use super::super::*;
+use super::world::*;
+use crate::reason::Reason;
+
+const NOTHING: [&str; 0] = [];
+
+/// One target that names `r.io/a:v1`, whose first pass ended with what the tag pointed at.
+fn one(reading: Reading) -> Inventory {
+    let mut inventory = inventory(&[target("t", "r.io/a", "v1")]);
+    read(&mut inventory, "r.io/a:v1", 10.0, reading);
+    pass_ended(&mut inventory, "t");
+    inventory
+}
+
+fn two_platforms() -> Reading {
+    index("both", &[("linux/amd64", "base:100 x:10"), ("linux/arm64", "y:20")])
+}
+
+#[test]
+fn a_tag_that_is_configured_by_name_is_there_before_anything_is_known() {
+    let mut inventory = inventory(&[target("t", "r.io/a", "v1")]);
+    assert_eq!(published(&mut inventory), ["a:v1"]);
+    assert_eq!(repositories(&mut inventory), ["a tags=1 unknown=1"]);
+    assert_eq!(to_read(&inventory, "t"), ["r.io/a:v1 new"]);
+}
+
+#[test]
+fn an_unchanged_tag_only_gets_a_new_timestamp() {
+    let mut inventory = one(single("base:100"));
+    record(&mut inventory, "r.io/a:v1", 20.0, Outcome::Unchanged);
+    assert_eq!(
+        published(&mut inventory),
+        ["a:v1 up=1 success=20 stored=100", "a:v1 linux/amd64 compressed=100 unique=100 proportional=100"]
+    );
+}
+
+#[test]
+fn a_changed_digest_is_seen_and_the_first_one_is_no_change() {
+    let mut inventory = one(single("base:100"));
+    read(&mut inventory, "r.io/a:v1", 20.0, single("base:100"));
+    assert!(published(&mut inventory)[0].starts_with("a:v1 up=1 success=20 stored"));
+    read(&mut inventory, "r.io/a:v1", 30.0, single("base:101"));
+    assert_eq!(published(&mut inventory)[0], "a:v1 up=1 success=30 changed=30 stored=101");
+}
+
+#[test]
+fn a_transient_failure_of_any_part_keeps_the_whole_previous_observation() {
+    let mut inventory = one(two_platforms());
+    let before = published(&mut inventory);
+    let half = index("new", &[("linux/amd64", "base:100 z:99")]);
+    for reason in Reason::ALL.into_iter().filter(|reason| reason.is_transient()) {
+        read(&mut inventory, "r.io/a:v1", 20.0, failing(half.clone(), "linux/arm64", reason));
+        let after = published(&mut inventory);
+        assert_eq!(after[0], "a:v1 up=0 success=10 stored=130");
+        assert_eq!(after[1..], before[1..]);
+    }
+}
+
+#[test]
+fn a_failed_reading_keeps_the_previous_observation_with_its_old_timestamp() {
+    let mut inventory = one(single("base:100"));
+    for reason in Reason::ALL {
+        record(&mut inventory, "r.io/a:v1", 20.0, Outcome::Failed(reason));
+        assert_eq!(published(&mut inventory)[0], "a:v1 up=0 success=10 stored=100", "{reason}");
+    }
+    record(&mut inventory, "r.io/a:v1", 30.0, Outcome::Unchanged);
+    assert_eq!(published(&mut inventory)[0], "a:v1 up=1 success=30 stored=100");
+}
+
+#[test]
+fn a_first_reading_in_part_publishes_the_good_platforms_and_withholds_the_tags_sums() {
+    let half = failing(index("both", &[("linux/amd64", "base:100 x:10")]), "linux/arm64", Reason::Timeout);
+    let mut inventory = one(half);
+    assert_eq!(published(&mut inventory), ["a:v1 up=0", "a:v1 linux/amd64 compressed=110 unique=110 proportional=110"]);
+    assert_eq!(to_read(&inventory, "t"), ["r.io/a:v1 lacking"]);
+    read(&mut inventory, "r.io/a:v1", 20.0, two_platforms());
+    assert_eq!(published(&mut inventory)[0], "a:v1 up=1 success=20 stored=130");
+    assert_eq!(to_read(&inventory, "t"), ["r.io/a:v1"]);
+}
+
+#[test]
+fn another_part_of_the_same_index_replaces_the_first() {
+    let half = failing(index("both", &[("linux/amd64", "x:10")]), "linux/arm64", Reason::Timeout);
+    let mut inventory = one(half);
+    let more = index("both", &[("linux/amd64", "x:10"), ("linux/s390x", "z:1")]);
+    read(&mut inventory, "r.io/a:v1", 20.0, failing(more, "linux/arm64", Reason::Timeout));
+    assert_eq!(published(&mut inventory).len(), 3);
+    let other = failing(index("other", &[("linux/amd64", "w:7")]), "linux/arm64", Reason::Timeout);
+    read(&mut inventory, "r.io/a:v1", 30.0, other);
+    assert_eq!(published(&mut inventory).len(), 3);
+}
+
+#[test]
+fn a_definite_failure_leaves_out_that_platform_only() {
+    for (reason, expected) in [
+        (Reason::NotFound, "a:v1 up=1 success=20 changed=20 stored=100"),
+        (Reason::Invalid, "a:v1 up=0 success=10 changed=20 stored=100"),
+        (Reason::Limit, "a:v1 up=0 success=10 changed=20 stored=100"),
+        (Reason::Unsupported, "a:v1 up=0 success=10 changed=20 stored=100"),
+    ] {
+        let mut inventory = one(two_platforms());
+        let rest = index("new", &[("linux/amd64", "base:100")]);
+        read(&mut inventory, "r.io/a:v1", 20.0, failing(rest, "linux/arm64", reason));
+        let after = published(&mut inventory);
+        assert_eq!(after, [expected, "a:v1 linux/amd64 compressed=100 unique=100 proportional=100"], "{reason}");
+        assert_eq!(to_read(&inventory, "t"), ["r.io/a:v1 lacking"], "failed children are tried again");
+    }
+}
+
+#[test]
+fn a_platform_out_of_the_index_is_gone_at_the_next_snapshot() {
+    let mut inventory = one(two_platforms());
+    assert_eq!(published(&mut inventory).len(), 3);
+    read(&mut inventory, "r.io/a:v1", 20.0, index("one", &[("linux/arm64", "y:20")]));
+    assert_eq!(published(&mut inventory)[1..], ["a:v1 linux/arm64 compressed=20 unique=20 proportional=20"]);
+}
+
+#[test]
+fn of_colliding_platforms_the_first_counts() {
+    let mut inventory = one(index("odd", &[("linux/amd64", "x:10"), ("linux/amd64", "y:20")]));
+    assert_eq!(
+        published(&mut inventory),
+        ["a:v1 up=1 success=10 stored=10", "a:v1 linux/amd64 compressed=10 unique=10 proportional=10"]
+    );
+    assert_eq!(repositories(&mut inventory), ["a tags=1 unknown=0 stored=10 unique=10 metadata=15"]);
+}
+
+#[test]
+fn a_typing_error_in_a_tags_name_stays_visible() {
+    let mut inventory = inventory(&[target("t", "r.io/a", "lattest")]);
+    assert_eq!(record(&mut inventory, "r.io/a:lattest", 10.0, Outcome::Gone).unwrap().kept, None);
+    pass_ended(&mut inventory, "t");
+    assert_eq!(published(&mut inventory), ["a:lattest up=0"]);
+    assert_eq!(repositories(&mut inventory), ["a tags=1 unknown=0"]);
+    assert_eq!(to_read(&inventory, "t"), ["r.io/a:lattest new"]);
+    read(&mut inventory, "r.io/a:lattest", 20.0, single("x:1"));
+    assert_eq!(published(&mut inventory)[0], "a:lattest up=1 success=20 stored=1");
+}
+
+#[test]
+fn a_tag_by_name_that_goes_has_no_sizes_but_stays_down() {
+    let mut inventory = one(single("base:100"));
+    let change = record(&mut inventory, "r.io/a:v1", 20.0, Outcome::Gone).unwrap();
+    assert_eq!(change.kept, None);
+    assert_eq!(published(&mut inventory), ["a:v1 up=0 success=10"]);
+}
+
+#[test]
+fn under_a_wildcard_a_repository_without_a_configured_tag_is_no_failure() {
+    let mut inventory = inventory(&[target("t", "r.io/*", "latest")]);
+    found(&mut inventory, "t", "r.io/a:latest r.io/b:latest");
+    assert_eq!(repositories(&mut inventory), ["a tags=1 unknown=1", "b tags=1 unknown=1"]);
+    read(&mut inventory, "r.io/a:latest", 10.0, single("x:1"));
+    record(&mut inventory, "r.io/b:latest", 10.0, Outcome::Gone);
+    pass_ended(&mut inventory, "t");
+    assert_eq!(published(&mut inventory).len(), 2);
+    assert_eq!(repositories(&mut inventory), ["a tags=1 unknown=0 stored=1 unique=1 metadata=10"]);
+    assert_eq!(to_read(&inventory, "t"), ["r.io/a:latest", "r.io/b:latest new"], "it may come some day");
+    read(&mut inventory, "r.io/b:latest", 20.0, single("y:1"));
+    assert_eq!(published(&mut inventory).len(), 4);
+}
+
+#[test]
+fn a_tag_that_is_missing_from_a_completely_read_list_is_gone() {
+    let mut inventory = inventory(&[listing("t", "r.io/a")]);
+    found(&mut inventory, "t", "r.io/a:v1 r.io/a:v2");
+    read(&mut inventory, "r.io/a:v1", 10.0, single("x:1"));
+    read(&mut inventory, "r.io/a:v2", 10.0, single("y:1"));
+    assert_eq!(published(&mut inventory).len(), 4);
+    let forgotten = found(&mut inventory, "t", "r.io/a:v2 r.io/a:v3");
+    assert_eq!(forgotten, [TagChange { repository: repository("r.io/a"), tag: tag("v1"), kept: None }]);
+    assert_eq!(published(&mut inventory).len(), 3);
+    assert_eq!(repositories(&mut inventory), ["a tags=2 unknown=1"]);
+}
+
+#[test]
+fn a_partial_tag_list_adds_and_removes_nothing() {
+    let mut inventory = inventory(&[listing("t", "r.io/a")]);
+    found(&mut inventory, "t", "r.io/a:v1 r.io/a:v2");
+    assert!(found_in_part(&mut inventory, "t", "r.io/a:v3").is_empty());
+    assert_eq!(to_read(&inventory, "t"), ["r.io/a:v1 new", "r.io/a:v2 new", "r.io/a:v3 new"]);
+}
+
+#[test]
+fn a_partial_catalog_removes_no_repository_and_a_complete_one_does() {
+    let mut inventory = inventory(&[listing("t", "r.io/**")]);
+    found(&mut inventory, "t", "r.io/a:v1 r.io/b/c:v1");
+    assert!(found_in_part(&mut inventory, "t", "r.io/a:v1").is_empty());
+    assert_eq!(repositories(&mut inventory).len(), 2);
+    assert_eq!(found(&mut inventory, "t", "r.io/a:v1").len(), 1);
+    assert_eq!(repositories(&mut inventory), ["a tags=1 unknown=1"]);
+}
+
+#[test]
+fn a_listed_tag_that_goes_between_list_and_reading_is_gone_and_no_failure() {
+    let mut inventory = inventory(&[listing("t", "r.io/a")]);
+    found(&mut inventory, "t", "r.io/a:v1");
+    record(&mut inventory, "r.io/a:v1", 10.0, Outcome::Gone);
+    assert_eq!(published(&mut inventory), NOTHING);
+    assert_eq!(repositories(&mut inventory), ["a tags=0 unknown=0"]);
+}
+
+#[test]
+fn a_named_tag_is_meant_whatever_a_list_says() {
+    let mut both = listing("t", "r.io/a");
+    both.selection.tags = vec![tag("v1")];
+    let mut inventory = inventory(&[both]);
+    assert!(found(&mut inventory, "t", "r.io/a:v2").is_empty());
+    assert_eq!(published(&mut inventory), ["a:v1", "a:v2"]);
+}
+
+#[test]
+fn what_stays_unreadable_is_dropped_after_keep_and_not_before() {
+    let week = WEEK.as_secs_f64();
+    let mut inventory = one(single("base:100"));
+    assert!(inventory.expire(10.0 + 2.0 * week).is_empty(), "nothing failed");
+    record(&mut inventory, "r.io/a:v1", 20.0, Outcome::Failed(Reason::Network));
+    assert!(inventory.expire(10.0 + week).is_empty());
+    assert_eq!(published(&mut inventory).len(), 2);
+    assert_eq!(inventory.expire(11.0 + week).len(), 1);
+    assert_eq!(published(&mut inventory), ["a:v1 up=0 success=10"]);
+    assert_eq!(repositories(&mut inventory), ["a tags=1 unknown=1"]);
+}
+
+#[test]
+fn a_child_that_stays_invalid_is_no_reason_to_drop_the_others() {
+    let mut inventory = one(failing(two_platforms(), "linux/s390x", Reason::Invalid));
+    assert!(inventory.expire(10.0 + 2.0 * WEEK.as_secs_f64()).is_empty());
+}
+
+#[test]
+fn a_tag_out_of_the_configuration_is_gone_at_the_next_snapshot() {
+    let mut inventory = inventory(&[target("t", "r.io/a", "v1 v2"), target("u", "s.io/a", "v1")]);
+    read(&mut inventory, "r.io/a:v1", 10.0, single("x:1"));
+    read(&mut inventory, "r.io/a:v2", 10.0, single("x:1"));
+    read(&mut inventory, "s.io/a:v1", 10.0, single("x:1"));
+    let forgotten = inventory.reconfigure(&shared(&[target("t", "r.io/a", "v2 v3")]), WEEK);
+    let forgotten: Vec<String> = forgotten.iter().map(|one| format!("{}:{}", one.repository, one.tag)).collect();
+    assert_eq!(forgotten, ["r.io/a:v1", "s.io/a:v1"]);
+    assert_eq!(published(&mut inventory), ["a:v2 up=1 success=10", "a:v2 linux/amd64 compressed=1", "a:v3"]);
+}
+
+#[test]
+fn a_target_that_means_what_it_meant_goes_on_through_a_new_configuration() {
+    let mut inventory = inventory(&[listing("t", "r.io/a")]);
+    found(&mut inventory, "t", "r.io/a:v1");
+    read(&mut inventory, "r.io/a:v1", 10.0, single("x:1"));
+    pass_ended(&mut inventory, "t");
+    let before = published(&mut inventory);
+    let mut same = listing("t", "r.io/a");
+    same.budget_bytes = Some(5);
+    assert!(inventory.reconfigure(&shared(&[same]), WEEK).is_empty());
+    assert_eq!(published(&mut inventory), [before[0].clone(), format!("{} budget=5", before[1])]);
+    assert!(
+        inventory.reconfigure(&shared(&[target("other", "r.io/b", "v1"), listing("t", "r.io/a")]), WEEK).is_empty()
+    );
+    assert_eq!(published(&mut inventory)[0], "a:v1 up=1 success=10", "sums wait for the new target's first pass");
+    pass_ended(&mut inventory, "other");
+    assert_eq!(published(&mut inventory)[..2], before);
+}
+
+#[test]
+fn a_new_listing_target_inherits_what_it_may_mean_until_its_list_says_otherwise() {
+    let mut inventory = one(single("x:1"));
+    assert!(inventory.reconfigure(&shared(&[listing("all", "r.io/**")]), WEEK).is_empty());
+    assert_eq!(published(&mut inventory)[0], "a:v1 up=1 success=10");
+    assert_eq!(found(&mut inventory, "all", "r.io/a:v2").len(), 1);
+    assert_eq!(published(&mut inventory), ["a:v2"]);
+}
+
+/// What a store would have after these changes.
+fn restart(targets: &[Target], changes: &[TagChange], images: &[Arc<Image>]) -> Inventory {
+    let mut inventory = inventory(targets);
+    for change in changes {
+        let image_of = |digest: &Digest| images.iter().find(|image| image.digest == *digest).cloned();
+        let kept = change.kept.as_ref().unwrap();
+        assert_eq!(inventory.restore(&change.repository, &change.tag, kept, image_of), None);
+    }
+    inventory
+}
+
+use crate::target::Target;
+
+#[test]
+fn after_a_restart_the_last_known_values_are_published_at_once_with_their_old_timestamps() {
+    let targets = [target("t", "r.io/a", "v1"), listing("u", "r.io/b*")];
+    let mut before = inventory(&targets);
+    let named = read(&mut before, "r.io/a:v1", 10.0, two_platforms()).unwrap();
+    found(&mut before, "u", "r.io/b:v1");
+    read(&mut before, "r.io/b:v1", 10.0, single("base:100"));
+    let listed = read(&mut before, "r.io/b:v1", 20.0, single("base:100 z:1")).unwrap();
+    pass_ended(&mut before, "t");
+    pass_ended(&mut before, "u");
+
+    let images: Vec<_> = two_platforms().images.into_iter().chain([image("linux/amd64", "base:100 z:1")]).collect();
+    let mut after = restart(&targets, &[listed, named], &images);
+    assert_eq!(after.restored(), [TargetName("t".into()), TargetName("u".into())]);
+    assert_eq!(published(&mut after), published(&mut before));
+    assert_eq!(repositories(&mut after), repositories(&mut before));
+    assert_eq!(to_read(&after, "t"), ["r.io/a:v1"]);
+}
+
+#[test]
+fn a_target_with_a_tag_that_was_never_read_is_not_restored() {
+    let mut before = one(single("x:1"));
+    let change = record(&mut before, "r.io/a:v1", 20.0, Outcome::Unchanged).unwrap();
+    let mut after = restart(&[target("t", "r.io/a", "v1 v2")], &[change], &single("x:1").images);
+    assert_eq!(after.restored(), []);
+    assert_eq!(published(&mut after), ["a:v1 up=1 success=20", "a:v1 linux/amd64 compressed=1", "a:v2"]);
+}
+
+#[test]
+fn what_nobody_means_any_more_is_not_restored() {
+    let mut before = one(single("x:1"));
+    let change = record(&mut before, "r.io/a:v1", 20.0, Outcome::Unchanged).unwrap();
+    let mut after = inventory(&[target("t", "r.io/a", "v2")]);
+    let forgotten = after.restore(&change.repository, &change.tag, &change.kept.unwrap(), |_| None).unwrap();
+    assert_eq!(forgotten.kept, None);
+    assert_eq!(published(&mut after), ["a:v2"]);
+}
+
+#[test]
+fn an_image_that_the_store_lost_is_read_again() {
+    let mut before = one(two_platforms());
+    let change = record(&mut before, "r.io/a:v1", 20.0, Outcome::Unchanged).unwrap();
+    let mut after = restart(&[target("t", "r.io/a", "v1")], &[change], &two_platforms().images[..1]);
+    assert_eq!(to_read(&after, "t"), ["r.io/a:v1 lacking"]);
+    pass_ended(&mut after, "t");
+    assert_eq!(
+        published(&mut after),
+        ["a:v1 up=1 success=20", "a:v1 linux/amd64 compressed=110 unique=110 proportional=110"]
+    );
+}
+
+#[test]
+fn an_observation_of_what_nobody_means_changes_nothing() {
+    let mut inventory = one(single("x:1"));
+    let before = inventory.snapshot();
+    assert_eq!(read(&mut inventory, "r.io/other:v1", 20.0, single("y:1")), None);
+    assert_eq!(read(&mut inventory, "r.io/a:v2", 20.0, single("y:1")), None);
+    assert!(Arc::ptr_eq(&before, &inventory.snapshot()), "the same snapshot");
+}
+
+#[test]
+fn a_registry_on_which_nothing_changed_keeps_its_view() {
+    let mut inventory = inventory(&[target("t", "r.io/a", "v1"), target("u", "s.io/a", "v1")]);
+    let before = inventory.snapshot();
+    read(&mut inventory, "s.io/a:v1", 10.0, single("x:1"));
+    let after = inventory.snapshot();
+    assert!(Arc::ptr_eq(&before.registries[0], &after.registries[0]));
+    assert_ne!(before.registries[1], after.registries[1]);
+}

@@ -1,0 +1,142 @@
+//! The newest release as one stable series.
+
+use super::super::*;
+use super::world::*;
+use crate::reason::Reason;
+use crate::target::{NewestBy, Target};
+
+fn by(by: NewestBy) -> Inventory {
+    inventory(&[Target { newest: Some(by), ..listing("t", "r.io/a") }])
+}
+
+/// `v1.5.0 linux/amd64 120 after 110`
+fn newest(inventory: &mut Inventory) -> Vec<String> {
+    let snapshot = inventory.snapshot();
+    let views = snapshot.registries.iter().flat_map(|registry| &registry.repositories).flat_map(|of| &of.newest);
+    let shown = |view: &snapshot::NewestView| {
+        let previous = view.previous_compressed_bytes.map_or(String::new(), |bytes| format!(" after {bytes}"));
+        format!("{} {} {}{previous}", view.tag, view.platform, view.compressed_bytes)
+    };
+    views.map(shown).collect()
+}
+
+#[test]
+fn one_series_moves_from_release_to_release_and_back() {
+    let mut inventory = by(NewestBy::Semver);
+    found(&mut inventory, "t", "r.io/a:v1.4.0 r.io/a:v1.3.0");
+    read(&mut inventory, "r.io/a:v1.3.0", 10.0, single("x:100"));
+    read(&mut inventory, "r.io/a:v1.4.0", 10.0, single("x:100 y:10"));
+    assert_eq!(newest(&mut inventory), ["v1.4.0 linux/amd64 110 after 100"]);
+    found(&mut inventory, "t", "r.io/a:v1.5.0 r.io/a:v1.4.0 r.io/a:v1.3.0");
+    assert_eq!(newest(&mut inventory), ["v1.4.0 linux/amd64 110 after 100"], "only tags once read qualify");
+    record(&mut inventory, "r.io/a:v1.5.0", 15.0, Outcome::Failed(Reason::Timeout));
+    assert_eq!(newest(&mut inventory), ["v1.4.0 linux/amd64 110 after 100"]);
+    read(&mut inventory, "r.io/a:v1.5.0", 20.0, single("x:100 z:20"));
+    assert_eq!(newest(&mut inventory), ["v1.5.0 linux/amd64 120 after 110"]);
+    record(&mut inventory, "r.io/a:v1.5.0", 25.0, Outcome::Failed(Reason::Timeout));
+    assert_eq!(newest(&mut inventory), ["v1.5.0 linux/amd64 120 after 110"], "a failing registry changes nothing");
+    found(&mut inventory, "t", "r.io/a:v1.4.0 r.io/a:v1.3.0");
+    assert_eq!(newest(&mut inventory), ["v1.4.0 linux/amd64 110 after 100"]);
+}
+
+#[test]
+fn a_newest_tag_that_the_registry_does_not_know_any_more_is_none() {
+    let mut inventory = by(NewestBy::Semver);
+    found(&mut inventory, "t", "r.io/a:v2 r.io/a:v1");
+    read(&mut inventory, "r.io/a:v1", 10.0, single("x:1"));
+    read(&mut inventory, "r.io/a:v2", 10.0, single("y:2"));
+    record(&mut inventory, "r.io/a:v2", 20.0, Outcome::Gone);
+    assert_eq!(newest(&mut inventory), ["v1 linux/amd64 1"]);
+}
+
+#[test]
+fn a_platform_that_the_newest_release_lacks_has_no_series() {
+    let mut inventory = by(NewestBy::Semver);
+    found(&mut inventory, "t", "r.io/a:v3 r.io/a:v2 r.io/a:v1");
+    read(&mut inventory, "r.io/a:v1", 10.0, index("1", &[("linux/amd64", "x:1"), ("linux/arm64", "y:10")]));
+    read(&mut inventory, "r.io/a:v2", 10.0, index("2", &[("linux/arm64", "y:20")]));
+    read(&mut inventory, "r.io/a:v3", 10.0, index("3", &[("linux/amd64", "x:3")]));
+    assert_eq!(newest(&mut inventory), ["v3 linux/amd64 3 after 1"]);
+}
+
+#[test]
+fn a_pre_release_is_never_the_newest_while_a_release_exists() {
+    let mut inventory = by(NewestBy::Semver);
+    found(&mut inventory, "t", "r.io/a:v1.0.0 r.io/a:v2.0.0-rc.2 r.io/a:v2.0.0-rc.1");
+    read(&mut inventory, "r.io/a:v2.0.0-rc.1", 10.0, single("x:3"));
+    read(&mut inventory, "r.io/a:v2.0.0-rc.2", 10.0, single("x:4"));
+    assert_eq!(newest(&mut inventory), [""; 0], "v1.0.0 exists, though nobody read it yet");
+    read(&mut inventory, "r.io/a:v1.0.0", 10.0, single("x:1"));
+    assert_eq!(newest(&mut inventory), ["v1.0.0 linux/amd64 1"], "nor is it the release before");
+    found(&mut inventory, "t", "r.io/a:v2.0.0-rc.2 r.io/a:v2.0.0-rc.1");
+    assert_eq!(newest(&mut inventory), ["v2.0.0-rc.2 linux/amd64 4 after 3"]);
+}
+
+#[test]
+fn other_names_of_the_newest_release_are_not_the_release_before_it() {
+    let mut inventory = by(NewestBy::Semver);
+    found(&mut inventory, "t", "r.io/a:1.27.3 r.io/a:1.27 r.io/a:1.26.0 r.io/a:latest");
+    for (reference, layers) in [("1.27.3", "x:3"), ("1.27", "x:3"), ("latest", "x:3"), ("1.26.0", "x:2")] {
+        read(&mut inventory, &format!("r.io/a:{reference}"), 10.0, single(layers));
+    }
+    assert_eq!(newest(&mut inventory), ["1.27.3 linux/amd64 3 after 2"]);
+}
+
+#[test]
+fn what_is_no_version_is_never_the_newest_by_version() {
+    let mut inventory = by(NewestBy::Semver);
+    found(&mut inventory, "t", "r.io/a:main r.io/a:latest");
+    read(&mut inventory, "r.io/a:main", 10.0, single("x:3"));
+    assert_eq!(newest(&mut inventory), [""; 0]);
+}
+
+#[test]
+fn by_created_the_latest_date_counts_and_what_has_none_does_not() {
+    let mut inventory = by(NewestBy::Created);
+    found(&mut inventory, "t", "r.io/a:v3-rc.1 r.io/a:main-b r.io/a:main-a r.io/a:main-c");
+    for (reference, layers, created) in [
+        ("main-a", "x:1", Some(100.0)),
+        ("main-b", "x:2", Some(200.0)),
+        ("main-c", "x:3", None),
+        ("v3-rc.1", "x:4", Some(900.0)),
+    ] {
+        let image = Image { created, ..(*image("linux/amd64", layers)).clone() };
+        read(&mut inventory, &format!("r.io/a:{reference}"), 10.0, of(Arc::new(image)));
+    }
+    assert_eq!(newest(&mut inventory), ["main-b linux/amd64 2 after 1"]);
+}
+
+#[test]
+fn a_reading_in_part_is_no_newest_release_yet() {
+    let mut inventory = by(NewestBy::Semver);
+    found(&mut inventory, "t", "r.io/a:v2 r.io/a:v1");
+    read(&mut inventory, "r.io/a:v1", 10.0, index("1", &[("linux/amd64", "x:1"), ("linux/arm64", "y:1")]));
+    let half = failing(index("2", &[("linux/amd64", "x:2")]), "linux/arm64", Reason::Server);
+    read(&mut inventory, "r.io/a:v2", 10.0, half);
+    assert_eq!(newest(&mut inventory), ["v1 linux/amd64 1", "v1 linux/arm64 1"]);
+}
+
+#[test]
+fn a_list_that_was_read_in_part_hides_no_newer_release() {
+    let mut inventory = by(NewestBy::Semver);
+    found(&mut inventory, "t", "r.io/a:v3 r.io/a:v1");
+    read(&mut inventory, "r.io/a:v1", 10.0, single("x:1"));
+    read(&mut inventory, "r.io/a:v3", 10.0, single("x:3"));
+    found_in_part(&mut inventory, "t", "r.io/a:v2 r.io/a:v1");
+    read(&mut inventory, "r.io/a:v2", 20.0, single("x:2"));
+    assert_eq!(newest(&mut inventory), ["v3 linux/amd64 3 after 2"]);
+}
+
+#[test]
+fn each_target_has_its_own_newest_release_on_its_own_platforms() {
+    let amd =
+        Target { newest: Some(NewestBy::Semver), platforms: vec![platform("linux/amd64")], ..listing("amd", "r.io/a") };
+    let arm =
+        Target { newest: Some(NewestBy::Semver), platforms: vec![platform("linux/arm64")], ..listing("arm", "r.io/a") };
+    let mut inventory = inventory(&[amd, arm]);
+    found(&mut inventory, "amd", "r.io/a:v2 r.io/a:v1");
+    found(&mut inventory, "arm", "r.io/a:v1");
+    read(&mut inventory, "r.io/a:v1", 10.0, index("1", &[("linux/amd64", "x:1"), ("linux/arm64", "y:10")]));
+    read(&mut inventory, "r.io/a:v2", 10.0, index("2", &[("linux/amd64", "x:2"), ("linux/arm64", "y:20")]));
+    assert_eq!(newest(&mut inventory), ["v2 linux/amd64 2 after 1", "v1 linux/arm64 10"]);
+}
