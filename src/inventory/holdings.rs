@@ -52,8 +52,10 @@ pub(super) struct HeldImage {
     pub(super) stored: Box<[StoredLayer]>,
     /// The layers that the manifest lists once more, each as often.
     repeated: Box<[u32]>,
+    /// Whether every layer's size is known: only then does it take part in sums.
+    pub(super) is_counted: bool,
     /// Whether all layers are stored in the registry: none is distributed elsewhere.
-    whole: bool,
+    is_whole: bool,
 }
 
 /// An image's layers after decompression.
@@ -96,7 +98,7 @@ impl Holdings {
 
     /// What an image's layers are after decompression, where all of them are known.
     pub(super) fn content(&self, image: &HeldImage) -> Option<ImageContent> {
-        if !image.whole || image.summary.compressed_bytes.is_none() {
+        if !image.is_whole || !image.is_counted {
             return None;
         }
         let none = ImageContent { uncompressed_bytes: 0, estimated: false, unpacked_bytes: Some(0) };
@@ -182,11 +184,12 @@ impl Holdings {
         }
         HeldImage {
             platform: self.platforms.share(&image.platform),
+            is_counted: summary.compressed_bytes.is_some(),
             summary: Arc::new(summary),
             number: self.images.intern(&image.digest).0,
             stored: stored.into(),
             repeated: repeated.into(),
-            whole: image.layers.iter().all(|layer| !layer.foreign),
+            is_whole: image.layers.iter().all(|layer| !layer.foreign),
         }
     }
 

@@ -121,7 +121,7 @@ impl TagState {
     pub(super) fn is_whole(&self) -> bool {
         let Some(held) = &self.held else { return false };
         !self.failed(&held.known.failed).any(|child| child.reason.is_transient())
-            && self.images().all(|image| image.summary.compressed_bytes.is_some())
+            && self.images().all(|image| image.is_counted)
     }
 
     /// Whether something that is wanted is lacking that another reading might find behind the same digest.
@@ -129,9 +129,7 @@ impl TagState {
         let Some(held) = &self.held else { return false };
         let looked = covers(&held.known.platforms, &self.meaning.platforms)
             || held.known.index_bytes == 0 && !held.images.is_empty();
-        !looked
-            || self.failed(&held.known.failed).next().is_some()
-            || self.images().any(|image| image.summary.compressed_bytes.is_none())
+        !looked || self.failed(&held.known.failed).next().is_some() || self.images().any(|image| !image.is_counted)
     }
 
     /// A tag changes all at once: what a reading found only in part does not replace what was found whole. What was

@@ -19,7 +19,7 @@ pub(super) fn usage(state: &RegistryState) -> Usage {
     let mut tag = 0;
     for (repository, of) in (0..).zip(state.repositories.values()) {
         for state in of.tags.values() {
-            let counted = state.images().filter(|image| is_counted(image));
+            let counted = state.images().filter(|image| image.is_counted);
             series.extend(counted.map(|image| Series { repository, tag, image: image.number, layers: &image.stored }));
             tag += 1;
         }
@@ -47,11 +47,6 @@ pub(super) fn registry(
     let stored_bytes = usage.filter(|_| any_series).map(|usage| usage.stored_bytes);
     let view = RegistryView { registry: registry.clone(), stored_bytes, repositories };
     (!view.repositories.is_empty()).then_some(view)
-}
-
-/// Only images whose every layer's size is known take part in sums.
-fn is_counted(image: &HeldImage) -> bool {
-    image.summary.compressed_bytes.is_some()
 }
 
 /// A repository under a wildcard without a tag that is meant is none that is watched.
@@ -133,7 +128,7 @@ fn tag(name: &Tag, state: &TagState, holdings: &Holdings, figures: &mut Figures)
 }
 
 fn image(held: &HeldImage, state: &TagState, holdings: &Holdings, figures: &mut Figures) -> ImageView {
-    let shares = if is_counted(held) { figures.next_series() } else { None };
+    let shares = if held.is_counted { figures.next_series() } else { None };
     let wants_content = state.meaning.uncompressed != Uncompressed::Off;
     let content = if wants_content { holdings.content(held) } else { None };
     ImageView {
