@@ -17,7 +17,6 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::accounting::Usage;
 use crate::image::{Image, LayerContent, Timestamp};
 use crate::oci::{Digest, Registry, Repository, Tag};
 use crate::selection::Repositories;
@@ -27,6 +26,8 @@ use holdings::Holdings;
 use life::{Effect, TagState};
 use meaning::Targets;
 use newest::Candidate;
+use publish::Figures;
+use snapshot::{RegistryView, RepositoryView};
 
 pub use observation::{Child, Kept, Known, Observation, Outcome, Reading, TagChange};
 pub use snapshot::Snapshot;
@@ -50,10 +51,12 @@ pub struct Inventory {
 struct RegistryState {
     repositories: BTreeMap<Repository, RepositoryState>,
     holdings: Holdings,
-    /// None where what is held changed since.
-    usage: Option<Usage>,
+    /// Bytes of all that is stored, as it was last accounted for.
+    stored_bytes: Option<u64>,
+    /// Whether the figures, here and of the repositories, are of what is held now.
+    is_accounted: bool,
     /// What is published, if anything is.
-    view: Option<Arc<snapshot::RegistryView>>,
+    view: Option<Arc<RegistryView>>,
     /// Whether `view` is what would be published now.
     is_fresh: bool,
 }
@@ -66,6 +69,9 @@ struct RepositoryState {
     /// By target that wants the newest release: what it is picked among, newest first.
     candidates: BTreeMap<u32, Vec<Candidate>>,
     tags: BTreeMap<Tag, TagState>,
+    figures: Figures,
+    /// What is published of it, and none where anything but its figures changed since.
+    view: Option<Arc<RepositoryView>>,
 }
 
 impl Inventory {
@@ -104,8 +110,9 @@ impl Inventory {
         }
         let state = self.registries.get_mut(repository.registry())?;
         state.touch();
-        let tag = state.repositories.get_mut(repository)?.tags.get_mut(tag)?;
-        tag.restore(kept, image_of, &mut state.holdings);
+        let of = state.repositories.get_mut(repository)?;
+        of.view = None;
+        of.tags.get_mut(tag)?.restore(kept, image_of, &mut state.holdings);
         None
     }
 
@@ -160,14 +167,18 @@ impl Inventory {
     pub fn record(&mut self, observation: &Observation) -> Option<TagChange> {
         let Observation { repository, tag, at, outcome } = observation;
         let registry = self.registries.get_mut(repository.registry())?;
-        let state = registry.repositories.get_mut(repository)?.tags.get_mut(tag)?;
+        let of = registry.repositories.get_mut(repository)?;
+        let state = of.tags.get_mut(tag)?;
         let effect = state.record(*at, outcome, &mut registry.holdings);
-        let kept = state.kept();
-        match effect {
-            Effect::None => return None,
-            Effect::Times => registry.is_fresh = false,
-            Effect::Held => registry.touch(),
+        if effect == Effect::None {
+            return None;
         }
+        let kept = state.kept();
+        of.view = None;
+        if effect == Effect::Held {
+            registry.touch();
+        }
+        registry.is_fresh = false;
         Some(TagChange { repository: repository.clone(), tag: tag.clone(), kept })
     }
 
@@ -185,7 +196,7 @@ impl Inventory {
     pub fn learn_layer(&mut self, digest: &Digest, content: LayerContent) {
         for state in self.registries.values_mut() {
             if state.holdings.learn(digest, content) {
-                state.is_fresh = false;
+                state.refresh_all();
             }
         }
     }
@@ -237,6 +248,7 @@ impl Inventory {
             for (repository, of) in &mut state.repositories {
                 for (tag, one) in &mut of.tags {
                     if one.expire(deadline, &mut state.holdings) {
+                        of.view = None;
                         forgotten.push(TagChange { repository: repository.clone(), tag: tag.clone(), kept: None });
                     }
                 }
@@ -283,7 +295,7 @@ impl Inventory {
         for (name, state) in &mut self.registries {
             if !state.is_fresh {
                 let has_sums = self.targets.on(name).iter().all(|&number| self.ended[number as usize]);
-                state.publish(name, &self.targets, has_sums, &mut self.warnings);
+                publish::refresh(name, state, &self.targets, has_sums, &mut self.warnings);
             }
         }
         let views = self.registries.values().filter_map(|state| state.view.clone());
@@ -301,21 +313,16 @@ impl Inventory {
 impl RegistryState {
     /// Notes that what is held, or meant, changed.
     fn touch(&mut self) {
-        self.usage = None;
+        self.is_accounted = false;
         self.is_fresh = false;
     }
 
-    fn publish(&mut self, name: &Registry, targets: &Targets, has_sums: bool, warnings: &mut Vec<Warning>) {
-        if has_sums && self.usage.is_none() {
-            let usage = publish::usage(self);
-            for (digest, bytes) in self.holdings.unheard(&usage.disagreeing) {
-                warnings.push(Warning::SizesDisagree { registry: name.clone(), digest, bytes });
-            }
-            self.usage = Some(usage);
+    /// Notes that anything may have changed of any repository.
+    fn refresh_all(&mut self) {
+        self.is_fresh = false;
+        for of in self.repositories.values_mut() {
+            of.view = None;
         }
-        let usage = self.usage.as_ref().filter(|_| has_sums);
-        self.view = publish::registry(name, self, targets, usage).map(Arc::new);
-        self.is_fresh = true;
     }
 }
 

@@ -138,6 +138,7 @@ impl Inventory {
         let mut targets = existing.as_ref().map_or_else(Vec::new, |state| state.meaning.targets.to_vec());
         targets.push(target);
         let Some(meaning) = self.targets.meaning(targets, repository, tag) else { return };
+        of.view = None;
         match existing {
             Some(state) => state.meaning = meaning,
             None => {
@@ -156,6 +157,7 @@ impl Inventory {
         let Some(of) = registry.repositories.get_mut(repository) else { return };
         let Err(place) = of.targets.binary_search(&target) else { return };
         of.targets.insert(place, target);
+        of.view = None;
         registry.is_fresh = false;
         let targets = of.targets.clone();
         self.compare_labels(repository, &targets);
@@ -189,15 +191,17 @@ impl Inventory {
         }
         let is_named = matches!(self.targets.get(target).repositories, Repositories::One(_));
         let is_left = tags.is_empty() && !is_named;
+        if !lost.is_empty() || is_left {
+            of.view = None;
+            registry.is_accounted = false;
+            registry.is_fresh = false;
+        }
         if is_left {
             of.targets.retain(|&other| other != target);
             of.candidates.remove(&target);
             if of.targets.is_empty() {
                 registry.repositories.remove(repository);
             }
-        }
-        if !lost.is_empty() || is_left {
-            registry.touch();
         }
     }
 
@@ -225,6 +229,7 @@ impl Inventory {
         let known = of.candidates.get(&target);
         if known.is_none_or(|known| !known.iter().map(|one| &one.tag).eq(&tags)) {
             of.candidates.insert(target, tags.iter().map(Candidate::of).collect());
+            of.view = None;
             registry.is_fresh = false;
         }
     }

@@ -1,52 +1,98 @@
 //! What is held of one registry, as it is published.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::holdings::{HeldImage, Holdings};
 use super::life::TagState;
 use super::meaning::Targets;
 use super::newest::newest;
 use super::snapshot::{ImageView, NewestView, RegistryView, RepositoryView, TagView};
+use super::work::Warning;
 use super::{RegistryState, RepositoryState};
 use crate::accounting::{RepositoryUsage, Series, SeriesUsage, Usage, account};
 use crate::oci::{Digest, Registry, Repository, Tag};
 use crate::selection::Repositories;
 use crate::target::Uncompressed;
 
-/// Accounts for all that is held of a registry.
-pub(super) fn usage(state: &RegistryState) -> Usage {
+/// The sums of one repository, as they were last accounted for; empty where none are published.
+#[derive(Default, PartialEq)]
+pub(super) struct Figures {
+    usage: Option<RepositoryUsage>,
+    /// By tag.
+    tags: Box<[Option<u64>]>,
+    /// By counted image, in the order of tags and their images.
+    series: Box<[SeriesUsage]>,
+}
+
+/// Makes what is published of a registry follow from what is held. Only repositories of which anything changed, or
+/// whose sums did, are made anew. Without `has_sums` no sums are published.
+pub(super) fn refresh(
+    name: &Registry,
+    state: &mut RegistryState,
+    targets: &Targets,
+    has_sums: bool,
+    warnings: &mut Vec<Warning>,
+) {
+    if !has_sums {
+        state.stored_bytes = None;
+        state.is_accounted = false;
+        state.repositories.values_mut().for_each(|of| set_figures(of, Figures::default()));
+    } else if !state.is_accounted {
+        let usage = account_for(state);
+        for (digest, bytes) in state.holdings.unheard(&usage.disagreeing) {
+            warnings.push(Warning::SizesDisagree { registry: name.clone(), digest, bytes });
+        }
+    }
+    let mut repositories = Vec::with_capacity(state.repositories.len());
+    for (name, of) in &mut state.repositories {
+        if of.view.is_none() {
+            of.view = Some(Arc::new(repository(name, of, targets, &state.holdings)));
+        }
+        repositories.extend(of.view.clone().filter(|view| is_published(view, of, targets)));
+    }
+    let view = RegistryView { registry: name.clone(), stored_bytes: state.stored_bytes, repositories };
+    state.view = (!view.repositories.is_empty()).then(|| Arc::new(view));
+    state.is_fresh = true;
+}
+
+/// Accounts for all that is held of a registry, and hands the figures out to its repositories.
+fn account_for(state: &mut RegistryState) -> Usage {
     let mut series = Vec::new();
     let mut tag = 0;
+    // Where the series of each repository end, and its tags.
+    let mut ends: Vec<(usize, usize)> = Vec::with_capacity(state.repositories.len());
     for (repository, of) in (0..).zip(state.repositories.values()) {
         for state in of.tags.values() {
             let counted = state.images().filter(|image| image.is_counted);
             series.extend(counted.map(|image| Series { repository, tag, image: image.number, layers: &image.stored }));
             tag += 1;
         }
+        ends.push((series.len(), tag as usize));
     }
-    account(&series, state.holdings.layers_end())
+    let mut usage = account(&series, state.holdings.layers_end());
+    usage.repositories.resize(state.repositories.len(), None);
+    usage.tag_stored_bytes.resize(tag as usize, None);
+    let mut start = (0, 0);
+    for ((of, end), usage_of) in state.repositories.values_mut().zip(ends).zip(&usage.repositories) {
+        let figures = Figures {
+            usage: *usage_of,
+            tags: usage.tag_stored_bytes[start.1..end.1].into(),
+            series: usage.series[start.0..end.0].into(),
+        };
+        set_figures(of, figures);
+        start = end;
+    }
+    state.stored_bytes = (!usage.series.is_empty()).then_some(usage.stored_bytes);
+    state.is_accounted = true;
+    usage
 }
 
-/// What is published of a registry; nothing where no repository of it is watched. Without `usage` no sums are.
-pub(super) fn registry(
-    registry: &Registry,
-    state: &RegistryState,
-    targets: &Targets,
-    usage: Option<&Usage>,
-) -> Option<RegistryView> {
-    let mut figures = Figures { usage, tag: 0, series: 0 };
-    let mut repositories = Vec::with_capacity(state.repositories.len());
-    for (number, (name, of)) in state.repositories.iter().enumerate() {
-        let view = repository(name, of, targets, &state.holdings, &mut figures);
-        let usage = usage.and_then(|usage| *usage.repositories.get(number)?);
-        if is_published(&view, of, targets) {
-            repositories.push(with_usage(view, of, usage));
-        }
+fn set_figures(of: &mut RepositoryState, figures: Figures) {
+    if of.figures != figures {
+        of.figures = figures;
+        of.view = None;
     }
-    let any_series = usage.is_some_and(|usage| !usage.series.is_empty());
-    let stored_bytes = usage.filter(|_| any_series).map(|usage| usage.stored_bytes);
-    let view = RegistryView { registry: registry.clone(), stored_bytes, repositories };
-    (!view.repositories.is_empty()).then_some(view)
 }
 
 /// A repository under a wildcard without a tag that is meant is none that is watched.
@@ -55,54 +101,23 @@ fn is_published(view: &RepositoryView, of: &RepositoryState, targets: &Targets) 
     view.tags_selected > 0 || of.targets.iter().any(by_name)
 }
 
-fn with_usage(mut view: RepositoryView, of: &RepositoryState, usage: Option<RepositoryUsage>) -> RepositoryView {
-    if let Some(usage) = usage {
-        view.stored_bytes = Some(usage.stored_bytes);
-        view.unique_bytes = Some(usage.unique_bytes);
-        view.metadata_bytes = Some(metadata_bytes(of));
-    }
-    view
-}
-
-/// The figures of tags and series, handed out in the order in which they were accounted for.
-struct Figures<'a> {
-    usage: Option<&'a Usage>,
-    tag: usize,
-    series: usize,
-}
-
-impl Figures<'_> {
-    fn next_tag(&mut self) -> Option<u64> {
-        self.tag += 1;
-        *self.usage?.tag_stored_bytes.get(self.tag - 1)?
-    }
-
-    fn next_series(&mut self) -> Option<SeriesUsage> {
-        self.series += 1;
-        self.usage?.series.get(self.series - 1).copied()
-    }
-}
-
-fn repository(
-    name: &Repository,
-    of: &RepositoryState,
-    targets: &Targets,
-    holdings: &Holdings,
-    figures: &mut Figures,
-) -> RepositoryView {
-    let mut tags = Vec::new();
+fn repository(name: &Repository, of: &RepositoryState, targets: &Targets, holdings: &Holdings) -> RepositoryView {
+    let mut stored_bytes = of.figures.tags.iter().copied();
+    let mut series = of.figures.series.iter().copied();
+    let mut tags = Vec::with_capacity(of.tags.len());
     for (name, state) in &of.tags {
-        let view = tag(name, state, holdings, figures);
+        let view = tag(name, state, holdings, stored_bytes.next().flatten(), &mut series);
         if state.is_selected() && state.meaning.images {
             tags.push(view);
         }
     }
     let selected = || of.tags.values().filter(|state| state.is_selected());
+    let usage = of.figures.usage;
     RepositoryView {
         repository: name.clone(),
-        stored_bytes: None,
-        unique_bytes: None,
-        metadata_bytes: None,
+        stored_bytes: usage.map(|usage| usage.stored_bytes),
+        unique_bytes: usage.map(|usage| usage.unique_bytes),
+        metadata_bytes: usage.map(|_| metadata_bytes(of)),
         tags_selected: selected().count() as u64,
         tags_unknown: selected().filter(|state| state.is_unknown()).count() as u64,
         labels: labels(of, targets),
@@ -111,9 +126,15 @@ fn repository(
     }
 }
 
-fn tag(name: &Tag, state: &TagState, holdings: &Holdings, figures: &mut Figures) -> TagView {
-    let stored_bytes = figures.next_tag().filter(|_| state.is_whole());
-    let mut images: Vec<ImageView> = state.images().map(|held| image(held, state, holdings, figures)).collect();
+fn tag(
+    name: &Tag,
+    state: &TagState,
+    holdings: &Holdings,
+    stored_bytes: Option<u64>,
+    series: &mut impl Iterator<Item = SeriesUsage>,
+) -> TagView {
+    let stored_bytes = stored_bytes.filter(|_| state.is_whole());
+    let mut images: Vec<ImageView> = state.images().map(|held| image(held, state, holdings, series)).collect();
     images.sort_by(|a, b| a.platform.cmp(&b.platform));
     TagView {
         tag: name.clone(),
@@ -127,8 +148,13 @@ fn tag(name: &Tag, state: &TagState, holdings: &Holdings, figures: &mut Figures)
     }
 }
 
-fn image(held: &HeldImage, state: &TagState, holdings: &Holdings, figures: &mut Figures) -> ImageView {
-    let shares = if held.is_counted { figures.next_series() } else { None };
+fn image(
+    held: &HeldImage,
+    state: &TagState,
+    holdings: &Holdings,
+    series: &mut impl Iterator<Item = SeriesUsage>,
+) -> ImageView {
+    let shares = if held.is_counted { series.next() } else { None };
     let wants_content = state.meaning.uncompressed != Uncompressed::Off;
     let content = if wants_content { holdings.content(held) } else { None };
     ImageView {

@@ -22,8 +22,8 @@ pub struct RegistryView {
     pub registry: Registry,
     /// Bytes of the distinct layers of all that is watched on it; none before each of its targets ended one pass.
     pub stored_bytes: Option<u64>,
-    /// Its watched repositories.
-    pub repositories: Vec<RepositoryView>,
+    /// Its watched repositories; each shared with the snapshot before where nothing of it changed.
+    pub repositories: Vec<Arc<RepositoryView>>,
 }
 
 /// What is published of a repository.

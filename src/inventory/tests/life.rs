@@ -3,6 +3,7 @@
 use super::super::*;
 use super::world::*;
 use crate::reason::Reason;
+use crate::target::Target;
 
 const NOTHING: [&str; 0] = [];
 
@@ -280,8 +281,6 @@ fn restart(targets: &[Target], changes: &[TagChange], images: &[Arc<Image>]) -> 
     }
     inventory
 }
-
-use crate::target::Target;
 
 #[test]
 fn after_a_restart_the_last_known_values_are_published_at_once_with_their_old_timestamps() {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::super::*;
 use super::world::*;
-use crate::target::Detail;
+use crate::target::{Detail, Target};
 
 #[test]
 fn a_tag_belongs_to_the_target_with_the_shortest_interval_and_ties_to_the_first() {
@@ -152,4 +152,3 @@ fn detail_repository_hides_images_but_those_that_another_target_wants() {
         ["a:v2 up=1 success=10 stored=120", "a:v2 linux/amd64 compressed=120 unique=20 proportional=70"]
     );
 }
-use crate::target::Target;

@@ -248,7 +248,7 @@ fn without_changes(inventory: &mut Inventory) -> Snapshot {
     let mut snapshot = (*inventory.snapshot()).clone();
     for registry in &mut snapshot.registries {
         for repository in &mut Arc::make_mut(registry).repositories {
-            for tag in &mut repository.tags {
+            for tag in &mut Arc::make_mut(repository).tags {
                 tag.changed = None;
             }
         }
@@ -354,4 +354,115 @@ fn a_layer_that_says_more_of_itself_under_another_image_is_known_by_both() {
     more.layers = more.layers.iter().map(|layer| Layer { diff_id: Some(digest("tar")), ..layer.clone() }).collect();
     read(&mut inventory, "r.io/a:v2", 10.0, of(Arc::new(more)));
     assert!(inventory.uncompressed_work().iter().all(|work| work.diff_id == Some(digest("tar"))));
+}
+
+#[test]
+fn a_repository_of_which_nothing_changed_keeps_its_view() {
+    let mut inventory =
+        inventory(&[target("t", "r.io/a", "v1"), target("u", "r.io/b", "v1"), target("w", "r.io/c", "v1")]);
+    for (reference, layers) in [("r.io/a:v1", "x:1 base:9"), ("r.io/b:v1", "base:9"), ("r.io/c:v1", "z:1")] {
+        read(&mut inventory, reference, 10.0, single(layers));
+    }
+    for name in ["t", "u", "w"] {
+        pass_ended(&mut inventory, name);
+    }
+    let before = inventory.snapshot();
+    read(&mut inventory, "r.io/a:v1", 20.0, single("x:1"));
+    let after = inventory.snapshot();
+    let kept =
+        |place: usize| Arc::ptr_eq(&before.registries[0].repositories[place], &after.registries[0].repositories[place]);
+    assert_eq!([kept(0), kept(1), kept(2)], [false, false, true], "b has `base` for itself now");
+}
+
+/// Anything that may happen to an inventory of the targets below.
+#[derive(Clone, Debug)]
+enum Event {
+    Happens(String, Outcome),
+    Found(usize, Vec<usize>, bool),
+    PassEnded(usize),
+    Learnt(u32, LayerContent),
+    Expires,
+    Configured(Vec<usize>),
+    Looks,
+}
+
+fn targets() -> Vec<Target> {
+    vec![
+        target("named", "r.io/a", "1 2"),
+        Target { newest: Some(crate::target::NewestBy::Semver), ..listing("listing", "r.io/a") },
+        Target {
+            platforms: vec![platform("linux/amd64")],
+            uncompressed: Uncompressed::Exact,
+            ..listing("wild", "r.io/*")
+        },
+        Target { detail: crate::target::Detail::Repository, ..listing("other", "s.io/*") },
+    ]
+}
+
+const LISTED: [&str; 6] = ["r.io/a:1", "r.io/a:2", "r.io/a:3", "r.io/b:1", "r.io/b:2", "s.io/a:1"];
+
+fn events() -> impl Strategy<Value = Vec<Event>> {
+    let happens = happenings().prop_map(|happenings| {
+        happenings.into_iter().map(|(reference, outcome)| Event::Happens(reference, outcome)).collect::<Vec<_>>()
+    });
+    let fails = prop::sample::select(LISTED.to_vec()).prop_map(|reference| {
+        vec![Event::Happens(reference.to_owned(), Outcome::Failed(crate::reason::Reason::Network))]
+    });
+    let found =
+        (0..4_usize, prop::sample::subsequence((0..6).collect::<Vec<usize>>(), 0..6), prop::bool::weighted(0.8))
+            .prop_map(|(target, listed, complete)| vec![Event::Found(target, listed, complete)]);
+    let learnt = (0..6_u32, 0..100_u64, any::<bool>())
+        .prop_map(|(layer, bytes, exact)| vec![Event::Learnt(layer, content(bytes, !exact, exact.then_some(bytes)))]);
+    let configured = prop::sample::subsequence((0..4).collect::<Vec<usize>>(), 0..4);
+    let event = prop_oneof![
+        4 => happens,
+        1 => fails,
+        4 => found,
+        3 => (0..4_usize).prop_map(|target| vec![Event::PassEnded(target)]),
+        2 => learnt,
+        1 => Just(vec![Event::Expires]),
+        1 => configured.prop_map(|targets| vec![Event::Configured(targets)]),
+        3 => Just(vec![Event::Looks]),
+    ];
+    prop::collection::vec(event, 0..20).prop_map(|events| events.concat())
+}
+
+fn apply(inventory: &mut Inventory, event: Event) {
+    let name = |target: usize| targets()[target].name.clone();
+    match event {
+        Event::Happens(reference, outcome) => drop(record(inventory, &reference, 10.0, outcome)),
+        Event::Found(target, listed, complete) => {
+            let meant = listed.iter().map(|&place| LISTED[place]);
+            let meant = meant.filter(|reference| {
+                targets()[target].repositories.include(&repository(reference.rsplit_once(':').unwrap().0))
+            });
+            let references = meant.collect::<Vec<_>>().join(" ");
+            let found = if complete { found } else { found_in_part };
+            found(inventory, &name(target).0, &references);
+        }
+        Event::PassEnded(target) => inventory.pass_ended(&name(target)),
+        Event::Learnt(layer, content) => inventory.learn_layer(&digest(&format!("l{layer}")), content),
+        Event::Expires => drop(inventory.expire(11.0 + WEEK.as_secs_f64())),
+        Event::Configured(chosen) => {
+            let chosen: Vec<Target> = chosen.into_iter().map(|target| targets()[target].clone()).collect();
+            inventory.reconfigure(&shared(&chosen), WEEK);
+        }
+        Event::Looks => drop(inventory.snapshot()),
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_snapshot_that_reuses_the_one_before_is_what_a_new_one_would_be(events in events()) {
+        let mut inventory = inventory(&targets());
+        for event in events {
+            apply(&mut inventory, event);
+        }
+        let reused = inventory.snapshot();
+        for state in inventory.registries.values_mut() {
+            state.touch();
+            state.refresh_all();
+        }
+        prop_assert_eq!(&*reused, &*inventory.snapshot());
+    }
 }

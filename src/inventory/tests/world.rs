@@ -204,7 +204,7 @@ pub(super) fn published(inventory: &mut Inventory) -> Vec<String> {
 pub(super) fn repositories(inventory: &mut Inventory) -> Vec<String> {
     let snapshot = inventory.snapshot();
     let repositories = snapshot.registries.iter().flat_map(|registry| &registry.repositories);
-    repositories.map(repository_line).collect()
+    repositories.map(|view| repository_line(view)).collect()
 }
 
 fn repository_line(view: &RepositoryView) -> String {
