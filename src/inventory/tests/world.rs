@@ -122,6 +122,11 @@ pub(super) fn index(name: &str, images: &[(&str, &str)]) -> Reading {
     }
 }
 
+/// What a layer is after decompression.
+pub(super) fn content(uncompressed_bytes: u64, estimated: bool, unpacked_bytes: Option<u64>) -> LayerContent {
+    LayerContent { uncompressed_bytes, estimated, unpacked_bytes }
+}
+
 /// The reading, but for a child that failed.
 pub(super) fn failing(mut reading: Reading, on: &str, reason: Reason) -> Reading {
     reading.failed.push(Child { digest: digest(on), platform: platform(on), reason });

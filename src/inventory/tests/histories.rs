@@ -1,0 +1,237 @@
+//! Whole histories: what is published follows from what they ended in, and every sum holds.
+
+use proptest::prelude::*;
+
+use super::super::*;
+use super::world::*;
+use crate::reason::Reason;
+use crate::target::{Detail, NewestBy, Target};
+
+/// What happens to tags of two repositories and a registry beside, all of them meant.
+fn happenings() -> impl Strategy<Value = Vec<(String, Outcome)>> {
+    let reference = prop::sample::select(vec!["r.io/a:1", "r.io/a:2", "r.io/a:3", "r.io/b:1", "r.io/b:2", "s.io/a:1"]);
+    let layer =
+        (0..6_u32, prop::bool::weighted(0.1), prop::option::weighted(0.95, Just(())), prop::bool::weighted(0.1));
+    let image = prop::collection::vec(layer, 0..5).prop_map(|layers| {
+        let word = |(number, foreign, known, odd): (u32, bool, Option<()>, bool)| {
+            let bytes = known.map_or("?".to_owned(), |()| (u64::from(number) * 10 + u64::from(odd)).to_string());
+            format!("{}l{number}:{bytes}", if foreign { "~" } else { "" })
+        };
+        layers.into_iter().map(word).collect::<Vec<_>>().join(" ")
+    });
+    let images = prop::collection::vec((prop::sample::select(vec!["linux/amd64", "linux/arm64"]), image), 0..3);
+    let outcome = images.prop_map(|images| {
+        let images: Vec<(&str, &str)> = images.iter().map(|(on, layers)| (*on, layers.as_str())).collect();
+        Outcome::Read(Arc::new(index(&format!("{images:?}"), &images)))
+    });
+    let outcome = prop_oneof![8 => outcome, 1 => Just(Outcome::Gone)];
+    prop::collection::vec((reference.prop_map(str::to_owned), outcome), 0..12)
+}
+
+fn meaning_all() -> Inventory {
+    let targets = [
+        target("t", "r.io/a", "1 2 3"),
+        target("u", "r.io/b", "1 2"),
+        target("w", "s.io/a", "1"),
+        target("x", "r.io/a", "2"),
+    ];
+    let mut inventory = inventory(&targets);
+    for name in ["t", "u", "w", "x"] {
+        pass_ended(&mut inventory, name);
+    }
+    inventory
+}
+
+/// All that is published but when a tag changed, which depends on what was seen before.
+fn without_changes(inventory: &mut Inventory) -> Snapshot {
+    let mut snapshot = (*inventory.snapshot()).clone();
+    for registry in &mut snapshot.registries {
+        for repository in &mut Arc::make_mut(registry).repositories {
+            for tag in &mut Arc::make_mut(repository).tags {
+                tag.changed = None;
+            }
+        }
+    }
+    snapshot
+}
+
+/// The last that happened to each tag.
+fn last(happenings: &[(String, Outcome)]) -> BTreeMap<&str, &Outcome> {
+    happenings.iter().map(|(reference, outcome)| (reference.as_str(), outcome)).collect()
+}
+
+proptest! {
+    #[test]
+    fn what_is_published_follows_from_what_each_tag_is_now(happenings in happenings(), looks: bool) {
+        let mut lived = meaning_all();
+        for (reference, outcome) in &happenings {
+            record(&mut lived, reference, 10.0, outcome.clone());
+            if looks {
+                lived.snapshot();
+            }
+        }
+        let mut fresh = meaning_all();
+        for (reference, outcome) in last(&happenings) {
+            // What went is down from its first reading on, with a success only where there was one.
+            if *outcome == Outcome::Gone && happenings.iter().any(|(other, outcome)| other == reference && *outcome != Outcome::Gone) {
+                record(&mut fresh, reference, 10.0, Outcome::Read(Arc::new(single("l:1"))));
+            }
+            record(&mut fresh, reference, 10.0, outcome.clone());
+        }
+        prop_assert_eq!(without_changes(&mut lived), without_changes(&mut fresh));
+    }
+
+    #[test]
+    fn recording_commutes_between_tags_and_so_between_targets(happenings in happenings(), seed: u64) {
+        let mut apart: Vec<(&str, &Outcome)> = last(&happenings).into_iter().collect();
+        let mut one = meaning_all();
+        for (reference, outcome) in &apart {
+            record(&mut one, reference, 10.0, (*outcome).clone());
+        }
+        apart.sort_by_key(|(reference, _)| reference.bytes().fold(seed, |hash, byte| hash.rotate_left(7) ^ u64::from(byte)));
+        let mut other = meaning_all();
+        for (reference, outcome) in &apart {
+            record(&mut other, reference, 10.0, (*outcome).clone());
+        }
+        prop_assert_eq!(&*one.snapshot(), &*other.snapshot());
+        prop_assert_eq!(one.warnings().len(), other.warnings().len());
+    }
+
+    #[test]
+    fn every_sum_and_inequality_holds_in_what_is_published(happenings in happenings()) {
+        let mut inventory = meaning_all();
+        for (reference, outcome) in &happenings {
+            record(&mut inventory, reference, 10.0, outcome.clone());
+        }
+        for registry in &inventory.snapshot().registries {
+            let repositories = &registry.repositories;
+            let tags = || repositories.iter().flat_map(|repository| &repository.tags);
+            let images = || tags().flat_map(|tag| &tag.images);
+            let stored = registry.stored_bytes.unwrap_or(0);
+            let proportional: f64 = images().filter_map(|image| image.proportional_bytes).sum();
+            prop_assert!((proportional - stored as f64).abs() < 1e-6 * (1.0 + proportional));
+            for image in images() {
+                prop_assert_eq!(image.unique_bytes.is_some(), image.image.compressed_bytes.is_some());
+                prop_assert!(image.unique_bytes <= image.image.compressed_bytes);
+            }
+            prop_assert!(repositories.iter().filter_map(|one| one.unique_bytes).sum::<u64>() <= stored);
+            prop_assert!(stored <= repositories.iter().filter_map(|one| one.stored_bytes).sum());
+            for repository in repositories {
+                prop_assert!(repository.unique_bytes <= repository.stored_bytes);
+                let largest = repository.tags.iter().filter_map(|tag| tag.stored_bytes).max();
+                prop_assert!(largest <= repository.stored_bytes && repository.stored_bytes <= Some(stored));
+                for tag in &repository.tags {
+                    let compressed = tag.images.iter().filter_map(|image| image.image.compressed_bytes).sum();
+                    prop_assert!(tag.stored_bytes.is_none_or(|stored| stored <= compressed));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_is_left_of_what_went(happenings in happenings()) {
+        let mut inventory = meaning_all();
+        for (reference, outcome) in &happenings {
+            record(&mut inventory, reference, 10.0, outcome.clone());
+        }
+        for reference in last(&happenings).into_keys() {
+            record(&mut inventory, reference, 10.0, Outcome::Gone);
+        }
+        prop_assert!(inventory.digests_in_use().is_empty());
+        for state in inventory.registries.values() {
+            prop_assert!(state.holdings.is_empty());
+        }
+    }
+}
+
+/// Anything that may happen to an inventory of the targets below.
+#[derive(Clone, Debug)]
+enum Event {
+    Happens(String, Outcome),
+    Found(usize, Vec<usize>, bool),
+    PassEnded(usize),
+    Learnt(u32, LayerContent),
+    Expires,
+    Configured(Vec<usize>),
+    Looks,
+}
+
+fn targets() -> Vec<Target> {
+    vec![
+        target("named", "r.io/a", "1 2"),
+        Target { newest: Some(NewestBy::Semver), ..listing("listing", "r.io/a") },
+        Target {
+            platforms: vec![platform("linux/amd64")],
+            uncompressed: Uncompressed::Exact,
+            ..listing("wild", "r.io/*")
+        },
+        Target { detail: Detail::Repository, ..listing("other", "s.io/*") },
+    ]
+}
+
+const LISTED: [&str; 6] = ["r.io/a:1", "r.io/a:2", "r.io/a:3", "r.io/b:1", "r.io/b:2", "s.io/a:1"];
+
+fn events() -> impl Strategy<Value = Vec<Event>> {
+    let happens = happenings().prop_map(|happenings| {
+        happenings.into_iter().map(|(reference, outcome)| Event::Happens(reference, outcome)).collect::<Vec<_>>()
+    });
+    let fails = prop::sample::select(LISTED.to_vec())
+        .prop_map(|reference| vec![Event::Happens(reference.to_owned(), Outcome::Failed(Reason::Network))]);
+    let found =
+        (0..4_usize, prop::sample::subsequence((0..6).collect::<Vec<usize>>(), 0..6), prop::bool::weighted(0.8))
+            .prop_map(|(target, listed, complete)| vec![Event::Found(target, listed, complete)]);
+    let learnt = (0..6_u32, 0..100_u64, any::<bool>())
+        .prop_map(|(layer, bytes, exact)| vec![Event::Learnt(layer, content(bytes, !exact, exact.then_some(bytes)))]);
+    let configured = prop::sample::subsequence((0..4).collect::<Vec<usize>>(), 0..4);
+    let event = prop_oneof![
+        4 => happens,
+        1 => fails,
+        4 => found,
+        3 => (0..4_usize).prop_map(|target| vec![Event::PassEnded(target)]),
+        2 => learnt,
+        1 => Just(vec![Event::Expires]),
+        1 => configured.prop_map(|targets| vec![Event::Configured(targets)]),
+        3 => Just(vec![Event::Looks]),
+    ];
+    prop::collection::vec(event, 0..20).prop_map(|events| events.concat())
+}
+
+fn apply(inventory: &mut Inventory, event: Event) {
+    let name = |target: usize| targets()[target].name.clone();
+    match event {
+        Event::Happens(reference, outcome) => drop(record(inventory, &reference, 10.0, outcome)),
+        Event::Found(target, listed, complete) => {
+            let meant = listed.iter().map(|&place| LISTED[place]);
+            let meant = meant.filter(|reference| {
+                targets()[target].repositories.include(&repository(reference.rsplit_once(':').unwrap().0))
+            });
+            let references = meant.collect::<Vec<_>>().join(" ");
+            let found = if complete { found } else { found_in_part };
+            found(inventory, &name(target).0, &references);
+        }
+        Event::PassEnded(target) => inventory.pass_ended(&name(target)),
+        Event::Learnt(layer, content) => inventory.learn_layer(&digest(&format!("l{layer}")), content),
+        Event::Expires => drop(inventory.expire(11.0 + WEEK.as_secs_f64())),
+        Event::Configured(chosen) => {
+            let chosen: Vec<Target> = chosen.into_iter().map(|target| targets()[target].clone()).collect();
+            inventory.reconfigure(&shared(&chosen), WEEK);
+        }
+        Event::Looks => drop(inventory.snapshot()),
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_snapshot_that_reuses_the_one_before_is_what_a_new_one_would_be(events in events()) {
+        let mut inventory = inventory(&targets());
+        for event in events {
+            apply(&mut inventory, event);
+        }
+        let reused = inventory.snapshot();
+        for state in inventory.registries.values_mut() {
+            state.touch();
+            state.refresh_all();
+        }
+        prop_assert_eq!(&*reused, &*inventory.snapshot());
+    }
+}
