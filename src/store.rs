@@ -183,15 +183,7 @@ impl Store {
 
     /// Remembers what is known of tags now, or forgets them.
     pub fn keep(&self, changes: Vec<TagChange>) {
-        if changes.is_empty() {
-            return;
-        }
-        let mut queue = self.0.shared.queue();
-        for change in changes {
-            queue.waiting.change(change);
-        }
-        drop(queue);
-        self.0.shared.wake();
+        self.0.shared.add(|waiting| changes.into_iter().for_each(|change| waiting.change(change)));
     }
 
     /// Removes what has not been in use for a fortnight, by the sweeps that saw it: to be called now and then. In use
@@ -201,8 +193,7 @@ impl Store {
             self.sweep_memory(in_use, now);
             return;
         }
-        self.0.shared.queue().waiting.sweep = Some(Sweep { in_use: in_use.clone(), now });
-        self.0.shared.wake();
+        self.0.shared.add(|waiting| waiting.sweep = Some(Sweep { in_use: in_use.clone(), now }));
     }
 
     /// How many documents are remembered. One that is being written again counts twice until it is.
@@ -223,13 +214,12 @@ impl Store {
     }
 
     fn put<T>(&self, map: impl Fn(&mut Batch) -> &mut HashMap<Digest, T>, digest: &Digest, value: T) {
-        let mut queue = self.0.shared.queue();
-        let map = map(&mut queue.waiting);
-        if self.0.writer.is_none() || map.len() < WAITING_MAX {
-            map.insert(digest.clone(), value);
-        }
-        drop(queue);
-        self.0.shared.wake();
+        self.0.shared.add(|waiting| {
+            let map = map(waiting);
+            if self.0.writer.is_none() || map.len() < WAITING_MAX {
+                map.insert(digest.clone(), value);
+            }
+        });
     }
 
     /// Looks among what waits, newest first, then in the file.

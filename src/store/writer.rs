@@ -50,22 +50,28 @@ impl Shared {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells the writer that something waits.
-    pub(super) fn wake(&self) {
-        self.wake.notify_all();
+    /// Lets something wait. The writer is woken for the first of a batch only, since it counts the time itself then.
+    pub(super) fn add(&self, add: impl FnOnce(&mut Batch)) {
+        let mut queue = self.queue();
+        let first = queue.waiting.is_empty();
+        add(&mut queue.waiting);
+        drop(queue);
+        if first {
+            self.wake.notify_all();
+        }
     }
 
     /// What answers once all that waits now is written, or could not be.
     pub(super) fn flush(&self) -> oneshot::Receiver<()> {
         let (done, written) = oneshot::channel();
         self.queue().flushes.push(done);
-        self.wake();
+        self.wake.notify_all();
         written
     }
 
     pub(super) fn stop(&self) {
         self.queue().stop = true;
-        self.wake();
+        self.wake.notify_all();
     }
 
     /// Closes the file, once the writer has ended.
