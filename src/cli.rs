@@ -4,7 +4,9 @@ pub mod health;
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
+
+use crate::logging::{LogFormat, LogLevel};
 
 /// Prometheus exporter for the sizes of container images, read from registries without pulling.
 #[derive(Debug, Parser)]
@@ -68,23 +70,4 @@ pub enum Command {
     Plan,
     /// Ask a running daemon whether it is healthy, for containers without a shell; exits 0 or 1
     Health(health::HealthArgs),
-}
-
-/// Severities, least severe first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-#[expect(missing_docs, reason = "the words say it")]
-pub enum LogLevel {
-    Debug,
-    Info,
-    Warn,
-    Error,
-}
-
-/// How a log line looks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    /// `ts=… level=… msg=…`
-    Logfmt,
-    /// One object a line.
-    Json,
 }

@@ -13,7 +13,24 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use crate::cli::{LogFormat, LogLevel};
+/// Severities, least severe first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[expect(missing_docs, reason = "the words say it")]
+pub enum LogLevel {
+    Debug,
+    Info,
+    Warn,
+    Error,
+}
+
+/// How a log line looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// `ts=… level=… msg=…`
+    Logfmt,
+    /// One object a line.
+    Json,
+}
 
 /// Logs to stderr from now on. Called once; a second call changes nothing.
 pub fn init(level: LogLevel, format: LogFormat) {

@@ -63,5 +63,6 @@ fn words(text: &str, prefix: &str) -> BTreeSet<String> {
         starts.filter(|at| !text[..*at].ends_with(|c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':'));
     let word =
         |at: usize| text[at..].chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect::<String>();
-    starts.map(word).filter(|word| word != prefix).collect()
+    // What ends in `_` is the beginning of several names.
+    starts.map(word).filter(|word| !word.ends_with('_')).collect()
 }

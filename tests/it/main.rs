@@ -4,12 +4,13 @@
 
 mod support;
 
+mod architecture;
 mod auth;
 mod config;
 mod credentials;
 mod docs;
-mod plan;
 mod documents;
 mod lists;
+mod plan;
 mod store;
 mod transport;
