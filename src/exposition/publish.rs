@@ -63,7 +63,8 @@ impl Publisher {
 
 /// Whether an answer under way still refers to it, or one that is about to.
 fn is_read(rendered: &Arc<Rendered>) -> bool {
-    Arc::weak_count(rendered) > 0 || Arc::strong_count(rendered) > 1
+    // An answer first holds it, then also refers to it, then only refers to it: in this order none slips between.
+    Arc::strong_count(rendered) > 1 || Arc::weak_count(rendered) > 0
 }
 
 async fn retire(previous: Arc<Rendered>) {
