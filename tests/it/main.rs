@@ -12,5 +12,6 @@ mod docs;
 mod documents;
 mod lists;
 mod plan;
+mod restart;
 mod store;
 mod transport;

@@ -1,0 +1,241 @@
+//! The program, killed at any moment and started again: what it publishes then was true, and nothing is read twice.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+use std::fs;
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::support::images::{Blob, image};
+use crate::support::registry::{Kind, Reply, TestRegistry};
+
+mod daemon;
+
+use daemon::{Daemon, Published};
+
+/// Daemons that are killed side by side, and how often each: twice for each of its lives under load.
+const DAEMONS: u64 = 4;
+const LIVES: u64 = 13;
+
+const REPOSITORIES: usize = 3;
+const TAGS: usize = 5;
+
+const SIZE: &str = "container_image_compressed_size_bytes";
+const LAST_SUCCESS: &str = "container_image_tag_last_success_timestamp_seconds";
+const LAST_SCAN: &str = "image_size_exporter_target_last_scan_timestamp_seconds";
+
+/// A repository on the registry, and a tag.
+type Name = (String, String);
+
+/// What the registry ever held, and when: the truth that published values are compared with.
+struct World {
+    registry: TestRegistry,
+    directory: tempfile::TempDir,
+    /// When each version of a tag was pushed, in seconds since the epoch.
+    pushed: BTreeMap<Name, Vec<f64>>,
+    /// The version of each tag that was published right after the last start.
+    restored: BTreeMap<Name, usize>,
+}
+
+impl World {
+    fn new(interval: &str) -> Self {
+        let registry = TestRegistry::start();
+        let directory = tempfile::tempdir().unwrap();
+        let mut config = format!("[scan]\ninterval = \"{interval}\"\n[state]\npath = \"state.redb\"\n");
+        let tags: Vec<String> = (0..TAGS).map(|tag| format!("v{tag}")).collect();
+        for number in 0..REPOSITORIES {
+            let repository = format!("{}/acme/app{number}", registry.name());
+            writeln!(config, "[[targets]]\nrepository = \"{repository}\"\ntags = {tags:?}").unwrap();
+        }
+        fs::write(directory.path().join("config.toml"), config).unwrap();
+        let mut world = Self { registry, directory, pushed: BTreeMap::new(), restored: BTreeMap::new() };
+        (0..REPOSITORIES * TAGS).for_each(|number| world.push(number));
+        world
+    }
+
+    /// Pushes the next version of a tag. Its size says which tag and which version it is.
+    fn push(&mut self, number: usize) {
+        let name = name(number);
+        let versions = self.pushed.entry(name.clone()).or_default();
+        versions.push(now());
+        let layer = Blob::named(&format!("layer of {number}"), bytes(number, versions.len() - 1));
+        self.registry.push(&name.0, &name.1, &image("linux/amd64", &[&layer]));
+    }
+
+    /// The version that is published of each tag. Fails if a size never was its tag's, or if it is said to have been
+    /// seen before it was there.
+    fn versions(&self, published: &Published) -> BTreeMap<Name, usize> {
+        let last_success = published.of_tags(LAST_SUCCESS);
+        let mut versions = BTreeMap::new();
+        for (name, size) in published.of_tags(SIZE) {
+            let number = (0..REPOSITORIES * TAGS).find(|number| self::name(*number) == name).unwrap();
+            let pushed = &self.pushed[&name];
+            let version = (0..pushed.len()).find(|version| (bytes(number, *version) as f64 - size).abs() < 0.5);
+            let version = version.unwrap_or_else(|| panic!("{name:?} never had {size} bytes"));
+            assert!(
+                last_success[&name] >= pushed[version],
+                "{name:?} was not at version {version} yet when it was read"
+            );
+            versions.insert(name, version);
+        }
+        versions
+    }
+
+    /// Starts the program while the registry answers nobody, so that all that is published was restored: all that was
+    /// restored the last time, and nothing older.
+    fn restore(&mut self) -> Daemon {
+        self.registry.always("* *", Reply::status(503));
+        let (daemon, published) = Daemon::start(self.directory.path());
+        let restored = self.versions(&published);
+        for (name, version) in &self.restored {
+            let now = restored.get(name);
+            assert!(now >= Some(version), "{name:?} was restored at version {version} before, and now at {now:?}");
+        }
+        assert!(published.of_tags(LAST_SUCCESS).values().all(|at| *at < now()));
+        self.restored = restored;
+        daemon
+    }
+
+    /// Pushes one new version after the other, and sees that what is published was true and never goes back.
+    fn load(&mut self, daemon: &Daemon, random: &mut Random, until: Instant) -> BTreeMap<Name, usize> {
+        let mut seen = self.restored.clone();
+        loop {
+            self.push(random.below(REPOSITORIES * TAGS));
+            let published = self.versions(&daemon.scrape());
+            for (name, version) in &seen {
+                assert!(published.get(name) >= Some(version), "{name:?} went back from version {version}");
+            }
+            seen = published;
+            if Instant::now() >= until {
+                return seen;
+            }
+        }
+    }
+
+    fn assert_nothing_was_set_aside(&self, daemon: &Daemon) {
+        let set_aside = fs::read_dir(self.directory.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        let set_aside: Vec<_> = set_aside.filter(|name| name.to_str().unwrap().contains("redb.")).collect();
+        assert!(set_aside.is_empty(), "{set_aside:?}\n{}", daemon.log());
+    }
+}
+
+fn name(number: usize) -> Name {
+    (format!("acme/app{}", number / TAGS), format!("v{}", number % TAGS))
+}
+
+fn bytes(number: usize, version: usize) -> u64 {
+    (number as u64 + 1) * 10_000_000 + version as u64
+}
+
+fn now() -> f64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs_f64()
+}
+
+/// Xorshift: other moments and tags for each daemon, the same in each run.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, end: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % end as u64).unwrap()
+    }
+}
+
+fn kill_again_and_again(seed: u64) {
+    let mut world = World::new("100ms");
+    let mut random = Random(seed);
+    let mut end_in_order = BTreeMap::new();
+    for life in 0..LIVES {
+        world.registry.always("* *", Reply::Usual);
+        let (daemon, _) = Daemon::start(world.directory.path());
+        // The state file is written about once a second: some lives are too short for it, some are killed in it.
+        let until = Instant::now() + Duration::from_millis(random.below(2_300) as u64);
+        let seen = world.load(&daemon, &mut random, until);
+        if life + 1 < LIVES {
+            daemon.kill();
+        } else {
+            assert!(daemon.end().success());
+            end_in_order = seen;
+        }
+        let daemon = world.restore();
+        world.assert_nothing_was_set_aside(&daemon);
+        daemon.kill();
+    }
+    for (name, version) in &end_in_order {
+        assert!(world.restored.get(name) >= Some(version), "{name:?} was at {version} when the program ended in order");
+    }
+    assert_eq!(world.restored.len(), REPOSITORIES * TAGS);
+}
+
+#[test]
+fn what_is_published_after_a_hundred_kills_was_true_and_no_older_than_before() {
+    std::thread::scope(|scope| {
+        for seed in 1..=DAEMONS {
+            scope.spawn(move || kill_again_and_again(seed * 0x9E37_79B9));
+        }
+    });
+}
+
+#[test]
+fn the_first_scan_after_a_kill_asks_for_every_tag_once_and_for_nothing_else() {
+    let world = World::new("1s");
+    let all = REPOSITORIES * TAGS;
+    let asked = (0..50).find_map(|_| {
+        world.registry.take_counts();
+        let (daemon, restored) = Daemon::start(world.directory.path());
+        let is_restored = world.versions(&restored).len() == all;
+        daemon.wait_for(|published| {
+            (published.count(LAST_SCAN) == REPOSITORIES && world.versions(published).len() == all).then_some(())
+        });
+        let asked = world.registry.requests();
+        // What was read reaches the disk about a second later.
+        let until = Instant::now() + Duration::from_millis(1_500);
+        daemon.wait_for(|_| (Instant::now() > until).then_some(()));
+        daemon.kill();
+        is_restored.then_some(asked)
+    });
+    let asked = asked.expect("one of fifty lives is long enough for the state file");
+    let first: BTreeSet<String> = asked.iter().take(all).map(|seen| seen.uri.clone()).collect();
+    assert_eq!(first.len(), all, "{first:?}");
+    assert!(asked.iter().all(|seen| seen.kind == Kind::HeadManifest), "{asked:?}");
+}
+
+#[test]
+fn a_second_daemon_on_one_state_file_says_so_and_exits() {
+    let world = World::new("1s");
+    let (first, _) = Daemon::start(world.directory.path());
+    let second =
+        daemon::command(world.directory.path()).args(["--web.listen-address", "127.0.0.1:0"]).output().unwrap();
+    assert!(!second.status.success());
+    let said = String::from_utf8_lossy(&second.stderr);
+    assert!(
+        said.contains("state.redb is in use by another process: stop that one, or give this one its own"),
+        "{said}"
+    );
+    first.wait_for(|published| (world.versions(published).len() == REPOSITORIES * TAGS).then_some(()));
+    assert!(first.end().success());
+    let (restarted, published) = Daemon::start(world.directory.path());
+    assert_eq!(world.versions(&published).len(), REPOSITORIES * TAGS);
+    restarted.kill();
+}
+
+#[test]
+fn a_state_file_that_cannot_be_used_is_said_clearly_and_stops_nothing() {
+    for (path, content, expected) in [
+        ("state.redb", Some("no state at all"), "state.redb.corrupt-"),
+        ("missing/state.redb", None, "missing/state.redb cannot be written: No such file or directory"),
+    ] {
+        let world = World::new("1s");
+        let config = world.directory.path().join("config.toml");
+        fs::write(&config, fs::read_to_string(&config).unwrap().replace("state.redb", path)).unwrap();
+        if let Some(content) = content {
+            fs::write(world.directory.path().join(path), content).unwrap();
+        }
+        let (daemon, published) = Daemon::start(world.directory.path());
+        assert_eq!(world.versions(&published).len(), 0);
+        daemon.wait_for(|published| (world.versions(published).len() == REPOSITORIES * TAGS).then_some(()));
+        assert!(daemon.log().contains(expected), "{}", daemon.log());
+        assert!(daemon.end().success());
+    }
+}
