@@ -1,7 +1,9 @@
 //! Hermetic tests of what the crate offers, over real connections, one binary.
 
+#![expect(unreachable_pub, reason = "helpers are a library to the modules beside them")]
 #![expect(clippy::unwrap_used, reason = "the tests' helpers may do what tests may")]
 
+mod snapshots;
 mod support;
 
 mod architecture;
@@ -13,5 +15,7 @@ mod documents;
 mod lists;
 mod plan;
 mod restart;
+mod exposition;
+mod http;
 mod store;
 mod transport;

@@ -1,0 +1,184 @@
+//! What is exposed of a snapshot, read back.
+
+mod strict;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read as _;
+
+use image_size_exporter::exposition::{Encoding, Rendered};
+use image_size_exporter::family::Family;
+use image_size_exporter::inventory::snapshot::Snapshot;
+use image_size_exporter::oci::MediaType;
+use image_size_exporter::telemetry::{Format, Telemetry};
+use proptest::prelude::*;
+
+use crate::snapshots::{self, Odd};
+
+pub use strict::{Sample, parse};
+
+/// The whole body as a client gets it, decoded.
+fn body(rendered: &Rendered, encoding: Encoding, tail: &[u8]) -> String {
+    let tail = rendered.tail(encoding, tail.to_vec());
+    let bytes = [rendered.frames(encoding).concat(), tail.to_vec()].concat();
+    assert_eq!(rendered.frames_bytes(encoding) + tail.len() as u64, bytes.len() as u64);
+    match encoding {
+        Encoding::Identity => String::from_utf8(bytes).unwrap(),
+        Encoding::Gzip => {
+            let (mut decoder, mut text) = (flate2::bufread::GzDecoder::new(&bytes[..]), String::new());
+            decoder.read_to_string(&mut text).unwrap();
+            assert!(decoder.into_inner().is_empty(), "more than one member");
+            text
+        }
+    }
+}
+
+fn render(snapshot: &Snapshot) -> Rendered {
+    Rendered::render(snapshot, &BTreeSet::new())
+}
+
+fn families(snapshot: &Snapshot) -> BTreeMap<String, strict::Family> {
+    parse(&body(&render(snapshot), Encoding::Identity, b""), Format::Text).unwrap()
+}
+
+#[test]
+fn both_formats_are_parsed_back_in_both_encodings() {
+    let (rendered, telemetry) = (render(&snapshots::large(200)), Telemetry::new());
+    telemetry.add_registry(&"registry.example.com:5000".parse().unwrap());
+    for format in [Format::OpenMetrics, Format::Text] {
+        let tail = [telemetry.encode(format), format.end().as_bytes().to_vec()].concat();
+        let identity = body(&rendered, Encoding::Identity, &tail);
+        assert_eq!(identity, body(&rendered, Encoding::Gzip, &tail));
+        let families = parse(&identity, format).unwrap();
+        let of_images = families.iter().filter(|(name, _)| name.starts_with("container_image_"));
+        assert_eq!(of_images.map(|(_, family)| family.samples.len() as u64).sum::<u64>(), rendered.series());
+        assert!(families.contains_key("image_size_exporter_build_info"));
+    }
+}
+
+#[test]
+fn every_family_is_announced_as_it_is_documented() {
+    let families = families(&snapshots::large(10));
+    assert_eq!(families.len(), Family::ALL.len());
+    for family in Family::ALL {
+        let exposed = &families[family.name()];
+        assert_eq!((exposed.kind.as_str(), exposed.help.as_str()), ("gauge", family.help()));
+    }
+}
+
+#[test]
+fn one_snapshot_always_gives_the_same_bytes() {
+    let (first, second) = (render(&snapshots::large(3_000)), render(&snapshots::large(3_000)));
+    for encoding in [Encoding::Identity, Encoding::Gzip] {
+        assert!(first.frames(encoding).len() > 1, "{encoding:?}: one frame proves little");
+        assert_eq!(first.frames(encoding), second.frames(encoding));
+    }
+}
+
+#[test]
+fn omitted_families_are_left_out_and_no_others() {
+    let omit: BTreeSet<_> = [Family::ImageConfigSize, Family::ImageInfo, Family::RegistryStoredSize].into();
+    let rendered = Rendered::render(&snapshots::large(10), &omit);
+    let families = parse(&body(&rendered, Encoding::Identity, b""), Format::Text).unwrap();
+    let left_out: BTreeSet<_> =
+        Family::ALL.into_iter().filter(|family| !families.contains_key(family.name())).collect();
+    assert_eq!(left_out, omit);
+}
+
+#[test]
+fn unknown_is_not_zero() {
+    let text = body(&render(&snapshots::unread()), Encoding::Identity, b"");
+    let samples: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
+    assert_eq!(
+        samples,
+        [
+            r#"container_image_tag_up{registry="docker.io",repository="library/new",tag="latest"} 0"#,
+            r#"container_image_repository_tags{registry="docker.io",repository="library/new"} 1"#,
+            r#"container_image_repository_tags_unknown{registry="docker.io",repository="library/new"} 1"#,
+        ]
+    );
+    let nothing = Rendered::empty();
+    assert_eq!((nothing.series(), body(&nothing, Encoding::Gzip, b"# EOF\n").as_str()), (0, "# EOF\n"));
+}
+
+#[test]
+fn values_are_written_so_that_they_come_back() {
+    let text = body(&render(&snapshots::large(1)), Encoding::Identity, b"");
+    let labels = r#"{registry="registry.example.com:5000",repository="team-0/service-0",tag="v1.0.0""#;
+    for line in [
+        format!(r#"container_image_compressed_size_bytes{labels},platform="linux/amd64"}} 30000000"#),
+        format!(r#"container_image_proportional_size_bytes{labels},platform="linux/arm64"}} 10000000"#),
+        format!(r#"container_image_uncompressed_size_estimated{labels},platform="linux/arm64"}} 1"#),
+        format!(r"container_image_tag_last_success_timestamp_seconds{labels}}} 1700000000.125"),
+        format!(r"container_image_tag_up{labels}}} 1"),
+        r#"container_image_registry_stored_size_bytes{registry="registry.example.com:5000"} 987654321"#.to_owned(),
+    ] {
+        assert!(text.lines().any(|has| has == line), "{line}");
+    }
+    let info = families(&snapshots::large(1)).remove("container_image_info").unwrap();
+    let names: Vec<_> = info.samples[0].labels.iter().map(|(name, _)| name.as_str()).collect();
+    let expected = ["registry", "repository", "tag", "platform", "digest", "image_id", "media_type", "artifact_type"];
+    assert_eq!(names, expected);
+}
+
+#[test]
+fn a_share_that_is_no_number_is_left_out() {
+    let mut snapshot = snapshots::large(1);
+    let registry = std::sync::Arc::get_mut(&mut snapshot.registries[0]).unwrap();
+    for (image, share) in registry.repositories[0].tags[0].images.iter_mut().zip([f64::NAN, f64::INFINITY]) {
+        image.proportional_bytes = Some(share);
+    }
+    assert!(!families(&snapshot).contains_key(Family::ImageProportionalSize.name()));
+}
+
+/// What was put in, as the labels say that came out.
+fn comes_back(odd: &Odd) {
+    let rendered = render(&snapshots::odd(odd));
+    for format in [Format::OpenMetrics, Format::Text] {
+        let families = parse(&body(&rendered, Encoding::Gzip, format.end().as_bytes()), format).unwrap();
+        let sample = |family: Family| -> &Sample { &families[family.name()].samples[0] };
+        assert_eq!(sample(Family::ImageInfo).label("artifact_type"), odd.artifact_type);
+        assert_eq!(sample(Family::TagInfo).label("media_type"), MediaType::new(&odd.media_type).as_str());
+        assert_eq!(sample(Family::NewestInfo).label("target"), odd.target);
+        assert_eq!(sample(Family::RepositoryLabels).label("label_team"), odd.label);
+    }
+}
+
+#[test]
+fn what_a_registry_invents_is_exposed_validly() {
+    let texts = [
+        "\"",
+        "\\",
+        "\n",
+        "\\n",
+        "\\\"",
+        "\"} 1\nup 1\n#",
+        "a\r\nb\tc\0d",
+        "größe 大きさ 📦 \u{2028}\u{feff}",
+        "}",
+        "{",
+        "=",
+        " ",
+        "# EOF\n",
+    ];
+    let texts = texts.into_iter().map(str::to_owned);
+    let long = ["x".repeat(4096), "\"\\\n".repeat(1366), "大".repeat(1365)];
+    for text in texts.chain(long) {
+        let value = || text.clone();
+        comes_back(&Odd {
+            media_type: value(),
+            artifact_type: value(),
+            platform: value(),
+            target: value(),
+            label: value(),
+        });
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn any_text_comes_back(media_type: String, artifact_type: String, platform: String, target: String, label: String) {
+        comes_back(&Odd { media_type, artifact_type, platform, target, label });
+    }
+}

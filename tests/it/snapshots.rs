@@ -1,0 +1,152 @@
+//! Snapshots of worlds that never were: as large, or as odd, as a test or a benchmark wants them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use image_size_exporter::image::ImageSummary;
+use image_size_exporter::inventory::snapshot::{
+    ImageView, NewestView, RegistryView, RepositoryView, Snapshot, TagView,
+};
+use image_size_exporter::oci::{Digest, MediaType, Platform, Registry, Repository};
+use image_size_exporter::target::TargetName;
+
+/// What a registry can invent, everywhere that it can put it.
+#[derive(Clone, Debug, Default)]
+pub struct Odd {
+    pub media_type: String,
+    pub artifact_type: String,
+    pub platform: String,
+    pub target: String,
+    pub label: String,
+}
+
+/// Ten tags a repository, two platforms a tag, every family present: some 30 series a tag.
+pub fn large(tags: usize) -> Snapshot {
+    let registry: Registry = "registry.example.com:5000".parse().unwrap();
+    let repositories = (0..tags.div_ceil(10)).map(|number| {
+        let repository = Repository::new(registry.clone(), &format!("team-{}/service-{number}", number % 40)).unwrap();
+        let count = 10.min(tags - number * 10);
+        let views = (0..count).map(|tag| tag_view(number * 10 + tag)).collect();
+        repository_view(repository, views, &Odd { target: "services".into(), ..Odd::default() })
+    });
+    Snapshot { registries: vec![Arc::new(registry_view(registry.clone(), repositories.collect()))] }
+}
+
+/// One image with these texts in it.
+pub fn odd(odd: &Odd) -> Snapshot {
+    let registry = Registry::docker_hub();
+    let repository = Repository::new(registry.clone(), "library/odd").unwrap();
+    let mut tag = tag_view(7);
+    tag.info = Some((digest(1), MediaType::new(&odd.media_type)));
+    tag.images.truncate(1);
+    let image = &mut tag.images[0];
+    image.platform = platform(&odd.platform);
+    image.image = Arc::new(ImageSummary {
+        media_type: MediaType::new(&odd.media_type),
+        artifact_type: odd.artifact_type.as_str().into(),
+        ..(*image.image).clone()
+    });
+    let repository = repository_view(repository, vec![tag], odd);
+    Snapshot { registries: vec![Arc::new(registry_view(registry, vec![repository]))] }
+}
+
+/// A repository of which nothing was read yet: one tag that failed.
+pub fn unread() -> Snapshot {
+    let registry = Registry::docker_hub();
+    let repository = Repository::new(registry.clone(), "library/new").unwrap();
+    let view = RepositoryView {
+        repository,
+        stored_bytes: None,
+        unique_bytes: None,
+        metadata_bytes: None,
+        tags_selected: 1,
+        tags_unknown: 1,
+        labels: BTreeMap::new(),
+        newest: Vec::new(),
+        tags: vec![TagView {
+            tag: "latest".parse().unwrap(),
+            info: None,
+            stored_bytes: None,
+            attestations: None,
+            up: Some(false),
+            last_success: None,
+            changed: None,
+            images: Vec::new(),
+        }],
+    };
+    Snapshot { registries: vec![Arc::new(RegistryView { registry, stored_bytes: None, repositories: vec![view] })] }
+}
+
+fn registry_view(registry: Registry, repositories: Vec<RepositoryView>) -> RegistryView {
+    RegistryView { registry, stored_bytes: Some(987_654_321), repositories }
+}
+
+fn repository_view(repository: Repository, tags: Vec<TagView>, odd: &Odd) -> RepositoryView {
+    let newest = NewestView {
+        target: TargetName(odd.target.as_str().into()),
+        platform: platform(&odd.platform),
+        compressed_bytes: 3_000_000,
+        previous_compressed_bytes: Some(2_900_000),
+        tag: "v1.2.3".parse().unwrap(),
+        digest: digest(2),
+    };
+    RepositoryView {
+        repository,
+        stored_bytes: Some(123_456_789),
+        unique_bytes: Some(23_456_789),
+        metadata_bytes: Some(54_321),
+        tags_selected: tags.len() as u64,
+        tags_unknown: 0,
+        labels: [("label_team".to_owned(), odd.label.clone())].into(),
+        newest: vec![newest],
+        tags,
+    }
+}
+
+fn tag_view(number: usize) -> TagView {
+    let at = 1_700_000_000.125 + number as f64;
+    TagView {
+        tag: format!("v1.{number}.0").parse().unwrap(),
+        info: Some((digest(number), MediaType::new(MediaType::OCI_INDEX))),
+        stored_bytes: Some(40_000_000 + number as u64),
+        attestations: Some(2),
+        up: Some(true),
+        last_success: Some(at),
+        changed: Some(at),
+        images: ["linux/amd64", "linux/arm64"].map(|platform| image_view(platform, number)).into(),
+    }
+}
+
+fn image_view(platform_name: &str, number: usize) -> ImageView {
+    let bytes = 30_000_000 + number as u64 * 977;
+    let summary = ImageSummary {
+        digest: digest(number + 1),
+        image_id: Some(digest(number + 2)),
+        media_type: MediaType::new(MediaType::OCI_MANIFEST),
+        artifact_type: "".into(),
+        created: Some(1_690_000_000.0 + number as f64),
+        config_bytes: 1_470,
+        manifest_bytes: 1_022,
+        layers: 7,
+        compressed_bytes: Some(bytes),
+    };
+    ImageView {
+        platform: platform(platform_name),
+        image: Arc::new(summary),
+        unique_bytes: Some(bytes / 10),
+        proportional_bytes: Some(bytes as f64 / 3.0),
+        uncompressed: Some((bytes * 3, number.is_multiple_of(2))),
+        unpacked_bytes: Some(bytes * 4),
+        budget_bytes: Some(250 << 20),
+    }
+}
+
+/// Any text, as an index entry can have it; the parts of a platform are not checked there.
+fn platform(text: &str) -> Platform {
+    let (os, architecture) = text.split_once('/').unwrap_or((text, ""));
+    Platform::from_parts(os, architecture, "", "")
+}
+
+fn digest(number: usize) -> Digest {
+    Digest::sha256_of(&number.to_le_bytes())
+}
