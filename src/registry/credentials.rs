@@ -12,6 +12,7 @@
 //! Files are read when a credential is needed, so that a rotated one counts without a reload.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::secret::Secret;
 use super::settings::Credential;
@@ -30,6 +31,8 @@ const FILE_BYTES_MAX: u64 = 1 << 20;
 pub(crate) struct Credentials {
     from: Credential,
     helpers: Helpers,
+    /// Whether it was said that a usual place may not be looked at.
+    warned: AtomicBool,
 }
 
 /// A credential, and in words where it was found.
@@ -53,7 +56,7 @@ pub(crate) enum LoginSecret {
 
 impl Credentials {
     pub(crate) fn new(from: Credential) -> Self {
-        Self { from, helpers: Helpers::default() }
+        Self { from, helpers: Helpers::default(), warned: AtomicBool::new(false) }
     }
 
     /// The credential for a repository, or for the registry's catalog where there is none; `None` to ask
@@ -98,7 +101,18 @@ impl Credentials {
             }
         }
         for (path, old_form) in usual_files() {
-            let Some(text) = read_if_there(&path)? else { continue };
+            let text = match read_if_there(&path) {
+                Ok(Some(text)) => text,
+                Ok(None) => continue,
+                // A daemon without a home of its own often has somebody else's, which is not for it to read.
+                Err(Unreadable { problem, forbidden: true }) => {
+                    if !self.warned.swap(true, Ordering::Relaxed) {
+                        tracing::warn!(registry, problem, "credentials are looked for elsewhere");
+                    }
+                    continue;
+                }
+                Err(Unreadable { problem, forbidden: false }) => return Err(problem),
+            };
             let parsed = if old_form { DockerConfig::parse_dockercfg(&text) } else { DockerConfig::parse(&text) };
             let config = parsed.map_err(|problem| at(&path, problem))?;
             if let Some(login) = self.find(&config, &path.display().to_string(), registry, name).await? {
@@ -142,6 +156,13 @@ impl Login {
     }
 }
 
+/// Why a file could not be read.
+struct Unreadable {
+    problem: String,
+    /// Its owner does not want this program to.
+    forbidden: bool,
+}
+
 /// The files of the usual places in their order; true for the old form, which has the entries at its top.
 fn usual_files() -> Vec<(PathBuf, bool)> {
     if let Some(path) = environment("REGISTRY_AUTH_FILE") {
@@ -178,24 +199,26 @@ fn at(path: &Path, problem: impl std::fmt::Display) -> String {
 }
 
 fn read(path: &Path) -> Result<String, String> {
-    read_if_there(path)?.ok_or_else(|| at(path, "no such file"))
+    let found = read_if_there(path).map_err(|unreadable| unreadable.problem)?;
+    found.ok_or_else(|| at(path, "no such file"))
 }
 
 /// Small local files: reading them does not block for longer than a lock would.
-fn read_if_there(path: &Path) -> Result<Option<String>, String> {
-    use std::io::{ErrorKind, Read as _};
+fn read_if_there(path: &Path) -> Result<Option<String>, Unreadable> {
+    use std::io::{Error, ErrorKind, Read as _};
+    let unreadable = |error: Error| Unreadable {
+        forbidden: error.kind() == ErrorKind::PermissionDenied,
+        problem: at(path, format!("cannot be read: {error}")),
+    };
     let file = match std::fs::File::open(path) {
         Ok(file) => file,
-        // A place whose directory is somebody else's is not ours to look at.
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
-        Err(error) => return Err(at(path, format!("cannot be read: {error}"))),
+        Err(error) => return Err(unreadable(error)),
     };
     let mut text = String::new();
-    file.take(FILE_BYTES_MAX + 1)
-        .read_to_string(&mut text)
-        .map_err(|error| at(path, format!("cannot be read: {error}")))?;
+    file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text).map_err(unreadable)?;
     if text.len() as u64 > FILE_BYTES_MAX {
-        return Err(at(path, format!("longer than {FILE_BYTES_MAX} bytes")));
+        return Err(unreadable(Error::other(format!("longer than {FILE_BYTES_MAX} bytes"))));
     }
     Ok(Some(text))
 }

@@ -1,11 +1,16 @@
 //! Docker Hub's `ratelimit-*` headers: how many pulls are left, and which of them are kept for people.
 
 use std::sync::Mutex;
+use std::time::Duration;
 
 use http::HeaderMap;
+use tokio::time::Instant;
 
 use crate::registry::locked;
 use crate::telemetry::RateLimit;
+
+/// How long "none left" is believed of a registry that does not say how long its window is, or says that it is longer.
+const BELIEVED_MAX: Duration = Duration::from_hours(6);
 
 /// What a registry said of its limit, and how many pulls are under way that it has not counted yet.
 #[derive(Default)]
@@ -16,6 +21,8 @@ pub(crate) struct Metering {
 #[derive(Default)]
 struct State {
     last: Option<RateLimit>,
+    /// When what was said is over, if nothing newer is said.
+    until: Option<Instant>,
     under_way: u64,
 }
 
@@ -37,6 +44,8 @@ impl Metering {
         let mut state = self.lock();
         let changed = state.last.as_ref() != Some(&said);
         state.last = Some(said);
+        let window = window_secs.map_or(BELIEVED_MAX, Duration::from_secs);
+        state.until = Some(Instant::now() + window.min(BELIEVED_MAX));
         changed.then_some(said)
     }
 
@@ -57,9 +66,9 @@ impl Metering {
         Some(Pull(self))
     }
 
-    /// Pulls left, as last said.
+    /// Pulls left, as last said; `None` where that is unknown or long ago.
     pub(crate) fn remaining(&self) -> Option<u64> {
-        self.lock().last.as_ref().and_then(|said| said.remaining)
+        self.lock().remaining()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
@@ -68,9 +77,12 @@ impl Metering {
 }
 
 impl State {
+    fn remaining(&self) -> Option<u64> {
+        self.until.filter(|until| *until > Instant::now()).and(self.last)?.remaining
+    }
+
     fn may_pull(&self, reserve: u64) -> bool {
-        let remaining = self.last.as_ref().and_then(|said| said.remaining);
-        remaining.is_none_or(|remaining| remaining.saturating_sub(self.under_way) > reserve)
+        self.remaining().is_none_or(|remaining| remaining.saturating_sub(self.under_way) > reserve)
     }
 }
 
@@ -132,6 +144,18 @@ mod tests {
         assert!(!metering.may_pull(20) && metering.is_metered());
         metering.note(&headers("100;w=60", "0;w=60"));
         assert!(!metering.may_pull(0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_said_is_believed_for_its_window() {
+        let metering = Metering::default();
+        for (remaining, secs) in [("0;w=60", 60), ("0", 6 * 3600), ("0;w=99999999999999999", 6 * 3600)] {
+            metering.note(&headers("", remaining));
+            tokio::time::advance(Duration::from_secs(secs - 1)).await;
+            assert!(!metering.may_pull(0), "{remaining}");
+            tokio::time::advance(Duration::from_secs(1)).await;
+            assert!(metering.may_pull(0) && metering.is_metered(), "{remaining}");
+        }
     }
 
     #[test]

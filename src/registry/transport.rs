@@ -150,7 +150,7 @@ impl Transport {
             let started = Instant::now();
             let outcome = self.attempt(ask, authorization, permit).await;
             self.telemetry.request(&self.registry, ask.operation, started.elapsed());
-            let failure = match outcome.and_then(|answer| self.judged(answer)) {
+            let failure = match outcome.and_then(|answer| self.judged(ask, answer)) {
                 Ok(answer) => return Ok(answer),
                 Err((failure, wait)) => {
                     let again = failure.again && tried < TRIES_MAX && !self.gate.is_out_of_reach();
@@ -234,7 +234,7 @@ impl Transport {
     }
 
     /// Tells answers from failures by their status, and takes note of what the headers say about limits.
-    fn judged(&self, answer: Answer) -> Result<Answer, (Failure, Option<Duration>)> {
+    fn judged(&self, ask: &Ask<'_>, answer: Answer) -> Result<Answer, (Failure, Option<Duration>)> {
         if !answer.elsewhere {
             if let Some(limit) = self.metering.note(&answer.headers) {
                 self.telemetry.ratelimit(&self.registry, limit);
@@ -243,6 +243,18 @@ impl Transport {
         }
         let status = answer.status;
         let retry_after = retry::retry_after(&answer.headers, SystemTime::now());
+        if status == StatusCode::TOO_MANY_REQUESTS
+            && ask.operation == Operation::GetManifest
+            && self.metering.remaining() == Some(0)
+        {
+            // Pulls are used up, and only those: HEADs are free, and tell when there are some again.
+            let problem = format!(
+                "no pulls are left on {}{}; a login or a longer interval may help",
+                self.registry,
+                super::api_error::detail(&answer)
+            );
+            return Err((Failure { reason: Reason::RateLimited, problem, again: false }, None));
+        }
         if status == StatusCode::TOO_MANY_REQUESTS {
             let quiet = self.gate.rate_limited(retry_after);
             let problem = format!(

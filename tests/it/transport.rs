@@ -251,6 +251,21 @@ async fn the_reserve_of_pulls_is_kept() {
 }
 
 #[tokio::test]
+async fn when_pulls_are_used_up_what_is_free_goes_on() {
+    let registry = registry();
+    let client = registry.client();
+    let body = r#"{"errors":[{"code":"TOOMANYREQUESTS","message":"You have reached your pull rate limit."}]}"#;
+    let used_up = Reply::Answer(429, vec![("ratelimit-remaining", "0;w=21600".to_owned())], body.to_owned());
+    registry.next("GET *", used_up);
+    let error = get(&client, &registry).await.unwrap_err();
+    assert_eq!(error.reason(), Reason::RateLimited);
+    assert!(error.to_string().contains("no pulls are left"), "{error}");
+    head(&client, &registry).await.unwrap();
+    assert_eq!(get(&client, &registry).await.unwrap_err().reason(), Reason::Reserved);
+    assert_eq!(registry.counts(), "get_manifest 1, head_manifest 1");
+}
+
+#[tokio::test]
 async fn pulls_at_the_same_time_do_not_cut_into_the_reserve() {
     let registry = registry();
     let client = registry.client_with(|settings| settings.ratelimit_reserve = Some(20));
