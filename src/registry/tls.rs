@@ -4,10 +4,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::server::ParsedCertificate;
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
 use super::error::SetupError;
 use super::settings::Settings;
@@ -81,7 +83,14 @@ impl Tls {
         } else {
             let mut roots = system.clone();
             roots.add_parsable_certificates(self.authorities.iter().cloned());
-            builder.with_root_certificates(roots)
+            if self.authorities.is_empty() {
+                builder.with_root_certificates(roots)
+            } else {
+                let inner = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build();
+                let inner = inner.map_err(|error| rustls::Error::General(error.to_string()))?;
+                let verifier = OwnCertificates { inner, own: self.authorities.clone() };
+                builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier))
+            }
         };
         let mut config = match &self.identity {
             Some(identity) => builder.with_client_auth_cert(identity.chain.clone(), identity.key.clone_key())?,
@@ -104,6 +113,61 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
         Ok(certificates) => Ok(certificates),
         Err(error) => Err(error.to_string()),
     }
+}
+
+/// Also believes a server that shows one of the named certificates itself, if the certificate is for that server: the
+/// usual self-signed certificate of a private registry is at once an authority, which as a server's webpki refuses.
+#[derive(Debug)]
+struct OwnCertificates {
+    inner: Arc<WebPkiServerVerifier>,
+    own: Vec<CertificateDer<'static>>,
+}
+
+impl ServerCertVerifier for OwnCertificates {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        match self.inner.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
+            // Its dates were in order, or that would be the error.
+            Err(error) if is_authority_as_server(&error) && self.own.iter().any(|own| own == end_entity) => {
+                verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
+                Ok(ServerCertVerified::assertion())
+            }
+            verified => verified,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.inner.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.inner.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.inner.supported_verify_schemes()
+    }
+}
+
+/// rustls hands this one of webpki's errors on as a text.
+fn is_authority_as_server(error: &rustls::Error) -> bool {
+    matches!(error, rustls::Error::InvalidCertificate(CertificateError::Other(other)) if format!("{other:?}").contains("CaUsedAsEndEntity"))
 }
 
 /// Believes any certificate, as `insecure_skip_verify` asks. Signatures are checked all the same.

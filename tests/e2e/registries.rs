@@ -165,6 +165,26 @@ async fn an_own_authority_is_trusted_where_it_is_named() {
 }
 
 #[tokio::test]
+async fn a_certificate_that_signed_itself_is_trusted_where_it_is_named_and_for_its_own_name() {
+    let files = scratch();
+    let open = filled();
+    let pass = format!("location / {{ proxy_pass http://{}; {PASS} }}", open.address());
+    for (extension, expected) in
+        [("subjectAltName=IP:127.0.0.1", ""), ("subjectAltName=IP:127.0.0.2", "NotValidForName")]
+    {
+        let (certificate, key) = Authority::self_signed(files.path(), extension, "2");
+        let front = Front::start_with(&certificate, &key, "", &pass);
+        let trusting = client(&front.address, |settings| settings.ca_file = Some(certificate.clone()));
+        let asked = ask(&trusting, &front.address).await.map_or_else(|error| error.to_string(), |_| String::new());
+        assert_eq!(asked.is_empty(), expected.is_empty(), "{asked}");
+        assert!(asked.contains(expected) || asked.contains("not valid for name"), "{asked}");
+        let (other, _) = Authority::self_signed(files.path(), extension, "3");
+        let wrong = client(&front.address, |settings| settings.ca_file = Some(other));
+        ask(&wrong, &front.address).await.expect_err("another certificate");
+    }
+}
+
+#[tokio::test]
 async fn a_client_certificate_is_shown_where_it_is_wanted() {
     let files = scratch();
     let authority = Authority::new(files.path());
@@ -238,9 +258,13 @@ struct Front {
 
 impl Front {
     fn start(authority: &Authority, more: &str, locations: &str) -> Self {
+        let (certificate, key) = authority.issue("server", "subjectAltName=IP:127.0.0.1");
+        Self::start_with(&certificate, &key, more, locations)
+    }
+
+    fn start_with(certificate: &Path, key: &Path, more: &str, locations: &str) -> Self {
         let directory = scratch();
         let port = free_port();
-        let (certificate, key) = authority.issue(&format!("server-{port}"), "subjectAltName=IP:127.0.0.1");
         let mut config =
             String::from("daemon off; master_process off; pid nginx.pid; error_log error.log;\nevents {}\nhttp {\n");
         for place in ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"] {

@@ -46,6 +46,15 @@ impl Authority {
         (path("pem"), path("key"))
     }
 
+    /// A certificate that signed itself, as many private registries have it, and its key.
+    pub fn self_signed(directory: &Path, extension: &str, days: &str) -> (PathBuf, PathBuf) {
+        let (certificate, key) = (directory.join(format!("self{days}.pem")), directory.join(format!("self{days}.key")));
+        let arguments =
+            ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=registry", "-addext", extension];
+        openssl(&[&arguments[..], &["-days", days]].concat(), &key, &certificate);
+        (certificate, key)
+    }
+
     /// RS256, by the authority's own key.
     pub fn sign(&self, text: &str) -> Vec<u8> {
         let (input, output) = (self.directory.join("signed"), self.directory.join("signature"));
