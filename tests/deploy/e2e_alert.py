@@ -76,7 +76,8 @@ def main():
             "platform": "linux/amd64",
         }
         assert alert["labels"] == expected, alert["labels"]
-            get(f"http://{exporter}/metrics")
+        told = alert["annotations"]["description"]
+        assert f"{registry}/acme/app (linux/amd64), v1.1.0," in told and re.search(r"24(\.\d+)?MiB bigger", told), told
 
         app.image("v1.2.0", [layer(61 * MIB, "three")])
         assert next_alert("ImageSizeNewestGrew", "resolved")["labels"] == expected

@@ -147,6 +147,9 @@ def all_of_it(variable, offered):
 def one_of_it(variable, offered):
     """A choice that exists on all boards: the repository with releases, its `latest` where a tag is to be chosen."""
     preferred = {"repository": "acme/app", "tag": "v1.2.0", "platform": "linux/amd64", "target": "backend"}
+    if variable["name"] == "registry":
+        # Docker Hub's counters are there from the start, and nothing was asked of it.
+        offered = [registry for registry in offered if registry.startswith("127.0.0.1:")]
     value = preferred.get(variable["name"], offered[-1])
     assert value in offered, f"{variable['name']}: {value} is not among {offered}"
     return re.escape(value).replace("\\", "\\\\") if variable["multi"] else value
@@ -251,6 +254,7 @@ def main():
         prometheus = Query(programs.prometheus(exporter))
         wait_for("sizes are published", lambda: prometheus.now("container_image_registry_stored_size_bytes"))
         wait_for("both targets are scanned", lambda: len(prometheus.now("container_image_compressed_size_bytes")) >= 12)
+        wait_for("layers are measured", lambda: prometheus.now("container_image_unpacked_size_bytes"))
         wait_for_scans(prometheus, 25)
 
         broken.set()
