@@ -122,7 +122,7 @@ def thresholds(*steps):
 PLAIN = thresholds("text")
 
 
-def stat(title, unit, expr, description, width=4, steps=PLAIN, decimals=None, mappings=(), legend=""):
+def stat(title, unit, expr, description, width=4, height=4, steps=PLAIN, decimals=None, mappings=(), legend=""):
     """One number. With `legend`, the series' name stands instead of its value."""
     defaults = {"unit": unit, "thresholds": steps, "color": {"mode": "thresholds"}, "mappings": list(mappings)}
     if decimals is not None:
@@ -135,7 +135,7 @@ def stat(title, unit, expr, description, width=4, steps=PLAIN, decimals=None, ma
         "orientation": "auto",
         "textMode": "name" if legend else "value",
     }
-    return panel("stat", title, description, width, 4, [target(0, expr, legend, instant=True)], defaults, options)
+    return panel("stat", title, description, width, height, [target(0, expr, legend, instant=True)], defaults, options)
 
 
 def graph(title, unit, queries, description, width=12, height=9, fill=0, steps=False, bars=False, zero=True, dashed=()):
@@ -704,10 +704,10 @@ def image():
             [
                 ("stored", repository("stored_size_bytes")),
                 ("in no other repository", repository("unique_size_bytes")),
-                ("unique to single images, summed", f"sum({images('unique_size_bytes')})"),
+                ("fair share", f"sum(max by (tag, platform) (container_image_proportional_size_bytes{{{here}}}))"),
             ],
-            "Stored: distinct layers of all watched tags. The lines below it are those of its bytes that nobody else "
-            "needs: no other repository, and no other image.",
+            "Stored: distinct layers of all watched tags. In no other repository: the part of it that nobody else "
+            "needs. Fair share: each layer's bytes divided among all images of the registry that have it.",
             fill=10,
         ),
     ]
@@ -810,7 +810,8 @@ def exporter():
         return f"sum by ({by}) (rate({own}registry_{family}{{{registry}{more}}}[$__rate_interval]))"
 
     def quantile(part):
-        return f"histogram_quantile({part}, {rate('request_duration_seconds_bucket', 'registry, le')})"
+        # Of a registry that was asked nothing there is no number, and no line.
+        return f"histogram_quantile({part}, {rate('request_duration_seconds_bucket', 'registry, le')}) >= 0"
 
     age = f"(time() - {of_targets('last_scan_timestamp_seconds')}) / {of_targets('interval_seconds')}"
     slowest = most(of_targets("last_scan_duration_seconds"))
@@ -930,7 +931,7 @@ def exporter():
         graph(
             "Failures, of all requests",
             "percentunit",
-            [("{{registry}}", f"{rate('request_failures_total', 'registry')} / {rate('requests_total', 'registry')}")],
+            [("{{registry}}", f"{rate('request_failures_total', 'registry')} / ({rate('requests_total', 'registry')} > 0)")],
             "The part of the requests that fails.",
             width=8,
         ),
@@ -956,6 +957,7 @@ def exporter():
             "percentunit",
             f"min({own}registry_ratelimit_remaining{{{registry}}} / {own}registry_ratelimit_limit{{{registry}}})",
             "Pulls left as a part of the limit, of the registry where it is least.",
+            height=9,
             steps=thresholds("red", (0.25, "green")),
         ),
     ]

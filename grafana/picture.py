@@ -80,10 +80,10 @@ def draw_stat(panel, results, w, h):
     for step in panel["fieldConfig"]["defaults"]["thresholds"]["steps"]:
         if step["value"] is None or points[-1][1] >= step["value"]:
             colour = {"text": TEXT, "green": "#73bf69", "orange": "#ff9830", "red": "#f2495c"}[step["color"]]
-    return text(w / 2, h / 2 + 20, words, 26, colour, "middle", "bold")
+    return text(w / 2, h / 2 + 20, words, 26 if len(words) < 12 else 17, colour, "middle", "bold")
 
 
-def draw_timeseries(_, results, w, h):
+def draw_timeseries(panel, results, w, h):
     series = [(named(r["legend"], labels), points) for r in results for labels, points in r["rows"]]
     series.sort(key=lambda one: -one[1][-1][1])
     unit = results[0]["unit"]
@@ -106,10 +106,12 @@ def draw_timeseries(_, results, w, h):
             for when, value in points
             if value == value
         ]
-        if len(at) == 1:
-            at.append(at[0])
-        if at:
-            colour = COLOURS[number % len(COLOURS)]
+        colour = COLOURS[number % len(COLOURS)]
+        if panel["fieldConfig"]["defaults"]["custom"]["drawStyle"] == "bars":
+            bars = [f"M{place}V{bottom:.0f}" for place in at]
+            drawn.append(f'<path d="{"".join(bars)}" stroke="{colour}" stroke-width="12"/>')
+        elif at:
+            at = at if len(at) > 1 else at * 2
             drawn.append(f'<path d="M{"L".join(at)}" fill="none" stroke="{colour}" stroke-width="2"/>')
     for number, (name, points) in enumerate(series[:legends]):
         y = h - 8 - 16 * (legends - 1 - number)
@@ -233,8 +235,9 @@ def main():
     if sys.argv[1:] == ["--check"]:
         return check()
     NOW = pathlib.Path(sys.argv[1]).stat().st_mtime
-    # Where the test ran is nobody's business: its registry gets a name.
-    data = json.loads(re.sub(r"127\.0\.0\.1:\d+", "registry.example", pathlib.Path(sys.argv[1]).read_text()))
+    # Where the test ran is nobody's business: its programs get names.
+    measured = re.sub(r'"instance": "[^"]*"', '"instance": "exporter:10048"', pathlib.Path(sys.argv[1]).read_text())
+    data = json.loads(re.sub(r"127\.0\.0\.1:\d+", "registry.example", measured))
     for name in BOARDS:
         board = json.loads((HERE / f"{name}.json").read_text())
         (HERE / f"{name}.svg").write_text(draw(name, board, data))
