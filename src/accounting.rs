@@ -70,10 +70,9 @@ struct Slot {
     image: u32,
     /// The only repository that has it, or [`SEVERAL`].
     repository: u32,
-    /// The last tag and repository that it was counted for: each counts it once.
-    counted_tag: u32,
-    counted_repository: u32,
-    disagreeing: bool,
+    /// The last series that it was counted for, plus one: each tag and each repository counts it once, and their
+    /// series stand together.
+    counted: u32,
 }
 
 const SEVERAL: u32 = u32::MAX;
@@ -85,7 +84,7 @@ const SEVERAL: u32 = u32::MAX;
 ///
 /// If a layer's number is not below `layers`.
 pub fn account(series: &[Series], layers: usize) -> Usage {
-    let mut slots = census(series, layers);
+    let (mut slots, mut disagreeing) = census(series, layers);
     let repositories = series.iter().map(|one| one.repository as usize + 1).max().unwrap_or(0);
     let tags = series.iter().map(|one| one.tag as usize + 1).max().unwrap_or(0);
     let mut usage = Usage {
@@ -95,7 +94,18 @@ pub fn account(series: &[Series], layers: usize) -> Usage {
         series: Vec::with_capacity(series.len()),
         disagreeing: Vec::new(),
     };
-    for one in series {
+    // Where the series of this tag and of this repository begin.
+    let mut tag_start = 0;
+    let mut repository_start = 0;
+    let mut before: Option<&Series> = None;
+    for (number, one) in (0_u32..).zip(series) {
+        if before.is_none_or(|before| before.tag != one.tag) {
+            tag_start = number;
+        }
+        if before.is_none_or(|before| before.repository != one.repository) {
+            repository_start = number;
+        }
+        before = Some(one);
         let repository = usage.repositories[one.repository as usize].get_or_insert_default();
         let tag = usage.tag_stored_bytes[one.tag as usize].get_or_insert_default();
         let mut shares = SeriesUsage::default();
@@ -105,51 +115,47 @@ pub fn account(series: &[Series], layers: usize) -> Usage {
             if slot.image == one.image {
                 shares.unique_bytes = shares.unique_bytes.saturating_add(slot.bytes);
             }
-            if slot.counted_tag != one.tag {
-                slot.counted_tag = one.tag;
+            if slot.counted <= tag_start {
                 *tag = tag.saturating_add(slot.bytes);
             }
-            if slot.counted_repository != one.repository {
-                slot.counted_repository = one.repository;
+            if slot.counted <= repository_start {
                 repository.stored_bytes = repository.stored_bytes.saturating_add(slot.bytes);
                 if slot.repository == one.repository {
                     repository.unique_bytes = repository.unique_bytes.saturating_add(slot.bytes);
                 }
             }
+            slot.counted = number + 1;
         }
         usage.series.push(shares);
     }
-    for (layer, slot) in (0..).zip(&slots).filter(|(_, slot)| slot.series > 0) {
+    for slot in slots.iter().filter(|slot| slot.series > 0) {
         usage.stored_bytes = usage.stored_bytes.saturating_add(slot.bytes);
-        if slot.disagreeing {
-            usage.disagreeing.push(StoredLayer { layer, bytes: slot.bytes });
-        }
     }
+    disagreeing.sort_unstable();
+    disagreeing.dedup();
+    usage
+        .disagreeing
+        .extend(disagreeing.into_iter().map(|layer| StoredLayer { layer, bytes: slots[layer as usize].bytes }));
     usage
 }
 
-/// Who has each layer, and how big it is.
-fn census(series: &[Series], layers: usize) -> Vec<Slot> {
-    let empty = Slot {
-        bytes: 0,
-        series: 0,
-        image: 0,
-        repository: 0,
-        counted_tag: u32::MAX,
-        counted_repository: u32::MAX,
-        disagreeing: false,
-    };
-    let mut slots = vec![empty; layers];
+/// Who has each layer, and how big it is; and the layers whose sizes images disagree about, some of them repeatedly.
+fn census(series: &[Series], layers: usize) -> (Vec<Slot>, Vec<u32>) {
+    let mut slots = vec![Slot { bytes: 0, series: 0, image: 0, repository: 0, counted: 0 }; layers];
+    let mut disagreeing = Vec::new();
     for one in series {
         for listed in one.layers {
             let slot = &mut slots[listed.layer as usize];
             if slot.series == 0 {
-                *slot = Slot { bytes: listed.bytes, series: 1, image: one.image, repository: one.repository, ..empty };
+                *slot =
+                    Slot { bytes: listed.bytes, series: 1, image: one.image, repository: one.repository, counted: 0 };
                 continue;
             }
             slot.series += 1;
-            slot.disagreeing |= slot.bytes != listed.bytes;
-            slot.bytes = slot.bytes.min(listed.bytes);
+            if slot.bytes != listed.bytes {
+                disagreeing.push(listed.layer);
+                slot.bytes = slot.bytes.min(listed.bytes);
+            }
             if slot.image != one.image {
                 slot.image = SEVERAL;
             }
@@ -158,7 +164,7 @@ fn census(series: &[Series], layers: usize) -> Vec<Slot> {
             }
         }
     }
-    slots
+    (slots, disagreeing)
 }
 
 #[cfg(test)]
