@@ -23,15 +23,17 @@ impl Platform {
     }
 
     /// The normal form of the fields of an index entry or a config. Without an operating system and an
-    /// architecture there is no platform. Windows adds its build (`os.version`), since images for several builds
-    /// stand in one index.
+    /// architecture there is no platform. Windows adds its build, since images for several builds stand in one
+    /// index: of `os.version` 10.0.20348.2402 the first three numbers, as the last is another with every month's
+    /// base image and a series must live on.
     pub fn from_parts(os: &str, architecture: &str, variant: &str, os_version: &str) -> Self {
         if os.is_empty() && architecture.is_empty() {
             return Self::none();
         }
         let os = normal_os(os);
         let (architecture, variant) = normal_architecture(architecture, variant);
-        let build = if os == "windows" && !os_version.is_empty() { format!("({os_version})") } else { String::new() };
+        let version = os_version.splitn(4, '.').take(3).collect::<Vec<_>>().join(".");
+        let build = if os == "windows" && !version.is_empty() { format!("({version})") } else { String::new() };
         let separator = if variant.is_empty() { "" } else { "/" };
         Self(format!("{os}{build}/{architecture}{separator}{variant}").into())
     }
@@ -180,6 +182,7 @@ mod tests {
     fn a_configured_windows_platform_means_all_its_builds() {
         let configured: Platform = "windows/amd64".parse().unwrap();
         let published = Platform::from_parts("windows", "amd64", "", "10.0.20348.2402");
+        assert_eq!(published.as_str(), "windows(10.0.20348)/amd64");
         assert!(configured.means(&published));
         assert!(!published.means(&configured));
         assert!(!configured.means(&"linux/amd64".parse().unwrap()));
