@@ -44,28 +44,30 @@ pub struct Common {
 #[derive(Debug, Args)]
 pub struct WebFlags {
     /// Address to listen on, instead of the configuration's; repeatable: `:10048`, `127.0.0.1:10048`, `[::1]:10048`
-    #[arg(long = "web.listen-address", value_name = "ADDRESS")]
+    #[arg(global = true, long = "web.listen-address", value_name = "ADDRESS")]
     pub listen_address: Vec<String>,
     /// File with the web server's TLS and authentication, in exporter-toolkit's format
-    #[arg(long = "web.config.file", value_name = "FILE")]
+    #[arg(global = true, long = "web.config.file", value_name = "FILE")]
     pub web_config_file: Option<PathBuf>,
     /// Path under which metrics are exposed
-    #[arg(long = "web.telemetry-path", value_name = "PATH", default_value = "/metrics")]
+    #[arg(global = true, long = "web.telemetry-path", value_name = "PATH", default_value = "/metrics")]
     pub telemetry_path: String,
     /// Allow a reload by `POST /-/reload`
-    #[arg(long = "web.enable-lifecycle")]
+    #[arg(global = true, long = "web.enable-lifecycle")]
     pub enable_lifecycle: bool,
     /// Scrapes answered at a time, 0 for no limit; further ones get 503
-    #[arg(long = "web.max-requests", value_name = "N", default_value_t = 40)]
+    #[arg(global = true, long = "web.max-requests", value_name = "N", default_value_t = 40)]
     pub max_requests: usize,
     /// Listen on the sockets that systemd passes, instead of any address
-    #[arg(long = "web.systemd-socket")]
+    #[arg(global = true, long = "web.systemd-socket")]
     pub systemd_socket: bool,
 }
 
 /// What to do instead of running as a daemon.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Run against an embedded registry with sample images: needs no network and no registry
+    Demo,
     /// Ask the registries what the configuration means now, and predict its requests and series
     Plan,
     /// Ask a running daemon whether it is healthy, for containers without a shell; exits 0 or 1

@@ -44,6 +44,8 @@ pub mod plan;
 
 pub mod logging;
 
+pub mod demo;
+
 pub mod cli;
 
 /// The program's version.

@@ -1,14 +1,16 @@
 //! The program: argv, logging, signals, exit code; binds the listeners.
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use anyhow::Context as _;
 use clap::Parser as _;
 use image_size_exporter::cli::{Cli, Command, health};
 use image_size_exporter::config::{Config, ConfigError};
 use image_size_exporter::registry::Registries;
 use image_size_exporter::telemetry::Telemetry;
-use image_size_exporter::{daemon, http, logging, plan};
+use image_size_exporter::{daemon, demo, http, logging, plan};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -37,6 +39,7 @@ fn main() -> ExitCode {
 async fn dispatch(cli: Cli) -> ExitCode {
     let result = match &cli.command {
         Some(Command::Health(args)) => health::health(args, || Ok(Config::load(&cli.common.config_file)?)).await,
+        Some(Command::Demo) => run_demo(&cli).await,
         Some(Command::Plan) => match Config::load(&cli.common.config_file) {
             Ok(config) => run_plan(&config).await,
             Err(error) => return bad_configuration(&error),
@@ -73,17 +76,34 @@ async fn run_plan(config: &Config) -> anyhow::Result<()> {
 }
 
 async fn run_daemon(cli: &Cli, config: Config) -> anyhow::Result<()> {
+    let listeners = listeners(cli, &config).await?;
+    serve(cli, config, listeners, &cli.common.config_file).await
+}
+
+async fn serve(cli: &Cli, config: Config, listeners: Vec<http::Listener>, file: &Path) -> anyhow::Result<()> {
     let stop = stop_on_signals()?;
     let (wants_reload, reloads) = mpsc::channel(daemon::RELOADS_WAITING_MAX);
     tokio::spawn(reload_on_hangup(signal(SignalKind::hangup())?, wants_reload.clone()));
     let start = daemon::Start {
-        listeners: listeners(cli, &config).await?,
+        listeners,
         options: options(cli),
         web_config: web_config(cli, &config)?,
-        config_file: Some(cli.common.config_file.clone()),
+        config_file: Some(file.to_owned()),
         reloads: (wants_reload, reloads),
     };
     daemon::run(config, start, stop).await
+}
+
+/// The ordinary daemon, against a registry that this process serves.
+async fn run_demo(cli: &Cli) -> anyhow::Result<()> {
+    let loopback = tokio::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await?;
+    let registry = demo::start(loopback).await.context("cannot serve the demo's registry on loopback")?;
+    let config = Config::load(registry.config_file())?;
+    let listeners = listeners(cli, &config).await?;
+    if let Some(Ok(address)) = listeners.first().map(http::Listener::local_addr) {
+        say(&registry.banner(address));
+    }
+    serve(cli, config, listeners, registry.config_file()).await
 }
 
 async fn listeners(cli: &Cli, config: &Config) -> anyhow::Result<Vec<http::Listener>> {

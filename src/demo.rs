@@ -1,0 +1,166 @@
+//! An embedded registry with sample images, for a first look without any registry and without network.
+//!
+//! It is a real one as far as reading goes: manifests, configs and layers whose digests are those of their bytes, tag
+//! lists, a catalog, ranges, over HTTP on loopback. The ordinary daemon scans it like any other. Nothing can be pushed
+//! from outside: releases come from a clock of its own.
+
+mod images;
+mod layers;
+mod releases;
+mod server;
+mod shelf;
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+use releases::Releases;
+use shelf::Shelf;
+
+/// Time between two releases.
+pub const RELEASE_EVERY: Duration = Duration::from_secs(5);
+
+/// A running registry, which ends, and whose configuration file goes, when this is dropped.
+pub struct DemoRegistry {
+    address: SocketAddr,
+    config: PathBuf,
+    _tasks: JoinSet<()>,
+}
+
+/// Fills a registry with sample images, serves it on `listener`, and goes on to release.
+///
+/// The configuration that watches it is written to a file among the system's temporary ones, so that a person can
+/// look at it, change it and have it read again.
+///
+/// # Errors
+///
+/// When the listener has no address or the file cannot be written.
+pub async fn start(listener: TcpListener) -> io::Result<DemoRegistry> {
+    let address = listener.local_addr()?;
+    let shelf = Arc::new(Shelf::default());
+    let filled = Arc::clone(&shelf);
+    // Compressing some 150 MB of sample layers takes a moment.
+    let releases = tokio::task::spawn_blocking(move || Releases::begin(&filled)).await.map_err(io::Error::other)?;
+    let config = write_config(address)?;
+    let mut tasks = JoinSet::new();
+    tasks.spawn(server::serve(listener, Arc::clone(&shelf)));
+    tasks.spawn(release_for_ever(releases, shelf));
+    Ok(DemoRegistry { address, config, _tasks: tasks })
+}
+
+impl DemoRegistry {
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The file with the configuration that watches it.
+    pub fn config_file(&self) -> &Path {
+        &self.config
+    }
+
+    /// What to open, for a person who has just started it. `exporter` is where the daemon listens.
+    pub fn banner(&self, exporter: SocketAddr) -> String {
+        let Self { address, config, .. } = self;
+        let every = RELEASE_EVERY.as_secs();
+        let config = config.display();
+        // Nobody can open 0.0.0.0.
+        let host = if exporter.ip().is_unspecified() {
+            format!("localhost:{}", exporter.port())
+        } else {
+            exporter.to_string()
+        };
+        format!(
+            "A registry with sample images runs on {address}; every {every} seconds somebody pushes a release,\n\
+             and now and then one is 40 % bigger than the one before.\n\
+             \n\
+             \x20 http://{host}/metrics   the sizes, as Prometheus scrapes them\n\
+             \x20 http://{host}/          what is watched, and how its scans go\n\
+             \x20 {config}   the configuration: change it and send SIGHUP\n\
+             \n\
+             Watch a bigger release become the newest, and pass its budget:\n\
+             \n\
+             \x20 watch -n 2 \"curl -s http://{host}/metrics | grep -E '^container_image_(newest.*_bytes|size_budget)'\"\n\
+             \n\
+             Ctrl-C ends both.\n"
+        )
+    }
+}
+
+impl Drop for DemoRegistry {
+    fn drop(&mut self) {
+        // Best effort: what is left is one small file among the system's temporary ones.
+        drop(std::fs::remove_file(&self.config));
+    }
+}
+
+async fn release_for_ever(mut releases: Releases, shelf: Arc<Shelf>) {
+    let mut clock = tokio::time::interval(RELEASE_EVERY);
+    clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    // The first tick is at once.
+    clock.tick().await;
+    loop {
+        clock.tick().await;
+        let shelf = Arc::clone(&shelf);
+        let released = tokio::task::spawn_blocking(move || {
+            let name = releases.release(&shelf);
+            (releases, name)
+        });
+        let Ok((next, name)) = released.await else {
+            tracing::error!("the demo's releases have stopped");
+            return;
+        };
+        releases = next;
+        tracing::info!(release = name, "pushed");
+    }
+}
+
+/// The configuration of a daemon that watches the registry at `address`.
+fn config_text(address: SocketAddr) -> String {
+    format!(
+        r#"# What `image-size-exporter demo` watches: a registry of its own, gone when it ends.
+
+[scan]
+interval = "2s"
+
+[[targets]]
+name = "shop"
+repository = "{address}/shop/*"
+tags = ["latest"]
+match = ['^v\d+\.\d+\.\d+$']
+newest = "semver"
+uncompressed = "exact"
+budget = "80MB"
+labels = {{ team = "shop" }}
+
+[[targets]]
+name = "base"
+repository = "{address}/base/runtime"
+tags = ["3", "2"]
+uncompressed = "exact"
+labels = {{ team = "platform" }}
+
+[[targets]]
+name = "charts"
+repository = "{address}/charts/shop"
+match = ['.']
+"#
+    )
+}
+
+fn write_config(address: SocketAddr) -> io::Result<PathBuf> {
+    let name = format!("image-size-exporter-demo-{}-{}.toml", std::process::id(), address.port());
+    let path = std::env::temp_dir().join(name);
+    // Only a new file: the directory is everybody's.
+    let mut file = std::fs::File::options().write(true).create_new(true).open(&path)?;
+    io::Write::write_all(&mut file, config_text(address).as_bytes())?;
+    Ok(path)
+}
+
+#[cfg(test)]
+mod tests;
