@@ -13,7 +13,9 @@ use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
 
 /// Longer than anything here takes on a slow machine that does something else too. Nothing waits for it but a failure.
@@ -65,16 +67,15 @@ pub struct Program {
 
 impl Program {
     /// Starts it in a process group of its own, its output in `directory`.
-    pub fn start(mut command: Command, directory: &Path) -> Self {
+    pub fn start(command: impl std::borrow::Borrow<Command>, directory: &Path) -> Self {
+        let command = command.borrow();
         let name = Path::new(command.get_program()).file_name().expect("a name").to_string_lossy().into_owned();
         let log = directory.join(format!("{name}.log"));
         let out = File::options().create(true).append(true).open(&log).expect("the log can be written");
-        let child = command
-            .stdin(Stdio::null())
-            .stdout(out.try_clone().expect("a second handle of the log"))
-            .stderr(out)
-            .process_group(0)
-            .spawn()
+        let mut command = tied_to_the_tests(command);
+        command.stdin(Stdio::null()).stdout(out.try_clone().expect("a second handle of the log")).stderr(out);
+        command.process_group(0);
+        let child = spawn(command)
             .unwrap_or_else(|error| panic!("cannot start {name}: {error}; `tests/run` installs what these tests need"));
         Self { name, child, log }
     }
@@ -133,6 +134,41 @@ impl Program {
         self.child.kill().expect("a child can be killed");
         self.child.wait().expect("a killed child ends");
     }
+}
+
+/// The same command, but the kernel sends it SIGTERM when the tests end before they could, killed say.
+fn tied_to_the_tests(command: &Command) -> Command {
+    let mut tied = Command::new("setpriv");
+    tied.args(["--pdeathsig", "TERM", "--"]).arg(command.get_program()).args(command.get_args());
+    for (key, value) in command.get_envs() {
+        match value {
+            Some(value) => tied.env(key, value),
+            None => tied.env_remove(key),
+        };
+    }
+    if let Some(directory) = command.get_current_dir() {
+        tied.current_dir(directory);
+    }
+    tied
+}
+
+/// Starts it from a thread that lives as long as the tests do: to the kernel, the parent's death is its thread's.
+fn spawn(command: Command) -> std::io::Result<Child> {
+    type Request = (Command, Sender<std::io::Result<Child>>);
+    static SPAWNER: OnceLock<Sender<Request>> = OnceLock::new();
+    let spawner = SPAWNER.get_or_init(|| {
+        let (sender, requests) = channel::<Request>();
+        std::thread::spawn(move || {
+            for (mut command, reply) in requests {
+                // Whoever asked may have given up.
+                drop(reply.send(command.spawn()));
+            }
+        });
+        sender
+    });
+    let (reply, answer) = channel();
+    spawner.send((command, reply)).expect("the thread never ends");
+    answer.recv().expect("the thread answers")
 }
 
 impl Drop for Program {

@@ -5,6 +5,12 @@
 
 mod harness;
 mod registries;
+
+mod frugal;
+mod life;
+mod lists;
+mod process;
+mod scraped;
 mod sizes;
 mod truth;
 mod world;

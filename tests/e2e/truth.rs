@@ -16,7 +16,7 @@ pub type Expected = BTreeMap<String, BTreeMap<BTreeMap<String, String>, f64>>;
 /// What a tag points at.
 struct Tag {
     repository: String,
-    tag: String,
+    name: String,
     digest: String,
     media_type: String,
     /// Of the index, if it is one.
@@ -28,7 +28,7 @@ struct Tag {
 struct Image {
     platform: String,
     digest: String,
-    image_id: String,
+    config_digest: String,
     media_type: String,
     artifact_type: String,
     manifest_bytes: usize,
@@ -59,7 +59,7 @@ fn read_tag(registry: &str, repository: &str, tag: &str) -> Tag {
     let document: Value = serde_json::from_str(&raw).expect("a manifest is JSON");
     let mut result = Tag {
         repository: repository.to_owned(),
-        tag: tag.to_owned(),
+        name: tag.to_owned(),
         digest: digest(raw.as_bytes()),
         media_type: media_type(&document),
         index_bytes: None,
@@ -113,7 +113,7 @@ fn read_image(reference: &str, raw: &str, platform: Option<&Value>) -> Image {
     Image {
         platform: if is_image { platform_name(platform.unwrap_or(&config)) } else { String::new() },
         digest: digest(raw.as_bytes()),
-        image_id: manifest["config"]["digest"].as_str().expect("a digest").to_owned(),
+        config_digest: manifest["config"]["digest"].as_str().expect("a digest").to_owned(),
         media_type: media_type(&manifest),
         artifact_type: if is_image { String::new() } else { config_type.to_owned() },
         manifest_bytes: raw.len(),
@@ -175,7 +175,7 @@ impl Arithmetic<'_> {
             expected.entry(format!("container_image_{family}")).or_default().insert(all, value);
         };
         for tag in self.tags {
-            let labels = [("repository", tag.repository.as_str()), ("tag", &tag.tag)];
+            let labels = [("repository", tag.repository.as_str()), ("tag", &tag.name)];
             add("tag_info", &[&labels[..], &[("digest", &tag.digest), ("media_type", &tag.media_type)]].concat(), 1.0);
             add("tag_up", &labels, 1.0);
             add("tag_attestations", &labels, tag.attestations as f64);
@@ -194,7 +194,7 @@ impl Arithmetic<'_> {
                 }
                 let more = [
                     ("digest", image.digest.as_str()),
-                    ("image_id", &image.image_id),
+                    ("image_id", &image.config_digest),
                     ("media_type", &image.media_type),
                     ("artifact_type", &image.artifact_type),
                 ];
@@ -257,7 +257,7 @@ fn metadata<'a>(tags: impl Iterator<Item = &'a Tag>) -> f64 {
         }
         for image in &tag.images {
             documents.insert(&image.digest, image.manifest_bytes as u64);
-            documents.insert(&image.image_id, image.config_bytes);
+            documents.insert(&image.config_digest, image.config_bytes);
         }
     }
     documents.values().sum::<u64>() as f64

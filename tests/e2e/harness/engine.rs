@@ -11,7 +11,7 @@ pub struct Engine {
     host: String,
     // Dropped in this order: the engine unmounts what is in the directory.
     _program: Program,
-    directory: tempfile::TempDir,
+    _directory: tempfile::TempDir,
 }
 
 impl Engine {
@@ -37,12 +37,12 @@ impl Engine {
         command.arg("--data-root").arg(at("data"));
         command.arg("--exec-root").arg(at("exec"));
         command.arg("--pidfile").arg(at("dockerd.pid"));
-        let mut program = Program::start(command, directory.path());
+        let mut program = Program::start(&command, directory.path());
         program.wait_until_ready(|| {
             let answer = docker_at(&host).arg("version").output().ok()?;
             answer.status.success().then_some(())
         });
-        Self { host, _program: program, directory }
+        Self { host, _program: program, _directory: directory }
     }
 
     /// The `docker` command, talking to this engine.
@@ -53,11 +53,6 @@ impl Engine {
     /// The engine's address, as `DOCKER_HOST` has it.
     pub fn host(&self) -> &str {
         &self.host
-    }
-
-    /// Where the engine keeps its data.
-    pub fn directory(&self) -> &Path {
-        self.directory.path()
     }
 
     /// Builds a `Dockerfile` in `context` as `reference`.

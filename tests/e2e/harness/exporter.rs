@@ -1,6 +1,6 @@
 //! The program itself, as people run it.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use super::exposition::Exposition;
@@ -46,11 +46,6 @@ impl Exporter {
         self.directory.path().join("config.toml")
     }
 
-    /// The directory of its files.
-    pub fn directory(&self) -> &Path {
-        self.directory.path()
-    }
-
     /// `host:port` of its endpoint.
     pub fn address(&self) -> &str {
         &self.address
@@ -82,7 +77,7 @@ impl Exporter {
             .env("DOCKER_CONFIG", self.directory.path().join("no-docker-config"))
             .env_remove("XDG_RUNTIME_DIR")
             .stdin(Stdio::null());
-        let mut program = Program::start(command, self.directory.path());
+        let mut program = Program::start(&command, self.directory.path());
         let address = self.address.clone();
         program.wait_until_ready(|| (http::get(&address, "/-/ready").ok()?.status == 200).then_some(()));
         self.program = Some(program);

@@ -57,7 +57,10 @@ pub fn request(
     stream.write_all(body)?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;
-    parse(&answer, method).ok_or_else(|| std::io::Error::other("an answer that is no HTTP, or cut short"))
+    parse(&answer, method).ok_or_else(|| {
+        let answer = String::from_utf8_lossy(&answer);
+        std::io::Error::other(format!("no HTTP, or cut short: {answer:?}"))
+    })
 }
 
 fn parse(answer: &[u8], method: &str) -> Option<Response> {

@@ -9,7 +9,7 @@ use super::{Program, free_port, http, scratch, wait_for};
 pub struct Prometheus {
     program: Program,
     address: String,
-    directory: tempfile::TempDir,
+    _directory: tempfile::TempDir,
 }
 
 impl Prometheus {
@@ -31,19 +31,9 @@ impl Prometheus {
         command.arg(format!("--config.file={}", file.display()));
         command.arg(format!("--storage.tsdb.path={}", directory.path().join("data").display()));
         command.arg(format!("--web.listen-address={address}"));
-        let mut program = Program::start(command, directory.path());
+        let mut program = Program::start(&command, directory.path());
         program.wait_until_ready(|| (http::get(&address, "/-/ready").ok()?.status == 200).then_some(()));
-        Self { program, address, directory }
-    }
-
-    /// Where it keeps its files.
-    pub fn directory(&self) -> &std::path::Path {
-        self.directory.path()
-    }
-
-    /// `host:port`.
-    pub fn address(&self) -> &str {
-        &self.address
+        Self { program, address, _directory: directory }
     }
 
     /// What an instant query gives now.

@@ -85,7 +85,7 @@ impl Registry {
     pub fn restart(&mut self) {
         let mut command = Command::new("docker-registry");
         command.arg("serve").arg(self.directory.path().join("config.yml"));
-        let mut program = Program::start(command, self.directory.path());
+        let mut program = Program::start(&command, self.directory.path());
         program.wait_until_ready(|| http::get(&self.address, "/v2/").ok());
         self.program = Some(program);
     }
