@@ -284,7 +284,8 @@ impl Transport {
     fn unreachable(&self, url: &Url, error: reqwest::Error) -> Failure {
         let timed_out = error.is_timeout();
         let text = chain(error);
-        let hint = if ["UnknownIssuer", "CaUsedAsEndEntity"].iter().any(|problem| text.contains(problem)) {
+        let untrusted = text.contains("invalid peer certificate");
+        let hint = if untrusted && !text.contains("not valid for") && !text.contains("expired") {
             self.trust_hint
         } else if text.contains("InvalidContentType") {
             "; if it speaks plain HTTP, set `plain_http = true`"

@@ -15,7 +15,7 @@ use image_size_exporter::telemetry::Telemetry;
 
 use crate::harness::push::Pusher;
 use crate::harness::registry::{Auth, Registry};
-use crate::harness::{Program, free_port, http, run, scratch};
+use crate::harness::{Program, free_port, http, run, scratch, wait_for};
 
 mod certificates;
 mod tokens;
@@ -154,7 +154,7 @@ async fn an_own_authority_is_trusted_where_it_is_named() {
     let address = &front.address;
     let trusting = client(address, |settings| settings.ca_file = Some(authority.certificate.clone()));
     ask(&trusting, address).await.expect("the authority is named");
-    assert!(front.log().contains("HTTP/2.0"), "{}", front.log());
+    front.wait_for_log("HTTP/2.0");
     let careless = client(address, |settings| settings.insecure_skip_verify = true);
     ask(&careless, address).await.expect("nothing is checked");
     let other = Authority::new(&files.path().join("other"));
@@ -219,7 +219,8 @@ async fn blobs_are_fetched_from_where_the_registry_redirects() {
     let front = Front::start(&authority, "", &redirecting);
     let trusting = client(&front.address, |settings| settings.ca_file = Some(authority.certificate.clone()));
     ask(&trusting, &front.address).await.expect("redirects are followed");
-    assert!(storage.log().contains("206") && front.log().contains("307"));
+    storage.wait_for_log(" 206 ");
+    front.wait_for_log(" 307 ");
 }
 
 #[tokio::test]
@@ -288,9 +289,10 @@ impl Front {
         Self { _program: program, address, directory }
     }
 
-    /// The requests that it answered.
-    fn log(&self) -> String {
-        std::fs::read_to_string(self.directory.path().join("access.log")).unwrap_or_default()
+    /// Waits for a line of its log, which it writes after its answer.
+    fn wait_for_log(&self, text: &str) {
+        let log = || std::fs::read_to_string(self.directory.path().join("access.log")).unwrap_or_default();
+        wait_for(text, || log().contains(text).then_some(()), log);
     }
 }
 
