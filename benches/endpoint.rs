@@ -1,0 +1,73 @@
+//! Serves a rendered snapshot of about as many series as are asked for until its standard input ends, so that any
+//! client can measure it: `cargo bench --bench endpoint -- SERIES DIRECTORY`.
+//!
+//! Writes the body to DIRECTORY, as it is and compressed, for another server to serve; prints what rendering took,
+//! and, on the line `listening`, where it listens. Memory is the peak during rendering, less what was there before.
+
+use std::collections::BTreeSet;
+use std::io::Read as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::Context as _;
+use image_size_exporter::exposition::{self, Encoding, Rendered};
+use image_size_exporter::http::{Listener, Options, State, WebConfig, serve};
+use image_size_exporter::telemetry::{Format, Telemetry};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+#[expect(dead_code, unreachable_pub, clippy::unwrap_used, reason = "shared with the tests")]
+#[path = "../tests/it/snapshots.rs"]
+mod snapshots;
+
+#[tokio::main]
+#[expect(clippy::print_stdout, reason = "the result of a measurement")]
+async fn main() -> anyhow::Result<()> {
+    let arguments: Vec<String> = std::env::args().filter(|argument| argument != "--bench").skip(1).collect();
+    let [series, directory] = arguments.as_slice() else {
+        // `cargo bench` without a name runs this too: there is nothing to serve then.
+        return Ok(());
+    };
+    let (series, directory): (usize, PathBuf) = (series.parse()?, directory.into());
+    let snapshot = snapshots::large(series / 31);
+
+    let before = resident_kib("VmRSS")?;
+    std::fs::write("/proc/self/clear_refs", "5").context("forget the peak so far")?;
+    let started = Instant::now();
+    let rendered = Rendered::render(&snapshot, &BTreeSet::new());
+    println!("render_seconds {:.3}", started.elapsed().as_secs_f64());
+    println!("series {}", rendered.series());
+    println!("identity_bytes {}", rendered.frames_bytes(Encoding::Identity));
+    println!("gzip_bytes {}", rendered.frames_bytes(Encoding::Gzip));
+    println!("render_peak_bytes {}", (resident_kib("VmHWM")? - before) * 1024);
+
+    let telemetry = Arc::new(Telemetry::new());
+    for (encoding, name) in [(Encoding::Identity, "metrics"), (Encoding::Gzip, "metrics.gz")] {
+        let tail = rendered.tail(encoding, telemetry.encode(Format::Text));
+        std::fs::write(directory.join(name), [rendered.frames(encoding).concat(), tail.to_vec()].concat())?;
+    }
+    drop(rendered);
+
+    let (mut publisher, reader) = exposition::channel(Arc::clone(&telemetry));
+    std::fs::write("/proc/self/clear_refs", "5").context("forget the peak so far")?;
+    let (snapshot, nothing) = (Arc::new(snapshot), Arc::new(BTreeSet::new()));
+    publisher.publish(Arc::clone(&snapshot), Arc::clone(&nothing)).await;
+    publisher.publish(snapshot, nothing).await;
+    println!("two_generations_peak_bytes {}", (resident_kib("VmHWM")? - before) * 1024);
+    let state = Arc::new(State::new(reader, telemetry, mpsc::channel(1).0, WebConfig::none(), Options::default()));
+    let listener = Listener::bind("127.0.0.1:0").await?;
+    println!("listening {}", listener.local_addr()?);
+    let stop = CancellationToken::new();
+    let serving = tokio::spawn(serve(vec![listener], state, stop.clone()));
+    tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new())).await??;
+    println!("serving_peak_bytes {}", (resident_kib("VmHWM")? - before) * 1024);
+    stop.cancel();
+    Ok(serving.await?)
+}
+
+fn resident_kib(key: &str) -> anyhow::Result<u64> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix(key)).context("no such line")?;
+    Ok(line.trim_start_matches(':').trim().trim_end_matches(" kB").parse()?)
+}
