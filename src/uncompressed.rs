@@ -1,10 +1,28 @@
 //! What layers are after decompression: the bytes of their tars, and of the files in them as Docker unpacks them.
+//!
+//! In reading order: the lane that gets the work; what a few bytes of a layer tell; how all of it is streamed; and the
+//! engine, which knows of no network, from compression to digest, tar and files.
+
+pub mod lane;
+
+mod budget;
+
+mod cheap;
+
+mod stream;
+
+mod measure;
 
 mod decompress;
+
 mod gzip;
+
 mod hasher;
-mod measure;
+
 mod tar;
+
 mod tree;
 
+pub use lane::{Limits, look_up, run};
 pub use measure::{Measure, MeasureError};
+pub use stream::StreamError;

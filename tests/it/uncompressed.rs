@@ -1,0 +1,237 @@
+//! Layers after decompression: the engine on its own, and the lane that feeds it from a registry.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{Read as _, Write as _};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use image_size_exporter::image::LayerContent;
+use image_size_exporter::inventory::work::LayerWork;
+use image_size_exporter::oci::{Digest, MediaType};
+use image_size_exporter::registry::{Registries, Settings};
+use image_size_exporter::store::Store;
+use image_size_exporter::target::Uncompressed;
+use image_size_exporter::telemetry::Telemetry;
+use image_size_exporter::uncompressed::{Limits, Measure, MeasureError, run};
+use proptest::prelude::*;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::support::images::{Blob, image};
+use crate::support::registry::{Reply, TestRegistry};
+
+const GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+
+/// A ustar header and the content of a file.
+fn file(path: &str, bytes: usize) -> Vec<u8> {
+    let mut block = vec![0; 512];
+    block[..path.len()].copy_from_slice(path.as_bytes());
+    block[124..136].copy_from_slice(format!("{bytes:011o}\0").as_bytes());
+    block[156] = b'0';
+    block[257..265].copy_from_slice(b"ustar\x0000");
+    block[148..156].fill(b' ');
+    let sum: u32 = block.iter().map(|&byte| u32::from(byte)).sum();
+    block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    block.extend((0..bytes).map(|position| u8::try_from(position * position % 251).unwrap()));
+    block.resize(block.len().next_multiple_of(512), 0);
+    block
+}
+
+/// A tar of files of these sizes.
+fn tar(sizes: &[usize]) -> Vec<u8> {
+    let mut tar: Vec<u8> =
+        sizes.iter().enumerate().flat_map(|(number, &bytes)| file(&format!("directory/{number}"), bytes)).collect();
+    tar.resize(tar.len() + 1024, 0);
+    tar
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn measured(blob: &[u8], diff_id: Option<&Digest>, piece: usize) -> Result<LayerContent, MeasureError> {
+    let mut measure = Measure::new(&Digest::sha256_of(blob), diff_id)?;
+    for piece in blob.chunks(piece) {
+        measure.feed(&Bytes::copy_from_slice(piece))?;
+    }
+    measure.finish()
+}
+
+fn exactly(uncompressed: usize, unpacked: usize) -> LayerContent {
+    LayerContent { uncompressed_bytes: uncompressed as u64, estimated: false, unpacked_bytes: Some(unpacked as u64) }
+}
+
+#[test]
+fn broken_layers_say_what_is_wrong_and_are_worth_nothing() {
+    let tar = tar(&[1000, 20]);
+    let whole = gzip(&tar);
+    let mut checksum = whole.clone();
+    let at = checksum.len() - 8;
+    checksum[at] ^= 1;
+    let bomb = zstd::stream::encode_all(std::io::repeat(0).take(3 << 30), 1).unwrap();
+    for (what, blob, expected) in [
+        (
+            "truncated gzip",
+            &whole[..whole.len() - 9],
+            "the layer is truncated: its compressed stream ends in the middle",
+        ),
+        ("a wrong checksum", &checksum, "the layer is broken gzip: a member's checksum is wrong"),
+        ("garbage behind", &[&whole[..], b"x"].concat(), "the layer is broken gzip: a member's header is none"),
+        ("a truncated tar", &gzip(&tar[..700]), "the layer is not a tar: it ends in the middle of an entry"),
+        ("no tar", &gzip(&[7; 600]), "the layer is not a tar: a header's checksum is wrong"),
+        ("xz", b"\xfd7zXZ\0\0\0\0\0\0\0", "the layer is compressed with xz, which is not supported: use gzip or zstd"),
+        ("truncated zstd", &bomb[..9], "the layer is truncated: its compressed stream ends in the middle"),
+    ] {
+        let error = measured(blob, None, 100).unwrap_err();
+        assert_eq!(error.to_string(), expected, "{what}");
+    }
+    assert!(matches!(measured(&bomb, None, 1 << 20), Err(MeasureError::Bomb { .. })));
+    let other = Digest::sha256_of(b"other");
+    assert!(matches!(measured(&whole, Some(&other), 100), Err(MeasureError::Mismatch { .. })));
+}
+
+#[test]
+fn a_window_of_more_than_128_mib_is_refused() {
+    let mut encoder = zstd::stream::Encoder::new(Vec::new(), 1).unwrap();
+    encoder.window_log(28).unwrap();
+    encoder.write_all(&tar(&[1000])).unwrap();
+    let blob = encoder.finish().unwrap();
+    assert_eq!(measured(&blob, None, 100), Err(MeasureError::Window));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn any_tar_in_any_members_and_pieces_gives_the_same(
+        sizes in proptest::collection::vec(0_usize..3000, 0..12),
+        cut in 0.0..1.0_f64,
+        piece in 1_usize..5000,
+        zeros in 0_usize..20,
+    ) {
+        let tar = tar(&sizes);
+        let unpacked = sizes.iter().sum();
+        let expected = Ok(exactly(tar.len(), unpacked));
+        let diff_id = Digest::sha256_of(&tar);
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a part of a length")]
+        let (head, tail) = tar.split_at((tar.len() as f64 * cut) as usize);
+        let skippable = [&[0x53, 0x2a, 0x4d, 0x18, 3, 0, 0, 0][..], b"abc"].concat();
+        let zstd = |bytes: &[u8]| zstd::stream::encode_all(bytes, 1).unwrap();
+        for blob in [
+            tar.clone(),
+            gzip(&tar),
+            [gzip(head), gzip(&[]), gzip(tail), vec![0; zeros]].concat(),
+            [zstd(head), skippable.clone(), zstd(tail), skippable].concat(),
+        ] {
+            prop_assert_eq!(&measured(&blob, Some(&diff_id), piece), &expected);
+            prop_assert_eq!(&measured(&blob, None, piece), &expected);
+        }
+    }
+
+    #[test]
+    fn no_bytes_panic_the_engine(blob: Vec<u8>, magic in 0..4_usize) {
+        let magic = [&[][..], &[0x1f, 0x8b, 8, 31], &[0x28, 0xb5, 0x2f, 0xfd], &[0x50, 0x2a, 0x4d, 0x18]][magic];
+        let _ = measured(&[magic, &blob].concat(), None, 7);
+    }
+}
+
+/// A registry with one image of these layers, and work for each layer.
+fn registry_with(layers: &[(&[u8], &str)], mode: Uncompressed) -> (TestRegistry, Vec<LayerWork>) {
+    let registry = TestRegistry::start();
+    let blobs: Vec<Blob> = layers.iter().map(|(bytes, media_type)| Blob::new(media_type, *bytes)).collect();
+    registry.push("acme/app", "v1", &image("linux/amd64", &blobs.iter().collect::<Vec<_>>()));
+    let work = |blob: &Blob| LayerWork {
+        repository: registry.repository("acme/app"),
+        digest: blob.digest.clone(),
+        bytes: blob.size,
+        diff_id: None,
+        media_type: MediaType::new(&blob.media_type),
+        hint: None,
+        mode,
+    };
+    let work = blobs.iter().map(work).collect();
+    (registry, work)
+}
+
+/// What the lane finds, in the order of digests, once all of the work is done.
+async fn found(work: Vec<LayerWork>, store: &Store, limits: Limits) -> BTreeMap<Digest, LayerContent> {
+    let registries = Registries::new(BTreeMap::new(), Settings::default(), Arc::new(Telemetry::new())).unwrap();
+    let (work_to, work_from) = mpsc::channel(1);
+    let (found_to, mut found_from) = mpsc::channel(16);
+    work_to.send(work).await.unwrap();
+    drop(work_to);
+    run(work_from, Arc::new(registries), store.clone(), found_to, limits, CancellationToken::new()).await;
+    let mut found = BTreeMap::new();
+    while let Some((digest, content)) = found_from.recv().await {
+        found.insert(digest, content);
+    }
+    found
+}
+
+#[tokio::test]
+async fn each_layer_is_streamed_once_in_its_life_and_tars_are_shared() {
+    let tar = tar(&[5000, 7]);
+    let (fast, plain) = (gzip(&tar), tar.clone());
+    let (registry, mut work) = registry_with(&[(&fast, GZIP), (&plain, GZIP)], Uncompressed::Exact);
+    for work in &mut work {
+        work.diff_id = Some(Digest::sha256_of(&tar));
+    }
+    let store = Store::memory();
+    let expected: BTreeMap<_, _> = work.iter().map(|work| (work.digest.clone(), exactly(tar.len(), 5007))).collect();
+    assert_eq!(found(work.clone(), &store, Limits::default()).await, expected);
+    assert_eq!(registry.take_counts(), "get_blob 1");
+    assert_eq!(found(work, &store, Limits::default()).await, expected);
+    assert_eq!(registry.take_counts(), "");
+}
+
+#[tokio::test]
+async fn a_broken_stream_is_resumed_where_it_broke() {
+    let tar = tar(&[6_000_000]);
+    let (registry, work) = registry_with(&[(&tar, GZIP)], Uncompressed::Exact);
+    let blob = format!("GET /v2/acme/app/blobs/{}", work[0].digest);
+    registry.next(&blob, Reply::CutAfter(4_000_000));
+    let found = found(work, &Store::memory(), Limits::default()).await;
+    assert_eq!(found.into_values().collect::<Vec<_>>(), [exactly(tar.len(), 6_000_000)]);
+    assert_eq!(registry.counts(), "get_blob 1, get_range 1");
+}
+
+#[tokio::test]
+async fn a_broken_layer_is_remembered_and_not_asked_for_again() {
+    let tar = tar(&[3000]);
+    let broken = &gzip(&tar)[..300];
+    let (registry, work) = registry_with(&[(broken, GZIP)], Uncompressed::Exact);
+    let store = Store::memory();
+    assert_eq!(found(work.clone(), &store, Limits::default()).await, BTreeMap::new());
+    assert_eq!(found(work, &store, Limits::default()).await, BTreeMap::new());
+    assert_eq!(registry.counts(), "get_blob 1");
+}
+
+#[tokio::test]
+async fn cheap_fetches_eight_bytes_of_gzip_once() {
+    let tar = tar(&[3000, 4000]);
+    let (registry, work) = registry_with(&[(&gzip(&tar), GZIP)], Uncompressed::Cheap);
+    let store = Store::memory();
+    for requests in ["get_range 1", ""] {
+        let found = found(work.clone(), &store, Limits::default()).await;
+        let content = found.into_values().next().unwrap();
+        assert_eq!((content.uncompressed_bytes, content.estimated), (tar.len() as u64, true));
+        assert_eq!(registry.take_counts(), requests);
+    }
+}
+
+#[tokio::test]
+async fn cheap_asks_no_pull_through_proxy_and_not_twice_who_ignores_ranges() {
+    let (one, two) = (gzip(&tar(&[3000])), gzip(&tar(&[4000])));
+    let (registry, work) = registry_with(&[(&one, GZIP), (&two, GZIP)], Uncompressed::Cheap);
+    let proxy = Limits { pull_through: BTreeSet::from([registry.name()]), ..Limits::default() };
+    assert_eq!(found(work.clone(), &Store::memory(), proxy).await, BTreeMap::new());
+    assert_eq!(registry.take_counts(), "");
+    registry.always("GET /v2/acme/app/blobs/", Reply::Answer(200, vec![], "0".repeat(100_000)));
+    let one_at_once = Limits { concurrency: 1, ..Limits::default() };
+    assert_eq!(found(work, &Store::memory(), one_at_once).await, BTreeMap::new());
+    assert_eq!(registry.take_counts(), "get_range 1");
+}
