@@ -45,6 +45,7 @@ pub mod plan;
 pub mod logging;
 
 pub mod demo;
+pub mod inspect;
 
 pub mod cli;
 

@@ -15,6 +15,7 @@ use crate::reason::Reason;
 use crate::registry::{At, Client, RegistryError};
 use crate::store::{Store, Stored};
 
+pub(crate) use children::{Children, read as read_children};
 pub use document::{ReadError, fetch as fetch_document};
 
 /// What reading a tag gave, and what to tell the operator of it.

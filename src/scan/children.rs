@@ -23,17 +23,17 @@ const CHILDREN_MAX: usize = 1000;
 
 /// What an index's children gave.
 #[derive(Debug, Default)]
-pub(super) struct Children {
-    pub(super) images: Vec<Arc<Image>>,
-    pub(super) attestations: u32,
-    pub(super) failed: Vec<Child>,
+pub(crate) struct Children {
+    pub(crate) images: Vec<Arc<Image>>,
+    pub(crate) attestations: u32,
+    pub(crate) failed: Vec<Child>,
     /// Bytes of nested indexes.
-    pub(super) index_bytes: u64,
-    pub(super) errors: Vec<ReadError>,
+    pub(crate) index_bytes: u64,
+    pub(crate) errors: Vec<ReadError>,
 }
 
 /// Reads the children of an index that `platforms` means (all, when empty), one level of nesting at a time.
-pub(super) async fn read(
+pub(crate) async fn read(
     client: &Client,
     store: &Store,
     repository: &Repository,

@@ -1,0 +1,95 @@
+//! Numbers, times and texts as people read them.
+
+/// Bytes in the binary unit that leaves at most four digits: `1.5 MiB`; or all of them.
+pub(super) fn bytes(bytes: u64, exact: bool) -> String {
+    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    if exact {
+        return bytes.to_string();
+    }
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    let mut value = bytes as f64 / 1024.0;
+    let mut units = UNITS.iter();
+    let mut unit = units.next().unwrap_or(&"KiB");
+    while value >= 1023.95 {
+        let Some(larger) = units.next() else { break };
+        (value, unit) = (value / 1024.0, larger);
+    }
+    if value < 99.95 { format!("{value:.1} {unit}") } else { format!("{value:.0} {unit}") }
+}
+
+/// A difference of bytes, with its sign.
+pub(super) fn difference(old: u64, new: u64, exact: bool) -> String {
+    match new.cmp(&old) {
+        std::cmp::Ordering::Less => format!("-{}", bytes(old - new, exact)),
+        std::cmp::Ordering::Equal => "0".to_owned(),
+        std::cmp::Ordering::Greater => format!("+{}", bytes(new - old, exact)),
+    }
+}
+
+/// The day and minute of an RFC 3339 time.
+pub(super) fn minute(time: &str) -> String {
+    match time.parse::<jiff::Timestamp>() {
+        Ok(at) => at.strftime("%Y-%m-%d %H:%M").to_string(),
+        Err(_) => String::new(),
+    }
+}
+
+/// A command as its author wrote it: without the shell that classic builders put in front, and what BuildKit puts
+/// behind; in one line, and with nothing that a terminal would obey.
+pub(super) fn command(text: &str) -> String {
+    let text = text.strip_suffix("# buildkit").unwrap_or(text);
+    let plain = match text.strip_prefix("/bin/sh -c ") {
+        Some(rest) => rest.strip_prefix("#(nop)").map_or_else(|| format!("RUN {rest}"), str::to_owned),
+        None => text.to_owned(),
+    };
+    let words: Vec<&str> = plain.split_whitespace().collect();
+    words.join(" ").chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+/// At most so many characters, the last of them a sign that there were more.
+pub(super) fn cut(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.to_owned();
+    }
+    text.chars().take(width.saturating_sub(1)).chain(['…']).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_short() {
+        for (count, expected) in [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1024, "1.0 KiB"),
+            (102_349, "99.9 KiB"),
+            (102_400, "100 KiB"),
+            (1_048_575, "1.0 MiB"),
+            (5_368_709_120, "5.0 GiB"),
+            (u64::MAX, "16.0 EiB"),
+        ] {
+            assert_eq!(bytes(count, false), expected);
+        }
+        assert_eq!(bytes(1_048_575, true), "1048575");
+        assert_eq!(difference(10, 5, true), "-5");
+        assert_eq!(difference(0, 2048, false), "+2.0 KiB");
+    }
+
+    #[test]
+    fn commands_are_what_their_author_wrote() {
+        for (text, expected) in [
+            ("/bin/sh -c #(nop)  CMD [\"sh\"]", "CMD [\"sh\"]"),
+            ("/bin/sh -c apt-get   update &&\t\\\n true", "RUN apt-get update && \\ true"),
+            ("COPY . / # buildkit", "COPY . /"),
+            ("a\u{1b}[31mb", "a\u{fffd}[31mb"),
+        ] {
+            assert_eq!(command(text), expected);
+        }
+        assert_eq!(cut("abcdef", 4), "abc…");
+        assert_eq!(cut("abcd", 4), "abcd");
+    }
+}

@@ -1,0 +1,98 @@
+//! `inspect`: what is printed, and with which exit code it fails.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use image_size_exporter::inspect::{Arguments, InspectError, Terminal, inspect};
+use image_size_exporter::registry::{Registries, Settings};
+use image_size_exporter::target::Uncompressed;
+use image_size_exporter::telemetry::Telemetry;
+
+use crate::support::images::{Blob, image, index};
+use crate::support::registry::{Access, TestRegistry};
+
+async fn inspected(references: &[String], platform: Option<&str>, terminal: Terminal) -> Result<String, InspectError> {
+    let arguments = Arguments {
+        references: references.iter().map(|reference| reference.parse().unwrap()).collect(),
+        platform: platform.map(|platform| platform.parse().unwrap()),
+        uncompressed: Uncompressed::Off,
+        bytes: true,
+        json: false,
+    };
+    let registries = Registries::new(BTreeMap::new(), Settings::default(), Arc::new(Telemetry::new())).unwrap();
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    inspect(&registries, &arguments, None, terminal, &mut out, &mut err).await?;
+    Ok(String::from_utf8(out).unwrap())
+}
+
+/// Lines that have a text, without the blanks between columns.
+fn lines_with(text: &str, part: &str) -> Vec<String> {
+    let squeeze = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+    text.lines().filter(|line| line.contains(part)).map(squeeze).collect()
+}
+
+#[tokio::test]
+async fn an_index_shows_its_platforms_and_each_its_layers_last_first() {
+    let registry = TestRegistry::start();
+    let (base, top) = (Blob::named("base", 100), Blob::named("top", 20));
+    let both = index(&[
+        ("linux/amd64", &image("linux/amd64", &[&base, &top])),
+        ("linux/arm64", &image("linux/arm64", &[&base])),
+    ]);
+    registry.push("acme/app", "v1", &both);
+    let reference = format!("{}/acme/app:v1", registry.name());
+    let text = inspected(std::slice::from_ref(&reference), None, Terminal::default()).await.unwrap();
+    assert_eq!(
+        lines_with(&text, "linux/amd64  ")[0].split(' ').take(3).collect::<Vec<_>>(),
+        ["linux/amd64", "2", "120"]
+    );
+    assert_eq!(lines_with(&text, "distinct"), ["stored 120 in distinct layers"]);
+    let commands: Vec<_> =
+        lines_with(&text, "COPY").iter().map(|line| line.split(' ').next().unwrap().to_owned()).collect();
+    assert_eq!(commands, ["20", "100", "100"]);
+    let one = inspected(std::slice::from_ref(&reference), Some("linux/arm64"), Terminal::default()).await.unwrap();
+    assert_eq!(lines_with(&one, "COPY").len(), 1);
+    let narrow = Terminal { width: Some(60), ..Terminal::default() };
+    let narrow = inspected(std::slice::from_ref(&reference), None, narrow).await.unwrap();
+    let rows: Vec<&str> = narrow.lines().filter(|line| line.contains("COPY") || line.contains("COMMAND")).collect();
+    assert!(!rows.is_empty() && rows.iter().all(|line| line.chars().count() <= 60), "{rows:?}");
+    let missing = inspected(&[reference], Some("linux/s390x"), Terminal::default()).await.unwrap_err();
+    assert_eq!(missing.exit_code(), 4);
+}
+
+#[tokio::test]
+async fn two_images_are_compared_layer_by_layer() {
+    let registry = TestRegistry::start();
+    let (base, old, new) = (Blob::named("base", 100), Blob::named("old", 20), Blob::named("new", 55));
+    registry.push("acme/app", "v1", &image("linux/amd64", &[&base, &old]));
+    registry.push("acme/app", "v2", &image("linux/amd64", &[&base, &new]));
+    let name = |tag: &str| format!("{}/acme/app:{tag}", registry.name());
+    let text = inspected(&[name("v1"), name("v2")], None, Terminal::default()).await.unwrap();
+    assert_eq!(lines_with(&text, "total"), ["120 155 +35 total"]);
+    assert_eq!(lines_with(&text, "COPY 100").concat().split(' ').take(3).collect::<Vec<_>>(), ["=", "100", "100"]);
+    assert!(lines_with(&text, "COPY 55").concat().starts_with("+ 55 +55"), "{text}");
+    assert!(lines_with(&text, "COPY 20").concat().starts_with("- 20 -20"), "{text}");
+}
+
+#[tokio::test]
+async fn denied_not_found_and_unreachable_have_exit_codes_of_their_own() {
+    let registry = TestRegistry::start();
+    registry.push("acme/app", "v1", &image("linux/amd64", &[]));
+    registry.missing("/v2/acme/app/manifests/v2");
+    let name = |tag: &str| format!("{}/acme/app:{tag}", registry.name());
+    let code = async |reference: String| {
+        inspected(&[reference], None, Terminal::default()).await.map_err(|error| (error.exit_code(), error.to_string()))
+    };
+    assert!(code(name("v1")).await.is_ok());
+    let (not_found, message) = code(name("v2")).await.unwrap_err();
+    assert_eq!(not_found, 4, "{message}");
+    assert!(message.contains("spelling"), "{message}");
+    registry.require(Access::Basic(vec![("somebody", "else")]));
+    let (denied, message) = code(name("v1")).await.unwrap_err();
+    assert_eq!(denied, 3, "{message}");
+    assert!(message.contains("docker login"), "{message}");
+    // Nobody listens where somebody listened a moment ago.
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (unreachable, message) = code(format!("{closed}/acme/app:v1")).await.unwrap_err();
+    assert_eq!(unreachable, 5, "{message}");
+}
