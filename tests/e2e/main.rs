@@ -4,6 +4,7 @@
 #![expect(unreachable_pub, reason = "the harness is a library to the modules beside it")]
 
 mod harness;
+mod layers;
 mod registries;
 
 mod frugal;
