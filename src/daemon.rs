@@ -58,7 +58,7 @@ pub async fn run(config: Config, start: Start, stop: CancellationToken) -> anyho
     state.set_ready(true);
 
     let mut folding = tokio::spawn(fold.run(fold_requests, stop.clone()));
-    let serving = tokio::spawn(http::serve(start.listeners, state.clone(), stop.clone()));
+    let mut serving = tokio::spawn(http::serve(start.listeners, state.clone(), stop.clone()));
     let reloading = tokio::spawn(answer_reloads(reloads, fold_reloads, start.config_file, state, telemetry));
     tracing::info!(version = crate::VERSION, "started");
 
@@ -67,8 +67,10 @@ pub async fn run(config: Config, start: Start, stop: CancellationToken) -> anyho
             // The fold ends by itself only when some task panicked, or it did.
             stop.cancel();
             ended.context("the task that publishes has panicked")?.context("a scan has panicked")?;
+            // Answers under way may end.
+            serving.await.context("the web server has panicked")?;
         }
-        ended = serving => {
+        ended = &mut serving => {
             stop.cancel();
             ended.context("the web server has panicked")?;
             folding.await.context("the task that publishes has panicked")?.context("a scan has panicked")?;

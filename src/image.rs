@@ -1,12 +1,14 @@
 //! What a scan learnt of an image, without the specification's noise.
 
+mod config;
 mod hint;
 
 use std::sync::Arc;
 
 use crate::oci::manifest::{Manifest, Schema1};
-use crate::oci::{Digest, ImageConfig, MediaType, Platform};
+use crate::oci::{Digest, MediaType, Platform};
 
+pub use config::ConfigFacts;
 pub use hint::{Span, UncompressedHint};
 
 /// Seconds since the Unix epoch, as Prometheus counts time.
@@ -87,9 +89,9 @@ impl Image {
         digest: Digest,
         manifest_bytes: u64,
         manifest: &Manifest,
-        config: Option<&ImageConfig>,
+        config: Option<&ConfigFacts>,
     ) -> Self {
-        let diff_ids = config.map_or(&[][..], |config| &config.rootfs.diff_ids);
+        let diff_ids = config.map_or(&[][..], |config| &config.diff_ids);
         let paired = diff_ids.len() == manifest.layers.len();
         let layer = |(position, descriptor): (usize, &crate::oci::Descriptor)| Layer {
             digest: descriptor.digest.clone(),
@@ -99,13 +101,13 @@ impl Image {
             media_type: descriptor.media_type.clone(),
             hint: UncompressedHint::of(descriptor, &manifest.annotations),
         };
-        let created = config.and_then(|config| timestamp(&config.created));
+        let created = config.and_then(|config| config.created);
         Self {
             digest,
             image_id: manifest.config.as_ref().map(|config| config.digest.clone()),
             media_type: manifest.media_type.clone(),
             artifact_type: artifact_type(manifest).into(),
-            platform: config.map_or_else(Platform::none, |config| config.platform.normal()),
+            platform: config.map_or_else(Platform::none, |config| config.platform.clone()),
             created: created.or_else(|| manifest.annotations.get(CREATED).and_then(|text| timestamp(text))),
             config_bytes: manifest.config.as_ref().map_or(0, |config| config.size),
             manifest_bytes,
@@ -206,6 +208,7 @@ fn timestamp(text: &str) -> Option<Timestamp> {
 mod tests {
     use super::*;
     use crate::oci::Document;
+    use crate::oci::ImageConfig;
 
     fn manifest(body: &str) -> Manifest {
         let body = body.replace("DIGEST", &Digest::sha256_of(b"x").to_string());
@@ -220,7 +223,7 @@ mod tests {
         let manifest = manifest(
             r#"{"config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"DIGEST","size":7},"layers":[{"digest":"DIGEST","size":100},{"digest":"DIGEST","size":100}]}"#,
         );
-        let image = Image::from_manifest(Digest::sha256_of(b"m"), 50, &manifest, Some(&ImageConfig::default()));
+        let image = Image::from_manifest(Digest::sha256_of(b"m"), 50, &manifest, Some(&ImageConfig::default().into()));
         assert_eq!(image.compressed_bytes(), Some(200));
         assert_eq!((image.config_bytes, image.manifest_bytes, &*image.artifact_type), (7, 50, ""));
     }
@@ -259,10 +262,10 @@ mod tests {
         );
         let mut config = ImageConfig::default();
         config.rootfs.diff_ids = vec![Digest::sha256_of(b"1")];
-        let image = Image::from_manifest(Digest::sha256_of(b"m"), 1, &two, Some(&config));
+        let image = Image::from_manifest(Digest::sha256_of(b"m"), 1, &two, Some(&config.clone().into()));
         assert!(image.layers.iter().all(|layer| layer.diff_id.is_none()));
         config.rootfs.diff_ids.push(Digest::sha256_of(b"2"));
-        let image = Image::from_manifest(Digest::sha256_of(b"m"), 1, &two, Some(&config));
+        let image = Image::from_manifest(Digest::sha256_of(b"m"), 1, &two, Some(&config.clone().into()));
         assert_eq!(image.layers[1].diff_id, Some(Digest::sha256_of(b"2")));
     }
 }

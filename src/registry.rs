@@ -180,6 +180,11 @@ impl Client {
         self.transport.metering.may_pull(self.reserve)
     }
 
+    /// Counts a failure that only the reader of an answer could find: what came is no manifest, or past a limit.
+    pub fn failed(&self, operation: Operation, reason: Reason) {
+        self.transport.failed(operation, reason);
+    }
+
     fn url(&self, path: fmt::Arguments<'_>) -> Url {
         self.transport.home.join(&path.to_string()).expect("names, tags and digests are made of what addresses allow")
     }

@@ -10,7 +10,7 @@ mod document;
 use std::sync::Arc;
 
 use crate::inventory::{Outcome, Reading, ToRead};
-use crate::oci::{Digest, Repository};
+use crate::oci::{Digest, MediaType, Repository};
 use crate::reason::Reason;
 use crate::registry::{At, Client, RegistryError};
 use crate::store::{Store, Stored};
@@ -55,15 +55,20 @@ pub async fn read_tag(client: &Client, store: &Store, wanted: &ToRead) -> Report
     }
     // What a header names is believed only where the store has it, verified when it was fetched.
     let named = head.as_deref().and_then(|header| header.parse::<Digest>().ok());
+    let claim = match &named {
+        Some(digest) => Some(store.claim(digest).await),
+        None => None,
+    };
     if let Some((digest, root)) = named.and_then(|digest| store.document(&digest).map(|root| (digest, root))) {
+        drop(claim);
         return read_root(client, store, wanted, digest, root, head).await;
     }
-    if client.meters_pulls() && !client.may_pull() {
-        return Reported::failed(ReadError::Reserved);
-    }
-    match document::fetch(client, store, &wanted.repository, At::Tag(&wanted.tag)).await {
+    let fetched = document::fetch(client, store, &wanted.repository, At::Tag(&wanted.tag)).await;
+    drop(claim);
+    match fetched {
         Ok(fetched) => {
-            let header = head.or(fetched.header);
+            // The tag may have changed since the HEAD: what came with the body is the body's.
+            let header = fetched.header.or(head);
             read_root(client, store, wanted, fetched.digest, fetched.document, header).await
         }
         Err(ReadError::Registry(error)) => unread(error),
@@ -97,36 +102,32 @@ async fn read_root(
     root: Stored,
     header: Option<Arc<str>>,
 ) -> Reported {
-    let mut reading = match &root {
-        Stored::Image(image) => Reading {
-            digest,
-            header,
-            media_type: image.media_type.clone(),
-            index_bytes: 0,
-            images: vec![image.clone()],
-            attestations: 0,
-            failed: Vec::new(),
-            platforms: wanted.platforms.clone(),
-        },
-        Stored::Index(index) => Reading {
-            digest,
-            header,
-            media_type: index.media_type.clone(),
-            index_bytes: index.bytes,
-            images: Vec::new(),
-            attestations: 0,
-            failed: Vec::new(),
-            platforms: wanted.platforms.clone(),
-        },
+    let mut reading = Reading {
+        digest,
+        header,
+        media_type: MediaType::default(),
+        index_bytes: 0,
+        images: Vec::new(),
+        attestations: 0,
+        failed: Vec::new(),
+        platforms: wanted.platforms.clone(),
     };
     let mut errors = Vec::new();
-    if let Stored::Index(index) = root {
-        let read = children::read(client, store, &wanted.repository, &wanted.platforms, &reading.digest, &index).await;
-        reading.images = read.images;
-        reading.attestations = read.attestations;
-        reading.failed = read.failed;
-        reading.index_bytes += read.index_bytes;
-        errors = read.errors;
+    match root {
+        Stored::Image(image) => {
+            reading.media_type = image.media_type.clone();
+            reading.images.push(image);
+        }
+        Stored::Index(index) => {
+            let read =
+                children::read(client, store, &wanted.repository, &wanted.platforms, &reading.digest, &index).await;
+            reading.media_type = index.media_type.clone();
+            reading.index_bytes = index.bytes + read.index_bytes;
+            reading.images = read.images;
+            reading.attestations = read.attestations;
+            reading.failed = read.failed;
+            errors = read.errors;
+        }
     }
     Reported { outcome: Outcome::Read(Arc::new(reading)), errors }
 }

@@ -19,7 +19,7 @@ use crate::image::Timestamp;
 use crate::inventory::{Discovered, Observation, ToRead};
 use crate::registry::Registries;
 use crate::store::Store;
-use crate::target::TargetName;
+use crate::target::Target;
 use crate::telemetry::Telemetry;
 
 pub use fold::{Fold, ReloadRequest};
@@ -38,11 +38,11 @@ pub struct World {
 /// What workers tell the fold.
 pub(crate) enum Event {
     /// A target's repositories and tags; the answer is what of them it has to read.
-    Discovered { target: TargetName, found: Discovered, reply: oneshot::Sender<Vec<ToRead>> },
+    Discovered { target: Arc<Target>, found: Discovered, reply: oneshot::Sender<Vec<ToRead>> },
     /// A tag was read.
     Observed(Observation),
     /// A target's scan ended, one way or another.
-    PassEnded(TargetName),
+    PassEnded(Arc<Target>),
 }
 
 /// How many events may wait for the fold before workers wait.

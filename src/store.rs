@@ -5,6 +5,7 @@
 //! kept in memory and tried again. Deliberately not here: what a tag's values mean, and when they stop to be true.
 
 mod batch;
+mod claims;
 mod error;
 mod file;
 mod guard;
@@ -21,11 +22,13 @@ use std::thread::JoinHandle;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
-use crate::image::{Image, LayerContent, Timestamp};
+use crate::image::{ConfigFacts, Image, LayerContent, Timestamp};
 use crate::inventory::observation::{Kept, TagChange};
 use crate::oci::{Digest, MediaType, Platform, Repository, Tag};
 
 use batch::{Batch, Sweep, WAITING_MAX};
+pub use claims::Claim;
+use claims::Claims;
 pub use error::StoreError;
 use file::File;
 use writer::Shared;
@@ -112,12 +115,18 @@ struct Inner {
     writer: Option<JoinHandle<()>>,
     /// In memory: since when a digest has not been in use.
     unused: std::sync::Mutex<HashMap<Digest, Timestamp>>,
+    claims: Claims,
 }
 
 impl Store {
     /// Remembers in memory, until the process ends.
     pub fn memory() -> Self {
-        Self(Arc::new(Inner { shared: Arc::new(Shared::new(None)), writer: None, unused: std::sync::Mutex::default() }))
+        Self(Arc::new(Inner {
+            shared: Arc::new(Shared::new(None)),
+            writer: None,
+            unused: std::sync::Mutex::default(),
+            claims: Claims::default(),
+        }))
     }
 
     /// Remembers in the file at `path`, which is made if it is not there.
@@ -134,7 +143,15 @@ impl Store {
                 |error| StoreError::Failed { path: PathBuf::new(), why: format!("cannot start its writer: {error}") },
             )?
         };
-        Ok((Self(Arc::new(Inner { shared, writer: Some(writer), unused: std::sync::Mutex::default() })), opened))
+        Ok((
+            Self(Arc::new(Inner {
+                shared,
+                writer: Some(writer),
+                unused: std::sync::Mutex::default(),
+                claims: Claims::default(),
+            })),
+            opened,
+        ))
     }
 
     /// What was read under `digest`.
@@ -145,6 +162,16 @@ impl Store {
     /// Remembers what was read under `digest`.
     pub fn remember(&self, digest: &Digest, stored: Stored) {
         self.put(|batch| &mut batch.documents, digest, stored);
+    }
+
+    /// What sizes need of a config.
+    pub fn config(&self, digest: &Digest) -> Option<Arc<ConfigFacts>> {
+        self.find(|batch| batch.configs.get(digest).cloned(), |file| file.config(digest))
+    }
+
+    /// Remembers what sizes need of a config: several manifests may name it.
+    pub fn remember_config(&self, digest: &Digest, config: Arc<ConfigFacts>) {
+        self.put(|batch| &mut batch.configs, digest, config);
     }
 
     /// Bytes of a blob, as the registry said when it was asked: schema 1 manifests do not say.
@@ -205,6 +232,12 @@ impl Store {
         waiting as u64 + self.read(File::documents).unwrap_or(0)
     }
 
+    /// Waits until nobody else is reading what `digest` names: who holds the claim looks for it here again, since the
+    /// one before has probably found it.
+    pub async fn claim(&self, digest: &Digest) -> Claim {
+        self.0.claims.claim(digest).await
+    }
+
     /// Waits until all that was remembered before is on the disk, or could not be written: then it was warned of.
     pub async fn flush(&self) {
         if self.0.writer.is_some() {
@@ -251,14 +284,15 @@ impl Store {
     fn sweep_memory(&self, in_use: &HashSet<Digest>, now: Timestamp) {
         let mut queue = self.0.shared.queue();
         let mut unused = self.0.unused.lock().unwrap_or_else(PoisonError::into_inner);
-        let Batch { documents, blobs, layers, tags, .. } = &mut queue.waiting;
+        let Batch { documents, configs, blobs, layers, tags, .. } = &mut queue.waiting;
         let mut needed: HashSet<&Digest> = tags.values().flatten().flat_map(documents_needed).collect();
         for digest in needed.clone() {
             if let Some(Stored::Image(image)) = documents.get(digest) {
-                needed.extend(layers_needed(image));
+                needed.extend(blobs_needed(image));
             }
         }
-        let known: HashSet<Digest> = documents.keys().chain(blobs.keys()).chain(layers.keys()).cloned().collect();
+        let known = documents.keys().chain(configs.keys()).chain(blobs.keys()).chain(layers.keys());
+        let known: HashSet<Digest> = known.cloned().collect();
         unused.retain(|digest, _| known.contains(digest));
         let mut expired = HashSet::new();
         for digest in known {
@@ -270,6 +304,7 @@ impl Store {
             }
         }
         documents.retain(|digest, _| !expired.contains(digest));
+        configs.retain(|digest, _| !expired.contains(digest));
         blobs.retain(|digest, _| !expired.contains(digest));
         layers.retain(|digest, _| !expired.contains(digest));
     }
@@ -292,9 +327,10 @@ fn documents_needed(kept: &Kept) -> impl Iterator<Item = &Digest> {
     std::iter::once(&kept.known.digest).chain(images).chain(kept.known.failed.iter().map(|child| &child.digest))
 }
 
-/// The layers that stay as long as an image does, under both of their digests.
-fn layers_needed(image: &Image) -> impl Iterator<Item = &Digest> {
-    image.layers.iter().flat_map(|layer| std::iter::once(&layer.digest).chain(&layer.diff_id))
+/// The config and the layers that stay as long as an image does, these under both of their digests.
+fn blobs_needed(image: &Image) -> impl Iterator<Item = &Digest> {
+    let layers = image.layers.iter().flat_map(|layer| std::iter::once(&layer.digest).chain(&layer.diff_id));
+    layers.chain(&image.image_id)
 }
 
 /// Now, in whole seconds since the Unix epoch.

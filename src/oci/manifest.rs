@@ -274,10 +274,12 @@ impl Document {
         }
         let said = [MediaType::new(content_type), raw.media_type.clone()].into_iter().find(is_manifest_type);
         match said.as_ref().map(MediaType::as_str) {
-            Some(MediaType::OCI_INDEX | MediaType::DOCKER_LIST) if raw.layers.is_none() => {
+            Some(MediaType::OCI_INDEX | MediaType::DOCKER_LIST) if raw.layers.is_none() && raw.manifests.is_some() => {
                 return Ok(raw.into_index(said));
             }
-            Some(MediaType::OCI_MANIFEST | MediaType::DOCKER_MANIFEST) if raw.manifests.is_none() => {
+            Some(MediaType::OCI_MANIFEST | MediaType::DOCKER_MANIFEST)
+                if raw.manifests.is_none() && (raw.layers.is_some() || raw.config.is_some()) =>
+            {
                 return Ok(raw.into_manifest(said));
             }
             _ => {}

@@ -121,6 +121,7 @@ impl Client {
                 }
                 if pages.texts.len() == max {
                     pages.cut = true;
+                    self.failed(operation, Reason::Limit);
                     return Ok(pages);
                 }
                 seen.insert(text.clone());

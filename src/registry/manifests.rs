@@ -91,7 +91,7 @@ impl Client {
         let Some(_pull) = self.transport.metering.pull(self.reserve) else {
             let left = self.transport.metering.remaining().unwrap_or(0);
             let problem = format!("not fetched: {left} pulls are left, and `ratelimit_reserve` keeps {}", self.reserve);
-            return Err(RegistryError::new(Reason::Reserved, &what, problem));
+            return Err(self.wrong(Operation::GetManifest, &what, Reason::Reserved, problem));
         };
         let url = self.url(format_args!("/v2/{}/manifests/{at}", repository.name()));
         let mut ask = Ask::new(Operation::GetManifest, Method::GET, url, &what, Take::Whole(MANIFEST_BYTES_MAX));

@@ -42,14 +42,14 @@ pub(crate) async fn read(
     index: &Arc<StoredIndex>,
 ) -> Children {
     let mut children = Children::default();
-    let mut seen = HashSet::from([digest.clone()]);
+    let mut seen = HashSet::from([(digest.clone(), None)]);
     let mut level = vec![index.clone()];
     for depth in 1..=NESTING_MAX {
         let mut entries: Vec<IndexEntry> = Vec::new();
         for entry in level.iter().flat_map(|index| &index.entries) {
             if entry.attestation {
                 children.attestations += 1;
-            } else if is_manifest(entry) && is_wanted(entry, platforms) && seen.insert(entry.digest.clone()) {
+            } else if is_manifest(entry) && is_wanted(entry, platforms) && seen.insert(key(entry)) {
                 entries.push(entry.clone());
             }
         }
@@ -143,10 +143,17 @@ async fn read_child(
     if let Some(document) = store.document(&entry.digest) {
         return Ok(document);
     }
-    if client.meters_pulls() && !client.may_pull() {
-        return Err(ReadError::Reserved);
+    let _claim = store.claim(&entry.digest).await;
+    if let Some(document) = store.document(&entry.digest) {
+        return Ok(document);
     }
     Ok(document::fetch(client, store, repository, At::Digest(&entry.digest)).await?.document)
+}
+
+/// What makes an entry another one: the same manifest may be meant for two platforms, the same index means the same.
+fn key(entry: &IndexEntry) -> (Digest, Option<Platform>) {
+    let platform = if entry.media_type.is_index() { None } else { entry.platform.clone() };
+    (entry.digest.clone(), platform)
 }
 
 /// Entries of unknown types are legal and are no images.

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::image::{self, Image};
+use crate::image::{self, ConfigFacts, Image};
 use crate::oci::manifest::{InvalidDocument, Manifest, Schema1};
 use crate::oci::{Descriptor, Digest, Document, ImageConfig, Index, Repository};
-use crate::reason::Reason;
+use crate::reason::{Operation, Reason};
 use crate::registry::{At, Client, RegistryError};
 use crate::store::{IndexEntry, Store, Stored, StoredIndex};
 
@@ -34,11 +34,9 @@ pub enum ReadError {
         /// Which limit.
         limit: String,
     },
-    /// A metered request that was not made.
-    #[error(
-        "not fetched: the registry's remaining pulls are below `ratelimit_reserve`, and only unmetered requests are made until its window has passed"
-    )]
-    Reserved,
+    /// A manifest names a config that the registry does not have: the image cannot be pulled either.
+    #[error("{0}: the manifest names it, and it cannot be pulled without")]
+    NoConfig(RegistryError),
 }
 
 impl ReadError {
@@ -46,9 +44,8 @@ impl ReadError {
     pub fn reason(&self) -> Reason {
         match self {
             Self::Registry(error) => error.reason(),
-            Self::Invalid { .. } => Reason::Invalid,
+            Self::Invalid { .. } | Self::NoConfig(_) => Reason::Invalid,
             Self::Limit { .. } => Reason::Limit,
-            Self::Reserved => Reason::Reserved,
         }
     }
 }
@@ -75,19 +72,22 @@ pub async fn fetch(client: &Client, store: &Store, repository: &Repository, at: 
         return Ok(Fetched { digest, header, document });
     }
     let bytes = fetched.body.len() as u64;
-    let parsed = Document::parse(&fetched.content_type, &fetched.body)
-        .map_err(|source| ReadError::Invalid { place: super::place(repository, at), source })?;
+    let parsed = Document::parse(&fetched.content_type, &fetched.body).map_err(|source| {
+        client.failed(Operation::GetManifest, Reason::Invalid);
+        ReadError::Invalid { place: super::place(repository, at), source }
+    })?;
     drop(fetched.body);
     let document = match parsed {
         Document::Index(index) => {
             if index.manifests.len() > INDEX_ENTRIES_MAX {
+                client.failed(Operation::GetManifest, Reason::Limit);
                 let limit = format!("the index has {} entries, more than {INDEX_ENTRIES_MAX}", index.manifests.len());
                 return Err(ReadError::Limit { place: super::place(repository, at), limit });
             }
             Stored::Index(Arc::new(stored_index(bytes, index)))
         }
         Document::Manifest(manifest) => {
-            Stored::Image(Arc::new(read_manifest(client, repository, &digest, bytes, &manifest).await?))
+            Stored::Image(Arc::new(read_manifest(client, store, repository, &digest, bytes, &manifest).await?))
         }
         Document::Schema1(manifest) => {
             let image = read_schema1(client, store, repository, &digest, bytes, &manifest).await?;
@@ -102,6 +102,7 @@ pub async fn fetch(client: &Client, store: &Store, repository: &Repository, at: 
 
 async fn read_manifest(
     client: &Client,
+    store: &Store,
     repository: &Repository,
     digest: &Digest,
     bytes: u64,
@@ -109,16 +110,35 @@ async fn read_manifest(
 ) -> Result<Image, ReadError> {
     let config = match &manifest.config {
         Some(descriptor) if image::is_container_image(manifest) => {
-            let body = client.get_config(repository, descriptor).await?;
-            let parsed = ImageConfig::parse(&body).map_err(|source| ReadError::Invalid {
-                place: format!("{repository}@{}", descriptor.digest),
-                source,
-            })?;
-            Some(parsed)
+            Some(read_config(client, store, repository, descriptor).await?)
         }
         _ => None,
     };
-    Ok(Image::from_manifest(digest.clone(), bytes, manifest, config.as_ref()))
+    Ok(Image::from_manifest(digest.clone(), bytes, manifest, config.as_deref()))
+}
+
+/// Several manifests may name one config: it is fetched for the first of them.
+async fn read_config(
+    client: &Client,
+    store: &Store,
+    repository: &Repository,
+    descriptor: &Descriptor,
+) -> Result<Arc<ConfigFacts>, ReadError> {
+    let _claim = store.claim(&descriptor.digest).await;
+    if let Some(config) = store.config(&descriptor.digest) {
+        return Ok(config);
+    }
+    let body = client.get_config(repository, descriptor).await.map_err(|error| match error.reason() {
+        Reason::NotFound => ReadError::NoConfig(error),
+        _ => ReadError::Registry(error),
+    })?;
+    let parsed = ImageConfig::parse(&body).map_err(|source| {
+        client.failed(Operation::GetBlob, Reason::Invalid);
+        ReadError::Invalid { place: format!("{repository}@{}", descriptor.digest), source }
+    })?;
+    let config = Arc::new(ConfigFacts::from(parsed));
+    store.remember_config(&descriptor.digest, Arc::clone(&config));
+    Ok(config)
 }
 
 /// Schema 1 names layers without sizes: the registry is asked for each distinct blob's.
@@ -134,6 +154,7 @@ async fn read_schema1(
     distinct.sort();
     distinct.dedup();
     for layer in distinct {
+        let _claim = store.claim(layer).await;
         if store.blob_bytes(layer).is_some() {
             continue;
         }

@@ -26,8 +26,9 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// And at least so many times what the last rendering took.
 const PAUSE_RENDERINGS: u32 = 10;
 
-/// How often old things are looked for and dropped.
-const SWEEP_INTERVAL: Duration = Duration::from_mins(10);
+/// How often old things are looked for and dropped, at least and at most.
+const SWEEP_INTERVAL_MAX: Duration = Duration::from_mins(10);
+const SWEEP_INTERVAL_MIN: Duration = Duration::from_secs(1);
 
 /// A new configuration, already validated; the answer tells whether it holds now.
 pub struct ReloadRequest {
@@ -84,7 +85,7 @@ impl Fold {
         mut reloads: mpsc::Receiver<ReloadRequest>,
         stop: CancellationToken,
     ) -> Result<(), JoinError> {
-        let mut sweep = tokio::time::interval(SWEEP_INTERVAL);
+        let mut sweep_at = Instant::now();
         let mut batch = Vec::new();
         loop {
             let may_publish = self.changed && self.publisher.is_some();
@@ -95,7 +96,10 @@ impl Fold {
                 published = finished(&mut self.publishing) => self.published(published?),
                 () = tokio::time::sleep_until(self.not_before), if may_publish => self.publish(),
                 Some(request) = reloads.recv() => self.reload(request),
-                _ = sweep.tick() => self.sweep(),
+                () = tokio::time::sleep_until(sweep_at) => {
+                    self.sweep();
+                    sweep_at = Instant::now() + sweep_interval(self.config.scan.keep);
+                }
             }
         }
         self.world.store.flush().await;
@@ -107,12 +111,14 @@ impl Fold {
         for event in batch.drain(..) {
             self.changed = true;
             match event {
-                Event::Discovered { target, found, reply } => {
-                    changes.extend(self.inventory.select(&target, found));
-                    let _ = reply.send(self.inventory.to_read(&target));
+                Event::Discovered { target, found, reply } if self.workers.include(&target) => {
+                    changes.extend(self.inventory.select(&target.name, found));
+                    let _ = reply.send(self.inventory.to_read(&target.name));
                 }
                 Event::Observed(observation) => changes.extend(self.inventory.record(&observation)),
-                Event::PassEnded(target) => self.inventory.pass_ended(&target),
+                Event::PassEnded(target) if self.workers.include(&target) => self.inventory.pass_ended(&target.name),
+                // From before a reload.
+                Event::Discovered { .. } | Event::PassEnded(_) => {}
             }
         }
         for warning in self.inventory.warnings() {
@@ -176,6 +182,11 @@ impl Fold {
             self.world.store.keep(changes);
         }
     }
+}
+
+/// What is kept for a short time is looked for often.
+fn sweep_interval(keep: Duration) -> Duration {
+    (keep / 10).clamp(SWEEP_INTERVAL_MIN, SWEEP_INTERVAL_MAX)
 }
 
 /// Brings the store's tags into the inventory; the targets whose first scan can wait for its place.

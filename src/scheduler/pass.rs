@@ -1,6 +1,7 @@
 //! One scan of one target: discover, ask the fold what to read, read it, tell.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Instant;
 
 use futures_util::{StreamExt as _, stream};
@@ -22,7 +23,15 @@ const TAGS_UNDER_WAY: usize = 64;
 /// What went wrong in one scan, told to the operator when it changes.
 #[derive(Debug, Default)]
 pub(super) struct Said {
-    failures: BTreeSet<(String, Reason)>,
+    causes: BTreeSet<Cause>,
+}
+
+/// What is worth a line of its own: a registry that is out of reach says so in other words of other tags from one
+/// scan to the next, and only the words are new. What is definitely wrong is wrong at a place.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Cause {
+    place: Option<String>,
+    reason: Reason,
 }
 
 /// One failure, where and in words.
@@ -33,7 +42,7 @@ struct Failure {
 }
 
 /// Scans a target once.
-pub(super) async fn run(world: &World, target: &Target, events: &mpsc::Sender<Event>, said: &mut Said) -> Ended {
+pub(super) async fn run(world: &World, target: &Arc<Target>, events: &mpsc::Sender<Event>, said: &mut Said) -> Ended {
     let started = Instant::now();
     let client = world.registries.load().client(target.repositories.registry());
     let found = discovery::discover(&client, target).await;
@@ -44,8 +53,8 @@ pub(super) async fn run(world: &World, target: &Target, events: &mpsc::Sender<Ev
         .collect();
 
     let (reply, answer) = oneshot::channel();
-    let told = events.send(Event::Discovered { target: target.name.clone(), found: found.discovered, reply }).await;
-    // The fold is gone only when the daemon ends.
+    let told = events.send(Event::Discovered { target: target.clone(), found: found.discovered, reply }).await;
+    // The fold is gone when the daemon ends, and does not answer to a target that a reload has changed.
     let (Ok(()), Ok(to_read)) = (told, answer.await) else { return Ended::Useful };
 
     let tags = to_read.len();
@@ -75,7 +84,7 @@ pub(super) async fn run(world: &World, target: &Target, events: &mpsc::Sender<Ev
             return Ended::Useful;
         }
     }
-    let _ = events.send(Event::PassEnded(target.name.clone())).await;
+    let _ = events.send(Event::PassEnded(target.clone())).await;
     world
         .telemetry
         .scan_ended(&target.name, ScanEnd { at: unix_now(), duration: started.elapsed(), up: failures.is_empty() });
@@ -95,14 +104,12 @@ fn is_failure(target: &Target, wanted: &ToRead, outcome: &Outcome) -> bool {
 }
 
 impl Said {
-    /// One line for each target when what fails has changed, none while it goes on failing.
+    /// One line for each target when something new fails, none while it goes on failing.
     fn say(&mut self, target: &Target, tags: usize, failures: &[Failure]) {
-        let now: BTreeSet<_> = failures.iter().map(|failure| (failure.place.clone(), failure.reason)).collect();
-        if now == self.failures {
-            return;
-        }
-        if let Some(first) = failures.first() {
-            let places: BTreeSet<_> = now.iter().map(|(place, _)| place).collect();
+        let now: BTreeSet<Cause> = failures.iter().map(Cause::of).collect();
+        let news = failures.iter().find(|failure| !self.causes.contains(&Cause::of(failure)));
+        if let Some(first) = news {
+            let places: BTreeSet<_> = failures.iter().map(|failure| &failure.place).collect();
             tracing::warn!(
                 target_name = %target.name,
                 failed = places.len(),
@@ -111,12 +118,23 @@ impl Said {
                 error = %first.message,
                 "cannot read all of the target: values that are known stay"
             );
-            for failure in &failures[1..] {
-                tracing::debug!(target_name = %target.name, reason = failure.reason.as_str(), error = %failure.message, "cannot read, too");
+            for failure in failures {
+                tracing::debug!(target_name = %target.name, reason = failure.reason.as_str(), error = %failure.message, "cannot read");
             }
-        } else {
+        } else if now.is_empty() && !self.causes.is_empty() {
             tracing::info!(target_name = %target.name, tags, "the target can be read again");
         }
-        self.failures = now;
+        if now.is_empty() {
+            self.causes.clear();
+        }
+        self.causes.retain(|cause| cause.place.is_none() || now.contains(cause));
+        self.causes.extend(now);
+    }
+}
+
+impl Cause {
+    fn of(failure: &Failure) -> Self {
+        let place = (!failure.reason.is_transient()).then(|| failure.place.clone());
+        Self { place, reason: failure.reason }
     }
 }

@@ -27,8 +27,9 @@ impl Workers {
     /// Makes the workers be those of `targets`. One whose target did not change goes on as it was, its schedule and all;
     /// `restored` tells of which targets values are known, so that they can wait for their place.
     pub(super) fn set(&mut self, targets: &[Arc<Target>], restored: impl Fn(&Target) -> bool) {
-        self.running.retain(|_, (target, stop)| {
-            let stays = targets.contains(target);
+        let wanted: HashMap<&TargetName, &Arc<Target>> = targets.iter().map(|target| (&target.name, target)).collect();
+        self.running.retain(|name, (target, stop)| {
+            let stays = wanted.get(name).is_some_and(|wanted| *wanted == target);
             if !stays {
                 stop.cancel();
             }
@@ -40,6 +41,11 @@ impl Workers {
                 self.start(target.clone(), first);
             }
         }
+    }
+
+    /// Whether this very target has a worker: what an earlier one of its name still tells is of no use any more.
+    pub(super) fn include(&self, target: &Arc<Target>) -> bool {
+        self.running.get(&target.name).is_some_and(|(running, _)| Arc::ptr_eq(running, target))
     }
 
     /// The next worker's end: none of them ends but by being stopped, or by a panic, which is the error.

@@ -2,9 +2,10 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use super::{LayerRecord, Stored};
-use crate::image::Timestamp;
+use crate::image::{ConfigFacts, Timestamp};
 use crate::inventory::observation::{Kept, TagChange};
 use crate::oci::{Digest, Repository, Tag};
 
@@ -16,6 +17,7 @@ pub(super) const WAITING_MAX: usize = 50_000;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Batch {
     pub(super) documents: HashMap<Digest, Stored>,
+    pub(super) configs: HashMap<Digest, Arc<ConfigFacts>>,
     pub(super) blobs: HashMap<Digest, u64>,
     pub(super) layers: HashMap<Digest, LayerRecord>,
     /// None: the tag is to be forgotten. As many as there are watched tags at most, hence no limit of its own.
@@ -33,6 +35,7 @@ pub(super) struct Sweep {
 impl Batch {
     pub(super) fn is_empty(&self) -> bool {
         self.documents.is_empty()
+            && self.configs.is_empty()
             && self.blobs.is_empty()
             && self.layers.is_empty()
             && self.tags.is_empty()
@@ -46,6 +49,7 @@ impl Batch {
     /// Takes back a batch that could not be written: what came since is newer and stays.
     pub(super) fn put_back(&mut self, older: Self) {
         put_back(&mut self.documents, older.documents, WAITING_MAX);
+        put_back(&mut self.configs, older.configs, WAITING_MAX);
         put_back(&mut self.blobs, older.blobs, WAITING_MAX);
         put_back(&mut self.layers, older.layers, WAITING_MAX);
         put_back(&mut self.tags, older.tags, usize::MAX);

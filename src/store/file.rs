@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition, WriteTransaction};
 use serde::Serialize;
@@ -11,7 +12,7 @@ use super::batch::{Batch, Sweep};
 use super::guard::guard;
 use super::record::{digest_key, parse_tag_key, seal, tag_key, unseal};
 use super::{LayerRecord, SECONDS_UNUSED_MAX, StoreError, Stored};
-use crate::image::Timestamp;
+use crate::image::{ConfigFacts, Timestamp};
 use crate::inventory::observation::Kept;
 use crate::oci::{Digest, Repository, Tag};
 
@@ -19,6 +20,7 @@ use crate::oci::{Digest, Repository, Tag};
 type Bytes = TableDefinition<'static, &'static [u8], &'static [u8]>;
 
 const DOCUMENTS: Bytes = TableDefinition::new("documents");
+const CONFIGS: Bytes = TableDefinition::new("configs");
 const BLOBS: Bytes = TableDefinition::new("blobs");
 const LAYERS: Bytes = TableDefinition::new("layers");
 pub(super) const TAGS: Bytes = TableDefinition::new("tags");
@@ -26,7 +28,7 @@ pub(super) const TAGS: Bytes = TableDefinition::new("tags");
 pub(super) const UNUSED: Bytes = TableDefinition::new("unused");
 
 /// The tables of what is remembered by digest.
-pub(super) const BY_DIGEST: [Bytes; 3] = [DOCUMENTS, BLOBS, LAYERS];
+pub(super) const BY_DIGEST: [Bytes; 4] = [DOCUMENTS, CONFIGS, BLOBS, LAYERS];
 
 /// An open state file. Nobody else has it open.
 #[derive(Debug)]
@@ -38,6 +40,10 @@ pub(super) struct File {
 impl File {
     pub(super) fn document(&self, digest: &Digest) -> Result<Option<Stored>, StoreError> {
         self.get(DOCUMENTS, &digest_key(digest))
+    }
+
+    pub(super) fn config(&self, digest: &Digest) -> Result<Option<Arc<ConfigFacts>>, StoreError> {
+        self.get(CONFIGS, &digest_key(digest))
     }
 
     pub(super) fn blob_bytes(&self, digest: &Digest) -> Result<Option<u64>, StoreError> {
@@ -81,6 +87,7 @@ impl File {
         self.guarded(|| {
             let transaction = self.database.begin_write()?;
             put_all(&transaction, DOCUMENTS, &batch.documents)?;
+            put_all(&transaction, CONFIGS, &batch.configs)?;
             put_all(&transaction, BLOBS, &batch.blobs)?;
             put_all(&transaction, LAYERS, &batch.layers)?;
             put_tags(&transaction, &batch.tags)?;
@@ -178,7 +185,7 @@ fn needed_by_tags(transaction: &WriteTransaction, in_use: &mut HashSet<Vec<u8>>)
             let key = digest_key(digest);
             let document = documents.get(&*key)?.and_then(|document| unseal(&key, document.value()));
             if let Some(Stored::Image(image)) = document {
-                in_use.extend(super::layers_needed(&image).map(digest_key));
+                in_use.extend(super::blobs_needed(&image).map(digest_key));
             }
             in_use.insert(key);
         }

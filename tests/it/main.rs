@@ -18,6 +18,7 @@ mod inspect;
 mod lists;
 mod plan;
 mod restart;
+mod scan;
 mod store;
 mod transport;
 mod uncompressed;

@@ -1,0 +1,208 @@
+//! Tags that point at indexes: several platforms, some of them meant, some missing, some no images at all.
+
+use super::*;
+
+fn of(platform: &str) -> Pushed {
+    image(platform, &[&Blob::named(platform, 100)])
+}
+
+#[tokio::test]
+async fn each_selected_platform_costs_its_manifest_and_its_config() {
+    let platforms = ["linux/amd64", "linux/arm64", "linux/arm/v7"];
+    let images: Vec<Pushed> = platforms.iter().map(|platform| of(platform)).collect();
+    let entries: Vec<(&str, &Pushed)> = platforms.iter().copied().zip(&images).collect();
+    for (target, cost, published) in [
+        ("", "get_blob 3, get_manifest 4", vec!["v1 linux/amd64 100", "v1 linux/arm/v7 100", "v1 linux/arm64 100"]),
+        ("platforms = ['linux/arm64/v8']", "get_blob 1, get_manifest 2", vec!["v1 linux/arm64 100"]),
+        (
+            "platforms = ['linux/amd64', 'linux/arm']",
+            "get_blob 2, get_manifest 3",
+            vec!["v1 linux/amd64 100", "v1 linux/arm/v7 100"],
+        ),
+        ("platforms = ['linux/s390x']", "get_manifest 1", vec![]),
+    ] {
+        for index in [index(&entries), docker_list(&entries)] {
+            let mut watcher = Watcher::new(&format!("tags = ['v1']\n{target}"));
+            watcher.push("v1", &index);
+            assert_eq!(watcher.cost().await, cost, "{target}");
+            assert_eq!(watcher.cost().await, "head_manifest 1", "{target}");
+            assert_eq!(watcher.sizes(), published, "{target}");
+            assert_eq!(watcher.up(), [Some(true)], "{target}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_changed_index_costs_only_its_new_children() {
+    let (amd64, arm64) = (of("linux/amd64"), of("linux/arm64"));
+    let mut watcher = Watcher::new("tags = ['v1']");
+    watcher.push("v1", &index(&[("linux/amd64", &amd64), ("linux/arm64", &arm64)]));
+    watcher.cost().await;
+    let rebuilt = image("linux/arm64", &[&Blob::named("rebuilt", 7)]);
+    watcher.push("v1", &index(&[("linux/amd64", &amd64), ("linux/arm64", &rebuilt)]));
+    assert_eq!(watcher.cost().await, "get_blob 1, get_manifest 2, head_manifest 1");
+    assert_eq!(watcher.sizes(), ["v1 linux/amd64 100", "v1 linux/arm64 7"]);
+    watcher.push("v1", &index(&[("linux/amd64", &amd64)]));
+    assert_eq!(watcher.cost().await, "get_manifest 1, head_manifest 1");
+    assert_eq!(watcher.sizes(), ["v1 linux/amd64 100"]);
+}
+
+#[tokio::test]
+async fn nested_indexes_are_followed_to_a_depth() {
+    let (amd64, arm64) = (of("linux/amd64"), of("linux/arm64"));
+    let inner = index(&[("linux/arm64", &arm64)]);
+    let mut watcher = Watcher::new("tags = ['v1']");
+    watcher.push("v1", &index(&[("linux/amd64", &amd64), ("", &inner)]));
+    assert_eq!(watcher.cost().await, "get_blob 2, get_manifest 4");
+    assert_eq!(watcher.cost().await, "head_manifest 1");
+    assert_eq!(watcher.sizes(), ["v1 linux/amd64 100", "v1 linux/arm64 100"]);
+
+    let mut deep = index(&[("linux/arm64", &arm64)]);
+    for _ in 0..4 {
+        deep = index(&[("", &deep)]);
+    }
+    watcher.push("v1", &index(&[("linux/amd64", &amd64), ("", &deep)]));
+    let scanned = watcher.scan().await;
+    let failed: Vec<Reason> = scanned.reading().failed.iter().map(|child| child.reason).collect();
+    assert_eq!(failed, [Reason::Limit]);
+    assert_eq!((watcher.sizes(), watcher.up()), (vec!["v1 linux/amd64 100".to_owned()], vec![Some(false)]));
+}
+
+#[tokio::test]
+async fn an_index_that_names_itself_ends() {
+    let mut watcher = Watcher::new("tags = ['v1']");
+    let inner = index(&[("linux/amd64", &of("linux/amd64"))]);
+    let twice = index(&[("", &inner), ("", &inner)]);
+    watcher.push("v1", &twice);
+    assert_eq!(watcher.cost().await, "get_blob 1, get_manifest 3");
+    assert_eq!(watcher.sizes(), ["v1 linux/amd64 100"]);
+}
+
+#[tokio::test]
+async fn a_sparse_index_is_up_without_what_is_missing() {
+    let (amd64, arm64) = (of("linux/amd64"), of("linux/arm64"));
+    let mut watcher = Watcher::new("tags = ['v1']");
+    watcher.push("v1", &index(&[("linux/amd64", &amd64), ("linux/arm64", &arm64)]));
+    watcher.registry.remove_manifest("acme/app", arm64.digest());
+    let scanned = watcher.scan().await;
+    assert_eq!(scanned.cost, "get_blob 1, get_manifest 3");
+    assert_eq!(scanned.reading().failed[0].reason, Reason::NotFound);
+    assert_eq!((watcher.sizes(), watcher.up()), (vec!["v1 linux/amd64 100".to_owned()], vec![Some(true)]));
+    // What is missing may be pushed later: it is asked for again, and nothing else is.
+    assert_eq!(watcher.cost().await, "get_manifest 1, head_manifest 1");
+    watcher.registry.store("acme/app", &arm64);
+    assert_eq!(watcher.cost().await, "get_blob 1, get_manifest 1, head_manifest 1");
+    assert_eq!(watcher.sizes(), ["v1 linux/amd64 100", "v1 linux/arm64 100"]);
+    assert_eq!(watcher.cost().await, "head_manifest 1");
+}
+
+#[tokio::test]
+async fn an_empty_index_is_no_image_and_no_failure() {
+    let mut watcher = Watcher::new("tags = ['v1']");
+    watcher.push("v1", &index(&[]));
+    assert_eq!(watcher.cost().await, "get_manifest 1");
+    assert_eq!(watcher.cost().await, "head_manifest 1");
+    assert_eq!((watcher.sizes(), watcher.up()), (vec![], vec![Some(true)]));
+}
+
+#[tokio::test]
+async fn of_colliding_platforms_the_first_counts_and_the_second_is_not_fetched() {
+    let (first, second) = (of("linux/arm64"), image("linux/arm64", &[&Blob::named("second", 7)]));
+    let mut watcher = Watcher::new("tags = ['v1']");
+    watcher.push("v1", &index(&[("linux/arm64", &first), ("linux/arm64/v8", &second)]));
+    assert_eq!(watcher.cost().await, "get_blob 1, get_manifest 2");
+    assert_eq!(watcher.sizes(), ["v1 linux/arm64 100"]);
+
+    // Without the index's word the configs tell, and say the same.
+    watcher.push("v1", &index(&[("", &second), ("", &first)]));
+    assert_eq!(watcher.cost().await, "get_blob 1, get_manifest 2, head_manifest 1");
+    assert_eq!(watcher.sizes(), ["v1 linux/arm64 7"]);
+    assert_eq!(watcher.cost().await, "head_manifest 1");
+}
+
+#[tokio::test]
+async fn one_manifest_for_two_platforms_is_two_images_and_one_reading() {
+    let image = of("linux/amd64");
+    let mut watcher = Watcher::new("tags = ['v1']");
+    watcher.push("v1", &index(&[("linux/amd64", &image), ("linux/386", &image)]));
+    assert_eq!(watcher.cost().await, "get_blob 1, get_manifest 2");
+    assert_eq!(watcher.sizes(), ["v1 linux/386 100", "v1 linux/amd64 100"]);
+}
+
+#[tokio::test]
+async fn the_index_wins_over_the_config_about_the_platform() {
+    let mut watcher = Watcher::new("tags = ['v1']\nplatforms = ['linux/riscv64']");
+    watcher.push("v1", &index(&[("linux/riscv64", &of("linux/amd64"))]));
+    assert_eq!(watcher.cost().await, "get_blob 1, get_manifest 2");
+    assert_eq!(watcher.sizes(), ["v1 linux/riscv64 100"]);
+    assert_eq!(watcher.cost().await, "head_manifest 1");
+}
+
+#[tokio::test]
+async fn attestations_are_counted_and_never_fetched() {
+    let (amd64, arm64) = (of("linux/amd64"), of("linux/arm64"));
+    let mut watcher = Watcher::new("tags = ['v1']");
+    watcher.push("v1", &index_with_attestations(&[("linux/amd64", &amd64), ("linux/arm64", &arm64)]));
+    let scanned = watcher.scan().await;
+    assert_eq!(scanned.cost, "get_blob 2, get_manifest 3");
+    assert_eq!(scanned.reading().attestations, 2);
+    assert_eq!(watcher.sizes().len(), 2);
+    assert_eq!(watcher.cost().await, "head_manifest 1");
+}
+
+#[tokio::test]
+async fn what_an_index_names_beside_images_is_not_fetched() {
+    let amd64 = of("linux/amd64");
+    let unknown = Blob::named("a signature", 10).of_type("application/vnd.example.signature+json");
+    let manifest = json!({
+        "schemaVersion": 2,
+        "mediaType": MediaType::OCI_INDEX,
+        "manifests": [unknown.descriptor(), entry("linux/amd64", &amd64)],
+    });
+    let mut watcher = Watcher::new("tags = ['v1']");
+    watcher.push("v1", &Pushed::from_json(MediaType::OCI_INDEX, &manifest, vec![], vec![amd64]));
+    assert_eq!(watcher.cost().await, "get_blob 1, get_manifest 2");
+    assert_eq!((watcher.sizes(), watcher.up()), (vec!["v1 linux/amd64 100".to_owned()], vec![Some(true)]));
+}
+
+#[tokio::test]
+async fn an_invalid_child_leaves_out_its_platform_and_is_tried_again() {
+    let (amd64, arm64) = (of("linux/amd64"), of("linux/arm64"));
+    let child = format!("GET /v2/acme/app/manifests/{}", arm64.digest());
+    let mut watcher = Watcher::new("tags = ['v1']");
+    watcher.push("v1", &index(&[("linux/amd64", &amd64), ("linux/arm64", &arm64)]));
+    watcher.registry.next(&child, Reply::Corrupt);
+    let scanned = watcher.scan().await;
+    assert_eq!(scanned.reading().failed[0].reason, Reason::Invalid);
+    assert_eq!((watcher.sizes(), watcher.up()), (vec!["v1 linux/amd64 100".to_owned()], vec![Some(false)]));
+    assert_eq!(watcher.cost().await, "get_blob 1, get_manifest 1, head_manifest 1");
+    assert_eq!((watcher.sizes().len(), watcher.up()), (2, vec![Some(true)]));
+}
+
+#[tokio::test]
+async fn an_index_past_the_limit_is_an_error_with_that_reason() {
+    let images: Vec<Pushed> = (0..1001).map(|n| image("linux/amd64", &[&Blob::named("x", n)])).collect();
+    let entries: Vec<(&str, &Pushed)> = images.iter().map(|image| ("linux/amd64", image)).collect();
+    let mut watcher = Watcher::new("tags = ['v1']");
+    watcher.push("v1", &index(&entries));
+    let scanned = watcher.scan().await;
+    assert_eq!(scanned.cost, "get_manifest 1");
+    assert_eq!(scanned.outcomes, [Outcome::Failed(Reason::Limit)]);
+}
+
+#[tokio::test]
+async fn a_newly_wanted_platform_is_read_although_the_tag_did_not_change() {
+    let (amd64, arm64) = (of("linux/amd64"), of("linux/arm64"));
+    let mut watcher = Watcher::new("tags = ['v1']\nplatforms = ['linux/amd64']");
+    watcher.push("v1", &index(&[("linux/amd64", &amd64), ("linux/arm64", &arm64)]));
+    watcher.cost().await;
+    let wider = Arc::new(Target {
+        platforms: vec!["linux/amd64".parse().unwrap(), "linux/arm64".parse().unwrap()],
+        ..Target::clone(&watcher.target)
+    });
+    watcher.inventory.reconfigure(&[Arc::clone(&wider)], std::time::Duration::from_hours(1));
+    assert_eq!(watcher.sizes(), ["v1 linux/amd64 100"]);
+    assert_eq!(watcher.cost().await, "get_blob 1, get_manifest 1, head_manifest 1");
+    assert_eq!(watcher.sizes(), ["v1 linux/amd64 100", "v1 linux/arm64 100"]);
+    assert_eq!(watcher.cost().await, "head_manifest 1");
+}

@@ -1,0 +1,139 @@
+//! Registries and manifests that are older, poorer or stranger than the specification.
+
+use super::*;
+
+#[tokio::test]
+async fn a_registry_without_head_costs_a_get_each_time_and_is_remembered() {
+    for refusal in [Reply::status(405), Reply::error(405, "UNSUPPORTED"), Reply::status(501)] {
+        let mut watcher = Watcher::new("tags = ['v1', 'v2']");
+        watcher.registry.always("HEAD /v2/", refusal);
+        watcher.push("v1", &one("a"));
+        watcher.push("v2", &one("b"));
+        assert_eq!(watcher.cost().await, "get_blob 2, get_manifest 2");
+        assert_eq!(watcher.cost().await, "get_manifest 2, head_manifest 1", "one HEAD teaches it");
+        assert_eq!(watcher.cost().await, "get_manifest 2");
+        watcher.push("v1", &one("c"));
+        assert_eq!(watcher.cost().await, "get_blob 1, get_manifest 2");
+        assert_eq!(watcher.up(), [Some(true), Some(true)]);
+    }
+}
+
+#[tokio::test]
+async fn a_registry_without_digest_header_costs_a_get_that_is_hashed() {
+    let mut watcher = Watcher::new("tags = ['v1']");
+    watcher.registry.always("* /v2/", Reply::Without("docker-content-digest"));
+    let image = one("a");
+    watcher.push("v1", &image);
+    let scanned = watcher.scan().await;
+    assert_eq!(scanned.cost, "get_blob 1, get_manifest 1");
+    assert_eq!(&scanned.reading().digest, image.digest());
+    assert_eq!(watcher.cost().await, "get_manifest 1, head_manifest 1");
+    assert_eq!(watcher.cost().await, "get_manifest 1");
+    watcher.push("v1", &one("b"));
+    assert_eq!(watcher.cost().await, "get_blob 1, get_manifest 1");
+}
+
+#[tokio::test]
+async fn a_header_that_is_wrong_but_changes_with_the_tag_is_enough() {
+    let wrong = |text: &str| Reply::With("docker-content-digest", Digest::sha256_of(text.as_bytes()).to_string());
+    let mut watcher = Watcher::new("tags = ['v1']");
+    let (a, b) = (one("a"), one("b"));
+    watcher.push("v1", &a);
+    watcher.registry.always("* /v2/acme/app/manifests/v1", wrong("a"));
+    let scanned = watcher.scan().await;
+    assert_eq!(&scanned.reading().digest, a.digest(), "the bytes' own");
+    assert_eq!(watcher.cost().await, "head_manifest 1");
+    watcher.push("v1", &b);
+    watcher.registry.always("* /v2/acme/app/manifests/v1", wrong("b"));
+    let scanned = watcher.scan().await;
+    assert_eq!(scanned.cost, "get_blob 1, get_manifest 1, head_manifest 1");
+    assert_eq!(&scanned.reading().digest, b.digest());
+    assert_eq!(watcher.cost().await, "head_manifest 1");
+}
+
+#[tokio::test]
+async fn a_tag_that_changes_between_head_and_get_is_not_taken_for_what_it_was() {
+    let (a, b) = (one("a"), one("b"));
+    let mut watcher = Watcher::new("tags = ['v1']");
+    watcher.push("v1", &a);
+    watcher.cost().await;
+    // The HEAD still sees another push, the GET already sees b.
+    let c = one("c").digest().to_string();
+    watcher.registry.next("HEAD /v2/acme/app/manifests/v1", Reply::With("docker-content-digest", c.clone()));
+    watcher.push("v1", &b);
+    assert_eq!(&watcher.scan().await.reading().digest, b.digest());
+    watcher.push("v1", &one("c"));
+    assert_eq!(watcher.scan().await.reading().digest.to_string(), c);
+}
+
+#[tokio::test]
+async fn schema_1_costs_a_head_per_distinct_unknown_layer() {
+    let (base, top) = (Blob::named("base", 100), Blob::named("top", 10));
+    let mut watcher = Watcher::new("tags = ['v1']");
+    watcher.push("v1", &schema1(&[&base, &top, &top]));
+    assert_eq!(watcher.cost().await, "get_manifest 1, head_blob 2");
+    assert_eq!(watcher.sizes(), ["v1 linux/amd64 120"]);
+    assert_eq!(watcher.cost().await, "head_manifest 1");
+    watcher.push("v1", &schema1(&[&base, &Blob::named("new", 1)]));
+    assert_eq!(watcher.cost().await, "get_manifest 1, head_blob 1, head_manifest 1");
+    assert_eq!(watcher.sizes(), ["v1 linux/amd64 101"]);
+}
+
+#[tokio::test]
+async fn a_schema_1_layer_of_unknown_size_leaves_the_size_unknown_and_is_asked_for_again() {
+    let (base, top) = (Blob::named("base", 100), Blob::named("top", 10));
+    let mut watcher = Watcher::new("tags = ['v1']");
+    watcher.push("v1", &schema1(&[&base, &top]));
+    let blob = format!("HEAD /v2/acme/app/blobs/{}", top.digest);
+    watcher.registry.next(&blob, Reply::error(404, "BLOB_UNKNOWN"));
+    // Some registries answer only to GET of a blob: the first byte would have told.
+    watcher.registry.next(&blob.replace("HEAD", "GET"), Reply::error(404, "BLOB_UNKNOWN"));
+    assert_eq!(watcher.cost().await, "get_manifest 1, get_range 1, head_blob 2");
+    assert_eq!(watcher.sizes(), ["v1 linux/amd64 unknown"]);
+    assert_eq!(watcher.cost().await, "get_manifest 1, head_blob 1, head_manifest 1");
+    assert_eq!(watcher.sizes(), ["v1 linux/amd64 110"]);
+}
+
+#[tokio::test]
+async fn what_is_no_manifest_is_invalid_and_changes_nothing() {
+    let mut watcher = Watcher::new("tags = ['v1']");
+    watcher.push("v1", &one("a"));
+    watcher.cost().await;
+    for body in ["{}", "<html>sign in</html>", "{\"schemaVersion\": 2, \"layers\": 7}"] {
+        let nonsense = Pushed { manifest: Blob::new(MediaType::OCI_MANIFEST, body), blobs: vec![], children: vec![] };
+        watcher.push("v1", &nonsense);
+        assert_eq!(watcher.scan().await.outcomes, [Outcome::Failed(Reason::Invalid)], "{body}");
+        assert_eq!((watcher.sizes(), watcher.up()), (vec!["v1 linux/amd64 1000".to_owned()], vec![Some(false)]));
+    }
+}
+
+#[tokio::test]
+async fn past_a_limit_there_is_an_error_with_that_reason() {
+    let mut watcher = Watcher::new("tags = ['v1']");
+    let huge =
+        json!({"schemaVersion": 2, "mediaType": MediaType::OCI_MANIFEST, "layers": [], "pad": "x".repeat(9 << 20)});
+    watcher.push("v1", &Pushed::from_json(MediaType::OCI_MANIFEST, &huge, vec![], vec![]));
+    assert_eq!(watcher.scan().await.outcomes, [Outcome::Failed(Reason::Limit)]);
+    assert!(watcher.sizes().is_empty());
+}
+
+#[tokio::test]
+async fn a_config_that_cannot_be_read_fails_the_image() {
+    let mut watcher = Watcher::new("tags = ['v1']");
+    let image = one("a");
+    let blob = format!("GET /v2/acme/app/blobs/{}", image.blobs[1].digest);
+    watcher.push("v1", &image);
+    for (reply, reason) in [
+        (Reply::Corrupt, Reason::Invalid),
+        (Reply::error(404, "BLOB_UNKNOWN"), Reason::NotFound),
+        (Reply::status(403), Reason::Denied),
+    ] {
+        watcher.registry.next(&blob, reply);
+        let scanned = watcher.scan().await;
+        // A tag whose config is missing is not gone.
+        assert!(matches!(scanned.outcomes[..], [Outcome::Failed(_)]), "{reason}: {:?}", scanned.outcomes);
+        assert_eq!(watcher.up(), [Some(false)]);
+    }
+    assert_eq!(watcher.cost().await, "get_blob 1, get_manifest 1");
+    assert_eq!(watcher.sizes(), ["v1 linux/amd64 1000"]);
+}
