@@ -14,4 +14,5 @@ mod process;
 mod scraped;
 mod sizes;
 mod truth;
+mod web;
 mod world;

@@ -17,7 +17,7 @@ use crate::harness::push::Pusher;
 use crate::harness::registry::{Auth, Registry};
 use crate::harness::{Program, free_port, http, run, scratch, wait_for};
 
-mod certificates;
+pub mod certificates;
 mod tokens;
 
 use certificates::Authority;

@@ -124,7 +124,8 @@ fn values_are_written_so_that_they_come_back() {
 fn a_share_that_is_no_number_is_left_out() {
     let mut snapshot = snapshots::large(1);
     let registry = std::sync::Arc::get_mut(&mut snapshot.registries[0]).unwrap();
-    for (image, share) in registry.repositories[0].tags[0].images.iter_mut().zip([f64::NAN, f64::INFINITY]) {
+    let repository = std::sync::Arc::get_mut(&mut registry.repositories[0]).unwrap();
+    for (image, share) in repository.tags[0].images.iter_mut().zip([f64::NAN, f64::INFINITY]) {
         image.proportional_bytes = Some(share);
     }
     assert!(!families(&snapshot).contains_key(Family::ImageProportionalSize.name()));

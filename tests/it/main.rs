@@ -19,6 +19,8 @@ mod lists;
 mod plan;
 mod restart;
 mod scan;
+mod lists;
+mod plan;
 mod store;
 mod transport;
 mod uncompressed;

@@ -74,11 +74,17 @@ pub fn unread() -> Snapshot {
             images: Vec::new(),
         }],
     };
-    Snapshot { registries: vec![Arc::new(RegistryView { registry, stored_bytes: None, repositories: vec![view] })] }
+    Snapshot {
+        registries: vec![Arc::new(RegistryView { registry, stored_bytes: None, repositories: vec![Arc::new(view)] })],
+    }
 }
 
 fn registry_view(registry: Registry, repositories: Vec<RepositoryView>) -> RegistryView {
-    RegistryView { registry, stored_bytes: Some(987_654_321), repositories }
+    RegistryView {
+        registry,
+        stored_bytes: Some(987_654_321),
+        repositories: repositories.into_iter().map(Arc::new).collect(),
+    }
 }
 
 fn repository_view(repository: Repository, tags: Vec<TagView>, odd: &Odd) -> RepositoryView {

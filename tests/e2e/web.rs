@@ -1,0 +1,200 @@
+//! The endpoint as its real clients meet it: curl, openssl, promtool, Prometheus, and a thousand that only dawdle.
+
+mod endpoint;
+mod slow;
+
+use std::path::Path;
+use std::process::Command;
+
+use endpoint::Endpoint;
+
+use crate::harness::prometheus::Prometheus;
+use crate::harness::{run, scratch, wait_for};
+use crate::registries::certificates::Authority;
+
+#[path = "../it/snapshots.rs"]
+#[expect(dead_code, clippy::unwrap_used, reason = "shared with the hermetic tests")]
+mod snapshots;
+
+const OPEN_METRICS: &str = "Accept: application/openmetrics-text;version=1.0.0";
+
+fn curl(arguments: &[&str], url: &str) -> String {
+    run(Command::new("curl").args(["--silent", "--show-error", "--fail"]).args(arguments).arg(url))
+}
+
+/// What is published of images: the rest differs from scrape to scrape.
+fn of_images(body: &str) -> Vec<&str> {
+    body.lines().filter(|line| line.starts_with("container_image_")).collect()
+}
+
+/// TLS with the files of this directory, client certificates included.
+fn web_config(directory: &Path, more: &str) -> String {
+    let path = |name: &str| directory.join(name).display().to_string();
+    format!("tls_server_config:\n  cert_file: {}\n  key_file: {}\n{more}", path("localhost.pem"), path("localhost.key"))
+}
+
+fn authority(directory: &Path) -> Authority {
+    let authority = Authority::new(directory);
+    authority.issue("localhost", "subjectAltName=DNS:localhost,IP:127.0.0.1");
+    authority
+}
+
+#[test]
+fn curl_reads_the_same_in_every_version_and_encoding() {
+    let endpoint = Endpoint::plain(snapshots::large(3_000));
+    let url = endpoint.url("http", "/metrics");
+    let plain = curl(&[], &url);
+    assert!(of_images(&plain).len() > 90_000);
+    for arguments in [
+        &["--http1.0"][..],
+        &["--http1.1", "--compressed"],
+        &["--http1.0", "--compressed"],
+        &["--header", OPEN_METRICS],
+        &["--compressed", "--header", OPEN_METRICS],
+    ] {
+        let body = curl(arguments, &url);
+        assert!(of_images(&body) == of_images(&plain), "{arguments:?}");
+        assert_eq!(body.ends_with("# EOF\n"), arguments.contains(&OPEN_METRICS), "{arguments:?}");
+    }
+    let directory = scratch();
+    let file = directory.path().join("metrics.gz");
+    curl(&["--header", "Accept-Encoding: gzip", "--output", &file.display().to_string()], &url);
+    run(Command::new("gzip").arg("--test").arg(&file));
+    let unpacked = run(Command::new("gzip").args(["--decompress", "--stdout"]).arg(&file));
+    assert!(of_images(&unpacked) == of_images(&plain));
+}
+
+#[test]
+fn promtool_finds_nothing_to_complain_of() {
+    let endpoint = Endpoint::plain(snapshots::large(2));
+    let body = curl(&[], &endpoint.url("http", "/metrics"));
+    let directory = scratch();
+    let file = directory.path().join("metrics");
+    std::fs::write(&file, body).expect("a file");
+    let checked = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(std::fs::File::open(&file).expect("it was just written"))
+        .output()
+        .expect("promtool runs");
+    let said = [checked.stdout, checked.stderr].concat();
+    assert!(checked.status.success() && said.is_empty(), "{}", String::from_utf8_lossy(&said));
+}
+
+#[test]
+fn http_2_is_spoken_over_tls_and_can_be_turned_off() {
+    let directory = scratch();
+    let authority = authority(directory.path());
+    let ca = authority.certificate.display().to_string();
+    let version = |endpoint: &Endpoint, flag: &str| {
+        let arguments =
+            ["--cacert", &ca, flag, "--output", "/dev/null", "--write-out", "%{http_version} %{size_download}"];
+        let said = curl(&arguments, &endpoint.url("https", "/metrics"));
+        let (version, bytes) = said.split_once(' ').expect("two words");
+        assert!(bytes.parse::<u64>().expect("a number") > 1_000_000, "{said}");
+        version.to_owned()
+    };
+    let endpoint = Endpoint::start(snapshots::large(500), &web_config(directory.path(), ""));
+    assert_eq!(version(&endpoint, "--http2"), "2");
+    assert_eq!(version(&endpoint, "--http1.1"), "1.1");
+    let old =
+        Endpoint::start(snapshots::large(500), &web_config(directory.path(), "http_server_config: {http2: false}\n"));
+    assert_eq!(version(&old, "--http2"), "1.1");
+}
+
+#[test]
+fn openssl_gets_the_versions_that_are_configured() {
+    let directory = scratch();
+    authority(directory.path());
+    let connects = |endpoint: &Endpoint, version: &str| {
+        let address = endpoint.address.to_string();
+        let mut command = Command::new("openssl");
+        // Without security levels openssl offers TLS 1.1 at all.
+        command.args(["s_client", "-connect", &address, version, "-cipher", "ALL:@SECLEVEL=0"]);
+        let output = command.stdin(std::process::Stdio::null()).output().expect("openssl runs");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        text.contains("Cipher is ") && !text.contains("Cipher is (NONE)")
+    };
+    let cases = [
+        ("", [false, true, true]),
+        ("  min_version: TLS13\n", [false, false, true]),
+        ("  max_version: TLS12\n", [false, true, false]),
+    ];
+    for (more, expected) in cases {
+        let endpoint = Endpoint::start(snapshots::large(1), &web_config(directory.path(), more));
+        let got = ["-tls1_1", "-tls1_2", "-tls1_3"].map(|version| connects(&endpoint, version));
+        assert_eq!(got, expected, "{more}");
+    }
+}
+
+#[test]
+fn prometheus_comes_in_with_a_password_and_a_client_certificate() {
+    let directory = scratch();
+    let authority = authority(directory.path());
+    let (certificate, key) = authority.issue("prometheus", "extendedKeyUsage=clientAuth");
+    let hash = run(Command::new("htpasswd").args(["-nbBC", "6", "", "secret"]));
+    let hash = hash.trim().trim_start_matches(':');
+    let ca = authority.certificate.display();
+    let endpoint = Endpoint::start(
+        snapshots::large(20),
+        &web_config(
+            directory.path(),
+            &format!(
+                "  client_auth_type: RequireAndVerifyClientCert\n  client_ca_file: {ca}\n\
+                 basic_auth_users: {{prometheus: '{hash}'}}\n"
+            ),
+        ),
+    );
+    let job = |name: &str, password: &str, tls: &str| {
+        format!(
+            "  - job_name: {name}\n    scheme: https\n    static_configs: [{{targets: [\"{}\"]}}]\n    \
+             basic_auth: {{username: prometheus, password: {password}}}\n    tls_config: {{ca_file: {ca}{tls}}}\n",
+            endpoint.address
+        )
+    };
+    let with_certificate = format!(", cert_file: {}, key_file: {}", certificate.display(), key.display());
+    let prometheus = Prometheus::start_with(&format!(
+        "global: {{scrape_interval: 1s}}\nscrape_configs:\n{}{}{}",
+        job("both", "secret", &with_certificate),
+        job("no-certificate", "secret", ""),
+        job("wrong-password", "guess", &with_certificate),
+    ));
+    prometheus.wait_for("up{job=\"both\"} == 1", |found| (!found.is_empty()).then_some(()));
+    prometheus.wait_for("up{job!=\"both\"} == 0", |found| (found.len() == 2).then_some(()));
+    let images = prometheus.query("count(container_image_info{job=\"both\"})");
+    assert_eq!(images.first().map(|sample| sample.value as u64), Some(40));
+}
+
+#[test]
+fn prometheus_takes_whatever_a_registry_invents() {
+    let text = "quote \" backslash \\ newline \n 大きさ \u{0}\r\t".to_owned();
+    let odd = snapshots::Odd {
+        media_type: "x".repeat(4096),
+        artifact_type: text.clone(),
+        platform: "lin\"ux/am\\d64".to_owned(),
+        target: text.clone(),
+        label: text.clone(),
+    };
+    let endpoint = Endpoint::plain(snapshots::odd(&odd));
+    let prometheus = Prometheus::start(&endpoint.address.to_string());
+    prometheus.wait_for("container_image_info", |found| {
+        let sample = found.first()?;
+        assert_eq!(sample.labels["artifact_type"], text);
+        assert_eq!(sample.labels["media_type"].len(), 4096);
+        Some(())
+    });
+    let labels = prometheus.query("container_image_repository_labels");
+    assert_eq!(labels[0].labels["label_team"], text);
+}
+
+#[test]
+fn prometheus_goes_on_scraping_beside_a_thousand_slow_connections() {
+    let endpoint = Endpoint::plain(snapshots::large(1_500));
+    let slow = slow::Crowd::start(endpoint.address, 1_000);
+    wait_for("a thousand connections", || (slow.connected() >= 1_000).then_some(()), || slow.connected().to_string());
+    let prometheus = Prometheus::start(&endpoint.address.to_string());
+    // Ten scrapes in a row, while the crowd comes back whenever it is let go.
+    prometheus.wait_for("min_over_time(up[10s]) == 1 and count_over_time(up[10s]) >= 10", |found| {
+        (!found.is_empty()).then_some(())
+    });
+    assert!(slow.connected() >= 1_000);
+}

@@ -1,0 +1,57 @@
+//! The crate's web server on a free port, serving a snapshot.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use image_size_exporter::exposition;
+use image_size_exporter::http::{Listener, Options, State, WebConfig, serve};
+use image_size_exporter::inventory::snapshot::Snapshot;
+use image_size_exporter::telemetry::Telemetry;
+use tokio::runtime::Runtime;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::harness::scratch;
+
+/// A server. It ends with the test.
+pub struct Endpoint {
+    pub address: SocketAddr,
+    _runtime: Runtime,
+    _directory: tempfile::TempDir,
+}
+
+impl Endpoint {
+    pub fn plain(snapshot: Snapshot) -> Self {
+        Self::start(snapshot, "")
+    }
+
+    /// With this web configuration.
+    pub fn start(snapshot: Snapshot, web_config: &str) -> Self {
+        let directory = scratch();
+        let file = directory.path().join("web-config.yml");
+        std::fs::write(&file, web_config).expect("a file");
+        let web_config = WebConfig::open(&file).expect("a good web configuration");
+        let runtime = Runtime::new().expect("a runtime");
+        let address = runtime.block_on(async {
+            let telemetry = Arc::new(Telemetry::new());
+            let (mut publisher, rendered) = exposition::channel(Arc::clone(&telemetry));
+            publisher.publish(Arc::new(snapshot), Arc::new(BTreeSet::new())).await;
+            let state = State::new(rendered, telemetry, mpsc::channel(1).0, web_config, Options::default());
+            let listener = Listener::bind("127.0.0.1:0").await.expect("a free port");
+            let address = listener.local_addr().expect("an address");
+            tokio::spawn(async move {
+                // Kept: without its sender there is nothing to read.
+                let _publisher = publisher;
+                serve(vec![listener], Arc::new(state), CancellationToken::new()).await;
+            });
+            address
+        });
+        Self { address, _runtime: runtime, _directory: directory }
+    }
+
+    /// By name, as certificates have it.
+    pub fn url(&self, scheme: &str, path: &str) -> String {
+        format!("{scheme}://localhost:{}{path}", self.address.port())
+    }
+}
