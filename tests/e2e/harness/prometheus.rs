@@ -38,10 +38,8 @@ impl Prometheus {
 
     /// What an instant query gives now.
     pub fn query(&self, query: &str) -> Vec<Sample> {
-        let path = format!(
-            "/api/v1/query?query={}",
-            percent_encoding::utf8_percent_encode(query, percent_encoding::NON_ALPHANUMERIC)
-        );
+        let query: String = url::form_urlencoded::byte_serialize(query.as_bytes()).collect();
+        let path = format!("/api/v1/query?query={query}");
         let answer = http::get(&self.address, &path).expect("Prometheus answers").expect(&[200]).json();
         let result = answer["data"]["result"].as_array().expect("a vector").clone();
         result
