@@ -6,7 +6,11 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::inspect;
 use crate::logging::{LogFormat, LogLevel};
+
+/// The configuration file where `--config.file` names none.
+pub const DEFAULT_CONFIG_FILE: &str = "config.toml";
 
 /// Prometheus exporter for the sizes of container images, read from registries without pulling.
 #[derive(Debug, Parser)]
@@ -30,7 +34,7 @@ pub struct Cli {
 #[derive(Debug, Args)]
 pub struct Common {
     /// Configuration file
-    #[arg(long = "config.file", value_name = "FILE", default_value = "config.toml", global = true)]
+    #[arg(long = "config.file", value_name = "FILE", default_value = DEFAULT_CONFIG_FILE, global = true)]
     pub config_file: PathBuf,
     /// Only log messages of at least this severity
     #[arg(long = "log.level", value_name = "LEVEL", value_enum, default_value_t = LogLevel::Info, global = true)]
@@ -70,6 +74,8 @@ pub enum Command {
     Demo,
     /// Ask the registries what the configuration means now, and predict its requests and series
     Plan,
+    /// Show one image as the daemon sees it, layer by layer; or compare two: why did it grow?
+    Inspect(inspect::Arguments),
     /// Ask a running daemon whether it is healthy, for containers without a shell; exits 0 or 1
     Health(health::HealthArgs),
 }

@@ -1,16 +1,18 @@
 //! The program: argv, logging, signals, exit code; binds the listeners.
 
+use std::io::IsTerminal as _;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::Parser as _;
-use image_size_exporter::cli::{Cli, Command, health};
+use image_size_exporter::cli::{Cli, Command, DEFAULT_CONFIG_FILE, health};
 use image_size_exporter::config::{Config, ConfigError};
 use image_size_exporter::registry::Registries;
+use image_size_exporter::store::Store;
 use image_size_exporter::telemetry::Telemetry;
-use image_size_exporter::{daemon, demo, http, logging, plan};
+use image_size_exporter::{daemon, demo, http, inspect, logging, plan};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -40,6 +42,7 @@ async fn dispatch(cli: Cli) -> ExitCode {
     let result = match &cli.command {
         Some(Command::Health(args)) => health::health(args, || Ok(Config::load(&cli.common.config_file)?)).await,
         Some(Command::Demo) => run_demo(&cli).await,
+        Some(Command::Inspect(arguments)) => return run_inspect(&cli, arguments).await,
         Some(Command::Plan) => match Config::load(&cli.common.config_file) {
             Ok(config) => run_plan(&config).await,
             Err(error) => return bad_configuration(&error),
@@ -73,6 +76,48 @@ async fn run_plan(config: &Config) -> anyhow::Result<()> {
     let plan = plan::plan(config, &registries).await;
     plan::write(&plan, &mut std::io::stdout().lock())?;
     Ok(())
+}
+
+/// Works without a configuration, too: with the credentials that are found in the usual places.
+async fn run_inspect(cli: &Cli, arguments: &inspect::Arguments) -> ExitCode {
+    let file = &cli.common.config_file;
+    let (registries, defaults, state) = if file.exists() || *file != Path::new(DEFAULT_CONFIG_FILE) {
+        match Config::load(file) {
+            Ok(config) => (config.registries, config.registry_defaults, config.state),
+            Err(error) => return bad_configuration(&error),
+        }
+    } else {
+        Default::default()
+    };
+    let registries = match Registries::new(registries, defaults, Arc::new(Telemetry::new())) {
+        Ok(registries) => registries,
+        Err(error) => {
+            complain(&error.to_string());
+            return ExitCode::FAILURE;
+        }
+    };
+    // A daemon that runs has the file to itself: then nobody can tell how many images share a layer.
+    let store = state.filter(|path| path.exists()).and_then(|path| Store::open(&path).ok());
+    let sharing = store.map(|(store, _)| inspect::Sharing::of(&store));
+    let (mut out, mut err) = (std::io::stdout().lock(), std::io::stderr());
+    let terminal = inspect::Terminal {
+        colour: out.is_terminal() && !no_colour(),
+        width: terminal_size::terminal_size().map(|(terminal_size::Width(width), _)| width.into()),
+        progress: err.is_terminal(),
+    };
+    match inspect::inspect(&registries, arguments, sharing.as_ref(), terminal, &mut out, &mut err).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&error.to_string());
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+/// See no-color.org.
+#[expect(clippy::disallowed_methods, reason = "a convention between a terminal's user and every program")]
+fn no_colour() -> bool {
+    std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
 }
 
 async fn run_daemon(cli: &Cli, config: Config) -> anyhow::Result<()> {

@@ -4,6 +4,7 @@
 //! inventory, the kept tags and the snapshot. Nobody else waits for anybody.
 
 mod fold;
+mod lane;
 mod pass;
 mod rhythm;
 pub mod tick;

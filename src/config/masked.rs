@@ -65,6 +65,7 @@ fn render_settings(toml: &mut Toml, settings: &Settings) {
     toml.path("key_file", settings.key_file.as_deref());
     toml.text("proxy_url", settings.proxy_url.as_ref().map(masked_url));
     toml.bare("insecure_skip_verify", settings.insecure_skip_verify.then_some(true));
+    toml.bare("pull_through", settings.pull_through.then_some(true));
     toml.bare("requests_per_second", settings.requests_per_second);
     toml.bare("ratelimit_reserve", settings.ratelimit_reserve);
     toml.bare("concurrency", Some(settings.concurrency));

@@ -48,6 +48,7 @@ fn read_one(mut table: Table<'_>, defaults: &Settings, files: &Files) -> Setting
         insecure_skip_verify: table.flag("insecure_skip_verify"),
         requests_per_second: table.rate("requests_per_second", values::REQUESTS_PER_SECOND_MAX),
         ratelimit_reserve: table.count("ratelimit_reserve", values::RESERVE),
+        pull_through: table.flag("pull_through"),
         concurrency: table.count("concurrency", values::CONCURRENCY).unwrap_or(defaults.concurrency),
         timeout: table.text("timeout", values::timeout).unwrap_or(defaults.timeout),
     };

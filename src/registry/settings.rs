@@ -24,6 +24,9 @@ pub struct Settings {
     pub requests_per_second: Option<f64>,
     /// How many metered pulls are kept for people: below it only free requests are made.
     pub ratelimit_reserve: Option<u64>,
+    /// It fetches from another registry when it is asked (a pull-through cache): a few bytes of a layer would make it
+    /// fetch all of it, so that nothing is asked of layers for `uncompressed = "cheap"`.
+    pub pull_through: bool,
     /// Requests under way at once.
     pub concurrency: usize,
     /// For one request; for streams, without progress.
@@ -69,6 +72,7 @@ impl Default for Settings {
             insecure_skip_verify: false,
             requests_per_second: None,
             ratelimit_reserve: None,
+            pull_through: false,
             concurrency: 8,
             timeout: Duration::from_secs(30),
         }

@@ -9,11 +9,13 @@ use tokio::task::{JoinError, JoinHandle};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::lane::Lane;
 use super::workers::Workers;
 use super::{EVENTS_WAITING_MAX, Event, World, unix_now};
 use crate::config::Config;
 use crate::exposition::Publisher;
 use crate::family::Family;
+use crate::image::LayerContent;
 use crate::inventory::{Inventory, TagChange};
 use crate::oci::Digest;
 use crate::registry::Registries;
@@ -45,6 +47,7 @@ pub struct Fold {
     omit: Arc<BTreeSet<Family>>,
     inventory: Inventory,
     workers: Workers,
+    lane: Lane,
     events: mpsc::Receiver<Event>,
     /// Away while it renders.
     publisher: Option<Publisher>,
@@ -64,12 +67,14 @@ impl Fold {
         publisher.publish(inventory.snapshot(), omit.clone()).await;
         let mut workers = Workers::new(world.clone(), sender);
         workers.set(&config.targets, |target| restored.contains(&target.name));
+        let lane = Lane::start(&world, &config);
         Self {
             world,
             config,
             omit,
             inventory,
             workers,
+            lane,
             events,
             publisher: Some(publisher),
             publishing: None,
@@ -93,6 +98,7 @@ impl Fold {
                 () = stop.cancelled() => break,
                 ended = self.workers.ended() => ended?,
                 _ = self.events.recv_many(&mut batch, EVENTS_WAITING_MAX) => self.apply(&mut batch),
+                found = self.lane.found() => self.learn(&found?),
                 published = finished(&mut self.publishing) => self.published(published?),
                 () = tokio::time::sleep_until(self.not_before), if may_publish => self.publish(),
                 Some(request) = reloads.recv() => self.reload(request),
@@ -127,6 +133,11 @@ impl Fold {
         self.keep(changes);
     }
 
+    fn learn(&mut self, (digest, content): &(Digest, LayerContent)) {
+        self.inventory.learn_layer(digest, *content);
+        self.changed = true;
+    }
+
     /// Takes a snapshot and has it rendered elsewhere, while events go on being folded.
     fn publish(&mut self) {
         let Some(mut publisher) = self.publisher.take() else { return };
@@ -143,6 +154,8 @@ impl Fold {
         self.publisher = Some(publisher);
         self.not_before = Instant::now() + PAUSE.max(took * PAUSE_RENDERINGS);
         self.world.telemetry.set_store_documents(self.world.store.documents());
+        // Only now: sizes come first.
+        self.lane.offer(|| self.inventory.uncompressed_work());
     }
 
     fn reload(&mut self, request: ReloadRequest) {
@@ -165,6 +178,9 @@ impl Fold {
         self.world.telemetry.set_targets(&config.targets);
         self.workers.set(&config.targets, |_| false);
         self.omit = Arc::new(config.omit.clone());
+        if config.registries != self.config.registries {
+            self.lane = Lane::start(&self.world, &config);
+        }
         self.config = config;
         self.changed = true;
         let _ = reply.send(Ok(()));

@@ -32,7 +32,7 @@ const MAY_USE: &[(&str, &str)] = &[
     ("plan", "oci image selection target config registry discovery scan store inventory exposition"),
     ("demo", "oci selection target config registry http"),
     ("daemon", "config registry telemetry scheduler store exposition http"),
-    ("cli", "config logging registry inspect oci telemetry target"),
+    ("cli", "config logging inspect"),
 ];
 
 /// Rooms that know no runtime, no network, no file, no clock, no environment.

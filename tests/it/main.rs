@@ -19,8 +19,6 @@ mod lists;
 mod plan;
 mod restart;
 mod scan;
-mod lists;
-mod plan;
 mod store;
 mod transport;
 mod uncompressed;

@@ -118,7 +118,8 @@ mod tests {
 
     /// A record with its length in front.
     fn with_length(pair: &str) -> String {
-        let length = (pair.len()..).find(|length| format!("{length} {pair}\n").len() == *length).unwrap();
+        let length =
+            (pair.len()..=2 * pair.len() + 9).find(|length| format!("{length} {pair}\n").len() == *length).unwrap();
         format!("{length} {pair}\n")
     }
 
