@@ -3,18 +3,20 @@
 pub mod health;
 
 use std::path::PathBuf;
+use std::sync::LazyLock;
 
 use clap::{Args, Parser, Subcommand};
 
 use crate::inspect;
 use crate::logging::{LogFormat, LogLevel};
+use crate::telemetry;
 
 /// The configuration file where `--config.file` names none.
 pub const DEFAULT_CONFIG_FILE: &str = "config.toml";
 
 /// Prometheus exporter for the sizes of container images, read from registries without pulling.
 #[derive(Debug, Parser)]
-#[command(name = "image-size-exporter", version = crate::VERSION, disable_help_subcommand = true)]
+#[command(name = "image-size-exporter", version = version(), disable_help_subcommand = true)]
 pub struct Cli {
     /// Flags that every subcommand takes.
     #[command(flatten)]
@@ -78,4 +80,10 @@ pub enum Command {
     Inspect(inspect::Arguments),
     /// Ask a running daemon whether it is healthy, for containers without a shell; exits 0 or 1
     Health(health::HealthArgs),
+}
+
+/// In the words of Prometheus programs: version, branch, revision, compiler.
+fn version() -> &'static str {
+    static VERSION: LazyLock<String> = LazyLock::new(|| telemetry::BUILD.to_string());
+    &VERSION
 }

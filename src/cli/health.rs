@@ -20,9 +20,9 @@ pub struct HealthArgs {
 
 /// Asks. An error says what is wrong.
 pub async fn health(args: &HealthArgs, config: impl FnOnce() -> anyhow::Result<Config>) -> anyhow::Result<()> {
-    let url = match &args.url {
-        Some(url) => url.clone(),
-        None => own_url(&config()?)?,
+    let urls = match &args.url {
+        Some(url) => vec![url.clone()],
+        None => own_urls(&config()?)?,
     };
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = reqwest::Client::builder()
@@ -32,6 +32,17 @@ pub async fn health(args: &HealthArgs, config: impl FnOnce() -> anyhow::Result<C
         .tls_danger_accept_invalid_certs(true)
         .build()
         .context("cannot make an HTTP client")?;
+    let mut result = Err(anyhow::anyhow!("there is no address to ask"));
+    for url in urls {
+        result = ask(&client, url).await;
+        if result.is_ok() {
+            break;
+        }
+    }
+    result
+}
+
+async fn ask(client: &reqwest::Client, url: url::Url) -> anyhow::Result<()> {
     let response = client.get(url.clone()).send().await.with_context(|| format!("{url} does not answer"))?;
     // With users configured the daemon asks for a password: it is alive.
     if response.status().is_success() || response.status() == http::StatusCode::UNAUTHORIZED {
@@ -40,15 +51,17 @@ pub async fn health(args: &HealthArgs, config: impl FnOnce() -> anyhow::Result<C
     bail!("{url} answered {}", response.status())
 }
 
-/// The first configured address as this machine reaches it: loopback where the daemon listens on all of them.
-fn own_url(config: &Config) -> anyhow::Result<url::Url> {
+/// The first configured address as this machine reaches it: loopback where the daemon listens on all of them. A web
+/// configuration may be about TLS or only about users: then both are tried.
+fn own_urls(config: &Config) -> anyhow::Result<Vec<url::Url>> {
     let address = config.web.listen.first().context("the configuration has no address to listen on")?;
-    let scheme = if config.web.config_file.is_some() { "https" } else { "http" };
+    let schemes = if config.web.config_file.is_some() { &["https", "http"][..] } else { &["http"] };
     let (host, port) = address.rsplit_once(':').with_context(|| format!("`{address}` has no port"))?;
     let host = match host {
         "" | "0.0.0.0" => "127.0.0.1",
         "[::]" => "[::1]",
         host => host,
     };
-    format!("{scheme}://{host}:{port}/-/healthy").parse().with_context(|| format!("`{address}` is no address"))
+    let url = |scheme: &&str| format!("{scheme}://{host}:{port}/-/healthy").parse();
+    schemes.iter().map(url).collect::<Result<_, _>>().with_context(|| format!("`{address}` is no address"))
 }

@@ -334,7 +334,7 @@ mod tests {
             (3_000_000_512, 1_000_000_000, None),
             // 5 GB: it wrapped once or more.
             (1_024, 4_200_000_000, None),
-            (1_024, 268_000_000, Some(WRAP + 1_024)),
+            (1_024, 269_000_000, Some(WRAP + 1_024)),
             // More than deflate can do.
             (2_048_000, 1000, None),
         ] {
