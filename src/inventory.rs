@@ -69,6 +69,8 @@ struct RepositoryState {
     /// By target that wants the newest release: what it is picked among, newest first.
     candidates: BTreeMap<u32, Vec<Candidate>>,
     tags: BTreeMap<Tag, TagState>,
+    /// Whether some target's list was ever read to its end, or none was needed.
+    listed: bool,
     figures: Figures,
     /// What is published of it, and none where anything but its figures changed since.
     view: Option<Arc<RepositoryView>>,

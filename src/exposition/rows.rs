@@ -184,8 +184,8 @@ fn of_repository(family: Family, view: &RepositoryView) -> Option<Value> {
         Family::RepositoryStoredSize => view.stored_bytes.map(Value::Integer),
         Family::RepositoryUniqueSize => view.unique_bytes.map(Value::Integer),
         Family::RepositoryMetadataSize => view.metadata_bytes.map(Value::Integer),
-        Family::RepositoryTags => Some(Value::Integer(view.tags_selected)),
-        Family::RepositoryTagsUnknown => Some(Value::Integer(view.tags_unknown)),
+        Family::RepositoryTags => view.tags_selected.map(Value::Integer),
+        Family::RepositoryTagsUnknown => view.tags_unknown.map(Value::Integer),
         _ => None,
     }
 }

@@ -37,8 +37,19 @@ impl Inventory {
             }
             self.add_repository(number, &repository);
             self.set_candidates(number, &repository, candidates, complete);
+            if complete {
+                self.set_listed(&repository);
+            }
         }
         forgotten
+    }
+
+    fn set_listed(&mut self, repository: &Repository) {
+        let Some(state) = self.registries.get_mut(repository.registry()) else { return };
+        let Some(of) = state.repositories.get_mut(repository).filter(|of| !of.listed) else { return };
+        of.listed = true;
+        of.view = None;
+        state.touch();
     }
 
     /// Takes a new configuration. What no target means any more is gone at the next snapshot, and the store has to
@@ -72,6 +83,7 @@ impl Inventory {
                 let including = self.targets.including(&name);
                 let mut next = RepositoryState {
                     targets: of.targets.iter().filter_map(|before| goes_on.get(before).copied()).collect(),
+                    listed: of.listed,
                     ..RepositoryState::default()
                 };
                 for (before, candidates) in of.candidates {

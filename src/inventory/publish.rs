@@ -98,7 +98,7 @@ fn set_figures(of: &mut RepositoryState, figures: Figures) {
 /// A repository under a wildcard without a tag that is meant is none that is watched.
 fn is_published(view: &RepositoryView, of: &RepositoryState, targets: &Targets) -> bool {
     let by_name = |&target: &u32| matches!(targets.get(target).repositories, Repositories::One(_));
-    view.tags_selected > 0 || of.targets.iter().any(by_name)
+    view.tags_selected.is_some_and(|tags| tags > 0) || of.targets.iter().any(by_name)
 }
 
 fn repository(name: &Repository, of: &RepositoryState, targets: &Targets, holdings: &Holdings) -> RepositoryView {
@@ -112,14 +112,17 @@ fn repository(name: &Repository, of: &RepositoryState, targets: &Targets, holdin
         }
     }
     let selected = || of.tags.values().filter(|state| state.is_selected());
+    let count = selected().count() as u64;
+    // Of a list that was never read nobody knows that it is empty.
+    let is_known = count > 0 || of.listed;
     let usage = of.figures.usage;
     RepositoryView {
         repository: name.clone(),
         stored_bytes: usage.map(|usage| usage.stored_bytes),
         unique_bytes: usage.map(|usage| usage.unique_bytes),
         metadata_bytes: usage.map(|_| metadata_bytes(of)),
-        tags_selected: selected().count() as u64,
-        tags_unknown: selected().filter(|state| state.is_unknown()).count() as u64,
+        tags_selected: is_known.then_some(count),
+        tags_unknown: is_known.then(|| selected().filter(|state| state.is_unknown()).count() as u64),
         labels: labels(of, targets),
         newest: newest_views(of, targets),
         tags,

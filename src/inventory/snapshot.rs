@@ -37,10 +37,10 @@ pub struct RepositoryView {
     pub unique_bytes: Option<u64>,
     /// Bytes of its distinct configs, manifests and indexes.
     pub metadata_bytes: Option<u64>,
-    /// How many of its tags are selected.
-    pub tags_selected: u64,
+    /// How many of its tags are selected; none while that takes a list that was never read.
+    pub tags_selected: Option<u64>,
     /// How many of these were never read.
-    pub tags_unknown: u64,
+    pub tags_unknown: Option<u64>,
     /// The targets' labels, merged: label name (with its `label_` prefix) to value. Empty: no sample.
     pub labels: BTreeMap<String, String>,
     /// The newest releases, by target and platform.

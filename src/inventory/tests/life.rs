@@ -351,3 +351,13 @@ fn a_registry_on_which_nothing_changed_keeps_its_view() {
     assert!(Arc::ptr_eq(&before.registries[0], &after.registries[0]));
     assert_ne!(before.registries[1], after.registries[1]);
 }
+
+#[test]
+fn how_many_tags_there_are_is_unknown_while_their_list_was_never_read() {
+    let mut inventory = inventory(&[listing("t", "r.io/a")]);
+    found_in_part(&mut inventory, "t", "r.io/a:");
+    pass_ended(&mut inventory, "t");
+    assert_eq!(repositories(&mut inventory), ["a tags=? unknown=?"]);
+    found(&mut inventory, "t", "r.io/a:");
+    assert_eq!(repositories(&mut inventory), ["a tags=0 unknown=0"]);
+}

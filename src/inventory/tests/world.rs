@@ -213,7 +213,9 @@ pub(super) fn repositories(inventory: &mut Inventory) -> Vec<String> {
 }
 
 fn repository_line(view: &RepositoryView) -> String {
-    let mut line = format!("{} tags={} unknown={}", view.repository.name(), view.tags_selected, view.tags_unknown);
+    let known = |count: Option<u64>| count.map_or_else(|| "?".to_owned(), |count| count.to_string());
+    let (tags, unknown) = (known(view.tags_selected), known(view.tags_unknown));
+    let mut line = format!("{} tags={tags} unknown={unknown}", view.repository.name());
     word(&mut line, "stored", view.stored_bytes);
     word(&mut line, "unique", view.unique_bytes);
     word(&mut line, "metadata", view.metadata_bytes);
