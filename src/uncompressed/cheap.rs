@@ -154,9 +154,8 @@ fn gzip_trailer(trailer: &[u8], bytes: u64) -> Result<LayerContent, &'static str
     }
     let fits = |ratio_max: u64| {
         let most = bytes.saturating_mul(ratio_max);
-        let mut lengths = (0..).map(|wraps: u64| length + (wraps << 32));
-        let first = lengths.find(|length| *length >= least(bytes))?;
-        (first <= most && first + (1 << 32) > most).then_some(first)
+        let first = least(bytes).saturating_sub(length).div_ceil(1 << 32).checked_mul(1 << 32)?.checked_add(length)?;
+        (first <= most && first.checked_add(1 << 32)? > most).then_some(first)
     };
     let tar_bytes =
         fits(DEFLATE_RATIO_MAX).or_else(|| fits(LIKELY_RATIO_MAX)).ok_or("its gzip trailer is ambiguous")?;
@@ -337,6 +336,9 @@ mod tests {
             (1_024, 269_000_000, Some(WRAP + 1_024)),
             // More than deflate can do.
             (2_048_000, 1000, None),
+            // More than there can be.
+            (1_024, u64::MAX, None),
+            (1_024, 1 << 62, None),
         ] {
             let trailer = [&[1, 2, 3, 4], &length.to_le_bytes()[..]].concat();
             let expected = expected.map(|bytes| known(bytes, true));
