@@ -10,6 +10,7 @@ mod architecture;
 mod auth;
 mod config;
 mod credentials;
+mod daemon;
 mod docs;
 mod documents;
 mod exposition;

@@ -1,0 +1,32 @@
+//! The daemon: what it publishes while registries change, fail, and heal, and while its configuration changes.
+
+mod harness;
+
+mod failures;
+mod process;
+mod reload;
+mod selection;
+mod series;
+mod sums;
+
+use harness::{Daemon, Metrics, config};
+
+use crate::support::images::*;
+use crate::support::registry::{Reply, TestRegistry};
+
+const COMPRESSED: &str = "container_image_compressed_size_bytes";
+const UP: &str = "container_image_tag_up";
+const TARGET_UP: &str = "image_size_exporter_target_up";
+const LAST_SUCCESS: &str = "container_image_tag_last_success_timestamp_seconds";
+const LAST_SCAN: &str = "image_size_exporter_target_last_scan_timestamp_seconds";
+
+fn of(bytes: u64) -> Pushed {
+    image("linux/amd64", &[&Blob::named("layer", bytes)])
+}
+
+/// A registry with `acme/app:v1` of 100 bytes.
+fn registry() -> TestRegistry {
+    let registry = TestRegistry::start();
+    registry.push("acme/app", "v1", &of(100));
+    registry
+}

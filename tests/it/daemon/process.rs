@@ -1,0 +1,161 @@
+//! The program itself: signals, exit codes, and what it says.
+
+use std::io::Read as _;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use super::harness::until;
+use super::*;
+
+struct Program {
+    child: Child,
+    address: String,
+    directory: tempfile::TempDir,
+}
+
+impl Program {
+    /// Starts it and waits until it answers. Another process may take the port that was just free: then once more.
+    async fn start(toml: &str) -> Self {
+        loop {
+            let directory = tempfile::tempdir().unwrap();
+            std::fs::write(directory.path().join("config.toml"), toml).unwrap();
+            let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            let address = free.local_addr().unwrap().to_string();
+            drop(free);
+            let log = std::fs::File::create(directory.path().join("log")).unwrap();
+            let child = command(directory.path()).args(["--web.listen-address", &address]).stderr(log).spawn().unwrap();
+            let mut program = Self { child, address, directory };
+            while harness::ask(&program.address, "GET /-/ready").await.is_none() {
+                if program.child.try_wait().unwrap().is_some() {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            if program.child.try_wait().unwrap().is_none() {
+                return program;
+            }
+            assert!(program.log().contains("cannot listen"), "{}", program.log());
+        }
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.directory.path().join("log")).unwrap()
+    }
+
+    fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    async fn until(&self, what: &str, is_so: impl Fn(&Metrics) -> bool) -> Metrics {
+        until(&self.address, &format!("{what}\n{}", self.log()), is_so).await
+    }
+
+    async fn wait(&mut self) -> ExitStatus {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while Instant::now() < deadline {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("it does not end:\n{}", self.log());
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn command(directory: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_image-size-exporter"));
+    command.arg("--config.file").arg(directory.join("config.toml")).stdout(Stdio::null());
+    command
+}
+
+fn lines<'a>(log: &'a str, what: &str) -> Vec<&'a str> {
+    log.lines().filter(|line| line.contains(what)).collect()
+}
+
+#[tokio::test]
+async fn sigterm_ends_it_in_order() {
+    let registry = registry();
+    for signal in ["TERM", "INT"] {
+        let mut program =
+            Program::start(&config(&registry, &["repository = 'REGISTRY/acme/app'\ntags = ['v1']"])).await;
+        program.until("v1 is read", |m| m.tag(COMPRESSED, "v1") == Some(100.0)).await;
+        program.signal(signal);
+        assert_eq!(program.wait().await.code(), Some(0), "{}", program.log());
+    }
+}
+
+#[tokio::test]
+async fn sigterm_ends_it_while_a_registry_does_not_answer() {
+    let registry = registry();
+    registry.always("* /v2/", Reply::Stall);
+    let mut program = Program::start(&config(&registry, &["repository = 'REGISTRY/acme/app'\ntags = ['v1']"])).await;
+    program.signal("TERM");
+    assert_eq!(program.wait().await.code(), Some(0), "{}", program.log());
+}
+
+#[test]
+fn a_bad_configuration_ends_it_with_64_and_says_what_to_do() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("config.toml"), "[scan]\ninterval = '0s'\n").unwrap();
+    let mut child = command(directory.path()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(64));
+    assert!(said.contains("config.toml") && said.contains("interval"), "{said}");
+}
+
+#[tokio::test]
+async fn a_failing_target_says_so_once_and_once_that_it_is_well_again() {
+    let registry = registry();
+    registry.push("acme/two", "v1", &of(200));
+    let targets =
+        ["app", "two"].map(|name| format!("repository = 'REGISTRY/acme/{name}'\ntags = ['v1']\nname = '{name}'"));
+    let program = Program::start(&config(&registry, &[&targets[0], &targets[1]])).await;
+    program.until("both are read", |m| m.all(COMPRESSED, &[]).len() == 2).await;
+    assert_eq!(lines(&program.log(), "cannot read").len(), 0, "{}", program.log());
+    registry.always("* /v2/acme/two/", Reply::status(500));
+    let is_down = |m: &Metrics| m.one(TARGET_UP, &[("target", "two")]) == Some(0.0);
+    let scan = |m: &Metrics| m.one(LAST_SCAN, &[("target", "two")]);
+    let mut last = scan(&program.until("one fails", is_down).await);
+    for _ in 0..3 {
+        last = scan(&program.until("it fails again", |m| scan(m) > last && is_down(m)).await);
+    }
+    let log = program.log();
+    assert_eq!(lines(&log, "cannot read").len(), 1, "{log}");
+    assert!(lines(&log, "cannot read")[0].contains("two"), "{log}");
+    registry.always("* /v2/acme/two/", Reply::Usual);
+    program.until("it is well", |m| m.one(TARGET_UP, &[("target", "two")]) == Some(1.0)).await;
+    while lines(&program.log(), "can be read again").is_empty() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let log = program.log();
+    assert_eq!((lines(&log, "cannot read").len(), lines(&log, "can be read again").len()), (1, 1), "{log}");
+}
+
+#[tokio::test]
+async fn sighup_reads_the_configuration_again() {
+    let registry = registry();
+    registry.push("acme/app", "v2", &of(200));
+    let toml = config(&registry, &["repository = 'REGISTRY/acme/app'\ntags = ['v1']"]);
+    let program = Program::start(&toml).await;
+    program.until("v1 is read", |m| m.tag(COMPRESSED, "v1") == Some(100.0)).await;
+    let file = program.directory.path().join("config.toml");
+    std::fs::write(&file, toml.replace("v1", "v2")).unwrap();
+    program.signal("HUP");
+    let metrics = program.until("v2 is read", |m| m.tag(COMPRESSED, "v2") == Some(200.0)).await;
+    assert!(metrics.tag(UP, "v1").is_none());
+    std::fs::write(&file, "nonsense").unwrap();
+    program.signal("HUP");
+    let failed = "image_size_exporter_config_last_reload_successful";
+    let metrics = program.until("the gauge tells", |m| m.one(failed, &[]) == Some(0.0)).await;
+    assert_eq!(metrics.tag(COMPRESSED, "v2"), Some(200.0));
+}

@@ -1,0 +1,79 @@
+//! Another configuration while it runs.
+
+use super::*;
+
+const RELOADED: &str = "image_size_exporter_config_last_reload_successful";
+const RELOADED_AT: &str = "image_size_exporter_config_last_reload_success_timestamp_seconds";
+
+#[tokio::test]
+async fn a_bad_file_keeps_the_old_configuration_and_the_gauges_tell() {
+    let registry = registry();
+    let good = config(&registry, &["repository = 'REGISTRY/acme/app'\ntags = ['v1']"]);
+    let daemon = Daemon::start(&good).await;
+    let before = daemon.until("v1 is read", |m| m.tag(COMPRESSED, "v1") == Some(100.0)).await;
+    assert_eq!(before.one(RELOADED, &[]), Some(1.0));
+    let answer = daemon.reload("[[targets]]\nrepositry = 'x'\n").await;
+    assert!(answer.contains(" 500 ") && answer.contains("repositry"), "{answer}");
+    let metrics = daemon.metrics().await;
+    assert_eq!((metrics.one(RELOADED, &[]), metrics.tag(COMPRESSED, "v1")), (Some(0.0), Some(100.0)));
+    assert_eq!(metrics.one(RELOADED_AT, &[]), before.one(RELOADED_AT, &[]));
+    registry.push("acme/app", "v1", &of(101));
+    daemon.until("scans go on", |m| m.tag(COMPRESSED, "v1") == Some(101.0)).await;
+    let answer = daemon.reload(&good).await;
+    assert!(answer.contains(" 200 "), "{answer}");
+    let metrics = daemon.metrics().await;
+    assert_eq!(metrics.one(RELOADED, &[]), Some(1.0));
+    assert!(metrics.one(RELOADED_AT, &[]) > before.one(RELOADED_AT, &[]));
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn targets_come_and_go_and_the_others_go_on_as_they_were() {
+    let registry = registry();
+    registry.push("acme/two", "v1", &of(200));
+    registry.push("acme/three", "v1", &of(300));
+    let [one, two, three] = ["app", "two", "three"]
+        .map(|name| format!("repository = 'REGISTRY/acme/{name}'\ntags = ['v1']\nname = '{name}'"));
+    let toml = config(&registry, &[&one, &two]).replace("100ms", "1h");
+    let daemon = Daemon::start(&toml).await;
+    let both = |m: &Metrics| m.all(COMPRESSED, &[]).len() == 2 && m.all(LAST_SCAN, &[]).len() == 2;
+    let before = daemon.until("both are read", both).await;
+    registry.take_counts();
+    let answer = daemon.reload(&config(&registry, &[&one, &three]).replace("100ms", "1h")).await;
+    assert!(answer.contains(" 200 "), "{answer}");
+    let metrics = daemon
+        .until("the new one is read", |m| m.one(COMPRESSED, &[("repository", "acme/three")]) == Some(300.0))
+        .await;
+    assert_eq!(registry.counts(), "get_blob 1, get_manifest 1", "the one that stays is not scanned for this");
+    assert_eq!(metrics.one(LAST_SCAN, &[("target", "app")]), before.one(LAST_SCAN, &[("target", "app")]));
+    assert_eq!(metrics.one(COMPRESSED, &[("repository", "acme/app")]), Some(100.0));
+    assert!(!metrics.text().contains("two\""), "{}", metrics.text());
+    // Back again, it costs its HEADs at most: nothing with a digest is read twice.
+    registry.take_counts();
+    daemon.reload(&toml).await;
+    daemon.until("it is back", |m| m.one(COMPRESSED, &[("repository", "acme/two")]) == Some(200.0)).await;
+    assert_eq!(registry.counts(), "get_manifest 1");
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn other_settings_of_a_target_hold_from_the_next_snapshot_on() {
+    let registry = registry();
+    let target = "repository = 'REGISTRY/acme/app'\ntags = ['v1']\nname = 'app'";
+    let toml = config(&registry, &[target]).replace("100ms", "1h");
+    let daemon = Daemon::start(&toml).await;
+    daemon.until("v1 is read", |m| m.tag(COMPRESSED, "v1") == Some(100.0)).await;
+    daemon.reload(&(toml.clone() + "budget = '1KiB'\nlabels = { team = 'a' }\n")).await;
+    let metrics =
+        daemon.until("it has a budget", |m| m.tag("container_image_size_budget_bytes", "v1") == Some(1024.0)).await;
+    assert_eq!(metrics.tag(COMPRESSED, "v1"), Some(100.0), "what is known stays");
+    assert_eq!(metrics.one("container_image_repository_labels", &[("label_team", "a")]), Some(1.0));
+    daemon.reload(&(toml.clone() + "[metrics]\nomit = ['compressed_size']\n")).await;
+    let metrics = daemon.until("it is left out", |m| m.tag(COMPRESSED, "v1").is_none()).await;
+    assert_eq!(metrics.tag(UP, "v1"), Some(1.0));
+    daemon.reload(&toml.replace("interval = '1h'", "interval = '2h'")).await;
+    daemon
+        .until("the gauge tells", |m| m.one("image_size_exporter_target_interval_seconds", &[]) == Some(7200.0))
+        .await;
+    daemon.stop().await;
+}

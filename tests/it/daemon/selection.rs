@@ -1,0 +1,62 @@
+//! Which tags are read, and by whom.
+
+use super::*;
+
+#[tokio::test]
+async fn under_a_wildcard_a_repository_without_the_tag_is_no_failure() {
+    let registry = registry();
+    registry.push("acme/other", "latest", &of(200));
+    registry.push("elsewhere/app", "v1", &of(300));
+    registry.missing("/v2/acme/other/manifests/v1");
+    let daemon =
+        Daemon::start(&config(&registry, &["repository = 'REGISTRY/acme/*'\ntags = ['v1']\nname = 'all'"])).await;
+    daemon.until("one is read", |m| m.all(COMPRESSED, &[]).len() == 1).await;
+    let metrics = daemon.scanned("all").await;
+    assert_eq!(metrics.one(TARGET_UP, &[]), Some(1.0));
+    let metrics =
+        daemon.until("that one is up", |m| m.all(UP, &[]).values().copied().collect::<Vec<_>>() == [1.0]).await;
+    assert_eq!(metrics.one(UP, &[("repository", "acme/app")]), Some(1.0));
+    // A repository that appears, and one that goes.
+    registry.push("acme/new", "v1", &of(400));
+    daemon.until("it is found", |m| m.one(COMPRESSED, &[("repository", "acme/new")]) == Some(400.0)).await;
+    registry.untag("acme/new", "v1");
+    daemon.until("it is gone", |m| m.all(COMPRESSED, &[("repository", "acme/new")]).is_empty()).await;
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_tag_that_several_targets_mean_is_read_once_and_published_once() {
+    let registry = registry();
+    let toml = config(
+        &registry,
+        &[
+            "repository = 'REGISTRY/acme/app'\ntags = ['v1']\nname = 'slow'\nbudget = '1KiB'",
+            "repository = 'REGISTRY/acme/app'\ntags = ['v1']\nname = 'fast'\ninterval = '30m'\nbudget = '2KiB'",
+            "repository = 'REGISTRY/acme/app'\ntags = ['v1']\nmatch = ['^r']\nname = 'more'",
+        ],
+    )
+    .replace("100ms", "1h");
+    let daemon = Daemon::start(&toml).await;
+    let metrics = daemon
+        .until("all have ended a scan", |m| m.all(TARGET_UP, &[]).len() == 3 && m.tag(COMPRESSED, "v1").is_some())
+        .await;
+    assert!(metrics.all_up(TARGET_UP, &[]));
+    assert_eq!(metrics.tag("container_image_size_budget_bytes", "v1"), Some(1024.0), "the smallest holds");
+    assert_eq!(registry.counts(), "get_blob 1, get_manifest 1, list_tags 1");
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_past_the_cap_is_a_failure_with_that_reason() {
+    let registry = registry();
+    registry.push("acme/app", "v2", &of(200));
+    registry.push("acme/app", "v3", &of(300));
+    let target = "repository = 'REGISTRY/acme/app'\nmatch = ['^v']\ntags_max = 2\nname = 'v'";
+    let daemon = Daemon::start(&config(&registry, &[target])).await;
+    daemon.until("two are read", |m| m.all(COMPRESSED, &[]).len() == 2).await;
+    let metrics = daemon.scanned("v").await;
+    assert_eq!(metrics.one(TARGET_UP, &[]), Some(0.0));
+    let limit = [("operation", "list_tags"), ("reason", "limit")];
+    assert!(metrics.one("image_size_exporter_registry_request_failures_total", &limit) > Some(0.0));
+    daemon.stop().await;
+}

@@ -1,0 +1,87 @@
+//! The life of a series: tags that are pushed again, vanish, or shrink.
+
+use super::*;
+
+const V1: &str = "repository = 'REGISTRY/acme/app'\ntags = ['v1']\nname = 'app'";
+
+#[tokio::test]
+async fn a_tag_pushed_again_changes_in_the_same_series() {
+    let registry = registry();
+    let daemon = Daemon::start(&config(&registry, &[V1])).await;
+    let before = daemon.until("v1 is read", |m| m.tag(COMPRESSED, "v1") == Some(100.0)).await;
+    assert!(before.all("container_image_tag_changed_timestamp_seconds", &[]).is_empty(), "nobody saw it change");
+    registry.push("acme/app", "v1", &of(140));
+    let after = daemon.until("v1 is read again", |m| m.tag(COMPRESSED, "v1") == Some(140.0)).await;
+    let series = |metrics: &Metrics| metrics.all(COMPRESSED, &[]).into_keys().collect::<Vec<_>>();
+    assert_eq!(series(&before), series(&after));
+    let digest = of(140).digest().to_string();
+    assert_eq!(after.one("container_image_tag_info", &[("digest", &digest)]), Some(1.0));
+    assert_eq!(after.all("container_image_tag_info", &[]).len(), 1);
+    assert!(after.tag("container_image_tag_changed_timestamp_seconds", "v1") > Some(1.6e9));
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_deleted_tags_series_are_gone_and_a_named_one_stays_visible() {
+    let registry = registry();
+    registry.push("acme/app", "r1", &of(200));
+    registry.push("acme/app", "r2", &of(300));
+    let daemon =
+        Daemon::start(&config(&registry, &[V1, "repository = 'REGISTRY/acme/app'\nmatch = ['^r']\nname = 'r'"])).await;
+    daemon.until("all are read", |m| m.all(COMPRESSED, &[]).len() == 3).await;
+    registry.untag("acme/app", "v1");
+    registry.untag("acme/app", "r1");
+    let metrics =
+        daemon.until("two have no size", |m| m.all(COMPRESSED, &[]).len() == 1 && m.tag(UP, "r1").is_none()).await;
+    assert_eq!(metrics.tag(COMPRESSED, "r2"), Some(300.0));
+    assert_eq!((metrics.tag(UP, "v1"), metrics.tag(UP, "r2")), (Some(0.0), Some(1.0)));
+    assert!(!metrics.text().contains("tag=\"r1\""), "{}", metrics.text());
+    assert_eq!(metrics.one("container_image_repository_stored_size_bytes", &[]), Some(300.0));
+    let metrics = daemon.scanned("r").await;
+    assert_eq!(metrics.one(TARGET_UP, &[("target", "app")]), Some(0.0), "perhaps a typing error");
+    assert_eq!(metrics.one(TARGET_UP, &[("target", "r")]), Some(1.0), "tags come and go");
+    registry.tag("acme/app", "v1", of(100).digest());
+    daemon.until("it is back", |m| m.tag(COMPRESSED, "v1") == Some(100.0) && m.tag(UP, "v1") == Some(1.0)).await;
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_platform_out_of_the_index_is_gone_with_the_next_reading() {
+    let registry = TestRegistry::start();
+    let (amd64, arm64) = (of(100), image("linux/arm64", &[&Blob::named("layer", 90)]));
+    registry.push("acme/app", "v1", &index(&[("linux/amd64", &amd64), ("linux/arm64", &arm64)]));
+    let daemon = Daemon::start(&config(&registry, &[V1])).await;
+    daemon.until("both are read", |m| m.all(COMPRESSED, &[]).len() == 2).await;
+    registry.push("acme/app", "v1", &index(&[("linux/amd64", &amd64)]));
+    let metrics = daemon.until("one is gone", |m| m.all(COMPRESSED, &[]).len() == 1).await;
+    assert!(!metrics.text().contains("linux/arm64"), "{}", metrics.text());
+    assert_eq!(metrics.tag("container_image_tag_stored_size_bytes", "v1"), Some(100.0));
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_tag_that_never_was_is_visible_and_has_no_size() {
+    let registry = registry();
+    registry.missing("/v2/acme/app/manifests/latset");
+    let daemon = Daemon::start(&config(&registry, &["repository = 'REGISTRY/acme/app'\ntags = ['latset']"])).await;
+    let metrics = daemon.until("the tag is down", |m| m.tag(UP, "latset") == Some(0.0)).await;
+    assert!(!metrics.has_sizes(), "{}", metrics.text());
+    assert_eq!(metrics.one("container_image_repository_tags", &[]), Some(1.0));
+    daemon.until("so is the target", |m| m.one(TARGET_UP, &[]) == Some(0.0)).await;
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn what_stays_unreadable_for_longer_than_keep_is_dropped() {
+    let registry = registry();
+    let toml = config(&registry, &[V1]).replace("[scan]", "[scan]\nkeep = '2s'");
+    let daemon = Daemon::start(&toml).await;
+    daemon.until("v1 is read", |m| m.tag(COMPRESSED, "v1") == Some(100.0)).await;
+    registry.always("* /v2/", Reply::status(503));
+    let metrics = daemon.until("it is dropped", |m| m.all(COMPRESSED, &[]).is_empty()).await;
+    assert!(!metrics.has_sizes(), "{}", metrics.text());
+    assert_eq!(metrics.tag(UP, "v1"), Some(0.0));
+    registry.always("* /v2/", Reply::Usual);
+    daemon.until("it is back", |m| m.tag(COMPRESSED, "v1") == Some(100.0)).await;
+    daemon.stop().await;
+}

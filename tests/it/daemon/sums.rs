@@ -1,0 +1,85 @@
+//! Sums do not climb from nothing at a start, and what was known before it is published at once.
+
+use super::*;
+
+const SUMS: [&str; 5] = [
+    "container_image_unique_size_bytes",
+    "container_image_proportional_size_bytes",
+    "container_image_repository_stored_size_bytes",
+    "container_image_repository_unique_size_bytes",
+    "container_image_registry_stored_size_bytes",
+];
+
+#[tokio::test]
+async fn sums_wait_for_each_targets_first_pass_even_a_failed_one() {
+    let registry = registry();
+    registry.push("acme/slow", "v1", &of(200));
+    registry.always("GET /v2/acme/slow/manifests/", Reply::Stall);
+    let toml = config(
+        &registry,
+        &[
+            "repository = 'REGISTRY/acme/app'\ntags = ['v1']",
+            "repository = 'REGISTRY/acme/slow'\ntags = ['v1']\nname = 'slow'",
+        ],
+    )
+    .replace("[scan]", "[scan]\ntimeout = '3s'");
+    let daemon = Daemon::start(&toml).await;
+    let metrics = daemon.until("the first is read", |m| m.all(COMPRESSED, &[]).len() == 1).await;
+    assert!(metrics.one(TARGET_UP, &[("target", "slow")]).is_none(), "the other is still asked");
+    for sum in SUMS {
+        assert!(metrics.all(sum, &[]).is_empty(), "{sum}: {}", metrics.text());
+    }
+    let metrics = daemon.until("the other has failed", |m| m.one(SUMS[4], &[]).is_some()).await;
+    assert_eq!(metrics.one(SUMS[4], &[]), Some(100.0));
+    registry.always("GET /v2/acme/slow/manifests/", Reply::Usual);
+    daemon.until("the other is read", |m| m.one(SUMS[4], &[]) == Some(300.0)).await;
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn after_a_restart_the_last_values_are_there_at_once_and_each_tag_costs_a_head() {
+    let registry = registry();
+    let both = index_with_attestations(&[("linux/amd64", &of(100)), ("linux/arm64", &image("linux/arm64", &[]))]);
+    registry.push("acme/app", "v2", &both);
+    registry.push("acme/app", "v3", &schema1(&[&Blob::named("old", 7)]));
+    registry.push("acme/app", "chart", &artifact("application/vnd.example", &[&Blob::named("chart", 9)]));
+    let targets = ["repository = 'REGISTRY/acme/app'\nmatch = ['']\nname = 'app'"];
+    let toml = config(&registry, &targets).replace("100ms", "2s") + "[state]\npath = 'state.redb'\n";
+    let daemon = Daemon::start(&toml).await;
+    let is_whole = |m: &Metrics| m.all(COMPRESSED, &[]).len() == 5 && m.one(SUMS[4], &[]) == Some(116.0);
+    let before = daemon.until("all is read", is_whole).await;
+    let directory = daemon.stop().await;
+
+    // Nobody answers, and all the same there it is.
+    registry.always("* /v2/", Reply::status(503));
+    let daemon = Daemon::start_in(directory, &toml).await;
+    let after = daemon.metrics().await;
+    for family in [
+        COMPRESSED,
+        LAST_SUCCESS,
+        SUMS[0],
+        SUMS[1],
+        SUMS[2],
+        SUMS[4],
+        "container_image_info",
+        "container_image_tag_info",
+        "container_image_tag_attestations",
+    ] {
+        assert!(!after.all(family, &[]).is_empty(), "{family}");
+        if family != LAST_SUCCESS {
+            assert_eq!(after.all(family, &[]), before.all(family, &[]), "{family}");
+        }
+    }
+    assert!(after.all(LAST_SUCCESS, &[]).values().all(|at| *at > 1.6e9));
+    let down = daemon.until("they are down", |m| m.all(UP, &[]).values().all(|up| *up == 0.0)).await;
+    assert_eq!(down.all(LAST_SUCCESS, &[]), after.all(LAST_SUCCESS, &[]), "old timestamps stay");
+    let directory = daemon.stop().await;
+
+    registry.always("* /v2/", Reply::Usual);
+    registry.take_counts();
+    let daemon = Daemon::start_in(directory, &toml).await;
+    daemon.until("the first scan has ended", |m| m.one(LAST_SCAN, &[]).is_some()).await;
+    assert_eq!(registry.take_counts(), "head_manifest 4, list_tags 1");
+    daemon.until("they are up", |m| is_whole(m) && m.all_up(UP, &[])).await;
+    daemon.stop().await;
+}
