@@ -54,6 +54,10 @@ pub struct Fold {
     publishing: Option<JoinHandle<(Publisher, Duration)>>,
     changed: bool,
     not_before: Instant,
+    /// The targets whose first pass has not ended.
+    awaited: BTreeSet<TargetName>,
+    /// Whether everything is known for the first time: nobody should wait for the sums.
+    at_once: bool,
 }
 
 impl Fold {
@@ -65,6 +69,8 @@ impl Fold {
         world.telemetry.set_targets(&config.targets);
         let omit = Arc::new(config.omit.clone());
         publisher.publish(inventory.snapshot(), omit.clone()).await;
+        let names = config.targets.iter().map(|target| target.name.clone());
+        let awaited = names.filter(|name| !restored.contains(name)).collect();
         let mut workers = Workers::new(world.clone(), sender);
         workers.set(&config.targets, |target| restored.contains(&target.name));
         let lane = Lane::start(&world, &config);
@@ -80,6 +86,8 @@ impl Fold {
             publishing: None,
             changed: false,
             not_before: Instant::now(),
+            awaited,
+            at_once: false,
         }
     }
 
@@ -122,7 +130,13 @@ impl Fold {
                     let _ = reply.send(self.inventory.to_read(&target.name));
                 }
                 Event::Observed(observation) => changes.extend(self.inventory.record(&observation)),
-                Event::PassEnded(target) if self.workers.include(&target) => self.inventory.pass_ended(&target.name),
+                Event::PassEnded(target) if self.workers.include(&target) => {
+                    self.inventory.pass_ended(&target.name);
+                    if self.awaited.remove(&target.name) && self.awaited.is_empty() {
+                        self.at_once = true;
+                        self.not_before = Instant::now();
+                    }
+                }
                 // From before a reload.
                 Event::Discovered { .. } | Event::PassEnded(_) => {}
             }
@@ -142,6 +156,7 @@ impl Fold {
     fn publish(&mut self) {
         let Some(mut publisher) = self.publisher.take() else { return };
         self.changed = false;
+        self.at_once = false;
         let (snapshot, omit) = (self.inventory.snapshot(), self.omit.clone());
         self.publishing = Some(tokio::spawn(async move {
             let took = publisher.publish(snapshot, omit).await;
@@ -152,7 +167,8 @@ impl Fold {
     fn published(&mut self, (publisher, took): (Publisher, Duration)) {
         self.publishing = None;
         self.publisher = Some(publisher);
-        self.not_before = Instant::now() + PAUSE.max(took * PAUSE_RENDERINGS);
+        let pause = if self.at_once { Duration::ZERO } else { PAUSE.max(took * PAUSE_RENDERINGS) };
+        self.not_before = Instant::now() + pause;
         self.world.telemetry.set_store_documents(self.world.store.documents());
         // Only now: sizes come first.
         self.lane.offer(|| self.inventory.uncompressed_work());
@@ -177,6 +193,7 @@ impl Fold {
         self.keep(changes);
         self.world.telemetry.set_targets(&config.targets);
         self.workers.set(&config.targets, |_| false);
+        self.awaited.retain(|name| config.targets.iter().any(|target| target.name == *name));
         self.omit = Arc::new(config.omit.clone());
         if config.registries != self.config.registries {
             self.lane = Lane::start(&self.world, &config);
