@@ -119,8 +119,10 @@ impl Inventory {
     }
 
     /// After the last [`restore`](Self::restore): the targets that count as having ended a pass, since they have
-    /// restored values and each tag that they name has.
-    pub fn restored(&mut self) -> Vec<TargetName> {
+    /// restored values and each tag that they name has. What a target lists nobody knows before the list is read:
+    /// `passed` tells whether a scan of it ever ended, or was cut short with half of it read.
+    pub fn restored(&mut self, passed: impl Fn(&Target) -> bool) -> Vec<TargetName> {
+        self.restore_candidates();
         let mut held = vec![false; self.ended.len()];
         let mut lacking = vec![false; self.ended.len()];
         let tags =
@@ -131,12 +133,33 @@ impl Inventory {
                 place[target as usize] = true;
             }
         }
-        let restored = |&(number, _): &(u32, _)| held[number as usize] && !lacking[number as usize];
+        let restored = |(number, target): &(u32, &Arc<Target>)| {
+            let lists = target.selection.lists() || matches!(target.repositories, Repositories::Matching(_));
+            held[*number as usize] && !lacking[*number as usize] && (!lists || passed(target))
+        };
         let names: Vec<_> = self.targets.iter().filter(restored).map(|(_, target)| target.name.clone()).collect();
         for name in &names {
             self.pass_ended(name);
         }
         names
+    }
+
+    /// The newest release among what was restored, until the lists are read.
+    fn restore_candidates(&mut self) {
+        let wanting: Vec<u32> =
+            self.targets.iter().filter(|(_, target)| target.newest.is_some()).map(|(number, _)| number).collect();
+        for number in wanting {
+            for name in self.repositories_of(number) {
+                let Some(of) = self.registries.get(name.registry()).and_then(|state| state.repositories.get(&name))
+                else {
+                    continue;
+                };
+                let meant = of.tags.iter().filter(|(_, state)| state.meaning.targets.contains(&number));
+                let tags: Vec<Tag> = meant.map(|(tag, _)| tag.clone()).collect();
+                let candidates = self.targets.get(number).selection.select(&tags).candidates;
+                self.set_candidates(number, &name, candidates, false);
+            }
+        }
     }
 
     /// What a target's scan has to read: the tags that it owns.
@@ -194,10 +217,18 @@ impl Inventory {
         }
     }
 
-    /// Learns what a layer is after decompression, in every image that has it.
-    pub fn learn_layer(&mut self, digest: &Digest, content: LayerContent) {
-        for state in self.registries.values_mut() {
-            if state.holdings.learn(digest, content) {
+    /// Learns what layers are after decompression, in every image that has them.
+    pub fn learn_layers(&mut self, layers: impl IntoIterator<Item = (Digest, LayerContent)>) {
+        let mut touched = HashSet::new();
+        for (digest, content) in layers {
+            for (registry, state) in &mut self.registries {
+                if state.holdings.learn(&digest, content) {
+                    touched.insert(registry.clone());
+                }
+            }
+        }
+        for registry in touched {
+            if let Some(state) = self.registries.get_mut(&registry) {
                 state.refresh_all();
             }
         }

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use clap::Parser as _;
 use image_size_exporter::cli::{Cli, Command, DEFAULT_CONFIG_FILE, health};
-use image_size_exporter::config::{Config, ConfigError};
+use image_size_exporter::config::Config;
 use image_size_exporter::registry::Registries;
-use image_size_exporter::store::Store;
+use image_size_exporter::store::{Opened, Store};
 use image_size_exporter::telemetry::Telemetry;
 use image_size_exporter::{daemon, demo, http, inspect, logging, plan};
 use tokio::signal::unix::{SignalKind, signal};
@@ -40,7 +40,9 @@ fn main() -> ExitCode {
 
 async fn dispatch(cli: Cli) -> ExitCode {
     let result = match &cli.command {
-        Some(Command::Health(args)) => health::health(args, || Ok(Config::load(&cli.common.config_file)?)).await,
+        Some(Command::Health(args)) => {
+            health::health(args, &cli.web, || Ok(Config::load(&cli.common.config_file)?)).await
+        }
         Some(Command::Demo) => run_demo(&cli).await,
         Some(Command::Inspect(arguments)) => return run_inspect(&cli, arguments).await,
         Some(Command::Plan) => match Config::load(&cli.common.config_file) {
@@ -48,11 +50,14 @@ async fn dispatch(cli: Cli) -> ExitCode {
             Err(error) => return bad_configuration(&error),
         },
         None => match Config::load(&cli.common.config_file) {
-            Ok(_) if cli.config_check => {
-                say(&format!("{}: the configuration is valid", cli.common.config_file.display()));
-                Ok(())
-            }
-            Ok(config) => run_daemon(&cli, config).await,
+            Ok(config) => match web_config(&cli, &config) {
+                Ok(_) if cli.config_check => {
+                    say(&format!("{}: the configuration is valid", cli.common.config_file.display()));
+                    Ok(())
+                }
+                Ok(web_config) => run_daemon(&cli, config, web_config).await,
+                Err(error) => return bad_configuration(&error),
+            },
             Err(error) => return bad_configuration(&error),
         },
     };
@@ -65,7 +70,7 @@ async fn dispatch(cli: Cli) -> ExitCode {
     }
 }
 
-fn bad_configuration(error: &ConfigError) -> ExitCode {
+fn bad_configuration(error: &impl std::fmt::Display) -> ExitCode {
     complain(&error.to_string());
     ExitCode::from(EX_USAGE)
 }
@@ -96,9 +101,7 @@ async fn run_inspect(cli: &Cli, arguments: &inspect::Arguments) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    // A daemon that runs has the file to itself: then nobody can tell how many images share a layer.
-    let store = state.filter(|path| path.exists()).and_then(|path| Store::open(&path).ok());
-    let sharing = store.map(|(store, _)| inspect::Sharing::of(&store));
+    let sharing = state.and_then(|path| sharing(&path));
     let (mut out, mut err) = (std::io::stdout().lock(), std::io::stderr());
     let terminal = inspect::Terminal {
         colour: out.is_terminal() && !no_colour(),
@@ -114,25 +117,50 @@ async fn run_inspect(cli: &Cli, arguments: &inspect::Arguments) -> ExitCode {
     }
 }
 
+/// How many of the watched images share a layer, by a copy of the state file: the file itself is the daemon's, which
+/// may be running, and to open one means to repair it or to set it aside.
+fn sharing(state: &Path) -> Option<inspect::Sharing> {
+    let copy = std::env::temp_dir().join(format!("image-size-exporter-inspect-{}.redb", std::process::id()));
+    std::fs::copy(state, &copy).ok()?;
+    let opened = Store::open(&copy);
+    let sharing = match &opened {
+        Ok((store, Opened::Existing)) => Some(inspect::Sharing::of(store)),
+        Ok((_, Opened::SetAside { moved_to, .. })) => {
+            let _ = std::fs::remove_file(moved_to);
+            None
+        }
+        Ok((_, Opened::Fresh)) | Err(_) => None,
+    };
+    drop(opened);
+    let _ = std::fs::remove_file(&copy);
+    sharing
+}
+
 /// See no-color.org.
 #[expect(clippy::disallowed_methods, reason = "a convention between a terminal's user and every program")]
 fn no_colour() -> bool {
     std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
 }
 
-async fn run_daemon(cli: &Cli, config: Config) -> anyhow::Result<()> {
+async fn run_daemon(cli: &Cli, config: Config, web_config: http::WebConfig) -> anyhow::Result<()> {
     let listeners = listeners(cli, &config).await?;
-    serve(cli, config, listeners, &cli.common.config_file).await
+    serve(cli, config, listeners, web_config, &cli.common.config_file).await
 }
 
-async fn serve(cli: &Cli, config: Config, listeners: Vec<http::Listener>, file: &Path) -> anyhow::Result<()> {
+async fn serve(
+    cli: &Cli,
+    config: Config,
+    listeners: Vec<http::Listener>,
+    web_config: http::WebConfig,
+    file: &Path,
+) -> anyhow::Result<()> {
     let stop = stop_on_signals()?;
     let (wants_reload, reloads) = mpsc::channel(daemon::RELOADS_WAITING_MAX);
     tokio::spawn(reload_on_hangup(signal(SignalKind::hangup())?, wants_reload.clone()));
     let start = daemon::Start {
         listeners,
         options: options(cli),
-        web_config: web_config(cli, &config)?,
+        web_config,
         config_file: Some(file.to_owned()),
         reloads: (wants_reload, reloads),
     };
@@ -148,7 +176,8 @@ async fn run_demo(cli: &Cli) -> anyhow::Result<()> {
     if let Some(Ok(address)) = listeners.first().map(http::Listener::local_addr) {
         say(&registry.banner(address));
     }
-    serve(cli, config, listeners, registry.config_file()).await
+    let web_config = web_config(cli, &config)?;
+    serve(cli, config, listeners, web_config, registry.config_file()).await
 }
 
 async fn listeners(cli: &Cli, config: &Config) -> anyhow::Result<Vec<http::Listener>> {
@@ -172,9 +201,9 @@ fn options(cli: &Cli) -> http::Options {
     }
 }
 
-fn web_config(cli: &Cli, config: &Config) -> anyhow::Result<http::WebConfig> {
+fn web_config(cli: &Cli, config: &Config) -> Result<http::WebConfig, http::WebConfigError> {
     match cli.web.web_config_file.as_ref().or(config.web.config_file.as_ref()) {
-        Some(path) => Ok(http::WebConfig::open(path)?),
+        Some(path) => http::WebConfig::open(path),
         None => Ok(http::WebConfig::none()),
     }
 }

@@ -25,8 +25,7 @@ pub use table::write;
 pub struct Plan {
     /// In the configuration's order.
     pub targets: Vec<TargetPlan>,
-    /// Registries that meter pulls: GETs of manifests in the first scan of all targets together, and what the registry
-    /// says is left.
+    /// Registries that meter pulls: GETs of manifests in the first scan of all targets together, at most.
     pub pulls: BTreeMap<Registry, u64>,
     /// Samples of images, tags, repositories and registries, once everything is read.
     pub series: u64,

@@ -115,7 +115,10 @@ struct Inner {
     writer: Option<JoinHandle<()>>,
     /// In memory: since when a digest has not been in use.
     unused: std::sync::Mutex<HashMap<Digest, Timestamp>>,
-    claims: Claims,
+    /// Manifests and indexes that are being read.
+    documents: Claims,
+    /// Configs and layers that are being read.
+    blobs: Claims,
 }
 
 impl Store {
@@ -125,7 +128,8 @@ impl Store {
             shared: Arc::new(Shared::new(None)),
             writer: None,
             unused: std::sync::Mutex::default(),
-            claims: Claims::default(),
+            documents: Claims::default(),
+            blobs: Claims::default(),
         }))
     }
 
@@ -148,7 +152,8 @@ impl Store {
                 shared,
                 writer: Some(writer),
                 unused: std::sync::Mutex::default(),
-                claims: Claims::default(),
+                documents: Claims::default(),
+                blobs: Claims::default(),
             })),
             opened,
         ))
@@ -213,6 +218,19 @@ impl Store {
         self.0.shared.add(|waiting| changes.into_iter().for_each(|change| waiting.change(change)));
     }
 
+    /// Remembers that something was scanned whole, under a key of the caller's: after a restart it tells a target of
+    /// which everything is known from one whose first scan was cut short.
+    pub fn remember_pass(&self, key: &Digest, at: Timestamp) {
+        if !self.has_passed(key) {
+            self.put(|batch| &mut batch.passes, key, at);
+        }
+    }
+
+    /// Whether it was.
+    pub fn has_passed(&self, key: &Digest) -> bool {
+        self.find(|batch| batch.passes.get(key).copied(), |file| file.pass(key)).is_some()
+    }
+
     /// Removes what has not been in use for a fortnight, by the sweeps that saw it: to be called now and then. In use
     /// is what is in `in_use`, and what the tags that are kept need.
     pub fn sweep(&self, in_use: &HashSet<Digest>, now: Timestamp) {
@@ -235,7 +253,13 @@ impl Store {
     /// Waits until nobody else is reading what `digest` names: who holds the claim looks for it here again, since the
     /// one before has probably found it.
     pub async fn claim(&self, digest: &Digest) -> Claim {
-        self.0.claims.claim(digest).await
+        self.0.documents.claim(digest).await
+    }
+
+    /// The same for a config or layer. Whoever claims a document may claim a blob as well, but never the other way
+    /// round: nobody waits for a claim of its own, whatever digests a registry's headers name.
+    pub async fn claim_blob(&self, digest: &Digest) -> Claim {
+        self.0.blobs.claim(digest).await
     }
 
     /// Waits until all that was remembered before is on the disk, or could not be written: then it was warned of.

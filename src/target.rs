@@ -76,11 +76,6 @@ pub enum Detail {
 }
 
 impl Target {
-    /// Whether this target wants images of `platform`.
-    pub fn wants(&self, platform: &Platform) -> bool {
-        self.platforms.is_empty() || self.platforms.iter().any(|wanted| wanted.means(platform))
-    }
-
     /// The tags that are meant without looking at any list: those configured by name, or `latest` where the
     /// configuration says nothing at all of tags.
     pub fn named_tags(&self) -> &[Tag] {

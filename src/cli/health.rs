@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use clap::Args;
 
+use super::WebFlags;
 use crate::config::Config;
 
 /// A daemon that does not answer within this is not healthy.
@@ -19,10 +20,14 @@ pub struct HealthArgs {
 }
 
 /// Asks. An error says what is wrong.
-pub async fn health(args: &HealthArgs, config: impl FnOnce() -> anyhow::Result<Config>) -> anyhow::Result<()> {
+pub async fn health(
+    args: &HealthArgs,
+    flags: &WebFlags,
+    config: impl FnOnce() -> anyhow::Result<Config>,
+) -> anyhow::Result<()> {
     let urls = match &args.url {
         Some(url) => vec![url.clone()],
-        None => own_urls(&config()?)?,
+        None => own_urls(flags, &config()?)?,
     };
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = reqwest::Client::builder()
@@ -53,9 +58,17 @@ async fn ask(client: &reqwest::Client, url: url::Url) -> anyhow::Result<()> {
 
 /// The first configured address as this machine reaches it: loopback where the daemon listens on all of them. A web
 /// configuration may be about TLS or only about users: then both are tried.
-fn own_urls(config: &Config) -> anyhow::Result<Vec<url::Url>> {
-    let address = config.web.listen.first().context("the configuration has no address to listen on")?;
-    let schemes = if config.web.config_file.is_some() { &["https", "http"][..] } else { &["http"] };
+fn own_urls(flags: &WebFlags, config: &Config) -> anyhow::Result<Vec<url::Url>> {
+    let address = flags
+        .listen_address
+        .first()
+        .or(config.web.listen.first())
+        .context("the configuration has no address to listen on")?;
+    let schemes = if flags.web_config_file.is_some() || config.web.config_file.is_some() {
+        &["https", "http"][..]
+    } else {
+        &["http"]
+    };
     let (host, port) = address.rsplit_once(':').with_context(|| format!("`{address}` has no port"))?;
     let host = match host {
         "" | "0.0.0.0" => "127.0.0.1",

@@ -218,7 +218,7 @@ impl Inventory {
     }
 
     /// The repositories of which a target means something now.
-    fn repositories_of(&self, target: u32) -> Vec<Repository> {
+    pub(super) fn repositories_of(&self, target: u32) -> Vec<Repository> {
         let Some(registry) = self.registries.get(self.targets.get(target).repositories.registry()) else {
             return Vec::new();
         };
@@ -227,7 +227,7 @@ impl Inventory {
     }
 
     /// What a target's newest release is picked among. A list that was read in part adds to what was known.
-    fn set_candidates(&mut self, target: u32, repository: &Repository, listed: Vec<Tag>, complete: bool) {
+    pub(super) fn set_candidates(&mut self, target: u32, repository: &Repository, listed: Vec<Tag>, complete: bool) {
         if self.targets.get(target).newest.is_none() {
             return;
         }

@@ -65,18 +65,6 @@ pub struct Child {
     pub reason: Reason,
 }
 
-impl Reading {
-    /// Whether a later reading might get more: some child failed for a reason that passes.
-    pub fn is_incomplete(&self) -> bool {
-        self.failed.iter().any(|child| child.reason.is_transient())
-    }
-
-    /// Whether all was read that the tag means: a sparse index's missing children are none of it.
-    pub fn is_up(&self) -> bool {
-        self.failed.iter().all(|child| child.reason == Reason::NotFound)
-    }
-}
-
 /// What a tag points at, its images by digest: a [`Reading`] without what the store has by digest anyway.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Known {

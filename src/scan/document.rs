@@ -124,7 +124,7 @@ async fn read_config(
     repository: &Repository,
     descriptor: &Descriptor,
 ) -> Result<Arc<ConfigFacts>, ReadError> {
-    let _claim = store.claim(&descriptor.digest).await;
+    let _claim = store.claim_blob(&descriptor.digest).await;
     if let Some(config) = store.config(&descriptor.digest) {
         return Ok(config);
     }
@@ -154,7 +154,7 @@ async fn read_schema1(
     distinct.sort();
     distinct.dedup();
     for layer in distinct {
-        let _claim = store.claim(layer).await;
+        let _claim = store.claim_blob(layer).await;
         if store.blob_bytes(layer).is_some() {
             continue;
         }

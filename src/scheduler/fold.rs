@@ -20,7 +20,7 @@ use crate::inventory::{Inventory, TagChange};
 use crate::oci::Digest;
 use crate::registry::Registries;
 use crate::store::Stored;
-use crate::target::TargetName;
+use crate::target::{Target, TargetName};
 
 /// While things change all the time, this long passes between two publications, at least.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -106,7 +106,7 @@ impl Fold {
                 () = stop.cancelled() => break,
                 ended = self.workers.ended() => ended?,
                 _ = self.events.recv_many(&mut batch, EVENTS_WAITING_MAX) => self.apply(&mut batch),
-                found = self.lane.found() => self.learn(&found?),
+                found = self.lane.found() => self.learn(found?),
                 published = finished(&mut self.publishing) => self.published(published?),
                 () = tokio::time::sleep_until(self.not_before), if may_publish => self.publish(),
                 Some(request) = reloads.recv() => self.reload(request),
@@ -122,6 +122,7 @@ impl Fold {
 
     fn apply(&mut self, batch: &mut Vec<Event>) {
         let mut changes = Vec::new();
+        let mut passes = Vec::new();
         for event in batch.drain(..) {
             self.changed = true;
             match event {
@@ -132,6 +133,7 @@ impl Fold {
                 Event::Observed(observation) => changes.extend(self.inventory.record(&observation)),
                 Event::PassEnded(target) if self.workers.include(&target) => {
                     self.inventory.pass_ended(&target.name);
+                    passes.push(pass_key(&target));
                     if self.awaited.remove(&target.name) && self.awaited.is_empty() {
                         self.at_once = true;
                         self.not_before = Instant::now();
@@ -145,10 +147,14 @@ impl Fold {
             tracing::warn!("{warning}");
         }
         self.keep(changes);
+        // After what they read, so that no kill leaves the one without the other.
+        for pass in passes {
+            self.world.store.remember_pass(&pass, unix_now());
+        }
     }
 
-    fn learn(&mut self, (digest, content): &(Digest, LayerContent)) {
-        self.inventory.learn_layer(digest, *content);
+    fn learn(&mut self, found: Vec<(Digest, LayerContent)>) {
+        self.inventory.learn_layers(found);
         self.changed = true;
     }
 
@@ -176,7 +182,9 @@ impl Fold {
 
     fn reload(&mut self, request: ReloadRequest) {
         let ReloadRequest { config, reply } = request;
-        if config.registries != self.config.registries || config.registry_defaults != self.config.registry_defaults {
+        let speaks_otherwise =
+            config.registries != self.config.registries || config.registry_defaults != self.config.registry_defaults;
+        if speaks_otherwise {
             let telemetry = self.world.telemetry.clone();
             match Registries::new(config.registries.clone(), config.registry_defaults.clone(), telemetry) {
                 Ok(registries) => self.world.registries.store(Arc::new(registries)),
@@ -195,7 +203,7 @@ impl Fold {
         self.workers.set(&config.targets, |_| false);
         self.awaited.retain(|name| config.targets.iter().any(|target| target.name == *name));
         self.omit = Arc::new(config.omit.clone());
-        if config.registries != self.config.registries {
+        if speaks_otherwise {
             self.lane = Lane::start(&self.world, &config);
         }
         self.config = config;
@@ -235,7 +243,12 @@ fn restore(inventory: &mut Inventory, world: &World) -> BTreeSet<TargetName> {
     if !forgotten.is_empty() {
         world.store.keep(forgotten);
     }
-    inventory.restored().into_iter().collect()
+    inventory.restored(|target| world.store.has_passed(&pass_key(target))).into_iter().collect()
+}
+
+/// Under what the store remembers that a scan of this target ended. One that means something else is another target.
+fn pass_key(target: &Target) -> Digest {
+    Digest::sha256_of(format!("{target:?}").as_bytes())
 }
 
 async fn finished(

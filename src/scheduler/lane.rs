@@ -50,9 +50,10 @@ impl Lane {
         }
     }
 
-    /// The next size that was found. An error means that the lane panicked.
-    pub(super) async fn found(&mut self) -> Result<(Digest, LayerContent), JoinError> {
-        if let Some(found) = self.found.recv().await {
+    /// The next sizes that were found. An error means that the lane panicked.
+    pub(super) async fn found(&mut self) -> Result<Vec<(Digest, LayerContent)>, JoinError> {
+        let mut found = Vec::new();
+        if self.found.recv_many(&mut found, FOUND_WAITING_MAX).await > 0 {
             return Ok(found);
         }
         // It ends by itself only when it panics.

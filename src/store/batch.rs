@@ -22,6 +22,8 @@ pub(super) struct Batch {
     pub(super) layers: HashMap<Digest, LayerRecord>,
     /// None: the tag is to be forgotten. As many as there are watched tags at most, hence no limit of its own.
     pub(super) tags: HashMap<(Repository, Tag), Option<Kept>>,
+    /// When what was scanned whole. As many as there are targets at most.
+    pub(super) passes: HashMap<Digest, Timestamp>,
     pub(super) sweep: Option<Sweep>,
 }
 
@@ -39,6 +41,7 @@ impl Batch {
             && self.blobs.is_empty()
             && self.layers.is_empty()
             && self.tags.is_empty()
+            && self.passes.is_empty()
             && self.sweep.is_none()
     }
 
@@ -53,6 +56,7 @@ impl Batch {
         put_back(&mut self.blobs, older.blobs, WAITING_MAX);
         put_back(&mut self.layers, older.layers, WAITING_MAX);
         put_back(&mut self.tags, older.tags, usize::MAX);
+        put_back(&mut self.passes, older.passes, usize::MAX);
         self.sweep = self.sweep.take().or(older.sweep);
     }
 }

@@ -23,6 +23,8 @@ const DOCUMENTS: Bytes = TableDefinition::new("documents");
 const CONFIGS: Bytes = TableDefinition::new("configs");
 const BLOBS: Bytes = TableDefinition::new("blobs");
 const LAYERS: Bytes = TableDefinition::new("layers");
+/// What was scanned whole, by the caller's own keys.
+pub(super) const PASSES: Bytes = TableDefinition::new("passes");
 pub(super) const TAGS: Bytes = TableDefinition::new("tags");
 /// Since when a digest has not been in use: what is in use has no entry, so that use costs no writing.
 pub(super) const UNUSED: Bytes = TableDefinition::new("unused");
@@ -52,6 +54,10 @@ impl File {
 
     pub(super) fn layer(&self, digest: &Digest) -> Result<Option<LayerRecord>, StoreError> {
         self.get(LAYERS, &digest_key(digest))
+    }
+
+    pub(super) fn pass(&self, key: &Digest) -> Result<Option<Timestamp>, StoreError> {
+        self.get(PASSES, &digest_key(key))
     }
 
     /// How many documents there are.
@@ -91,6 +97,7 @@ impl File {
             put_all(&transaction, BLOBS, &batch.blobs)?;
             put_all(&transaction, LAYERS, &batch.layers)?;
             put_tags(&transaction, &batch.tags)?;
+            put_all(&transaction, PASSES, &batch.passes)?;
             if let Some(sweep) = &batch.sweep {
                 sweep_unused(&transaction, sweep)?;
             }

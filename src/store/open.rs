@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use redb::{Builder, ReadableDatabase, TableDefinition, TableError};
 use tracing::warn;
 
-use super::file::{BY_DIGEST, File, TAGS, UNUSED};
+use super::file::{BY_DIGEST, File, PASSES, TAGS, UNUSED};
 use super::guard::guard;
 use super::record::VERSION;
 use super::{Opened, StoreError};
@@ -70,7 +70,7 @@ impl File {
     fn make_tables(&self) -> Result<(), redb::Error> {
         let transaction = self.database.begin_write()?;
         transaction.open_table(META)?.insert(VERSION_KEY, VERSION)?;
-        for table in BY_DIGEST.into_iter().chain([TAGS, UNUSED]) {
+        for table in BY_DIGEST.into_iter().chain([TAGS, UNUSED, PASSES]) {
             transaction.open_table(table)?;
         }
         transaction.commit()?;

@@ -194,8 +194,6 @@ fn prometheus_goes_on_scraping_beside_a_thousand_slow_connections() {
     let prometheus = Prometheus::start(&endpoint.address.to_string());
     // Ten good scrapes within as many seconds and as many more, while the crowd comes back whenever it is let go: on a
     // machine that is busy besides, one of them may meet a moment in which all slots are taken.
-    prometheus.wait_for("sum_over_time(up[20s]) >= 10", |found| {
-        (!found.is_empty()).then_some(())
-    });
+    prometheus.wait_for("sum_over_time(up[20s]) >= 10", |found| (!found.is_empty()).then_some(()));
     assert!(slow.connected() >= 1_000);
 }

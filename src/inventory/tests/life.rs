@@ -295,7 +295,7 @@ fn after_a_restart_the_last_known_values_are_published_at_once_with_their_old_ti
 
     let images: Vec<_> = two_platforms().images.into_iter().chain([image("linux/amd64", "base:100 z:1")]).collect();
     let mut after = restart(&targets, &[listed, named], &images);
-    assert_eq!(after.restored(), [TargetName("t".into()), TargetName("u".into())]);
+    assert_eq!(after.restored(|_| true), [TargetName("t".into()), TargetName("u".into())]);
     assert_eq!(published(&mut after), published(&mut before));
     assert_eq!(repositories(&mut after), repositories(&mut before));
     assert_eq!(to_read(&after, "t"), ["r.io/a:v1"]);
@@ -306,7 +306,7 @@ fn a_target_with_a_tag_that_was_never_read_is_not_restored() {
     let mut before = one(single("x:1"));
     let change = record(&mut before, "r.io/a:v1", 20.0, Outcome::Unchanged).unwrap();
     let mut after = restart(&[target("t", "r.io/a", "v1 v2")], &[change], &single("x:1").images);
-    assert_eq!(after.restored(), []);
+    assert_eq!(after.restored(|_| true), []);
     assert_eq!(published(&mut after), ["a:v1 up=1 success=20", "a:v1 linux/amd64 compressed=1", "a:v2"]);
 }
 
@@ -360,4 +360,15 @@ fn how_many_tags_there_are_is_unknown_while_their_list_was_never_read() {
     assert_eq!(repositories(&mut inventory), ["a tags=? unknown=?"]);
     found(&mut inventory, "t", "r.io/a:");
     assert_eq!(repositories(&mut inventory), ["a tags=0 unknown=0"]);
+}
+
+#[test]
+fn a_listing_target_whose_first_scan_was_cut_short_is_not_restored() {
+    let targets = [listing("u", "r.io/b*")];
+    let mut before = inventory(&targets);
+    found(&mut before, "u", "r.io/b:v1 r.io/b:v2");
+    let half = read(&mut before, "r.io/b:v1", 10.0, single("base:100")).unwrap();
+    let mut after = restart(&targets, &[half], &single("base:100").images);
+    assert_eq!(after.restored(|_| false), []);
+    assert_eq!(published(&mut after), ["b:v1 up=1 success=10", "b:v1 linux/amd64 compressed=100"], "no sums of a half");
 }

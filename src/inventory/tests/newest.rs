@@ -140,3 +140,22 @@ fn each_target_has_its_own_newest_release_on_its_own_platforms() {
     read(&mut inventory, "r.io/a:v2", 10.0, index("2", &[("linux/amd64", "x:2"), ("linux/arm64", "y:20")]));
     assert_eq!(newest(&mut inventory), ["v2 linux/amd64 2 after 1", "v1 linux/arm64 10"]);
 }
+
+#[test]
+fn the_newest_release_is_there_at_once_after_a_restart() {
+    let mut before = by(NewestBy::Semver);
+    found(&mut before, "t", "r.io/a:v1.5.0 r.io/a:v1.4.0");
+    let old = read(&mut before, "r.io/a:v1.4.0", 10.0, single("x:110")).unwrap();
+    let new = read(&mut before, "r.io/a:v1.5.0", 10.0, single("y:120")).unwrap();
+    pass_ended(&mut before, "t");
+    let expected = newest(&mut before);
+    let images: Vec<_> = single("x:110").images.into_iter().chain(single("y:120").images).collect();
+    let mut after = by(NewestBy::Semver);
+    for change in [old, new] {
+        let image_of = |digest: &Digest| images.iter().find(|image| image.digest == *digest).cloned();
+        after.restore(&change.repository, &change.tag, &change.kept.unwrap(), image_of);
+    }
+    after.restored(|_| true);
+    assert_eq!(newest(&mut after), expected);
+    assert_eq!(expected, ["v1.5.0 linux/amd64 120 after 110"]);
+}

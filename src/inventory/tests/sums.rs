@@ -169,13 +169,13 @@ fn uncompressed_sizes_stand_where_every_layer_is_known_and_unpacked_ones_where_a
     read(&mut inventory, "r.io/b:v1", 10.0, single("x:10"));
     let work: Vec<Digest> = inventory.uncompressed_work().into_iter().map(|work| work.digest).collect();
     assert_eq!(work.len(), 2);
-    inventory.learn_layer(&digest("x"), content(30, true, None));
+    inventory.learn_layers([(digest("x"), content(30, true, None))]);
     assert_eq!(published(&mut inventory)[1], "a:v1 linux/amd64 compressed=21");
-    inventory.learn_layer(&digest("y"), content(4, false, Some(3)));
+    inventory.learn_layers([(digest("y"), content(4, false, Some(3)))]);
     assert_eq!(published(&mut inventory)[1], "a:v1 linux/amd64 compressed=21 uncompressed=64 estimated=1");
     assert_eq!(inventory.uncompressed_work().len(), 1, "an estimate is not exact");
-    inventory.learn_layer(&digest("x"), content(31, false, Some(29)));
-    inventory.learn_layer(&digest("x"), content(30, true, None));
+    inventory.learn_layers([(digest("x"), content(31, false, Some(29)))]);
+    inventory.learn_layers([(digest("x"), content(30, true, None))]);
     assert_eq!(published(&mut inventory)[1], "a:v1 linux/amd64 compressed=21 uncompressed=66 estimated=0 unpacked=61");
     assert!(inventory.uncompressed_work().is_empty());
     assert_eq!(published(&mut inventory)[3], "b:v1 linux/amd64 compressed=10", "nobody wants it there");
@@ -187,7 +187,7 @@ fn the_uncompressed_size_of_an_image_with_a_foreign_layer_is_unknown() {
     let mut inventory = inventory(&[wanted]);
     read(&mut inventory, "r.io/a:v1", 10.0, single("~base:100 x:10"));
     assert_eq!(inventory.uncompressed_work().len(), 1);
-    inventory.learn_layer(&digest("x"), content(30, false, None));
+    inventory.learn_layers([(digest("x"), content(30, false, None))]);
     assert_eq!(published(&mut inventory)[1], "a:v1 linux/amd64 compressed=110");
 }
 

@@ -137,3 +137,18 @@ async fn a_config_that_cannot_be_read_fails_the_image() {
     assert_eq!(watcher.cost().await, "get_blob 1, get_manifest 1");
     assert_eq!(watcher.sizes(), ["v1 linux/amd64 1000"]);
 }
+
+/// Whatever a header names, nobody waits for what it holds itself.
+#[tokio::test]
+async fn a_header_that_names_the_config_stops_nothing() {
+    let mut watcher = Watcher::new("tags = ['latest']");
+    watcher.push("latest", &crate::support::images::image("linux/amd64", &[&Blob::named("old", 10)]));
+    watcher.cost().await;
+    let new = Blob::named("new", 20);
+    let config = crate::support::images::config("linux/amd64", &[&new]);
+    watcher.push("latest", &crate::support::images::image("linux/amd64", &[&new]));
+    let digest = config.descriptor()["digest"].as_str().unwrap().to_owned();
+    watcher.registry.always("* /v2/acme/app/manifests/", Reply::With("docker-content-digest", digest));
+    watcher.cost().await;
+    assert_eq!(watcher.sizes(), ["latest linux/amd64 20"]);
+}
