@@ -224,6 +224,11 @@ impl Transport {
                 (Failure { reason: Reason::Server, problem, again: false }, None)
             })?;
             if !redirect::shares_credentials(&ask.url, &next) {
+                if ask.form.is_some() {
+                    let (from, to) = (redirect::authority(&url), redirect::authority(&next));
+                    let problem = format!("{from} redirects a request with credentials to {to}, which is not followed");
+                    return Err((Failure { reason: Reason::Server, problem, again: false }, None));
+                }
                 authorization = None;
                 elsewhere = true;
             }

@@ -357,6 +357,24 @@ async fn an_identity_token_is_exchanged_by_post() {
 }
 
 #[tokio::test]
+async fn an_identity_token_is_not_posted_to_where_a_token_server_redirects() {
+    for status in [301, 302, 303, 307, 308] {
+        let files = Files::new();
+        let registry = registry(Access::Token(TokenServer { identities: vec!["refresh"], ..users() }));
+        let thief = TestRegistry::start();
+        let away = Reply::status(status).and("location", format!("{}/token", thief.base()));
+        registry.always("POST /token", away);
+        let entry = r#"{"auth":"YWxpY2U6","identitytoken":"refresh"}"#;
+        let path = files.write("config.json", &format!(r#"{{"auths":{{"{}":{entry}}}}}"#, registry.name()));
+        let client = registry.client_with(|settings| settings.credential = Credential::DockerConfig(path));
+        let error = head(&client, &registry.repository("acme/app")).await.unwrap_err();
+        assert_eq!((error.reason(), thief.requests().len()), (Reason::Server, 0), "{status}");
+        assert!(error.to_string().contains("redirects a request with credentials to 127.0.0.1"), "{error}");
+        assert_eq!(registry.counts(), "head_manifest 1, token 1", "{status}");
+    }
+}
+
+#[tokio::test]
 async fn where_post_is_refused_an_identity_token_is_exchanged_by_get() {
     for status in [400, 401, 404, 405] {
         let files = Files::new();
