@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use http::{Method, StatusCode, header};
 use serde::Deserialize;
-use url::{Position, Url};
+use url::Url;
 
 use super::body::PAGE_BYTES_MAX;
 use super::error::RegistryError;
@@ -194,7 +194,11 @@ fn next_page(home: &Url, answer: &Answer) -> Option<Url> {
     let links = answer.headers.get_all(header::LINK);
     let target = link::next(links.iter().filter_map(|value| value.to_str().ok()))?;
     let resolved = answer.url.join(target).ok()?;
-    home.join(&resolved[Position::BeforePath..Position::AfterQuery]).ok()
+    // Set, which leaves the host alone, and not joined: a path that begins with `//` would name another one.
+    let mut next = home.clone();
+    next.set_path(resolved.path());
+    next.set_query(resolved.query());
+    Some(next)
 }
 
 /// Whether a listed text is a tag that people made: not a digest, not `sha256-…` with or without `.sig`, `.att`, `.sbom`.

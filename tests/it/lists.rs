@@ -74,6 +74,18 @@ async fn the_next_page_is_opaque_and_on_the_same_registry() {
 }
 
 #[tokio::test]
+async fn a_next_page_whose_path_looks_like_a_host_stays_on_the_registry() {
+    let (registry, thief) = (registry(0), registry(0));
+    let path = format!("//{}/v2/acme/app/tags/list?x=1", thief.name());
+    let link = format!("<{}{path}>; rel=\"next\"", registry.base());
+    registry.next(LIST, Reply::json(r#"{"tags":["a"]}"#).and("link", link));
+    registry.always("GET //", Reply::json(r#"{"tags":["b"]}"#));
+    assert_eq!(texts(&list(&registry, 10_000).await.unwrap()), ["a", "b"]);
+    assert_eq!(registry.requests()[1].uri, path);
+    assert_eq!(thief.counts(), "");
+}
+
+#[tokio::test]
 async fn a_page_that_fails_leaves_a_partial_list_that_says_so() {
     for (reply, reason) in [
         (Reply::status(404), Reason::Server),
