@@ -64,14 +64,19 @@ pub(super) enum Part {
 pub(super) fn plan(work: &LayerWork) -> Plan {
     let bytes = work.bytes;
     match Compression::of(&work.media_type) {
-        Compression::None => return Plan::Known(exactly(bytes)),
+        // What is not compressed has one digest: where the config names another, the media type is wrong.
+        Compression::None if work.diff_id.as_ref().is_none_or(|diff_id| *diff_id == work.digest) => {
+            return Plan::Known(exactly(bytes));
+        }
+        Compression::None => return Plan::No("its media type says that it is not compressed, its config that it is"),
         Compression::Unreadable => return Plan::No("not a layer that can be read"),
         Compression::Gzip | Compression::Zstd => {}
     }
     match &work.hint {
         Some(UncompressedHint::Bytes(said)) => {
             if let Some(content) = exact(*said).filter(|_| *said >= least(bytes)) {
-                return Plan::Known(content);
+                // Nothing proves what a publisher says.
+                return Plan::Known(LayerContent { estimated: true, ..content });
             }
         }
         Some(UncompressedHint::TarSplit { contents, contents_digest, tar_split }) => {
@@ -287,7 +292,7 @@ mod tests {
         };
         for (media_type, bytes, hint, expected) in [
             ("application/vnd.oci.image.layer.v1.tar", 10_240, None, Plan::Known(known(10_240, false))),
-            (GZIP, 1000, Some(UncompressedHint::Bytes(2048)), Plan::Known(known(2048, false))),
+            (GZIP, 1000, Some(UncompressedHint::Bytes(2048)), Plan::Known(known(2048, true))),
             (GZIP, 1000, Some(UncompressedHint::Bytes(2047)), Plan::Fetch(992..1000, Part::GzipTrailer)),
             (GZIP, 1000, None, Plan::Fetch(992..1000, Part::GzipTrailer)),
             ("", 1000, None, Plan::Fetch(992..1000, Part::GzipTrailer)),
@@ -315,6 +320,15 @@ mod tests {
             ("application/vnd.cncf.helm.chart.content.v1.tar+gzip", 9, None, Plan::No("not a layer that can be read")),
         ] {
             assert_eq!(plan(&work(media_type, bytes, hint)), expected, "{media_type}");
+        }
+    }
+
+    #[test]
+    fn a_layer_is_as_long_as_its_tar_only_where_its_config_agrees() {
+        let tar = "application/vnd.oci.image.layer.v1.tar";
+        for (diff_id, expected) in [(b"layer", true), (b"other", false)] {
+            let work = LayerWork { diff_id: Some(Digest::sha256_of(diff_id)), ..work(tar, 10_240, None) };
+            assert_eq!(plan(&work) == Plan::Known(known(10_240, false)), expected);
         }
     }
 

@@ -244,26 +244,35 @@ impl Context {
             return Remembered::Failed;
         }
         let exact = layer.mode == Uncompressed::Exact;
-        for digest in [Some(&layer.digest), layer.diff_id.as_ref()].into_iter().flatten() {
-            match self.store.layer(digest) {
-                Some(LayerRecord::Known(content)) => {
-                    let refused = locked(&learnt.refused).contains(digest);
-                    if !exact || content.unpacked_bytes.is_some() || refused {
-                        return Remembered::Found(content);
-                    }
-                }
-                Some(LayerRecord::Failed { reason, .. }) if !exact || !reason.starts_with(CANNOT_TELL) => {
-                    return Remembered::Failed;
-                }
-                _ => {}
+        match self.store.layer(&layer.digest) {
+            Some(LayerRecord::Known(content)) if !exact || self.is_proved(&layer.digest, content) => {
+                return Remembered::Found(content);
             }
+            Some(LayerRecord::Failed { reason, .. }) if !exact || !reason.starts_with(CANNOT_TELL) => {
+                return Remembered::Failed;
+            }
+            _ => {}
+        }
+        // Of another blob with the same tar only what was proved counts: the rest is what somebody said of that blob.
+        if let Some(diff_id) = &layer.diff_id
+            && let Some(LayerRecord::Known(content)) = self.store.layer(diff_id)
+            && self.is_proved(diff_id, content)
+        {
+            return Remembered::Found(content);
         }
         Remembered::Nothing
     }
 
+    /// Whether what is remembered under this digest was streamed, and not told from a few bytes.
+    fn is_proved(&self, digest: &Digest, content: LayerContent) -> bool {
+        content.unpacked_bytes.is_some() || locked(&self.learnt.refused).contains(digest)
+    }
+
     fn remember(&self, layer: &LayerWork, content: LayerContent) {
-        for digest in [Some(&layer.digest), layer.diff_id.as_ref()].into_iter().flatten() {
-            if layer.mode == Uncompressed::Exact && content.unpacked_bytes.is_none() {
+        let exact = layer.mode == Uncompressed::Exact;
+        let diff_id = layer.diff_id.as_ref().filter(|_| exact);
+        for digest in [Some(&layer.digest), diff_id].into_iter().flatten() {
+            if exact && content.unpacked_bytes.is_none() {
                 locked(&self.learnt.refused).insert(digest.clone());
             }
             self.store.remember_layer(digest, LayerRecord::Known(content));
@@ -325,10 +334,8 @@ async fn cheaply(context: &Context, layer: &LayerWork) -> Option<LayerContent> {
     let LayerWork { repository, digest, bytes, .. } = layer;
     let (range, part) = match cheap::plan(layer) {
         Plan::Known(content) => return Some(content),
-        Plan::No(why) => {
-            context.remember_failure(layer, format!("{CANNOT_TELL}{why}"));
-            return None;
-        }
+        // Not remembered: another manifest may say otherwise of the same blob, and to ask again costs nothing.
+        Plan::No(_) => return None,
         Plan::Fetch(range, part) => (range, part),
     };
     let proxy = context.limits.pull_through.contains(repository.registry());

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use image_size_exporter::image::LayerContent;
+use image_size_exporter::image::{LayerContent, UncompressedHint};
 use image_size_exporter::inventory::work::LayerWork;
 use image_size_exporter::oci::{Digest, MediaType};
 use image_size_exporter::registry::{Registries, Settings};
@@ -221,6 +221,32 @@ async fn cheap_fetches_eight_bytes_of_gzip_once() {
         assert_eq!((content.uncompressed_bytes, content.estimated), (tar.len() as u64, true));
         assert_eq!(registry.take_counts(), requests);
     }
+}
+
+#[tokio::test]
+async fn what_one_publisher_says_of_a_tar_is_an_estimate_and_not_another_images_size() {
+    let tar = tar(&[3000, 4000]);
+    let (fast, best) = (gzip(&tar), [gzip(&tar[..512]), gzip(&tar[512..])].concat());
+    let (_registry, mut work) = registry_with(&[(&fast, GZIP), (&best, GZIP)], Uncompressed::Cheap);
+    for work in &mut work {
+        work.diff_id = Some(Digest::sha256_of(&tar));
+    }
+    let lying = LayerWork { hint: Some(UncompressedHint::Bytes(1 << 20)), ..work[0].clone() };
+    let store = Store::memory();
+    let said = found(vec![lying], &store, Limits::default()).await;
+    assert_eq!(
+        said.into_values().map(|said| (said.uncompressed_bytes, said.estimated)).collect::<Vec<_>>(),
+        [(1 << 20, true)]
+    );
+    assert_ne!(
+        found(vec![work[1].clone()], &store, Limits::default()).await[&work[1].digest].uncompressed_bytes,
+        1 << 20
+    );
+    work[0].mode = Uncompressed::Exact;
+    assert_eq!(
+        found(vec![work[0].clone()], &store, Limits::default()).await[&work[0].digest],
+        exactly(tar.len(), 7000)
+    );
 }
 
 #[tokio::test]
