@@ -218,6 +218,14 @@ pub fn skopeo() -> Command {
     command
 }
 
+/// `buildah`, with all that it keeps in `storage`, and nothing that it would need a kernel module for.
+pub fn buildah(storage: &Path) -> Command {
+    let mut command = Command::new("buildah");
+    command.arg("--root").arg(storage.join("root")).arg("--runroot").arg(storage.join("run"));
+    command.args(["--storage-driver", "vfs"]);
+    command
+}
+
 /// Bytes that no other call gives and no compressor makes smaller, so that layers differ between runs too.
 pub fn noise(bytes: usize) -> Vec<u8> {
     use std::io::Read;

@@ -1,6 +1,8 @@
 //! Layers: unpacked sizes as a Docker engine with overlay2 has them, uncompressed ones by every program that makes
 //! layers.
 
+mod debian;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::symlink;

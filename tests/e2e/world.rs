@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::harness::engine::Engine;
 use crate::harness::push::{OCI_CONFIG, OCI_INDEX, OCI_MANIFEST, Pusher};
 use crate::harness::registry::{Auth, Registry};
-use crate::harness::{noise, run, scratch, skopeo};
+use crate::harness::{buildah, noise, run, scratch, skopeo};
 
 /// Every tag of the world, by repository.
 pub const TAGS: [(&str, &[&str]); 8] = [
@@ -94,12 +94,7 @@ fn by_buildah(registry: &Registry, files: &Path) {
     std::fs::create_dir(&context).expect("a directory for the context");
     std::fs::write(context.join("base"), noise(40_000)).expect("the context can be written");
     let storage = files.join("storage");
-    let buildah = || {
-        let mut command = Command::new("buildah");
-        command.arg("--root").arg(storage.join("root")).arg("--runroot").arg(storage.join("run"));
-        command.args(["--storage-driver", "vfs"]);
-        command
-    };
+    let buildah = || buildah(&storage);
     for platform in ["linux/amd64", "linux/arm/v7"] {
         std::fs::write(context.join("own"), noise(7_000)).expect("the context can be written");
         std::fs::write(context.join("Dockerfile"), "FROM scratch\nCOPY base /base\nCOPY own /own\n")
