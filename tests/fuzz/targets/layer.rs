@@ -1,0 +1,22 @@
+//! Compressed layers, in pieces of any length: gzip, zstd, neither; the pieces change nothing.
+
+#![no_main]
+
+use bytes::Bytes;
+use image_size_exporter::image::LayerContent;
+use image_size_exporter::oci::Digest;
+use image_size_exporter::uncompressed::Measure;
+use libfuzzer_sys::fuzz_target;
+
+fn measured(blob: &[u8], piece_bytes: usize) -> Option<LayerContent> {
+    let mut measure = Measure::new(&Digest::sha256_of(blob), None).expect("sha256 is supported");
+    for piece in blob.chunks(piece_bytes) {
+        measure.feed(&Bytes::copy_from_slice(piece)).ok()?;
+    }
+    measure.finish().ok()
+}
+
+fuzz_target!(|data: &[u8]| {
+    let Some((piece_bytes, blob)) = data.split_first() else { return };
+    assert_eq!(measured(blob, usize::from(*piece_bytes).max(1)), measured(blob, blob.len().max(1)));
+});
