@@ -3,6 +3,7 @@
 use super::super::*;
 use super::world::*;
 use crate::reason::Reason;
+use crate::selection::{Listing, Selection};
 use crate::target::Target;
 
 const NOTHING: [&str; 0] = [];
@@ -371,4 +372,17 @@ fn a_listing_target_whose_first_scan_was_cut_short_is_not_restored() {
     let mut after = restart(&targets, &[half], &single("base:100").images);
     assert_eq!(after.restored(|_| false), []);
     assert_eq!(published(&mut after), ["b:v1 up=1 success=10", "b:v1 linux/amd64 compressed=100"], "no sums of a half");
+}
+
+#[test]
+fn a_list_longer_than_is_read_keeps_the_limit_and_loses_what_is_gone() {
+    let listing = Listing { limit: Some(2), ..Listing::default() };
+    let selection = Selection { tags: Vec::new(), listing: Some(listing) };
+    let mut inventory = inventory(&[Target { selection, ..super::world::listing("t", "r.io/a") }]);
+    found_in_part(&mut inventory, "t", "r.io/a:v1 r.io/a:v2");
+    found_in_part(&mut inventory, "t", "r.io/a:v3 r.io/a:v2");
+    assert_eq!(to_read(&inventory, "t"), ["r.io/a:v2 new", "r.io/a:v3 new"]);
+    record(&mut inventory, "r.io/a:v2", 10.0, Outcome::Gone);
+    found_in_part(&mut inventory, "t", "r.io/a:v3");
+    assert_eq!(to_read(&inventory, "t"), ["r.io/a:v3 new"]);
 }
