@@ -45,10 +45,12 @@ pub struct RepositoryList {
     pub cut: bool,
 }
 
-/// A page of either list. `null` stands for an empty list, and in one.
+/// A page of either list. `null` stands for an empty list, and in one; without the list it is no page, as what is
+/// missing from a list is taken to be gone.
 #[derive(Deserialize)]
 struct Page {
-    #[serde(default, alias = "repositories")]
+    // Named, as serde takes a missing option for `None` otherwise.
+    #[serde(alias = "repositories", deserialize_with = "Option::deserialize")]
     tags: Option<Vec<Option<String>>>,
 }
 

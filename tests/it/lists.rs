@@ -44,7 +44,6 @@ async fn a_list_is_read_leniently() {
     let hash = "ab".repeat(32);
     for (body, expected) in [
         (r#"{"tags":null}"#, &[][..]),
-        (r#"{"name":"acme/app"}"#, &[]),
         (r#"{"tags":[]}"#, &[]),
         (r#"{"tags":["b",null,"a","b"]}"#, &["b", "a"]),
         (&format!(r#"{{"tags":["a","sha256:{hash}","sha256-{hash}","sha256-{hash}.sig","-x",""]}}"#), &["a"]),
@@ -91,6 +90,7 @@ async fn a_page_that_fails_leaves_a_partial_list_that_says_so() {
         (Reply::status(404), Reason::Server),
         (Reply::status(418), Reason::Server),
         (Reply::json("no list"), Reason::Invalid),
+        (Reply::json(r#"{"name":"acme/app"}"#), Reason::Invalid),
         (Reply::Answer(200, vec![], " ".repeat((8 << 20) + 1)), Reason::Limit),
         (Reply::error(403, "DENIED"), Reason::Denied),
     ] {
@@ -111,6 +111,8 @@ async fn a_first_page_that_fails_is_an_error() {
         (Reply::error(404, "NAME_UNKNOWN"), Reason::NotFound),
         (Reply::status(404), Reason::Server),
         (Reply::json("no list"), Reason::Invalid),
+        (Reply::json("{}"), Reason::Invalid),
+        (Reply::json(r#"{"name":"acme/app"}"#), Reason::Invalid),
     ] {
         let registry = registry(5);
         registry.always(LIST, reply);
