@@ -161,9 +161,14 @@ impl Telemetry {
     }
 
     /// The targets of the configuration that is in use from now on. Those that stay keep their last scan; the
-    /// series of others vanish.
+    /// series of others vanish, and so do the counters of registries that no target is on any more.
     pub fn set_targets(&self, targets: &[Arc<Target>]) {
         let mut state = self.inner.state();
+        state.registries.retain(|registry, _| targets.iter().any(|target| target.repositories.registry() == registry));
+        for target in targets {
+            // One that was dropped and comes back starts from 0, as any other.
+            state.counts(target.repositories.registry());
+        }
         let last: BTreeMap<_, _> = state.targets.drain(..).map(|target| (target.name, target.last)).collect();
         state.targets = targets
             .iter()
@@ -367,6 +372,28 @@ mod tests {
                 r#"image_size_exporter_target_interval_seconds{target="c"} 300.0"#,
             ]
         );
+    }
+
+    #[test]
+    fn the_counters_of_a_registry_without_targets_vanish() {
+        let telemetry = Telemetry::new();
+        let (hub, quay): (_, Registry) = (Registry::docker_hub(), "quay.io".parse().unwrap());
+        for registry in [&hub, &quay] {
+            telemetry.request(registry, Operation::GetManifest, Duration::from_millis(40));
+        }
+        telemetry.set_targets(&[target("a", 300)]);
+        assert!(has(
+            &telemetry,
+            r#"image_size_exporter_registry_requests_total{registry="docker.io",operation="get_manifest"} 1"#
+        ));
+        assert!(!lines(&telemetry, Format::Text).iter().any(|line| line.contains("quay.io")));
+        telemetry.set_targets(&[]);
+        assert!(!lines(&telemetry, Format::Text).iter().any(|line| line.contains("docker.io")));
+        telemetry.set_targets(&[target("a", 300)]);
+        assert!(has(
+            &telemetry,
+            r#"image_size_exporter_registry_requests_total{registry="docker.io",operation="get_manifest"} 0"#
+        ));
     }
 
     #[test]
