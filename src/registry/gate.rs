@@ -56,6 +56,11 @@ impl Gate {
         }
     }
 
+    /// Fails where [`Self::enter`] would fail now, and takes nothing: neither time nor the one trial.
+    pub(crate) fn look(&self) -> Result<(), Closed> {
+        self.lock().ready(Instant::now()).map(drop)
+    }
+
     /// The registry said 429. Gives how long it is left alone.
     pub(crate) fn rate_limited(&self, retry_after: Option<Duration>) -> Duration {
         let quiet = retry_after.unwrap_or(QUIET_UNSAID).clamp(Duration::from_secs(1), QUIET_MAX);
@@ -93,8 +98,17 @@ impl Gate {
 }
 
 impl State {
-    /// `None`: go. `Some`: soon, wait until then.
+    /// `None`: go, as the one that tries where the registry was out of reach. `Some`: soon, wait until then.
     fn check(&mut self, now: Instant) -> Result<Option<Instant>, Closed> {
+        let ready = self.ready(now)?;
+        if ready.is_none() {
+            self.quiet_until = None;
+            self.next_trial = self.next_trial.map(|_| now + TRIAL);
+        }
+        Ok(ready)
+    }
+
+    fn ready(&self, now: Instant) -> Result<Option<Instant>, Closed> {
         if let Some(until) = self.quiet_until {
             let left = until.saturating_duration_since(now);
             if left > PATIENCE_MAX {
@@ -105,7 +119,6 @@ impl State {
             if !left.is_zero() {
                 return Ok(Some(until));
             }
-            self.quiet_until = None;
         }
         match self.next_trial {
             Some(at) if at > now => {
@@ -113,11 +126,7 @@ impl State {
                     format!("not asked: the registry could not be reached a moment ago ({})", self.last_failure);
                 Err(Closed { reason: Reason::Network, problem })
             }
-            Some(_) => {
-                self.next_trial = Some(now + TRIAL);
-                Ok(None)
-            }
-            None => Ok(None),
+            _ => Ok(None),
         }
     }
 }
@@ -160,8 +169,11 @@ mod tests {
         let closed = gate.enter().await.unwrap_err();
         assert_eq!(closed.reason, Reason::Network);
         assert!(closed.problem.contains("connection refused"), "{}", closed.problem);
+        assert!(gate.look().is_err());
         tokio::time::advance(OUT_OF_REACH).await;
+        gate.look().unwrap();
         gate.enter().await.unwrap();
+        assert!(gate.look().is_err());
         assert!(gate.enter().await.is_err(), "one is trying");
         gate.answered();
         gate.enter().await.unwrap();

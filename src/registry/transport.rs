@@ -82,10 +82,10 @@ pub(crate) struct Answer {
     pub(crate) elsewhere: bool,
 }
 
-/// A body that is still to be read. It counts as a request under way until it is dropped.
+/// A body that is still to be read. It is no request under way any more: whoever reads layers bounds how many are read
+/// at once, and a long one must not keep scans from asking.
 pub(crate) struct Open {
     pub(crate) response: reqwest::Response,
-    _permit: Option<OwnedSemaphorePermit>,
 }
 
 /// Why one try came to nothing.
@@ -148,7 +148,8 @@ impl Transport {
             tried += 1;
             let permit = self.admitted(ask).await?;
             let started = Instant::now();
-            let outcome = self.attempt(ask, authorization, permit).await;
+            let outcome = self.attempt(ask, authorization).await;
+            drop(permit);
             self.telemetry.request(&self.registry, ask.operation, started.elapsed());
             let failure = match outcome.and_then(|answer| self.judged(ask, answer)) {
                 Ok(answer) => return Ok(answer),
@@ -181,6 +182,8 @@ impl Transport {
             return Ok(None);
         }
         let permit = Arc::clone(&self.permits).acquire_owned().await.expect("the semaphore is never closed");
+        // Before the turn, which may be long in coming, and after it, when more is known.
+        self.gate.look().map_err(closed)?;
         self.pace.turn().await;
         self.gate.enter().await.map_err(closed)?;
         Ok(Some(permit))
@@ -191,7 +194,6 @@ impl Transport {
         &self,
         ask: &Ask<'_>,
         mut authorization: Option<&HeaderValue>,
-        permit: Option<OwnedSemaphorePermit>,
     ) -> Result<Answer, (Failure, Option<Duration>)> {
         let deadline = Instant::now() + self.timeout;
         let mut url = ask.url.clone();
@@ -210,7 +212,7 @@ impl Transport {
             };
             self.gate.answered();
             if !is_redirect(response.status()) {
-                let read = tokio::time::timeout_at(deadline, take(ask, response, permit, url.clone(), elsewhere)).await;
+                let read = tokio::time::timeout_at(deadline, take(ask, response, url.clone(), elsewhere)).await;
                 return match read {
                     Ok(Ok(answer)) => Ok(answer),
                     Ok(Err(error)) => Err((broken(error), None)),
@@ -333,13 +335,7 @@ fn is_redirect(status: StatusCode) -> bool {
     matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
 }
 
-async fn take(
-    ask: &Ask<'_>,
-    mut response: reqwest::Response,
-    permit: Option<OwnedSemaphorePermit>,
-    url: Url,
-    elsewhere: bool,
-) -> Result<Answer, BodyError> {
+async fn take(ask: &Ask<'_>, mut response: reqwest::Response, url: Url, elsewhere: bool) -> Result<Answer, BodyError> {
     let status = response.status();
     let (body, open) = match ask.take {
         // What went wrong is worth reading; if it cannot be read, the status says enough.
@@ -351,7 +347,7 @@ async fn take(
         Take::Stream => (Bytes::new(), Some(())),
     };
     let headers = std::mem::take(response.headers_mut());
-    let open = open.map(|()| Open { response, _permit: permit });
+    let open = open.map(|()| Open { response });
     Ok(Answer { status, headers, body, open, url, elsewhere })
 }
 

@@ -280,21 +280,45 @@ async fn pulls_at_the_same_time_do_not_cut_into_the_reserve() {
 #[tokio::test]
 async fn no_more_requests_are_under_way_than_configured() {
     let registry = registry();
-    let layer = Blob::new("x", vec![1; 100]);
-    registry.push(APP, "v2", &image("linux/amd64", &[&layer]));
     let client = registry.client_with(|settings| settings.concurrency = 1);
-    let app = registry.repository(APP);
-    let stream = client.stream_blob(&app, &layer.digest, 0).await.unwrap();
-    let v1 = tag("v1");
-    let waiting = client.head_manifest(&app, At::Tag(&v1));
-    tokio::pin!(waiting);
-    // The stream holds the only place: the request behind it has not been sent when another, to another client, is done.
+    registry.next("GET *", Reply::Stall);
+    let mut stalled = Box::pin(get(&client, &registry));
+    let mut waiting = Box::pin(head(&client, &registry));
+    // The one that stalls holds the only place: the request behind it has not been sent when another, to another
+    // client, is done.
     tokio::select! {
+        biased;
+        _ = &mut stalled => panic!("it stalls"),
         _ = &mut waiting => panic!("two requests under way"),
         done = async { head(&registry.client(), &registry).await } => done.unwrap(),
     }
-    drop(stream);
+    drop(stalled);
     waiting.await.unwrap();
+}
+
+#[tokio::test]
+async fn layers_that_are_being_read_leave_the_places_to_others() {
+    let registry = registry();
+    let layer = Blob::new("x", vec![1; 100]);
+    registry.push(APP, "v2", &image("linux/amd64", &[&layer]));
+    let client = registry.client_with(|settings| settings.concurrency = 1);
+    let stream = client.stream_blob(&registry.repository(APP), &layer.digest, 0).await.unwrap();
+    head(&client, &registry).await.unwrap();
+    drop(stream);
+}
+
+#[tokio::test]
+async fn a_request_that_would_fail_at_once_does_not_wait_for_its_turn() {
+    let registry = registry();
+    let client = registry.client_with(|settings| settings.requests_per_second = Some(0.001));
+    registry.next("HEAD *", Reply::status(429).and("retry-after", "600"));
+    head(&client, &registry).await.unwrap_err();
+    tokio::select! {
+        biased;
+        done = head(&client, &registry) => assert_eq!(done.unwrap_err().reason(), Reason::RateLimited),
+        () = std::future::ready(()) => panic!("it waits for its turn"),
+    }
+    assert_eq!(registry.counts(), "head_manifest 1");
 }
 
 #[tokio::test]
