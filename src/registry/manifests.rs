@@ -39,12 +39,21 @@ pub struct Head {
 pub struct Fetched {
     /// At most 8 MiB.
     pub body: Bytes,
-    /// `Content-Type` as it was said; empty where it was not.
+    /// `Content-Type` as it was said; empty where it was not. [`MediaType::SCHEMA1_SIGNED`], whatever was said, where
+    /// the digest is that of what was signed: such a body is to be read as nothing else.
     pub content_type: String,
     /// Of the bytes, whatever the registry says; of what was signed, where it is a signed schema 1 manifest.
     pub digest: Digest,
     /// The digest header's text.
     pub digest_header: Option<Arc<str>>,
+}
+
+/// What a digest is of.
+#[derive(Clone, Copy)]
+enum Of {
+    Body,
+    /// What was signed, of a signed schema 1 manifest.
+    Payload,
 }
 
 impl Client {
@@ -101,19 +110,25 @@ impl Client {
             return Err(self.refuse(&ask, &answer));
         }
         let digest_header = digest_header(&answer);
-        let digest = match at {
-            At::Digest(wanted) => self.verified(&what, wanted, &answer.body)?,
+        let (digest, of) = match at {
+            At::Digest(wanted) => (wanted.clone(), self.verified(&what, wanted, &answer.body)?),
             At::Tag(_) => digest_of(&answer.body, digest_header.as_deref()),
         };
-        let content_type = answer.content_type().to_owned();
+        let content_type = match of {
+            Of::Body => answer.content_type().to_owned(),
+            Of::Payload => MediaType::SCHEMA1_SIGNED.to_owned(),
+        };
         Ok(Fetched { body: answer.body, content_type, digest, digest_header })
     }
 
-    fn verified(&self, what: &What<'_>, wanted: &Digest, body: &[u8]) -> Result<Digest, RegistryError> {
+    fn verified(&self, what: &What<'_>, wanted: &Digest, body: &[u8]) -> Result<Of, RegistryError> {
         // What has an algorithm that nobody here can compute is taken as it is.
         let fits = |bytes: &[u8]| wanted.verifies(bytes) != Some(false);
-        if fits(body) || jws::payload(body).is_some_and(|payload| fits(&payload)) {
-            return Ok(wanted.clone());
+        if fits(body) {
+            return Ok(Of::Body);
+        }
+        if jws::payload(body).is_some_and(|payload| fits(&payload)) {
+            return Ok(Of::Payload);
         }
         let problem = format!("the registry sent something else: its digest is {}", Digest::sha256_of(body));
         Err(self.wrong(Operation::GetManifest, what, Reason::Invalid, problem))
@@ -131,13 +146,13 @@ fn digest_header(answer: &Answer) -> Option<Arc<str>> {
 }
 
 /// The bytes' own digest. The header's is taken only where it is true, and then for its algorithm.
-fn digest_of(body: &[u8], header: Option<&str>) -> Digest {
+fn digest_of(body: &[u8], header: Option<&str>) -> (Digest, Of) {
     let said: Option<Digest> = header.and_then(|text| text.parse().ok());
     if let Some(said) = said.filter(|said| said.algorithm() == Algorithm::Sha512 && said.verifies(body) == Some(true)) {
-        return said;
+        return (said, Of::Body);
     }
     match jws::payload(body) {
-        Some(payload) => Digest::sha256_of(&payload),
-        None => Digest::sha256_of(body),
+        Some(payload) => (Digest::sha256_of(&payload), Of::Payload),
+        None => (Digest::sha256_of(body), Of::Body),
     }
 }

@@ -110,6 +110,43 @@ async fn a_signed_manifest_has_the_digest_of_what_was_signed() {
 }
 
 #[tokio::test]
+async fn an_envelope_does_not_pass_one_manifest_off_as_another() {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
+    let pushed = small();
+    let genuine = pushed.manifest.bytes.clone().unwrap();
+    let protected = format!(r#"{{"formatLength":0,"formatTail":"{}"}}"#, BASE64.encode(&genuine));
+    let signatures = format!(r#""signatures":[{{"protected":"{}"}}]"#, BASE64.encode(protected));
+    let forged = format!(r#"{{"schemaVersion":2,"layers":[],{signatures}}}"#);
+    let registry = registry(&pushed);
+    let (client, app) = (registry.client(), registry.repository(APP));
+    registry.always("GET *", Reply::json(&forged).and("docker-content-digest", pushed.digest().to_string()));
+    let error = client.get_manifest(&app, At::Digest(pushed.digest())).await.unwrap_err();
+    assert_eq!(error.reason(), Reason::Invalid);
+    let fetched = client.get_manifest(&app, At::Tag(&tag("v1"))).await.unwrap();
+    assert_eq!(fetched.digest, Digest::sha256_of(forged.as_bytes()));
+}
+
+#[tokio::test]
+async fn what_was_verified_as_schema_1_is_read_as_schema_1() {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
+    let head = r#"{"schemaVersion":1,"fsLayers":[],"layers":[],"config":null"#;
+    let protected = format!(r#"{{"formatLength":{},"formatTail":"{}"}}"#, head.len(), BASE64.encode("}"));
+    let signed = format!(r#"{head},"signatures":[{{"protected":"{}"}}]}}"#, BASE64.encode(protected));
+    let registry = registry(&small());
+    let (client, app) = (registry.client(), registry.repository(APP));
+    registry.always("GET *", Reply::Answer(200, vec![("content-type", MediaType::OCI_MANIFEST.to_owned())], signed));
+    let digest = Digest::sha256_of(format!("{head}}}").as_bytes());
+    for at in [At::Digest(&digest), At::Tag(&tag("v1"))] {
+        let fetched = client.get_manifest(&app, at).await.unwrap();
+        assert_eq!(fetched.digest, digest);
+        let document = Document::parse(&fetched.content_type, &fetched.body).unwrap();
+        assert!(matches!(document, Document::Schema1(_)), "{document:?}");
+    }
+}
+
+#[tokio::test]
 async fn content_types_may_be_wrong_missing_or_decorated() {
     let pushed = small();
     let registry = registry(&pushed);
