@@ -52,23 +52,27 @@ impl Auth {
         }
         if answer.elsewhere {
             // Whoever refused is not the registry: its challenge must not be answered with the registry's secrets.
-            return Self::settled(transport, ask, answer, None);
+            return self.settled(transport, ask, answer, None);
         }
         match self.better(transport, scope, ask, &answer, grant.as_ref()).await? {
-            None => Self::settled(transport, ask, answer, grant.as_deref()),
+            None => self.settled(transport, ask, answer, grant.as_deref()),
             Some(better) => {
+                if let Some(problem) = better.wrong.get() {
+                    return Err(RegistryError::new(Reason::Denied, ask.what, problem.clone()));
+                }
                 let again = transport.send(ask, Some(&better.header)).await?;
                 if may_be_refusal(again.status, Some(&better)) {
                     better.refused.store(true, Ordering::Relaxed);
                 }
                 grant = Some(better);
-                Self::settled(transport, ask, again, grant.as_deref())
+                self.settled(transport, ask, again, grant.as_deref())
             }
         }
     }
 
     /// Refusals are errors; everything else is for the caller to judge.
     fn settled(
+        &self,
         transport: &Transport,
         ask: &Ask<'_>,
         answer: Answer,
@@ -94,6 +98,11 @@ impl Auth {
                 ),
             }
         };
+        let wrong = grant.filter(|grant| grant.is_password() && answer.status == StatusCode::UNAUTHORIZED);
+        if wrong.is_some_and(|grant| grant.wrong.set(problem.clone()).is_ok()) {
+            // A helper may know a newer one by the next request.
+            self.credentials.forget();
+        }
         Err(RegistryError::new(Reason::Denied, ask.what, problem))
     }
 
@@ -105,11 +114,22 @@ impl Auth {
         what: &(dyn Display + Sync),
     ) -> Result<Option<Arc<Grant>>, RegistryError> {
         let (slot, scheme) = self.grants.of(scope);
-        if let Some(grant) = slot.current() {
-            return Ok(Some(grant));
+        let current = slot.current();
+        if let Some(grant) = &current {
+            let Some(problem) = grant.wrong.get() else { return Ok(current) };
+            if self.still_has(transport, scope, grant).await {
+                return Err(RegistryError::new(Reason::Denied, what, problem.clone()));
+            }
         }
         let Some(scheme) = scheme else { return Ok(None) };
-        self.obtain(transport, scope, &slot, &scheme, None, what).await
+        self.obtain(transport, scope, &slot, &scheme, current.as_ref(), what).await
+    }
+
+    /// Whether the password that a grant was made of is still the one that is configured.
+    async fn still_has(&self, transport: &Transport, scope: Scope<'_>, grant: &Grant) -> bool {
+        let login = self.credentials.login(transport.registry.as_str(), scope.repository()).await;
+        let Ok(Some(Login { secret: LoginSecret::Password { username, password }, .. })) = login else { return false };
+        token::basic_header(&username, &password).as_ref() == Some(&grant.header)
     }
 
     /// Something better to send than what was refused; `None` if there is nothing.

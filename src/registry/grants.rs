@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
 use http::HeaderValue;
@@ -77,6 +77,8 @@ pub(crate) struct Grant {
     pub(crate) source: Option<String>,
     /// Refused when it was new: the registry means it, and a newer one would not help.
     pub(crate) refused: AtomicBool,
+    /// What the registry said when it refused the password itself: not sent again, as that might lock an account.
+    pub(crate) wrong: OnceLock<String>,
 }
 
 impl<'a> Scope<'a> {
@@ -150,6 +152,11 @@ impl Slot {
 }
 
 impl Grant {
+    /// Whether it is a user and a password (RFC 7617).
+    pub(crate) fn is_password(&self) -> bool {
+        self.header.as_bytes().starts_with(b"Basic ")
+    }
+
     /// `None` where there is no header.
     pub(crate) fn new(
         header: Option<HeaderValue>,
@@ -158,6 +165,13 @@ impl Grant {
         source: Option<String>,
     ) -> Option<Arc<Self>> {
         let until = Instant::now() + usable;
-        Some(Arc::new(Self { header: header?, until, is_token, source, refused: AtomicBool::new(false) }))
+        Some(Arc::new(Self {
+            header: header?,
+            until,
+            is_token,
+            source,
+            refused: AtomicBool::new(false),
+            wrong: OnceLock::new(),
+        }))
     }
 }

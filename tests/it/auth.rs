@@ -245,11 +245,23 @@ async fn a_refused_password_is_not_sent_again_and_again() {
     let files = Files::new();
     let registry = registry(Access::Basic(vec![("alice", "other")]));
     let client = registry.client_with(|settings| settings.credential = password(&files));
-    let error = head(&client, &registry.repository("acme/app")).await.unwrap_err();
-    assert_eq!(registry.counts(), "head_manifest 2");
-    assert_eq!(error.reason(), Reason::Denied);
-    let shown = error.to_string();
-    assert!(shown.contains("the credentials of alice from ") && shown.contains("check that they are valid"), "{shown}");
+    let app = registry.repository("acme/app");
+    // Once, and then it is known, for other tags and lists as well.
+    for counts in ["head_manifest 2", "", ""] {
+        let error = head(&client, &app).await.unwrap_err();
+        assert_eq!((error.reason(), registry.take_counts().as_str()), (Reason::Denied, counts));
+        let shown = error.to_string();
+        assert!(
+            shown.contains("the credentials of alice from ") && shown.contains("check that they are valid"),
+            "{shown}"
+        );
+    }
+    assert_eq!(client.list_tags(&app, 10).await.unwrap_err().reason(), Reason::Denied);
+    assert_eq!(registry.take_counts(), "");
+    // Another one is another try.
+    files.write("password", "other");
+    head(&client, &app).await.unwrap();
+    assert_eq!(registry.take_counts(), "head_manifest 1");
 }
 
 #[tokio::test]
