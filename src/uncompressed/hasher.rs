@@ -1,4 +1,4 @@
-//! The digest that proves a layer, and gzip's checksums, on a thread of their own: both take about as long as
+//! The digests that prove a layer, and gzip's checksums, on a thread of their own: they take about as long as
 //! decompressing does.
 
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -10,21 +10,29 @@ use sha2::{Digest as _, Sha256, Sha512};
 use super::measure::{BUFFER_BYTES, MeasureError};
 use crate::oci::{Algorithm, Digest};
 
-/// Pieces that may wait for the thread: with their buffers a megabyte or so.
-const QUEUE: usize = 4;
+/// Pieces that may wait for the thread, compressed and decompressed ones in turn: with their buffers a megabyte or so.
+const QUEUE: usize = 8;
 
-/// A digest that can be checked here, and what it is of.
+/// A digest that can be checked here.
 pub(super) struct Proof {
     expected: Digest,
-    subject: Subject,
     state: State,
 }
 
-/// What a digest is of.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Subject {
-    Compressed,
-    Tar,
+/// What the digests and checksums say, once all of the blob was hashed.
+pub(super) struct Verdict {
+    /// Whether the blob is the one that was asked for. None: there is no telling.
+    pub(super) blob: Option<Result<(), Mismatch>>,
+    /// Whether its tar is the one that the config names.
+    pub(super) tar: Result<(), Mismatch>,
+    /// Whether all gzip checksums are right.
+    pub(super) checksums: Result<(), MeasureError>,
+}
+
+/// What a digest should be, and what it is.
+pub(super) struct Mismatch {
+    pub(super) expected: Digest,
+    pub(super) found: Digest,
 }
 
 enum State {
@@ -37,12 +45,15 @@ pub(super) struct Hasher {
     jobs: SyncSender<Job>,
     /// Buffers that the thread is done with.
     spare: Receiver<Vec<u8>>,
-    subject: Subject,
-    thread: JoinHandle<Result<(), MeasureError>>,
+    hashes_blob: bool,
+    thread: JoinHandle<Verdict>,
 }
 
 enum Job {
-    Hash(Bytes),
+    /// Bytes of the blob.
+    Blob(Bytes),
+    /// Bytes of the tar.
+    Plain(Bytes),
     /// The first so many bytes of a buffer, which then goes back.
     Tar {
         buffer: Vec<u8>,
@@ -54,13 +65,13 @@ enum Job {
 
 impl Proof {
     /// None where the digest's algorithm is unknown.
-    pub(super) fn new(expected: &Digest, subject: Subject) -> Option<Self> {
+    pub(super) fn new(expected: &Digest) -> Option<Self> {
         let state = match expected.algorithm() {
             Algorithm::Sha256 => State::Sha256(Sha256::new()),
             Algorithm::Sha512 => State::Sha512(Sha512::new()),
             Algorithm::Other => return None,
         };
-        Some(Self { expected: expected.clone(), subject, state })
+        Some(Self { expected: expected.clone(), state })
     }
 
     fn update(&mut self, bytes: &[u8]) {
@@ -70,36 +81,34 @@ impl Proof {
         }
     }
 
-    fn check(self) -> Result<(), MeasureError> {
+    fn check(self) -> Result<(), Mismatch> {
         let found = match self.state {
             State::Sha256(state) => Digest::from_sha256(state.finalize().into()),
             State::Sha512(state) => Digest::from_sha512(state.finalize().into()),
         };
-        if found == self.expected { Ok(()) } else { Err(MeasureError::Mismatch { expected: self.expected, found }) }
+        if found == self.expected { Ok(()) } else { Err(Mismatch { expected: self.expected, found }) }
     }
 }
 
 impl Hasher {
-    pub(super) fn start(proof: Proof) -> Self {
+    pub(super) fn start(blob: Option<Proof>, tar: Option<Proof>) -> Self {
         let (jobs, queue) = sync_channel(QUEUE);
         let (give_back, spare) = sync_channel(QUEUE + 1);
-        let subject = proof.subject;
-        let thread = std::thread::spawn(move || work(proof, &queue, &give_back));
-        Self { jobs, spare, subject, thread }
+        let hashes_blob = blob.is_some();
+        let thread = std::thread::spawn(move || work(blob, tar, &queue, &give_back));
+        Self { jobs, spare, hashes_blob, thread }
     }
 
     /// Bytes of the compressed blob.
     pub(super) fn compressed(&self, bytes: &Bytes) {
-        if self.subject == Subject::Compressed {
-            self.send(Job::Hash(bytes.clone()));
+        if self.hashes_blob {
+            self.send(Job::Blob(bytes.clone()));
         }
     }
 
     /// Bytes of the tar that were never compressed.
     pub(super) fn plain(&self, bytes: &Bytes) {
-        if self.subject == Subject::Tar {
-            self.send(Job::Hash(bytes.clone()));
-        }
+        self.send(Job::Plain(bytes.clone()));
     }
 
     /// `count` bytes of the tar in `buffer`; another buffer to go on with.
@@ -113,27 +122,37 @@ impl Hasher {
         self.send(Job::MemberEnds(crc32));
     }
 
-    /// Whether the digest and all checksums are right.
-    pub(super) fn finish(self) -> Result<(), MeasureError> {
+    /// Whether the digests and all checksums are right.
+    pub(super) fn finish(self) -> Verdict {
         drop(self.jobs);
         self.thread.join().expect("the hashing thread does not panic")
     }
 
-    /// The thread ends early at a wrong checksum, which `finish` then tells.
+    /// The thread takes all jobs, so that this fails only when it panicked, which `finish` then tells.
     fn send(&self, job: Job) {
         let _ = self.jobs.send(job);
     }
 }
 
-fn work(mut proof: Proof, queue: &Receiver<Job>, give_back: &SyncSender<Vec<u8>>) -> Result<(), MeasureError> {
+fn work(
+    mut blob: Option<Proof>,
+    mut tar: Option<Proof>,
+    queue: &Receiver<Job>,
+    give_back: &SyncSender<Vec<u8>>,
+) -> Verdict {
     let mut crc32 = crc32fast::Hasher::new();
+    let mut checksums = Ok(());
+    let update = |proof: &mut Option<Proof>, bytes: &[u8]| {
+        if let Some(proof) = proof {
+            proof.update(bytes);
+        }
+    };
     for job in queue {
         match job {
-            Job::Hash(bytes) => proof.update(&bytes),
+            Job::Blob(bytes) => update(&mut blob, &bytes),
+            Job::Plain(bytes) => update(&mut tar, &bytes),
             Job::Tar { buffer, count, checksum } => {
-                if proof.subject == Subject::Tar {
-                    proof.update(&buffer[..count]);
-                }
+                update(&mut tar, &buffer[..count]);
                 if checksum {
                     crc32.update(&buffer[..count]);
                 }
@@ -141,10 +160,10 @@ fn work(mut proof: Proof, queue: &Receiver<Job>, give_back: &SyncSender<Vec<u8>>
             }
             Job::MemberEnds(expected) => {
                 if std::mem::take(&mut crc32).finalize() != expected {
-                    return Err(MeasureError::Gzip("a member's checksum is wrong"));
+                    checksums = Err(MeasureError::Gzip("a member's checksum is wrong"));
                 }
             }
         }
     }
-    proof.check()
+    Verdict { blob: blob.map(Proof::check), tar: tar.map_or(Ok(()), Proof::check), checksums }
 }

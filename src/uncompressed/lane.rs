@@ -16,10 +16,11 @@ use tracing::{debug, info, warn};
 
 use super::budget::Budget;
 use super::cheap::{self, Plan};
-use super::stream;
+use super::measure::MeasureError;
+use super::stream::{self, StreamError};
 use crate::image::LayerContent;
 use crate::inventory::work::LayerWork;
-use crate::oci::{Digest, Registry, Repository};
+use crate::oci::{Algorithm, Digest, Registry, Repository};
 use crate::reason::Reason;
 use crate::registry::{Client, Registries};
 use crate::store::{LayerRecord, Store};
@@ -147,6 +148,8 @@ struct Learnt {
     later: Mutex<HashMap<Digest, Instant>>,
     /// Layers that were streamed and that overlay2 refuses: they have no unpacked size to wait for.
     refused: Mutex<HashSet<Digest>>,
+    /// Of which a registry sends more bytes than so many, which a manifest says. Another manifest may be right.
+    too_long: Mutex<HashSet<(Repository, Digest, u64)>>,
 }
 
 impl Default for Learnt {
@@ -156,6 +159,7 @@ impl Default for Learnt {
             no_ranges: Mutex::default(),
             later: Mutex::default(),
             refused: Mutex::default(),
+            too_long: Mutex::default(),
         }
     }
 }
@@ -244,6 +248,10 @@ impl Context {
             return Remembered::Failed;
         }
         let exact = layer.mode == Uncompressed::Exact;
+        let claim = (layer.repository.clone(), layer.digest.clone(), layer.bytes);
+        if exact && locked(&learnt.too_long).contains(&claim) {
+            return Remembered::Failed;
+        }
         match self.store.layer(&layer.digest) {
             Some(LayerRecord::Known(content)) if !exact || self.is_proved(&layer.digest, content) => {
                 return Remembered::Found(content);
@@ -268,11 +276,10 @@ impl Context {
         content.unpacked_bytes.is_some() || locked(&self.learnt.refused).contains(digest)
     }
 
-    fn remember(&self, layer: &LayerWork, content: LayerContent) {
-        let exact = layer.mode == Uncompressed::Exact;
-        let diff_id = layer.diff_id.as_ref().filter(|_| exact);
-        for digest in [Some(&layer.digest), diff_id].into_iter().flatten() {
-            if exact && content.unpacked_bytes.is_none() {
+    /// Remembers what was streamed, by all the digests that it was proved by.
+    fn remember_measured(&self, digests: &[&Digest], content: LayerContent) {
+        for &digest in digests.iter().filter(|digest| digest.algorithm() != Algorithm::Other) {
+            if content.unpacked_bytes.is_none() {
                 locked(&self.learnt.refused).insert(digest.clone());
             }
             self.store.remember_layer(digest, LayerRecord::Known(content));
@@ -291,13 +298,15 @@ impl Context {
 }
 
 async fn look_into(context: &Context, layer: &LayerWork) -> Option<LayerContent> {
-    let content = match layer.mode {
+    match layer.mode {
         Uncompressed::Exact => exact(context, layer).await,
-        Uncompressed::Cheap => cheaply(context, layer).await,
+        Uncompressed::Cheap => {
+            let content = cheaply(context, layer).await?;
+            context.store.remember_layer(&layer.digest, LayerRecord::Known(content));
+            Some(content)
+        }
         Uncompressed::Off => None,
-    }?;
-    context.remember(layer, content);
-    Some(content)
+    }
 }
 
 async fn exact(context: &Context, layer: &LayerWork) -> Option<LayerContent> {
@@ -310,24 +319,32 @@ async fn exact(context: &Context, layer: &LayerWork) -> Option<LayerContent> {
     if !can_resume {
         locked(&context.learnt.no_ranges).insert(repository.clone());
     }
-    match outcome {
-        Ok(content) => {
-            info!(%repository, %digest, bytes, uncompressed_bytes = content.uncompressed_bytes, "measured a layer");
-            if content.unpacked_bytes.is_none() {
-                warn!(%repository, %digest, "docker would refuse to unpack this layer: its unpacked size is left out");
-            }
-            Some(content)
+    let (content, proof) = match outcome {
+        Ok(content) => (content, layer.diff_id.as_ref()),
+        // The config's mistake, or its author's lie: what the blob is holds for every image that has it.
+        Err(StreamError::Measure(error @ MeasureError::DiffId { content, .. })) => {
+            warn!(%repository, %digest, %error, "measured a layer that docker would refuse for its config");
+            (content, None)
         }
         Err(error) => {
             warn!(%repository, %digest, %error, "cannot measure a layer");
-            if error.is_definite() {
+            if error.is_definite() && digest.algorithm() != Algorithm::Other {
                 context.remember_failure(layer, error.to_string());
+            } else if matches!(error, StreamError::TooLong(_)) {
+                locked(&context.learnt.too_long).insert((repository.clone(), digest.clone(), *bytes));
             } else {
                 context.ask_later(layer);
             }
-            None
+            return None;
         }
+    };
+    info!(%repository, %digest, bytes, uncompressed_bytes = content.uncompressed_bytes, "measured a layer");
+    if content.unpacked_bytes.is_none() {
+        warn!(%repository, %digest, "docker would refuse to unpack this layer: its unpacked size is left out");
     }
+    let digests: Vec<&Digest> = [Some(digest), proof].into_iter().flatten().collect();
+    context.remember_measured(&digests, content);
+    Some(content)
 }
 
 async fn cheaply(context: &Context, layer: &LayerWork) -> Option<LayerContent> {

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::decompress::Decompressor;
-use super::hasher::{Hasher, Proof, Subject};
+use super::hasher::{Hasher, Mismatch, Proof, Verdict};
 use super::tar::{Tar, TarError};
 use super::tree::{self, TooManyPaths, Tree};
 use crate::image::LayerContent;
@@ -21,7 +21,7 @@ const RATIO_BYTES_MIN: u64 = 1 << 30;
 /// Just above what deflate can reach (1032): zstd can reach 30 times that, which only bombs do.
 const RATIO_MAX: u64 = 1100;
 
-/// Why a layer could not be measured. All of them are definite: the same bytes will fail again.
+/// Why a layer could not be measured.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MeasureError {
@@ -54,17 +54,35 @@ pub enum MeasureError {
         /// What they became.
         tar_bytes: u64,
     },
-    /// The content is not what the digest says.
+    /// What came is not what was asked for, whatever else is wrong with it.
     #[error("the layer's content does not match: expected {expected}, found {found}")]
     Mismatch {
-        /// The `diff_id` or the blob's digest.
+        /// The blob's digest, or the `diff_id` where the blob's cannot be verified.
         expected: Digest,
         /// By the bytes.
         found: Digest,
     },
+    /// It is the blob that was asked for, and has another tar than the config says.
+    #[error("the layer's tar does not match its config: expected {expected}, found {found}")]
+    DiffId {
+        /// As the config says.
+        expected: Digest,
+        /// By the bytes.
+        found: Digest,
+        /// What the blob is nevertheless.
+        content: LayerContent,
+    },
     /// A digest by an algorithm that is unknown here.
     #[error("the layer's content cannot be verified against {0}: only sha256 and sha512 are supported")]
     Unverifiable(Digest),
+}
+
+impl MeasureError {
+    /// Whether the blob itself is to blame, so that the same will come of it for whoever has it. To be asked of an error
+    /// of [`Measure::finish`] and [`Measure::finish_failed`]: before them nobody knows whose bytes they were.
+    pub fn is_definite(&self) -> bool {
+        !matches!(self, Self::Mismatch { .. } | Self::DiffId { .. } | Self::Unverifiable(_))
+    }
 }
 
 /// Measures one layer while it streams by. Nothing of it is kept but a megabyte or two, the window of a zstd frame
@@ -87,15 +105,15 @@ pub(super) struct Output {
 
 impl Measure {
     /// For the layer whose compressed blob has `digest` and whose tar, if a verified config says so, has `diff_id`.
-    /// The latter proves the content, and the former where there is no latter.
+    /// Both prove the content, as far as their algorithms are known.
     pub fn new(digest: &Digest, diff_id: Option<&Digest>) -> Result<Self, MeasureError> {
-        let proof = diff_id
-            .and_then(|diff_id| Proof::new(diff_id, Subject::Tar))
-            .or_else(|| Proof::new(digest, Subject::Compressed))
-            .ok_or_else(|| MeasureError::Unverifiable(digest.clone()))?;
+        let (blob, tar) = (Proof::new(digest), diff_id.and_then(Proof::new));
+        if blob.is_none() && tar.is_none() {
+            return Err(MeasureError::Unverifiable(digest.clone()));
+        }
         let output = Output {
             buffer: vec![0; BUFFER_BYTES],
-            hasher: Hasher::start(proof),
+            hasher: Hasher::start(blob, tar),
             tar: Tar::new(),
             tree: Some(Tree::new()),
             tar_bytes: 0,
@@ -111,17 +129,41 @@ impl Measure {
         self.decompressor.feed(compressed, &mut self.output)
     }
 
+    /// Takes the next bytes after an error, only to learn whether they are those that were asked for.
+    pub fn skip(&mut self, compressed: &Bytes) {
+        self.output.hasher.compressed(compressed);
+    }
+
     /// What the layer is, once all of it was fed: nothing unless all of it is right.
     pub fn finish(mut self) -> Result<LayerContent, MeasureError> {
-        self.decompressor.finish(&mut self.output)?;
+        let ended = self.decompressor.finish(&mut self.output);
         let Output { hasher, tar, tree, tar_bytes, .. } = self.output;
-        hasher.finish()?;
-        tar.finish()?;
-        Ok(LayerContent {
-            uncompressed_bytes: tar_bytes,
-            estimated: false,
-            unpacked_bytes: tree.map(Tree::unpacked_bytes),
-        })
+        let Verdict { blob, tar: same_tar, checksums } = hasher.finish();
+        let is_verified = blob.is_some();
+        blob.unwrap_or(Ok(()))?;
+        ended?;
+        checksums?;
+        let unpacked_bytes = tree.map(Tree::unpacked_bytes);
+        let content = LayerContent { uncompressed_bytes: tar_bytes, estimated: false, unpacked_bytes };
+        let ended = tar.finish().map_err(MeasureError::from);
+        match same_tar {
+            Ok(()) => ended.map(|()| content),
+            Err(Mismatch { expected, found }) if is_verified => {
+                ended.and(Err(MeasureError::DiffId { expected, found, content }))
+            }
+            Err(mismatch) => Err(mismatch.into()),
+        }
+    }
+
+    /// What to say of a layer that failed with `error`, once the rest of it was skipped: the same if it is the blob that
+    /// was asked for.
+    pub fn finish_failed(self, error: MeasureError) -> MeasureError {
+        match self.output.hasher.finish().blob {
+            Some(Ok(())) => error,
+            Some(Err(mismatch)) => mismatch.into(),
+            // Nobody can tell whose fault it is.
+            None => error,
+        }
     }
 
     /// Compressed bytes that were fed.
@@ -176,6 +218,13 @@ impl Output {
             return Err(MeasureError::Bomb { compressed_bytes, tar_bytes });
         }
         Ok(())
+    }
+}
+
+impl From<Mismatch> for MeasureError {
+    fn from(mismatch: Mismatch) -> Self {
+        let Mismatch { expected, found } = mismatch;
+        Self::Mismatch { expected, found }
     }
 }
 

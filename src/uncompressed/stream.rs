@@ -47,7 +47,7 @@ pub enum StreamError {
 impl StreamError {
     /// Whether the layer itself is to blame, so that asking again would give the same.
     pub fn is_definite(&self) -> bool {
-        matches!(self, Self::Measure(_))
+        matches!(self, Self::Measure(error) if error.is_definite())
     }
 }
 
@@ -127,10 +127,17 @@ impl Measuring {
         let mut measure = Measure::new(&work.digest, work.diff_id.as_ref())?;
         let (pieces, mut queue) = mpsc::channel(PIECES);
         let thread = tokio::task::spawn_blocking(move || {
+            let mut failed = None;
             while let Some(piece) = queue.blocking_recv() {
-                match piece {
-                    Piece::Bytes(bytes) => measure.feed(&bytes)?,
-                    Piece::End => return measure.finish().map(Some),
+                match (piece, failed.take()) {
+                    (Piece::Bytes(bytes), None) => failed = measure.feed(&bytes).err(),
+                    // What is broken may not be what was asked for: only the blob's digest tells.
+                    (Piece::Bytes(bytes), error) => {
+                        measure.skip(&bytes);
+                        failed = error;
+                    }
+                    (Piece::End, None) => return measure.finish().map(Some),
+                    (Piece::End, Some(error)) => return Err(measure.finish_failed(error)),
                 }
             }
             // Given up.

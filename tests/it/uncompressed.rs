@@ -91,7 +91,10 @@ fn broken_layers_say_what_is_wrong_and_are_worth_nothing() {
     }
     assert!(matches!(measured(&bomb, None, 1 << 20), Err(MeasureError::Bomb { .. })));
     let other = Digest::sha256_of(b"other");
-    assert!(matches!(measured(&whole, Some(&other), 100), Err(MeasureError::Mismatch { .. })));
+    assert!(matches!(measured(&whole, Some(&other), 100), Err(MeasureError::DiffId { .. })));
+    let mut swapped = Measure::new(&other, Some(&Digest::sha256_of(&tar))).unwrap();
+    swapped.feed(&whole.clone().into()).unwrap();
+    assert!(matches!(swapped.finish(), Err(MeasureError::Mismatch { .. })));
 }
 
 #[test]
@@ -208,6 +211,38 @@ async fn a_broken_layer_is_remembered_and_not_asked_for_again() {
     assert_eq!(found(work.clone(), &store, Limits::default()).await, BTreeMap::new());
     assert_eq!(found(work, &store, Limits::default()).await, BTreeMap::new());
     assert_eq!(registry.counts(), "get_blob 1");
+}
+
+#[tokio::test]
+async fn a_false_config_neither_hides_a_layer_nor_speaks_for_another() {
+    let tar = tar(&[3000]);
+    let claimed = Digest::sha256_of(b"another tar");
+    let (fast, plain) = (gzip(&tar), tar.clone());
+    let (registry, mut work) = registry_with(&[(&fast, GZIP), (&plain, GZIP)], Uncompressed::Exact);
+    let mut right = work.remove(0);
+    right.diff_id = Some(Digest::sha256_of(&tar));
+    let lying = LayerWork { diff_id: Some(claimed.clone()), ..right.clone() };
+    let store = Store::memory();
+    let expected = BTreeMap::from([(right.digest.clone(), exactly(tar.len(), 3000))]);
+    assert_eq!(found(vec![lying], &store, Limits::default()).await, expected);
+    assert_eq!(store.layer(&claimed), None);
+    assert_eq!(found(vec![right], &store, Limits::default()).await, expected);
+    assert_eq!(registry.take_counts(), "get_blob 1");
+}
+
+#[tokio::test]
+async fn what_a_registry_sends_instead_of_a_layer_is_not_held_against_the_layer() {
+    let tar = tar(&[3000]);
+    let (registry, work) = registry_with(&[(&tar, GZIP)], Uncompressed::Exact);
+    let store = Store::memory();
+    let blob = format!("GET /v2/acme/app/blobs/{}", work[0].digest);
+    registry.next(&blob, Reply::Answer(200, vec![], "no tar at all ".repeat(1 << 20)[..tar.len()].to_owned()));
+    assert_eq!(found(work.clone(), &store, Limits::default()).await, BTreeMap::new());
+    assert_eq!(store.layer(&work[0].digest), None);
+    let short = LayerWork { bytes: work[0].bytes - 1, ..work[0].clone() };
+    assert_eq!(found(vec![short], &store, Limits::default()).await, BTreeMap::new());
+    let found = found(work, &store, Limits::default()).await;
+    assert_eq!(found.into_values().collect::<Vec<_>>(), [exactly(tar.len(), 3000)]);
 }
 
 #[tokio::test]
