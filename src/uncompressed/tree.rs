@@ -13,7 +13,7 @@ use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
 
 use super::tar::{Entry, Kind};
 
-/// Paths in one layer. Each takes about 40 bytes.
+/// Paths in one layer, replaced ones included. Each takes about 40 bytes.
 pub(super) const PATHS_MAX: usize = 10_000_000;
 
 /// Linux takes no longer path, nor a longer target of a symbolic link.
@@ -98,7 +98,8 @@ impl Tree {
 
     /// Unpacks an entry. False: overlay2 would refuse to, and the layer with it.
     pub(super) fn insert(&mut self, entry: &Entry<'_>) -> Result<bool, TooManyPaths> {
-        if self.slots.len() >= self.paths_max {
+        // What was replaced keeps its place in a list.
+        if self.slots.len().max(self.inodes.len()).max(self.directories.len()) >= self.paths_max {
             return Err(TooManyPaths);
         }
         Ok(self.try_insert(entry).is_ok())
@@ -417,5 +418,14 @@ mod tests {
         let mut tree = Tree::with_paths_max(3);
         assert_eq!(tree.insert(&file("a/b/c", 1)), Ok(true));
         assert_eq!(tree.insert(&file("d", 1)), Err(TooManyPaths));
+    }
+
+    #[test]
+    fn a_path_that_is_replaced_for_ever_is_limited_too() {
+        for entries in [vec![file("a", 1)], vec![directory("a"), file("a", 1)], vec![link(Kind::Symlink, "a", "b")]] {
+            let mut tree = Tree::with_paths_max(100);
+            let inserted = entries.iter().cycle().take(1000).map(|entry| tree.insert(entry));
+            assert!(inserted.collect::<Result<Vec<_>, _>>().is_err());
+        }
     }
 }
