@@ -48,10 +48,10 @@ impl Publisher {
         let rendering = tokio::task::spawn_blocking(move || Rendered::render(&snapshot, &omit));
         let rendered = match rendering.await {
             Ok(rendered) => rendered,
-            Err(error) => {
-                tracing::error!(%error, "rendering failed, the snapshot before stays published");
-                return started.elapsed();
-            }
+            // A mistake in this program is not to be hidden behind a body that is never renewed.
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            // The runtime ends.
+            Err(_) => return started.elapsed(),
         };
         let elapsed = started.elapsed();
         self.telemetry.rendered(elapsed, rendered.series());

@@ -101,8 +101,12 @@ pub async fn run(
                 None => open = false,
             },
             Some(ended) = tasks.join_next() => {
-                // A layer that broke the program stays busy, so that it is not tried again.
-                let Ok((layer, content)) = ended else { continue };
+                let (layer, content) = match ended {
+                    Ok(ended) => ended,
+                    // A mistake in this program is not to be hidden: whoever waits for this task hears of it.
+                    Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+                    Err(_) => continue,
+                };
                 busy.remove(&layer);
                 if let Some(content) = content
                     && found.send((layer.digest, content)).await.is_err()
