@@ -18,6 +18,12 @@ const PIECES: usize = 8;
 /// How often one layer is asked for without getting any further.
 const ATTEMPTS_MAX: u32 = 5;
 
+/// Getting further means at least so many bytes.
+const ADVANCE_BYTES_MIN: u64 = 1 << 20;
+
+/// How often one layer is asked for at all.
+const TRIES_MAX: u32 = 50;
+
 /// Before a broken stream is taken up again; doubled each time.
 const WAIT: Duration = Duration::from_secs(1);
 
@@ -60,7 +66,7 @@ pub(crate) async fn measure(
     mut progress: impl FnMut(u64),
 ) -> Result<LayerContent, StreamError> {
     let mut measuring = Measuring::start(work)?;
-    let mut attempts = 0;
+    let (mut attempts, mut tries) = (0, 0);
     loop {
         if measuring.received > 0 && !*can_resume {
             measuring = Measuring::start(work)?;
@@ -79,9 +85,10 @@ pub(crate) async fn measure(
             StreamError::TooShort { .. } => true,
             StreamError::Measure(_) | StreamError::TooLong(_) => false,
         };
-        let advanced = *can_resume && measuring.received > before;
+        let advanced = *can_resume && measuring.received - before >= ADVANCE_BYTES_MIN;
         attempts = if advanced { 1 } else { attempts + 1 };
-        if !passes || attempts >= ATTEMPTS_MAX {
+        tries += 1;
+        if !passes || attempts >= ATTEMPTS_MAX || tries >= TRIES_MAX {
             return Err(error);
         }
         tokio::time::sleep(WAIT * 2_u32.pow(attempts - 1)).await;
