@@ -178,7 +178,7 @@ impl<W: Write> Progress<'_, W> {
 
     fn note(&mut self, layer: &Digest, why: &str) {
         self.end();
-        let _ = writeln!(self.err, "{layer}: uncompressed size unknown: {why}");
+        let _ = writeln!(self.err, "{layer}: uncompressed size unknown: {}", units::plain(why));
     }
 
     fn end(&mut self) {

@@ -10,8 +10,9 @@ use super::units;
 /// One reference: what it points at, then each platform with its layers, the last made first as in `docker history`.
 pub(super) fn report(out: &mut impl Write, report: &Report, exact: bool, terminal: Terminal) -> io::Result<()> {
     let bytes = |count: Option<u64>| size(count, exact);
-    writeln!(out, "{}", Look::Head.paint(&report.reference, terminal.colour))?;
-    let mut facts = vec![("digest", report.digest.to_string()), ("media type", report.media_type.to_string())];
+    writeln!(out, "{}", Look::Head.paint(&units::plain(&report.reference), terminal.colour))?;
+    let mut facts =
+        vec![("digest", report.digest.to_string()), ("media type", units::plain(report.media_type.as_str()))];
     if report.index_bytes > 0 {
         facts.push(("index", units::bytes(report.index_bytes, exact)));
     }
@@ -31,7 +32,7 @@ pub(super) fn report(out: &mut impl Write, report: &Report, exact: bool, termina
             let sizes = [bytes(image.compressed_bytes), uncompressed(image, exact), unpacked];
             let [compressed, uncompressed, unpacked] = sizes;
             let digest = image.digest.to_string();
-            let row = vec![image.platform.clone(), layers, compressed, uncompressed, unpacked, digest];
+            let row = vec![units::plain(&image.platform), layers, compressed, uncompressed, unpacked, digest];
             table.row(Look::Plain, row);
         }
         table.write(out, terminal)?;
@@ -42,7 +43,7 @@ pub(super) fn report(out: &mut impl Write, report: &Report, exact: bool, termina
     }
     for failed in &report.failed {
         let line = format!("{} {}: not read: {}", failed.platform, failed.digest, failed.reason);
-        writeln!(out, "\n{}", Look::Changed.paint(&line, terminal.colour))?;
+        writeln!(out, "\n{}", Look::Changed.paint(&units::plain(&line), terminal.colour))?;
     }
     Ok(())
 }
@@ -77,14 +78,14 @@ pub(super) fn comparison(
     let change = old.zip(new).map_or_else(unknown, |(old, new)| units::difference(old, new, exact));
     table.row(Look::Head, vec![unknown(), size(old, exact), size(new, exact), change, "total".to_owned(), unknown()]);
     if !comparison.platform.is_empty() {
-        writeln!(out, "{}", Look::Head.paint(&comparison.platform, terminal.colour))?;
+        writeln!(out, "{}", Look::Head.paint(&units::plain(&comparison.platform), terminal.colour))?;
     }
     table.write(out, terminal)?;
     writeln!(out, "= shared ({}), ~ changed, + added, - removed", units::bytes(comparison.shared_bytes, exact))
 }
 
 fn write_image(out: &mut impl Write, image: &ImageReport, exact: bool, terminal: Terminal) -> io::Result<()> {
-    let kind = if image.artifact_type.is_empty() { image.platform.clone() } else { image.artifact_type.clone() };
+    let kind = units::plain(if image.artifact_type.is_empty() { &image.platform } else { &image.artifact_type });
     if !kind.is_empty() {
         writeln!(out, "{}", Look::Head.paint(&kind, terminal.colour))?;
     }

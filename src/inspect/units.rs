@@ -40,12 +40,17 @@ pub(super) fn minute(time: &str) -> String {
 /// behind; in one line, and with nothing that a terminal would obey.
 pub(super) fn command(text: &str) -> String {
     let text = text.strip_suffix("# buildkit").unwrap_or(text);
-    let plain = match text.strip_prefix("/bin/sh -c ") {
+    let command = match text.strip_prefix("/bin/sh -c ") {
         Some(rest) => rest.strip_prefix("#(nop)").map_or_else(|| format!("RUN {rest}"), str::to_owned),
         None => text.to_owned(),
     };
-    let words: Vec<&str> = plain.split_whitespace().collect();
-    words.join(" ").chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    let words: Vec<&str> = command.split_whitespace().collect();
+    plain(&words.join(" "))
+}
+
+/// What a registry says, with nothing that a terminal would obey.
+pub(super) fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 /// At most so many characters, the last of them a sign that there were more.
@@ -89,6 +94,7 @@ mod tests {
         ] {
             assert_eq!(command(text), expected);
         }
+        assert_eq!(plain("application/\u{1b}]0;x\u{7}\n\u{9b}A"), "application/\u{fffd}]0;x\u{fffd}\u{fffd}\u{fffd}A");
         assert_eq!(cut("abcdef", 4), "abc…");
         assert_eq!(cut("abcd", 4), "abcd");
     }
