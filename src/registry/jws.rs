@@ -128,8 +128,8 @@ mod tests {
             format!("{{{whole}}}"),
             format!(r#"{head},"layers":[],{good}}}"#),
             format!(r#"{head},{good},"layers":[]}}"#),
-            format!(r#"{head},{}}}"#, signature(head.len(), r#","layers":[]}"#)),
-            format!(r#"{head},{}}}"#, signature(usize::MAX, "}")),
+            format!("{head},{}}}", signature(head.len(), r#","layers":[]}"#)),
+            format!("{head},{}}}", signature(usize::MAX, "}")),
         ] {
             assert_eq!(payload(body.as_bytes()), None, "{body}");
         }
