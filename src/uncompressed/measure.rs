@@ -155,14 +155,12 @@ impl Measure {
         }
     }
 
-    /// What to say of a layer that failed with `error`, once the rest of it was skipped: the same if it is the blob that
-    /// was asked for.
+    /// What to say of a layer that failed with `error`, once the rest of it was skipped: the same unless it is known to be another
+    /// blob than was asked for.
     pub fn finish_failed(self, error: MeasureError) -> MeasureError {
         match self.output.hasher.finish().blob {
-            Some(Ok(())) => error,
             Some(Err(mismatch)) => mismatch.into(),
-            // Nobody can tell whose fault it is.
-            None => error,
+            Some(Ok(())) | None => error,
         }
     }
 
