@@ -99,7 +99,7 @@ impl Image {
             foreign: descriptor.media_type.is_foreign(),
             diff_id: diff_ids.get(position).filter(|_| paired).cloned(),
             media_type: descriptor.media_type.clone(),
-            hint: UncompressedHint::of(descriptor, &manifest.annotations),
+            hint: UncompressedHint::of(descriptor),
         };
         let created = config.and_then(|config| config.created);
         Self {

@@ -1,7 +1,5 @@
 //! What a publisher says of a layer's size after decompression, in annotations that travel with the manifest.
 
-use std::collections::BTreeMap;
-
 use crate::oci::{Descriptor, Digest};
 
 /// What the annotations of a layer say of its tar, so that few bytes of it need to be fetched, or none.
@@ -19,8 +17,6 @@ pub enum UncompressedHint {
         /// The tar-split.
         tar_split: Span,
     },
-    /// An image with a SOCI index, of this digest in the image's repository: it may have a table of contents for the layer.
-    Soci(Digest),
 }
 
 /// A zstd frame within a layer's compressed blob.
@@ -36,12 +32,11 @@ pub struct Span {
 
 const ESTARGZ_SIZE: &str = "io.containers.estargz.uncompressed-size";
 const CHUNKED: &str = "io.github.containers.zstd-chunked.";
-const SOCI_INDEX: &str = "com.amazon.soci.index-digest";
 
 impl UncompressedHint {
-    /// From a layer's descriptor and the annotations of its manifest, in the order of trust: a length in words, then
-    /// zstd:chunked's tar-split, then SOCI. What is malformed says nothing.
-    pub fn of(layer: &Descriptor, manifest: &BTreeMap<String, String>) -> Option<Self> {
+    /// From a layer's descriptor, in the order of trust: a length in words, then zstd:chunked's tar-split. What is
+    /// malformed says nothing.
+    pub fn of(layer: &Descriptor) -> Option<Self> {
         if let Some(bytes) = layer.annotations.get(ESTARGZ_SIZE).and_then(|text| decimal(text)) {
             return Some(Self::Bytes(bytes));
         }
@@ -51,7 +46,7 @@ impl UncompressedHint {
             let contents_digest = chunked("manifest-checksum").and_then(|text| text.parse().ok());
             return Some(Self::TarSplit { contents, contents_digest, tar_split });
         }
-        manifest.get(SOCI_INDEX).and_then(|text| text.parse().ok()).map(Self::Soci)
+        None
     }
 }
 
@@ -79,23 +74,20 @@ fn decimal(text: &str) -> Option<u64> {
 mod tests {
     use super::*;
 
-    fn hint(layer: &[(&str, &str)], manifest: &[(&str, &str)]) -> Option<UncompressedHint> {
-        let owned = |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    fn hint(layer: &[(&str, &str)]) -> Option<UncompressedHint> {
         let text = format!(r#"{{"digest":"{}","size":9}}"#, Digest::sha256_of(b"x"));
         let mut descriptor: Descriptor = serde_json::from_str(&text).unwrap();
-        descriptor.annotations = owned(layer);
-        UncompressedHint::of(&descriptor, &owned(manifest))
+        descriptor.annotations = layer.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        UncompressedHint::of(&descriptor)
     }
 
     #[test]
     fn annotations_are_trusted_in_order_and_malformed_ones_say_nothing() {
-        let digest = Digest::sha256_of(b"soci");
-        let soci: &[(&str, &str)] = &[(SOCI_INDEX, &digest.to_string())];
         let split = "io.github.containers.zstd-chunked.tarsplit-position";
         let toc = "io.github.containers.zstd-chunked.manifest-position";
         let span = |offset, bytes, content_bytes| Span { offset, bytes, content_bytes };
         for (layer, expected) in [
-            (&[][..], Some(UncompressedHint::Soci(digest.clone()))),
+            (&[][..], None),
             (&[(ESTARGZ_SIZE, "2048"), (split, "1:2:3")], Some(UncompressedHint::Bytes(2048))),
             (
                 &[(ESTARGZ_SIZE, "+2048"), (split, "10:20:30"), (toc, "1:9:50:1")],
@@ -105,11 +97,10 @@ mod tests {
                     tar_split: span(10, 20, 30),
                 }),
             ),
-            (&[(split, "10:20")], Some(UncompressedHint::Soci(digest.clone()))),
-            (&[(split, "18446744073709551615:1:1")], Some(UncompressedHint::Soci(digest.clone()))),
+            (&[(split, "10:20")], None),
+            (&[(split, "18446744073709551615:1:1")], None),
         ] {
-            assert_eq!(hint(layer, soci), expected, "{layer:?}");
+            assert_eq!(hint(layer), expected, "{layer:?}");
         }
-        assert_eq!(hint(&[], &[]), None);
     }
 }

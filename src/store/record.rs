@@ -10,7 +10,7 @@ use crate::oci::{Digest, Registry, Repository, Tag};
 
 /// The version of everything here. A file of another is set aside: raise it with every change of what the bytes
 /// mean, that of a type of [`crate::image`] or [`crate::inventory::observation`] included.
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 
 /// The key of what is stored by digest.
 pub(super) fn digest_key(digest: &Digest) -> Vec<u8> {

@@ -85,7 +85,7 @@ pub(super) fn plan(work: &LayerWork) -> Plan {
                 return plan;
             }
         }
-        Some(UncompressedHint::Soci(_)) | None => {}
+        None => {}
     }
     match Compression::of(&work.media_type) {
         Compression::Gzip if bytes > TRAILER_BYTES => Plan::Fetch(bytes - TRAILER_BYTES..bytes, Part::GzipTrailer),

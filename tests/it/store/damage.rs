@@ -187,7 +187,7 @@ fn a_file_of_another_version_is_set_aside_under_a_name_that_does_not_call_it_dam
     drop(database);
 
     let (moved_to, why) = why(open_and_use(&path));
-    assert_eq!(why, "has version 4000, and this program reads version 1");
+    assert_eq!(why, "has version 4000, and this program reads version 2");
     assert!(moved_to.to_str().unwrap().contains("state.redb.other-"), "{moved_to:?}");
 }
 
