@@ -19,8 +19,8 @@ use std::time::Duration;
 
 use crate::image::{Image, LayerContent, Timestamp};
 use crate::oci::{Digest, Registry, Repository, Tag};
-use crate::selection::Repositories;
-use crate::target::{Target, TargetName, Uncompressed};
+use crate::selection::{Repositories, Version};
+use crate::target::{NewestBy, Target, TargetName, Uncompressed};
 
 use holdings::Holdings;
 use life::{Effect, TagState};
@@ -157,6 +157,11 @@ impl Inventory {
                 let meant = of.tags.iter().filter(|(_, state)| state.meaning.targets.contains(&number));
                 let tags: Vec<Tag> = meant.map(|(tag, _)| tag.clone()).collect();
                 let candidates = self.targets.get(number).selection.select(&tags).candidates;
+                // Pre-releases alone may be all that `limit` left of a list with releases: that list has to say.
+                let by_semver = self.targets.get(number).newest == Some(NewestBy::Semver);
+                if !candidates.iter().any(|tag| is_release(tag, by_semver)) {
+                    continue;
+                }
                 self.set_candidates(number, &name, candidates, false);
             }
         }
@@ -357,6 +362,10 @@ impl RegistryState {
             of.view = None;
         }
     }
+}
+
+fn is_release(tag: &Tag, must_be_version: bool) -> bool {
+    Version::parse(tag.as_str()).map_or(!must_be_version, |version| !version.is_prerelease())
 }
 
 #[cfg(test)]

@@ -121,15 +121,18 @@ async fn run_inspect(cli: &Cli, arguments: &inspect::Arguments) -> ExitCode {
 /// may be running, and to open one means to repair it or to set it aside.
 fn sharing(state: &Path) -> Option<inspect::Sharing> {
     let copy = std::env::temp_dir().join(format!("image-size-exporter-inspect-{}.redb", std::process::id()));
-    std::fs::copy(state, &copy).ok()?;
-    let opened = Store::open(&copy);
+    let mut from = std::fs::File::open(state).ok()?;
+    // Made anew, never through somebody else's link.
+    let mut to = std::fs::File::create_new(&copy).ok()?;
+    let copied = std::io::copy(&mut from, &mut to);
+    let opened = copied.ok().and_then(|_| Store::open(&copy).ok());
     let sharing = match &opened {
-        Ok((store, Opened::Existing)) => Some(inspect::Sharing::of(store)),
-        Ok((_, Opened::SetAside { moved_to, .. })) => {
+        Some((store, Opened::Existing)) => Some(inspect::Sharing::of(store)),
+        Some((_, Opened::SetAside { moved_to, .. })) => {
             let _ = std::fs::remove_file(moved_to);
             None
         }
-        Ok((_, Opened::Fresh)) | Err(_) => None,
+        Some((_, Opened::Fresh)) | None => None,
     };
     drop(opened);
     let _ = std::fs::remove_file(&copy);

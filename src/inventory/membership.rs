@@ -33,7 +33,7 @@ impl Inventory {
                 self.add(number, &repository, tag);
             }
             // What a list that broke off, or is longer than is read, lacks is not gone: it competes for `limit` still.
-            let tags = if complete { tags } else { self.still_meant(number, &repository) };
+            let tags = if complete { tags } else { self.still_meant(number, &repository, &tags) };
             self.keep_only(number, &repository, &tags.into_iter().collect(), &mut forgotten);
             self.add_repository(number, &repository);
             self.set_candidates(number, &repository, candidates, complete);
@@ -45,10 +45,11 @@ impl Inventory {
     }
 
     /// What a target means of what is known of a repository, less what the registry said is gone.
-    fn still_meant(&self, target: u32, repository: &Repository) -> Vec<Tag> {
+    fn still_meant(&self, target: u32, repository: &Repository, listed: &[Tag]) -> Vec<Tag> {
         let of = self.registries.get(repository.registry()).and_then(|state| state.repositories.get(repository));
         let tags = of.iter().flat_map(|of| &of.tags);
-        let known = tags.filter(|(_, state)| !state.gone && state.meaning.targets.contains(&target));
+        let meant = tags.filter(|(_, state)| state.meaning.targets.contains(&target));
+        let known = meant.filter(|(tag, state)| !state.gone || listed.contains(tag));
         let known: Vec<Tag> = known.map(|(tag, _)| tag.clone()).collect();
         self.targets.get(target).selection.select(&known).tags
     }

@@ -98,7 +98,8 @@ impl Auth {
                 ),
             }
         };
-        let wrong = grant.filter(|grant| grant.is_password() && answer.status == StatusCode::UNAUTHORIZED);
+        let is_wrong = answer.status == StatusCode::UNAUTHORIZED && !answer.elsewhere;
+        let wrong = grant.filter(|grant| grant.is_password() && is_wrong);
         if wrong.is_some_and(|grant| grant.wrong.set(problem.clone()).is_ok()) {
             // A helper may know a newer one by the next request.
             self.credentials.forget();
@@ -170,7 +171,9 @@ impl Auth {
         let obtained = self.obtain(transport, scope, &slot, &scheme, refused, ask.what).await?;
         let same = |grant: &Arc<Grant>| refused.is_some_and(|refused| refused.header == grant.header);
         if obtained.as_ref().is_some_and(same) {
-            // The same password again would be refused again, and might lock an account.
+            // The same password again would be refused again, and might lock an account: the one that will be marked as
+            // wrong is the one to remember.
+            slot.keep(refused.cloned());
             return Ok(None);
         }
         Ok(obtained)
