@@ -2,12 +2,16 @@
 //!
 //! Nothing in here knows of a network, a file, a clock or a configuration.
 
+pub mod config;
 pub mod digest;
 pub mod manifest;
+pub mod media_type;
 pub mod platform;
 pub mod reference;
 
+pub use config::{History, ImageConfig};
 pub use digest::{Algorithm, Digest};
-pub use manifest::{Descriptor, Document, ImageConfig, Index, Manifest, MediaType};
+pub use manifest::{Descriptor, Document, Index, Manifest};
+pub use media_type::MediaType;
 pub use platform::Platform;
 pub use reference::{Reference, Registry, Repository, Tag};

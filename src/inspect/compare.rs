@@ -139,7 +139,7 @@ fn difference(change: Change, old: Option<Made<'_>>, new: Option<Made<'_>>) -> D
 mod tests {
     use super::*;
     use crate::image::{Image, Layer};
-    use crate::oci::manifest::History;
+    use crate::oci::History;
     use crate::oci::{Digest, ImageConfig, MediaType, Platform};
 
     /// An image of layers `content:command`, each as many bytes as its command is long.

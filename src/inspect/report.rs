@@ -209,7 +209,7 @@ fn steps(layers: Vec<LayerReport>, config: Option<&ImageConfig>) -> Vec<Step> {
     }
     let mut layers = layers.into_iter();
     let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-    let step = |step: &crate::oci::manifest::History| Step {
+    let step = |step: &crate::oci::History| Step {
         created: text(&step.created),
         command: text(&step.created_by).or_else(|| text(&step.comment)),
         layer: if step.empty_layer { None } else { layers.next() },

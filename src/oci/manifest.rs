@@ -1,16 +1,15 @@
-//! The documents of a registry: manifests, indexes, configs, in OCI's and in Docker's media types.
+//! The documents of a registry: manifests and indexes, in OCI's and in Docker's media types.
 //!
 //! Readers are lenient where the specifications say that they must be (unknown fields, unknown media types, missing
 //! types) and refuse what is ambiguous. Nothing here decides what a document *means* for sizes: see `image`.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::sync::Arc;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny};
 
 use super::digest::Digest;
+use super::media_type::MediaType;
 use super::platform::Platform;
 
 /// What every request for a manifest sends as `Accept`: always the same, since registries convert documents, and
@@ -19,94 +18,6 @@ pub const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, application/v
      application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json, \
      application/vnd.docker.distribution.manifest.v1+prettyjws, application/vnd.docker.distribution.manifest.v1+json, \
      application/vnd.oci.artifact.manifest.v1+json";
-
-/// A media type, without parameters, in lower case. Open: registries hold types that nobody here has heard of.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
-pub struct MediaType(Arc<str>);
-
-impl MediaType {
-    /// OCI image index.
-    pub const OCI_INDEX: &'static str = "application/vnd.oci.image.index.v1+json";
-    /// OCI image manifest.
-    pub const OCI_MANIFEST: &'static str = "application/vnd.oci.image.manifest.v1+json";
-    /// OCI image config.
-    pub const OCI_CONFIG: &'static str = "application/vnd.oci.image.config.v1+json";
-    /// Docker manifest list.
-    pub const DOCKER_LIST: &'static str = "application/vnd.docker.distribution.manifest.list.v2+json";
-    /// Docker image manifest, schema 2.
-    pub const DOCKER_MANIFEST: &'static str = "application/vnd.docker.distribution.manifest.v2+json";
-    /// Docker image config.
-    pub const DOCKER_CONFIG: &'static str = "application/vnd.docker.container.image.v1+json";
-    /// Docker image manifest, schema 1, signed.
-    pub const SCHEMA1_SIGNED: &'static str = "application/vnd.docker.distribution.manifest.v1+prettyjws";
-    /// Docker image manifest, schema 1, unsigned.
-    pub const SCHEMA1: &'static str = "application/vnd.docker.distribution.manifest.v1+json";
-    /// OCI artifact manifest, which was never released but is met.
-    pub const OCI_ARTIFACT: &'static str = "application/vnd.oci.artifact.manifest.v1+json";
-
-    /// From a `Content-Type` or a descriptor: parameters and case are dropped.
-    pub fn new(text: &str) -> Self {
-        Self(text.split(';').next().unwrap_or("").trim().to_ascii_lowercase().into())
-    }
-
-    /// The type's text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// Whether nothing was said.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// Whether this is an OCI index or a Docker manifest list.
-    pub fn is_index(&self) -> bool {
-        matches!(self.as_str(), Self::OCI_INDEX | Self::DOCKER_LIST)
-    }
-
-    /// Whether this is the config of a container image, rather than that of some artifact.
-    pub fn is_image_config(&self) -> bool {
-        matches!(self.as_str(), Self::OCI_CONFIG | Self::DOCKER_CONFIG)
-    }
-
-    /// Whether a layer of this type is distributed elsewhere and not stored in the registry (OCI: non-distributable,
-    /// Docker: foreign).
-    pub fn is_foreign(&self) -> bool {
-        self.0.starts_with("application/vnd.oci.image.layer.nondistributable.v1.")
-            || self.0.starts_with("application/vnd.docker.image.rootfs.foreign.")
-    }
-}
-
-impl From<String> for MediaType {
-    fn from(text: String) -> Self {
-        Self::new(&text)
-    }
-}
-
-impl<'de> Deserialize<'de> for MediaType {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(Option::<String>::deserialize(deserializer)?.unwrap_or_default().into())
-    }
-}
-
-impl serde::Serialize for MediaType {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        // An option, since that is what is read back: publishers write null. In JSON it is the same text.
-        serializer.serialize_some(&*self.0)
-    }
-}
-
-impl fmt::Display for MediaType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for MediaType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
 
 /// A pointer to content (OCI image specification, "Content Descriptors").
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -272,7 +183,7 @@ impl Document {
         if raw.manifests.as_ref().is_some_and(|m| !m.is_empty()) && raw.layers.as_ref().is_some_and(|l| !l.is_empty()) {
             return Err(InvalidDocument::Ambiguous);
         }
-        let said = [MediaType::new(content_type), raw.media_type.clone()].into_iter().find(is_manifest_type);
+        let said = [MediaType::new(content_type), raw.media_type.clone()].into_iter().find(MediaType::is_manifest);
         match said.as_ref().map(MediaType::as_str) {
             Some(MediaType::OCI_INDEX | MediaType::DOCKER_LIST) if raw.layers.is_none() && raw.manifests.is_some() => {
                 return Ok(raw.into_index(said));
@@ -347,68 +258,6 @@ impl Raw {
     }
 }
 
-/// A container image's config (OCI image specification, "Image Configuration"), as much of it as sizes need.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-pub struct ImageConfig {
-    /// When the image was made, RFC 3339; empty where it does not say.
-    #[serde(default, deserialize_with = "or_default")]
-    pub created: String,
-    /// The platform that it runs on.
-    #[serde(flatten)]
-    pub platform: PlatformFields,
-    /// The layers' uncompressed digests.
-    #[serde(default, deserialize_with = "or_default")]
-    pub rootfs: RootFs,
-    /// How each layer, and each step that made none, came to be.
-    #[serde(default, deserialize_with = "or_default")]
-    pub history: Vec<History>,
-}
-
-/// The layers' uncompressed digests, bottom first.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-pub struct RootFs {
-    /// One for each layer of the manifest.
-    #[serde(default, deserialize_with = "or_default")]
-    pub diff_ids: Vec<Digest>,
-}
-
-/// One step of an image's making.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-pub struct History {
-    /// RFC 3339.
-    #[serde(default, deserialize_with = "or_default")]
-    pub created: String,
-    /// The command.
-    #[serde(default, deserialize_with = "or_default")]
-    pub created_by: String,
-    /// What the builder said about it.
-    #[serde(default, deserialize_with = "or_default")]
-    pub comment: String,
-    /// Whether the step made no layer.
-    #[serde(default)]
-    pub empty_layer: bool,
-}
-
-impl ImageConfig {
-    /// Reads a config's bytes.
-    pub fn parse(body: &[u8]) -> Result<Self, InvalidDocument> {
-        serde_json::from_slice(body).map_err(|error| InvalidDocument::Json(error.to_string()))
-    }
-}
-
-fn is_manifest_type(media_type: &MediaType) -> bool {
-    matches!(
-        media_type.as_str(),
-        MediaType::OCI_INDEX
-            | MediaType::OCI_MANIFEST
-            | MediaType::DOCKER_LIST
-            | MediaType::DOCKER_MANIFEST
-            | MediaType::SCHEMA1
-            | MediaType::SCHEMA1_SIGNED
-            | MediaType::OCI_ARTIFACT
-    )
-}
-
 fn created_v1(compatibility: &str) -> Option<String> {
     #[derive(Deserialize)]
     struct V1 {
@@ -418,7 +267,9 @@ fn created_v1(compatibility: &str) -> Option<String> {
 }
 
 /// `null` where a value belongs is read as nothing: Go writes it for empty slices and maps.
-fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(deserializer: D) -> Result<T, D::Error> {
+pub(super) fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
+    deserializer: D,
+) -> Result<T, D::Error> {
     Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
 }
 
@@ -526,29 +377,10 @@ mod tests {
         assert_eq!((manifest.architecture.as_str(), manifest.created.as_str()), ("amd64", "2015-01-01T00:00:00Z"));
     }
 
-    #[test]
-    fn foreign_layers_are_told_by_their_type() {
-        for (media_type, foreign) in [
-            ("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip", true),
-            ("application/vnd.oci.image.layer.nondistributable.v1.tar+zstd", true),
-            ("application/vnd.oci.image.layer.v1.tar+gzip", false),
-        ] {
-            assert_eq!(MediaType::new(media_type).is_foreign(), foreign);
-        }
-    }
-
-    #[test]
-    fn a_config_may_leave_everything_out_or_null() {
-        assert_eq!(ImageConfig::parse(b"{}").unwrap(), ImageConfig::default());
-        let config = ImageConfig::parse(br#"{"created":null,"rootfs":{"diff_ids":null},"history":null,"os":"linux","architecture":"arm64","variant":"v8","config":{"Env":["A=b"]}}"#).unwrap();
-        assert_eq!(config.platform.normal().as_str(), "linux/arm64");
-    }
-
     proptest! {
         #[test]
         fn no_body_panics_the_parser(body: Vec<u8>, content_type: String) {
             let _ = Document::parse(&content_type, &body);
-            let _ = ImageConfig::parse(&body);
         }
     }
 }
