@@ -6,17 +6,17 @@
 mod predict;
 mod table;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
 use crate::config::Config;
 use crate::discovery::{self, Found};
 use crate::exposition::Rendered;
 use crate::inventory::Inventory;
-use crate::oci::{Digest, Registry, Repository, Tag};
+use crate::oci::{Registry, Repository, Tag};
 use crate::registry::Registries;
 use crate::target::TargetName;
 
-use predict::Forecast;
+use predict::{Forecast, Seen};
 
 pub use table::write;
 
@@ -87,7 +87,7 @@ pub async fn plan(config: &Config, registries: &Registries) -> Plan {
         found.push((repositories, errors, lists, not_versions));
     }
     let mut plan = Plan::default();
-    let mut seen: BTreeMap<Registry, HashSet<Digest>> = BTreeMap::new();
+    let mut seen: BTreeMap<Registry, Seen> = BTreeMap::new();
     for (target, (repositories, errors, lists, not_versions)) in config.targets.iter().zip(found) {
         let registry = target.repositories.registry();
         let client = registries.client(registry);

@@ -16,7 +16,7 @@ use crate::registry::{At, Client, RegistryError};
 use crate::store::{Store, Stored};
 
 pub(crate) use children::{Children, read as read_children};
-pub use document::{ReadError, fetch as fetch_document};
+pub use document::{Fetched, ReadError, fetch as fetch_document};
 
 /// What reading a tag gave, and what to tell the operator of it.
 #[derive(Debug)]
@@ -38,6 +38,32 @@ impl Reported {
 /// An unchanged tag costs one HEAD. A new one is fetched without asking first, unless the registry meters GETs of
 /// manifests: then a HEAD, which is free, tells whether its digest is known already.
 pub async fn read_tag(client: &Client, store: &Store, wanted: &ToRead) -> Reported {
+    let reported = read_once(client, store, wanted).await;
+    if may_have_moved(wanted, &reported) && has_moved(client, wanted, &reported).await {
+        return read_once(client, store, wanted).await;
+    }
+    reported
+}
+
+/// An index that is new and lacks children is sparse, unless its tag was pushed again meanwhile.
+fn may_have_moved(wanted: &ToRead, reported: &Reported) -> bool {
+    let Outcome::Read(reading) = &reported.outcome else { return false };
+    let is_new = wanted.known.as_ref().is_none_or(|known| known.digest != reading.digest);
+    is_new && reading.header.is_some() && reading.failed.iter().any(|child| child.reason == Reason::NotFound)
+}
+
+async fn has_moved(client: &Client, wanted: &ToRead, reported: &Reported) -> bool {
+    let Outcome::Read(reading) = &reported.outcome else { return false };
+    if !client.heads() {
+        return false;
+    }
+    match client.head_manifest(&wanted.repository, At::Tag(&wanted.tag)).await {
+        Ok(head) => head.digest_header != reading.header,
+        Err(error) => error.reason() != Reason::Unsupported,
+    }
+}
+
+async fn read_once(client: &Client, store: &Store, wanted: &ToRead) -> Reported {
     let head = match ask_head(client, wanted).await {
         Ok(head) => head,
         Err(error) => return unread(error),
@@ -49,27 +75,29 @@ pub async fn read_tag(client: &Client, store: &Store, wanted: &ToRead) -> Report
             return Reported { outcome: Outcome::Unchanged, errors: Vec::new() };
         }
         // The tag is as it was, and something of it is missing still.
-        if let Some(root) = store.document(&known.digest) {
-            return read_root(client, store, wanted, known.digest.clone(), root, head).await;
+        if let Some(document) = store.document(&known.digest) {
+            let root = Fetched { digest: known.digest.clone(), header: head, document, lacking: None };
+            return read_root(client, store, wanted, root).await;
         }
     }
     // What a header names is believed only where the store has it, verified when it was fetched.
     let named = head.as_deref().and_then(|header| header.parse::<Digest>().ok());
     let claim = match &named {
-        Some(digest) => Some(store.claim(digest).await),
+        Some(digest) => Some(store.claim(wanted.repository.registry(), digest).await),
         None => None,
     };
-    if let Some((digest, root)) = named.and_then(|digest| store.document(&digest).map(|root| (digest, root))) {
+    if let Some((digest, document)) = named.and_then(|digest| store.document(&digest).map(|root| (digest, root))) {
         drop(claim);
-        return read_root(client, store, wanted, digest, root, head).await;
+        store.saw(&wanted.repository, &digest);
+        return read_root(client, store, wanted, Fetched { digest, header: head, document, lacking: None }).await;
     }
     let fetched = document::fetch(client, store, &wanted.repository, At::Tag(&wanted.tag)).await;
     drop(claim);
     match fetched {
+        // The tag may have changed since the HEAD: what came with the body is the body's.
         Ok(fetched) => {
-            // The tag may have changed since the HEAD: what came with the body is the body's.
             let header = fetched.header.or(head);
-            read_root(client, store, wanted, fetched.digest, fetched.document, header).await
+            read_root(client, store, wanted, Fetched { header, ..fetched }).await
         }
         Err(ReadError::Registry(error)) => unread(error),
         Err(error) => Reported::failed(error),
@@ -94,17 +122,10 @@ fn unread(error: RegistryError) -> Reported {
 }
 
 /// From the document that the tag points at to all of its images.
-async fn read_root(
-    client: &Client,
-    store: &Store,
-    wanted: &ToRead,
-    digest: Digest,
-    root: Stored,
-    header: Option<Arc<str>>,
-) -> Reported {
+async fn read_root(client: &Client, store: &Store, wanted: &ToRead, root: Fetched) -> Reported {
     let mut reading = Reading {
-        digest,
-        header,
+        digest: root.digest,
+        header: root.header,
         media_type: MediaType::default(),
         index_bytes: 0,
         images: Vec::new(),
@@ -112,8 +133,8 @@ async fn read_root(
         failed: Vec::new(),
         platforms: wanted.platforms.clone(),
     };
-    let mut errors = Vec::new();
-    match root {
+    let mut errors = Vec::from_iter(root.lacking);
+    match root.document {
         Stored::Image(image) => {
             reading.media_type = image.media_type.clone();
             reading.images.push(image);
@@ -126,7 +147,7 @@ async fn read_root(
             reading.images = read.images;
             reading.attestations = read.attestations;
             reading.failed = read.failed;
-            errors = read.errors;
+            errors.extend(read.errors);
         }
     }
     Reported { outcome: Outcome::Read(Arc::new(reading)), errors }

@@ -10,6 +10,7 @@ mod error;
 mod file;
 mod guard;
 mod open;
+mod places;
 mod record;
 mod writer;
 
@@ -24,13 +25,14 @@ use tracing::warn;
 
 use crate::image::{ConfigFacts, Image, LayerContent, Timestamp};
 use crate::inventory::observation::{Kept, TagChange};
-use crate::oci::{Digest, MediaType, Platform, Repository, Tag};
+use crate::oci::{Digest, MediaType, Platform, Registry, Repository, Tag};
 
 use batch::{Batch, Sweep, WAITING_MAX};
 pub use claims::Claim;
 use claims::Claims;
 pub use error::StoreError;
 use file::File;
+use places::Places;
 use writer::Shared;
 
 /// How long something may be out of use before it is removed, in seconds: a fortnight, so that a branch that sleeps
@@ -119,6 +121,7 @@ struct Inner {
     documents: Claims,
     /// Configs and layers that are being read.
     blobs: Claims,
+    places: Places,
 }
 
 impl Store {
@@ -130,6 +133,7 @@ impl Store {
             unused: std::sync::Mutex::default(),
             documents: Claims::default(),
             blobs: Claims::default(),
+            places: Places::default(),
         }))
     }
 
@@ -154,6 +158,7 @@ impl Store {
                 unused: std::sync::Mutex::default(),
                 documents: Claims::default(),
                 blobs: Claims::default(),
+                places: Places::default(),
             })),
             opened,
         ))
@@ -167,6 +172,16 @@ impl Store {
     /// Remembers what was read under `digest`.
     pub fn remember(&self, digest: &Digest, stored: Stored) {
         self.put(|batch| &mut batch.documents, digest, stored);
+    }
+
+    /// Notes that a repository has this manifest, until the process ends: what is known of it may come from another one.
+    pub fn saw(&self, repository: &Repository, digest: &Digest) {
+        self.0.places.insert(repository, digest);
+    }
+
+    /// Whether it is known to have it: by what was noted, and by its tags that were kept.
+    pub fn was_seen(&self, repository: &Repository, digest: &Digest) -> bool {
+        self.0.places.contains(repository, digest)
     }
 
     /// What sizes need of a config.
@@ -210,12 +225,24 @@ impl Store {
         let mut tags = self.read(File::tags).unwrap_or_default();
         tags.retain(|(repository, tag, _)| !newer.contains_key(&(repository.clone(), tag.clone())));
         tags.extend(newer.into_iter().filter_map(|((repository, tag), kept)| Some((repository, tag, kept?))));
+        for (repository, _, kept) in &tags {
+            kept.known.images.iter().for_each(|(_, digest)| self.0.places.insert(repository, digest));
+        }
         tags
     }
 
     /// Remembers what is known of tags now, or forgets them.
     pub fn keep(&self, changes: Vec<TagChange>) {
-        self.0.shared.add(|waiting| changes.into_iter().for_each(|change| waiting.change(change)));
+        let in_memory = self.0.writer.is_none();
+        self.0.shared.add(|waiting| {
+            for change in changes {
+                match change.kept {
+                    // There is no file that has to forget it as well.
+                    None if in_memory => drop(waiting.tags.remove(&(change.repository, change.tag))),
+                    _ => waiting.change(change),
+                }
+            }
+        });
     }
 
     /// Remembers that something was scanned whole, under a key of the caller's: after a restart it tells a target of
@@ -234,6 +261,7 @@ impl Store {
     /// Removes what has not been in use for a fortnight, by the sweeps that saw it: to be called now and then. In use
     /// is what is in `in_use`, and what the tags that are kept need.
     pub fn sweep(&self, in_use: &HashSet<Digest>, now: Timestamp) {
+        self.0.places.keep_only(in_use);
         if self.0.writer.is_none() {
             self.sweep_memory(in_use, now);
             return;
@@ -250,16 +278,16 @@ impl Store {
         waiting as u64 + self.read(File::documents).unwrap_or(0)
     }
 
-    /// Waits until nobody else is reading what `digest` names: who holds the claim looks for it here again, since the
+    /// Waits until nobody else is reading from `registry` what `digest` names: who holds the claim looks for it here again, since the
     /// one before has probably found it.
-    pub async fn claim(&self, digest: &Digest) -> Claim {
-        self.0.documents.claim(digest).await
+    pub async fn claim(&self, registry: &Registry, digest: &Digest) -> Claim {
+        self.0.documents.claim(registry, digest).await
     }
 
     /// The same for a config or layer. Whoever claims a document may claim a blob as well, but never the other way
     /// round: nobody waits for a claim of its own, whatever digests a registry's headers name.
-    pub async fn claim_blob(&self, digest: &Digest) -> Claim {
-        self.0.blobs.claim(digest).await
+    pub async fn claim_blob(&self, registry: &Registry, digest: &Digest) -> Claim {
+        self.0.blobs.claim(registry, digest).await
     }
 
     /// Waits until all that was remembered before is on the disk, or could not be written: then it was warned of.

@@ -20,6 +20,8 @@ pub(super) struct TagState {
     pub(super) gone: bool,
     /// Whether what is held was not found by the last reading, for a reason that may pass.
     failing: bool,
+    /// What was held before it was let go of.
+    last: Option<Digest>,
     pub(super) last_success: Option<Timestamp>,
     pub(super) changed: Option<Timestamp>,
 }
@@ -37,7 +39,16 @@ pub(super) enum Effect {
 
 impl TagState {
     pub(super) fn new(meaning: Arc<Meaning>) -> Self {
-        Self { meaning, held: None, up: None, gone: false, failing: false, last_success: None, changed: None }
+        Self {
+            meaning,
+            held: None,
+            up: None,
+            gone: false,
+            failing: false,
+            last: None,
+            last_success: None,
+            changed: None,
+        }
     }
 
     /// What was known before the program started.
@@ -81,6 +92,7 @@ impl TagState {
     pub(super) fn forget(&mut self, holdings: &mut Holdings) -> bool {
         match self.held.take() {
             Some(held) => {
+                self.last = Some(held.known.digest.clone());
                 holdings.release(held);
                 true
             }
@@ -150,10 +162,12 @@ impl TagState {
     fn replace(&mut self, at: Timestamp, reading: &Reading, holdings: &mut Holdings) -> Effect {
         // The new is taken before the old is let go, so that what is in both keeps its numbers and facts.
         let held = holdings.hold(reading, at);
-        if let Some(old) = self.held.replace(held) {
-            if old.known.digest != reading.digest {
-                self.changed = Some(at);
-            }
+        let old = self.held.replace(held);
+        let last = self.last.take();
+        if old.as_ref().map(|old| &old.known.digest).or(last.as_ref()).is_some_and(|before| *before != reading.digest) {
+            self.changed = Some(at);
+        }
+        if let Some(old) = old {
             holdings.release(old);
         }
         self.settle(at);
@@ -163,6 +177,8 @@ impl TagState {
     /// After a reading that found what is held now.
     fn settle(&mut self, at: Timestamp) {
         let up = self.held.as_ref().is_some_and(|held| self.is_up(&held.known));
+        // A layer of unknown size, which schema 1 may name, was not read.
+        let up = up && self.images().all(|image| image.is_counted);
         self.up = Some(up);
         self.gone = false;
         self.failing = false;

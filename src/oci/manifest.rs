@@ -130,6 +130,9 @@ pub enum InvalidDocument {
     /// A document that one client reads as an index and another as a manifest.
     #[error("ambiguous: the document has both `manifests` and `layers`")]
     Ambiguous,
+    /// A config alone says nothing of an image's size.
+    #[error("not a manifest: it has a `config` and no `layers`")]
+    NoLayers,
     /// Neither layers nor manifests.
     #[error("not a manifest: neither `layers`, `manifests`, `fsLayers` nor `blobs` in it (content type `{0}`)")]
     Unknown(String),
@@ -189,7 +192,7 @@ impl Document {
                 return Ok(raw.into_index(said));
             }
             Some(MediaType::OCI_MANIFEST | MediaType::DOCKER_MANIFEST)
-                if raw.manifests.is_none() && (raw.layers.is_some() || raw.config.is_some()) =>
+                if raw.manifests.is_none() && raw.layers.is_some() =>
             {
                 return Ok(raw.into_manifest(said));
             }
@@ -198,10 +201,9 @@ impl Document {
         match &raw {
             Raw { fs_layers: Some(_), .. } => Ok(raw.into_schema1()),
             Raw { manifests: Some(_), .. } => Ok(raw.into_index(said.filter(MediaType::is_index))),
-            Raw { layers: Some(_), .. } | Raw { config: Some(_), .. } => {
-                Ok(raw.into_manifest(said.filter(|t| !t.is_index())))
-            }
+            Raw { layers: Some(_), .. } => Ok(raw.into_manifest(said.filter(|t| !t.is_index()))),
             Raw { blobs: Some(_), .. } => Ok(raw.into_artifact()),
+            Raw { config: Some(_), .. } => Err(InvalidDocument::NoLayers),
             _ => Err(InvalidDocument::Unknown(content_type.to_owned())),
         }
     }
@@ -354,6 +356,11 @@ mod tests {
                 "text/html",
                 "{}",
                 "error: not a manifest: neither `layers`, `manifests`, `fsLayers` nor `blobs` in it (content type `text/html`)",
+            ),
+            (
+                MediaType::OCI_MANIFEST,
+                r#"{"config":{"digest":"DIGEST","size":2}}"#,
+                "error: not a manifest: it has a `config` and no `layers`",
             ),
             ("", "<html>", "error: not a manifest: expected value at line 1 column 1"),
             (

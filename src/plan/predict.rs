@@ -17,11 +17,13 @@ use super::Requests;
 /// How many tags are asked for at a time. The client bounds requests; this bounds memory.
 const TAGS_UNDER_WAY: usize = 32;
 
+/// Manifests of one registry that a scan before would have read, and the repositories in which it met them.
+pub(super) type Seen = HashMap<Digest, HashSet<Repository>>;
+
 /// What the tags of one target cost.
 pub(super) struct Forecast<'a> {
     client: &'a Client,
-    /// Manifests of this registry that a scan before would have read.
-    seen: &'a mut HashSet<Digest>,
+    seen: &'a mut Seen,
     /// One index of each repository, where others are taken to be like it.
     example: HashMap<Repository, Arc<StoredIndex>>,
     store: Store,
@@ -30,7 +32,7 @@ pub(super) struct Forecast<'a> {
 }
 
 impl<'a> Forecast<'a> {
-    pub(super) fn new(client: &'a Client, seen: &'a mut HashSet<Digest>) -> Self {
+    pub(super) fn new(client: &'a Client, seen: &'a mut Seen) -> Self {
         Self {
             client,
             seen,
@@ -69,7 +71,7 @@ impl<'a> Forecast<'a> {
     async fn tag(&mut self, wanted: &ToRead, head: &Head) -> Option<Observation> {
         let metered = self.client.meters_pulls();
         let digest = head.digest_header.as_deref().and_then(|text| text.parse::<Digest>().ok());
-        let known = digest.as_ref().is_some_and(|digest| self.seen.contains(digest));
+        let known = digest.as_ref().is_some_and(|digest| self.seen.contains_key(digest));
         if metered {
             self.first.heads += 1;
         }
@@ -78,7 +80,9 @@ impl<'a> Forecast<'a> {
             self.first.manifests += 1;
         }
         let digest = digest.unwrap_or_else(|| Digest::sha256_of(wanted.tag.as_str().as_bytes()));
-        let fresh = self.seen.insert(digest.clone());
+        let places = self.seen.entry(digest.clone()).or_default();
+        let fresh = places.is_empty();
+        places.insert(wanted.repository.clone());
         let images = if head.media_type.is_index() {
             let index = self.index(wanted, &digest, metered).await?;
             self.children(wanted, &digest, &index)
@@ -135,9 +139,15 @@ impl<'a> Forecast<'a> {
             } else {
                 entry.digest.clone()
             };
-            if self.seen.insert(digest.clone()) {
+            let places = self.seen.entry(digest.clone()).or_default();
+            let fresh = places.is_empty();
+            let here = places.insert(wanted.repository.clone());
+            if fresh {
                 self.first.manifests += 1;
                 self.first.configs += 1;
+            } else if here {
+                // Known from another repository, which this one may lack.
+                self.first.heads += 1;
             }
             images.push(image(digest, platform, entry.media_type.clone()));
         }

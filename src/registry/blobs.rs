@@ -56,7 +56,10 @@ impl Client {
         let what = What(repository, At::Digest(digest));
         let ask = self.blob(repository, digest, &what, Method::HEAD, Take::Nothing);
         let refusal = match self.ask(Scope::Repository(repository), &ask).await {
-            Ok(answer) if answer.status == StatusCode::OK && answer.content_length().is_some() => {
+            // Some answer HEAD with a length of 0 whatever they have.
+            Ok(answer)
+                if answer.status == StatusCode::OK && answer.content_length().is_some_and(|length| length > 0) =>
+            {
                 return Ok(answer.content_length().unwrap_or_default());
             }
             Ok(_) => None,

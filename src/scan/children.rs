@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesOrdered;
 
-use super::document::{self, ReadError};
+use super::document::{self, Fetched, ReadError};
 use crate::image::Image;
 use crate::inventory::Child;
 use crate::oci::manifest::ACCEPT;
@@ -32,6 +32,19 @@ pub(crate) struct Children {
     pub(crate) errors: Vec<ReadError>,
 }
 
+/// An entry of the index, or of an index within it, and where it stands: its place in each index on the way.
+#[derive(Clone)]
+struct Placed {
+    path: Vec<usize>,
+    entry: IndexEntry,
+}
+
+/// An image that was read, where its entry stands.
+struct Found {
+    placed: Placed,
+    image: Arc<Image>,
+}
+
 /// Reads the children of an index that `platforms` means (all, when empty), one level of nesting at a time.
 pub(crate) async fn read(
     client: &Client,
@@ -42,25 +55,29 @@ pub(crate) async fn read(
     index: &Arc<StoredIndex>,
 ) -> Children {
     let mut children = Children::default();
+    let mut found = Vec::new();
     let mut seen = HashSet::from([(digest.clone(), None)]);
-    let mut level = vec![index.clone()];
+    let mut level = vec![(Vec::new(), Arc::clone(index))];
     for depth in 1..=NESTING_MAX {
-        let mut entries: Vec<IndexEntry> = Vec::new();
-        for entry in level.iter().flat_map(|index| &index.entries) {
-            if entry.attestation {
-                children.attestations += 1;
-            } else if is_manifest(entry) && is_wanted(entry, platforms) && seen.insert(key(entry)) {
-                entries.push(entry.clone());
+        let mut entries: Vec<Placed> = Vec::new();
+        for (path, index) in &level {
+            for (place, entry) in index.entries.iter().enumerate() {
+                if entry.attestation {
+                    children.attestations += 1;
+                } else if is_manifest(entry) && is_wanted(entry, platforms) && seen.insert(key(entry)) {
+                    entries.push(Placed { path: [path.as_slice(), &[place]].concat(), entry: entry.clone() });
+                }
             }
         }
-        if seen.len() > CHILDREN_MAX {
+        // The index itself is among those seen.
+        if seen.len() > CHILDREN_MAX + 1 {
             let limit = format!("more than {CHILDREN_MAX} manifests under one tag");
-            children.fail(&entries[0], ReadError::Limit { place: format!("{repository}@{digest}"), limit });
-            return children;
+            children.fail(&entries[0].entry, ReadError::Limit { place: format!("{repository}@{digest}"), limit });
+            break;
         }
-        level = children.read_level(client, store, repository, platforms, &entries).await;
+        level = children.read_level(client, store, repository, &entries, &mut found).await;
         if level.is_empty() {
-            return children;
+            break;
         }
         if depth == NESTING_MAX {
             let limit = format!("indexes nested more than {NESTING_MAX} deep");
@@ -68,34 +85,41 @@ pub(crate) async fn read(
             children.fail(&nothing(digest), ReadError::Limit { place, limit });
         }
     }
+    found.sort_by(|a, b| a.placed.path.cmp(&b.placed.path));
+    for Found { placed, image } in found {
+        children.add(repository, platforms, &placed.entry, image);
+    }
     children
 }
 
 impl Children {
-    /// Reads one level's entries, at once, and keeps their order. Nested indexes are given back.
+    /// Reads one level's entries at once. Nested indexes are given back.
     async fn read_level(
         &mut self,
         client: &Client,
         store: &Store,
         repository: &Repository,
-        platforms: &[Platform],
-        entries: &[IndexEntry],
-    ) -> Vec<Arc<StoredIndex>> {
+        entries: &[Placed],
+        found: &mut Vec<Found>,
+    ) -> Vec<(Vec<usize>, Arc<StoredIndex>)> {
         let mut nested = Vec::new();
         let distinct = without_collisions(repository, entries);
         let mut reads: FuturesOrdered<_> =
-            distinct.iter().map(|entry| read_child(client, store, repository, entry)).collect();
+            distinct.iter().map(|placed| read_child(client, store, repository, &placed.entry)).collect();
         let mut position = 0;
         while let Some(result) = reads.next().await {
-            let entry = distinct[position];
+            let placed = distinct[position];
             position += 1;
             match result {
-                Ok(Stored::Index(index)) => {
+                Ok(Fetched { document: Stored::Index(index), .. }) => {
                     self.index_bytes += index.bytes;
-                    nested.push(index);
+                    nested.push((placed.path.clone(), index));
                 }
-                Ok(Stored::Image(image)) => self.add(repository, platforms, entry, image),
-                Err(error) => self.fail(entry, error),
+                Ok(Fetched { document: Stored::Image(image), lacking, .. }) => {
+                    self.errors.extend(lacking);
+                    found.push(Found { placed: placed.clone(), image });
+                }
+                Err(error) => self.fail(&placed.entry, error),
             }
         }
         nested
@@ -109,8 +133,7 @@ impl Children {
             }
             _ => image,
         };
-        let wanted = platforms.is_empty() || platforms.iter().any(|platform| platform.means(&image.platform));
-        if !wanted {
+        if !means(platforms, &image.platform) {
             return;
         }
         if self.images.iter().any(|first| first.platform == image.platform) {
@@ -139,15 +162,33 @@ async fn read_child(
     store: &Store,
     repository: &Repository,
     entry: &IndexEntry,
-) -> Result<Stored, ReadError> {
-    if let Some(document) = store.document(&entry.digest) {
-        return Ok(document);
+) -> Result<Fetched, ReadError> {
+    let digest = &entry.digest;
+    let known = |document| Fetched { digest: digest.clone(), header: None, document, lacking: None };
+    if let Some(document) = store.document(digest).filter(|_| store.was_seen(repository, digest)) {
+        return Ok(known(document));
     }
-    let _claim = store.claim(&entry.digest).await;
-    if let Some(document) = store.document(&entry.digest) {
-        return Ok(document);
+    let _claim = store.claim(repository.registry(), digest).await;
+    if let Some(document) = store.document(digest) {
+        // What another repository has this one may lack: its index may be sparse.
+        if store.was_seen(repository, digest) || has(client, repository, digest).await? {
+            store.saw(repository, digest);
+            return Ok(known(document));
+        }
     }
-    Ok(document::fetch(client, store, repository, At::Digest(&entry.digest)).await?.document)
+    document::fetch(client, store, repository, At::Digest(digest)).await
+}
+
+/// Whether the repository has the manifest; false where a HEAD does not tell.
+async fn has(client: &Client, repository: &Repository, digest: &Digest) -> Result<bool, ReadError> {
+    if !client.heads() {
+        return Ok(false);
+    }
+    match client.head_manifest(repository, At::Digest(digest)).await {
+        Ok(_) => Ok(true),
+        Err(error) if error.reason() == Reason::Unsupported => Ok(false),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// What makes an entry another one: the same manifest may be meant for two platforms, the same index means the same.
@@ -162,24 +203,27 @@ fn is_manifest(entry: &IndexEntry) -> bool {
 }
 
 fn is_wanted(entry: &IndexEntry, platforms: &[Platform]) -> bool {
-    match &entry.platform {
-        Some(platform) => platforms.is_empty() || platforms.iter().any(|wanted| wanted.means(platform)),
-        // Its config, or the index that it is, will tell.
-        None => true,
-    }
+    // Without a platform its config, or the index that it is, will tell.
+    entry.platform.as_ref().is_none_or(|platform| means(platforms, platform))
+}
+
+/// What has no platform, such as an artifact, is meant by every choice.
+fn means(platforms: &[Platform], platform: &Platform) -> bool {
+    platforms.is_empty() || platform.as_str().is_empty() || platforms.iter().any(|wanted| wanted.means(platform))
 }
 
 /// Two entries that say the same platform cannot both be published: the second is not even fetched. An index within
 /// the index may say its platform, too, and collides with nothing.
-fn without_collisions<'a>(repository: &Repository, entries: &'a [IndexEntry]) -> Vec<&'a IndexEntry> {
+fn without_collisions<'a>(repository: &Repository, entries: &'a [Placed]) -> Vec<&'a Placed> {
     let mut platforms = HashSet::new();
     let mut distinct = Vec::new();
-    for entry in entries {
+    for placed in entries {
+        let entry = &placed.entry;
         match &entry.platform {
             Some(platform) if !entry.media_type.is_index() && !platforms.insert(platform) => {
                 tracing::warn!(%repository, digest = %entry.digest, %platform, "two entries of one index are for the same platform: the first counts");
             }
-            _ => distinct.push(entry),
+            _ => distinct.push(placed),
         }
     }
     distinct

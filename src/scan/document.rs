@@ -59,6 +59,8 @@ pub struct Fetched {
     pub header: Option<Arc<str>>,
     /// The document.
     pub document: Stored,
+    /// What of it stays unknown: the size of a layer that schema 1 names.
+    pub lacking: Option<ReadError>,
 }
 
 /// Fetches a document and whatever its sizes need beside it: a config, or for schema 1 the layers' sizes. What was
@@ -69,7 +71,8 @@ pub async fn fetch(client: &Client, store: &Store, repository: &Repository, at: 
     let header = fetched.digest_header;
     // A tag may have come back to what it was, under a header that does not name it.
     if let Some(document) = store.document(&digest) {
-        return Ok(Fetched { digest, header, document });
+        store.saw(repository, &digest);
+        return Ok(Fetched { digest, header, document, lacking: None });
     }
     let bytes = fetched.body.len() as u64;
     let parsed = Document::parse(&fetched.content_type, &fetched.body).map_err(|source| {
@@ -77,6 +80,7 @@ pub async fn fetch(client: &Client, store: &Store, repository: &Repository, at: 
         ReadError::Invalid { place: super::place(repository, at), source }
     })?;
     drop(fetched.body);
+    let mut lacking = None;
     let document = match parsed {
         Document::Index(index) => {
             if index.manifests.len() > INDEX_ENTRIES_MAX {
@@ -90,14 +94,16 @@ pub async fn fetch(client: &Client, store: &Store, repository: &Repository, at: 
             Stored::Image(Arc::new(read_manifest(client, store, repository, &digest, bytes, &manifest).await?))
         }
         Document::Schema1(manifest) => {
-            let image = read_schema1(client, store, repository, &digest, bytes, &manifest).await?;
+            let (image, error) = read_schema1(client, store, repository, &digest, bytes, &manifest).await?;
+            lacking = error;
             Stored::Image(Arc::new(image))
         }
     };
     if is_whole(&document) {
         store.remember(&digest, document.clone());
     }
-    Ok(Fetched { digest, header, document })
+    store.saw(repository, &digest);
+    Ok(Fetched { digest, header, document, lacking })
 }
 
 async fn read_manifest(
@@ -124,7 +130,7 @@ async fn read_config(
     repository: &Repository,
     descriptor: &Descriptor,
 ) -> Result<Arc<ConfigFacts>, ReadError> {
-    let _claim = store.claim_blob(&descriptor.digest).await;
+    let _claim = store.claim_blob(repository.registry(), &descriptor.digest).await;
     if let Some(config) = store.config(&descriptor.digest) {
         return Ok(config);
     }
@@ -141,7 +147,7 @@ async fn read_config(
     Ok(config)
 }
 
-/// Schema 1 names layers without sizes: the registry is asked for each distinct blob's.
+/// Schema 1 names layers without sizes: the registry is asked for each distinct blob's. And why one is unknown.
 async fn read_schema1(
     client: &Client,
     store: &Store,
@@ -149,23 +155,24 @@ async fn read_schema1(
     digest: &Digest,
     bytes: u64,
     manifest: &Schema1,
-) -> Result<Image, ReadError> {
+) -> Result<(Image, Option<ReadError>), ReadError> {
+    let mut lacking = None;
     let mut distinct: Vec<&Digest> = manifest.layers.iter().collect();
     distinct.sort();
     distinct.dedup();
     for layer in distinct {
-        let _claim = store.claim_blob(layer).await;
+        let _claim = store.claim_blob(repository.registry(), layer).await;
         if store.blob_bytes(layer).is_some() {
             continue;
         }
         match client.head_blob(repository, layer).await {
             Ok(size) => store.remember_blob_bytes(layer, size),
             // One blob that is not there leaves the image's size unknown, and nothing else of it.
-            Err(error) if !error.is_transient() => {}
+            Err(error) if !error.is_transient() => lacking = Some(error.into()),
             Err(error) => return Err(error.into()),
         }
     }
-    Ok(Image::from_schema1(digest.clone(), bytes, manifest, |layer| store.blob_bytes(layer)))
+    Ok((Image::from_schema1(digest.clone(), bytes, manifest, |layer| store.blob_bytes(layer)), lacking))
 }
 
 fn is_whole(document: &Stored) -> bool {

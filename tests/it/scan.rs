@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use image_size_exporter::config::{Config, Environment};
-use image_size_exporter::inventory::{Inventory, Observation, Outcome, Reading, Snapshot};
+use image_size_exporter::inventory::{Inventory, Observation, Outcome, Reading, Snapshot, ToRead};
 use image_size_exporter::oci::{Digest, MediaType};
 use image_size_exporter::reason::Reason;
 use image_size_exporter::registry::Client;

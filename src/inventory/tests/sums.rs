@@ -87,7 +87,7 @@ fn only_images_whose_every_layer_size_is_known_take_part() {
     assert_eq!(
         published(&mut inventory),
         [
-            "a:v1 up=1 success=10",
+            "a:v1 up=0",
             "a:v1 linux/amd64",
             "a:v2 up=1 success=10 stored=101",
             "a:v2 linux/amd64 compressed=101 unique=101 proportional=101",

@@ -85,7 +85,8 @@ async fn a_sparse_index_is_up_without_what_is_missing() {
     watcher.push("v1", &index(&[("linux/amd64", &amd64), ("linux/arm64", &arm64)]));
     watcher.registry.remove_manifest("acme/app", arm64.digest());
     let scanned = watcher.scan().await;
-    assert_eq!(scanned.cost, "get_blob 1, get_manifest 3");
+    // The HEAD confirms that the tag was not pushed again meanwhile.
+    assert_eq!(scanned.cost, "get_blob 1, get_manifest 3, head_manifest 1");
     assert_eq!(scanned.reading().failed[0].reason, Reason::NotFound);
     assert_eq!((watcher.sizes(), watcher.up()), (vec!["v1 linux/amd64 100".to_owned()], vec![Some(true)]));
     // What is missing may be pushed later: it is asked for again, and nothing else is.
@@ -94,6 +95,60 @@ async fn a_sparse_index_is_up_without_what_is_missing() {
     assert_eq!(watcher.cost().await, "get_blob 1, get_manifest 1, head_manifest 1");
     assert_eq!(watcher.sizes(), ["v1 linux/amd64 100", "v1 linux/arm64 100"]);
     assert_eq!(watcher.cost().await, "head_manifest 1");
+}
+
+#[tokio::test]
+async fn what_another_repository_has_a_sparse_index_lacks_all_the_same() {
+    let (amd64, arm64) = (of("linux/amd64"), of("linux/arm64"));
+    let both = index(&[("linux/amd64", &amd64), ("linux/arm64", &arm64)]);
+    let mut watcher = Watcher::new("tags = ['v1']");
+    watcher.registry.push("acme/full", "v1", &both);
+    let full = ToRead {
+        repository: format!("{}/acme/full", watcher.registry.name()).parse().unwrap(),
+        tag: tag("v1"),
+        known: None,
+        lacking: false,
+        platforms: Vec::new(),
+    };
+    scan::read_tag(&watcher.client, &watcher.store, &full).await;
+    watcher.push("v1", &both);
+    watcher.registry.remove_manifest("acme/app", arm64.digest());
+    // One HEAD for each child that is known from elsewhere, one GET that confirms the 404, one HEAD of the tag.
+    assert_eq!(watcher.cost().await, "get_manifest 2, head_manifest 3");
+    assert_eq!((watcher.sizes(), watcher.up()), (vec!["v1 linux/amd64 100".to_owned()], vec![Some(true)]));
+    assert_eq!(watcher.cost().await, "get_manifest 1, head_manifest 2");
+    watcher.registry.store("acme/app", &arm64);
+    assert_eq!(watcher.cost().await, "head_manifest 2");
+    assert_eq!(watcher.sizes(), ["v1 linux/amd64 100", "v1 linux/arm64 100"]);
+    // What this repository is known to have is asked for no more, under whichever tag.
+    watcher.push("v1", &index(&[("linux/arm64", &arm64)]));
+    assert_eq!(watcher.cost().await, "get_manifest 1, head_manifest 1");
+}
+
+#[tokio::test]
+async fn a_tag_that_is_pushed_again_while_its_children_are_read_changes_all_at_once() {
+    let (old, new) = (of("linux/amd64"), image("linux/amd64", &[&Blob::named("new", 7)]));
+    let mut watcher = Watcher::new("tags = ['v1']");
+    let before = index(&[("linux/amd64", &old)]);
+    watcher.push("v1", &index(&[("linux/amd64", &new)]));
+    watcher.registry.store("acme/app", &old);
+    watcher.registry.remove_manifest("acme/app", old.digest());
+    let content_type = ("content-type", MediaType::OCI_INDEX.to_owned());
+    let digest = ("docker-content-digest", before.digest().to_string());
+    let body = String::from_utf8(before.manifest.bytes.clone().unwrap()).unwrap();
+    watcher.registry.next("GET /v2/acme/app/manifests/v1", Reply::Answer(200, vec![content_type, digest], body));
+    assert_eq!(watcher.cost().await, "get_blob 1, get_manifest 4, head_manifest 1");
+    assert_eq!((watcher.sizes(), watcher.up()), (vec!["v1 linux/amd64 7".to_owned()], vec![Some(true)]));
+    assert_eq!(watcher.cost().await, "head_manifest 1");
+}
+
+#[tokio::test]
+async fn what_has_no_platform_is_meant_by_every_choice() {
+    let chart = artifact("application/vnd.example.chart", &[&Blob::named("chart", 3)]);
+    let mut watcher = Watcher::new("tags = ['v1']\nplatforms = ['linux/amd64']");
+    watcher.push("v1", &index(&[("linux/amd64", &of("linux/amd64")), ("", &chart)]));
+    watcher.scan().await;
+    assert_eq!(watcher.sizes(), ["v1  3", "v1 linux/amd64 100"]);
 }
 
 #[tokio::test]
@@ -118,6 +173,11 @@ async fn of_colliding_platforms_the_first_counts_and_the_second_is_not_fetched()
     assert_eq!(watcher.cost().await, "get_blob 1, get_manifest 2, head_manifest 1");
     assert_eq!(watcher.sizes(), ["v1 linux/arm64 7"]);
     assert_eq!(watcher.cost().await, "head_manifest 1");
+
+    // The first is the first of the index, however deep it stands.
+    watcher.push("v1", &index(&[("", &index(&[("linux/arm64", &first)])), ("linux/arm64", &second)]));
+    watcher.scan().await;
+    assert_eq!(watcher.sizes(), ["v1 linux/arm64 100"]);
 }
 
 #[tokio::test]
@@ -182,8 +242,18 @@ async fn an_invalid_child_leaves_out_its_platform_and_is_tried_again() {
 #[tokio::test]
 async fn an_index_past_the_limit_is_an_error_with_that_reason() {
     let images: Vec<Pushed> = (0..1001).map(|n| image("linux/amd64", &[&Blob::named("x", n)])).collect();
-    let entries: Vec<(&str, &Pushed)> = images.iter().map(|image| ("linux/amd64", image)).collect();
+    let mut entries: Vec<(&str, &Pushed)> = images[..1000].iter().map(|image| ("linux/amd64", image)).collect();
     let mut watcher = Watcher::new("tags = ['v1']");
+    watcher.push("v1", &index(&entries));
+    watcher.scan().await;
+    assert_eq!((watcher.sizes().len(), watcher.up()), (1, vec![Some(true)]));
+    entries.push(("linux/amd64", &images[1000]));
+    watcher.inventory.record(&Observation {
+        repository: format!("{}/acme/app", watcher.registry.name()).parse().unwrap(),
+        tag: tag("v1"),
+        at: 1.5,
+        outcome: Outcome::Gone,
+    });
     watcher.push("v1", &index(&entries));
     let scanned = watcher.scan().await;
     assert_eq!(scanned.cost, "get_manifest 1");

@@ -89,9 +89,13 @@ async fn a_schema_1_layer_of_unknown_size_leaves_the_size_unknown_and_is_asked_f
     // Some registries answer only to GET of a blob: the first byte would have told.
     watcher.registry.next(&blob.replace("HEAD", "GET"), Reply::error(404, "BLOB_UNKNOWN"));
     assert_eq!(watcher.cost().await, "get_manifest 1, get_range 1, head_blob 2");
-    assert_eq!(watcher.sizes(), ["v1 linux/amd64 unknown"]);
-    assert_eq!(watcher.cost().await, "get_manifest 1, head_blob 1, head_manifest 1");
-    assert_eq!(watcher.sizes(), ["v1 linux/amd64 110"]);
+    assert_eq!((watcher.sizes(), watcher.up()), (vec!["v1 linux/amd64 unknown".to_owned()], vec![Some(false)]));
+    // A length of 0 is none: the first byte tells.
+    watcher.registry.next(&blob, Reply::Answer(200, vec![], String::new()));
+    let first_byte = Reply::Answer(206, vec![("content-range", "bytes 0-0/10".to_owned())], "t".to_owned());
+    watcher.registry.next(&blob.replace("HEAD", "GET"), first_byte);
+    assert_eq!(watcher.cost().await, "get_manifest 1, get_range 1, head_blob 1, head_manifest 1");
+    assert_eq!((watcher.sizes(), watcher.up()), (vec!["v1 linux/amd64 110".to_owned()], vec![Some(true)]));
 }
 
 #[tokio::test]
