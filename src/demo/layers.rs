@@ -1,6 +1,7 @@
 //! Sample layers: real ones, gzipped tars, made from a recipe whenever somebody wants one, so that none is kept.
 
 use flate2::{Compress, Compression, FlushCompress, Status};
+use sha2::{Digest as _, Sha256};
 
 use crate::oci::Digest;
 
@@ -25,79 +26,129 @@ pub(super) struct Layer {
 impl Recipe {
     /// Makes the layer once, to learn its digests and its size.
     pub(super) fn measure(self) -> Layer {
-        let (noise, text) = self.tar();
-        let compressed = gzip(&noise, &text);
+        let (mut tar, mut blob, mut bytes) = (Sha256::new(), Sha256::new(), 0);
+        self.make(
+            |piece| tar.update(piece),
+            |piece| {
+                blob.update(&piece);
+                bytes += piece.len() as u64;
+                true
+            },
+        );
         Layer {
             recipe: self,
-            digest: Digest::sha256_of(&compressed).to_string(),
-            diff_id: Digest::sha256_of(&[noise, text].concat()).to_string(),
-            bytes: compressed.len() as u64,
+            digest: Digest::from_sha256(blob.finalize().into()).to_string(),
+            diff_id: Digest::from_sha256(tar.finalize().into()).to_string(),
+            bytes,
         }
     }
 
-    /// The layer as it is transferred.
-    pub(super) fn compressed(self) -> Vec<u8> {
-        let (noise, text) = self.tar();
-        gzip(&noise, &text)
+    /// Makes the layer as it is transferred, piece by piece, for as long as `blob` wants more.
+    pub(super) fn transfer(self, blob: impl FnMut(Vec<u8>) -> bool) {
+        self.make(|_| {}, blob);
     }
 
-    /// The tar in two parts: what does not compress, and what does.
-    fn tar(self) -> (Vec<u8>, Vec<u8>) {
-        let mut noise = Vec::with_capacity(self.noise_bytes + 2 * BLOCK);
-        let fresh = fresh_noise(self.seed);
-        header(&mut noise, &format!("opt/{:x}.bin", self.seed), self.noise_bytes);
-        let end = noise.len() + self.noise_bytes;
-        while noise.len() < end {
-            noise.extend_from_slice(&fresh[..fresh.len().min(end - noise.len())]);
+    /// One gzip member around a tar of two files. What does not compress is stored: to try would take all the time
+    /// that there is.
+    fn make(self, mut tar: impl FnMut(&[u8]), blob: impl FnMut(Vec<u8>) -> bool) {
+        let noise = fresh_noise(self.seed);
+        let text = vec![b'\n'; noise.len()];
+        let mut gzip = Gzip::begin(blob);
+        for (extension, content, level) in [("bin", &noise, Compression::none()), ("txt", &text, Compression::fast())] {
+            gzip.compress(level);
+            let mut write = |piece: &[u8]| {
+                tar(piece);
+                gzip.write(piece);
+            };
+            write(&header(&format!("opt/{:x}.{extension}", self.seed), self.noise_bytes));
+            let mut missing = self.noise_bytes;
+            while missing > 0 {
+                let piece = &content[..missing.min(content.len())];
+                write(piece);
+                missing -= piece.len();
+            }
+            write(&[0; BLOCK][..self.noise_bytes.next_multiple_of(BLOCK) - self.noise_bytes]);
         }
-        noise.resize(noise.len().next_multiple_of(BLOCK), 0);
-
-        let mut text = Vec::with_capacity(self.noise_bytes + 5 * BLOCK);
-        header(&mut text, &format!("opt/{:x}.txt", self.seed), self.noise_bytes);
-        text.resize(text.len() + self.noise_bytes, b'\n');
-        text.resize(text.len().next_multiple_of(BLOCK), 0);
         // The end of an archive: two empty blocks.
-        text.resize(text.len() + 2 * BLOCK, 0);
-        (noise, text)
+        let end = [0; 2 * BLOCK];
+        tar(&end);
+        gzip.write(&end);
+        gzip.finish();
     }
 }
 
 /// Of a tar.
 const BLOCK: usize = 512;
 
-/// One gzip member. The noise is stored, since trying to compress it would take all the time that there is.
-fn gzip(noise: &[u8], text: &[u8]) -> Vec<u8> {
-    // RFC 1952: no name, no time, unknown system.
-    let mut gzip = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
-    let mut deflate = |level, input: &[u8], last| {
-        let mut compress = Compress::new(level, false);
-        let mut input = input;
+/// One gzip member (RFC 1952) as it is written. `blob` gets its pieces, and says whether it wants more.
+struct Gzip<F> {
+    compress: Compress,
+    checksum: crc32fast::Hasher,
+    /// Bytes of the tar so far.
+    bytes: u32,
+    blob: F,
+    is_wanted: bool,
+}
+
+impl<F: FnMut(Vec<u8>) -> bool> Gzip<F> {
+    fn begin(mut blob: F) -> Self {
+        // No name, no time, unknown system.
+        let is_wanted = blob(vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255]);
+        Self {
+            compress: Compress::new(Compression::none(), false),
+            checksum: crc32fast::Hasher::new(),
+            bytes: 0,
+            blob,
+            is_wanted,
+        }
+    }
+
+    /// What follows is compressed at this level: a full flush ends at a byte and leaves no window, so that another
+    /// compressor may go on.
+    fn compress(&mut self, level: Compression) {
+        if self.compress.total_in() > 0 {
+            self.deflate(&[], FlushCompress::Full);
+        }
+        self.compress = Compress::new(level, false);
+    }
+
+    fn write(&mut self, piece: &[u8]) {
+        self.checksum.update(piece);
+        self.bytes += u32::try_from(piece.len()).expect("sample layers are small");
+        self.deflate(piece, FlushCompress::None);
+    }
+
+    fn finish(mut self) {
+        self.deflate(&[], FlushCompress::Finish);
+        let mut trailer = self.checksum.clone().finalize().to_le_bytes().to_vec();
+        trailer.extend_from_slice(&self.bytes.to_le_bytes());
+        self.put(trailer);
+    }
+
+    fn deflate(&mut self, mut input: &[u8], flush: FlushCompress) {
         loop {
-            gzip.reserve(input.len() + 65_536);
-            let before = compress.total_in();
-            let flush = if last { FlushCompress::Finish } else { FlushCompress::Full };
-            let status = compress.compress_vec(input, &mut gzip, flush).expect("deflating cannot fail");
-            let taken = usize::try_from(compress.total_in() - before).expect("no more than there was");
+            let mut piece = Vec::with_capacity(input.len() + 1024);
+            let before = self.compress.total_in();
+            let status = self.compress.compress_vec(input, &mut piece, flush).expect("deflating cannot fail");
+            let taken = usize::try_from(self.compress.total_in() - before).expect("no more than there was");
             input = &input[taken..];
-            if status == Status::StreamEnd || !last && input.is_empty() {
+            let has_room = piece.len() < piece.capacity();
+            self.put(piece);
+            if status == Status::StreamEnd || flush != FlushCompress::Finish && input.is_empty() && has_room {
                 return;
             }
         }
-    };
-    // A full flush ends at a byte and leaves no window: what follows may come from another compressor.
-    deflate(Compression::none(), noise, false);
-    deflate(Compression::fast(), text, true);
-    let mut checksum = crc32fast::Hasher::new();
-    checksum.update(noise);
-    checksum.update(text);
-    gzip.extend_from_slice(&checksum.finalize().to_le_bytes());
-    let bytes = u32::try_from(noise.len() + text.len()).expect("sample layers are small");
-    gzip.extend_from_slice(&bytes.to_le_bytes());
-    gzip
+    }
+
+    fn put(&mut self, piece: Vec<u8>) {
+        if self.is_wanted && !piece.is_empty() {
+            self.is_wanted = (self.blob)(piece);
+        }
+    }
 }
 
 /// A ustar entry's header block.
-fn header(tar: &mut Vec<u8>, name: &str, bytes: usize) {
+fn header(name: &str, bytes: usize) -> [u8; BLOCK] {
     let mut block = [0; BLOCK];
     let mut put = |at: usize, text: &str| block[at..at + text.len()].copy_from_slice(text.as_bytes());
     put(0, name);
@@ -112,7 +163,7 @@ fn header(tar: &mut Vec<u8>, name: &str, bytes: usize) {
     put(257, "ustar\x0000");
     let sum: u32 = block.iter().map(|&byte| u32::from(byte)).sum();
     block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
-    tar.extend_from_slice(&block);
+    block
 }
 
 /// More than a compressor's window of bytes that it cannot make smaller (SplitMix64).

@@ -2,20 +2,26 @@
 //! "Content Discovery").
 
 use std::convert::Infallible;
+use std::future;
+use std::ops::Range;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderName, HeaderValue, LINK, RANGE};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::Full;
-use hyper::body::Incoming;
+use http_body_util::{Either, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use serde_json::json;
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 
+use super::layers::Recipe;
 use super::shelf::{Blob, Manifest, Shelf};
 
 const DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
@@ -31,7 +37,7 @@ pub(super) async fn serve(listener: TcpListener, shelf: Arc<Shelf>) {
                 let Ok((stream, _)) = accepted else { tokio::task::yield_now().await; continue };
                 let shelf = Arc::clone(&shelf);
                 connections.spawn(async move {
-                    let service = service_fn(move |request| answer(Arc::clone(&shelf), request));
+                    let service = service_fn(move |request| future::ready(Ok::<_, Infallible>(answer(&shelf, request))));
                     // A client that goes away in the middle is no event.
                     drop(auto::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await);
                 });
@@ -41,22 +47,73 @@ pub(super) async fn serve(listener: TcpListener, shelf: Arc<Shelf>) {
     }
 }
 
-async fn answer(shelf: Arc<Shelf>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
-    let (parts, _) = request.into_parts();
-    // Making a layer takes a moment of a processor.
-    let made = tokio::task::spawn_blocking(move || respond(&shelf, &parts)).await;
-    let mut response =
-        made.unwrap_or_else(|_| refusal(StatusCode::INTERNAL_SERVER_ERROR, "UNKNOWN", "the answer could not be made"));
-    response.headers_mut().insert(VERSION, HeaderValue::from_static("registry/2.0"));
-    Ok(response.map(Full::new))
+/// An answer, and of a layer what of it is to be made as body.
+struct Answer {
+    response: Response<Bytes>,
+    layer: Option<(Recipe, Range<u64>)>,
 }
 
-fn respond(shelf: &Shelf, parts: &Parts) -> Response<Bytes> {
+impl From<Response<Bytes>> for Answer {
+    fn from(response: Response<Bytes>) -> Self {
+        Self { response, layer: None }
+    }
+}
+
+type Body = Either<Full<Bytes>, StreamBody<Pieces>>;
+
+fn answer(shelf: &Shelf, request: Request<Incoming>) -> Response<Body> {
+    let (parts, _) = request.into_parts();
+    let Answer { mut response, layer } = respond(shelf, &parts);
+    response.headers_mut().insert(VERSION, HeaderValue::from_static("registry/2.0"));
+    response.map(|body| match layer {
+        Some((recipe, range)) => Either::Right(StreamBody::new(Pieces::of(recipe, range))),
+        None => Either::Left(Full::new(body)),
+    })
+}
+
+/// Bytes of a layer while it is made: no more of it is in memory than a connection takes in a moment.
+struct Pieces(mpsc::Receiver<Bytes>);
+
+impl Pieces {
+    /// Pieces that may wait to be sent; each is some 64 KiB.
+    const WAITING_MAX: usize = 4;
+
+    fn of(recipe: Recipe, range: Range<u64>) -> Self {
+        let (pieces, made) = mpsc::channel(Self::WAITING_MAX);
+        // Making a layer takes a moment of a processor, and waits for the client.
+        tokio::task::spawn_blocking(move || {
+            let mut at = 0;
+            recipe.transfer(|piece| {
+                let piece = Bytes::from(piece);
+                let start = at;
+                at += piece.len() as u64;
+                let index = |bytes: u64| usize::try_from(bytes - start).expect("within the piece");
+                let (first, end) = (range.start.clamp(start, at), range.end.clamp(start, at));
+                let is_sent = first == end || pieces.blocking_send(piece.slice(index(first)..index(end))).is_ok();
+                is_sent && at < range.end
+            });
+        });
+        Self(made)
+    }
+}
+
+impl futures_util::Stream for Pieces {
+    type Item = Result<Frame<Bytes>, Infallible>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.0.poll_recv(context).map(|piece| piece.map(|bytes| Ok(Frame::data(bytes))))
+    }
+}
+
+fn respond(shelf: &Shelf, parts: &Parts) -> Answer {
     if parts.method != Method::GET && parts.method != Method::HEAD {
-        return refusal(StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED", "this registry can only be read");
+        return refusal(StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED", "this registry can only be read").into();
     }
     let path = parts.uri.path().strip_prefix("/v2/");
-    let found = path.map(|path| match path.rsplit('/').collect::<Vec<_>>()[..] {
+    let Some(path) = path else {
+        return refusal(StatusCode::NOT_FOUND, "NAME_UNKNOWN", "the API is under /v2/").into();
+    };
+    let found = match path.rsplit('/').collect::<Vec<_>>()[..] {
         [""] => json_answer(&json!({})),
         ["_catalog"] => page(parts, "repositories", shelf.repositories(), &json!({})),
         ["list", "tags", ..] => {
@@ -74,49 +131,52 @@ fn respond(shelf: &Shelf, parts: &Parts) -> Response<Bytes> {
             }
         }
         [digest, "blobs", ..] => match shelf.blob(digest) {
-            Some(blob) => blob_answer(parts, digest, &blob),
+            Some(blob) => return blob_answer(parts, digest, &blob),
             None => refusal(StatusCode::NOT_FOUND, "BLOB_UNKNOWN", "no such blob"),
         },
         _ => refusal(StatusCode::NOT_FOUND, "NAME_UNKNOWN", "no such resource"),
-    });
-    found.unwrap_or_else(|| refusal(StatusCode::NOT_FOUND, "NAME_UNKNOWN", "the API is under /v2/"))
+    };
+    found.into()
 }
 
 fn manifest_answer(parts: &Parts, manifest: &Manifest) -> Response<Bytes> {
-    let mut response = whole(parts, manifest.body.len() as u64, || manifest.body.clone());
+    let body = if parts.method == Method::HEAD { Bytes::new() } else { manifest.body.clone() };
+    let mut response = Response::new(body);
+    response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(manifest.body.len()));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(manifest.media_type));
     response.headers_mut().insert(DIGEST, header(&manifest.digest));
     response
 }
 
-fn blob_answer(parts: &Parts, digest: &str, blob: &Blob) -> Response<Bytes> {
+fn blob_answer(parts: &Parts, digest: &str, blob: &Blob) -> Answer {
     let total = match blob {
         Blob::Kept(bytes) => bytes.len() as u64,
         Blob::Layer { bytes, .. } => *bytes,
     };
-    let made = || match blob {
-        Blob::Kept(bytes) => bytes.clone(),
-        Blob::Layer { recipe, .. } => recipe.compressed().into(),
-    };
-    let mut response = match range(parts, total) {
-        Asked::Everything => whole(parts, total, made),
+    let (mut response, asked) = match range(parts, total) {
+        Asked::Everything => (Response::default(), 0..total),
         Asked::Impossible => {
             let mut response = refusal(StatusCode::RANGE_NOT_SATISFIABLE, "UNSUPPORTED", "no such range");
             response.headers_mut().insert(CONTENT_RANGE, header(&format!("bytes */{total}")));
-            response
+            return response.into();
         }
         Asked::Bytes(first, last) => {
-            let index = |at: u64| usize::try_from(at).expect("a layer fits into memory");
-            let mut response = whole(parts, last - first + 1, || made().slice(index(first)..=index(last)));
+            let mut response = Response::default();
             *response.status_mut() = StatusCode::PARTIAL_CONTENT;
             response.headers_mut().insert(CONTENT_RANGE, header(&format!("bytes {first}-{last}/{total}")));
-            response
+            (response, first..last + 1)
         }
     };
-    response.headers_mut().entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/octet-stream"));
+    response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(asked.end - asked.start));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     response.headers_mut().insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     response.headers_mut().insert(DIGEST, header(digest));
-    response
+    let index = |at: u64| usize::try_from(at).expect("what is kept fits into memory");
+    match blob {
+        _ if parts.method == Method::HEAD => response.into(),
+        Blob::Kept(bytes) => response.map(|_: Bytes| bytes.slice(index(asked.start)..index(asked.end))).into(),
+        Blob::Layer { recipe, .. } => Answer { response, layer: Some((*recipe, asked)) },
+    }
 }
 
 /// What a request wants of a blob.
@@ -160,14 +220,6 @@ fn page(parts: &Parts, key: &str, names: Vec<String>, fields: &serde_json::Value
         let link = format!("<{}?n={n}&last={last}>; rel=\"next\"", parts.uri.path());
         response.headers_mut().insert(LINK, header(&link));
     }
-    response
-}
-
-/// An answer of `bytes` bytes, which are made only for whoever reads them.
-fn whole(parts: &Parts, bytes: u64, made: impl FnOnce() -> Bytes) -> Response<Bytes> {
-    let body = if parts.method == Method::HEAD { Bytes::new() } else { made() };
-    let mut response = Response::new(body);
-    response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(bytes));
     response
 }
 
