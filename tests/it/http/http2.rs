@@ -8,6 +8,10 @@ use hyper::client::conn::http2::SendRequest;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use image_size_exporter::http::{Limits, Options};
 
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
+
+use super::client::to_end;
 use super::server::Server;
 use super::web_config::{BOTH, Certificates, TLS};
 use crate::snapshots;
@@ -70,4 +74,34 @@ async fn who_asks_on_many_streams_and_reads_none_is_cut_off_and_keeps_nobody_out
     for answer in unread {
         assert!(answer.into_body().collect().await.is_err(), "the answer was kept");
     }
+}
+
+#[tokio::test]
+async fn who_does_not_finish_the_handshake_is_let_go() {
+    let certificates = Certificates::new();
+    let server = server(&certificates, Limits { header: SHORT, ..Limits::default() }).await;
+    // Nothing; the beginning of a record; a record of 512 bytes that does not come.
+    for sent in [&b""[..], b"\x16", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"] {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        stream.write_all(sent).await.unwrap();
+        assert!(to_end(&mut stream).await.is_empty(), "{sent:?}");
+    }
+}
+
+#[tokio::test]
+async fn who_asks_and_takes_it_back_keeps_nobody_out() {
+    let certificates = Certificates::new();
+    let server = server(&certificates, Limits::default()).await;
+    let mut rapid = client(&certificates, &server, None).await;
+    for _ in 0..500 {
+        // A request whose answer nobody waits for is reset.
+        if rapid.ready().await.is_err() {
+            break;
+        }
+        drop(rapid.send_request(request("/metrics")));
+    }
+    let mut other = client(&certificates, &server, None).await;
+    let answer = other.send_request(request("/metrics")).await.unwrap();
+    assert_eq!(answer.status(), http::StatusCode::OK);
+    answer.into_body().collect().await.unwrap();
 }
