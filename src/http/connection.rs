@@ -23,6 +23,9 @@ use super::{State, routes};
 /// Bytes of a request's header, and of what is put together for one write.
 const BUFFER_BYTES_MAX: usize = 32 * 1024;
 
+/// Bytes of a request's header over HTTP/2.
+const HEADER_BYTES_MAX: u32 = 32 * 1024;
+
 /// Requests at once on one HTTP/2 connection.
 const STREAMS_MAX: u32 = 32;
 
@@ -145,7 +148,7 @@ async fn http<Io: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
     let io = TokioIo::new(io);
     if is_http2 {
         let mut builder = http2::Builder::new(TokioExecutor::new());
-        builder.timer(TokioTimer::new()).max_concurrent_streams(STREAMS_MAX);
+        builder.timer(TokioTimer::new()).max_concurrent_streams(STREAMS_MAX).max_header_list_size(HEADER_BYTES_MAX);
         let mut connection = std::pin::pin!(builder.serve_connection(io, service));
         tokio::select! {
             result = connection.as_mut() => return result,
