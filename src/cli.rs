@@ -61,7 +61,7 @@ pub struct WebFlags {
     /// Allow a reload by `POST /-/reload`
     #[arg(global = true, long = "web.enable-lifecycle")]
     pub enable_lifecycle: bool,
-    /// Scrapes answered at a time, 0 for no limit; further ones get 503
+    /// Scrapes answered at a time, 0 for no limit; further ones wait, and get 503 after 5 s
     #[arg(global = true, long = "web.max-requests", value_name = "N", default_value_t = 40)]
     pub max_requests: usize,
     /// Listen on the sockets that systemd passes, instead of any address

@@ -52,7 +52,8 @@ pub struct Options {
     pub telemetry_path: String,
     /// Whether `/-/reload` may be asked.
     pub enable_lifecycle: bool,
-    /// Scrapes under way at once; 0: unlimited. More are answered with 503.
+    /// Scrapes under way at once, not counting those whose clients do not read; 0: unlimited. More wait, for at most
+    /// 5 s, then they are answered with 503.
     pub max_requests: usize,
     /// What one client, or many, may take.
     pub limits: Limits,
@@ -61,7 +62,8 @@ pub struct Options {
 /// What one client, or many, may take.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Connections at once. When there are more, those go that have waited longest without a request.
+    /// Connections at once. When there are more, those go that hang without a request, or without taking their answer,
+    /// then those that are idle; whoever has waited longest first.
     pub connections_max: usize,
     /// Time from the connection, or the first byte of a further request, to the end of its header; for TLS,
     /// including its handshake.

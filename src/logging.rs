@@ -1,7 +1,7 @@
 //! The log: one line per event that an operator wants to know of, to stderr, in logfmt or JSON, as the flags of
 //! Prometheus programs say (`--log.level`, `--log.format`). Scrapes are no such event.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use serde_json::Value;
 use tracing::field::{Field, Visit};
@@ -40,6 +40,9 @@ pub fn init(level: LogLevel, format: LogFormat) {
     }
 }
 
+/// Libraries whose warnings are about what one connection did: who connects could fill the log with them.
+const ABOUT_CONNECTIONS: [&str; 3] = ["h2", "hyper", "rustls"];
+
 /// Only this program's own events below warnings: a library's would be one per request.
 fn subscriber<W>(level: LogLevel, format: LogFormat, writer: W) -> Box<dyn Subscriber + Send + Sync>
 where
@@ -51,7 +54,10 @@ where
         LogLevel::Warn => LevelFilter::WARN,
         LogLevel::Error => LevelFilter::ERROR,
     };
-    let targets = Targets::new().with_default(ours.min(LevelFilter::WARN)).with_target(env!("CARGO_CRATE_NAME"), ours);
+    let targets = Targets::new()
+        .with_default(ours.min(LevelFilter::WARN))
+        .with_targets(ABOUT_CONNECTIONS.map(|library| (library, LevelFilter::ERROR)))
+        .with_target(env!("CARGO_CRATE_NAME"), ours);
     let lines = tracing_subscriber::fmt::layer().event_format(Lines(format)).with_writer(writer);
     Box::new(tracing_subscriber::registry().with(targets).with(lines))
 }
@@ -89,23 +95,48 @@ fn logfmt(writer: &mut Writer<'_>, pairs: impl Iterator<Item = (&'static str, Va
         match value {
             Value::String(text) if is_bare(&text) => write!(writer, "{separator}{key}={text}")?,
             // What is quoted is quoted as in JSON, which every logfmt parser reads.
-            value => write!(writer, "{separator}{key}={value}")?,
+            value => write!(Harmless(writer), "{separator}{key}={value}")?,
         }
     }
     writeln!(writer)
 }
 
 fn is_bare(text: &str) -> bool {
-    !text.is_empty() && !text.contains(|c: char| c <= ' ' || matches!(c, '"' | '=' | '\\' | '\u{7f}'))
+    !text.is_empty() && !text.contains(|c: char| c <= ' ' || matches!(c, '"' | '=' | '\\') || is_obeyed(c))
 }
 
 fn json(writer: &mut Writer<'_>, pairs: impl Iterator<Item = (&'static str, Value)>) -> fmt::Result {
     let mut separator = '{';
     for (key, value) in pairs {
-        write!(writer, "{separator}{}:{value}", Value::from(key))?;
+        write!(Harmless(writer), "{separator}{}:{value}", Value::from(key))?;
         separator = ',';
     }
     writeln!(writer, "}}")
+}
+
+/// Characters beyond ASCII's controls that a terminal or an editor obeys instead of showing them: DEL and the second
+/// set of controls, line and paragraph separators, marks that turn the direction of writing around.
+fn is_obeyed(c: char) -> bool {
+    matches!(c, '\u{7f}'..='\u{9f}' | '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Escapes, in JSON that is written through it, what JSON does not ask to be escaped and a terminal would obey.
+struct Harmless<'a, 'w>(&'a mut Writer<'w>);
+
+impl fmt::Write for Harmless<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let mut rest = text;
+        while let Some(position) = rest.find(is_obeyed) {
+            let (before, from) = rest.split_at(position);
+            let mut characters = from.chars();
+            self.0.write_str(before)?;
+            if let Some(obeyed) = characters.next() {
+                write!(self.0, "\\u{:04x}", u32::from(obeyed))?;
+            }
+            rest = characters.as_str();
+        }
+        self.0.write_str(rest)
+    }
 }
 
 /// An event's message and its other fields, in their order.
@@ -211,14 +242,47 @@ mod tests {
     }
 
     #[test]
+    fn whatever_a_registry_invents_stays_in_its_value() {
+        let hostile = [
+            "a\nts=2000-01-01T00:00:00Z level=error msg=forged",
+            "\r\u{1b}[2K\u{1b}[31mred",
+            "csi \u{9b}31m del \u{7f} nel \u{85}",
+            "separators \u{2028}\u{2029}, turned \u{202e}around\u{2066}",
+            "\u{9b}bare",
+            "\" level=error \\",
+            "k=v",
+            "",
+            "\0\t",
+            "大きさ",
+        ];
+        for value in hostile {
+            for format in [LogFormat::Logfmt, LogFormat::Json] {
+                let lines = logged(LogLevel::Info, format, || tracing::warn!(error = %value, more = ?value, "said"));
+                let [line] = &lines[..] else { panic!("{value:?} makes {} lines", lines.len()) };
+                assert!(!line.contains(|c: char| c.is_control() || is_obeyed(c)), "{line:?}");
+                let read: Value = match format {
+                    LogFormat::Json => serde_json::from_str::<Value>(line).unwrap()["error"].clone(),
+                    LogFormat::Logfmt => {
+                        let (_, rest) = line.split_once("msg=said error=").unwrap();
+                        let (text, _) = rest.rsplit_once(" more=").unwrap();
+                        serde_json::from_str(text).unwrap_or_else(|_| text.into())
+                    }
+                };
+                assert_eq!(read, value);
+            }
+        }
+    }
+
+    #[test]
     fn only_the_wanted_levels_are_logged_and_of_libraries_only_warnings() {
         let log = || {
             tracing::debug!("ours");
             tracing::info!("ours");
             tracing::error!("ours");
-            tracing::debug!(target: "hyper", "theirs");
-            tracing::info!(target: "hyper", "theirs");
-            tracing::warn!(target: "hyper", "theirs");
+            tracing::debug!(target: "figment", "theirs");
+            tracing::info!(target: "figment", "theirs");
+            tracing::warn!(target: "figment", "theirs");
+            tracing::warn!(target: "h2::proto", "about a connection");
         };
         let count = |level| logged(level, LogFormat::Logfmt, log).len();
         assert_eq!(count(LogLevel::Debug), 4);

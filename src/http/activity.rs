@@ -5,11 +5,18 @@ use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::Limits;
+
+/// Who has made the program wait for so long can be done without before anybody else.
+const HANGING: Duration = Duration::from_secs(1);
+
+/// An answer some of which was taken within this is moving.
+const MOVING: Duration = Duration::from_millis(100);
 
 /// What a connection is doing.
 #[derive(Debug)]
@@ -29,8 +36,24 @@ struct Inner {
     blocked_since: Option<Instant>,
     /// When the answers under way began, by number: one, in HTTP/1.
     answering: BTreeMap<u64, Instant>,
+    /// How many of these are still being made: they wait for the program, not for the client.
+    unmade: usize,
+    /// When a request came, or an answer began, or some of one was taken.
+    moved: Instant,
     /// How many requests there were.
     requests: u64,
+    is_http2: bool,
+}
+
+/// How well a connection can be done without, best first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Dispensable {
+    /// It sends no request, or does not take its answer, for longer than anybody takes who means well.
+    Hanging,
+    /// It has had its answers, and waits to ask again.
+    Idle,
+    /// It is about to send a request, or to take an answer.
+    Slow,
 }
 
 /// An answer under way. Its end is its drop.
@@ -38,6 +61,7 @@ struct Inner {
 pub(super) struct Answering {
     activity: Arc<Activity>,
     number: u64,
+    is_made: bool,
 }
 
 impl Activity {
@@ -48,27 +72,47 @@ impl Activity {
             idle_since: now,
             blocked_since: None,
             answering: BTreeMap::new(),
+            unmade: 0,
+            moved: now,
             requests: 0,
+            is_http2: false,
         };
         Arc::new(Self { limits, inner: Mutex::new(inner) })
+    }
+
+    /// It speaks HTTP/2, where what comes between requests is no part of a header but says that pings and answers came:
+    /// once there was a request, only the idle time counts.
+    pub(super) fn is_http2(&self) {
+        self.inner().is_http2 = true;
     }
 
     /// A header is complete.
     pub(super) fn answer(self: &Arc<Self>) -> Answering {
         let mut inner = self.inner();
+        let now = Instant::now();
         inner.header_since = None;
         inner.requests += 1;
+        inner.unmade += 1;
+        inner.moved = now;
         let number = inner.requests;
-        inner.answering.insert(number, Instant::now());
+        inner.answering.insert(number, now);
         drop(inner);
-        Answering { activity: Arc::clone(self), number }
+        Answering { activity: Arc::clone(self), number, is_made: false }
     }
 
-    /// Whether the connection may be closed in favour of others, and in what order: those that never asked first,
-    /// and of these, or of those that did, the one that waits longest. None while an answer is under way.
-    pub(super) fn dispensable(&self) -> Option<(bool, Instant)> {
+    /// Whether the connection may be closed in favour of others, and in what order: the kind first, and of one kind
+    /// whoever has waited longest. None while an answer is being made or is moving.
+    pub(super) fn dispensable(&self) -> Option<(Dispensable, Instant)> {
         let inner = self.inner();
-        inner.answering.is_empty().then(|| (inner.requests > 0, inner.header_since.unwrap_or(inner.idle_since)))
+        let since = if !inner.answering.is_empty() {
+            let patience = if inner.unmade > 0 { HANGING } else { MOVING };
+            Some(inner.moved).filter(|moved| moved.elapsed() >= patience)?
+        } else if let Some(since) = inner.blocked_since.or(inner.header_since) {
+            since
+        } else {
+            return Some((Dispensable::Idle, inner.idle_since));
+        };
+        Some((if since.elapsed() >= HANGING { Dispensable::Hanging } else { Dispensable::Slow }, since))
     }
 
     /// When the connection ends unless something happens before.
@@ -84,7 +128,8 @@ impl Activity {
 
     fn bytes_came(&self) {
         let mut inner = self.inner();
-        if inner.answering.is_empty() {
+        let may_begin_a_header = inner.answering.is_empty() && !(inner.is_http2 && inner.requests > 0);
+        if may_begin_a_header {
             inner.header_since.get_or_insert_with(Instant::now);
         }
     }
@@ -104,10 +149,26 @@ impl Activity {
     }
 }
 
+impl Answering {
+    /// From now on it waits for the client.
+    pub(super) fn made(&mut self) {
+        let mut inner = self.activity.inner();
+        inner.unmade -= usize::from(!self.is_made);
+        inner.moved = Instant::now();
+        self.is_made = true;
+    }
+
+    /// The client took some of the answer.
+    pub(super) fn progress(&self) {
+        self.activity.inner().moved = Instant::now();
+    }
+}
+
 impl Drop for Answering {
     fn drop(&mut self) {
         let mut inner = self.activity.inner();
         inner.answering.remove(&self.number);
+        inner.unmade -= usize::from(!self.is_made);
         inner.idle_since = Instant::now();
     }
 }
@@ -188,5 +249,57 @@ impl<Io: AsyncWrite + Unpin> AsyncWrite for Guarded<Io> {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let result = Pin::new(&mut self.io).poll_shutdown(cx);
         if result.is_pending() { self.wait(cx) } else { result }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn kind(activity: &Activity) -> Option<Dispensable> {
+        activity.dispensable().map(|(kind, _)| kind)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_is_dispensable_by_what_it_keeps_the_program_waiting_for() {
+        let activity = Activity::new(Limits::default());
+        assert_eq!(kind(&activity), Some(Dispensable::Slow), "it is about to ask");
+        tokio::time::advance(SECOND).await;
+        assert_eq!(kind(&activity), Some(Dispensable::Hanging), "it does not ask");
+        let mut answering = activity.answer();
+        tokio::time::advance(MOVING).await;
+        assert_eq!(kind(&activity), None, "its answer is being made");
+        answering.made();
+        assert_eq!(kind(&activity), None, "its answer begins");
+        tokio::time::advance(MOVING).await;
+        assert_eq!(kind(&activity), Some(Dispensable::Slow));
+        answering.progress();
+        assert_eq!(kind(&activity), None, "it took some of the answer");
+        tokio::time::advance(SECOND).await;
+        assert_eq!(kind(&activity), Some(Dispensable::Hanging), "it takes no more");
+        activity.blocked(true);
+        drop(answering);
+        tokio::time::advance(SECOND).await;
+        assert_eq!(kind(&activity), Some(Dispensable::Hanging), "the answer's last bytes are not taken either");
+        activity.blocked(false);
+        assert_eq!(kind(&activity), Some(Dispensable::Idle));
+        activity.bytes_came();
+        assert_eq!(kind(&activity), Some(Dispensable::Slow), "it begins to ask again");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn in_http_2_only_the_first_request_has_a_time_to_come() {
+        let limits = Limits::default();
+        let activity = Activity::new(limits);
+        activity.is_http2();
+        activity.bytes_came();
+        assert_eq!(activity.deadline() - Instant::now(), limits.header);
+        drop(activity.answer());
+        let answered = Instant::now();
+        tokio::time::advance(SECOND).await;
+        activity.bytes_came();
+        assert_eq!(activity.deadline() - answered, limits.idle);
     }
 }

@@ -47,7 +47,8 @@ impl Body {
     }
 
     /// Holds `answering` until the body ends.
-    pub(super) fn holding(mut self, answering: Answering) -> Self {
+    pub(super) fn holding(mut self, mut answering: Answering) -> Self {
+        answering.made();
         self.answering = Some(answering);
         self
     }
@@ -59,6 +60,9 @@ impl Body {
                 tail.as_ref()?;
                 let Some(rendered) = rendered.upgrade() else { return Some(Err(Superseded)) };
                 slot.progress();
+                if let Some(answering) = &self.answering {
+                    answering.progress();
+                }
                 let frame = rendered.frames(*encoding).get(*next).cloned();
                 *next += 1;
                 frame.or_else(|| tail.take()).map(Ok)

@@ -23,6 +23,9 @@ use super::{State, routes};
 /// Bytes of a request's header, and of what is put together for one write.
 const BUFFER_BYTES_MAX: usize = 32 * 1024;
 
+/// Bytes of a request's header over HTTP/2.
+const HEADER_BYTES_MAX: u32 = 32 * 1024;
+
 /// Requests at once on one HTTP/2 connection.
 const STREAMS_MAX: u32 = 32;
 
@@ -43,16 +46,34 @@ pub(super) struct Context {
 
 /// Serves the connections of one listener until the program stops.
 pub(super) async fn accept(listener: Listener, context: Context) {
+    let mut is_failing = false;
     loop {
         let accepted = tokio::select! {
             accepted = accept_one(&listener, &context) => accepted,
             () = context.stop.cancelled() => return,
         };
-        if let Err(error) = accepted {
-            tracing::warn!(%error, "cannot accept a connection");
-            tokio::time::sleep(ACCEPT_PAUSE).await;
+        match accepted {
+            Ok(()) => is_failing = false,
+            Err(error) if is_the_client_s(&error) => {}
+            Err(error) => {
+                // Once, however long it lasts: clients must not fill the log.
+                if !is_failing {
+                    tracing::warn!(%error, "cannot accept connections");
+                }
+                is_failing = true;
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
         }
     }
+}
+
+/// Whether only this connection failed, because its client went before it was accepted.
+fn is_the_client_s(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind;
+    matches!(
+        error.kind(),
+        ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset | ErrorKind::ConnectionRefused | ErrorKind::TimedOut
+    )
 }
 
 async fn accept_one(listener: &Listener, context: &Context) -> std::io::Result<()> {
@@ -106,6 +127,9 @@ async fn https<Io: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
 ) -> anyhow::Result<()> {
     let stream = TlsAcceptor::from(tls).accept(io).await.context("TLS handshake")?;
     let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+    if is_http2 {
+        activity.is_http2();
+    }
     Ok(http(stream, is_http2, activity, context).await?)
 }
 
@@ -124,7 +148,7 @@ async fn http<Io: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
     let io = TokioIo::new(io);
     if is_http2 {
         let mut builder = http2::Builder::new(TokioExecutor::new());
-        builder.timer(TokioTimer::new()).max_concurrent_streams(STREAMS_MAX);
+        builder.timer(TokioTimer::new()).max_concurrent_streams(STREAMS_MAX).max_header_list_size(HEADER_BYTES_MAX);
         let mut connection = std::pin::pin!(builder.serve_connection(io, service));
         tokio::select! {
             result = connection.as_mut() => return result,
@@ -174,8 +198,8 @@ impl Connections {
         self.open().by_number.len()
     }
 
-    /// A place, if need be that of the connection that can best be done without; none if all of them are being
-    /// answered.
+    /// A place, if need be that of the connection that can best be done without; none if all of them are taking their
+    /// answers.
     fn enter(self: &Arc<Self>, activity: &Arc<Activity>) -> Option<Place> {
         let mut open = self.open();
         if open.by_number.len() >= self.max {

@@ -15,13 +15,16 @@ const HEAD: &str = r#"<!DOCTYPE html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>image-size-exporter</title>
 <style>
-body { font-family: system-ui, sans-serif; margin: 2em auto; max-width: 60em; padding: 0 1em; color: #222; }
-nav a { margin-right: 1.5em; }
+:root { color-scheme: light dark; --good: #060; --bad: #b00; --dim: #666; }
+@media (prefers-color-scheme: dark) { :root { --good: #6c6; --bad: #f77; --dim: #aaa; } }
+body { font-family: system-ui, sans-serif; margin: 2em auto; max-width: 60em; padding: 0 1em; }
+nav a { display: inline-block; margin: 0 1.5em .3em 0; }
 table { border-collapse: collapse; width: 100%; }
-th, td { text-align: left; padding: .3em .8em .3em 0; border-bottom: 1px solid #ddd; }
-.up { color: #060; }
-.failing { color: #a00; font-weight: bold; }
-.waiting { color: #666; }
+th, td { text-align: left; padding: .3em .8em .3em 0; border-bottom: 1px solid #8886; }
+td:first-child { overflow-wrap: anywhere; }
+.up { color: var(--good); }
+.failing { color: var(--bad); font-weight: bold; }
+.waiting { color: var(--dim); }
 </style>
 </head>
 <body>

@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ALLOW, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, VARY, WWW_AUTHENTICATE};
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::header::{ALLOW, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HOST, VARY, WWW_AUTHENTICATE};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
@@ -20,10 +20,14 @@ const RELOAD_WAIT: Duration = Duration::from_secs(50);
 
 const PLAIN: &str = "text/plain; charset=utf-8";
 
+const READING: &str = "GET, HEAD";
+
 /// Answers one request as the web configuration wants it. Its body, if it has one, is not read.
 pub(super) async fn answer<B>(state: &State, request: Request<B>) -> Response<Body> {
     let web = state.web_config.current();
-    let mut response = if web.passes_rate() {
+    let mut response = if !names_one_host(&request) {
+        plain(StatusCode::BAD_REQUEST, "one Host header is required\n")
+    } else if web.passes_rate() {
         match state.web_config.authenticate(&web, request.headers().get(AUTHORIZATION)).await {
             Verdict::Allowed => route(state, &request).await,
             Verdict::Denied => unauthorized(),
@@ -34,6 +38,12 @@ pub(super) async fn answer<B>(state: &State, request: Request<B>) -> Response<Bo
     };
     response.headers_mut().extend(web.headers().iter().cloned());
     response
+}
+
+/// HTTP/1.1 asks for exactly one (RFC 9112, section 3.2): two readers of a request with several may differ in which
+/// counts.
+fn names_one_host<B>(request: &Request<B>) -> bool {
+    request.version() != Version::HTTP_11 || request.headers().get_all(HOST).iter().count() == 1
 }
 
 fn unauthorized() -> Response<Body> {
@@ -50,7 +60,8 @@ async fn route<B>(state: &State, request: &Request<B>) -> Response<Body> {
             Method::POST | Method::PUT => reload(state).await,
             _ => not_allowed("POST, PUT"),
         },
-        _ if path == state.options.telemetry_path => read(is_read, || metrics(state, request)),
+        _ if path == state.options.telemetry_path && is_read => metrics(state, request).await,
+        _ if path == state.options.telemetry_path => not_allowed(READING),
         "/" => read(is_read, || html(landing::page(state))),
         "/config" => read(is_read, || plain(StatusCode::OK, state.config.load().as_str().to_owned())),
         "/-/healthy" => read(is_read, || plain(StatusCode::OK, "image-size-exporter is healthy.\n")),
@@ -60,11 +71,11 @@ async fn route<B>(state: &State, request: &Request<B>) -> Response<Body> {
 }
 
 fn read(is_read: bool, answer: impl FnOnce() -> Response<Body>) -> Response<Body> {
-    if is_read { answer() } else { not_allowed("GET, HEAD") }
+    if is_read { answer() } else { not_allowed(READING) }
 }
 
-fn metrics<B>(state: &State, request: &Request<B>) -> Response<Body> {
-    let Some(slot) = state.slots.take() else {
+async fn metrics<B>(state: &State, request: &Request<B>) -> Response<Body> {
+    let Some(slot) = state.slots.take().await else {
         let limit = state.options.max_requests;
         return plain(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -131,4 +142,43 @@ fn with_type(status: StatusCode, content_type: &'static str, text: impl Into<Byt
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use http_body_util::BodyExt as _;
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::exposition;
+    use crate::http::{Options, WebConfig};
+    use crate::telemetry::Telemetry;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_scrape_is_refused_when_others_that_do_read_keep_it_waiting() {
+        let telemetry = Arc::new(Telemetry::new());
+        let (_publisher, rendered) = exposition::channel(Arc::clone(&telemetry));
+        let options = Options { max_requests: 1, ..Options::default() };
+        let state = Arc::new(State::new(rendered, telemetry, mpsc::channel(1).0, WebConfig::none(), options));
+        for _ in 0..10 {
+            let state = Arc::clone(&state);
+            tokio::spawn(async move {
+                let slot = state.slots.take().await;
+                let mut pace = tokio::time::interval(Duration::from_millis(5));
+                while let Some(slot) = &slot {
+                    pace.tick().await;
+                    slot.progress();
+                }
+            });
+        }
+        tokio::task::yield_now().await;
+        let request = |path: &str| Request::get(path).header(HOST, "a").body(()).expect("a request");
+        let refused = answer(&state, request("/metrics")).await;
+        assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+        let text = refused.into_body().collect().await.expect("a body").to_bytes();
+        assert_eq!(text, "limit of 1 concurrent scrapes reached, try again\n");
+        assert_eq!(answer(&state, request("/-/healthy")).await.status(), StatusCode::OK);
+    }
 }

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 
 use super::budget::Budget;
 use super::cheap::{self, Plan};
@@ -342,7 +342,7 @@ async fn exact(context: &Context, layer: &LayerWork) -> Option<LayerContent> {
             return None;
         }
     };
-    info!(%repository, %digest, bytes, uncompressed_bytes = content.uncompressed_bytes, "measured a layer");
+    debug!(%repository, %digest, bytes, uncompressed_bytes = content.uncompressed_bytes, "measured a layer");
     if content.unpacked_bytes.is_none() {
         warn!(%repository, %digest, "docker would refuse to unpack this layer: its unpacked size is left out");
     }

@@ -4,6 +4,7 @@ pub mod engine;
 pub mod exporter;
 pub mod exposition;
 pub mod http;
+pub mod parsers;
 pub mod prometheus;
 pub mod push;
 pub mod registry;

@@ -1,18 +1,17 @@
 //! A real Prometheus scrapes the exporter of a real registry.
 
 use std::collections::BTreeMap;
-use std::io::Write;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use image_size_exporter::family::Family;
 use serde_json::Value;
 
 use crate::harness::exporter::Exporter;
-use crate::harness::exposition::Exposition;
+use crate::harness::exposition::{Exposition, Sample};
 use crate::harness::prometheus::Prometheus;
 use crate::harness::push::{OCI_LAYER, Pusher};
 use crate::harness::registry::Registry;
-use crate::harness::{http, noise, run, scratch};
+use crate::harness::{http, noise, parsers, run, scratch};
 
 /// Two releases and `latest`, with layers that are real tars, and everything published that can be.
 fn everything_published() -> (Registry, Exporter) {
@@ -127,20 +126,24 @@ fn about_itself(scrape: &Exposition) -> Vec<String> {
 }
 
 #[test]
-fn promtool_has_nothing_to_say() {
+fn other_people_s_parsers_read_both_formats_of_a_daemon() {
     let (_registry, exporter) = everything_published();
-    let body = http::get(exporter.address(), "/metrics").expect("the exporter answers").expect(&[200]).body;
-    let mut promtool = Command::new("promtool")
-        .args(["check", "metrics"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("promtool runs");
-    promtool.stdin.take().expect("a pipe").write_all(&body).expect("promtool reads");
-    let output = promtool.wait_with_output().expect("promtool ends");
-    let said = [output.stdout, output.stderr].concat();
-    assert!(output.status.success() && said.is_empty(), "{}", String::from_utf8_lossy(&said));
+    let read = |accept: &str| {
+        let headers = [("accept", accept)];
+        let answer = http::request(exporter.address(), "GET", "/metrics", &headers, &[]).expect("the exporter answers");
+        answer.expect(&[200]).body
+    };
+    let text = read("text/plain");
+    let open_metrics = read("application/openmetrics-text;version=1.0.0");
+    let names = |samples: &[Sample]| -> Vec<_> { samples.iter().map(|s| (s.name.clone(), s.labels.clone())).collect() };
+    let ours = Exposition::parse(std::str::from_utf8(&text).expect("UTF-8")).samples;
+    assert_eq!(parsers::python("text", &text), ours);
+    // Between two scrapes values move.
+    assert_eq!(names(&parsers::python("openmetrics", &open_metrics)), names(&ours));
+    assert_eq!(parsers::promtool(&text), Vec::<String>::new());
+    // It reads the text format, in which a counter's HELP names it with its ending.
+    let unread = parsers::promtool(&open_metrics);
+    assert!(unread.iter().all(|line| line.ends_with("_total no help text")), "{unread:?}");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::process::Command;
 use endpoint::Endpoint;
 
 use crate::harness::prometheus::Prometheus;
-use crate::harness::{run, scratch, wait_for};
+use crate::harness::{parsers, run, scratch, wait_for};
 use crate::registries::certificates::Authority;
 
 #[path = "../it/snapshots.rs"]
@@ -62,22 +62,6 @@ fn curl_reads_the_same_in_every_version_and_encoding() {
     run(Command::new("gzip").arg("--test").arg(&file));
     let unpacked = run(Command::new("gzip").args(["--decompress", "--stdout"]).arg(&file));
     assert!(of_images(&unpacked) == of_images(&plain));
-}
-
-#[test]
-fn promtool_finds_nothing_to_complain_of() {
-    let endpoint = Endpoint::plain(snapshots::large(2));
-    let body = curl(&[], &endpoint.url("http", "/metrics"));
-    let directory = scratch();
-    let file = directory.path().join("metrics");
-    std::fs::write(&file, body).expect("a file");
-    let checked = Command::new("promtool")
-        .args(["check", "metrics"])
-        .stdin(std::fs::File::open(&file).expect("it was just written"))
-        .output()
-        .expect("promtool runs");
-    let said = [checked.stdout, checked.stderr].concat();
-    assert!(checked.status.success() && said.is_empty(), "{}", String::from_utf8_lossy(&said));
 }
 
 #[test]
@@ -164,9 +148,10 @@ fn prometheus_comes_in_with_a_password_and_a_client_certificate() {
     assert_eq!(images.first().map(|sample| sample.value), Some(40.0));
 }
 
-#[test]
-fn prometheus_takes_whatever_a_registry_invents() {
-    let text = "quote \" backslash \\ newline \n 大きさ \u{0}\r\t".to_owned();
+/// What a registry can invent, everywhere that it can put it.
+fn hostile() -> (String, snapshots::Odd) {
+    let text =
+        "quote \" backslash \\ newline \n 大きさ \u{0}\r\t \u{2028}\u{85} {a=\"b\"} # EOF\n# EOF\n\\n\\".to_owned();
     let odd = snapshots::Odd {
         media_type: "x".repeat(4096),
         artifact_type: text.clone(),
@@ -174,6 +159,12 @@ fn prometheus_takes_whatever_a_registry_invents() {
         target: text.clone(),
         label: text.clone(),
     };
+    (text, odd)
+}
+
+#[test]
+fn prometheus_takes_whatever_a_registry_invents() {
+    let (text, odd) = hostile();
     let endpoint = Endpoint::plain(snapshots::odd(&odd));
     let prometheus = Prometheus::start(&endpoint.address.to_string());
     prometheus.wait_for("container_image_info", |found| {
@@ -187,13 +178,38 @@ fn prometheus_takes_whatever_a_registry_invents() {
 }
 
 #[test]
+fn other_people_s_parsers_take_whatever_a_registry_invents() {
+    let (text, odd) = hostile();
+    let endpoint = Endpoint::plain(snapshots::odd(&odd));
+    for (format, arguments) in [("text", &[][..]), ("openmetrics", &["--header", OPEN_METRICS])] {
+        let body = curl(arguments, &endpoint.url("http", "/metrics"));
+        let samples = parsers::python(format, body.as_bytes());
+        let info = samples.iter().find(|sample| sample.name == "container_image_info").expect("it is published");
+        assert_eq!((info.label("artifact_type"), info.label("media_type").len()), (&*text, 4096), "{format}");
+        let labels = samples.iter().find(|sample| sample.name == "container_image_repository_labels");
+        assert_eq!(labels.expect("they are published").label("label_team"), text, "{format}");
+        let unread = parsers::promtool(body.as_bytes());
+        assert!(
+            unread.iter().all(|line| format == "openmetrics" && line.ends_with("_total no help text")),
+            "{unread:?}"
+        );
+    }
+}
+
+#[test]
 fn prometheus_goes_on_scraping_beside_a_thousand_slow_connections() {
     let endpoint = Endpoint::plain(snapshots::large(1_500));
     let slow = slow::Crowd::start(endpoint.address, 1_000);
     wait_for("a thousand connections", || (slow.connected() >= 1_000).then_some(()), || slow.connected().to_string());
-    let prometheus = Prometheus::start(&endpoint.address.to_string());
-    // Ten good scrapes within as many seconds and as many more, while the crowd comes back whenever it is let go: on a
-    // machine that is busy besides, one of them may meet a moment in which all slots are taken.
-    prometheus.wait_for("sum_over_time(up[20s]) >= 10", |found| (!found.is_empty()).then_some(()));
-    assert!(slow.connected() >= 1_000);
+    let prometheus = Prometheus::start_with(&format!(
+        "global: {{scrape_interval: 2s, scrape_timeout: 2s}}\nscrape_configs:\n  - job_name: image-size\n    \
+         static_configs: [{{targets: [\"{}\"]}}]\n",
+        endpoint.address
+    ));
+    // Not one of ten scrapes fails, while the crowd comes back whenever it is let go.
+    let before = slow.connected();
+    prometheus.wait_for("count_over_time(up[1h]) >= 10", |found| (!found.is_empty()).then_some(()));
+    let worst = prometheus.query("min_over_time(up[1h])");
+    assert_eq!(worst.first().map(|sample| sample.value), Some(1.0), "a scrape failed");
+    assert!(slow.connected() > before, "the crowd stays away");
 }

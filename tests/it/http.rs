@@ -2,6 +2,7 @@
 
 mod client;
 mod hostile;
+mod http2;
 mod server;
 mod web_config;
 

@@ -12,9 +12,6 @@ use http::HeaderValue;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::Semaphore;
 
-/// What unknown users' passwords are compared with, so that they take as long as known ones'. Nobody's password.
-const NOBODY: &str = "$2y$10$QOauhQNbBCuQDKes6eFzPeMqBSjb7Mr5DUmpZ/VcEd00UAV/LDeSi";
-
 /// How many wait for bcrypt at once.
 const WAITING_MAX: usize = 32;
 
@@ -24,9 +21,14 @@ const REMEMBERED_MAX: usize = 100;
 /// The costliest hash that is accepted: about five minutes, which no client waits.
 const COST_MAX: u32 = 22;
 
-/// Who may come in: name to hash.
+/// Who may come in.
 #[derive(Default)]
-pub(super) struct Users(BTreeMap<String, String>);
+pub(super) struct Users {
+    /// Name to hash.
+    hashes: BTreeMap<String, String>,
+    /// What unknown users' passwords are compared with, so that they take as long as known ones': the costliest hash.
+    decoy: String,
+}
 
 /// Whether a request may be answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,9 +56,15 @@ impl Default for Authenticator {
 impl Users {
     /// Refuses what is no bcrypt hash.
     pub(super) fn new(users: BTreeMap<String, String>) -> Result<Self, String> {
+        let mut costliest = 0;
+        let mut decoy = String::new();
         for (name, hash) in &users {
             let parts: Result<bcrypt::HashParts, _> = hash.parse();
             match parts.map(|parts| parts.get_cost()) {
+                Ok(cost @ 0..=COST_MAX) if cost > costliest => {
+                    costliest = cost;
+                    decoy.clone_from(hash);
+                }
                 Ok(0..=COST_MAX) => {}
                 Ok(cost) => return Err(format!("basic_auth_users.{name}: a cost of {cost} takes minutes to check")),
                 Err(_) => {
@@ -66,19 +74,19 @@ impl Users {
                 }
             }
         }
-        Ok(Self(users))
+        Ok(Self { hashes: users, decoy })
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.hashes.is_empty()
     }
 }
 
 impl Authenticator {
     pub(super) async fn check(&self, users: &Users, authorization: Option<&HeaderValue>) -> Verdict {
         let Some((name, password)) = authorization.and_then(credentials) else { return Verdict::Denied };
-        let known = users.0.get(&name);
-        let hash = known.map_or(NOBODY, String::as_str).to_owned();
+        let known = users.hashes.get(&name);
+        let hash = known.unwrap_or(&users.decoy).clone();
         let key = key(&name, &hash, &password);
         if known.is_some() && self.right().contains(&key) {
             return Verdict::Allowed;
@@ -147,7 +155,8 @@ mod tests {
             (Some(basic("ann:right")), Verdict::Denied),
             (Some(basic("ann:")), Verdict::Denied),
             (Some(basic("bob:right:1")), Verdict::Denied),
-            (Some(basic("eve:fakepassword")), Verdict::Denied),
+            (Some(basic("eve:")), Verdict::Denied),
+            (Some(basic("eve:right:1")), Verdict::Denied),
             (Some(basic("ann")), Verdict::Denied),
             (Some(basic("")), Verdict::Denied),
             (Some(HeaderValue::from_static("Basic %%%")), Verdict::Denied),
@@ -157,6 +166,14 @@ mod tests {
         for (authorization, expected) in cases {
             assert_eq!(authenticator.check(&users, authorization.as_ref()).await, expected, "{authorization:?}");
         }
+    }
+
+    #[test]
+    fn unknown_users_cost_as_much_as_the_costliest_known_one() {
+        let hash = |cost| bcrypt::hash("secret", cost).unwrap();
+        let (cheap, costly) = (hash(4), hash(5));
+        let users = [("ann", &costly), ("bob", &cheap)].map(|(name, hash)| (name.to_owned(), hash.clone()));
+        assert_eq!(Users::new(users.into()).unwrap().decoy, costly);
     }
 
     #[tokio::test]

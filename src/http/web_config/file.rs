@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 /// The whole file.
 #[derive(Default, Deserialize)]
@@ -21,12 +21,19 @@ pub(super) struct File {
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Tls {
+    #[serde(deserialize_with = "or_default")]
     pub(super) cert: String,
+    #[serde(deserialize_with = "or_default")]
     pub(super) key: String,
+    #[serde(deserialize_with = "or_default")]
     pub(super) client_ca: String,
+    #[serde(deserialize_with = "or_default")]
     pub(super) cert_file: PathBuf,
+    #[serde(deserialize_with = "or_default")]
     pub(super) key_file: PathBuf,
+    #[serde(deserialize_with = "or_default")]
     pub(super) client_auth_type: String,
+    #[serde(deserialize_with = "or_default")]
     pub(super) client_ca_file: PathBuf,
     pub(super) client_allowed_sans: Option<Vec<String>>,
     pub(super) min_version: Option<TlsVersion>,
@@ -52,6 +59,7 @@ pub(super) enum TlsVersion {
 #[derive(Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Http {
+    #[serde(deserialize_with = "or_true")]
     pub(super) http2: bool,
     pub(super) headers: BTreeMap<String, String>,
 }
@@ -65,8 +73,19 @@ impl Default for Http {
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RateLimit {
+    #[serde(deserialize_with = "or_default")]
     interval: String,
+    #[serde(deserialize_with = "or_default")]
     pub(super) burst: u32,
+}
+
+/// A key without a value is a key that is not there, as in Go.
+fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(value: D) -> Result<T, D::Error> {
+    Option::deserialize(value).map(Option::unwrap_or_default)
+}
+
+fn or_true<'de, D: Deserializer<'de>>(value: D) -> Result<bool, D::Error> {
+    Option::deserialize(value).map(|value| value.unwrap_or(true))
 }
 
 /// The headers that may be configured, and what they may say; anything where that is empty.
@@ -182,6 +201,12 @@ mod tests {
             ("http_server_config:\n  headers:\n    X-Frame-Options: deny\n    X-XSS-Protection: ''\n", (1, None)),
             ("rate_limit: {interval: 100ms, burst: 5}", (0, Some(Duration::from_millis(100)))),
             ("rate_limit: {interval: 0s}", (0, None)),
+            ("tls_server_config:\nhttp_server_config:\nbasic_auth_users:\nrate_limit:\n", (0, None)),
+            (
+                "tls_server_config: {cert: , client_auth_type: , client_ca_file: , min_version: , cipher_suites: }",
+                (0, None),
+            ),
+            ("http_server_config: {http2: , headers: }\nrate_limit: {interval: , burst: }", (0, None)),
             ("rate_limit: {interval: 0}", (0, None)),
             ("tls_server_config: {min_version: TLS10, max_version: TLS13, curve_preferences: [CurveP256]}", (0, None)),
         ];

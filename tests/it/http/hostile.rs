@@ -107,36 +107,40 @@ async fn a_reader_keeps_what_it_reads_when_something_newer_is_published() {
 }
 
 #[tokio::test]
-async fn past_the_limit_scrapes_are_refused_and_nothing_else_is() {
-    let mut server = Server::start(Options { max_requests: 1, ..Options::default() }).await;
+async fn those_who_ask_and_do_not_read_keep_nobody_out() {
+    let limits = Limits { connections_max: 64, ..Limits::default() };
+    let mut server = Server::start(Options { max_requests: 4, limits, ..Options::default() }).await;
     server.publish(snapshots::large(4_000)).await;
-    let mut stream = slow_reader(server.address).await;
-    first_bytes(&mut stream).await;
-    let refused = get(server.address, "/metrics").await;
-    assert_eq!((refused.status, refused.text()), (503, "limit of 1 concurrent scrapes reached, try again\n"));
-    assert_eq!(get(server.address, "/-/healthy").await.status, 200);
-    to_end(&mut stream).await;
-    drop(stream);
-    assert_eq!(get(server.address, "/metrics").await.status, 200);
+    let mut crowd = Vec::new();
+    for number in 0..200 {
+        crowd.push(slow_reader(server.address).await);
+        if number % 50 == 0 {
+            assert_eq!(get(server.address, "/metrics").await.status, 200, "after {number}");
+        }
+    }
+    for path in ["/metrics", "/-/healthy", "/metrics"] {
+        let whole = get(server.address, path).await;
+        assert_eq!((whole.status, whole.body.len()), (200, announced(&whole)), "{path}");
+    }
 }
 
 #[tokio::test]
-async fn when_there_are_too_many_connections_those_that_never_ask_go_first() {
-    let server = Server::start(limited(Limits { connections_max: 2, ..Limits::default() })).await;
-    let mut useful = TcpStream::connect(server.address).await.unwrap();
-    useful.write_all(b"GET /-/healthy HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
-    let mut first = [0; 64];
-    useful.read_exact(&mut first).await.unwrap();
-    let mut silent = Vec::new();
+async fn when_there_are_too_many_connections_those_go_that_wait_and_who_asks_is_answered() {
+    let server = Server::start(limited(Limits { connections_max: 2, header: SHORT, ..Limits::default() })).await;
+    let mut waiting = Vec::new();
     for _ in 0..20 {
-        silent.push(TcpStream::connect(server.address).await.unwrap());
+        let mut idle = TcpStream::connect(server.address).await.unwrap();
+        idle.write_all(b"GET /-/healthy HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+        first_bytes(&mut idle).await;
+        waiting.push(idle);
+        waiting.push(TcpStream::connect(server.address).await.unwrap());
     }
-    assert_eq!(get(server.address, "/-/healthy").await.status, 200);
-    for stream in &mut silent {
-        assert!(to_end(stream).await.is_empty());
+    for _ in 0..2 {
+        assert_eq!(get(server.address, "/-/healthy").await.status, 200);
     }
-    useful.write_all(b"GET /-/ready HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await.unwrap();
-    assert!(String::from_utf8(to_end(&mut useful).await).unwrap().contains("is ready."));
+    for stream in &mut waiting {
+        assert!(to_end(stream).await.len() < 1000);
+    }
 }
 
 #[tokio::test]
@@ -157,4 +161,42 @@ async fn a_request_s_body_is_not_waited_for() {
     let mut stream = TcpStream::connect(server.address).await.unwrap();
     stream.write_all(b"GET /-/healthy HTTP/1.1\r\nhost: a\r\ncontent-length: 1000000\r\n\r\nx").await.unwrap();
     first_bytes(&mut stream).await;
+}
+
+#[tokio::test]
+async fn a_request_names_one_host() {
+    let server = Server::start(Options::default()).await;
+    let cases = [
+        ("GET /-/healthy HTTP/1.1\r\n", 400),
+        ("GET /-/healthy HTTP/1.1\r\nhost: a\r\nhost: b\r\n", 400),
+        ("GET http://a/-/healthy HTTP/1.1\r\nhost: a\r\n", 200),
+        ("GET /-/healthy HTTP/1.0\r\n", 200),
+    ];
+    for (head, status) in cases {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        stream.write_all(format!("{head}connection: close\r\n\r\n").as_bytes()).await.unwrap();
+        assert_eq!(answer(&to_end(&mut stream).await).status, status, "{head}");
+    }
+}
+
+#[tokio::test]
+async fn what_two_readers_could_understand_differently_is_refused_and_ends_the_connection() {
+    let server = Server::start(Options::default()).await;
+    let next = "GET /config HTTP/1.1\r\nhost: a\r\n\r\n";
+    let cases = [
+        ("content-length: 4\r\ncontent-length: 5\r\n\r\n", "HTTP/1.1 400"),
+        ("content-length: +4\r\n\r\n", "HTTP/1.1 400"),
+        ("transfer-encoding: xchunked\r\n\r\n", "HTTP/1.1 400"),
+        ("x : y\r\n\r\n", "HTTP/1.1 400"),
+        ("x: y\r\n z\r\n\r\n", "HTTP/1.1 400"),
+        ("x: a\0b\r\n\r\n", "HTTP/1.1 400"),
+        ("content-length: 4\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n", "HTTP/1.1 200"),
+    ];
+    for (rest, expected) in cases {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        let request = format!("GET /-/healthy HTTP/1.1\r\nhost: a\r\n{rest}{next}");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let text = String::from_utf8(to_end(&mut stream).await).unwrap();
+        assert!(text.starts_with(expected) && text.matches("HTTP/1.1").count() == 1, "{rest}: {text}");
+    }
 }

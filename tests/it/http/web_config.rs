@@ -14,19 +14,20 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use super::client::{Answer, ask, ask_on, get};
 use super::server::Server;
 
 /// An authority with what it signed for a server and for clients, as files.
-struct Certificates {
+pub(super) struct Certificates {
     directory: TempDir,
     root: CertificateDer<'static>,
     issuer: Issuer<'static, KeyPair>,
 }
 
 impl Certificates {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().unwrap();
@@ -38,7 +39,7 @@ impl Certificates {
         this
     }
 
-    fn path(&self) -> &Path {
+    pub(super) fn path(&self) -> &Path {
         self.directory.path()
     }
 
@@ -58,7 +59,7 @@ impl Certificates {
         (params.signed_by(&key, &self.issuer).unwrap().der().clone(), key)
     }
 
-    fn web_config(&self, text: &str) -> WebConfig {
+    pub(super) fn web_config(&self, text: &str) -> WebConfig {
         let path = self.path().join("web-config.yml");
         fs::write(&path, text).unwrap();
         WebConfig::open(&path).unwrap()
@@ -68,19 +69,20 @@ impl Certificates {
         Server::with(Options::default(), self.web_config(text), "127.0.0.1:0").await
     }
 
-    /// Asks over TLS, perhaps with a client certificate for this name. None if the server does not want to.
-    async fn ask(
+    /// A connection over TLS, perhaps with a client certificate for this name, for these protocols.
+    pub(super) async fn connect(
         &self,
         address: SocketAddr,
         client: Option<&str>,
         versions: &[&'static SupportedProtocolVersion],
-    ) -> Option<Answer> {
+        protocols: &[&[u8]],
+    ) -> Option<TlsStream<TcpStream>> {
         let mut roots = RootCertStore::empty();
         roots.add(self.root.clone()).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ClientConfig::builder_with_provider(provider).with_protocol_versions(versions).unwrap();
         let builder = builder.with_root_certificates(roots);
-        let config = match client {
+        let mut config = match client {
             None => builder.with_no_client_auth(),
             Some(name) => {
                 let (certificate, key) = self.sign(name);
@@ -88,9 +90,20 @@ impl Certificates {
                 builder.with_client_auth_cert(vec![certificate], key).unwrap()
             }
         };
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
         let stream = TcpStream::connect(address).await.unwrap();
         let name = ServerName::try_from("localhost").unwrap();
-        let mut tls = TlsConnector::from(Arc::new(config)).connect(name, stream).await.ok()?;
+        TlsConnector::from(Arc::new(config)).connect(name, stream).await.ok()
+    }
+
+    /// Asks over TLS, perhaps with a client certificate for this name. None if the server does not want to.
+    async fn ask(
+        &self,
+        address: SocketAddr,
+        client: Option<&str>,
+        versions: &[&'static SupportedProtocolVersion],
+    ) -> Option<Answer> {
+        let mut tls = self.connect(address, client, versions, &[]).await?;
         // In TLS 1.3 a client is done before the server has looked at its certificate.
         tls.write_all(b"GET /-/healthy HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await.ok()?;
         let mut bytes = Vec::new();
@@ -105,8 +118,8 @@ fn pem(label: &str, der: &[u8]) -> String {
     format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
 }
 
-const BOTH: [&SupportedProtocolVersion; 2] = [&version::TLS12, &version::TLS13];
-const TLS: &str = "tls_server_config:\n  cert_file: cert.pem\n  key_file: key.pem\n";
+pub(super) const BOTH: [&SupportedProtocolVersion; 2] = [&version::TLS12, &version::TLS13];
+pub(super) const TLS: &str = "tls_server_config:\n  cert_file: cert.pem\n  key_file: key.pem\n";
 
 fn basic(text: &str) -> String {
     format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(text))
