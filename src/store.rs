@@ -228,7 +228,12 @@ impl Store {
 
     /// Whether it was.
     pub fn has_passed(&self, key: &Digest) -> bool {
-        self.find(|batch| batch.passes.get(key).copied(), |file| file.pass(key)).is_some()
+        self.find(|batch| batch.pass(key), |file| file.pass(key).map(Some)).flatten().is_some()
+    }
+
+    /// Forgets all that was scanned whole but what these keys stand for: of the rest, tags may be forgotten from now on.
+    pub fn keep_passes(&self, keys: &HashSet<Digest>) {
+        self.0.shared.add(|waiting| waiting.keep_passes(keys));
     }
 
     /// Removes what has not been in use for a fortnight, by the sweeps that saw it: to be called now and then. In use

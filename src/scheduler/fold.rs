@@ -65,6 +65,7 @@ impl Fold {
     pub async fn start(world: World, config: Config, mut publisher: Publisher) -> Self {
         let (sender, events) = mpsc::channel(EVENTS_WAITING_MAX);
         let mut inventory = Inventory::new(&config.targets, config.scan.keep);
+        keep_passes(&world, &config);
         let restored = restore(&mut inventory, &world);
         world.telemetry.set_targets(&config.targets);
         let omit = Arc::new(config.omit.clone());
@@ -197,6 +198,7 @@ impl Fold {
         if config.state != self.config.state || config.web != self.config.web {
             tracing::warn!("`[state]` and `[web]` are read at start only: what changed there counts after a restart");
         }
+        keep_passes(&self.world, &config);
         let changes = self.inventory.reconfigure(&config.targets, config.scan.keep);
         self.keep(changes);
         self.world.telemetry.set_targets(&config.targets);
@@ -244,6 +246,12 @@ fn restore(inventory: &mut Inventory, world: &World) -> BTreeSet<TargetName> {
         world.store.keep(forgotten);
     }
     inventory.restored(|target| world.store.has_passed(&pass_key(target))).into_iter().collect()
+}
+
+/// Lets the store forget that targets were scanned which are none any more. Before their tags go: if they came back
+/// and were read only in part, the old pass would vouch for the half of them.
+fn keep_passes(world: &World, config: &Config) {
+    world.store.keep_passes(&config.targets.iter().map(|target| pass_key(target)).collect());
 }
 
 /// Under what the store remembers that a scan of this target ended. One that means something else is another target.

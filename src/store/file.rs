@@ -97,6 +97,10 @@ impl File {
             put_all(&transaction, BLOBS, &batch.blobs)?;
             put_all(&transaction, LAYERS, &batch.layers)?;
             put_tags(&transaction, &batch.tags)?;
+            if let Some(left) = &batch.passes_left {
+                let left: HashSet<Vec<u8>> = left.iter().map(digest_key).collect();
+                transaction.open_table(PASSES)?.retain(|key, _| left.contains(key))?;
+            }
             put_all(&transaction, PASSES, &batch.passes)?;
             if let Some(sweep) = &batch.sweep {
                 sweep_unused(&transaction, sweep)?;

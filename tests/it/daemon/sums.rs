@@ -37,6 +37,28 @@ async fn sums_wait_for_each_targets_first_pass_even_a_failed_one() {
 }
 
 #[tokio::test]
+async fn a_pass_of_an_earlier_configuration_does_not_vouch_for_what_a_later_one_forgot() {
+    let registry = registry();
+    registry.push("acme/app", "v2", &of(200));
+    let toml = |tags: &str| {
+        let target = format!("repository = 'REGISTRY/acme/app'\nmatch = ['{tags}']\nname = 'app'");
+        config(&registry, &[&target]).replace("100ms", "1h") + "[state]\npath = 'state.redb'\n"
+    };
+    let daemon = Daemon::start(&toml("^v")).await;
+    daemon.until("both are read", |m| m.one(SUMS[4], &[]) == Some(300.0)).await;
+    assert!(daemon.reload(&toml("^v1$")).await.contains(" 200 "));
+    daemon.until("one is left", |m| m.one(SUMS[4], &[]) == Some(100.0)).await;
+    let directory = daemon.stop().await;
+
+    registry.always("* /v2/", Reply::Stall);
+    let daemon = Daemon::start_in(directory, &toml("^v")).await;
+    let metrics = daemon.metrics().await;
+    assert_eq!(metrics.tag(COMPRESSED, "v1"), Some(100.0), "what is known is published");
+    assert_eq!(metrics.one(SUMS[4], &[]), None, "nobody knows whether that is all");
+    daemon.stop().await;
+}
+
+#[tokio::test]
 async fn after_a_restart_the_last_values_are_there_at_once_and_each_tag_costs_a_head() {
     let registry = registry();
     let both = index_with_attestations(&[("linux/amd64", &of(100)), ("linux/arm64", &image("linux/arm64", &[]))]);
