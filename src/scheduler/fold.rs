@@ -18,7 +18,6 @@ use crate::family::Family;
 use crate::image::LayerContent;
 use crate::inventory::{Inventory, TagChange};
 use crate::oci::Digest;
-use crate::registry::Registries;
 use crate::store::Stored;
 use crate::target::{Target, TargetName};
 
@@ -183,17 +182,17 @@ impl Fold {
 
     fn reload(&mut self, request: ReloadRequest) {
         let ReloadRequest { config, reply } = request;
-        let speaks_otherwise =
-            config.registries != self.config.registries || config.registry_defaults != self.config.registry_defaults;
-        if speaks_otherwise {
-            let telemetry = self.world.telemetry.clone();
-            match Registries::new(config.registries.clone(), config.registry_defaults.clone(), telemetry) {
-                Ok(registries) => self.world.registries.store(Arc::new(registries)),
-                Err(error) => {
-                    let _ = reply.send(Err(error.to_string()));
-                    return;
-                }
+        let registries = self.world.registries.load();
+        let renewed = match registries.renewed(config.registries.clone(), config.registry_defaults.clone()) {
+            Ok(renewed) => renewed,
+            Err(error) => {
+                let _ = reply.send(Err(error.to_string()));
+                return;
             }
+        };
+        let speaks_otherwise = renewed.is_some();
+        if let Some(renewed) = renewed {
+            self.world.registries.store(Arc::new(renewed));
         }
         if config.state != self.config.state || config.web != self.config.web {
             tracing::warn!("`[state]` and `[web]` are read at start only: what changed there counts after a restart");
