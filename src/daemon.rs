@@ -1,5 +1,6 @@
 //! The daemon: everything put together, from a configuration and bound listeners to a graceful end.
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -34,6 +35,21 @@ pub struct Start {
     pub config_file: Option<PathBuf>,
     /// Requests for a reload from outside, a signal's say, and where the web server sends its own.
     pub reloads: (mpsc::Sender<WantsReload>, mpsc::Receiver<WantsReload>),
+}
+
+/// Lets a panic of any task or thread end the process, from now on: with its message on stderr, and exit code 1. One
+/// that writes the state file, say, or takes connections, would else be missing, and nobody would hear of it. What
+/// is lost is no more than `kill -9` loses.
+///
+/// To be called before a state file is opened: a panic in there that is caught because of a damaged file ends nothing.
+pub fn end_on_panic() {
+    let say = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        say(panic);
+        // Not by way of the log, which may be what panicked.
+        let _ = writeln!(std::io::stderr(), "this is a mistake in image-size-exporter, which ends: please report it");
+        std::process::exit(1);
+    }));
 }
 
 /// Runs until `stop`, and then ends in order. An error is something that the daemon cannot go on with.
