@@ -100,7 +100,8 @@ pub async fn run(config: Config, start: Start, stop: CancellationToken) -> anyho
     Ok(())
 }
 
-/// Opens the state file. Whatever is wrong with it but that somebody else uses it, the daemon runs without.
+/// Opens the state file. Whatever is wrong with it but that somebody else uses it, the daemon goes on, and the store
+/// tries again.
 fn open_store(config: &Config) -> anyhow::Result<Store> {
     let Some(path) = &config.state else { return Ok(Store::memory()) };
     match Store::open(path) {
@@ -111,8 +112,8 @@ fn open_store(config: &Config) -> anyhow::Result<Store> {
         Ok((store, Opened::Fresh | Opened::Existing)) => Ok(store),
         Err(error @ StoreError::InUse { .. }) => Err(error.into()),
         Err(error) => {
-            tracing::error!(%error, "running without a state file: what is read is forgotten at the end");
-            Ok(Store::memory())
+            tracing::error!(%error, "going on in memory: what is known is lost if the program ends before the state file can be opened; it is tried again every minute");
+            Ok(Store::later(path, &error)?)
         }
     }
 }

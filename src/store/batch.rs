@@ -61,10 +61,10 @@ impl Batch {
         }
     }
 
-    /// When what the key stands for was scanned whole; `Some(None)` where that is to be forgotten.
-    pub(super) fn pass(&self, key: &Digest) -> Option<Option<Timestamp>> {
-        let forgotten = || self.passes_left.as_ref().is_some_and(|left| !left.contains(key));
-        self.passes.get(key).copied().map(Some).or_else(|| forgotten().then_some(None))
+    /// Whether what the key stands for was scanned whole, as far as this batch knows or has it forgotten.
+    pub(super) fn has_passed(&self, key: &Digest) -> Option<bool> {
+        let is_forgotten = || self.passes_left.as_ref().is_some_and(|left| !left.contains(key));
+        if self.passes.contains_key(key) { Some(true) } else { is_forgotten().then_some(false) }
     }
 
     /// Takes back a batch that could not be written: what came since is newer and stays.

@@ -56,8 +56,8 @@ impl File {
         self.get(LAYERS, &digest_key(digest))
     }
 
-    pub(super) fn pass(&self, key: &Digest) -> Result<Option<Timestamp>, StoreError> {
-        self.get(PASSES, &digest_key(key))
+    pub(super) fn has_passed(&self, key: &Digest) -> Result<Option<bool>, StoreError> {
+        Ok(self.get::<Timestamp>(PASSES, &digest_key(key))?.map(|_| true))
     }
 
     /// How many documents there are.
