@@ -167,26 +167,28 @@ impl Inventory {
         }
     }
 
-    /// What a target's scan has to read: the tags that it owns.
-    pub fn to_read(&self, target: &TargetName) -> Vec<ToRead> {
+    /// What a target's scan has to read, now that it begins: the tags that it owns, but for those that the target from
+    /// which it just took them over reads.
+    pub fn to_read(&mut self, target: &TargetName) -> Vec<ToRead> {
         let Some(number) = self.targets.find(target) else { return Vec::new() };
         let repositories = &self.targets.get(number).repositories;
-        let Some(state) = self.registries.get(repositories.registry()) else { return Vec::new() };
-        let one = |(name, of): (&Repository, &RepositoryState)| -> Vec<ToRead> {
-            let owned = of.tags.iter().filter(|(_, state)| state.meaning.owner == number);
-            let to_read = |(tag, state): (&Tag, &TagState)| ToRead {
+        let Some(state) = self.registries.get_mut(repositories.registry()) else { return Vec::new() };
+        let one = |(name, of): (&Repository, &mut RepositoryState)| -> Vec<ToRead> {
+            let owned = of.tags.iter_mut().filter(|(_, state)| state.meaning.owner == number);
+            let given = owned.filter_map(|(tag, state)| state.give().then_some((tag, state)));
+            let to_read = |(tag, state): (&Tag, &mut TagState)| ToRead {
                 repository: name.clone(),
                 tag: tag.clone(),
                 known: state.held.as_ref().map(|held| Arc::clone(&held.known)),
                 lacking: state.is_lacking(),
                 platforms: state.meaning.platforms.clone(),
             };
-            owned.map(to_read).collect()
+            given.map(to_read).collect()
         };
         match repositories {
-            Repositories::One(name) => state.repositories.get_key_value(name).map_or_else(Vec::new, one),
+            Repositories::One(name) => state.repositories.get_mut(name).map_or_else(Vec::new, |of| one((name, of))),
             Repositories::Matching(_) => {
-                let meant = state.repositories.iter().filter(|(_, of)| of.targets.contains(&number));
+                let meant = state.repositories.iter_mut().filter(|(_, of)| of.targets.contains(&number));
                 meant.flat_map(one).collect()
             }
         }

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::life::TagState;
+use super::life::{TagState, Turn};
 use super::meaning::Targets;
 use super::newest::Candidate;
 use super::work::{Discovered, DiscoveredRepository, Warning};
@@ -110,6 +110,7 @@ impl Inventory {
                     next.targets.extend(&meant);
                     if let Some(meaning) = self.targets.meaning(meant, &name, &tag) {
                         one.meaning = meaning;
+                        one.turn = Turn::Open;
                         next.tags.insert(tag, one);
                     } else {
                         one.forget(&mut state.holdings);
@@ -162,7 +163,7 @@ impl Inventory {
         let Some(meaning) = self.targets.meaning(targets, repository, tag) else { return };
         of.view = None;
         match existing {
-            Some(state) => state.meaning = meaning,
+            Some(state) => state.mean(meaning),
             None => {
                 of.tags.insert(tag.clone(), TagState::new(meaning));
             }

@@ -93,7 +93,7 @@ fn only_images_whose_every_layer_size_is_known_take_part() {
             "a:v2 linux/amd64 compressed=101 unique=101 proportional=101",
         ]
     );
-    assert_eq!(to_read(&inventory, "t"), ["r.io/a:v1 lacking", "r.io/a:v2"]);
+    assert_eq!(to_read(&mut inventory, "t"), ["r.io/a:v1 lacking", "r.io/a:v2"]);
 }
 
 #[test]

@@ -24,7 +24,7 @@ fn child_that_panics() {
             "a thread" => drop(std::thread::spawn(|| panic!("in a thread"))),
             path => return open_damaged(Path::new(path)),
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     });
 }
 
