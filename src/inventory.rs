@@ -51,6 +51,8 @@ pub struct Inventory {
 struct RegistryState {
     repositories: BTreeMap<Repository, RepositoryState>,
     holdings: Holdings,
+    /// Whether each of its targets had ended a pass at some time: then there are sums, of the tags that take part.
+    has_sums: bool,
     /// Bytes of all that is stored, as it was last accounted for.
     stored_bytes: Option<u64>,
     /// Whether the figures, here and of the repositories, are of what is held now.
@@ -214,13 +216,13 @@ impl Inventory {
         Some(TagChange { repository: repository.clone(), tag: tag.clone(), kept })
     }
 
-    /// A target's scan has ended, however: once each target of a registry has ended one, its sums are published.
+    /// A target's scan has ended, however: once each target of a registry has ended one, its sums are published. What
+    /// a reload added takes part in them then, and not before: they neither climb nor vanish meanwhile.
     pub fn pass_ended(&mut self, target: &TargetName) {
         let Some(number) = self.targets.find(target) else { return };
-        if !std::mem::replace(&mut self.ended[number as usize], true)
-            && let Some(state) = self.registries.get_mut(self.targets.get(number).repositories.registry())
-        {
-            state.is_fresh = false;
+        if !std::mem::replace(&mut self.ended[number as usize], true) {
+            let registry = self.targets.get(number).repositories.registry().clone();
+            self.settle(&registry);
         }
     }
 
@@ -334,8 +336,7 @@ impl Inventory {
         }
         for (name, state) in &mut self.registries {
             if !state.is_fresh {
-                let has_sums = self.targets.on(name).iter().all(|&number| self.ended[number as usize]);
-                publish::refresh(name, state, &self.targets, has_sums, &mut self.warnings);
+                publish::refresh(name, state, &self.targets, &mut self.warnings);
             }
         }
         let views = self.registries.values().filter_map(|state| state.view.clone());

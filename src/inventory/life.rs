@@ -13,6 +13,8 @@ use crate::reason::Reason;
 pub(super) struct TagState {
     pub(super) meaning: Arc<Meaning>,
     pub(super) turn: Turn,
+    /// Whether it takes part in sums: not while all that mean it are targets whose first pass has not ended.
+    pub(super) in_sums: bool,
     /// The last that is known for sure.
     pub(super) held: Option<Held>,
     /// Whether the last reading read all that it meant; none before the first.
@@ -53,6 +55,7 @@ impl TagState {
         Self {
             meaning,
             turn: Turn::Open,
+            in_sums: false,
             held: None,
             up: None,
             gone: false,
