@@ -1,5 +1,6 @@
 //! The daemon: everything put together, from a configuration and bound listeners to a graceful end.
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -34,6 +35,21 @@ pub struct Start {
     pub config_file: Option<PathBuf>,
     /// Requests for a reload from outside, a signal's say, and where the web server sends its own.
     pub reloads: (mpsc::Sender<WantsReload>, mpsc::Receiver<WantsReload>),
+}
+
+/// Lets a panic of any task or thread end the process, from now on: with its message on stderr, and exit code 1. One
+/// that writes the state file, say, or takes connections, would else be missing, and nobody would hear of it. What
+/// is lost is no more than `kill -9` loses.
+///
+/// To be called before a state file is opened: a panic in there that is caught because of a damaged file ends nothing.
+pub fn end_on_panic() {
+    let say = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        say(panic);
+        // Not by way of the log, which may be what panicked.
+        let _ = writeln!(std::io::stderr(), "this is a mistake in image-size-exporter, which ends: please report it");
+        std::process::exit(1);
+    }));
 }
 
 /// Runs until `stop`, and then ends in order. An error is something that the daemon cannot go on with.
@@ -84,7 +100,8 @@ pub async fn run(config: Config, start: Start, stop: CancellationToken) -> anyho
     Ok(())
 }
 
-/// Opens the state file. Whatever is wrong with it but that somebody else uses it, the daemon runs without.
+/// Opens the state file. Whatever is wrong with it but that somebody else uses it, the daemon goes on, and the store
+/// tries again.
 fn open_store(config: &Config) -> anyhow::Result<Store> {
     let Some(path) = &config.state else { return Ok(Store::memory()) };
     match Store::open(path) {
@@ -95,8 +112,8 @@ fn open_store(config: &Config) -> anyhow::Result<Store> {
         Ok((store, Opened::Fresh | Opened::Existing)) => Ok(store),
         Err(error @ StoreError::InUse { .. }) => Err(error.into()),
         Err(error) => {
-            tracing::error!(%error, "running without a state file: what is read is forgotten at the end");
-            Ok(Store::memory())
+            tracing::error!(%error, "going on in memory: what is known is lost if the program ends before the state file can be opened; it is tried again every minute");
+            Ok(Store::later(path, &error)?)
         }
     }
 }

@@ -51,6 +51,8 @@ pub struct Inventory {
 struct RegistryState {
     repositories: BTreeMap<Repository, RepositoryState>,
     holdings: Holdings,
+    /// Whether each of its targets had ended a pass at some time: then there are sums, of the tags that take part.
+    has_sums: bool,
     /// Bytes of all that is stored, as it was last accounted for.
     stored_bytes: Option<u64>,
     /// Whether the figures, here and of the repositories, are of what is held now.
@@ -167,26 +169,28 @@ impl Inventory {
         }
     }
 
-    /// What a target's scan has to read: the tags that it owns.
-    pub fn to_read(&self, target: &TargetName) -> Vec<ToRead> {
+    /// What a target's scan has to read, now that it begins: the tags that it owns, but for those that the target from
+    /// which it just took them over reads.
+    pub fn to_read(&mut self, target: &TargetName) -> Vec<ToRead> {
         let Some(number) = self.targets.find(target) else { return Vec::new() };
         let repositories = &self.targets.get(number).repositories;
-        let Some(state) = self.registries.get(repositories.registry()) else { return Vec::new() };
-        let one = |(name, of): (&Repository, &RepositoryState)| -> Vec<ToRead> {
-            let owned = of.tags.iter().filter(|(_, state)| state.meaning.owner == number);
-            let to_read = |(tag, state): (&Tag, &TagState)| ToRead {
+        let Some(state) = self.registries.get_mut(repositories.registry()) else { return Vec::new() };
+        let one = |(name, of): (&Repository, &mut RepositoryState)| -> Vec<ToRead> {
+            let owned = of.tags.iter_mut().filter(|(_, state)| state.meaning.owner == number);
+            let given = owned.filter_map(|(tag, state)| state.give().then_some((tag, state)));
+            let to_read = |(tag, state): (&Tag, &mut TagState)| ToRead {
                 repository: name.clone(),
                 tag: tag.clone(),
                 known: state.held.as_ref().map(|held| Arc::clone(&held.known)),
                 lacking: state.is_lacking(),
                 platforms: state.meaning.platforms.clone(),
             };
-            owned.map(to_read).collect()
+            given.map(to_read).collect()
         };
         match repositories {
-            Repositories::One(name) => state.repositories.get_key_value(name).map_or_else(Vec::new, one),
+            Repositories::One(name) => state.repositories.get_mut(name).map_or_else(Vec::new, |of| one((name, of))),
             Repositories::Matching(_) => {
-                let meant = state.repositories.iter().filter(|(_, of)| of.targets.contains(&number));
+                let meant = state.repositories.iter_mut().filter(|(_, of)| of.targets.contains(&number));
                 meant.flat_map(one).collect()
             }
         }
@@ -212,13 +216,13 @@ impl Inventory {
         Some(TagChange { repository: repository.clone(), tag: tag.clone(), kept })
     }
 
-    /// A target's scan has ended, however: once each target of a registry has ended one, its sums are published.
+    /// A target's scan has ended, however: once each target of a registry has ended one, its sums are published. What
+    /// a reload added takes part in them then, and not before: they neither climb nor vanish meanwhile.
     pub fn pass_ended(&mut self, target: &TargetName) {
         let Some(number) = self.targets.find(target) else { return };
-        if !std::mem::replace(&mut self.ended[number as usize], true)
-            && let Some(state) = self.registries.get_mut(self.targets.get(number).repositories.registry())
-        {
-            state.is_fresh = false;
+        if !std::mem::replace(&mut self.ended[number as usize], true) {
+            let registry = self.targets.get(number).repositories.registry().clone();
+            self.settle(&registry);
         }
     }
 
@@ -332,8 +336,7 @@ impl Inventory {
         }
         for (name, state) in &mut self.registries {
             if !state.is_fresh {
-                let has_sums = self.targets.on(name).iter().all(|&number| self.ended[number as usize]);
-                publish::refresh(name, state, &self.targets, has_sums, &mut self.warnings);
+                publish::refresh(name, state, &self.targets, &mut self.warnings);
             }
         }
         let views = self.registries.values().filter_map(|state| state.view.clone());

@@ -157,6 +157,7 @@ async fn serve(
     web_config: http::WebConfig,
     file: &Path,
 ) -> anyhow::Result<()> {
+    daemon::end_on_panic();
     let stop = stop_on_signals()?;
     let (wants_reload, reloads) = mpsc::channel(daemon::RELOADS_WAITING_MAX);
     tokio::spawn(reload_on_hangup(signal(SignalKind::hangup())?, wants_reload.clone()));

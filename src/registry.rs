@@ -60,6 +60,8 @@ mod connect;
 
 mod tls;
 
+mod ways;
+
 mod jws;
 
 mod link;
@@ -72,13 +74,12 @@ pub use settings::{Credential, Settings};
 
 use auth::Auth;
 use grants::Scope;
-use tls::Tls;
 use transport::{Answer, Ask, Take, Transport};
+use ways::{Way, Ways};
 
 /// All registries: one client each, made when it is first needed.
 pub struct Registries {
-    defaults: Settings,
-    default_tls: Tls,
+    ways: Ways,
     system_roots: Arc<RootCertStore>,
     telemetry: Arc<Telemetry>,
     clients: Mutex<BTreeMap<Registry, Arc<Client>>>,
@@ -111,20 +112,43 @@ impl Registries {
         defaults: Settings,
         telemetry: Arc<Telemetry>,
     ) -> Result<Self, SetupError> {
-        let system_roots = tls::system_roots();
-        let mut clients = BTreeMap::new();
-        for (registry, settings) in settings {
-            let tls = Tls::read(&error::named(Some(&registry)), &settings)?;
-            let client = Client::new(&registry, &settings, &tls, &system_roots, &telemetry)?;
-            telemetry.add_registry(&registry);
-            clients.insert(registry, Arc::new(client));
+        Self::with(Ways::read(settings, defaults)?, tls::system_roots(), telemetry, BTreeMap::new())
+    }
+
+    /// The same with other settings, or none where nothing is spoken otherwise. The client of a registry that is spoken
+    /// to as before goes on, with all that it learnt: tokens, how long the registry is to be left alone, its ways.
+    pub fn renewed(
+        &self,
+        settings: BTreeMap<Registry, Settings>,
+        defaults: Settings,
+    ) -> Result<Option<Self>, SetupError> {
+        let ways = Ways::read(settings, defaults)?;
+        if ways == self.ways {
+            return Ok(None);
         }
-        let default_tls = Tls::read(&error::named(None), &defaults)?;
+        let mut clients = locked(&self.clients).clone();
+        clients.retain(|registry, _| ways.to(registry) == self.ways.to(registry));
+        Self::with(ways, Arc::clone(&self.system_roots), Arc::clone(&self.telemetry), clients).map(Some)
+    }
+
+    fn with(
+        ways: Ways,
+        system_roots: Arc<RootCertStore>,
+        telemetry: Arc<Telemetry>,
+        mut clients: BTreeMap<Registry, Arc<Client>>,
+    ) -> Result<Self, SetupError> {
+        for (registry, way) in &ways.configured {
+            if !clients.contains_key(registry) {
+                let client = Client::new(registry, way, &system_roots, &telemetry)?;
+                clients.insert(registry.clone(), Arc::new(client));
+            }
+            telemetry.add_registry(registry);
+        }
         // What one registry with these settings would fail on, all would. It is none that is watched: its counters
         // are nobody's.
         let example = Registry::docker_hub();
-        Client::new(&example, &defaults, &default_tls, &system_roots, &Arc::new(Telemetry::new()))?;
-        Ok(Self { defaults, default_tls, system_roots, telemetry, clients: Mutex::new(clients) })
+        Client::new(&example, &ways.others, &system_roots, &Arc::new(Telemetry::new()))?;
+        Ok(Self { ways, system_roots, telemetry, clients: Mutex::new(clients) })
     }
 
     /// The client for one registry.
@@ -136,7 +160,7 @@ impl Registries {
         if let Some(client) = clients.get(registry) {
             return Arc::clone(client);
         }
-        let client = Client::new(registry, &self.defaults, &self.default_tls, &self.system_roots, &self.telemetry);
+        let client = Client::new(registry, self.ways.to(registry), &self.system_roots, &self.telemetry);
         let client = Arc::new(client.expect("the defaults made a client when they were checked"));
         self.telemetry.add_registry(registry);
         clients.insert(registry.clone(), Arc::clone(&client));
@@ -147,8 +171,7 @@ impl Registries {
 impl Client {
     fn new(
         registry: &Registry,
-        settings: &Settings,
-        tls: &Tls,
+        Way { settings, tls }: &Way,
         system_roots: &RootCertStore,
         telemetry: &Arc<Telemetry>,
     ) -> Result<Self, SetupError> {

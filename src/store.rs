@@ -115,7 +115,7 @@ struct Inner {
     shared: Arc<Shared>,
     /// The file's writer; none in memory.
     writer: Option<JoinHandle<()>>,
-    /// In memory: since when a digest has not been in use.
+    /// Without a file: since when a digest has not been in use.
     unused: std::sync::Mutex<HashMap<Digest, Timestamp>>,
     /// Manifests and indexes that are being read.
     documents: Claims,
@@ -141,27 +141,36 @@ impl Store {
     ///
     /// A file that is damaged is renamed to `<path>.corrupt-<Unix time>`, one of another version or program to
     /// `<path>.other-<Unix time>`, and a new one is begun.
-    /// After [`StoreError::InUse`] the caller should give up; after any other error it can go on in memory.
+    /// After [`StoreError::InUse`] the caller should give up; after any other error it can go on with [`Self::later`].
     pub fn open(path: &Path) -> Result<(Self, Opened), StoreError> {
         let (file, opened) = File::open(path, unix_seconds())?;
-        let shared = Arc::new(Shared::new(Some(file)));
+        Ok((Self::written_to(path, Some(file), None)?, opened))
+    }
+
+    /// Remembers in memory, after an error of [`Self::open`], until the file can be opened after all: it is tried
+    /// again, every minute at the latest. An error means that no thread can be started.
+    pub fn later(path: &Path, error: &StoreError) -> Result<Self, StoreError> {
+        Self::written_to(path, None, Some(error.to_string()))
+    }
+
+    fn written_to(path: &Path, file: Option<File>, said: Option<String>) -> Result<Self, StoreError> {
+        let shared = Arc::new(Shared::new(file));
         let writer = {
             let (shared, path) = (Arc::clone(&shared), path.to_owned());
-            std::thread::Builder::new().name("store".to_owned()).spawn(move || writer::run(&shared, &path)).map_err(
-                |error| StoreError::Failed { path: PathBuf::new(), why: format!("cannot start its writer: {error}") },
-            )?
+            std::thread::Builder::new().name("store".to_owned()).spawn(move || writer::run(&shared, &path, said))
         };
-        Ok((
-            Self(Arc::new(Inner {
-                shared,
-                writer: Some(writer),
-                unused: std::sync::Mutex::default(),
-                documents: Claims::default(),
-                blobs: Claims::default(),
-                places: Places::default(),
-            })),
-            opened,
-        ))
+        let writer = writer.map_err(|error| StoreError::Failed {
+            path: path.to_owned(),
+            why: format!("cannot start its writer: {error}"),
+        })?;
+        Ok(Self(Arc::new(Inner {
+            shared,
+            writer: Some(writer),
+            unused: std::sync::Mutex::default(),
+            documents: Claims::default(),
+            blobs: Claims::default(),
+            places: Places::default(),
+        })))
     }
 
     /// What was read under `digest`.
@@ -255,14 +264,19 @@ impl Store {
 
     /// Whether it was.
     pub fn has_passed(&self, key: &Digest) -> bool {
-        self.find(|batch| batch.passes.get(key).copied(), |file| file.pass(key)).is_some()
+        self.find(|batch| batch.has_passed(key), |file| file.has_passed(key)).unwrap_or_default()
+    }
+
+    /// Forgets all that was scanned whole but what these keys stand for: of the rest, tags may be forgotten from now on.
+    pub fn keep_passes(&self, keys: &HashSet<Digest>) {
+        self.0.shared.add(|waiting| waiting.keep_passes(keys));
     }
 
     /// Removes what has not been in use for a fortnight, by the sweeps that saw it: to be called now and then. In use
     /// is what is in `in_use`, and what the tags that are kept need.
     pub fn sweep(&self, in_use: &HashSet<Digest>, now: Timestamp) {
         self.0.places.keep_only(in_use);
-        if self.0.writer.is_none() {
+        if !self.0.shared.is_open() {
             self.sweep_memory(in_use, now);
             return;
         }

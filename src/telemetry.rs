@@ -65,6 +65,8 @@ struct Inner {
 #[derive(Debug, Default)]
 struct State {
     registries: BTreeMap<Registry, Counts>,
+    /// Whether `registries` are all that count: those of targets. Before targets are set, whoever asks counts any.
+    closed: bool,
     /// In the configuration's order.
     targets: Vec<TargetState>,
     reload: Option<Reload>,
@@ -133,7 +135,8 @@ impl Telemetry {
         Self { inner, registry }
     }
 
-    /// Publishes the registry's counters from 0 on, if they are not published yet.
+    /// Publishes the registry's counters from 0 on, if they are not published yet. Once targets are set, only the
+    /// registries that they are on have counters.
     pub fn add_registry(&self, registry: &Registry) {
         self.inner.state().counts(registry);
     }
@@ -141,34 +144,39 @@ impl Telemetry {
     /// Counts a request that was answered, or failed, after `elapsed`.
     pub fn request(&self, registry: &Registry, operation: Operation, elapsed: Duration) {
         let mut state = self.inner.state();
-        let counts = state.counts(registry);
+        let Some(counts) = state.counts(registry) else { return };
         counts.requests[operation as usize].inc();
         counts.duration.observe(elapsed.as_secs_f64());
     }
 
     /// Counts the failure of a request, beside the request itself.
     pub fn request_failed(&self, registry: &Registry, operation: Operation, reason: Reason) {
-        self.inner.state().counts(registry).failures[operation as usize][reason as usize].inc();
+        if let Some(counts) = self.inner.state().counts(registry) {
+            counts.failures[operation as usize][reason as usize].inc();
+        }
     }
 
     /// Publishes what the registry last said of its metered pulls. What it did not say this time stays.
     pub fn ratelimit(&self, registry: &Registry, ratelimit: RateLimit) {
         let mut state = self.inner.state();
-        let known = state.counts(registry).ratelimit.get_or_insert_default();
+        let Some(counts) = state.counts(registry) else { return };
+        let known = counts.ratelimit.get_or_insert_default();
         known.limit = ratelimit.limit.or(known.limit);
         known.remaining = ratelimit.remaining.or(known.remaining);
         known.window_secs = ratelimit.window_secs.or(known.window_secs);
     }
 
     /// The targets of the configuration that is in use from now on. Those that stay keep their last scan; the
-    /// series of others vanish, and so do the counters of registries that no target is on any more.
+    /// series of others vanish, and so do the counters of registries that no target is on any more, whatever is still
+    /// under way there.
     pub fn set_targets(&self, targets: &[Arc<Target>]) {
         let mut state = self.inner.state();
         state.registries.retain(|registry, _| targets.iter().any(|target| target.repositories.registry() == registry));
         for target in targets {
             // One that was dropped and comes back starts from 0, as any other.
-            state.counts(target.repositories.registry());
+            state.registries.entry(target.repositories.registry().clone()).or_default();
         }
+        state.closed = true;
         let last: BTreeMap<_, _> = state.targets.drain(..).map(|target| (target.name, target.last)).collect();
         state.targets = targets
             .iter()
@@ -241,11 +249,12 @@ impl Inner {
 }
 
 impl State {
-    fn counts(&mut self, registry: &Registry) -> &mut Counts {
-        if !self.registries.contains_key(registry) {
+    /// None of a registry that no target is on.
+    fn counts(&mut self, registry: &Registry) -> Option<&mut Counts> {
+        if !self.closed && !self.registries.contains_key(registry) {
             self.registries.insert(registry.clone(), Counts::default());
         }
-        self.registries.get_mut(registry).expect("inserted if it was not there")
+        self.registries.get_mut(registry)
     }
 }
 
@@ -386,6 +395,12 @@ mod tests {
             &telemetry,
             r#"image_size_exporter_registry_requests_total{registry="docker.io",operation="get_manifest"} 1"#
         ));
+        assert!(!lines(&telemetry, Format::Text).iter().any(|line| line.contains("quay.io")));
+        // Nor do they come back with the end of a request that was under way.
+        telemetry.request(&quay, Operation::GetManifest, Duration::from_millis(40));
+        telemetry.request_failed(&quay, Operation::GetManifest, Reason::Timeout);
+        telemetry.ratelimit(&quay, RateLimit::default());
+        telemetry.add_registry(&quay);
         assert!(!lines(&telemetry, Format::Text).iter().any(|line| line.contains("quay.io")));
         telemetry.set_targets(&[]);
         assert!(!lines(&telemetry, Format::Text).iter().any(|line| line.contains("docker.io")));

@@ -12,6 +12,9 @@ use crate::reason::Reason;
 /// What is known of one tag that is meant.
 pub(super) struct TagState {
     pub(super) meaning: Arc<Meaning>,
+    pub(super) turn: Turn,
+    /// Whether it takes part in sums: not while all that mean it are targets whose first pass has not ended.
+    pub(super) in_sums: bool,
     /// The last that is known for sure.
     pub(super) held: Option<Held>,
     /// Whether the last reading read all that it meant; none before the first.
@@ -24,6 +27,18 @@ pub(super) struct TagState {
     last: Option<Digest>,
     pub(super) last_success: Option<Timestamp>,
     pub(super) changed: Option<Timestamp>,
+}
+
+/// Whether a tag's owner has to read it in its next scan.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// Nobody has been given it to read.
+    Open,
+    /// Its owner has been.
+    Given,
+    /// The target from which its owner took it over has been, and reads it for this once: two targets that find it by
+    /// listing do not both ask for it.
+    TakenOver,
 }
 
 /// What an outcome changed.
@@ -41,6 +56,8 @@ impl TagState {
     pub(super) fn new(meaning: Arc<Meaning>) -> Self {
         Self {
             meaning,
+            turn: Turn::Open,
+            in_sums: false,
             held: None,
             up: None,
             gone: false,
@@ -63,6 +80,20 @@ impl TagState {
         self.up = Some(kept.up);
         self.last_success = kept.last_success;
         self.changed = kept.changed;
+    }
+
+    /// Another target joins those that mean it, or one leaves.
+    pub(super) fn mean(&mut self, meaning: Arc<Meaning>) {
+        let is_enough = covers(&self.meaning.platforms, &meaning.platforms);
+        if self.turn == Turn::Given && self.meaning.owner != meaning.owner && is_enough {
+            self.turn = Turn::TakenOver;
+        }
+        self.meaning = meaning;
+    }
+
+    /// Whether its owner, which begins a scan, has to read it.
+    pub(super) fn give(&mut self) -> bool {
+        std::mem::replace(&mut self.turn, Turn::Given) != Turn::TakenOver
     }
 
     /// What one reading found, or did not.

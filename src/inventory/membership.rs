@@ -4,12 +4,12 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::life::TagState;
+use super::life::{TagState, Turn};
 use super::meaning::Targets;
 use super::newest::Candidate;
 use super::work::{Discovered, DiscoveredRepository, Warning};
-use super::{Inventory, RepositoryState, TagChange};
-use crate::oci::{Repository, Tag};
+use super::{Inventory, RegistryState, RepositoryState, TagChange};
+use crate::oci::{Registry, Repository, Tag};
 use crate::selection::Repositories;
 use crate::target::{Target, TargetName};
 
@@ -110,6 +110,7 @@ impl Inventory {
                     next.targets.extend(&meant);
                     if let Some(meaning) = self.targets.meaning(meant, &name, &tag) {
                         one.meaning = meaning;
+                        one.turn = Turn::Open;
                         next.tags.insert(tag, one);
                     } else {
                         one.forget(&mut state.holdings);
@@ -127,7 +128,29 @@ impl Inventory {
         }
         self.snapshot = None;
         self.add_named();
+        let registries: Vec<_> = self.registries.keys().cloned().collect();
+        for registry in &registries {
+            self.settle(registry);
+        }
         forgotten
+    }
+
+    /// If each target of a registry has ended a pass, all of its tags take part in its sums.
+    pub(super) fn settle(&mut self, registry: &Registry) {
+        let have_ended = self.have_ended(registry);
+        let Some(state) = self.registries.get_mut(registry).filter(|_| have_ended) else { return };
+        state.has_sums = true;
+        for of in state.repositories.values_mut() {
+            for tag in of.tags.values_mut().filter(|tag| !tag.in_sums) {
+                tag.in_sums = true;
+                of.view = None;
+            }
+        }
+        state.touch();
+    }
+
+    fn have_ended(&self, registry: &Registry) -> bool {
+        self.targets.on(registry).iter().all(|&number| self.ended[number as usize])
     }
 
     /// Adds what targets name of repositories that they name: it is meant whatever any list says.
@@ -161,18 +184,25 @@ impl Inventory {
         targets.push(target);
         let Some(meaning) = self.targets.meaning(targets, repository, tag) else { return };
         of.view = None;
-        match existing {
-            Some(state) => state.meaning = meaning,
-            None => {
-                of.tags.insert(tag.clone(), TagState::new(meaning));
+        let state = match existing {
+            Some(state) => {
+                state.mean(meaning);
+                state
             }
-        }
+            None => of.tags.entry(tag.clone()).or_insert_with(|| TagState::new(meaning)),
+        };
+        state.in_sums |= self.ended[target as usize];
         registry.touch();
     }
 
     /// Notes that a target means something of a repository.
     fn add_repository(&mut self, target: u32, repository: &Repository) {
-        let registry = self.registries.entry(repository.registry().clone()).or_default();
+        if !self.registries.contains_key(repository.registry()) {
+            let has_sums = self.have_ended(repository.registry());
+            self.registries
+                .insert(repository.registry().clone(), RegistryState { has_sums, ..RegistryState::default() });
+        }
+        let Some(registry) = self.registries.get_mut(repository.registry()) else { return };
         if !registry.repositories.contains_key(repository) {
             registry.repositories.insert(repository.clone(), RepositoryState::default());
         }

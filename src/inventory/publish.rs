@@ -26,15 +26,9 @@ pub(super) struct Figures {
 }
 
 /// Makes what is published of a registry follow from what is held. Only repositories of which anything changed, or
-/// whose sums did, are made anew. Without `has_sums` no sums are published.
-pub(super) fn refresh(
-    name: &Registry,
-    state: &mut RegistryState,
-    targets: &Targets,
-    has_sums: bool,
-    warnings: &mut Vec<Warning>,
-) {
-    if !has_sums {
+/// whose sums did, are made anew.
+pub(super) fn refresh(name: &Registry, state: &mut RegistryState, targets: &Targets, warnings: &mut Vec<Warning>) {
+    if !state.has_sums {
         state.stored_bytes = None;
         state.is_accounted = false;
         state.repositories.values_mut().for_each(|of| set_figures(of, Figures::default()));
@@ -64,7 +58,7 @@ fn account_for(state: &mut RegistryState) -> Usage {
     let mut ends: Vec<(usize, usize)> = Vec::with_capacity(state.repositories.len());
     for (repository, of) in (0..).zip(state.repositories.values()) {
         for state in of.tags.values() {
-            let counted = state.images().filter(|image| image.is_counted);
+            let counted = state.images().filter(|image| state.in_sums && image.is_counted);
             series.extend(counted.map(|image| Series { repository, tag, image: image.number, layers: &image.stored }));
             tag += 1;
         }
@@ -157,7 +151,7 @@ fn image(
     holdings: &Holdings,
     series: &mut impl Iterator<Item = SeriesUsage>,
 ) -> ImageView {
-    let shares = if held.is_counted { series.next() } else { None };
+    let shares = if state.in_sums && held.is_counted { series.next() } else { None };
     let wants_content = state.meaning.uncompressed != Uncompressed::Off;
     let content = if wants_content { holdings.content(held) } else { None };
     ImageView {
@@ -174,7 +168,7 @@ fn image(
 /// Bytes of the distinct configs, manifests and indexes; where documents disagree about one's size the smallest counts.
 fn metadata_bytes(of: &RepositoryState) -> u64 {
     let mut documents: Vec<(&Digest, u64)> = Vec::new();
-    for state in of.tags.values() {
+    for state in of.tags.values().filter(|state| state.in_sums) {
         let index = state.held.as_ref().map(|held| (&held.known.digest, held.known.index_bytes));
         documents.extend(index.filter(|(_, bytes)| *bytes > 0));
         for image in state.images().map(|image| &image.summary) {

@@ -20,7 +20,8 @@ pub struct Snapshot {
 pub struct RegistryView {
     /// Which.
     pub registry: Registry,
-    /// Bytes of the distinct layers of all that is watched on it; none before each of its targets ended one pass.
+    /// Bytes of the distinct layers of all that is watched on it; none before each of its targets ended one pass. What a
+    /// reload added is in no sum before that.
     pub stored_bytes: Option<u64>,
     /// Its watched repositories; each shared with the snapshot before where nothing of it changed.
     pub repositories: Vec<Arc<RepositoryView>>,

@@ -15,12 +15,14 @@ use super::error::SetupError;
 use super::settings::Settings;
 
 /// What the files of a registry's settings say, read and checked.
+#[derive(PartialEq)]
 pub(crate) struct Tls {
     authorities: Vec<CertificateDer<'static>>,
     identity: Option<Identity>,
     insecure_skip_verify: bool,
 }
 
+#[derive(PartialEq)]
 struct Identity {
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,

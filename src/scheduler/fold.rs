@@ -18,7 +18,6 @@ use crate::family::Family;
 use crate::image::LayerContent;
 use crate::inventory::{Inventory, TagChange};
 use crate::oci::Digest;
-use crate::registry::Registries;
 use crate::store::Stored;
 use crate::target::{Target, TargetName};
 
@@ -65,6 +64,7 @@ impl Fold {
     pub async fn start(world: World, config: Config, mut publisher: Publisher) -> Self {
         let (sender, events) = mpsc::channel(EVENTS_WAITING_MAX);
         let mut inventory = Inventory::new(&config.targets, config.scan.keep);
+        keep_passes(&world, &config);
         let restored = restore(&mut inventory, &world);
         world.telemetry.set_targets(&config.targets);
         let omit = Arc::new(config.omit.clone());
@@ -182,21 +182,22 @@ impl Fold {
 
     fn reload(&mut self, request: ReloadRequest) {
         let ReloadRequest { config, reply } = request;
-        let speaks_otherwise =
-            config.registries != self.config.registries || config.registry_defaults != self.config.registry_defaults;
-        if speaks_otherwise {
-            let telemetry = self.world.telemetry.clone();
-            match Registries::new(config.registries.clone(), config.registry_defaults.clone(), telemetry) {
-                Ok(registries) => self.world.registries.store(Arc::new(registries)),
-                Err(error) => {
-                    let _ = reply.send(Err(error.to_string()));
-                    return;
-                }
+        let registries = self.world.registries.load();
+        let renewed = match registries.renewed(config.registries.clone(), config.registry_defaults.clone()) {
+            Ok(renewed) => renewed,
+            Err(error) => {
+                let _ = reply.send(Err(error.to_string()));
+                return;
             }
+        };
+        let speaks_otherwise = renewed.is_some();
+        if let Some(renewed) = renewed {
+            self.world.registries.store(Arc::new(renewed));
         }
         if config.state != self.config.state || config.web != self.config.web {
             tracing::warn!("`[state]` and `[web]` are read at start only: what changed there counts after a restart");
         }
+        keep_passes(&self.world, &config);
         let changes = self.inventory.reconfigure(&config.targets, config.scan.keep);
         self.keep(changes);
         self.world.telemetry.set_targets(&config.targets);
@@ -244,6 +245,12 @@ fn restore(inventory: &mut Inventory, world: &World) -> BTreeSet<TargetName> {
         world.store.keep(forgotten);
     }
     inventory.restored(|target| world.store.has_passed(&pass_key(target))).into_iter().collect()
+}
+
+/// Lets the store forget that targets were scanned which are none any more. Before their tags go: if they came back
+/// and were read only in part, the old pass would vouch for the half of them.
+fn keep_passes(world: &World, config: &Config) {
+    world.store.keep_passes(&config.targets.iter().map(|target| pass_key(target)).collect());
 }
 
 /// Under what the store remembers that a scan of this target ended. One that means something else is another target.

@@ -24,6 +24,8 @@ pub(super) struct Batch {
     pub(super) tags: HashMap<(Repository, Tag), Option<Kept>>,
     /// When what was scanned whole. As many as there are targets at most.
     pub(super) passes: HashMap<Digest, Timestamp>,
+    /// The older passes to be remembered still; all where there is no such set.
+    pub(super) passes_left: Option<HashSet<Digest>>,
     pub(super) sweep: Option<Sweep>,
 }
 
@@ -42,6 +44,7 @@ impl Batch {
             && self.layers.is_empty()
             && self.tags.is_empty()
             && self.passes.is_empty()
+            && self.passes_left.is_none()
             && self.sweep.is_none()
     }
 
@@ -49,14 +52,33 @@ impl Batch {
         self.tags.insert((change.repository, change.tag), change.kept);
     }
 
+    /// Forgets every pass but those under these keys, here and in whatever is older.
+    pub(super) fn keep_passes(&mut self, keys: &HashSet<Digest>) {
+        self.passes.retain(|key, _| keys.contains(key));
+        match &mut self.passes_left {
+            Some(left) => left.retain(|key| keys.contains(key)),
+            None => self.passes_left = Some(keys.clone()),
+        }
+    }
+
+    /// Whether what the key stands for was scanned whole, as far as this batch knows or has it forgotten.
+    pub(super) fn has_passed(&self, key: &Digest) -> Option<bool> {
+        let is_forgotten = || self.passes_left.as_ref().is_some_and(|left| !left.contains(key));
+        if self.passes.contains_key(key) { Some(true) } else { is_forgotten().then_some(false) }
+    }
+
     /// Takes back a batch that could not be written: what came since is newer and stays.
-    pub(super) fn put_back(&mut self, older: Self) {
+    pub(super) fn put_back(&mut self, mut older: Self) {
+        if let Some(left) = &self.passes_left {
+            older.keep_passes(left);
+        }
         put_back(&mut self.documents, older.documents, WAITING_MAX);
         put_back(&mut self.configs, older.configs, WAITING_MAX);
         put_back(&mut self.blobs, older.blobs, WAITING_MAX);
         put_back(&mut self.layers, older.layers, WAITING_MAX);
         put_back(&mut self.tags, older.tags, usize::MAX);
         put_back(&mut self.passes, older.passes, usize::MAX);
+        self.passes_left = older.passes_left;
         self.sweep = self.sweep.take().or(older.sweep);
     }
 }

@@ -56,8 +56,8 @@ impl File {
         self.get(LAYERS, &digest_key(digest))
     }
 
-    pub(super) fn pass(&self, key: &Digest) -> Result<Option<Timestamp>, StoreError> {
-        self.get(PASSES, &digest_key(key))
+    pub(super) fn has_passed(&self, key: &Digest) -> Result<Option<bool>, StoreError> {
+        Ok(self.get::<Timestamp>(PASSES, &digest_key(key))?.map(|_| true))
     }
 
     /// How many documents there are.
@@ -97,6 +97,10 @@ impl File {
             put_all(&transaction, BLOBS, &batch.blobs)?;
             put_all(&transaction, LAYERS, &batch.layers)?;
             put_tags(&transaction, &batch.tags)?;
+            if let Some(left) = &batch.passes_left {
+                let left: HashSet<Vec<u8>> = left.iter().map(digest_key).collect();
+                transaction.open_table(PASSES)?.retain(|key, _| left.contains(key))?;
+            }
             put_all(&transaction, PASSES, &batch.passes)?;
             if let Some(sweep) = &batch.sweep {
                 sweep_unused(&transaction, sweep)?;

@@ -62,6 +62,8 @@ enum Step {
     Layer(u8, bool),
     Keep(u8, u8, Vec<(u8, bool)>),
     Forget(u8),
+    Pass(u8),
+    KeepPasses(HashSet<u8>),
     Flush,
     Reopen,
 }
@@ -75,7 +77,9 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (number.clone(), any::<bool>()).prop_map(|(number, known)| Step::Layer(number, known)),
         4 => (number.clone(), number.clone(), prop::collection::vec((number.clone(), any::<bool>()), 0..4))
             .prop_map(|(tag, number, images)| Step::Keep(tag, number, images)),
-        2 => number.prop_map(Step::Forget),
+        2 => number.clone().prop_map(Step::Forget),
+        2 => number.clone().prop_map(Step::Pass),
+        1 => prop::collection::hash_set(number, 0..12).prop_map(Step::KeepPasses),
         1 => Just(Step::Flush),
         1 => Just(Step::Reopen),
     ]
@@ -87,6 +91,7 @@ struct Model {
     blobs: HashMap<Digest, u64>,
     layers: HashMap<Digest, LayerRecord>,
     tags: HashMap<(Repository, Tag), Kept>,
+    passes: HashSet<u8>,
 }
 
 impl Model {
@@ -142,6 +147,14 @@ impl Model {
                 self.tags.remove(&(repository.clone(), tag.clone()));
                 store.keep(vec![TagChange { repository, tag, kept: None }]);
             }
+            Step::Pass(number) => {
+                store.remember_pass(&digest(*number), 1.5);
+                self.passes.insert(*number);
+            }
+            Step::KeepPasses(numbers) => {
+                store.keep_passes(&numbers.iter().copied().map(digest).collect());
+                self.passes.retain(|number| numbers.contains(number));
+            }
             Step::Flush | Step::Reopen => {}
         }
     }
@@ -154,6 +167,7 @@ impl Model {
             assert_eq!(store.document(&digest), self.documents.get(&digest).cloned());
             assert_eq!(store.blob_bytes(&digest), self.blobs.get(&digest).copied());
             assert_eq!(store.layer(&digest), self.layers.get(&digest).cloned());
+            assert_eq!(store.has_passed(&digest), self.passes.contains(&number));
         }
         let tags: HashMap<_, _> = store.tags().into_iter().map(|(r, t, kept)| ((r, t), kept)).collect();
         assert_eq!(tags, self.tags);
@@ -209,6 +223,29 @@ fn the_bytes_of_version_2_are_these() {
             "ca93ee0fc0501a29"
         ]
     );
+}
+
+#[test]
+fn what_could_not_be_written_forgets_and_keeps_passes_as_it_would_have() {
+    let set = |numbers: &[u8]| numbers.iter().copied().map(digest).collect::<HashSet<_>>();
+    let batch = |left: Option<&[u8]>, passes: &[u8]| Batch {
+        passes: passes.iter().map(|number| (digest(*number), 1.5)).collect(),
+        passes_left: left.map(set),
+        ..Batch::default()
+    };
+    // (older batch, newer batch, those of the file's 1 to 6 that are left)
+    for (older, newer, left) in [
+        (batch(None, &[5]), batch(None, &[6]), &[1, 2, 3, 4, 5, 6][..]),
+        (batch(Some(&[1, 2]), &[5]), batch(None, &[6]), &[1, 2, 5, 6]),
+        (batch(None, &[5]), batch(Some(&[1, 3]), &[6]), &[1, 3, 6]),
+        (batch(Some(&[1, 2]), &[3, 5]), batch(Some(&[1, 3]), &[2]), &[1, 2, 3]),
+    ] {
+        let mut both = newer;
+        both.put_back(older);
+        let in_file = |number: u8| number <= 4;
+        let has = |number: &u8| both.has_passed(&digest(*number)).unwrap_or(in_file(*number));
+        assert_eq!((1..=6).filter(has).collect::<Vec<_>>(), left);
+    }
 }
 
 proptest! {

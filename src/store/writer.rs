@@ -11,7 +11,7 @@ use tracing::{info, warn};
 use super::batch::Batch;
 use super::file::File;
 use super::guard::guard;
-use super::{Opened, unix_seconds};
+use super::{Opened, StoreError, unix_seconds};
 
 /// At most about once so often is the disk waited for.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -25,7 +25,7 @@ pub(super) struct Shared {
     /// Held for as long as it takes to look up or insert, never while a disk is waited for.
     queue: Mutex<Queue>,
     wake: Condvar,
-    /// None in memory, and while a file that failed cannot be opened again. Written only to open it again.
+    /// None in memory, and while the file cannot be opened. Written only to open it again.
     pub(super) file: RwLock<Option<File>>,
     /// Whether it was said that the file cannot be read.
     pub(super) unreadable: AtomicBool,
@@ -74,34 +74,44 @@ impl Shared {
         self.wake.notify_all();
     }
 
+    /// Whether there is a file to read and write.
+    pub(super) fn is_open(&self) -> bool {
+        self.file.read().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
     /// Closes the file, once the writer has ended.
     pub(super) fn close(&self) {
         close(&mut self.file.write().unwrap_or_else(PoisonError::into_inner));
     }
 }
 
-/// Writes what waits until told to stop, and once more then.
-pub(super) fn run(shared: &Shared, path: &Path) {
-    let mut pause = PAUSE;
+/// Writes what waits until told to stop, and once more then. `said` is why the file is not open yet.
+pub(super) fn run(shared: &Shared, path: &Path, mut said: Option<String>) {
+    let mut pause = if said.is_some() { PAUSE * 2 } else { PAUSE };
     let mut not_before = Instant::now();
     loop {
         let (batch, flushes, stop) = next(shared, not_before);
+        let was_open = shared.is_open();
+        if !was_open {
+            open_again(shared, path, &mut said);
+        }
         match write(shared, &batch) {
             Ok(()) => {
                 shared.queue().writing = Arc::default();
                 if pause > PAUSE && !batch.is_empty() {
-                    info!(path = %path.display(), "the state file is written again");
+                    info!(path = %path.display(), "the state file can be written now");
                     pause = PAUSE;
                 }
             }
             Err(why) => {
-                let first = pause == PAUSE;
-                if first {
+                if pause == PAUSE {
                     warn!(error = why, "cannot write the state file: going on in memory, trying again every minute");
                 }
                 pause = (pause * 2).min(PAUSE_MAX);
                 put_back(shared, batch);
-                reopen(shared, path, first);
+                if was_open {
+                    open_again(shared, path, &mut said);
+                }
             }
         }
         not_before = Instant::now() + pause;
@@ -142,7 +152,7 @@ fn write(shared: &Shared, batch: &Batch) -> Result<(), String> {
     let file = shared.file.read().unwrap_or_else(PoisonError::into_inner);
     match &*file {
         Some(file) => file.write(batch).map_err(|error| error.to_string()),
-        None => Err("it could not be opened again".to_owned()),
+        None => Err("it could not be opened".to_owned()),
     }
 }
 
@@ -153,21 +163,27 @@ fn put_back(shared: &Shared, batch: Arc<Batch>) {
     queue.waiting.put_back(Arc::unwrap_or_clone(batch));
 }
 
-/// Opens the file again: after an error redb wants nothing else.
-fn reopen(shared: &Shared, path: &Path, first: bool) {
+/// Opens the file again: after an error redb wants nothing else. Why that fails is said when it is news.
+fn open_again(shared: &Shared, path: &Path, said: &mut Option<String>) {
+    let failed = reopen(shared, path).err().map(|error| error.to_string());
+    if failed != *said
+        && let Some(error) = &failed
+    {
+        warn!(error, "cannot open the state file yet");
+    }
+    *said = failed;
+}
+
+fn reopen(shared: &Shared, path: &Path) -> Result<(), StoreError> {
     let mut file = shared.file.write().unwrap_or_else(PoisonError::into_inner);
     close(&mut file);
-    match File::open(path, unix_seconds()) {
-        Ok((opened, how)) => {
-            if let Opened::SetAside { moved_to, why } = how {
-                warn!(path = %path.display(), moved_to = %moved_to.display(), "the state file {why}: it was set aside");
-            }
-            *file = Some(opened);
-            shared.unreadable.store(false, Ordering::Relaxed);
-        }
-        Err(error) if first => warn!(%error, "cannot open the state file again yet"),
-        Err(_) => {}
+    let (opened, how) = File::open(path, unix_seconds())?;
+    if let Opened::SetAside { moved_to, why } = how {
+        warn!(path = %path.display(), moved_to = %moved_to.display(), "the state file {why}: it was set aside");
     }
+    *file = Some(opened);
+    shared.unreadable.store(false, Ordering::Relaxed);
+    Ok(())
 }
 
 /// Closes the file. If that fails, the next opening finds out what of it is good.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::fs;
+use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::support::images::{Blob, image};
@@ -222,20 +223,25 @@ fn a_second_daemon_on_one_state_file_says_so_and_exits() {
 
 #[test]
 fn a_state_file_that_cannot_be_used_is_said_clearly_and_stops_nothing() {
-    for (path, content, expected) in [
-        ("state.redb", Some("no state at all"), "state.redb.corrupt-"),
-        ("missing/state.redb", None, "missing/state.redb cannot be written: No such file or directory"),
+    let file = |path: &Path| fs::write(path, "no state at all").unwrap();
+    let nothing = |_: &Path| {};
+    let directory = |path: &Path| fs::create_dir(path.parent().unwrap()).unwrap();
+    for (path, before, after, expected) in [
+        ("state.redb", &file as &dyn Fn(&Path), &nothing as &dyn Fn(&Path), "state.redb.corrupt-"),
+        ("missing/state.redb", &nothing, &directory, "missing/state.redb cannot be written: No such file or directory"),
     ] {
         let world = World::new("1s");
         let config = world.directory.path().join("config.toml");
         fs::write(&config, fs::read_to_string(&config).unwrap().replace("state.redb", path)).unwrap();
-        if let Some(content) = content {
-            fs::write(world.directory.path().join(path), content).unwrap();
-        }
+        before(&world.directory.path().join(path));
         let (daemon, published) = Daemon::start(world.directory.path());
         assert_eq!(world.versions(&published).len(), 0);
         daemon.wait_for(|published| (world.versions(published).len() == REPOSITORIES * TAGS).then_some(()));
         assert!(daemon.log().contains(expected), "{}", daemon.log());
+        after(&world.directory.path().join(path));
         assert!(daemon.end().success());
+        let (daemon, published) = Daemon::start(world.directory.path());
+        assert_eq!(world.versions(&published).len(), REPOSITORIES * TAGS, "{}", daemon.log());
+        daemon.kill();
     }
 }

@@ -183,7 +183,7 @@ async fn one_digest_under_two_tags_is_one_config() {
 
 #[tokio::test]
 async fn what_several_tags_share_is_fetched_once_even_at_the_same_time() {
-    let watcher = Watcher::new("tags = ['latest', 'v1', 'v1.0']");
+    let mut watcher = Watcher::new("tags = ['latest', 'v1', 'v1.0']");
     let (amd64, arm64) = (one("a"), image("linux/arm64", &[&layer("a")]));
     let index = index(&[("linux/amd64", &amd64), ("linux/arm64", &arm64)]);
     for name in ["latest", "v1", "v1.0"] {

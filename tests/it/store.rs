@@ -104,7 +104,7 @@ fn flush(store: &Store) {
 }
 
 /// A directory in memory where the system has one: these tests are about what is written, not about disks.
-fn directory() -> tempfile::TempDir {
+pub(crate) fn directory() -> tempfile::TempDir {
     let memory = Path::new("/dev/shm");
     if memory.is_dir() { tempfile::tempdir_in(memory).unwrap() } else { tempfile::tempdir().unwrap() }
 }

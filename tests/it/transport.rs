@@ -1,5 +1,6 @@
 //! Retries, limits, redirects and rate limits, over connections that break, stall and lie.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -422,6 +423,42 @@ fn settings_that_cannot_work_are_refused_with_their_place() {
         &|s| s.proxy_url = Some("ftp://user:sesame@proxy.example/".parse().unwrap()),
         "proxy_url: ftp://proxy.example: ",
     );
+}
+
+#[test]
+fn with_other_settings_the_clients_of_registries_that_are_spoken_to_as_before_go_on() {
+    let files = Files::new();
+    let authority = || {
+        let key = rcgen::KeyPair::generate().unwrap();
+        rcgen::CertificateParams::new(["registry.example".to_owned()]).unwrap().self_signed(&key).unwrap().pem()
+    };
+    let ca_file = files.write("ca.pem", &authority());
+    let names = ["one.example", "two.example", "other.example"].map(|name| name.parse::<Registry>().unwrap());
+    let with = |change: &dyn Fn(&mut Settings, &mut Settings, &mut Settings)| {
+        let [mut one, mut two, mut others] = [(); 3].map(|()| Settings::default());
+        two.ca_file = Some(ca_file.clone());
+        change(&mut one, &mut two, &mut others);
+        (BTreeMap::from([(names[0].clone(), one), (names[1].clone(), two)]), others)
+    };
+    let (settings, others) = with(&|_, _, _| {});
+    let before = Registries::new(settings, others, Telemetry::new().into()).unwrap();
+    let old = names.each_ref().map(|name| before.client(name));
+    let goes_on = |change: &dyn Fn(&mut Settings, &mut Settings, &mut Settings)| {
+        let (settings, others) = with(change);
+        let after = before.renewed(settings, others).unwrap();
+        after.map(|after| [0, 1, 2].map(|number| Arc::ptr_eq(&old[number], &after.client(&names[number]))))
+    };
+    assert_eq!(goes_on(&|_, _, _| {}), None);
+    assert_eq!(goes_on(&|one, _, _| one.concurrency += 1), Some([false, true, true]));
+    assert_eq!(goes_on(&|_, two, _| two.ca_file = None), Some([true, false, true]));
+    assert_eq!(goes_on(&|_, _, others| others.timeout /= 2), Some([true, true, false]));
+    let (mut settings, others) = with(&|_, _, _| {});
+    settings.remove(&names[0]);
+    let after = before.renewed(settings, others).unwrap().unwrap();
+    assert!(Arc::ptr_eq(&old[0], &after.client(&names[0])), "it was spoken to as all others are");
+    // Certificates are renewed in place.
+    files.write("ca.pem", &authority());
+    assert_eq!(goes_on(&|_, _, _| {}), Some([true, false, true]));
 }
 
 /// All of them at once.

@@ -25,7 +25,7 @@ fn a_tag_that_is_configured_by_name_is_there_before_anything_is_known() {
     let mut inventory = inventory(&[target("t", "r.io/a", "v1")]);
     assert_eq!(published(&mut inventory), ["a:v1"]);
     assert_eq!(repositories(&mut inventory), ["a tags=1 unknown=1"]);
-    assert_eq!(to_read(&inventory, "t"), ["r.io/a:v1 new"]);
+    assert_eq!(to_read(&mut inventory, "t"), ["r.io/a:v1 new"]);
 }
 
 #[test]
@@ -76,10 +76,10 @@ fn a_first_reading_in_part_publishes_the_good_platforms_and_withholds_the_tags_s
     let half = failing(index("both", &[("linux/amd64", "base:100 x:10")]), "linux/arm64", Reason::Timeout);
     let mut inventory = one(half);
     assert_eq!(published(&mut inventory), ["a:v1 up=0", "a:v1 linux/amd64 compressed=110 unique=110 proportional=110"]);
-    assert_eq!(to_read(&inventory, "t"), ["r.io/a:v1 lacking"]);
+    assert_eq!(to_read(&mut inventory, "t"), ["r.io/a:v1 lacking"]);
     read(&mut inventory, "r.io/a:v1", 20.0, two_platforms());
     assert_eq!(published(&mut inventory)[0], "a:v1 up=1 success=20 stored=130");
-    assert_eq!(to_read(&inventory, "t"), ["r.io/a:v1"]);
+    assert_eq!(to_read(&mut inventory, "t"), ["r.io/a:v1"]);
 }
 
 #[test]
@@ -107,7 +107,7 @@ fn a_definite_failure_leaves_out_that_platform_only() {
         read(&mut inventory, "r.io/a:v1", 20.0, failing(rest, "linux/arm64", reason));
         let after = published(&mut inventory);
         assert_eq!(after, [expected, "a:v1 linux/amd64 compressed=100 unique=100 proportional=100"], "{reason}");
-        assert_eq!(to_read(&inventory, "t"), ["r.io/a:v1 lacking"], "failed children are tried again");
+        assert_eq!(to_read(&mut inventory, "t"), ["r.io/a:v1 lacking"], "failed children are tried again");
     }
 }
 
@@ -136,7 +136,7 @@ fn a_typing_error_in_a_tags_name_stays_visible() {
     pass_ended(&mut inventory, "t");
     assert_eq!(published(&mut inventory), ["a:lattest up=0"]);
     assert_eq!(repositories(&mut inventory), ["a tags=1 unknown=0"]);
-    assert_eq!(to_read(&inventory, "t"), ["r.io/a:lattest new"]);
+    assert_eq!(to_read(&mut inventory, "t"), ["r.io/a:lattest new"]);
     read(&mut inventory, "r.io/a:lattest", 20.0, single("x:1"));
     assert_eq!(published(&mut inventory)[0], "a:lattest up=1 success=20 stored=1");
 }
@@ -159,7 +159,7 @@ fn under_a_wildcard_a_repository_without_a_configured_tag_is_no_failure() {
     pass_ended(&mut inventory, "t");
     assert_eq!(published(&mut inventory).len(), 2);
     assert_eq!(repositories(&mut inventory), ["a tags=1 unknown=0 stored=1 unique=1 metadata=10"]);
-    assert_eq!(to_read(&inventory, "t"), ["r.io/a:latest", "r.io/b:latest new"], "it may come some day");
+    assert_eq!(to_read(&mut inventory, "t"), ["r.io/a:latest", "r.io/b:latest new"], "it may come some day");
     read(&mut inventory, "r.io/b:latest", 20.0, single("y:1"));
     assert_eq!(published(&mut inventory).len(), 4);
 }
@@ -182,7 +182,7 @@ fn a_partial_tag_list_adds_and_removes_nothing() {
     let mut inventory = inventory(&[listing("t", "r.io/a")]);
     found(&mut inventory, "t", "r.io/a:v1 r.io/a:v2");
     assert!(found_in_part(&mut inventory, "t", "r.io/a:v3").is_empty());
-    assert_eq!(to_read(&inventory, "t"), ["r.io/a:v1 new", "r.io/a:v2 new", "r.io/a:v3 new"]);
+    assert_eq!(to_read(&mut inventory, "t"), ["r.io/a:v1 new", "r.io/a:v2 new", "r.io/a:v3 new"]);
 }
 
 #[test]
@@ -258,7 +258,7 @@ fn a_target_that_means_what_it_meant_goes_on_through_a_new_configuration() {
     assert!(
         inventory.reconfigure(&shared(&[target("other", "r.io/b", "v1"), listing("t", "r.io/a")]), WEEK).is_empty()
     );
-    assert_eq!(published(&mut inventory)[0], "a:v1 up=1 success=10", "sums wait for the new target's first pass");
+    assert_eq!(published(&mut inventory)[..2], before);
     pass_ended(&mut inventory, "other");
     assert_eq!(published(&mut inventory)[..2], before);
 }
@@ -266,8 +266,9 @@ fn a_target_that_means_what_it_meant_goes_on_through_a_new_configuration() {
 #[test]
 fn a_new_listing_target_inherits_what_it_may_mean_until_its_list_says_otherwise() {
     let mut inventory = one(single("x:1"));
+    let before = published(&mut inventory);
     assert!(inventory.reconfigure(&shared(&[listing("all", "r.io/**")]), WEEK).is_empty());
-    assert_eq!(published(&mut inventory)[0], "a:v1 up=1 success=10");
+    assert_eq!(published(&mut inventory), before);
     assert_eq!(found(&mut inventory, "all", "r.io/a:v2").len(), 1);
     assert_eq!(published(&mut inventory), ["a:v2"]);
 }
@@ -299,7 +300,7 @@ fn after_a_restart_the_last_known_values_are_published_at_once_with_their_old_ti
     assert_eq!(after.restored(|_| true), [TargetName("t".into()), TargetName("u".into())]);
     assert_eq!(published(&mut after), published(&mut before));
     assert_eq!(repositories(&mut after), repositories(&mut before));
-    assert_eq!(to_read(&after, "t"), ["r.io/a:v1"]);
+    assert_eq!(to_read(&mut after, "t"), ["r.io/a:v1"]);
 }
 
 #[test]
@@ -326,7 +327,7 @@ fn an_image_that_the_store_lost_is_read_again() {
     let mut before = one(two_platforms());
     let change = record(&mut before, "r.io/a:v1", 20.0, Outcome::Unchanged).unwrap();
     let mut after = restart(&[target("t", "r.io/a", "v1")], &[change], &two_platforms().images[..1]);
-    assert_eq!(to_read(&after, "t"), ["r.io/a:v1 lacking"]);
+    assert_eq!(to_read(&mut after, "t"), ["r.io/a:v1 lacking"]);
     pass_ended(&mut after, "t");
     assert_eq!(
         published(&mut after),
@@ -381,8 +382,8 @@ fn a_list_longer_than_is_read_keeps_the_limit_and_loses_what_is_gone() {
     let mut inventory = inventory(&[Target { selection, ..super::world::listing("t", "r.io/a") }]);
     found_in_part(&mut inventory, "t", "r.io/a:v1 r.io/a:v2");
     found_in_part(&mut inventory, "t", "r.io/a:v3 r.io/a:v2");
-    assert_eq!(to_read(&inventory, "t"), ["r.io/a:v2 new", "r.io/a:v3 new"]);
+    assert_eq!(to_read(&mut inventory, "t"), ["r.io/a:v2 new", "r.io/a:v3 new"]);
     record(&mut inventory, "r.io/a:v2", 10.0, Outcome::Gone);
     found_in_part(&mut inventory, "t", "r.io/a:v3");
-    assert_eq!(to_read(&inventory, "t"), ["r.io/a:v3 new"]);
+    assert_eq!(to_read(&mut inventory, "t"), ["r.io/a:v3 new"]);
 }

@@ -13,12 +13,62 @@ fn a_tag_belongs_to_the_target_with_the_shortest_interval_and_ties_to_the_first(
     let fast = Target { interval: Duration::from_secs(10), ..fast };
     let late = Target { interval: Duration::from_secs(10), ..late };
     let mut inventory = inventory(&[slow, fast, late]);
-    assert_eq!(to_read(&inventory, "slow"), ["r.io/a:v2 new"]);
-    assert_eq!(to_read(&inventory, "late"), ["r.io/a:v1 new"]);
+    assert_eq!(to_read(&mut inventory, "slow"), ["r.io/a:v2 new"]);
+    assert_eq!(to_read(&mut inventory, "late"), ["r.io/a:v1 new"]);
     found(&mut inventory, "fast", "r.io/a:v1");
-    assert_eq!(to_read(&inventory, "fast"), ["r.io/a:v1 new"]);
-    assert_eq!(to_read(&inventory, "late"), [""; 0]);
+    assert_eq!(to_read(&mut inventory, "fast"), [""; 0], "it is being read");
+    found(&mut inventory, "fast", "r.io/a:v1");
+    assert_eq!(to_read(&mut inventory, "fast"), ["r.io/a:v1 new"]);
+    assert_eq!(to_read(&mut inventory, "late"), [""; 0]);
     assert_eq!(published(&mut inventory), ["a:v1", "a:v2"], "published once");
+}
+
+#[test]
+fn what_two_targets_find_by_listing_is_read_by_whoever_lists_it_first_and_then_by_its_owner() {
+    let targets = || {
+        let fast = Target { interval: Duration::from_secs(10), ..listing("fast", "r.io/*") };
+        [listing("slow", "r.io/a*"), fast]
+    };
+    let scan = |inventory: &mut Inventory, target: &str, references: &str| {
+        found(inventory, target, references);
+        to_read(inventory, target)
+    };
+    let mut inventory = inventory(&targets());
+    let known = "r.io/a:v1 r.io/ab:v1";
+    assert_eq!(scan(&mut inventory, "slow", known), ["r.io/a:v1 new", "r.io/ab:v1 new"]);
+    assert_eq!(scan(&mut inventory, "fast", &format!("{known} r.io/b:v1")), ["r.io/b:v1 new"]);
+    pass_ended(&mut inventory, "fast");
+    let all = format!("{known} r.io/b:v1");
+    assert_eq!(scan(&mut inventory, "fast", &all), ["r.io/a:v1 new", "r.io/ab:v1 new", "r.io/b:v1 new"]);
+    assert_eq!(scan(&mut inventory, "slow", known), [""; 0]);
+    // A new one, in the other order.
+    let all = format!("{all} r.io/a:v2");
+    assert_eq!(scan(&mut inventory, "fast", &all).len(), 4);
+    assert_eq!(scan(&mut inventory, "slow", &format!("{known} r.io/a:v2")), [""; 0]);
+    // After a reload nobody knows who was reading what.
+    inventory.reconfigure(&shared(&targets()), WEEK);
+    assert_eq!(scan(&mut inventory, "fast", &all).len(), 4);
+}
+
+#[test]
+fn whoever_takes_a_tag_over_and_wants_other_platforms_reads_it() {
+    let with = |platforms: &[&str], target: Target| {
+        let platforms = platforms.iter().map(|text| platform(text)).collect();
+        Target { platforms, ..target }
+    };
+    for (slow, fast, is_read) in [
+        (&["linux/amd64"][..], &["linux/arm64"][..], true),
+        (&["linux/amd64"], &["linux/amd64"], false),
+        (&["linux/amd64"], &[], true),
+        (&[], &["linux/amd64"], false),
+    ] {
+        let fast = Target { interval: Duration::from_secs(10), ..with(fast, listing("fast", "r.io/*")) };
+        let mut inventory = inventory(&[with(slow, listing("slow", "r.io/a")), fast]);
+        found(&mut inventory, "slow", "r.io/a:v1");
+        assert_eq!(to_read(&mut inventory, "slow").len(), 1);
+        found(&mut inventory, "fast", "r.io/a:v1");
+        assert_eq!(to_read(&mut inventory, "fast").len(), usize::from(is_read), "{slow:?}");
+    }
 }
 
 #[test]
@@ -57,7 +107,7 @@ fn only_wanted_platforms_are_in_sums_and_failures() {
         ["a:v1 up=1 success=10 stored=1", "a:v1 linux/amd64 compressed=1 unique=1 proportional=1"]
     );
     assert_eq!(repositories(&mut inventory), ["a tags=1 unknown=0 stored=1 unique=1 metadata=15"]);
-    assert_eq!(to_read(&inventory, "t"), ["r.io/a:v1"]);
+    assert_eq!(to_read(&mut inventory, "t"), ["r.io/a:v1"]);
 }
 
 #[test]
@@ -70,13 +120,13 @@ fn a_platform_that_is_wanted_newly_has_to_be_read_though_the_tag_did_not_change(
     let mut reading = index("all", &[("linux/amd64", "a:1")]);
     reading.platforms = vec![platform("linux/amd64")];
     read(&mut inventory, "r.io/a:v1", 10.0, reading);
-    assert_eq!(to_read(&inventory, "t"), ["r.io/a:v1"]);
+    assert_eq!(to_read(&mut inventory, "t"), ["r.io/a:v1"]);
     for more in [&["linux/amd64", "linux/arm64"][..], &[]] {
         inventory.reconfigure(&shared(&[with(more)]), WEEK);
-        assert_eq!(to_read(&inventory, "t"), ["r.io/a:v1 lacking"]);
+        assert_eq!(to_read(&mut inventory, "t"), ["r.io/a:v1 lacking"]);
     }
     inventory.reconfigure(&shared(&[with(&["linux/amd64"])]), WEEK);
-    assert_eq!(to_read(&inventory, "t"), ["r.io/a:v1"]);
+    assert_eq!(to_read(&mut inventory, "t"), ["r.io/a:v1"]);
 }
 
 #[test]

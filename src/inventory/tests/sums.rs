@@ -51,6 +51,66 @@ fn sums_wait_for_each_targets_first_pass_on_their_registry() {
 }
 
 #[test]
+fn what_a_reload_adds_joins_the_sums_when_its_first_pass_has_ended_and_nothing_vanishes_meanwhile() {
+    let (t, u) = (target("t", "r.io/a", "v1"), target("u", "r.io/b", "v1"));
+    let mut inventory = inventory(&[t.clone(), u.clone()]);
+    read(&mut inventory, "r.io/a:v1", 10.0, single("x:1 y:10"));
+    read(&mut inventory, "r.io/b:v1", 10.0, single("x:1"));
+    pass_ended(&mut inventory, "t");
+    pass_ended(&mut inventory, "u");
+    let before = (published(&mut inventory), repositories(&mut inventory), registry_stored(&mut inventory));
+    assert_eq!(before.2, [Some(11)]);
+
+    // One adds tags to a repository that another means, one is new, and one means more than it did.
+    let more = Target { selection: target("u", "r.io/b", "v1 v2").selection, ..u };
+    let wild = Target { interval: std::time::Duration::from_secs(9), ..listing("w", "r.io/*") };
+    let added = [t, more, wild];
+    inventory.reconfigure(&shared(&added), WEEK);
+    found(&mut inventory, "w", "r.io/a:v1 r.io/a:v2 r.io/c:v1");
+    for reference in ["r.io/a:v2", "r.io/b:v2", "r.io/c:v1"] {
+        read(&mut inventory, reference, 20.0, single("y:10 z:100"));
+    }
+    assert_eq!(registry_stored(&mut inventory), before.2);
+    assert_eq!(
+        repositories(&mut inventory),
+        [
+            "a tags=2 unknown=0 stored=11 unique=10 metadata=10",
+            "b tags=2 unknown=0 stored=1 unique=0 metadata=10",
+            "c tags=1 unknown=0"
+        ]
+    );
+    let now = published(&mut inventory);
+    assert!(before.0.iter().all(|line| now.contains(line)), "{now:#?}");
+    assert_eq!(now[2..4], ["a:v2 up=1 success=20", "a:v2 linux/amd64 compressed=110"]);
+    // What a target that stays finds in the meantime is as it always is.
+    pass_ended(&mut inventory, "u");
+    read(&mut inventory, "r.io/a:v1", 20.0, single("x:1 y:10 y2:1000"));
+    assert_eq!(registry_stored(&mut inventory), [Some(1011)]);
+
+    pass_ended(&mut inventory, "w");
+    assert_eq!(registry_stored(&mut inventory), [Some(1111)]);
+    assert_eq!(
+        repositories(&mut inventory),
+        [
+            "a tags=2 unknown=0 stored=1111 unique=1000 metadata=20",
+            "b tags=2 unknown=0 stored=111 unique=0 metadata=20",
+            "c tags=1 unknown=0 stored=110 unique=0 metadata=10"
+        ]
+    );
+}
+
+#[test]
+fn a_new_target_that_goes_before_its_first_pass_has_ended_leaves_the_sums_of_the_others() {
+    let (t, late) = (target("t", "r.io/a", "v1"), target("late", "r.io/b", "v1"));
+    let mut inventory = inventory(&[t.clone(), late]);
+    read(&mut inventory, "r.io/a:v1", 10.0, single("x:1"));
+    pass_ended(&mut inventory, "t");
+    assert_eq!(registry_stored(&mut inventory), [None]);
+    inventory.reconfigure(&shared(&[t]), WEEK);
+    assert_eq!(registry_stored(&mut inventory), [Some(1)]);
+}
+
+#[test]
 fn a_layer_listed_twice_counts_twice_in_compressed_and_once_elsewhere() {
     let mut inventory = inventory(&[target("t", "r.io/a", "v1")]);
     read(&mut inventory, "r.io/a:v1", 10.0, single("x:10 y:1 x:10"));
@@ -93,7 +153,7 @@ fn only_images_whose_every_layer_size_is_known_take_part() {
             "a:v2 linux/amd64 compressed=101 unique=101 proportional=101",
         ]
     );
-    assert_eq!(to_read(&inventory, "t"), ["r.io/a:v1 lacking", "r.io/a:v2"]);
+    assert_eq!(to_read(&mut inventory, "t"), ["r.io/a:v1 lacking", "r.io/a:v2"]);
 }
 
 #[test]

@@ -177,7 +177,7 @@ pub(super) fn pass_ended(inventory: &mut Inventory, target: &str) {
     inventory.pass_ended(&TargetName(target.into()));
 }
 
-pub(super) fn to_read(inventory: &Inventory, target: &str) -> Vec<String> {
+pub(super) fn to_read(inventory: &mut Inventory, target: &str) -> Vec<String> {
     let to_read = inventory.to_read(&TargetName(target.into()));
     let shown = |one: &ToRead| {
         let mark = match &one.known {

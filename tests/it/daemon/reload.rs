@@ -57,6 +57,36 @@ async fn targets_come_and_go_and_the_others_go_on_as_they_were() {
 }
 
 #[tokio::test]
+async fn a_registry_that_said_429_is_left_alone_after_a_reload_that_changes_another() {
+    let (busy, other) = (registry(), registry());
+    let targets = config(&busy, &["repository = 'REGISTRY/acme/app'\ntags = ['v1']\nname = 'app'"])
+        + &format!("[[targets]]\nname = 'other'\nrepository = '{}/acme/app'\ntags = ['v1']\n", other.name());
+    let with = |registry: &TestRegistry, reserve: u8| {
+        targets.clone() + &format!("[registries.'{}']\nratelimit_reserve = {reserve}\n", registry.name())
+    };
+    let daemon = Daemon::start(&targets).await;
+    daemon.until("both are read", |m| m.all(COMPRESSED, &[]).len() == 2).await;
+    busy.always("* /v2/", Reply::status(429).and("retry-after", "600"));
+    let name = busy.name();
+    let up = |m: &Metrics| m.one(UP, &[("registry", name.as_str())]);
+    daemon.until("one is down", |m| up(m) == Some(0.0)).await;
+    busy.always("* /v2/", Reply::Usual);
+    busy.take_counts();
+    for reserve in [1, 2] {
+        assert!(daemon.reload(&with(&other, reserve)).await.contains(" 200 "));
+        daemon.scanned("app").await;
+        other.take_counts();
+        daemon.scanned("other").await;
+        assert!(other.counts().starts_with("head_manifest "), "{}", other.counts());
+        assert_eq!(busy.counts(), "", "it said when to come back");
+    }
+    // Asked in another way, perhaps because of what it said, it is asked at once.
+    assert!(daemon.reload(&with(&busy, 1)).await.contains(" 200 "));
+    daemon.until("it is up", |m| up(m) == Some(1.0)).await;
+    daemon.stop().await;
+}
+
+#[tokio::test]
 async fn other_settings_of_a_target_hold_from_the_next_snapshot_on() {
     let registry = registry();
     let target = "repository = 'REGISTRY/acme/app'\ntags = ['v1']\nname = 'app'";

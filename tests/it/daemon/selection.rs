@@ -47,6 +47,36 @@ async fn a_tag_that_several_targets_mean_is_read_once_and_published_once() {
 }
 
 #[tokio::test]
+async fn a_tag_that_two_targets_find_by_listing_is_read_once() {
+    // Whichever finds it first, and also if both begin at once.
+    let slow = |match_: &str| format!("repository = 'REGISTRY/acme/{match_}'\nmatch = ['']\nname = 'slow'");
+    let fast = "repository = 'REGISTRY/*/*'\nmatch = ['']\nname = 'fast'\ninterval = '30m'".to_owned();
+    for (targets, fast_waits) in [
+        ([slow("app"), fast.clone()], true),
+        ([fast.clone(), slow("app")], true),
+        ([slow("*"), fast.clone()], false),
+        ([fast, slow("*")], false),
+    ] {
+        let registry = registry();
+        for tag in 2..=20 {
+            registry.push("acme/app", &format!("v{tag}"), &of(100 * tag));
+        }
+        if fast_waits {
+            registry.next("GET /v2/_catalog", Reply::status(503));
+        }
+        let toml = config(&registry, &[&targets[0], &targets[1]]).replace("100ms", "1h");
+        let daemon = Daemon::start(&toml).await;
+        let metrics = daemon.until("both have ended a scan", |m| m.all(LAST_SCAN, &[]).len() == 2).await;
+        daemon.until("all are read", |m| m.all(COMPRESSED, &[]).len() == 20).await;
+        assert!(metrics.all_up(TARGET_UP, &[]));
+        let counts = registry.counts();
+        assert!(counts.contains("get_blob 20, get_manifest 20"), "{counts}");
+        assert!(!counts.contains("head_manifest"), "{counts}");
+        daemon.stop().await;
+    }
+}
+
+#[tokio::test]
 async fn what_is_past_the_cap_is_a_failure_with_that_reason() {
     let registry = registry();
     registry.push("acme/app", "v2", &of(200));

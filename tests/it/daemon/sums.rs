@@ -37,6 +37,50 @@ async fn sums_wait_for_each_targets_first_pass_even_a_failed_one() {
 }
 
 #[tokio::test]
+async fn what_a_reload_adds_joins_the_sums_at_once_and_nothing_vanishes_meanwhile() {
+    let registry = registry();
+    registry.push("acme/good", "v1", &of(40));
+    registry.push("acme/slow", "v1", &of(200));
+    registry.always("GET /v2/acme/slow/manifests/", Reply::Stall);
+    let targets = ["app", "good", "slow"]
+        .map(|name| format!("repository = 'REGISTRY/acme/{name}'\ntags = ['v1']\nname = '{name}'"));
+    let toml = |targets: &[&str]| config(&registry, targets).replace("[scan]", "[scan]\ntimeout = '3s'");
+    let daemon = Daemon::start(&toml(&[&targets[0]])).await;
+    let sums = |m: &Metrics| SUMS.map(|sum| m.all(sum, &[]));
+    let before = sums(&daemon.until("the first is read", |m| m.one(SUMS[4], &[]).is_some()).await);
+    assert!(daemon.reload(&toml(&targets.each_ref().map(String::as_str))).await.contains(" 200 "));
+    let good = |m: &Metrics| m.one(COMPRESSED, &[("repository", "acme/good")]);
+    let metrics = daemon.until("one more is read", |m| good(m) == Some(40.0)).await;
+    assert!(metrics.one(TARGET_UP, &[("target", "slow")]).is_none(), "the other is still asked");
+    assert_eq!(sums(&metrics), before);
+    let metrics = daemon.until("the other has failed", |m| m.one(SUMS[4], &[]) != Some(100.0)).await;
+    assert_eq!(metrics.one(SUMS[4], &[]), Some(140.0));
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_pass_of_an_earlier_configuration_does_not_vouch_for_what_a_later_one_forgot() {
+    let registry = registry();
+    registry.push("acme/app", "v2", &of(200));
+    let toml = |tags: &str| {
+        let target = format!("repository = 'REGISTRY/acme/app'\nmatch = ['{tags}']\nname = 'app'");
+        config(&registry, &[&target]).replace("100ms", "1h") + "[state]\npath = 'state.redb'\n"
+    };
+    let daemon = Daemon::start(&toml("^v")).await;
+    daemon.until("both are read", |m| m.one(SUMS[4], &[]) == Some(300.0)).await;
+    assert!(daemon.reload(&toml("^v1$")).await.contains(" 200 "));
+    daemon.until("one is left", |m| m.one(SUMS[4], &[]) == Some(100.0)).await;
+    let directory = daemon.stop().await;
+
+    registry.always("* /v2/", Reply::Stall);
+    let daemon = Daemon::start_in(directory, &toml("^v")).await;
+    let metrics = daemon.metrics().await;
+    assert_eq!(metrics.tag(COMPRESSED, "v1"), Some(100.0), "what is known is published");
+    assert_eq!(metrics.one(SUMS[4], &[]), None, "nobody knows whether that is all");
+    daemon.stop().await;
+}
+
+#[tokio::test]
 async fn after_a_restart_the_last_values_are_there_at_once_and_each_tag_costs_a_head() {
     let registry = registry();
     let both = index_with_attestations(&[("linux/amd64", &of(100)), ("linux/arm64", &image("linux/arm64", &[]))]);

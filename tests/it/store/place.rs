@@ -42,6 +42,37 @@ fn where_no_file_can_be_the_error_says_what_to_do() {
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
 }
 
+#[test]
+fn what_is_remembered_before_the_file_can_be_opened_comes_to_it_with_the_rest() {
+    let directory = directory();
+    let path = directory.path().join("later/state.redb");
+    let error = Store::open(&path).err().unwrap();
+    let later = Store::later(&path, &error).unwrap();
+    write(&later, 1, 1);
+    later.keep_passes(&[].into());
+    flush(&later);
+    assert_eq!(versions(&later), BTreeMap::from([(1, 1)]));
+
+    // Meanwhile somebody else has it.
+    fs::create_dir(path.parent().unwrap()).unwrap();
+    let (other, _) = Store::open(&path).unwrap();
+    write(&other, 1, 0);
+    write(&other, 2, 0);
+    other.remember_pass(&digest("pass", 0, 0), 1.5);
+    flush(&other);
+    flush(&later);
+    assert_eq!(versions(&later), BTreeMap::from([(1, 1)]));
+    assert_eq!(versions(&other), BTreeMap::from([(1, 0), (2, 0)]));
+    drop(other);
+
+    flush(&later);
+    assert_eq!(versions(&later), BTreeMap::from([(1, 1), (2, 0)]));
+    drop(later);
+    let (store, _) = Store::open(&path).unwrap();
+    assert_eq!(versions(&store), BTreeMap::from([(1, 1), (2, 0)]));
+    assert!(!store.has_passed(&digest("pass", 0, 0)), "it was forgotten before it could be read");
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn a_directory_that_is_not_writable_is_no_place_for_a_state_file() {

@@ -79,7 +79,11 @@ fn what_no_tag_needs_goes_after_a_fortnight() {
 
 #[test]
 fn memory_is_swept_in_the_same_way() {
-    let store = Store::memory();
-    fill(&store);
-    sweep_for_weeks(&store);
+    let directory = directory();
+    let path = directory.path().join("missing/state.redb");
+    let error = Store::open(&path).err().unwrap();
+    for store in [Store::memory(), Store::later(&path, &error).unwrap()] {
+        fill(&store);
+        sweep_for_weeks(&store);
+    }
 }
