@@ -179,7 +179,9 @@ proptest! {
         let renumbered = |layer: u32| (layer * 5 + seed) % 12;
         let moved: Vec<Listed> = places.iter().map(|&place| {
             let (repository, tag, image, mut layers) = listed[place].clone();
-            layers.iter_mut().for_each(|listed| listed.layer = renumbered(listed.layer));
+            for listed in &mut layers {
+                listed.layer = renumbered(listed.layer);
+            }
             let first = seed as usize % layers.len().max(1);
             layers.rotate_left(first);
             (repository, tag, image, layers)
