@@ -2,7 +2,8 @@
 //! memory, for 1,000, 10,000 and 100,000 images in repositories of five tags, ten layers each, of which four are an
 //! image's own and six are one of a hundred bases'.
 //!
-//! Prints a table: `cargo bench --bench scale`. Each size has a process of its own, so that memory is its own too.
+//! Prints a table: `cargo bench --bench scale`, with what each comes to for one image, which stays the same where the
+//! growth is linear. Each size has a process of its own, so that memory is its own too.
 #![expect(clippy::print_stdout, reason = "the table is what this program is for")]
 
 use std::process::Command;
@@ -29,7 +30,10 @@ fn main() {
         println!("{}", row(images));
         return;
     }
-    println!("{:>8}  {:>13}  {:>25}  {:>12}", "images", "accounting ms", "changed tag → snapshot ms", "resident MiB");
+    println!(
+        "{:>8}  {:>13}  {:>8}  {:>25}  {:>8}  {:>12}  {:>9}",
+        "images", "accounting ms", "ns/image", "changed tag → snapshot ms", "ns/image", "resident MiB", "KiB/image"
+    );
     let program = std::env::current_exe().expect("a running program has a path");
     for images in SIZES {
         let output = Command::new(&program).arg(images.to_string()).output().expect("this program runs");
@@ -52,8 +56,17 @@ fn row(images: u32) -> String {
         drop(snapshot);
     }
     drop(before);
+    let changed = fastest(&changed);
     let ms = |duration: Duration| duration.as_secs_f64() * 1e3;
-    format!("{images:>8}  {:>13.1}  {:>25.1}  {resident:>12}", ms(accounting), ms(fastest(&changed)))
+    let each = |duration: Duration| duration.as_secs_f64() * 1e9 / f64::from(images);
+    format!(
+        "{images:>8}  {:>13.1}  {:>8.0}  {:>25.1}  {:>8.0}  {resident:>12}  {:>9.1}",
+        ms(accounting),
+        each(accounting),
+        ms(changed),
+        each(changed),
+        resident as f64 * 1024.0 / f64::from(images)
+    )
 }
 
 /// The arithmetic alone, over layers that are numbered already: all over the place, as after a long life.

@@ -59,9 +59,7 @@ pub struct SeriesUsage {
     pub proportional_bytes: f64,
 }
 
-/// What is known of one layer while counting. Small, since there are hundreds of thousands and every reference to
-/// one misses the cache.
-#[derive(Clone, Copy)]
+/// What is known of one layer while counting.
 struct Slot {
     bytes: u64,
     /// How many series have it.
@@ -77,6 +75,21 @@ struct Slot {
 
 const SEVERAL: u32 = u32::MAX;
 
+/// The place of a layer that no series listed so far.
+const UNSEEN: u32 = u32::MAX;
+
+/// Who has each layer, and how big it is.
+struct Census {
+    /// In the order in which series first list them. Layers' own numbers are all over the place after a long life, and
+    /// looking up hundreds of thousands by them would miss the cache each time; this way what is listed together
+    /// stands together.
+    slots: Vec<Slot>,
+    /// Where the slots of the series' layers are, one series after the other.
+    places: Vec<u32>,
+    /// Layers whose sizes images disagree about, and where their slots are. Some stand here repeatedly.
+    disagreeing: Vec<(u32, u32)>,
+}
+
 /// Accounts for the series of one registry, whose layers are numbered below `layers`. Series of one tag stand together,
 /// and so do tags of one repository; beyond that, order does not matter.
 ///
@@ -84,11 +97,11 @@ const SEVERAL: u32 = u32::MAX;
 ///
 /// If a layer's number is not below `layers`.
 pub fn account(series: &[Series], layers: usize) -> Usage {
-    let (mut slots, mut disagreeing) = census(series, layers);
+    let Census { mut slots, places, mut disagreeing } = census(series, layers);
     let repositories = series.iter().map(|one| one.repository as usize + 1).max().unwrap_or(0);
     let tags = series.iter().map(|one| one.tag as usize + 1).max().unwrap_or(0);
     let mut usage = Usage {
-        stored_bytes: 0,
+        stored_bytes: slots.iter().fold(0, |sum, slot| sum.saturating_add(slot.bytes)),
         repositories: vec![None; repositories],
         tag_stored_bytes: vec![None; tags],
         series: Vec::with_capacity(series.len()),
@@ -98,6 +111,7 @@ pub fn account(series: &[Series], layers: usize) -> Usage {
     let mut tag_start = 0;
     let mut repository_start = 0;
     let mut before: Option<&Series> = None;
+    let mut places = places.as_slice();
     for (number, one) in (0_u32..).zip(series) {
         if before.is_none_or(|before| before.tag != one.tag) {
             tag_start = number;
@@ -109,8 +123,10 @@ pub fn account(series: &[Series], layers: usize) -> Usage {
         let repository = usage.repositories[one.repository as usize].get_or_insert_default();
         let tag = usage.tag_stored_bytes[one.tag as usize].get_or_insert_default();
         let mut shares = SeriesUsage::default();
-        for listed in one.layers {
-            let slot = &mut slots[listed.layer as usize];
+        let (its, others) = places.split_at(one.layers.len());
+        places = others;
+        for &place in its {
+            let slot = &mut slots[place as usize];
             shares.proportional_bytes += slot.bytes as f64 / f64::from(slot.series);
             if slot.image == one.image {
                 shares.unique_bytes = shares.unique_bytes.saturating_add(slot.bytes);
@@ -128,32 +144,31 @@ pub fn account(series: &[Series], layers: usize) -> Usage {
         }
         usage.series.push(shares);
     }
-    for slot in slots.iter().filter(|slot| slot.series > 0) {
-        usage.stored_bytes = usage.stored_bytes.saturating_add(slot.bytes);
-    }
     disagreeing.sort_unstable();
     disagreeing.dedup();
-    usage
-        .disagreeing
-        .extend(disagreeing.into_iter().map(|layer| StoredLayer { layer, bytes: slots[layer as usize].bytes }));
+    let smallest = |(layer, place): (u32, u32)| StoredLayer { layer, bytes: slots[place as usize].bytes };
+    usage.disagreeing.extend(disagreeing.into_iter().map(smallest));
     usage
 }
 
-/// Who has each layer, and how big it is; and the layers whose sizes images disagree about, some of them repeatedly.
-fn census(series: &[Series], layers: usize) -> (Vec<Slot>, Vec<u32>) {
-    let mut slots = vec![Slot { bytes: 0, series: 0, image: 0, repository: 0, counted: 0 }; layers];
-    let mut disagreeing = Vec::new();
+fn census(series: &[Series], layers: usize) -> Census {
+    let listed = series.iter().map(|one| one.layers.len()).sum();
+    let mut census =
+        Census { slots: Vec::with_capacity(layers), places: Vec::with_capacity(listed), disagreeing: Vec::new() };
+    let mut place_of = vec![UNSEEN; layers];
     for one in series {
         for listed in one.layers {
-            let slot = &mut slots[listed.layer as usize];
-            if slot.series == 0 {
-                *slot =
-                    Slot { bytes: listed.bytes, series: 1, image: one.image, repository: one.repository, counted: 0 };
-                continue;
+            let place = &mut place_of[listed.layer as usize];
+            if *place == UNSEEN {
+                *place = u32::try_from(census.slots.len()).expect("as many as layers, which are numbered so");
+                let (image, repository) = (one.image, one.repository);
+                census.slots.push(Slot { bytes: listed.bytes, series: 0, image, repository, counted: 0 });
             }
+            census.places.push(*place);
+            let slot = &mut census.slots[*place as usize];
             slot.series += 1;
             if slot.bytes != listed.bytes {
-                disagreeing.push(listed.layer);
+                census.disagreeing.push((listed.layer, *place));
                 slot.bytes = slot.bytes.min(listed.bytes);
             }
             if slot.image != one.image {
@@ -164,7 +179,7 @@ fn census(series: &[Series], layers: usize) -> (Vec<Slot>, Vec<u32>) {
             }
         }
     }
-    (slots, disagreeing)
+    census
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //!
 //! Not here: when anything is read (`scheduler`), how (`scan`, `discovery`), and what is remembered on disk (`store`).
 
+mod figures;
 mod holdings;
 mod interner;
 mod life;
@@ -17,16 +18,17 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::accounting::Usage;
 use crate::image::{Image, LayerContent, Timestamp};
 use crate::oci::{Digest, Registry, Repository, Tag};
 use crate::selection::{Repositories, Version};
 use crate::target::{NewestBy, Target, TargetName, Uncompressed};
 
+use figures::{Counted, Place};
 use holdings::Holdings;
 use life::{Effect, TagState};
 use meaning::Targets;
 use newest::Candidate;
-use publish::Figures;
 use snapshot::{RegistryView, RepositoryView};
 
 pub use observation::{Child, Kept, Known, Observation, Outcome, Reading, TagChange};
@@ -53,9 +55,9 @@ struct RegistryState {
     holdings: Holdings,
     /// Whether each of its targets had ended a pass at some time: then there are sums, of the tags that take part.
     has_sums: bool,
-    /// Bytes of all that is stored, as it was last accounted for.
-    stored_bytes: Option<u64>,
-    /// Whether the figures, here and of the repositories, are of what is held now.
+    /// The figures, as they were last accounted for; empty where none are published.
+    usage: Usage,
+    /// Whether they are of what is held now.
     is_accounted: bool,
     /// What is published, if anything is.
     view: Option<Arc<RegistryView>>,
@@ -73,8 +75,11 @@ struct RepositoryState {
     tags: BTreeMap<Tag, TagState>,
     /// Whether some target's list was ever read to its end, or none was needed.
     listed: bool,
-    figures: Figures,
-    /// What is published of it, and none where anything but its figures changed since.
+    /// Where its figures stand in its registry's `usage`.
+    place: Option<Place>,
+    /// What of it takes part in sums; none where anything of it changed since they were last accounted for.
+    counted: Option<Counted>,
+    /// What is published of it; none where anything of it, or its figures, changed since.
     view: Option<Arc<RepositoryView>>,
 }
 
@@ -115,7 +120,7 @@ impl Inventory {
         let state = self.registries.get_mut(repository.registry())?;
         state.touch();
         let of = state.repositories.get_mut(repository)?;
-        of.view = None;
+        of.touch();
         of.tags.get_mut(tag)?.restore(kept, image_of, &mut state.holdings);
         None
     }
@@ -208,7 +213,7 @@ impl Inventory {
             return None;
         }
         let kept = state.kept();
-        of.view = None;
+        of.touch();
         if effect == Effect::Held {
             registry.touch();
         }
@@ -290,7 +295,7 @@ impl Inventory {
             for (repository, of) in &mut state.repositories {
                 for (tag, one) in &mut of.tags {
                     if one.expire(deadline, &mut state.holdings) {
-                        of.view = None;
+                        (of.counted, of.view) = (None, None);
                         forgotten.push(TagChange { repository: repository.clone(), tag: tag.clone(), kept: None });
                     }
                 }
@@ -361,9 +366,15 @@ impl RegistryState {
     /// Notes that anything may have changed of any repository.
     fn refresh_all(&mut self) {
         self.is_fresh = false;
-        for of in self.repositories.values_mut() {
-            of.view = None;
-        }
+        self.repositories.values_mut().for_each(RepositoryState::touch);
+    }
+}
+
+impl RepositoryState {
+    /// Notes that anything may have changed of it.
+    fn touch(&mut self) {
+        self.counted = None;
+        self.view = None;
     }
 }
 

@@ -46,12 +46,16 @@ async fn dispatch(cli: Cli) -> ExitCode {
         Some(Command::Demo) => run_demo(&cli).await,
         Some(Command::Inspect(arguments)) => return run_inspect(&cli, arguments).await,
         Some(Command::Plan) => match Config::load(&cli.common.config_file) {
-            Ok(config) => run_plan(&config).await,
+            Ok(config) => {
+                warn(&config);
+                run_plan(&config).await
+            }
             Err(error) => return bad_configuration(&error),
         },
         None => match Config::load(&cli.common.config_file) {
             Ok(config) => match web_config(&cli, &config) {
                 Ok(_) if cli.config_check => {
+                    warn(&config);
                     say(&format!("{}: the configuration is valid", cli.common.config_file.display()));
                     Ok(())
                 }
@@ -67,6 +71,13 @@ async fn dispatch(cli: Cli) -> ExitCode {
             complain(&format!("{error:#}"));
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Says what is allowed but probably not meant, as the daemon does in its log.
+fn warn(config: &Config) {
+    for warning in &config.warnings {
+        complain(&format!("warning: {warning}"));
     }
 }
 

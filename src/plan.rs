@@ -6,15 +6,16 @@
 mod predict;
 mod table;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use crate::config::Config;
 use crate::discovery::{self, Found};
 use crate::exposition::Rendered;
-use crate::inventory::Inventory;
+use crate::inventory::{DiscoveredRepository, Inventory, Snapshot};
 use crate::oci::{Registry, Repository, Tag};
 use crate::registry::Registries;
-use crate::target::TargetName;
+use crate::selection::{Repositories, Version};
+use crate::target::{NewestBy, Target, TargetName};
 
 use predict::{Forecast, Seen};
 
@@ -48,6 +49,8 @@ pub struct TargetPlan {
     pub scans_per_day: f64,
     /// Tags that `semver` leaves out because they are no versions.
     pub not_versions: Vec<(Repository, Tag)>,
+    /// Repositories of which `newest` has no two releases to compare, since `limit` leaves some unread.
+    pub without_newest: Vec<Repository>,
     /// What could not be read, in words.
     pub errors: Vec<String>,
 }
@@ -83,12 +86,14 @@ pub async fn plan(config: &Config, registries: &Registries) -> Plan {
         let client = registries.client(target.repositories.registry());
         let Found { discovered, errors, lists, not_versions } = discovery::discover(&client, target).await;
         let repositories = discovered.repositories.len();
+        let cut = discovered.repositories.iter().filter(|one| cuts_releases(target, one));
+        let cut: Vec<Repository> = cut.map(|one| one.repository.clone()).collect();
         inventory.select(&target.name, discovered);
-        found.push((repositories, errors, lists, not_versions));
+        found.push((repositories, errors, lists, not_versions, cut));
     }
     let mut plan = Plan::default();
     let mut seen: BTreeMap<Registry, Seen> = BTreeMap::new();
-    for (target, (repositories, errors, lists, not_versions)) in config.targets.iter().zip(found) {
+    for (target, (repositories, errors, lists, not_versions, cut)) in config.targets.iter().zip(found) {
         let registry = target.repositories.registry();
         let client = registries.client(registry);
         let to_read = inventory.to_read(&target.name);
@@ -98,7 +103,7 @@ pub async fn plan(config: &Config, registries: &Registries) -> Plan {
         }
         inventory.pass_ended(&target.name);
         let pages = lists.iter().map(|tags| tags.div_ceil(TAGS_PER_PAGE).max(1) as u64).sum::<u64>();
-        let catalog = u64::from(matches!(target.repositories, crate::selection::Repositories::Matching(_)));
+        let catalog = u64::from(matches!(target.repositories, Repositories::Matching(_)));
         let lists = pages + catalog;
         let first = Requests { lists, ..forecast.first };
         if client.meters_pulls() {
@@ -114,9 +119,29 @@ pub async fn plan(config: &Config, registries: &Registries) -> Plan {
             later: Requests { lists, heads: to_read.len() as u64, ..Requests::default() },
             scans_per_day: 86_400.0 / target.interval.as_secs_f64(),
             not_versions,
+            without_newest: cut,
             errors,
         });
     }
-    plan.series = Rendered::render(&inventory.snapshot(), &config.omit).series();
+    let snapshot = inventory.snapshot();
+    for target in &mut plan.targets {
+        target.without_newest.retain(|repository| !compares_releases(&snapshot, repository, &target.name));
+    }
+    plan.series = Rendered::render(&snapshot, &config.omit).series();
     plan
+}
+
+/// Whether `limit` leaves releases unread that `newest` is picked among.
+fn cuts_releases(target: &Target, found: &DiscoveredRepository) -> bool {
+    let Some(by) = target.newest else { return false };
+    let is_release = |tag: &Tag| Version::parse(tag.as_str()).is_some_and(|version| !version.is_prerelease());
+    let read: HashSet<&Tag> = found.tags.iter().collect();
+    found.candidates.iter().any(|tag| !read.contains(tag) && (by == NewestBy::Created || is_release(tag)))
+}
+
+/// Whether the newest release and the one before it are published.
+fn compares_releases(snapshot: &Snapshot, repository: &Repository, target: &TargetName) -> bool {
+    let views = snapshot.registries.iter().flat_map(|registry| &registry.repositories);
+    let newest = views.filter(|view| view.repository == *repository).flat_map(|view| &view.newest);
+    newest.filter(|newest| newest.target == *target).any(|newest| newest.previous_compressed_bytes.is_some())
 }

@@ -101,6 +101,20 @@ impl Plain<'_> {
         self.0.iter().filter(|one| of(one)).flat_map(|one| &one.3).map(|listed| listed.layer).collect()
     }
 
+    /// What falls to one series: of each of its layers as much as to every other that has it.
+    fn share(&self, of: &Listed) -> f64 {
+        let sizes = self.sizes();
+        let has = |one: &Listed, layer: u32| one.3.iter().any(|listed| listed.layer == layer);
+        let share = |layer: u32| sizes[&layer] as f64 / self.0.iter().filter(|one| has(one, layer)).count() as f64;
+        of.3.iter().map(|listed| share(listed.layer)).sum()
+    }
+
+    fn disagreeing(&self) -> Vec<StoredLayer> {
+        let smallest = self.sizes().into_iter().map(|(layer, bytes)| StoredLayer { layer, bytes });
+        let listed = || self.0.iter().flat_map(|one| &one.3);
+        smallest.filter(|odd| listed().any(|other| other.layer == odd.layer && other.bytes > odd.bytes)).collect()
+    }
+
     fn bytes(&self, layers: impl IntoIterator<Item = u32>) -> u64 {
         let sizes = self.sizes();
         layers.into_iter().map(|layer| sizes[&layer]).sum()
@@ -113,11 +127,14 @@ proptest! {
         let usage = usage(&listed);
         let plain = Plain(&listed);
         prop_assert_eq!(usage.stored_bytes, plain.bytes(plain.distinct(|_| true)));
+        prop_assert_eq!(&usage.disagreeing, &plain.disagreeing());
         for (one, shares) in listed.iter().zip(&usage.series) {
             let (repository, tag, image, _) = one;
             let own = |of: &dyn Fn(&Listed) -> bool| plain.distinct(of);
             let unique = &own(&|other| other.2 == *image) - &own(&|other| other.2 != *image);
             prop_assert_eq!(shares.unique_bytes, plain.bytes(unique));
+            let share = plain.share(one);
+            prop_assert!((shares.proportional_bytes - share).abs() < 1e-9 * (1.0 + share), "{share}");
             prop_assert_eq!(usage.tag_stored_bytes[*tag as usize], Some(plain.bytes(own(&|other| other.1 == *tag))));
             let here = own(&|other| other.0 == *repository);
             let elsewhere = own(&|other| other.0 != *repository);
@@ -151,13 +168,38 @@ proptest! {
     }
 
     #[test]
-    fn the_order_of_repositories_never_matters(listed in registries()) {
-        let forwards = usage(&listed);
-        let mut backwards = listed.clone();
-        backwards.reverse();
-        let mut backwards = usage(&backwards);
-        backwards.series.reverse();
-        prop_assert_eq!(forwards, backwards);
+    fn neither_the_order_of_anything_nor_the_layers_numbers_matter(listed in registries(), seed in 1..u32::MAX) {
+        // Series of one tag stay together, and tags of one repository.
+        let mix = |number: u32| number.wrapping_add(seed).wrapping_mul(2_654_435_761).rotate_left(seed % 32);
+        let mut places: Vec<usize> = (0..listed.len()).collect();
+        places.sort_by_key(|&place| {
+            let (repository, tag, image, _) = listed[place];
+            (mix(repository), repository, mix(tag), tag, mix(image))
+        });
+        let renumbered = |layer: u32| (layer * 5 + seed) % 12;
+        let moved: Vec<Listed> = places.iter().map(|&place| {
+            let (repository, tag, image, mut layers) = listed[place].clone();
+            for listed in &mut layers {
+                listed.layer = renumbered(listed.layer);
+            }
+            let first = seed as usize % layers.len().max(1);
+            layers.rotate_left(first);
+            (repository, tag, image, layers)
+        }).collect();
+
+        let (as_listed, moved) = (usage(&listed), usage(&moved));
+        prop_assert_eq!(as_listed.stored_bytes, moved.stored_bytes);
+        prop_assert_eq!(&as_listed.repositories, &moved.repositories);
+        prop_assert_eq!(&as_listed.tag_stored_bytes, &moved.tag_stored_bytes);
+        for (here, &there) in moved.series.iter().zip(&places) {
+            let there = as_listed.series[there];
+            prop_assert_eq!(here.unique_bytes, there.unique_bytes);
+            prop_assert!((here.proportional_bytes - there.proportional_bytes).abs() < 1e-6);
+        }
+        let mut disagreeing: Vec<(u32, u64)> =
+            as_listed.disagreeing.iter().map(|odd| (renumbered(odd.layer), odd.bytes)).collect();
+        disagreeing.sort_unstable();
+        prop_assert_eq!(disagreeing, moved.disagreeing.iter().map(|odd| (odd.layer, odd.bytes)).collect::<Vec<_>>());
     }
 
     #[test]

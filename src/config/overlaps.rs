@@ -33,9 +33,16 @@ fn registries(config: &Config) -> Vec<String> {
     warnings
 }
 
-/// Settings of a target that nothing of what it publishes shows.
+/// Settings of a target that what it publishes does not show, or not all of.
 fn unpublished(targets: &[Arc<Target>]) -> Vec<String> {
     let mut warnings = Vec::new();
+    for (at, target) in targets.iter().enumerate().filter(|(_, target)| target.newest.is_some()) {
+        if target.selection.listing.as_ref().and_then(|listing| listing.limit) == Some(1) {
+            warnings.push(format!(
+                "targets[{at}].limit: with 1 the release before the newest is not read, and `newest` has nothing to compare with: write 2 or more"
+            ));
+        }
+    }
     for (at, target) in targets.iter().enumerate().filter(|(_, target)| target.detail == Detail::Repository) {
         let hidden =
             [("budget", target.budget_bytes.is_some()), ("uncompressed", target.uncompressed != Uncompressed::Off)];

@@ -58,7 +58,7 @@ impl Inventory {
         let Some(state) = self.registries.get_mut(repository.registry()) else { return };
         let Some(of) = state.repositories.get_mut(repository).filter(|of| !of.listed) else { return };
         of.listed = true;
-        of.view = None;
+        of.touch();
         state.touch();
     }
 
@@ -143,6 +143,7 @@ impl Inventory {
         for of in state.repositories.values_mut() {
             for tag in of.tags.values_mut().filter(|tag| !tag.in_sums) {
                 tag.in_sums = true;
+                of.counted = None;
                 of.view = None;
             }
         }
@@ -183,7 +184,6 @@ impl Inventory {
         let mut targets = existing.as_ref().map_or_else(Vec::new, |state| state.meaning.targets.to_vec());
         targets.push(target);
         let Some(meaning) = self.targets.meaning(targets, repository, tag) else { return };
-        of.view = None;
         let state = match existing {
             Some(state) => {
                 state.mean(meaning);
@@ -192,6 +192,7 @@ impl Inventory {
             None => of.tags.entry(tag.clone()).or_insert_with(|| TagState::new(meaning)),
         };
         state.in_sums |= self.ended[target as usize];
+        of.touch();
         registry.touch();
     }
 
@@ -209,7 +210,7 @@ impl Inventory {
         let Some(of) = registry.repositories.get_mut(repository) else { return };
         let Err(place) = of.targets.binary_search(&target) else { return };
         of.targets.insert(place, target);
-        of.view = None;
+        of.touch();
         registry.is_fresh = false;
         let targets = of.targets.clone();
         self.compare_labels(repository, &targets);
@@ -244,7 +245,7 @@ impl Inventory {
         let is_named = matches!(self.targets.get(target).repositories, Repositories::One(_));
         let is_left = tags.is_empty() && !is_named;
         if !lost.is_empty() || is_left {
-            of.view = None;
+            of.touch();
             registry.is_accounted = false;
             registry.is_fresh = false;
         }

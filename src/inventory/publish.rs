@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::figures::Figures;
 use super::holdings::{HeldImage, Holdings};
 use super::life::TagState;
 use super::meaning::Targets;
@@ -10,83 +11,34 @@ use super::newest::newest;
 use super::snapshot::{ImageView, NewestView, RegistryView, RepositoryView, TagView};
 use super::work::Warning;
 use super::{RegistryState, RepositoryState};
-use crate::accounting::{RepositoryUsage, Series, SeriesUsage, Usage, account};
+use crate::accounting::SeriesUsage;
 use crate::oci::{Digest, Registry, Repository, Tag};
 use crate::selection::Repositories;
 use crate::target::Uncompressed;
-
-/// The sums of one repository, as they were last accounted for; empty where none are published.
-#[derive(Default, PartialEq)]
-pub(super) struct Figures {
-    usage: Option<RepositoryUsage>,
-    /// By tag.
-    tags: Box<[Option<u64>]>,
-    /// By counted image, in the order of tags and their images.
-    series: Box<[SeriesUsage]>,
-}
 
 /// Makes what is published of a registry follow from what is held. Only repositories of which anything changed, or
 /// whose sums did, are made anew.
 pub(super) fn refresh(name: &Registry, state: &mut RegistryState, targets: &Targets, warnings: &mut Vec<Warning>) {
     if !state.has_sums {
-        state.stored_bytes = None;
-        state.is_accounted = false;
-        state.repositories.values_mut().for_each(|of| set_figures(of, Figures::default()));
+        state.unaccount();
     } else if !state.is_accounted {
-        let usage = account_for(state);
-        for (digest, bytes) in state.holdings.unheard(&usage.disagreeing) {
+        state.account();
+        for (digest, bytes) in state.holdings.unheard(&state.usage.disagreeing) {
             warnings.push(Warning::SizesDisagree { registry: name.clone(), digest, bytes });
         }
     }
     let mut repositories = Vec::with_capacity(state.repositories.len());
     for (name, of) in &mut state.repositories {
         if of.view.is_none() {
-            of.view = Some(Arc::new(repository(name, of, targets, &state.holdings)));
+            let figures = Figures::at(of.place.as_ref(), &state.usage);
+            of.view = Some(Arc::new(repository(name, of, figures, targets, &state.holdings)));
         }
         repositories.extend(of.view.clone().filter(|view| is_published(view, of, targets)));
     }
-    let view = RegistryView { registry: name.clone(), stored_bytes: state.stored_bytes, repositories };
+    let stored_bytes = (!state.usage.series.is_empty()).then_some(state.usage.stored_bytes);
+    let view = RegistryView { registry: name.clone(), stored_bytes, repositories };
     state.view = (!view.repositories.is_empty()).then(|| Arc::new(view));
     state.is_fresh = true;
-}
-
-/// Accounts for all that is held of a registry, and hands the figures out to its repositories.
-fn account_for(state: &mut RegistryState) -> Usage {
-    let mut series = Vec::new();
-    let mut tag = 0;
-    // Where the series of each repository end, and its tags.
-    let mut ends: Vec<(usize, usize)> = Vec::with_capacity(state.repositories.len());
-    for (repository, of) in (0..).zip(state.repositories.values()) {
-        for state in of.tags.values() {
-            let counted = state.images().filter(|image| state.in_sums && image.is_counted);
-            series.extend(counted.map(|image| Series { repository, tag, image: image.number, layers: &image.stored }));
-            tag += 1;
-        }
-        ends.push((series.len(), tag as usize));
-    }
-    let mut usage = account(&series, state.holdings.layers_end());
-    usage.repositories.resize(state.repositories.len(), None);
-    usage.tag_stored_bytes.resize(tag as usize, None);
-    let mut start = (0, 0);
-    for ((of, end), usage_of) in state.repositories.values_mut().zip(ends).zip(&usage.repositories) {
-        let figures = Figures {
-            usage: *usage_of,
-            tags: usage.tag_stored_bytes[start.1..end.1].into(),
-            series: usage.series[start.0..end.0].into(),
-        };
-        set_figures(of, figures);
-        start = end;
-    }
-    state.stored_bytes = (!usage.series.is_empty()).then_some(usage.stored_bytes);
-    state.is_accounted = true;
-    usage
-}
-
-fn set_figures(of: &mut RepositoryState, figures: Figures) {
-    if of.figures != figures {
-        of.figures = figures;
-        of.view = None;
-    }
 }
 
 /// A repository under a wildcard without a tag that is meant is none that is watched.
@@ -95,9 +47,15 @@ fn is_published(view: &RepositoryView, of: &RepositoryState, targets: &Targets) 
     view.tags_selected.is_some_and(|tags| tags > 0) || of.targets.iter().any(by_name)
 }
 
-fn repository(name: &Repository, of: &RepositoryState, targets: &Targets, holdings: &Holdings) -> RepositoryView {
-    let mut stored_bytes = of.figures.tags.iter().copied();
-    let mut series = of.figures.series.iter().copied();
+fn repository(
+    name: &Repository,
+    of: &RepositoryState,
+    figures: Figures<'_>,
+    targets: &Targets,
+    holdings: &Holdings,
+) -> RepositoryView {
+    let mut stored_bytes = figures.tags.iter().copied();
+    let mut series = figures.series.iter().copied();
     let mut tags = Vec::with_capacity(of.tags.len());
     for (name, state) in &of.tags {
         let view = tag(name, state, holdings, stored_bytes.next().flatten(), &mut series);
@@ -109,7 +67,7 @@ fn repository(name: &Repository, of: &RepositoryState, targets: &Targets, holdin
     let count = selected().count() as u64;
     // Of a list that was never read nobody knows that it is empty.
     let is_known = count > 0 || of.listed;
-    let usage = of.figures.usage;
+    let usage = figures.usage;
     RepositoryView {
         repository: name.clone(),
         stored_bytes: usage.map(|usage| usage.stored_bytes),

@@ -5,4 +5,5 @@ mod life;
 mod newest;
 mod overlap;
 mod sums;
+mod words;
 mod world;

@@ -5,7 +5,7 @@ use std::io;
 
 use super::{Plan, Requests, TargetPlan};
 
-/// So many tags that are no versions are named; of the rest only the number is said.
+/// So many of what is worth a word are named; of the rest only the number is said.
 const NAMED_MAX: usize = 10;
 
 /// Writes the table, then what is worth a word.
@@ -61,14 +61,26 @@ fn requests(requests: Requests) -> String {
 
 fn notes(target: &TargetPlan, out: &mut impl io::Write) -> io::Result<()> {
     if !target.not_versions.is_empty() {
-        let named: Vec<String> =
-            target.not_versions.iter().take(NAMED_MAX).map(|(repository, tag)| format!("{repository}:{tag}")).collect();
-        let more = target.not_versions.len().saturating_sub(NAMED_MAX);
-        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        writeln!(out, "{}: no versions, left out by `semver`: {}{more}", target.name, named.join(", "))?;
+        let named = target.not_versions.iter().map(|(repository, tag)| format!("{repository}:{tag}"));
+        writeln!(out, "{}: no versions, left out by `semver`: {}", target.name, first_of(named))?;
+    }
+    if !target.without_newest.is_empty() {
+        let named = target.without_newest.iter().map(ToString::to_string);
+        writeln!(
+            out,
+            "{}: no two releases within `limit` for `newest` to compare, raise it or `exclude` other tags: {}",
+            target.name,
+            first_of(named)
+        )?;
     }
     for error in &target.errors {
         writeln!(out, "{}: {error}", target.name)?;
     }
     Ok(())
+}
+
+fn first_of(mut all: impl ExactSizeIterator<Item = String>) -> String {
+    let named: Vec<String> = all.by_ref().take(NAMED_MAX).collect();
+    let more = if all.len() > 0 { format!(" and {} more", all.len()) } else { String::new() };
+    format!("{}{more}", named.join(", "))
 }

@@ -209,6 +209,13 @@ fn a_list_may_be_written_as_its_only_item_and_bare_whole_numbers_are_text() {
 }
 
 #[test]
+fn at_most_ten_thousand_tags_of_a_repository_are_looked_at_unless_more_are_allowed() {
+    let config =
+        parse("[[targets]]\nrepository = \"a\"\n[[targets]]\nname = \"b\"\nrepository = \"a\"\ntags_max = 50000\n");
+    assert_eq!([config.targets[0].tags_max, config.targets[1].tags_max], [10_000, 50_000]);
+}
+
+#[test]
 fn what_is_probably_not_meant_is_warned_of() {
     let (_directory, path) = write(
         "[registries.\"unused.example.com\"]\nanonymous = true\n\
@@ -217,7 +224,10 @@ fn what_is_probably_not_meant_is_warned_of() {
          [[targets]]\nname = \"b\"\nrepository = \"r.example.com/acme/app\"\nlabels = { team = \"y\", tier = 1 }\n\
          [[targets]]\nname = \"c\"\nrepository = \"r.example.com/acme/app\"\nlabels = { team = \"y\" }\n\
          [[targets]]\nname = \"d\"\nrepository = \"r.example.com/other\"\nlabels = { team = \"z\" }\n\
-         detail = \"repository\"\nbudget = \"1MiB\"\nuncompressed = \"exact\"\n",
+         detail = \"repository\"\nbudget = \"1MiB\"\nuncompressed = \"exact\"\n\
+         [[targets]]\nname = \"e\"\nrepository = \"r.example.com/e\"\nnewest = \"semver\"\nlimit = 1\n\
+         [[targets]]\nname = \"f\"\nrepository = \"r.example.com/e\"\nnewest = \"semver\"\nlimit = 2\n\
+         [[targets]]\nname = \"g\"\nrepository = \"r.example.com/e\"\nlimit = 1\n",
     );
     let environment = Environment::from([("P".to_owned(), "x".to_owned())]);
     let config = Config::load_with(&path, &environment).unwrap_or_else(|error| panic!("{error}"));
@@ -228,6 +238,7 @@ fn what_is_probably_not_meant_is_warned_of() {
         [
             "registries.\"r.example.com\".plain_http: credentials travel in clear text",
             "registries.\"unused.example.com\": no target is on this registry",
+            "targets[4].limit: with 1 the release before the newest is not read, and `newest` has nothing to compare with: write 2 or more",
             "targets[3].budget: not published with `detail = \"repository\"`",
             "targets[3].uncompressed: not published with `detail = \"repository\"`",
             "targets[1].labels.team: targets[0] gives `x` to repositories of r.example.com/acme/app too, and the first in the file wins",

@@ -53,10 +53,10 @@ fn fill(registry: &TestRegistry, shared: bool) {
     registry.push("team/other", "latest", &image("linux/amd64", &[&base]));
 }
 
-async fn planned(registry: &TestRegistry) -> (Config, Registries, Plan) {
+async fn planned(registry: &TestRegistry, targets: &str) -> (Config, Registries, Plan) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("config.toml");
-    fs::write(&file, TARGETS.replace("REGISTRY", registry.name().as_str())).unwrap();
+    fs::write(&file, targets.replace("REGISTRY", registry.name().as_str())).unwrap();
     let config = Config::load(&file).unwrap();
     let registries = Registries::new(BTreeMap::new(), Settings::default(), Arc::new(Telemetry::new())).unwrap();
     let plan = plan::plan(&config, &registries).await;
@@ -101,8 +101,8 @@ fn words(requests: Requests, catalog: bool) -> String {
     named.collect::<Vec<_>>().join(", ")
 }
 
-async fn check(registry: &TestRegistry) {
-    let (config, registries, plan) = planned(registry).await;
+async fn check(registry: &TestRegistry, metered: bool) {
+    let (config, registries, plan) = planned(registry, TARGETS).await;
     let store = Store::memory();
     let mut inventory = Inventory::new(&config.targets, Duration::from_hours(1));
     let first = scan(registry, &config, &registries, &store, &mut inventory).await;
@@ -116,6 +116,17 @@ async fn check(registry: &TestRegistry) {
     }
     let series = Rendered::render(&inventory.snapshot(), &BTreeSet::new()).series();
     assert_eq!(plan.series, series);
+    let pulls =
+        first[..2].iter().flat_map(|asked| asked.split(", ")).filter_map(|kind| kind.strip_prefix("get_manifest "));
+    let pulls: u64 = pulls.map(|count| count.parse::<u64>().unwrap()).sum();
+    let predicted: Vec<u64> = plan.pulls.values().copied().collect();
+    assert_eq!(predicted, if metered { vec![pulls] } else { vec![] });
+}
+
+fn written(plan: &Plan, registry: &TestRegistry) -> String {
+    let mut text = Vec::new();
+    plan::write(plan, &mut text).unwrap();
+    String::from_utf8(text).unwrap().replace(registry.name().as_str(), "REGISTRY")
 }
 
 #[tokio::test]
@@ -123,7 +134,7 @@ async fn the_prediction_is_what_then_happens() {
     let registry = TestRegistry::start();
     fill(&registry, true);
     registry.missing("/v2/team/other/manifests/lastet");
-    check(&registry).await;
+    check(&registry, false).await;
 }
 
 /// Only one index of a repository is read for a plan there: that two have children in common is not seen, and what is
@@ -134,7 +145,7 @@ async fn the_prediction_holds_where_pulls_are_metered() {
     fill(&registry, false);
     registry.missing("/v2/team/other/manifests/lastet");
     registry.always("* /v2/", Reply::With("ratelimit-remaining", "90;w=21600".to_owned()));
-    check(&registry).await;
+    check(&registry, true).await;
 }
 
 #[tokio::test]
@@ -142,11 +153,46 @@ async fn the_plan_says_what_is_no_version_and_what_cannot_be_read() {
     let registry = TestRegistry::start();
     fill(&registry, true);
     registry.missing("/v2/team/other/manifests/lastet");
-    let (_, _, plan) = planned(&registry).await;
-    let mut text = Vec::new();
-    plan::write(&plan, &mut text).unwrap();
-    let text = String::from_utf8(text).unwrap().replace(registry.name().as_str(), "REGISTRY");
+    let (_, _, plan) = planned(&registry, TARGETS).await;
+    let text = written(&plan, &registry);
     assert!(text.contains("no versions, left out by `semver`: REGISTRY/team/app:vnext"), "{text}");
     assert!(text.contains("typing error: REGISTRY/team/other:lastet: not found on the registry"), "{text}");
     assert!(text.lines().next().unwrap().starts_with("target "), "{text}");
+}
+
+/// Only what is read can be the newest. That nothing is left to compare with would otherwise be seen by an alert that
+/// never comes.
+#[tokio::test]
+async fn the_plan_says_where_limit_leaves_newest_nothing_to_compare_with() {
+    let one = image("linux/amd64", &[&Blob::named("one", 1)]);
+    let two = image("linux/amd64", &[&Blob::named("two", 2)]);
+    let registry = TestRegistry::start();
+    for (repository, tags) in [
+        ("team/plain", &[("v2.0.0", &two), ("v1.0.0", &one)][..]),
+        ("team/aliases", &[("v2.0.0", &two), ("v2.0", &two), ("v1.0.0", &one)]),
+        ("team/candidates", &[("v3.0.0-rc.2", &one), ("v3.0.0-rc.1", &two), ("v2.0.0", &two), ("v1.0.0", &one)]),
+        ("team/single", &[("v3.0.0-rc.2", &one), ("v3.0.0-rc.1", &two), ("v2.0.0", &two)]),
+        ("team/no-versions", &[("main", &two), ("latest", &one), ("stable", &one)]),
+    ] {
+        for (tag, image) in tags {
+            registry.push(repository, tag, image);
+        }
+    }
+    for (settings, expected) in [
+        ("newest = 'semver'\nlimit = 1", "aliases candidates plain single"),
+        ("newest = 'semver'\nlimit = 2", "aliases candidates single"),
+        ("newest = 'semver'\nlimit = 3", "candidates"),
+        ("newest = 'semver'\nlimit = 4", ""),
+        ("newest = 'semver'\nlimit = 2\nexclude = ['-rc', '^v\\d+\\.\\d+$']", ""),
+        ("newest = 'semver'", ""),
+        ("limit = 1", ""),
+    ] {
+        let target = format!("[[targets]]\nname = 't'\nrepository = 'REGISTRY/team/*'\n{settings}\n");
+        let (_, _, plan) = planned(&registry, &target).await;
+        let named: Vec<&str> =
+            plan.targets[0].without_newest.iter().map(|one| one.name().trim_start_matches("team/")).collect();
+        assert_eq!(named.join(" "), expected, "{settings}");
+        let line = "t: no two releases within `limit` for `newest` to compare, raise it or `exclude` other tags: REGISTRY/team/";
+        assert_eq!(written(&plan, &registry).contains(line), !expected.is_empty(), "{settings}");
+    }
 }

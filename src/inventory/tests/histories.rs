@@ -102,6 +102,14 @@ proptest! {
         }
         for registry in &inventory.snapshot().registries {
             let repositories = &registry.repositories;
+            prop_assert!(repositories.is_sorted_by(|a, b| a.repository < b.repository));
+            for repository in repositories {
+                prop_assert!(repository.tags.is_sorted_by(|a, b| a.tag < b.tag));
+                for tag in &repository.tags {
+                    let platforms_differ = tag.images.is_sorted_by(|a, b| a.platform < b.platform);
+                    prop_assert!(platforms_differ, "two samples never have the same labels");
+                }
+            }
             let tags = || repositories.iter().flat_map(|repository| &repository.tags);
             let images = || tags().flat_map(|tag| &tag.images);
             let stored = registry.stored_bytes.unwrap_or(0);
@@ -117,6 +125,9 @@ proptest! {
                 prop_assert!(repository.unique_bytes <= repository.stored_bytes);
                 let largest = repository.tags.iter().filter_map(|tag| tag.stored_bytes).max();
                 prop_assert!(largest <= repository.stored_bytes && repository.stored_bytes <= Some(stored));
+                let whole = repository.tags.iter().all(|tag| tag.stored_bytes.is_some());
+                let sum = repository.tags.iter().filter_map(|tag| tag.stored_bytes).sum();
+                prop_assert!(!whole || repository.stored_bytes.is_none_or(|stored| stored <= sum));
                 for tag in &repository.tags {
                     let compressed = tag.images.iter().filter_map(|image| image.image.compressed_bytes).sum();
                     prop_assert!(tag.stored_bytes.is_none_or(|stored| stored <= compressed));

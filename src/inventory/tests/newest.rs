@@ -3,7 +3,8 @@
 use super::super::*;
 use super::world::*;
 use crate::reason::Reason;
-use crate::target::{NewestBy, Target};
+use crate::selection::{Listing, Selection};
+use crate::target::{Detail, NewestBy, Target};
 
 fn by(by: NewestBy) -> Inventory {
     inventory(&[Target { newest: Some(by), ..listing("t", "r.io/a") }])
@@ -104,6 +105,77 @@ fn by_created_the_latest_date_counts_and_what_has_none_does_not() {
         read(&mut inventory, &format!("r.io/a:{reference}"), 10.0, of(Arc::new(image)));
     }
     assert_eq!(newest(&mut inventory), ["main-b linux/amd64 2 after 1"]);
+}
+
+#[test]
+fn by_created_the_series_moves_with_each_build_and_back_when_it_is_deleted() {
+    let built = |layers: &str, created: f64| {
+        of(Arc::new(Image { created: Some(created), ..(*image("linux/amd64", layers)).clone() }))
+    };
+    let mut inventory = by(NewestBy::Created);
+    found(&mut inventory, "t", "r.io/a:build-b r.io/a:build-a");
+    read(&mut inventory, "r.io/a:build-a", 10.0, built("x:1", 100.0));
+    read(&mut inventory, "r.io/a:build-b", 10.0, built("x:2", 200.0));
+    assert_eq!(newest(&mut inventory), ["build-b linux/amd64 2 after 1"]);
+    found(&mut inventory, "t", "r.io/a:build-c r.io/a:build-b r.io/a:build-a");
+    assert_eq!(newest(&mut inventory), ["build-b linux/amd64 2 after 1"], "only tags once read qualify");
+    read(&mut inventory, "r.io/a:build-c", 20.0, built("x:3", 300.0));
+    assert_eq!(newest(&mut inventory), ["build-c linux/amd64 3 after 2"]);
+    read(&mut inventory, "r.io/a:build-a", 30.0, built("x:4", 400.0));
+    assert_eq!(newest(&mut inventory), ["build-a linux/amd64 4 after 3"], "pushed again");
+    found(&mut inventory, "t", "r.io/a:build-c r.io/a:build-b");
+    assert_eq!(newest(&mut inventory), ["build-c linux/amd64 3 after 2"]);
+    record(&mut inventory, "r.io/a:build-c", 40.0, Outcome::Gone);
+    assert_eq!(newest(&mut inventory), ["build-b linux/amd64 2"]);
+}
+
+#[test]
+fn the_newest_release_is_there_where_no_more_than_the_repository_is_wanted() {
+    let target = Target { newest: Some(NewestBy::Semver), detail: Detail::Repository, ..listing("t", "r.io/a") };
+    let mut inventory = inventory(&[target]);
+    found(&mut inventory, "t", "r.io/a:v1");
+    read(&mut inventory, "r.io/a:v1", 10.0, single("x:1"));
+    assert_eq!(published(&mut inventory), [""; 0]);
+    assert_eq!(newest(&mut inventory), ["v1 linux/amd64 1"]);
+}
+
+#[test]
+fn the_digest_is_the_tags_and_the_target_the_one_that_asks() {
+    let mut inventory = by(NewestBy::Semver);
+    found(&mut inventory, "t", "r.io/a:v1");
+    read(&mut inventory, "r.io/a:v1", 10.0, index("both", &[("linux/amd64", "x:1"), ("linux/arm64", "y:2")]));
+    for view in &inventory.snapshot().registries[0].repositories[0].newest {
+        assert_eq!((&view.digest, &*view.target.0), (&digest("both"), "t"));
+    }
+    assert_eq!(newest(&mut inventory).len(), 2);
+}
+
+/// `limit` says what is read, and so what can be the newest. What it cuts is a release all the same: no pre-release
+/// takes its place.
+#[test]
+fn what_limit_leaves_unread_is_not_the_newest_and_lets_no_pre_release_be() {
+    let listed = |inventory: &mut Inventory, limit, tags: &str| {
+        let listing = Listing { limit: Some(limit), ..Listing::default() };
+        let tags: Vec<Tag> = tags.split(' ').map(tag).collect();
+        let selected = Selection { tags: Vec::new(), listing: Some(listing) }.select(&tags);
+        let (tags, candidates) = (selected.tags, selected.candidates);
+        let one = DiscoveredRepository { repository: repository("r.io/a"), tags, candidates, complete: true };
+        inventory.select(&TargetName("t".into()), Discovered { repositories: vec![one], complete: true });
+        for (number, wanted) in (1..).zip(inventory.to_read(&TargetName("t".into()))) {
+            let layers = format!("{}:{number}", wanted.tag);
+            read(inventory, &format!("r.io/a:{}", wanted.tag), 10.0, single(&layers));
+        }
+        newest(inventory)
+    };
+    for (limit, tags, expected) in [
+        (1, "v1.4.0 v1.5.0", &["v1.5.0 linux/amd64 1"][..]),
+        (2, "v1.4.0 v1.5.0", &["v1.5.0 linux/amd64 2 after 1"]),
+        (2, "v1.4.0 v1.5.0 v1.3.0", &["v1.5.0 linux/amd64 2 after 1"]),
+        (2, "v1.4.0 v2.0.0-rc.1 v2.0.0-rc.2", &[]),
+        (3, "v1.4.0 v2.0.0-rc.1 v2.0.0-rc.2", &["v1.4.0 linux/amd64 1"]),
+    ] {
+        assert_eq!(listed(&mut by(NewestBy::Semver), limit, tags), expected, "{limit} of {tags}");
+    }
 }
 
 #[test]

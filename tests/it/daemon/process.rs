@@ -113,6 +113,21 @@ fn a_bad_configuration_ends_it_with_64_and_says_what_to_do() {
     assert!(said.contains("config.toml") && said.contains("interval"), "{said}");
 }
 
+#[test]
+fn checking_a_configuration_asks_no_registry_and_says_what_is_probably_not_meant() {
+    let registry = registry();
+    let directory = tempfile::tempdir().unwrap();
+    let target = "repository = 'REGISTRY/acme/*'\nnewest = 'semver'\nlimit = 1";
+    std::fs::write(directory.path().join("config.toml"), config(&registry, &[target])).unwrap();
+    let output = command(directory.path()).arg("--config.check").stdout(Stdio::piped()).output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    let said = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    assert!(said(&output.stdout).contains("the configuration is valid"));
+    let warned = said(&output.stderr);
+    assert!(warned.contains("warning: ") && warned.contains("targets[0].limit: "), "{warned}");
+    assert_eq!(registry.counts(), "");
+}
+
 #[tokio::test]
 async fn a_failing_target_says_so_once_and_once_that_it_is_well_again() {
     let registry = registry();

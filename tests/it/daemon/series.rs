@@ -85,3 +85,37 @@ async fn what_stays_unreadable_for_longer_than_keep_is_dropped() {
     daemon.until("it is back", |m| m.tag(COMPRESSED, "v1") == Some(100.0)).await;
     daemon.stop().await;
 }
+
+#[tokio::test]
+async fn the_newest_release_is_one_series_that_moves_with_each_release_and_back() {
+    let registry = TestRegistry::start();
+    for (tag, bytes) in [("v1.3.0", 90), ("v1.4.0", 100), ("v1.5.0-rc.1", 130), ("latest", 100)] {
+        registry.push("acme/app", tag, &of(bytes));
+    }
+    let target =
+        "repository = 'REGISTRY/acme/app'\nmatch = ['^v']\nnewest = 'semver'\nname = 'releases'\ndetail = 'repository'";
+    let daemon = Daemon::start(&config(&registry, &[target])).await;
+    let newest = |m: &Metrics| {
+        let value = |family: &str| m.one(family, &[("target", "releases"), ("platform", "linux/amd64")]);
+        let both =
+            ["container_image_newest_compressed_size_bytes", "container_image_newest_previous_compressed_size_bytes"];
+        both.map(value)
+    };
+    let named = |m: &Metrics, tag: &str, bytes: u64| {
+        let digest = of(bytes).digest().to_string();
+        m.one("container_image_newest_info", &[("tag", tag), ("digest", &digest)]) == Some(1.0)
+    };
+    let first = daemon.until("v1.4.0 is the newest", |m| newest(m) == [Some(100.0), Some(90.0)]).await;
+    assert!(named(&first, "v1.4.0", 100), "{}", first.text());
+    assert!(first.all(COMPRESSED, &[]).is_empty(), "only families of repositories and of the newest");
+    registry.push("acme/app", "v1.5.0", &of(120));
+    let moved = daemon.until("v1.5.0 is the newest", |m| newest(m) == [Some(120.0), Some(100.0)]).await;
+    assert!(named(&moved, "v1.5.0", 120), "{}", moved.text());
+    let series =
+        |m: &Metrics| m.all("container_image_newest_compressed_size_bytes", &[]).into_keys().collect::<Vec<_>>();
+    assert_eq!(series(&first), series(&moved));
+    registry.untag("acme/app", "v1.5.0");
+    let back = daemon.until("v1.4.0 is the newest again", |m| newest(m) == [Some(100.0), Some(90.0)]).await;
+    assert!(named(&back, "v1.4.0", 100), "{}", back.text());
+    daemon.stop().await;
+}
