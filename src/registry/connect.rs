@@ -12,7 +12,7 @@ use url::Url;
 use super::error::SetupError;
 use super::redirect;
 use super::settings::Settings;
-use super::tls::Tls;
+use super::tls::{Reach, Tls};
 
 /// Every request says who asks.
 const USER_AGENT: &str = concat!("image-size-exporter/", env!("CARGO_PKG_VERSION"));
@@ -26,13 +26,40 @@ const CONNECT_MAX: Duration = Duration::from_secs(10);
 /// Idle connections are closed before the middleboxes between forget them.
 const IDLE_MAX: Duration = Duration::from_mins(1);
 
-/// The client for one registry: it keeps connections, and follows no redirects by itself.
-pub(crate) fn client(
+/// The clients for one registry: they keep connections, and follow no redirects by themselves.
+pub(crate) struct Connections {
+    own: reqwest::Client,
+    /// Shows nobody the client certificate. The same as `own` where there is none.
+    elsewhere: reqwest::Client,
+}
+
+impl Connections {
+    pub(crate) fn new(
+        owner: &str,
+        home: &Url,
+        settings: &Settings,
+        tls: &Tls,
+        system: &RootCertStore,
+    ) -> Result<Self, SetupError> {
+        let own = client(owner, home, settings, tls, system, true)?;
+        let elsewhere =
+            if tls.has_identity() { client(owner, home, settings, tls, system, false)? } else { own.clone() };
+        Ok(Self { own, elsewhere })
+    }
+
+    /// The client for the registry's own host, or for whatever else it names.
+    pub(crate) fn to(&self, own_host: bool) -> &reqwest::Client {
+        if own_host { &self.own } else { &self.elsewhere }
+    }
+}
+
+fn client(
     owner: &str,
     home: &Url,
     settings: &Settings,
     tls: &Tls,
     system: &RootCertStore,
+    identity: bool,
 ) -> Result<reqwest::Client, SetupError> {
     let error = |key: &'static str, value: String, problem: String| SetupError {
         registry: owner.to_owned(),
@@ -40,7 +67,8 @@ pub(crate) fn client(
         value,
         problem,
     };
-    let config = tls.config(system).map_err(|problem| error("ca_file", String::new(), problem.to_string()))?;
+    let reach = Reach { host: home.host_str(), identity };
+    let config = tls.config(system, &reach).map_err(|problem| error("ca_file", String::new(), problem.to_string()))?;
     // Redirects are followed by `transport`, which knows what may go where.
     let mut builder = reqwest::Client::builder()
         .tls_backend_preconfigured(config)
