@@ -3,6 +3,7 @@
 use image_size_exporter::oci::Repository;
 use image_size_exporter::reason::Reason;
 use image_size_exporter::registry::{At, Client, Credential, RegistryError};
+use image_size_exporter::telemetry::{Format, Telemetry};
 
 use crate::support::files::Files;
 use crate::support::images::{Blob, image};
@@ -426,6 +427,42 @@ async fn a_token_server_in_a_forbidden_place_gets_no_credentials() {
     let error = head(&client, &registry.repository("acme/app")).await.unwrap_err();
     assert!(error.to_string().contains("token server that is not asked"), "{error}");
     assert_eq!(registry.counts(), "head_manifest 1");
+}
+
+#[tokio::test]
+async fn a_file_that_has_gone_since_the_start_is_named_with_what_to_do() {
+    let files = Files::new();
+    let user = |path| Credential::PasswordFile { username: "alice".to_owned(), path };
+    let (gone, empty) = (files.path().join("gone"), files.write("empty", "\n"));
+    let directory = files.path().to_owned();
+    for (credential, expected) in [
+        (
+            user(gone.clone()),
+            format!("password_file {}: no such file: put it back, or correct the path", gone.display()),
+        ),
+        (user(empty.clone()), format!("password_file {} is empty: write the secret into it", empty.display())),
+        (user(directory.clone()), format!("password_file {}: cannot be read: Is a directory", directory.display())),
+        (
+            Credential::TokenFile(gone.clone()),
+            format!("token_file {}: no such file: put it back, or correct the path", gone.display()),
+        ),
+        (Credential::TokenFile(empty.clone()), format!("token_file {} is empty", empty.display())),
+        (
+            Credential::DockerConfig(gone.clone()),
+            format!("docker_config {}: no such file: put it back, or correct the path", gone.display()),
+        ),
+    ] {
+        let registry = registry(Access::Basic(vec![("alice", "sesame")]));
+        let telemetry = Telemetry::new().into();
+        let client = registry.client_counted(&telemetry, |settings| settings.credential = credential);
+        let error = head(&client, &registry.repository("acme/app")).await.unwrap_err();
+        assert!(error.to_string().contains(&format!(": cannot read credentials: {expected}")), "{error}");
+        // Nothing is asked anonymously or with an empty password instead, and what was known is kept.
+        assert_eq!((error.reason(), registry.counts().as_str()), (Reason::Denied, "head_manifest 1"));
+        assert!(error.is_transient());
+        let text = String::from_utf8(telemetry.encode(Format::OpenMetrics)).unwrap();
+        assert!(text.lines().any(|line| line.ends_with("reason=\"denied\"} 1")), "{text}");
+    }
 }
 
 #[tokio::test]
