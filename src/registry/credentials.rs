@@ -100,7 +100,7 @@ impl Credentials {
                 return Ok(Some(login));
             }
         }
-        for (path, old_form) in usual_files() {
+        for path in usual_files() {
             let text = match read_if_there(&path) {
                 Ok(Some(text)) => text,
                 Ok(None) => continue,
@@ -113,8 +113,7 @@ impl Credentials {
                 }
                 Err(Unreadable { problem, forbidden: false }) => return Err(problem),
             };
-            let parsed = if old_form { DockerConfig::parse_dockercfg(&text) } else { DockerConfig::parse(&text) };
-            let config = parsed.map_err(|problem| at(&path, problem))?;
+            let config = DockerConfig::parse(&text).map_err(|problem| at(&path, problem))?;
             if let Some(login) = self.find(&config, &path.display().to_string(), registry, name).await? {
                 return Ok(Some(login));
             }
@@ -163,10 +162,10 @@ struct Unreadable {
     forbidden: bool,
 }
 
-/// The files of the usual places in their order; true for the old form, which has the entries at its top.
-fn usual_files() -> Vec<(PathBuf, bool)> {
+/// The files of the usual places in their order.
+fn usual_files() -> Vec<PathBuf> {
     if let Some(path) = environment("REGISTRY_AUTH_FILE") {
-        return vec![(path.into(), false)];
+        return vec![path.into()];
     }
     let home = environment("HOME").map(PathBuf::from);
     let under_home = |path: &str| home.as_ref().map(|home| home.join(path));
@@ -174,12 +173,12 @@ fn usual_files() -> Vec<(PathBuf, bool)> {
     let config = environment("XDG_CONFIG_HOME").map(PathBuf::from).or_else(|| under_home(".config"));
     let docker = environment("DOCKER_CONFIG").map(PathBuf::from).or_else(|| under_home(".docker"));
     let files = [
-        (runtime.map(|directory| directory.join("containers/auth.json")), false),
-        (config.map(|directory| directory.join("containers/auth.json")), false),
-        (docker.map(|directory| directory.join("config.json")), false),
-        (under_home(".dockercfg"), true),
+        runtime.map(|directory| directory.join("containers/auth.json")),
+        config.map(|directory| directory.join("containers/auth.json")),
+        docker.map(|directory| directory.join("config.json")),
+        under_home(".dockercfg"),
     ];
-    files.into_iter().filter_map(|(path, old_form)| Some((path?, old_form))).collect()
+    files.into_iter().flatten().collect()
 }
 
 /// podman's `/run/containers/UID`. The owner of this process' own entry in `/proc` is the user's number.

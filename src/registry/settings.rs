@@ -39,7 +39,7 @@ pub struct Settings {
 pub enum Credential {
     /// Docker's and podman's usual places, and credential helpers.
     Usual,
-    /// A docker `config.json` (or a mounted `.dockerconfigjson`) and nothing else.
+    /// A docker `config.json` (or a mounted `.dockerconfigjson` or `.dockercfg`) and nothing else.
     DockerConfig(PathBuf),
     /// A user and the file that holds the password.
     PasswordFile {

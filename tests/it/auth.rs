@@ -403,6 +403,17 @@ async fn where_post_is_refused_an_identity_token_is_exchanged_by_get() {
 }
 
 #[tokio::test]
+async fn a_mounted_dockercfg_is_a_docker_config() {
+    let files = Files::new();
+    let registry = registry(Access::Basic(vec![("alice", "sesame")]));
+    let auth = basic("alice", "sesame").replace("Basic ", "");
+    let text = format!(r#"{{"https://{}/v1/":{{"email":"a@example.com","auth":"{auth}"}}}}"#, registry.name());
+    let path = files.write("secret/..data/pull", &text);
+    let client = registry.client_with(|settings| settings.credential = Credential::DockerConfig(path));
+    head(&client, &registry.repository("acme/app")).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_registry_token_is_used_as_it_is() {
     let files = Files::new();
     let registry = registry(Access::Token(TokenServer::default()));
