@@ -58,6 +58,16 @@ async fn a_list_is_read_leniently() {
 }
 
 #[tokio::test]
+async fn signatures_take_nobodys_place_in_a_list() {
+    let hash = "ab".repeat(32);
+    let registry = registry(0);
+    let body = format!(r#"{{"tags":["sha256-{hash}.sig","sha256-{hash}.att","sha256-{hash}","v1"]}}"#);
+    registry.next(LIST, Reply::json(&body));
+    let list = list(&registry, 1).await.unwrap();
+    assert_eq!((texts(&list).as_slice(), list.cut), (&["v1"][..], false));
+}
+
+#[tokio::test]
 async fn the_next_page_is_opaque_and_on_the_same_registry() {
     for link in [
         "</v2/acme/app/tags/list?next=%2Bx%3D%3D&y>; rel=\"next\"",
