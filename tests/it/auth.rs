@@ -1,5 +1,7 @@
 //! How registries want to be asked, and what they say to those who ask in another way.
 
+use std::time::Duration;
+
 use image_size_exporter::oci::Repository;
 use image_size_exporter::reason::Reason;
 use image_size_exporter::registry::{At, Client, Credential, RegistryError};
@@ -64,6 +66,24 @@ async fn an_anonymous_token_is_asked_for_once_and_used_until_it_expires() {
     assert_eq!(registry.take_counts(), "head_manifest 2, token 1");
     head(&client, &app).await.unwrap();
     assert_eq!(registry.take_counts(), "head_manifest 1");
+}
+
+#[tokio::test]
+async fn a_token_is_renewed_before_it_expires() {
+    // What says nothing of its life lives for a minute.
+    for (expires_in, good, old) in [(None, 45, 10), (Some(300), 280, 15), (Some(1), 45, 10)] {
+        let registry = registry(Access::Token(TokenServer { expires_in, ..TokenServer::default() }));
+        let (client, app) = (registry.client(), registry.repository("acme/app"));
+        head(&client, &app).await.unwrap();
+        registry.take_counts();
+        for (later, counts) in [(good, "head_manifest 1"), (old, "head_manifest 1, token 1")] {
+            tokio::time::pause();
+            tokio::time::advance(Duration::from_secs(later)).await;
+            tokio::time::resume();
+            head(&client, &app).await.unwrap();
+            assert_eq!(registry.take_counts(), counts, "{expires_in:?}");
+        }
+    }
 }
 
 #[tokio::test]
