@@ -49,7 +49,7 @@ impl Operation {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
-    /// The registry refused the credentials, or wants some.
+    /// The registry refused the credentials, or wants some, or those that are configured cannot be read.
     Denied,
     /// There is no such thing, by the registry's own word.
     NotFound,

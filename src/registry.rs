@@ -177,15 +177,11 @@ impl Client {
     ) -> Result<Self, SetupError> {
         let owner = error::named(Some(registry));
         let home = home(registry, settings);
-        let http = connect::client(&owner, &home, settings, tls, system_roots)?;
-        let trust_hint = if system_roots.is_empty() && !tls.is_self_sufficient() {
-            "; this machine has no certificate authorities: install ca-certificates, or name some in `ca_file`"
-        } else {
-            "; if the registry has its own certificate authority, name it in `ca_file`"
-        };
+        let connections = connect::Connections::new(&owner, &home, settings, tls, system_roots)?;
+        let trust_hint = tls.trust_hint(system_roots);
         let telemetry = Arc::clone(telemetry);
         Ok(Self {
-            transport: Transport::new(registry.clone(), home, http, settings, telemetry, trust_hint),
+            transport: Transport::new(registry.clone(), home, connections, settings, telemetry, trust_hint),
             auth: Auth::new(settings.credential.clone()),
             reserve: settings.ratelimit_reserve.unwrap_or(0),
             heads: AtomicU8::new(0),

@@ -1,7 +1,7 @@
 //! Which repositories and tags a target means. Pure: what a registry listed goes in, what is meant comes out.
 //!
-//! Not here: how a list is read, how many of its tags are looked at (`discovery`), and which of the candidates has
-//! been read and so is the newest one (`inventory`).
+//! Not here: how a list is read, and that signatures are left out of it (`registry`); how many of its tags are looked at
+//! (`discovery`); and which of the candidates has been read and so is the newest one (`inventory`).
 
 pub mod pattern;
 pub mod range;
@@ -102,7 +102,7 @@ impl Listing {
         let mut seen = HashSet::new();
         let mut meant = Vec::new();
         let mut not_versions = Vec::new();
-        for tag in listed.iter().filter(|tag| is_for_people(tag) && self.finds(tag) && seen.insert(*tag)) {
+        for tag in listed.iter().filter(|tag| self.finds(tag) && seen.insert(*tag)) {
             let version = Version::parse(tag.as_str());
             match (&self.semver, &version) {
                 (Some(_), None) => not_versions.push(tag.clone()),
@@ -118,14 +118,6 @@ impl Listing {
         let any = |patterns: &[TagPattern]| patterns.iter().any(|pattern| pattern.finds(tag));
         (self.matches.is_empty() || any(&self.matches)) && !any(&self.exclude)
     }
-}
-
-/// Whether a listed tag is one that people gave: `sha256-<64 hex>`, also with an ending such as `.sig`, is where
-/// tools keep signatures, attestations and referrers.
-pub fn is_for_people(tag: &Tag) -> bool {
-    let Some(rest) = tag.as_str().strip_prefix("sha256-") else { return true };
-    let digits = rest.bytes().take_while(u8::is_ascii_hexdigit).count();
-    !(digits == 64 && (rest.len() == 64 || rest[64..].starts_with('.')))
 }
 
 /// Newest first by version, what is no version last; equal versions and no versions by name.

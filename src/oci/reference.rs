@@ -125,6 +125,16 @@ impl Tag {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Whether people gave it. Under `sha256-HASH` and `sha512-HASH` clients keep what refers to a digest (distribution
+    /// specification, "Referrers Tag Schema": 64 characters of the hash), and cosign with `.sig`, `.att` or `.sbom` behind.
+    pub fn is_for_people(&self) -> bool {
+        let Some(rest) = self.0.strip_prefix("sha256-").or_else(|| self.0.strip_prefix("sha512-")) else { return true };
+        let Some((hash, ending)) = rest.split_at_checked(64) else { return true };
+        let is_hash = hash.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        let is_word = |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase());
+        !(is_hash && (ending.is_empty() || ending.strip_prefix('.').is_some_and(is_word)))
+    }
 }
 
 impl FromStr for Registry {
@@ -338,6 +348,27 @@ mod tests {
         let digest = format!("sha256:{}", "a".repeat(64));
         check(&format!("alpine:3@{digest}"), &format!("docker.io/library/alpine:3@{digest}"));
         check(&format!("alpine@{digest}"), &format!("docker.io/library/alpine@{digest}"));
+    }
+
+    #[test]
+    fn tags_that_people_gave_are_told_from_referrers() {
+        let hash = "0a".repeat(32);
+        for (text, expected) in [
+            ("latest".to_owned(), true),
+            ("sha256-abc".to_owned(), true),
+            (format!("sha256-{hash}-dirty"), true),
+            (format!("sha256-{hash}0"), true),
+            (format!("sha256-{}", hash.to_uppercase()), true),
+            (format!("sha256-{hash}."), true),
+            (format!("md5-{hash}"), true),
+            (format!("sha256-{hash}"), false),
+            (format!("sha256-{hash}.sig"), false),
+            (format!("sha256-{hash}.att"), false),
+            (format!("sha256-{hash}.sbom"), false),
+            (format!("sha512-{hash}"), false),
+        ] {
+            assert_eq!(text.parse::<Tag>().unwrap().is_for_people(), expected, "{text}");
+        }
     }
 
     #[test]

@@ -266,7 +266,11 @@ impl Auth {
         scheme: &Scheme,
         what: &(dyn Display + Sync),
     ) -> Result<Option<Arc<Grant>>, RegistryError> {
-        let denied = |problem: String| RegistryError::new(Reason::Denied, what, problem);
+        let denied = |problem: String| {
+            // No request was refused, but none can be made: whoever looks for refusals wants to see it.
+            transport.failed(Operation::GetToken, Reason::Denied);
+            RegistryError::new(Reason::Denied, what, problem)
+        };
         let login = self.credentials.login(transport.registry.as_str(), scope.repository()).await;
         let login = login.map_err(|problem| denied(format!("cannot read credentials: {problem}")))?;
         let grant = match (scheme, login) {

@@ -1,6 +1,7 @@
 //! The connections to one registry: their TLS, proxy and names.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use url::Url;
 use super::error::SetupError;
 use super::redirect;
 use super::settings::Settings;
-use super::tls::Tls;
+use super::tls::{Reach, Tls};
 
 /// Every request says who asks.
 const USER_AGENT: &str = concat!("image-size-exporter/", env!("CARGO_PKG_VERSION"));
@@ -26,13 +27,44 @@ const CONNECT_MAX: Duration = Duration::from_secs(10);
 /// Idle connections are closed before the middleboxes between forget them.
 const IDLE_MAX: Duration = Duration::from_mins(1);
 
-/// The client for one registry: it keeps connections, and follows no redirects by itself.
-pub(crate) fn client(
+/// The clients for one registry: they keep connections, and follow no redirects by themselves.
+pub(crate) struct Connections {
+    own: reqwest::Client,
+    /// Shows nobody the client certificate. The same as `own` where there is none.
+    elsewhere: reqwest::Client,
+}
+
+impl Connections {
+    pub(crate) fn new(
+        owner: &str,
+        home: &Url,
+        settings: &Settings,
+        tls: &Tls,
+        system: &RootCertStore,
+    ) -> Result<Self, SetupError> {
+        let own = client(owner, home, settings, tls, system, true, by_system)?;
+        let elsewhere = if tls.has_identity() {
+            client(owner, home, settings, tls, system, false, by_system)?
+        } else {
+            own.clone()
+        };
+        Ok(Self { own, elsewhere })
+    }
+
+    /// The client for the registry's own host, or for whatever else it names.
+    pub(crate) fn to(&self, own_host: bool) -> &reqwest::Client {
+        if own_host { &self.own } else { &self.elsewhere }
+    }
+}
+
+fn client(
     owner: &str,
     home: &Url,
     settings: &Settings,
     tls: &Tls,
     system: &RootCertStore,
+    identity: bool,
+    look_up: LookUp,
 ) -> Result<reqwest::Client, SetupError> {
     let error = |key: &'static str, value: String, problem: String| SetupError {
         registry: owner.to_owned(),
@@ -40,7 +72,8 @@ pub(crate) fn client(
         value,
         problem,
     };
-    let config = tls.config(system).map_err(|problem| error("ca_file", String::new(), problem.to_string()))?;
+    let reach = Reach { host: home.host_str(), identity };
+    let config = tls.config(system, &reach).map_err(|problem| error("ca_file", String::new(), problem.to_string()))?;
     // Redirects are followed by `transport`, which knows what may go where.
     let mut builder = reqwest::Client::builder()
         .tls_backend_preconfigured(config)
@@ -54,7 +87,7 @@ pub(crate) fn client(
         .tcp_keepalive(IDLE_MAX)
         .tcp_nodelay(true);
     let at_loopback = home.host().is_some_and(|host| redirect::is_loopback(&host));
-    let mut direct = true;
+    let mut named: Vec<String> = home.host_str().map(str::to_owned).into_iter().collect();
     if let Some(proxy_url) = &settings.proxy_url {
         let refuse = |problem: String| {
             // Without its path and user: there may be a password in it.
@@ -66,45 +99,145 @@ pub(crate) fn client(
         }
         let proxy = reqwest::Proxy::all(proxy_url.clone()).map_err(|problem| refuse(super::error::chain(problem)))?;
         builder = builder.proxy(proxy);
-        direct = false;
+        named.extend(proxy_url.host_str().map(str::to_owned));
     } else if at_loopback {
         // A proxy elsewhere would look for the registry on itself.
         builder = builder.no_proxy();
-    } else if environment_names_a_proxy() {
-        direct = false;
+    } else {
+        named.extend(environment_proxies().iter().filter_map(Url::host_str).map(str::to_owned));
     }
-    // Behind a proxy it is the proxy that resolves names, and the proxy itself may well be on this machine.
-    if direct && !at_loopback {
-        builder = builder.dns_resolver(Elsewhere { home: home.host_str().unwrap_or_default().into() });
-    }
+    builder = builder.dns_resolver(Elsewhere { named: named.into(), at_loopback, look_up });
     builder.build().map_err(|problem| error("proxy_url", String::new(), super::error::chain(problem)))
 }
 
-#[expect(clippy::disallowed_methods, reason = "asks only whether the variables that reqwest itself reads are set")]
-fn environment_names_a_proxy() -> bool {
-    ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"]
-        .iter()
-        .any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))
+/// The proxies that the environment names, which reqwest uses by itself. A scheme may be left out.
+#[expect(clippy::disallowed_methods, reason = "looks only at the variables that reqwest itself reads")]
+fn environment_proxies() -> Vec<Url> {
+    let names = ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
+    let texts = names.iter().filter_map(|name| std::env::var(name).ok());
+    let address = |text: String| if text.contains("://") { text } else { format!("http://{text}") };
+    texts.filter_map(|text| address(text).parse().ok()).collect()
 }
 
-/// Resolves names, but none except the registry's own to an address of this machine or link: a redirect must not
-/// reach there by way of a name either.
+/// How names are looked up.
+type LookUp = fn(&str) -> Found;
+type Found = Pin<Box<dyn Future<Output = std::io::Result<Vec<IpAddr>>> + Send>>;
+
+fn by_system(name: &str) -> Found {
+    let name = name.to_owned();
+    Box::pin(async move { Ok(tokio::net::lookup_host((name, 0)).await?.map(|address| address.ip()).collect()) })
+}
+
+/// Resolves names, but none to an address of this machine or link except those that the configuration names: a redirect
+/// must not reach there by way of a name either. What goes through a proxy is resolved by the proxy.
 struct Elsewhere {
-    home: Arc<str>,
+    /// The registry's own host, and its proxies.
+    named: Arc<[String]>,
+    /// A registry on this machine may have neighbours there.
+    at_loopback: bool,
+    look_up: LookUp,
 }
 
 impl Resolve for Elsewhere {
     fn resolve(&self, name: Name) -> Resolving {
-        let home = Arc::clone(&self.home);
+        let (named, at_loopback, look_up) = (Arc::clone(&self.named), self.at_loopback, self.look_up);
         Box::pin(async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            let at_home = name.as_str().eq_ignore_ascii_case(&home);
-            let usable: Vec<SocketAddr> =
-                found.filter(|address| at_home || !redirect::is_local_address(address.ip())).collect();
-            if usable.is_empty() {
-                return Err(format!("{} has no address that may be asked", name.as_str()).into());
+            let name = name.as_str();
+            let is_named = named.iter().any(|named| named.eq_ignore_ascii_case(name));
+            let may_be_asked = |address: &IpAddr| {
+                is_named || !redirect::is_local_address(*address) || at_loopback && address.to_canonical().is_loopback()
+            };
+            let (usable, local): (Vec<_>, Vec<_>) = look_up(name).await?.into_iter().partition(may_be_asked);
+            match (usable.is_empty(), local.first()) {
+                (true, Some(local)) => Err(format!(
+                    "{name} is {local}, an address of this machine or link, which is never asked on another host's word"
+                )
+                .into()),
+                (true, None) => Err(format!("{name} has no address").into()),
+                _ => Ok(Box::new(usable.into_iter().map(|address| SocketAddr::new(address, 0))) as Addrs),
             }
-            Ok(Box::new(usable.into_iter()) as Addrs)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// `a-b-c-d.example` has the addresses of its name, divided by `and`; every other name is this machine.
+    fn scripted(name: &str) -> Found {
+        let addresses = name.trim_end_matches(".example").split("and").filter_map(|part| match part {
+            "none" => None,
+            part => Some(part.replace('-', ".").parse().unwrap_or(IpAddr::from([127, 0, 0, 1]))),
+        });
+        let addresses = addresses.collect();
+        Box::pin(std::future::ready(Ok(addresses)))
+    }
+
+    async fn resolved(home: &str, name: &str) -> String {
+        let at_loopback = home == "localhost";
+        let named = [home.to_owned(), "proxy.example".to_owned()].into();
+        let resolver = Elsewhere { named, at_loopback, look_up: scripted };
+        match resolver.resolve(name.parse().unwrap()).await {
+            Ok(found) => found.map(|address| address.ip().to_string()).collect::<Vec<_>>().join(" "),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_name_leads_to_this_machine_or_link_only_where_the_configuration_names_it() {
+        let refused = |name: &str, address: &str| {
+            format!(
+                "{name} is {address}, an address of this machine or link, which is never asked on another host's word"
+            )
+        };
+        let home = "registry.example";
+        for (home, name, expected) in [
+            (home, "storage.example", refused("storage.example", "127.0.0.1")),
+            (home, "169-254-169-254.example", refused("169-254-169-254.example", "169.254.169.254")),
+            (home, "0-0-0-0.example", refused("0-0-0-0.example", "0.0.0.0")),
+            (home, "203-0-113-1.example", "203.0.113.1".to_owned()),
+            // Private networks are where private registries keep their blobs.
+            (home, "10-0-0-1.example", "10.0.0.1".to_owned()),
+            (home, "127-0-0-1and203-0-113-1.example", "203.0.113.1".to_owned()),
+            (home, "none.example", "none.example has no address".to_owned()),
+            (home, home, "127.0.0.1".to_owned()),
+            (home, "REGISTRY.example", "127.0.0.1".to_owned()),
+            (home, "proxy.example", "127.0.0.1".to_owned()),
+            ("localhost", "storage.example", "127.0.0.1".to_owned()),
+            ("localhost", "169-254-169-254.example", refused("169-254-169-254.example", "169.254.169.254")),
+        ] {
+            assert_eq!(resolved(home, name).await, expected, "{home} -> {name}");
+        }
+    }
+
+    /// Asks with that proxy; gives what went wrong, if anything did.
+    async fn ask(proxy_url: &str, url: &str) -> String {
+        let settings = Settings { proxy_url: Some(proxy_url.parse().unwrap()), ..Settings::default() };
+        let home = "http://registry.example/".parse().unwrap();
+        let tls = Tls::read("", &settings).unwrap();
+        let client = client("", &home, &settings, &tls, &RootCertStore::empty(), false, scripted).unwrap();
+        client.get(url).send().await.map_or_else(super::super::error::chain, |answer| answer.status().to_string())
+    }
+
+    #[tokio::test]
+    async fn a_proxy_may_be_this_machine_and_what_it_does_not_resolve_is_looked_at() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let answers = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let read = stream.read(&mut [0; 1000]).await.unwrap();
+            stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
+            read
+        });
+        let answer = ask(&format!("http://proxy.example:{port}"), "http://storage.example/").await;
+        assert_eq!(answer, "204 No Content");
+        assert!(answers.await.unwrap() > 0);
+        // With `socks5` names are resolved here, as they are for hosts that no proxy is used for.
+        let answer = ask(&format!("socks5://proxy.example:{port}"), "http://storage.example/").await;
+        assert!(answer.contains("storage.example is 127.0.0.1, an address of this machine"), "{answer}");
     }
 }

@@ -66,7 +66,7 @@ impl Credentials {
         match &self.from {
             Credential::Anonymous => Ok(None),
             Credential::PasswordFile { username, path } => {
-                let password = Secret::new(line(read(path)?));
+                let password = secret("password_file", path)?;
                 let source = format!("the credentials of {username} from {}", path.display());
                 Ok(Some(Login { secret: LoginSecret::Password { username: username.clone(), password }, source }))
             }
@@ -78,10 +78,10 @@ impl Credentials {
             }
             Credential::TokenFile(path) => {
                 let source = format!("the token from {}", path.display());
-                Ok(Some(Login { secret: LoginSecret::Bearer(Secret::new(line(read(path)?))), source }))
+                Ok(Some(Login { secret: LoginSecret::Bearer(secret("token_file", path)?), source }))
             }
             Credential::DockerConfig(path) => {
-                let config = DockerConfig::parse(&read(path)?).map_err(|problem| at(path, problem))?;
+                let config = DockerConfig::parse(&read("docker_config", path)?).map_err(|problem| at(path, problem))?;
                 self.find(&config, &path.display().to_string(), registry, name).await
             }
             Credential::Usual => self.usual(registry, name).await,
@@ -100,7 +100,7 @@ impl Credentials {
                 return Ok(Some(login));
             }
         }
-        for (path, old_form) in usual_files() {
+        for path in usual_files() {
             let text = match read_if_there(&path) {
                 Ok(Some(text)) => text,
                 Ok(None) => continue,
@@ -113,8 +113,7 @@ impl Credentials {
                 }
                 Err(Unreadable { problem, forbidden: false }) => return Err(problem),
             };
-            let parsed = if old_form { DockerConfig::parse_dockercfg(&text) } else { DockerConfig::parse(&text) };
-            let config = parsed.map_err(|problem| at(&path, problem))?;
+            let config = DockerConfig::parse(&text).map_err(|problem| at(&path, problem))?;
             if let Some(login) = self.find(&config, &path.display().to_string(), registry, name).await? {
                 return Ok(Some(login));
             }
@@ -163,10 +162,10 @@ struct Unreadable {
     forbidden: bool,
 }
 
-/// The files of the usual places in their order; true for the old form, which has the entries at its top.
-fn usual_files() -> Vec<(PathBuf, bool)> {
+/// The files of the usual places in their order.
+fn usual_files() -> Vec<PathBuf> {
     if let Some(path) = environment("REGISTRY_AUTH_FILE") {
-        return vec![(path.into(), false)];
+        return vec![path.into()];
     }
     let home = environment("HOME").map(PathBuf::from);
     let under_home = |path: &str| home.as_ref().map(|home| home.join(path));
@@ -174,12 +173,12 @@ fn usual_files() -> Vec<(PathBuf, bool)> {
     let config = environment("XDG_CONFIG_HOME").map(PathBuf::from).or_else(|| under_home(".config"));
     let docker = environment("DOCKER_CONFIG").map(PathBuf::from).or_else(|| under_home(".docker"));
     let files = [
-        (runtime.map(|directory| directory.join("containers/auth.json")), false),
-        (config.map(|directory| directory.join("containers/auth.json")), false),
-        (docker.map(|directory| directory.join("config.json")), false),
-        (under_home(".dockercfg"), true),
+        runtime.map(|directory| directory.join("containers/auth.json")),
+        config.map(|directory| directory.join("containers/auth.json")),
+        docker.map(|directory| directory.join("config.json")),
+        under_home(".dockercfg"),
     ];
-    files.into_iter().filter_map(|(path, old_form)| Some((path?, old_form))).collect()
+    files.into_iter().flatten().collect()
 }
 
 /// podman's `/run/containers/UID`. The owner of this process' own entry in `/proc` is the user's number.
@@ -198,9 +197,26 @@ fn at(path: &Path, problem: impl std::fmt::Display) -> String {
     format!("{}: {problem}", path.display())
 }
 
-fn read(path: &Path) -> Result<String, String> {
-    let found = read_if_there(path).map_err(|unreadable| unreadable.problem)?;
-    found.ok_or_else(|| at(path, "no such file"))
+/// The one secret of the file that the configuration's `key` names.
+fn secret(key: &str, path: &Path) -> Result<Secret, String> {
+    let text = line(read(key, path)?);
+    // A file that is just being written: what is sent now would be refused, and might lock an account.
+    if text.is_empty() {
+        return Err(format!("{key} {} is empty: write the secret into it", path.display()));
+    }
+    Ok(Secret::new(text))
+}
+
+/// The file that the configuration's `key` names. It was there when the configuration was read.
+fn read(key: &str, path: &Path) -> Result<String, String> {
+    match read_if_there(path) {
+        Ok(Some(text)) => Ok(text),
+        Ok(None) => Err(format!("{key} {}: no such file: put it back, or correct the path", path.display())),
+        Err(Unreadable { problem, forbidden: true }) => {
+            Err(format!("{key} {problem}: let the user that runs this program read it"))
+        }
+        Err(Unreadable { problem, forbidden: false }) => Err(format!("{key} {problem}")),
+    }
 }
 
 /// Small local files: reading them does not block for longer than a lock would.

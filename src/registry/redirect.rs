@@ -56,6 +56,12 @@ pub(crate) fn shares_credentials(home: &Url, to: &Url) -> bool {
         && ((home.scheme() == to.scheme() && home.port_or_known_default() == to.port_or_known_default()) || upgraded)
 }
 
+/// Whether a token server is on the registry's own host, on whichever port, as GitLab's often is: beside the password,
+/// which any token server of the registry's gets, it may see the client certificate.
+pub(crate) fn is_own_host(home: &Url, to: &Url) -> bool {
+    home.host() == to.host()
+}
+
 /// Host and port, all of an address that may be shown.
 pub(crate) fn authority(url: &Url) -> String {
     match (url.host_str(), url.port()) {

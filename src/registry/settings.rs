@@ -10,15 +10,16 @@ pub struct Settings {
     pub credential: Credential,
     /// Speak plain HTTP. Without it only loopback is spoken to so.
     pub plain_http: bool,
-    /// A PEM file of certificate authorities, trusted beside the system's.
+    /// A PEM file of certificate authorities, trusted beside the system's, also of whom the registry names: a token
+    /// server, or the storage that it redirects to.
     pub ca_file: Option<PathBuf>,
-    /// A PEM file with the client certificate's chain.
+    /// A PEM file with the client certificate's chain. It is shown to the registry, and to a token server on its host.
     pub cert_file: Option<PathBuf>,
     /// A PEM file with the client certificate's key.
     pub key_file: Option<PathBuf>,
     /// A proxy, instead of those that the environment names.
     pub proxy_url: Option<url::Url>,
-    /// Believe any certificate.
+    /// Believe any certificate of the registry's own host.
     pub insecure_skip_verify: bool,
     /// At most so many requests a second; unlimited when left out.
     pub requests_per_second: Option<f64>,
@@ -38,7 +39,7 @@ pub struct Settings {
 pub enum Credential {
     /// Docker's and podman's usual places, and credential helpers.
     Usual,
-    /// A docker `config.json` (or a mounted `.dockerconfigjson`) and nothing else.
+    /// A docker `config.json` (or a mounted `.dockerconfigjson` or `.dockercfg`) and nothing else.
     DockerConfig(PathBuf),
     /// A user and the file that holds the password.
     PasswordFile {

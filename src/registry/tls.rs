@@ -22,6 +22,14 @@ pub(crate) struct Tls {
     insecure_skip_verify: bool,
 }
 
+/// Whom a configuration of connections is for.
+pub(crate) struct Reach<'a> {
+    /// The registry's own host: `insecure_skip_verify` holds for it, and for no other.
+    pub(crate) host: Option<&'a str>,
+    /// Whether the client certificate is shown to whoever wants one.
+    pub(crate) identity: bool,
+}
+
 #[derive(PartialEq)]
 struct Identity {
     chain: Vec<CertificateDer<'static>>,
@@ -70,42 +78,62 @@ impl Tls {
         let tls = Self { authorities, identity, insecure_skip_verify: settings.insecure_skip_verify };
         // A key that does not belong to its certificate is found out here rather than at the first request.
         let key_file = settings.key_file.clone().unwrap_or_default();
-        tls.config(&RootCertStore::empty())
+        tls.config(&RootCertStore::empty(), &Reach { host: None, identity: true })
             .map_err(|problem| error("key_file", &key_file, format!("does not fit cert_file: {problem}")))?;
         Ok(tls)
     }
 
-    /// The configuration of connections: these files' authorities are trusted beside the machine's.
-    pub(crate) fn config(&self, system: &RootCertStore) -> Result<ClientConfig, rustls::Error> {
+    /// The configuration of connections: these files' authorities are trusted beside the machine's, whoever is asked.
+    pub(crate) fn config(&self, system: &RootCertStore, reach: &Reach<'_>) -> Result<ClientConfig, rustls::Error> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder =
             ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
-        let builder = if self.insecure_skip_verify {
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
-        } else {
-            let mut roots = system.clone();
-            roots.add_parsable_certificates(self.authorities.iter().cloned());
-            if self.authorities.is_empty() {
-                builder.with_root_certificates(roots)
+        let mut roots = system.clone();
+        roots.add_parsable_certificates(self.authorities.iter().cloned());
+        let builder = if self.insecure_skip_verify || !self.authorities.is_empty() {
+            let inner = if roots.is_empty() {
+                None
             } else {
-                let inner = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build();
-                let inner = inner.map_err(|error| rustls::Error::General(error.to_string()))?;
-                let verifier = OwnCertificates { inner, own: self.authorities.clone() };
-                builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier))
-            }
+                let inner = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider)).build();
+                Some(inner.map_err(|error| rustls::Error::General(error.to_string()))?)
+            };
+            let believed = reach.host.filter(|_| self.insecure_skip_verify).and_then(server_name);
+            let verifier = OwnTrust { provider, inner, own: self.authorities.clone(), believed };
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier))
+        } else {
+            builder.with_root_certificates(roots)
         };
         let mut config = match &self.identity {
-            Some(identity) => builder.with_client_auth_cert(identity.chain.clone(), identity.key.clone_key())?,
-            None => builder.with_no_client_auth(),
+            Some(identity) if reach.identity => {
+                builder.with_client_auth_cert(identity.chain.clone(), identity.key.clone_key())?
+            }
+            _ => builder.with_no_client_auth(),
         };
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(config)
     }
 
-    /// Whether these files, or the lack of checks, make the machine's authorities unnecessary.
-    pub(crate) fn is_self_sufficient(&self) -> bool {
-        self.insecure_skip_verify || !self.authorities.is_empty()
+    /// Whether there is a client certificate.
+    pub(crate) fn has_identity(&self) -> bool {
+        self.identity.is_some()
     }
+
+    /// What to do about a certificate that nobody vouches for.
+    pub(crate) fn trust_hint(&self, system: &RootCertStore) -> &'static str {
+        if self.insecure_skip_verify {
+            "; `insecure_skip_verify` holds for the registry's own host alone: name the authority of other hosts in `ca_file`"
+        } else if system.is_empty() && self.authorities.is_empty() {
+            "; this machine has no certificate authorities: install ca-certificates, or name some in `ca_file`"
+        } else {
+            "; if that host has its own certificate authority, name it in `ca_file`"
+        }
+    }
+}
+
+/// A host as certificates name it.
+fn server_name(host: &str) -> Option<ServerName<'static>> {
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    ServerName::try_from(host.to_owned()).ok()
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
@@ -117,15 +145,20 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     }
 }
 
-/// Also believes a server that shows one of the named certificates itself, if the certificate is for that server: the
-/// usual self-signed certificate of a private registry is at once an authority, which as a server's webpki refuses.
+/// What is believed beyond webpki: whatever the one host shows that `insecure_skip_verify` is for; and a server that
+/// shows one of the named certificates itself, if the certificate is for that server: the usual self-signed certificate
+/// of a private registry is at once an authority, which as a server's webpki refuses. Signatures are always checked.
 #[derive(Debug)]
-struct OwnCertificates {
-    inner: Arc<WebPkiServerVerifier>,
+struct OwnTrust {
+    provider: Arc<CryptoProvider>,
+    /// Absent where there is no authority at all.
+    inner: Option<Arc<WebPkiServerVerifier>>,
     own: Vec<CertificateDer<'static>>,
+    /// Certificates are for names, not ports: so is the belief.
+    believed: Option<ServerName<'static>>,
 }
 
-impl ServerCertVerifier for OwnCertificates {
+impl ServerCertVerifier for OwnTrust {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -134,7 +167,11 @@ impl ServerCertVerifier for OwnCertificates {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        match self.inner.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
+        if self.believed.as_ref().is_some_and(|believed| believed == server_name) {
+            return Ok(ServerCertVerified::assertion());
+        }
+        let Some(inner) = &self.inner else { return Err(CertificateError::UnknownIssuer.into()) };
+        match inner.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
             // Its dates were in order, or that would be the error.
             Err(error) if is_authority_as_server(&error) && self.own.iter().any(|own| own == end_entity) => {
                 verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
@@ -150,7 +187,7 @@ impl ServerCertVerifier for OwnCertificates {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.inner.verify_tls12_signature(message, cert, dss)
+        verify_tls12_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
     }
 
     fn verify_tls13_signature(
@@ -159,54 +196,15 @@ impl ServerCertVerifier for OwnCertificates {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.inner.verify_tls13_signature(message, cert, dss)
+        verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.inner.supported_verify_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
 
 /// rustls hands this one of webpki's errors on as a text.
 fn is_authority_as_server(error: &rustls::Error) -> bool {
     matches!(error, rustls::Error::InvalidCertificate(CertificateError::Other(other)) if format!("{other:?}").contains("CaUsedAsEndEntity"))
-}
-
-/// Believes any certificate, as `insecure_skip_verify` asks. Signatures are checked all the same.
-#[derive(Debug)]
-struct AnyCertificate(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for AnyCertificate {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::body::{self, BodyError};
+use super::connect::Connections;
 use super::error::{RegistryError, chain};
 use super::gate::{Closed, Gate};
 use super::pace::Pace;
@@ -29,7 +30,7 @@ pub(crate) struct Transport {
     pub(crate) registry: Registry,
     pub(crate) metering: Metering,
     pub(crate) home: Url,
-    client: reqwest::Client,
+    connections: Connections,
     /// For one request; for streams, without progress.
     pub(crate) timeout: Duration,
     permits: Arc<Semaphore>,
@@ -116,7 +117,7 @@ impl Transport {
     pub(crate) fn new(
         registry: Registry,
         home: Url,
-        client: reqwest::Client,
+        connections: Connections,
         settings: &Settings,
         telemetry: Arc<Telemetry>,
         trust_hint: &'static str,
@@ -124,7 +125,7 @@ impl Transport {
         Self {
             registry,
             home,
-            client,
+            connections,
             timeout: settings.timeout,
             permits: Arc::new(Semaphore::new(settings.concurrency.clamp(1, Semaphore::MAX_PERMITS))),
             pace: Pace::new(settings.requests_per_second),
@@ -198,9 +199,11 @@ impl Transport {
         let deadline = Instant::now() + self.timeout;
         let mut url = ask.url.clone();
         let mut elsewhere = false;
+        let own_host = redirect::is_own_host(&self.home, &url);
         for _ in 0..=REDIRECTS_MAX {
             let request = request(ask, url.clone(), authorization);
-            let sent = tokio::time::timeout_at(deadline, self.client.execute(request)).await;
+            let client = self.connections.to(own_host && !elsewhere);
+            let sent = tokio::time::timeout_at(deadline, client.execute(request)).await;
             let response = match sent {
                 Ok(Ok(response)) => response,
                 Ok(Err(error)) => return Err((self.unreachable(&url, error), None)),
@@ -296,6 +299,8 @@ impl Transport {
             self.trust_hint
         } else if text.contains("InvalidContentType") {
             "; if it speaks plain HTTP, set `plain_http = true`"
+        } else if text.contains("CertificateRequired") {
+            "; it wants a client certificate: `cert_file` and `key_file`, which no other host than the registry's own is shown"
         } else {
             ""
         };

@@ -112,17 +112,6 @@ fn candidates_for_the_newest_ignore_limit_and_put_prereleases_after_all_releases
     );
 }
 
-#[test]
-fn signatures_attestations_and_referrers_are_left_out_of_lists_but_can_be_named() {
-    let digest = format!("sha256-{}", "0a".repeat(32));
-    let listed = [digest.clone(), format!("{digest}.sig"), format!("{digest}.att"), format!("{digest}.sbom")];
-    let listed: Vec<Tag> =
-        listed.iter().map(String::as_str).chain(["v1", "sha256-abc"]).map(|t| t.parse().unwrap()).collect();
-    assert_eq!(names(&listing(Listing::default()).select(&listed).tags), ["v1", "sha256-abc"]);
-    let named = Selection { tags: tags(&[&digest]), listing: None };
-    assert_eq!(names(&named.select(&listed).tags), [digest]);
-}
-
 /// Tags of well-known repositories, each list in the order that a person expects, newest first.
 const REAL: [(&str, &[&str]); 12] = [
     (
@@ -484,7 +473,7 @@ proptest! {
                 (Some(range), Some(version)) => range.contains(version),
                 (Some(_), None) => false,
             };
-            let meant = wanted.finds(tag) && inside && is_for_people(tag);
+            let meant = wanted.finds(tag) && inside;
             prop_assert_eq!(selected.candidates.contains(tag), meant, "{}", tag);
         }
     }

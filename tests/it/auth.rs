@@ -1,8 +1,11 @@
 //! How registries want to be asked, and what they say to those who ask in another way.
 
+use std::time::Duration;
+
 use image_size_exporter::oci::Repository;
 use image_size_exporter::reason::Reason;
 use image_size_exporter::registry::{At, Client, Credential, RegistryError};
+use image_size_exporter::telemetry::{Format, Telemetry};
 
 use crate::support::files::Files;
 use crate::support::images::{Blob, image};
@@ -63,6 +66,24 @@ async fn an_anonymous_token_is_asked_for_once_and_used_until_it_expires() {
     assert_eq!(registry.take_counts(), "head_manifest 2, token 1");
     head(&client, &app).await.unwrap();
     assert_eq!(registry.take_counts(), "head_manifest 1");
+}
+
+#[tokio::test]
+async fn a_token_is_renewed_before_it_expires() {
+    // What says nothing of its life lives for a minute.
+    for (expires_in, good, old) in [(None, 45, 10), (Some(300), 280, 15), (Some(1), 45, 10)] {
+        let registry = registry(Access::Token(TokenServer { expires_in, ..TokenServer::default() }));
+        let (client, app) = (registry.client(), registry.repository("acme/app"));
+        head(&client, &app).await.unwrap();
+        registry.take_counts();
+        for (later, counts) in [(good, "head_manifest 1"), (old, "head_manifest 1, token 1")] {
+            tokio::time::pause();
+            tokio::time::advance(Duration::from_secs(later)).await;
+            tokio::time::resume();
+            head(&client, &app).await.unwrap();
+            assert_eq!(registry.take_counts(), counts, "{expires_in:?}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -402,6 +423,17 @@ async fn where_post_is_refused_an_identity_token_is_exchanged_by_get() {
 }
 
 #[tokio::test]
+async fn a_mounted_dockercfg_is_a_docker_config() {
+    let files = Files::new();
+    let registry = registry(Access::Basic(vec![("alice", "sesame")]));
+    let auth = basic("alice", "sesame").replace("Basic ", "");
+    let text = format!(r#"{{"https://{}/v1/":{{"email":"a@example.com","auth":"{auth}"}}}}"#, registry.name());
+    let path = files.write("secret/..data/pull", &text);
+    let client = registry.client_with(|settings| settings.credential = Credential::DockerConfig(path));
+    head(&client, &registry.repository("acme/app")).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_registry_token_is_used_as_it_is() {
     let files = Files::new();
     let registry = registry(Access::Token(TokenServer::default()));
@@ -426,6 +458,42 @@ async fn a_token_server_in_a_forbidden_place_gets_no_credentials() {
     let error = head(&client, &registry.repository("acme/app")).await.unwrap_err();
     assert!(error.to_string().contains("token server that is not asked"), "{error}");
     assert_eq!(registry.counts(), "head_manifest 1");
+}
+
+#[tokio::test]
+async fn a_file_that_has_gone_since_the_start_is_named_with_what_to_do() {
+    let files = Files::new();
+    let user = |path| Credential::PasswordFile { username: "alice".to_owned(), path };
+    let (gone, empty) = (files.path().join("gone"), files.write("empty", "\n"));
+    let directory = files.path().to_owned();
+    for (credential, expected) in [
+        (
+            user(gone.clone()),
+            format!("password_file {}: no such file: put it back, or correct the path", gone.display()),
+        ),
+        (user(empty.clone()), format!("password_file {} is empty: write the secret into it", empty.display())),
+        (user(directory.clone()), format!("password_file {}: cannot be read: Is a directory", directory.display())),
+        (
+            Credential::TokenFile(gone.clone()),
+            format!("token_file {}: no such file: put it back, or correct the path", gone.display()),
+        ),
+        (Credential::TokenFile(empty.clone()), format!("token_file {} is empty", empty.display())),
+        (
+            Credential::DockerConfig(gone.clone()),
+            format!("docker_config {}: no such file: put it back, or correct the path", gone.display()),
+        ),
+    ] {
+        let registry = registry(Access::Basic(vec![("alice", "sesame")]));
+        let telemetry = Telemetry::new().into();
+        let client = registry.client_counted(&telemetry, |settings| settings.credential = credential);
+        let error = head(&client, &registry.repository("acme/app")).await.unwrap_err();
+        assert!(error.to_string().contains(&format!(": cannot read credentials: {expected}")), "{error}");
+        // Nothing is asked anonymously or with an empty password instead, and what was known is kept.
+        assert_eq!((error.reason(), registry.counts().as_str()), (Reason::Denied, "head_manifest 1"));
+        assert!(error.is_transient());
+        let text = String::from_utf8(telemetry.encode(Format::OpenMetrics)).unwrap();
+        assert!(text.lines().any(|line| line.ends_with("reason=\"denied\"} 1")), "{text}");
+    }
 }
 
 #[tokio::test]

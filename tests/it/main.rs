@@ -8,6 +8,7 @@ mod support;
 
 mod architecture;
 mod auth;
+mod certificates;
 mod config;
 mod credentials;
 mod daemon;

@@ -5,3 +5,5 @@ pub(crate) mod files;
 pub(crate) mod images;
 
 pub(crate) mod registry;
+
+pub(crate) mod tls;

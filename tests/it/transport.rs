@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use image_size_exporter::oci::Registry;
+use image_size_exporter::oci::{Registry, Repository};
 use image_size_exporter::reason::Reason;
 use image_size_exporter::registry::{At, Client, Credential, Registries, RegistryError, Settings};
 use image_size_exporter::telemetry::{Format, Telemetry};
@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::support::files::Files;
 use crate::support::images::{Blob, Pushed, image};
-use crate::support::registry::{Access, Reply, TestRegistry, TokenServer, tag};
+use crate::support::registry::{Access, Reply, TestRegistry, TokenServer, basic, tag};
 
 const APP: &str = "acme/app";
 
@@ -169,6 +169,36 @@ async fn redirects_are_followed_without_credentials_to_another_host() {
         (away.len(), away[0].header("authorization"), away[0].uri.as_str()),
         (1, "", "/v2/acme/app/manifests/v1?signature=x")
     );
+}
+
+#[tokio::test]
+async fn storage_gets_the_range_and_no_password_and_may_refuse_head() {
+    let files = Files::new();
+    let layer = Blob::new("x", vec![1; 100]);
+    let (registry, storage) = (TestRegistry::start(), TestRegistry::start());
+    for one in [&registry, &storage] {
+        one.push(APP, "v1", &image("linux/amd64", &[&layer]));
+    }
+    registry.require(Access::Basic(vec![("alice", "sesame")]));
+    let path = files.write("password", "sesame");
+    let client = registry.client_with(|settings| {
+        settings.credential = Credential::PasswordFile { username: "alice".to_owned(), path };
+    });
+    let app = registry.repository(APP);
+    head(&client, &registry).await.unwrap();
+    registry.always(
+        "* /v2/acme/app/blobs/",
+        Reply::redirect(format!("{}/v2/acme/app/blobs/{}?signature=x", storage.base(), layer.digest)),
+    );
+    assert_eq!(client.get_blob_range(&app, &layer.digest, 92..100, 100).await.unwrap().len(), 8);
+    // An address that was signed for GET is refused for HEAD.
+    storage.always("HEAD *", Reply::status(403));
+    assert_eq!(client.head_blob(&app, &layer.digest).await.unwrap(), 100);
+    let seen = storage.requests();
+    let asked: Vec<_> = seen.iter().map(|seen| (seen.method.as_str(), seen.header("range"))).collect();
+    assert_eq!(asked, [("GET", "bytes=92-99"), ("HEAD", ""), ("GET", "bytes=0-0")]);
+    assert!(seen.iter().all(|seen| seen.header("authorization").is_empty()));
+    assert_eq!(registry.requests().last().unwrap().header("authorization"), basic("alice", "sesame"));
 }
 
 #[tokio::test]
@@ -334,6 +364,41 @@ async fn a_proxy_is_used_where_it_is_configured() {
     head(&client, &registry).await.unwrap();
     assert_eq!(proxy.requests()[0].uri, format!("{}/v2/acme/app/manifests/v1", registry.base()));
     assert_eq!(registry.counts(), "");
+}
+
+#[tokio::test]
+async fn tls_is_spoken_unless_plain_http_is_configured_or_the_registry_is_this_machine() {
+    for (name, plain_http, expected) in [
+        ("registry.example", false, "CONNECT registry.example:443"),
+        ("registry.example:5000", false, "CONNECT registry.example:5000"),
+        ("10.0.0.1:5000", false, "CONNECT 10.0.0.1:5000"),
+        ("docker.io", false, "CONNECT registry-1.docker.io:443"),
+        ("registry.example:5000", true, "HEAD http://registry.example:5000/v2/acme/app/manifests/v1"),
+        ("localhost:5000", false, "HEAD http://localhost:5000/v2/acme/app/manifests/v1"),
+        ("[::1]:5000", false, "HEAD http://[::1]:5000/v2/acme/app/manifests/v1"),
+        ("localhost:443", false, "CONNECT localhost:443"),
+    ] {
+        let proxy = TestRegistry::start();
+        proxy.always("* ", Reply::status(418));
+        let proxy_url = proxy.base().replace("http://", "http://user:sesame@").parse().unwrap();
+        let settings = Settings {
+            credential: Credential::Anonymous,
+            proxy_url: Some(proxy_url),
+            plain_http,
+            ..Settings::default()
+        };
+        let registry: Registry = name.parse().unwrap();
+        let registries =
+            Registries::new([(registry.clone(), settings)].into(), Settings::default(), Telemetry::new().into());
+        let repository = Repository::new(registry.clone(), APP).unwrap();
+        let client = registries.unwrap().client(&registry);
+        let error = client.head_manifest(&repository, At::Tag(&tag("v1"))).await.unwrap_err();
+        let seen = &proxy.requests()[0];
+        assert_eq!(format!("{} {}", seen.method, seen.uri), expected, "{name}: {error}");
+        // The proxy's own password is for the proxy, and for nobody's eyes.
+        assert_eq!(seen.header("proxy-authorization"), basic("user", "sesame"), "{name}");
+        assert!(!format!("{error} {error:?}").contains("sesame"), "{error}");
+    }
 }
 
 #[tokio::test]

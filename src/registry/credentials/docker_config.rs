@@ -1,4 +1,5 @@
-//! Docker's `config.json`, podman's `auth.json`, Kubernetes' `.dockerconfigjson`: one shape, many spellings.
+//! Docker's `config.json`, podman's `auth.json`, Kubernetes' `.dockerconfigjson`: one shape, many spellings. Beside it the
+//! old shape of `.dockercfg`, which Kubernetes' `kubernetes.io/dockercfg` secrets still have: the entries stand at the top.
 //!
 //! Pure: which entry is meant, not where the file is.
 
@@ -7,6 +8,7 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 
 use crate::oci::reference::DOCKER_HUB;
@@ -49,6 +51,14 @@ struct RawEntry {
     registrytoken: String,
 }
 
+/// What stands at the top of the old shape, or of a newer file that knows no registry.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Top {
+    Entry(RawEntry),
+    Other(IgnoredAny),
+}
+
 /// A usable entry.
 pub(super) enum Entry {
     Password { username: String, password: Secret },
@@ -63,22 +73,23 @@ pub(super) enum InvalidConfig {
     #[error("not a docker config.json (line {line}, column {column})")]
     Json { line: usize, column: usize },
     /// An `auth` that is no base64 of `user:password`.
-    #[error("`auths` entry `{0}`: `auth` is not the base64 form of user:password")]
+    #[error("entry `{0}`: `auth` is not the base64 form of user:password")]
     Auth(String),
 }
 
 impl DockerConfig {
-    /// Reads the file's text.
+    /// Reads the file's text, in the old shape where it says nothing in the new one.
     pub(super) fn parse(text: &str) -> Result<Self, InvalidConfig> {
-        // serde's own message may quote the value that it did not like, which is a secret here.
-        serde_json::from_str(text).map_err(|error| InvalidConfig::Json { line: error.line(), column: error.column() })
-    }
-
-    /// Reads `.dockercfg`, where the entries stand at the top.
-    pub(super) fn parse_dockercfg(text: &str) -> Result<Self, InvalidConfig> {
-        let auths = serde_json::from_str(text)
-            .map_err(|error| InvalidConfig::Json { line: error.line(), column: error.column() })?;
-        Ok(Self { auths, ..Self::default() })
+        let config: Self = from_json(text)?;
+        if !(config.auths.is_empty() && config.cred_helpers.is_empty() && config.creds_store.is_empty()) {
+            return Ok(config);
+        }
+        let top: BTreeMap<String, Top> = from_json(text)?;
+        let auths = top.into_iter().filter_map(|(key, value)| match value {
+            Top::Entry(entry) if !entry.is_empty() => Some((key, entry)),
+            Top::Entry(_) | Top::Other(_) => None,
+        });
+        Ok(Self { auths: auths.collect(), ..Self::default() })
     }
 
     /// Only the entries that hold their own secret.
@@ -185,6 +196,11 @@ fn is_namespaced(key: &str) -> bool {
     without_scheme(key) == key && !matches!(path, "" | "v1" | "v2")
 }
 
+/// serde's own message may quote the value that it did not like, which is a secret here.
+fn from_json<'de, T: Deserialize<'de>>(text: &'de str) -> Result<T, InvalidConfig> {
+    serde_json::from_str(text).map_err(|error| InvalidConfig::Json { line: error.line(), column: error.column() })
+}
+
 fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(deserializer: D) -> Result<T, D::Error> {
     Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
 }
@@ -248,11 +264,27 @@ mod tests {
             ("", "none"),
             (r#""auth":null"#, "none"),
             (r#""email":"x@y","auth":"YTpi""#, "a:b"),
-            (r#""auth":"!!""#, "error: `auths` entry `r.example`: `auth` is not the base64 form of user:password"),
-            (r#""auth":"YWI=""#, "error: `auths` entry `r.example`: `auth` is not the base64 form of user:password"),
+            (r#""auth":"!!""#, "error: entry `r.example`: `auth` is not the base64 form of user:password"),
+            (r#""auth":"YWI=""#, "error: entry `r.example`: `auth` is not the base64 form of user:password"),
         ] {
             let text = format!(r#"{{"auths":{{"r.example":{{{entry}}}}}}}"#);
             assert_eq!(shown(&text, "r.example", "acme/app"), expected, "{entry}");
+        }
+    }
+
+    #[test]
+    fn the_old_shape_has_its_entries_at_the_top() {
+        for (text, expected) in [
+            (r#"{"r.example":{"auth":"YTpi","email":"x@y"}}"#, "a:b"),
+            (r#"{"https://r.example/v1/":{"username":"a","password":"b"}}"#, "a:b"),
+            (r#"{"other.example":{"auth":"eDp5"},"r.example":{"auth":"YTpi"}}"#, "a:b"),
+            // A newer file that knows no registry, and one that knows others: nothing at its top is an entry.
+            (r#"{"auths":{},"psFormat":"x","HttpHeaders":{"X":"y"},"proxies":{"default":{"httpProxy":"x"}}}"#, "none"),
+            (r#"{"auths":{"other.example":{"auth":"eDp5"}},"r.example":{"auth":"YTpi"}}"#, "none"),
+            (r#"{"credsStore":"x","r.example":{"auth":"YTpi"}}"#, "none"),
+            ("{}", "none"),
+        ] {
+            assert_eq!(shown(text, "r.example", "acme/app"), expected, "{text}");
         }
     }
 

@@ -143,6 +143,11 @@ impl TestRegistry {
         self.address.to_string().parse().unwrap()
     }
 
+    /// Where it answers, in plain HTTP.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// `http://127.0.0.1:PORT`.
     pub(crate) fn base(&self) -> String {
         format!("http://{}", self.address)

@@ -1,0 +1,161 @@
+//! Whom a registry's `ca_file`, client certificate and `insecure_skip_verify` hold for: the registry, and not just
+//! anybody that it names.
+
+use std::sync::Arc;
+
+use image_size_exporter::oci::{Registry, Repository};
+use image_size_exporter::reason::Reason;
+use image_size_exporter::registry::{At, Client, Credential, Registries, RegistryError, Settings};
+use image_size_exporter::telemetry::Telemetry;
+
+use crate::support::images::{Blob, image};
+use crate::support::registry::{Reply, TestRegistry, tag};
+use crate::support::tls::{Authority, Client as Certificate, Front};
+
+/// The registry's host, and another one; both this machine, as far as redirects are concerned.
+const HOME: &str = "127.0.0.1";
+const AWAY: &str = "127.0.0.2";
+
+/// A registry that names somebody else, both behind TLS.
+struct World {
+    authority: Authority,
+    registry: TestRegistry,
+    other: TestRegistry,
+    front: Front,
+    away: Front,
+}
+
+/// What the registry names.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Named {
+    Redirect,
+    TokenServer,
+}
+
+impl World {
+    /// The other one is on `ip`, and its certificate by `theirs` if not by the registry's own authority.
+    async fn new(named: Named, ip: &str, theirs: Option<&Authority>, wants: Certificate) -> Self {
+        let authority = Authority::new();
+        let (registry, other) = (TestRegistry::start(), TestRegistry::start());
+        for one in [&registry, &other] {
+            one.push("acme/app", "v1", &image("linux/amd64", &[&Blob::named("base", 100)]));
+        }
+        let front = authority.front(HOME, registry.address(), Certificate::MayShow).await;
+        let away = theirs.unwrap_or(&authority).front(ip, other.address(), wants).await;
+        match named {
+            Named::Redirect => registry.always("GET *", redirect(&away)),
+            Named::TokenServer => registry.next(
+                "GET *",
+                Reply::status(401).and("www-authenticate", format!(r#"Bearer realm="https://{}/token""#, away.name())),
+            ),
+        }
+        other.always("GET /token", Reply::json(r#"{"token":"x"}"#));
+        Self { authority, registry, other, front, away }
+    }
+
+    fn client(&self, change: impl FnOnce(&mut Settings, &Authority)) -> Arc<Client> {
+        let mut settings = Settings { credential: Credential::Anonymous, ..Settings::default() };
+        change(&mut settings, &self.authority);
+        let name: Registry = self.front.name().parse().unwrap();
+        Registries::new([(name.clone(), settings)].into(), Settings::default(), Telemetry::new().into())
+            .unwrap()
+            .client(&name)
+    }
+
+    async fn ask(&self, client: &Client) -> Result<(), RegistryError> {
+        let repository = Repository::new(self.front.name().parse().unwrap(), "acme/app").unwrap();
+        client.get_manifest(&repository, At::Tag(&tag("v1"))).await.map(drop)
+    }
+}
+
+fn redirect(to: &Front) -> Reply {
+    Reply::redirect(format!("https://{}/v2/acme/app/manifests/v1", to.name()))
+}
+
+fn own_authority(settings: &mut Settings, authority: &Authority) {
+    settings.ca_file = Some(authority.file("ca.pem"));
+}
+
+fn client_certificate(settings: &mut Settings, authority: &Authority) {
+    own_authority(settings, authority);
+    settings.cert_file = Some(authority.file("client.pem"));
+    settings.key_file = Some(authority.file("client.key"));
+}
+
+fn skip_verify(settings: &mut Settings, _: &Authority) {
+    settings.insecure_skip_verify = true;
+}
+
+#[tokio::test]
+async fn a_client_certificate_is_shown_to_the_registry_and_not_to_whom_it_names_elsewhere() {
+    for (named, ip, shown) in [
+        (Named::Redirect, AWAY, false),
+        (Named::TokenServer, AWAY, false),
+        // Another port is another server, as it is for passwords.
+        (Named::Redirect, HOME, false),
+        // GitLab's token server is beside its registry.
+        (Named::TokenServer, HOME, true),
+    ] {
+        let world = World::new(named, ip, None, Certificate::MayShow).await;
+        let client = world.client(client_certificate);
+        world.ask(&client).await.unwrap();
+        assert_eq!(world.front.shown(), [true], "{named:?} {ip}");
+        assert_eq!(world.away.shown(), [shown], "{named:?} {ip}");
+    }
+}
+
+#[tokio::test]
+async fn a_redirect_within_the_registry_keeps_the_client_certificate() {
+    let world = World::new(Named::Redirect, AWAY, None, Certificate::MayShow).await;
+    world.registry.next("GET *", Reply::redirect("/v2/acme/app/manifests/v1?again"));
+    world.registry.always("GET *", Reply::Usual);
+    world.ask(&world.client(client_certificate)).await.unwrap();
+    assert_eq!(world.registry.counts(), "get_manifest 2");
+    assert!(world.front.shown().iter().all(|shown| *shown));
+}
+
+#[tokio::test]
+async fn who_wants_a_client_certificate_elsewhere_is_said_to_get_none() {
+    let world = World::new(Named::Redirect, AWAY, None, Certificate::MustShow).await;
+    let error = world.ask(&world.client(client_certificate)).await.unwrap_err();
+    assert_eq!(error.reason(), Reason::Network);
+    assert!(error.to_string().contains("no other host than the registry's own is shown"), "{error}");
+    assert_eq!(world.other.counts(), "");
+}
+
+#[tokio::test]
+async fn an_own_authority_vouches_for_whom_the_registry_names_as_well() {
+    for named in [Named::Redirect, Named::TokenServer] {
+        let world = World::new(named, AWAY, None, Certificate::MayShow).await;
+        world.ask(&world.client(own_authority)).await.unwrap();
+        // By another authority, nobody does.
+        let world = World::new(named, AWAY, Some(&Authority::new()), Certificate::MayShow).await;
+        let client = world.client(own_authority);
+        let error = world.ask(&client).await.unwrap_err();
+        assert_eq!((error.reason(), world.other.counts().as_str()), (Reason::Network, ""), "{named:?}: {error}");
+        assert!(error.to_string().contains("name it in `ca_file`"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn skipped_checks_are_skipped_for_the_registrys_own_host_alone() {
+    for named in [Named::Redirect, Named::TokenServer] {
+        // A certificate is for a host, not for a port.
+        let world = World::new(named, HOME, None, Certificate::MayShow).await;
+        world.ask(&world.client(skip_verify)).await.unwrap();
+
+        let world = World::new(named, AWAY, None, Certificate::MayShow).await;
+        let client = world.client(skip_verify);
+        let error = world.ask(&client).await.unwrap_err();
+        assert_eq!((error.reason(), world.other.counts().as_str()), (Reason::Network, ""), "{named:?}: {error}");
+        assert!(error.to_string().contains("holds for the registry's own host alone"), "{error}");
+
+        // Both together: the registry may show what it likes, the other one what the authority signed.
+        let world = World::new(named, AWAY, None, Certificate::MayShow).await;
+        let both = world.client(|settings, authority| {
+            skip_verify(settings, authority);
+            own_authority(settings, authority);
+        });
+        world.ask(&both).await.unwrap();
+    }
+}
