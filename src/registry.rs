@@ -30,6 +30,8 @@ mod auth;
 
 mod grants;
 
+mod passwords;
+
 mod challenge;
 
 mod credentials;
