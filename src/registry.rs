@@ -38,6 +38,8 @@ mod credentials;
 
 mod secret;
 
+mod repeated;
+
 mod token;
 
 mod transport;

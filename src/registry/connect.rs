@@ -11,6 +11,7 @@ use url::Url;
 
 use super::error::SetupError;
 use super::redirect;
+use super::repeated::Secrets;
 use super::settings::Settings;
 use super::tls::Tls;
 
@@ -70,7 +71,7 @@ pub(crate) fn client(
     } else if at_loopback {
         // A proxy elsewhere would look for the registry on itself.
         builder = builder.no_proxy();
-    } else if environment_names_a_proxy() {
+    } else if !environment_proxies().is_empty() {
         direct = false;
     }
     // Behind a proxy it is the proxy that resolves names, and the proxy itself may well be on this machine.
@@ -80,11 +81,22 @@ pub(crate) fn client(
     builder.build().map_err(|problem| error("proxy_url", String::new(), super::error::chain(problem)))
 }
 
-#[expect(clippy::disallowed_methods, reason = "asks only whether the variables that reqwest itself reads are set")]
-fn environment_names_a_proxy() -> bool {
+/// What may stand in the proxies' addresses that nobody is to read.
+pub(crate) fn proxy_secrets(settings: &Settings) -> Secrets {
+    // A scheme may be left out.
+    let address = |text: String| if text.contains("://") { text } else { format!("http://{text}") };
+    let named = environment_proxies().into_iter().filter_map(|text| address(text).parse::<Url>().ok());
+    settings.proxy_url.iter().cloned().chain(named).fold(Secrets::default(), |secrets, url| secrets.proxy(&url))
+}
+
+/// The variables that reqwest itself reads, as far as they are set.
+#[expect(clippy::disallowed_methods, reason = "what reqwest itself reads, only to know of it")]
+fn environment_proxies() -> Vec<String> {
     ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"]
         .iter()
-        .any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))
+        .filter_map(|name| std::env::var(name).ok())
+        .filter(|value| !value.is_empty())
+        .collect()
 }
 
 /// Resolves names, but none except the registry's own to an address of this machine or link: a redirect must not

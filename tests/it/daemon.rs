@@ -5,6 +5,7 @@ mod harness;
 mod failures;
 mod process;
 mod reload;
+mod secrecy;
 mod selection;
 mod series;
 mod sums;

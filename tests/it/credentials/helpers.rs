@@ -321,7 +321,10 @@ async fn a_broken_helper_is_named_with_its_fault_and_nothing_of_what_it_prints()
         match head(&helpers.client(&registry, "x"), &registry).await {
             Ok(()) => assert_eq!(expected, "", "{script}"),
             Err(said) => {
-                assert!(!expected.is_empty() && said.contains(expected) && !said.contains("sesame"), "{script}: {said}")
+                assert!(
+                    !expected.is_empty() && said.contains(expected) && !said.contains("sesame"),
+                    "{script}: {said}"
+                );
             }
         }
     }
