@@ -30,11 +30,15 @@ mod auth;
 
 mod grants;
 
+mod passwords;
+
 mod challenge;
 
 mod credentials;
 
 mod secret;
+
+mod repeated;
 
 mod token;
 

@@ -122,6 +122,29 @@ fn masked_url(url: &url::Url) -> String {
     format!("{}://{user}{authority}{path}{query}", url.scheme())
 }
 
+/// A message without the user and password of addresses that it quotes: people copy those where none belongs.
+pub(super) fn without_passwords(text: &str) -> String {
+    let mut shown = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('@') {
+        let start = before.rfind(['/', '`', '"', '\'', ' ', '=']).map_or(0, |at| at + 1);
+        let (kept, user) = before.split_at(start);
+        if kept.is_empty() && shown.ends_with("<secret>@") {
+            // The password had the sign in it.
+            rest = after;
+            continue;
+        }
+        // Within a path it is a tag's or a digest's mark.
+        let in_path = kept.ends_with('/') && !kept.ends_with("//");
+        let is_digest = ["sha256:", "sha512:"].iter().any(|algorithm| after.starts_with(algorithm));
+        shown.push_str(kept);
+        shown.push_str(if user.contains(':') && !in_path && !is_digest { SECRET } else { user });
+        shown.push('@');
+        rest = after;
+    }
+    shown + rest
+}
+
 /// A document under construction. Keys without a value are left out.
 #[derive(Default)]
 struct Toml(String);
@@ -177,4 +200,27 @@ fn quoted(text: &str) -> String {
     }
     quoted.push('"');
     quoted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_show_no_passwords_of_addresses() {
+        for (text, expected) in [
+            ("`bob:sesame@x.example/app` is none", "`<secret>@x.example/app` is none"),
+            (
+                "`https://bob:sesame@x.example/app`: write `bob:sesame@x.example`",
+                "`https://<secret>@x.example/app`: write `<secret>@x.example`",
+            ),
+            (r#"registries."bob:sesame@x""#, r#"registries."<secret>@x""#),
+            ("`https://bob:se@same@x.example`", "`https://<secret>@x.example`"),
+            ("`app:v1@sha256:00` and `acme/app:v1@sha256:00`", "`app:v1@sha256:00` and `acme/app:v1@sha256:00`"),
+            ("`someone@x.example`, 1:2", "`someone@x.example`, 1:2"),
+            ("plain", "plain"),
+        ] {
+            assert_eq!(without_passwords(text), expected);
+        }
+    }
 }

@@ -59,7 +59,7 @@ pub(super) fn read(path: &Path, environment: &Environment, problems: &Problems) 
     for (name, value) in environment.iter().filter(|(name, _)| name.starts_with(PREFIX)) {
         match Variable::parse(name, value) {
             Ok(variable) => figment = figment.merge(variable),
-            Err(message) => problems.add_to_variable(name, message),
+            Err(message) => problems.add_to_variable(name, &message),
         }
     }
     let mut profiles = figment.data().map_err(|error| ConfigError::Syntax(path.to_owned(), error.to_string()))?;

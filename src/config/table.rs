@@ -9,6 +9,7 @@ use std::path::Path;
 
 use figment::value::{Dict, Num, Value};
 
+use super::masked::without_passwords;
 use super::nearest::nearest;
 use super::source::Sources;
 
@@ -26,12 +27,13 @@ struct Problem {
 }
 
 impl Problems {
-    pub(super) fn add_to_variable(&self, name: &str, message: String) {
+    pub(super) fn add_to_variable(&self, name: &str, message: &str) {
         self.add(Some(name), "", message);
     }
 
-    fn add(&self, variable: Option<&str>, key: &str, message: String) {
-        let (variable, key) = (variable.map(str::to_owned), key.to_owned());
+    fn add(&self, variable: Option<&str>, key: &str, message: &str) {
+        let variable = variable.map(str::to_owned);
+        let (key, message) = (without_passwords(key), without_passwords(message));
         self.0.borrow_mut().push(Problem { variable, key, message });
     }
 
@@ -64,7 +66,7 @@ impl<'a> Table<'a> {
     /// Notes that the value of `key` is wrong.
     pub(super) fn problem(&self, key: &str, message: impl Display) {
         let variable = self.entries.get(key).and_then(|value| self.sources.variable(value.tag()));
-        self.problems.add(variable, &self.key(key), message.to_string());
+        self.problems.add(variable, &self.key(key), &message.to_string());
     }
 
     /// The full name of one of its keys.
@@ -106,7 +108,7 @@ impl<'a> Table<'a> {
         };
         let parsed = items.iter().enumerate().filter_map(|(at, item)| {
             let problem = |message: String| {
-                self.problems.add(self.sources.variable(item.tag()), &format!("{}[{at}]", self.key(key)), message);
+                self.problems.add(self.sources.variable(item.tag()), &format!("{}[{at}]", self.key(key)), &message);
             };
             text(item).and_then(|text| parse(&text).map_err(|error| error.to_string())).map_err(problem).ok()
         });
@@ -221,7 +223,7 @@ impl<'a> Table<'a> {
             if let Value::Dict(_, entries) = item {
                 return Some((at, self.inner(name, entries)));
             }
-            self.problems.add(None, &name, format!("{}: {remedy}", found(item)));
+            self.problems.add(None, &name, &format!("{}: {remedy}", found(item)));
             None
         };
         Some(items.iter().enumerate().filter_map(table).collect())

@@ -54,6 +54,10 @@ pub(crate) fn detail(answer: &Answer) -> String {
         Err(_) if answer.content_type().starts_with("text/plain") => String::from_utf8_lossy(&answer.body).into_owned(),
         Err(_) => String::new(),
     };
+    // Before it is cut: half a secret is one, too.
+    if answer.secrets.stand_in(&text) {
+        return " (its words repeat a secret and are not shown)".to_owned();
+    }
     let text: String =
         text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).take(DETAIL_CHARS_MAX).collect();
     if text.is_empty() { text } else { format!(" ({text})") }

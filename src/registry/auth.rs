@@ -9,15 +9,16 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use http::{Method, StatusCode, header};
+use http::{HeaderValue, Method, StatusCode, header};
 use tokio::time::Instant;
 
 use super::challenge::{Bearer, Challenge};
 use super::credentials::{Credentials, Login, LoginSecret};
 use super::error::RegistryError;
 use super::grants::{Grant, Grants, Scheme, Scope, Slot, TokenServer};
+use super::passwords::Passwords;
 use super::settings::Credential;
-use super::token::{self, Wanted};
+use super::token::{self, Token, TokenRefused, Wanted};
 use super::transport::{Answer, Ask, Take, Transport};
 use super::{api_error, redirect};
 use crate::reason::{Operation, Reason};
@@ -31,11 +32,12 @@ const REFUSAL_USABLE: Duration = Duration::from_secs(10);
 pub(crate) struct Auth {
     credentials: Credentials,
     grants: Grants,
+    passwords: Passwords,
 }
 
 impl Auth {
     pub(crate) fn new(from: Credential) -> Self {
-        Self { credentials: Credentials::new(from), grants: Grants::default() }
+        Self { credentials: Credentials::new(from), grants: Grants::default(), passwords: Passwords::default() }
     }
 
     /// Sends a request with what the registry wants to see, and once more with something better if it was refused.
@@ -46,34 +48,55 @@ impl Auth {
         ask: &Ask<'_>,
     ) -> Result<Answer, RegistryError> {
         let mut grant = self.grant(transport, scope, ask.what).await?;
-        let answer = transport.send(ask, grant.as_deref().map(|grant| &grant.header)).await?;
+        let answer = self.sent(transport, scope, ask, grant.as_deref()).await?;
         if !may_be_refusal(answer.status, grant.as_deref()) {
             return Ok(answer);
         }
         if answer.elsewhere {
             // Whoever refused is not the registry: its challenge must not be answered with the registry's secrets.
-            return self.settled(transport, ask, answer, None);
+            return self.settled(transport, scope, ask, answer, None);
         }
         match self.better(transport, scope, ask, &answer, grant.as_ref()).await? {
-            None => self.settled(transport, ask, answer, grant.as_deref()),
+            None => self.settled(transport, scope, ask, answer, grant.as_deref()),
             Some(better) => {
-                if let Some(problem) = better.wrong.get() {
-                    return Err(RegistryError::new(Reason::Denied, ask.what, problem.clone()));
-                }
-                let again = transport.send(ask, Some(&better.header)).await?;
+                let again = self.sent(transport, scope, ask, Some(&better)).await?;
                 if may_be_refusal(again.status, Some(&better)) {
                     better.refused.store(true, Ordering::Relaxed);
                 }
                 grant = Some(better);
-                self.settled(transport, ask, again, grant.as_deref())
+                self.settled(transport, scope, ask, again, grant.as_deref())
             }
         }
+    }
+
+    /// Sends a request with what was granted, unless that is a password which was refused before.
+    async fn sent(
+        &self,
+        transport: &Transport,
+        scope: Scope<'_>,
+        ask: &Ask<'_>,
+        grant: Option<&Grant>,
+    ) -> Result<Answer, RegistryError> {
+        let Some(grant) = grant.filter(|grant| grant.is_password()) else {
+            return transport.send(ask, grant.map(|grant| &grant.header)).await;
+        };
+        let _turn = self.passwords.turn(&grant.header).await;
+        if let Some(problem) = self.passwords.problem(&grant.header, scope.name()) {
+            return Err(RegistryError::new(Reason::Denied, ask.what, problem));
+        }
+        let answer = transport.send(ask, Some(&grant.header)).await?;
+        // Sent on without it, the registry took it.
+        if answer.elsewhere || answer.status != StatusCode::UNAUTHORIZED {
+            self.passwords.accepted(&grant.header, scope.name());
+        }
+        Ok(answer)
     }
 
     /// Refusals are errors; everything else is for the caller to judge.
     fn settled(
         &self,
         transport: &Transport,
+        scope: Scope<'_>,
         ask: &Ask<'_>,
         answer: Answer,
         grant: Option<&Grant>,
@@ -99,10 +122,10 @@ impl Auth {
             }
         };
         let is_wrong = answer.status == StatusCode::UNAUTHORIZED && !answer.elsewhere;
-        let wrong = grant.filter(|grant| grant.is_password() && is_wrong);
-        if wrong.is_some_and(|grant| grant.wrong.set(problem.clone()).is_ok()) {
+        if let Some(wrong) = grant.filter(|grant| grant.is_password() && is_wrong) {
+            self.passwords.refused(&wrong.header, scope.name(), problem.clone());
             // A helper may know a newer one by the next request.
-            self.credentials.forget();
+            self.credentials.forget(wrong.made);
         }
         Err(RegistryError::new(Reason::Denied, ask.what, problem))
     }
@@ -116,21 +139,13 @@ impl Auth {
     ) -> Result<Option<Arc<Grant>>, RegistryError> {
         let (slot, scheme) = self.grants.of(scope);
         let current = slot.current();
-        if let Some(grant) = &current {
-            let Some(problem) = grant.wrong.get() else { return Ok(current) };
-            if self.still_has(transport, scope, grant).await {
-                return Err(RegistryError::new(Reason::Denied, what, problem.clone()));
-            }
+        let refused =
+            |grant: &Arc<Grant>| grant.is_password() && self.passwords.problem(&grant.header, scope.name()).is_some();
+        if current.as_ref().is_some_and(|grant| !refused(grant)) {
+            return Ok(current);
         }
         let Some(scheme) = scheme else { return Ok(None) };
         self.obtain(transport, scope, &slot, &scheme, current.as_ref(), what).await
-    }
-
-    /// Whether the password that a grant was made of is still the one that is configured.
-    async fn still_has(&self, transport: &Transport, scope: Scope<'_>, grant: &Grant) -> bool {
-        let login = self.credentials.login(transport.registry.as_str(), scope.repository()).await;
-        let Ok(Some(Login { secret: LoginSecret::Password { username, password }, .. })) = login else { return false };
-        token::basic_header(&username, &password).as_ref() == Some(&grant.header)
     }
 
     /// Something better to send than what was refused; `None` if there is nothing.
@@ -165,8 +180,8 @@ impl Auth {
                 None => return Ok(None),
             },
         };
-        if refused.is_some() {
-            self.credentials.forget();
+        if let Some(refused) = refused.filter(|grant| !grant.is_token) {
+            self.credentials.forget(refused.made);
         }
         let obtained = self.obtain(transport, scope, &slot, &scheme, refused, ask.what).await?;
         let same = |grant: &Arc<Grant>| refused.is_some_and(|refused| refused.header == grant.header);
@@ -244,20 +259,14 @@ impl Auth {
                 return Err(error.clone());
             }
         }
-        match self.obtain_now(transport, scope, slot, scheme, what).await {
-            Ok(grant) => {
-                *turn = None;
-                slot.keep(grant.clone());
-                Ok(grant)
-            }
-            Err(error) => {
-                self.credentials.forget();
-                *turn = Some((Instant::now(), error.clone()));
-                Err(error)
-            }
-        }
+        *turn = None;
+        let grant = self.obtain_now(transport, scope, slot, scheme, what, &mut turn).await?;
+        slot.keep(grant.clone());
+        Ok(grant)
     }
 
+    /// Obtains a new grant. `failed` is told what the token server said, unless the password is to blame: there may be
+    /// another one at any time.
     async fn obtain_now(
         &self,
         transport: &Transport,
@@ -265,6 +274,7 @@ impl Auth {
         slot: &Slot,
         scheme: &Scheme,
         what: &(dyn Display + Sync),
+        failed: &mut Option<(Instant, RegistryError)>,
     ) -> Result<Option<Arc<Grant>>, RegistryError> {
         let denied = |problem: String| {
             // No request was refused, but none can be made: whoever looks for refusals wants to see it.
@@ -273,12 +283,17 @@ impl Auth {
         };
         let login = self.credentials.login(transport.registry.as_str(), scope.repository()).await;
         let login = login.map_err(|problem| denied(format!("cannot read credentials: {problem}")))?;
+        let read = Instant::now();
+        let password = login.as_ref().and_then(Login::basic_header);
+        if let Some(problem) = password.as_ref().and_then(|header| self.passwords.problem(header, scope.name())) {
+            return Err(denied(problem));
+        }
         let grant = match (scheme, login) {
             (_, Some(Login { secret: LoginSecret::Bearer(token), source })) => {
                 Grant::new(token::bearer_header(&token), LOGIN_USABLE, false, Some(source))
             }
-            (Scheme::Basic, Some(Login { secret: LoginSecret::Password { username, password }, source })) => {
-                Grant::new(token::basic_header(&username, &password), LOGIN_USABLE, false, Some(source))
+            (Scheme::Basic, Some(Login { secret: LoginSecret::Password { .. }, source })) => {
+                Grant::new(password, LOGIN_USABLE, false, Some(source))
             }
             (Scheme::Basic, Some(Login { secret: LoginSecret::Identity { .. }, source })) => {
                 return Err(denied(format!("the registry wants a user and a password, and {source} is neither")));
@@ -287,16 +302,53 @@ impl Auth {
             (Scheme::Bearer(server), login) => {
                 let mut scopes = slot.wants().scopes.clone();
                 scopes.push(scope.text());
-                let wanted =
-                    Wanted { realm: &server.realm, service: &server.service, scopes: &scopes, login: login.as_ref() };
-                let token = token::fetch(transport, &wanted, what).await?;
-                let source = login.map(|login| login.source);
+                let login = login.as_ref();
+                let wanted = Wanted { realm: &server.realm, service: &server.service, scopes: &scopes, login };
+                let token = match self.token(transport, scope, &wanted, password.as_ref(), what).await {
+                    Ok(token) => token,
+                    Err(refused) => {
+                        if refused.error.reason() == Reason::Denied {
+                            self.credentials.forget(read);
+                        }
+                        if password.is_none() || !refused.unauthorized {
+                            *failed = Some((Instant::now(), refused.error.clone()));
+                        }
+                        return Err(refused.error);
+                    }
+                };
+                let source = login.map(|login| login.source.clone());
                 Grant::new(token::bearer_header(&token.text), token.usable, true, source)
             }
         };
         grant
             .map(Some)
             .ok_or_else(|| denied("the credentials hold characters that cannot stand in a header".to_owned()))
+    }
+
+    /// Asks the token server, and remembers what became of the password.
+    async fn token(
+        &self,
+        transport: &Transport,
+        scope: Scope<'_>,
+        wanted: &Wanted<'_>,
+        password: Option<&HeaderValue>,
+        what: &(dyn Display + Sync),
+    ) -> Result<Token, TokenRefused> {
+        let Some(password) = password else { return token::fetch(transport, wanted, what).await };
+        let _turn = self.passwords.turn(password).await;
+        if let Some(problem) = self.passwords.problem(password, scope.name()) {
+            let error = RegistryError::new(Reason::Denied, what, problem);
+            return Err(TokenRefused { error, problem: String::new(), unauthorized: true });
+        }
+        let token = token::fetch(transport, wanted, what).await;
+        match &token {
+            Ok(_) => self.passwords.accepted(password, scope.name()),
+            Err(refused) if refused.unauthorized => {
+                self.passwords.refused(password, scope.name(), refused.problem.clone());
+            }
+            Err(_) => {}
+        }
+        token
     }
 }
 

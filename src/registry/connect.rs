@@ -12,6 +12,7 @@ use url::Url;
 
 use super::error::SetupError;
 use super::redirect;
+use super::repeated::Secrets;
 use super::settings::Settings;
 use super::tls::{Reach, Tls};
 
@@ -117,6 +118,12 @@ fn environment_proxies() -> Vec<Url> {
     let texts = names.iter().filter_map(|name| std::env::var(name).ok());
     let address = |text: String| if text.contains("://") { text } else { format!("http://{text}") };
     texts.filter_map(|text| address(text).parse().ok()).collect()
+}
+
+/// What may stand in the proxies' addresses that nobody is to read.
+pub(crate) fn proxy_secrets(settings: &Settings) -> Secrets {
+    let proxies = settings.proxy_url.iter().cloned().chain(environment_proxies());
+    proxies.fold(Secrets::default(), |secrets, url| secrets.proxy(&url))
 }
 
 /// How names are looked up.

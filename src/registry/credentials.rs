@@ -14,8 +14,12 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use http::HeaderValue;
+use tokio::time::Instant;
+
 use super::secret::Secret;
 use super::settings::Credential;
+use super::token;
 use crate::oci::Repository;
 
 mod docker_config;
@@ -88,9 +92,9 @@ impl Credentials {
         }
     }
 
-    /// Forgets what helpers said of this registry: it was refused.
-    pub(crate) fn forget(&self) {
-        self.helpers.forget();
+    /// Forgets what helpers said of this registry until `then`: it was refused.
+    pub(crate) fn forget(&self, then: Instant) {
+        self.helpers.forget(then);
     }
 
     async fn usual(&self, registry: &str, name: &str) -> Result<Option<Login>, String> {
@@ -140,6 +144,14 @@ impl Credentials {
 }
 
 impl Login {
+    /// The header of a user and a password; `None` where it is neither, or cannot stand in one.
+    pub(crate) fn basic_header(&self) -> Option<HeaderValue> {
+        match &self.secret {
+            LoginSecret::Password { username, password } => token::basic_header(username, password),
+            LoginSecret::Identity { .. } | LoginSecret::Bearer(_) => None,
+        }
+    }
+
     fn from_entry(entry: Entry, place: &str) -> Self {
         let source = match &entry {
             Entry::Password { username, .. } => format!("the credentials of {username} from {place}"),

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use http::HeaderValue;
@@ -55,7 +55,8 @@ pub(crate) struct TokenServer {
 pub(crate) struct Slot {
     grant: Mutex<Option<Arc<Grant>>>,
     wants: Mutex<Wants>,
-    /// Held while a new grant is obtained: others wait for it instead of asking too. Holds the last failure.
+    /// Held while a new grant is obtained: others wait for it instead of asking too. Holds the token server's last
+    /// failure.
     pub(crate) turn: tokio::sync::Mutex<Option<(Instant, RegistryError)>>,
 }
 
@@ -70,6 +71,8 @@ pub(crate) struct Wants {
 pub(crate) struct Grant {
     /// The `Authorization` header.
     pub(crate) header: HeaderValue,
+    /// When it was made: what was known then may be forgotten when it is refused.
+    pub(crate) made: Instant,
     until: Instant,
     /// Whether it is a token from a token server, which expires.
     pub(crate) is_token: bool,
@@ -77,8 +80,6 @@ pub(crate) struct Grant {
     pub(crate) source: Option<String>,
     /// Refused when it was new: the registry means it, and a newer one would not help.
     pub(crate) refused: AtomicBool,
-    /// What the registry said when it refused the password itself: not sent again, as that might lock an account.
-    pub(crate) wrong: OnceLock<String>,
 }
 
 impl<'a> Scope<'a> {
@@ -88,6 +89,11 @@ impl<'a> Scope<'a> {
             Self::Repository(repository) => Some(repository),
             Self::Catalog => None,
         }
+    }
+
+    /// What tells it from other scopes of the same registry: the repository's name; empty for the catalog.
+    pub(crate) fn name(self) -> &'a str {
+        self.repository().map_or("", Repository::name)
     }
 
     /// What a token must allow (distribution project, "Token Scope Documentation").
@@ -104,7 +110,7 @@ impl Grants {
     /// repositories (Harbor): what holds for these says nothing about it.
     pub(crate) fn of(&self, scope: Scope<'_>) -> (Arc<Slot>, Option<Scheme>) {
         let mut state = locked(&self.state);
-        let slot = state.slot(scope.repository().map_or("", Repository::name));
+        let slot = state.slot(scope.name());
         let own = locked(&slot.wants).scheme.clone();
         let scheme = own.or_else(|| state.scheme.clone().filter(|_| scope.repository().is_some()));
         (slot, scheme)
@@ -164,14 +170,14 @@ impl Grant {
         is_token: bool,
         source: Option<String>,
     ) -> Option<Arc<Self>> {
-        let until = Instant::now() + usable;
+        let made = Instant::now();
         Some(Arc::new(Self {
             header: header?,
-            until,
+            made,
+            until: made + usable,
             is_token,
             source,
             refused: AtomicBool::new(false),
-            wrong: OnceLock::new(),
         }))
     }
 }

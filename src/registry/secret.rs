@@ -16,3 +16,52 @@ impl Secret {
         &self.0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::{Debug, Display};
+    use std::marker::PhantomData;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::http::WebConfig;
+    use crate::registry::credentials::{Credentials, Login, LoginSecret};
+    use crate::registry::grants::{Grant, Grants};
+    use crate::registry::passwords::Passwords;
+    use crate::registry::repeated::Secrets;
+    use crate::registry::token::{Token, Wanted};
+    use crate::registry::transport::{Answer, Ask, Transport};
+    use crate::registry::{Client, Credential, Registries, Settings};
+
+    /// What a type has of itself comes before what everything has.
+    struct Printable<T>(PhantomData<T>);
+    struct Debuggable<T>(PhantomData<T>);
+
+    trait Nobody {
+        const IS: bool = false;
+    }
+
+    impl<T> Nobody for Printable<T> {}
+    impl<T> Nobody for Debuggable<T> {}
+
+    impl<T: Display> Printable<T> {
+        const IS: bool = true;
+    }
+
+    impl<T: Debug> Debuggable<T> {
+        const IS: bool = true;
+    }
+
+    #[test]
+    fn nothing_that_holds_a_secret_can_be_printed() {
+        macro_rules! check {
+            ($($type:ty),*) => {
+                $(assert!(!Printable::<$type>::IS && !Debuggable::<$type>::IS, stringify!($type));)*
+            };
+        }
+        check!(Secret, Secrets, Login, LoginSecret, Credentials, Passwords, Grant, Grants, Token, Wanted<'static>);
+        check!(Ask<'static>, Answer, Transport, Client, Registries, Credential, Settings, Config, WebConfig);
+        let works = [Debuggable::<String>::IS, Printable::<String>::IS];
+        assert_eq!(works, [true, true], "the check itself");
+    }
+}

@@ -34,6 +34,15 @@ pub(crate) struct Token {
     pub(crate) usable: Duration,
 }
 
+/// Why there is no token.
+pub(crate) struct TokenRefused {
+    pub(crate) error: RegistryError,
+    /// The error without what it is about.
+    pub(crate) problem: String,
+    /// The server does not know who asks: it said 401.
+    pub(crate) unauthorized: bool,
+}
+
 /// What is asked of a token server.
 pub(crate) struct Wanted<'a> {
     pub(crate) realm: &'a Url,
@@ -61,7 +70,7 @@ pub(crate) async fn fetch(
     transport: &Transport,
     wanted: &Wanted<'_>,
     what: &(dyn std::fmt::Display + Sync),
-) -> Result<Token, RegistryError> {
+) -> Result<Token, TokenRefused> {
     let answer = match wanted.login.map(|login| &login.secret) {
         Some(LoginSecret::Identity { username, token }) => {
             let answer = post(transport, wanted, token, what).await?;
@@ -83,8 +92,16 @@ pub(crate) async fn fetch(
         let reason = reason(&answer);
         transport.failed(Operation::GetToken, reason);
         let server = redirect::authority(wanted.realm);
-        RegistryError::new(reason, what, explain(&server, wanted.login, &problem, reason))
+        let problem = explain(&server, wanted.login, &problem, reason);
+        let error = RegistryError::new(reason, what, &problem);
+        TokenRefused { error, problem, unauthorized: answer.status == StatusCode::UNAUTHORIZED }
     })
+}
+
+impl From<RegistryError> for TokenRefused {
+    fn from(error: RegistryError) -> Self {
+        Self { error, problem: String::new(), unauthorized: false }
+    }
 }
 
 fn explain(server: &str, login: Option<&Login>, problem: &str, reason: Reason) -> String {

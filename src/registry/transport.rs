@@ -12,12 +12,13 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::body::{self, BodyError};
-use super::connect::Connections;
+use super::connect::{self, Connections};
 use super::error::{RegistryError, chain};
 use super::gate::{Closed, Gate};
 use super::pace::Pace;
 use super::ratelimit::Metering;
 use super::redirect::{self, REDIRECTS_MAX};
+use super::repeated::Secrets;
 use super::retry::{self, PATIENCE_MAX, TRIES_MAX};
 use super::settings::Settings;
 use super::warnings::Warnings;
@@ -40,6 +41,8 @@ pub(crate) struct Transport {
     telemetry: Arc<Telemetry>,
     /// Said where a certificate is not trusted.
     trust_hint: &'static str,
+    /// What every request to a proxy has in it.
+    proxy_secrets: Secrets,
 }
 
 /// One request.
@@ -81,6 +84,8 @@ pub(crate) struct Answer {
     pub(crate) url: Url,
     /// Whether somebody else than the registry answered, who got no credentials.
     pub(crate) elsewhere: bool,
+    /// What its words must not repeat to anybody.
+    pub(crate) secrets: Secrets,
 }
 
 /// A body that is still to be read. It is no request under way any more: whoever reads layers bounds how many are read
@@ -134,6 +139,7 @@ impl Transport {
             warnings: Warnings::default(),
             telemetry,
             trust_hint,
+            proxy_secrets: connect::proxy_secrets(settings),
         }
     }
 
@@ -194,10 +200,11 @@ impl Transport {
     async fn attempt(
         &self,
         ask: &Ask<'_>,
-        mut authorization: Option<&HeaderValue>,
+        authorized: Option<&HeaderValue>,
     ) -> Result<Answer, (Failure, Option<Duration>)> {
         let deadline = Instant::now() + self.timeout;
         let mut url = ask.url.clone();
+        let mut authorization = authorized;
         let mut elsewhere = false;
         let own_host = redirect::is_own_host(&self.home, &url);
         for _ in 0..=REDIRECTS_MAX {
@@ -217,7 +224,7 @@ impl Transport {
             if !is_redirect(response.status()) {
                 let read = tokio::time::timeout_at(deadline, take(ask, response, url.clone(), elsewhere)).await;
                 return match read {
-                    Ok(Ok(answer)) => Ok(answer),
+                    Ok(Ok(answer)) => Ok(Answer { secrets: self.secrets(ask, &answer.url, authorized), ..answer }),
                     Ok(Err(error)) => Err((broken(error), None)),
                     Err(_) => Err((self.late(&url), None)),
                 };
@@ -249,7 +256,7 @@ impl Transport {
             if let Some(limit) = self.metering.note(&answer.headers) {
                 self.telemetry.ratelimit(&self.registry, limit);
             }
-            self.warnings.note(&self.registry, &answer.headers);
+            self.warnings.note(&self.registry, &answer);
         }
         let status = answer.status;
         let retry_after = retry::retry_after(&answer.headers, SystemTime::now());
@@ -289,6 +296,12 @@ impl Transport {
             return Err((Failure { reason: Reason::Server, problem, again }, retry_after));
         }
         Ok(answer)
+    }
+
+    /// What the request had in it that nobody may read, up to its end at `url`.
+    fn secrets(&self, ask: &Ask<'_>, url: &Url, authorization: Option<&HeaderValue>) -> Secrets {
+        let secrets = self.proxy_secrets.clone().header(authorization).form(ask.form.as_deref());
+        if *url == ask.url { secrets } else { secrets.redirect(url) }
     }
 
     fn unreachable(&self, url: &Url, error: reqwest::Error) -> Failure {
@@ -353,7 +366,7 @@ async fn take(ask: &Ask<'_>, mut response: reqwest::Response, url: Url, elsewher
     };
     let headers = std::mem::take(response.headers_mut());
     let open = open.map(|()| Open { response });
-    Ok(Answer { status, headers, body, open, url, elsewhere })
+    Ok(Answer { status, headers, body, open, url, elsewhere, secrets: Secrets::default() })
 }
 
 fn broken(error: BodyError) -> Failure {

@@ -3,8 +3,9 @@
 use std::collections::HashSet;
 use std::sync::Mutex;
 
-use http::{HeaderMap, header};
+use http::header;
 
+use super::transport::Answer;
 use crate::oci::Registry;
 use crate::registry::locked;
 
@@ -21,9 +22,12 @@ pub(crate) struct Warnings {
 
 impl Warnings {
     /// Logs what is new.
-    pub(crate) fn note(&self, registry: &Registry, headers: &HeaderMap) {
-        for value in headers.get_all(header::WARNING) {
+    pub(crate) fn note(&self, registry: &Registry, answer: &Answer) {
+        for value in answer.headers.get_all(header::WARNING) {
             let Some(text) = value.to_str().ok().and_then(text) else { continue };
+            if answer.secrets.stand_in(&text) {
+                continue;
+            }
             let mut said = locked(&self.said);
             if said.len() < TEXTS_MAX && said.insert(text.clone()) {
                 tracing::warn!(%registry, text, "the registry warns");

@@ -11,6 +11,8 @@ use crate::support::files::Files;
 use crate::support::images::{Blob, image};
 use crate::support::registry::{Access, Kind, Reply, Seen, TestRegistry, TokenServer, basic, tag};
 
+mod again;
+
 /// A registry with `acme/app:v1`.
 fn registry(access: Access) -> TestRegistry {
     let registry = TestRegistry::start();

@@ -10,6 +10,8 @@ use crate::support::files::Files;
 use crate::support::images::{Blob, image};
 use crate::support::registry::{Access, Kind, Reply, TestRegistry, TokenServer, basic, tag};
 
+mod helpers;
+
 /// Says to the process of a case what to ask.
 const ASK: &str = "TEST_ASK_REPOSITORY";
 const CHILD: &str = "credentials::asks_in_a_process_of_its_own";

@@ -6,6 +6,7 @@ mod failures;
 mod panics;
 mod process;
 mod reload;
+mod secrecy;
 mod selection;
 mod series;
 mod sums;

@@ -83,6 +83,9 @@ pub(crate) enum Reply {
     Answer(u16, Vec<(&'static str, String)>, String),
     /// The same with a body that is no text.
     Bytes(u16, Vec<(&'static str, String)>, Vec<u8>),
+    /// The request's secrets, as some servers answer what they do not like: a status and a content type; JSON is the
+    /// distribution API's error body. They stand in a `Warning`, too. The usual one where there are none.
+    Echo(u16, &'static str),
     /// None at all; the connection stays open.
     Stall,
     /// None at all; the connection is closed.

@@ -84,7 +84,10 @@ async fn answer(state: Arc<Mutex<State>>, request: Request<Incoming>) -> Result<
     let (reply, mut usual) = {
         let mut state = state.lock().unwrap();
         state.seen.push(seen.clone());
-        let reply = state.reply(&seen);
+        let reply = match state.reply(&seen) {
+            Reply::Echo(status, content_type) => echo(status, content_type, &seen),
+            reply => reply,
+        };
         let usual = match reply {
             Reply::Answer(..) | Reply::Bytes(..) | Reply::Stall | Reply::Cut => Response::new(Bytes::new()),
             _ => state.usual(&seen),
@@ -119,7 +122,7 @@ async fn answer(state: Arc<Mutex<State>>, request: Request<Incoming>) -> Result<
         Reply::With(name, value) => {
             usual.headers_mut().insert(name, value.parse().unwrap());
         }
-        Reply::Usual | Reply::Answer(..) => {}
+        Reply::Usual | Reply::Answer(..) | Reply::Echo(..) => {}
     }
     let (mut parts, body) = usual.into_parts();
     let length = HeaderValue::from(body.len());
@@ -331,6 +334,23 @@ fn part(seen: &Seen, bytes: &Bytes) -> Response<Bytes> {
     let range = format!("bytes {first}-{}/{total}", end - 1);
     response.headers_mut().insert(http::header::CONTENT_RANGE, range.parse().unwrap());
     response
+}
+
+/// What nobody proved anything with is answered as usual: so whoever asks for proof gets it first.
+fn echo(status: u16, content_type: &'static str, seen: &Seen) -> Reply {
+    let credentials = ["authorization", "proxy-authorization"].map(|name| seen.header(name)).join(" ");
+    let signed = seen.kind != Kind::Token && seen.uri.contains('?');
+    if credentials.trim().is_empty() && seen.body.is_empty() && !signed {
+        return Reply::Usual;
+    }
+    let text = format!("{credentials} {} {}", seen.body, seen.uri);
+    let body = if content_type == "application/json" {
+        serde_json::json!({"errors": [{"code": "DENIED", "message": text}]}).to_string()
+    } else {
+        text.clone()
+    };
+    let warning = format!("299 - \"{}\"", text.trim());
+    Reply::Answer(status, vec![("content-type", content_type.to_owned()), ("warning", warning)], body)
 }
 
 fn response(status: u16, content_type: &str, body: &str) -> Response<Bytes> {
