@@ -176,8 +176,34 @@ pub struct LayerContent {
     pub uncompressed_bytes: u64,
     /// Whether that is an estimate, from a gzip trailer say, rather than exact.
     pub estimated: bool,
-    /// Bytes of its files as overlay2 unpacks them, as `docker image inspect` counts; only where the layer was streamed.
-    pub unpacked_bytes: Option<u64>,
+    /// Its files.
+    pub unpacked: Unpacked,
+}
+
+/// A layer's files, as overlay2 unpacks them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum Unpacked {
+    /// Nobody knows: the layer was not streamed.
+    Unknown,
+    /// It was streamed: bytes of its files, as `docker image inspect` counts.
+    Bytes(u64),
+    /// It was streamed, and overlay2 cannot unpack it by itself: there is no such size, and none to wait for.
+    Refused,
+}
+
+impl Unpacked {
+    /// Bytes of the files, where there is such a size and somebody knows it.
+    pub fn bytes(self) -> Option<u64> {
+        match self {
+            Self::Bytes(bytes) => Some(bytes),
+            Self::Unknown | Self::Refused => None,
+        }
+    }
+
+    /// Whether the layer was streamed, so that no more can be known of it.
+    pub fn is_known(self) -> bool {
+        self != Self::Unknown
+    }
 }
 
 /// Whether this manifest is a container image's, whose config says more: any other is an artifact.

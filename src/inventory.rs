@@ -222,8 +222,8 @@ impl Inventory {
         }
     }
 
-    /// Learns what layers are after decompression, in every image that has them.
-    pub fn learn_layers(&mut self, layers: impl IntoIterator<Item = (Digest, LayerContent)>) {
+    /// Learns what layers are after decompression, in every image that has them; whether any of it was news.
+    pub fn learn_layers(&mut self, layers: impl IntoIterator<Item = (Digest, LayerContent)>) -> bool {
         let mut touched = HashSet::new();
         for (digest, content) in layers {
             for (registry, state) in &mut self.registries {
@@ -232,11 +232,12 @@ impl Inventory {
                 }
             }
         }
-        for registry in touched {
-            if let Some(state) = self.registries.get_mut(&registry) {
+        for registry in &touched {
+            if let Some(state) = self.registries.get_mut(registry) {
                 state.refresh_all();
             }
         }
+        !touched.is_empty()
     }
 
     /// The layers that a target wants to know more of, each digest once, as exactly as any wants it.
@@ -253,10 +254,7 @@ impl Inventory {
                 for listed in tag.images().flat_map(|image| &image.stored) {
                     let digest = state.holdings.digest(listed.layer);
                     let facts = state.holdings.facts(listed.layer);
-                    if facts
-                        .content
-                        .is_some_and(|content| mode == Uncompressed::Cheap || content.unpacked_bytes.is_some())
-                    {
+                    if facts.content.is_some_and(|content| mode == Uncompressed::Cheap || content.unpacked.is_known()) {
                         continue;
                     }
                     let one = work.entry(digest).or_insert_with(|| LayerWork {

@@ -7,6 +7,10 @@ pub mod lane;
 
 mod budget;
 
+mod memory;
+
+mod later;
+
 mod cheap;
 
 mod stream;

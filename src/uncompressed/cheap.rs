@@ -9,7 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
-use crate::image::{LayerContent, Span, UncompressedHint};
+use crate::image::{LayerContent, Span, UncompressedHint, Unpacked};
 use crate::inventory::work::LayerWork;
 use crate::oci::{Digest, MediaType};
 
@@ -141,7 +141,7 @@ fn exact(tar_bytes: u64) -> Option<LayerContent> {
 }
 
 fn exactly(tar_bytes: u64) -> LayerContent {
-    LayerContent { uncompressed_bytes: tar_bytes, estimated: false, unpacked_bytes: None }
+    LayerContent { uncompressed_bytes: tar_bytes, estimated: false, unpacked: Unpacked::Unknown }
 }
 
 /// What does not compress grows by less than this.
@@ -164,7 +164,7 @@ fn gzip_trailer(trailer: &[u8], bytes: u64) -> Result<LayerContent, &'static str
     };
     let tar_bytes =
         fits(DEFLATE_RATIO_MAX).or_else(|| fits(LIKELY_RATIO_MAX)).ok_or("its gzip trailer is ambiguous")?;
-    Ok(LayerContent { uncompressed_bytes: tar_bytes, estimated: true, unpacked_bytes: None })
+    Ok(LayerContent { uncompressed_bytes: tar_bytes, estimated: true, unpacked: Unpacked::Unknown })
 }
 
 /// The header of the first frame may have the length of its content (RFC 8878, section 3.1.1.1). That it is the only
@@ -174,7 +174,7 @@ fn zstd_header(header: &[u8], bytes: u64) -> Result<LayerContent, &'static str> 
     if tar_bytes == 0 || !tar_bytes.is_multiple_of(512) || tar_bytes < least(bytes) {
         return Err("its first zstd frame is not of the whole tar");
     }
-    Ok(LayerContent { uncompressed_bytes: tar_bytes, estimated: true, unpacked_bytes: None })
+    Ok(LayerContent { uncompressed_bytes: tar_bytes, estimated: true, unpacked: Unpacked::Unknown })
 }
 
 fn frame_content_bytes(header: &[u8]) -> Option<u64> {
@@ -280,7 +280,7 @@ mod tests {
     }
 
     fn known(uncompressed_bytes: u64, estimated: bool) -> LayerContent {
-        LayerContent { uncompressed_bytes, estimated, unpacked_bytes: None }
+        LayerContent { uncompressed_bytes, estimated, unpacked: Unpacked::Unknown }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use image_size_exporter::image::{LayerContent, UncompressedHint};
+use image_size_exporter::image::{LayerContent, UncompressedHint, Unpacked};
 use image_size_exporter::inventory::work::LayerWork;
 use image_size_exporter::oci::{Digest, MediaType};
 use image_size_exporter::registry::{Registries, Settings};
@@ -39,6 +39,17 @@ fn file(path: &str, bytes: usize) -> Vec<u8> {
     block
 }
 
+/// A ustar header of a hard link.
+fn hard_link(path: &str, target: &str) -> Vec<u8> {
+    let mut block = file(path, 0);
+    block[156] = b'1';
+    block[157..157 + target.len()].copy_from_slice(target.as_bytes());
+    block[148..156].fill(b' ');
+    let sum: u32 = block.iter().map(|&byte| u32::from(byte)).sum();
+    block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    block
+}
+
 /// A tar of files of these sizes.
 fn tar(sizes: &[usize]) -> Vec<u8> {
     let mut tar: Vec<u8> =
@@ -62,7 +73,11 @@ fn measured(blob: &[u8], diff_id: Option<&Digest>, piece: usize) -> Result<Layer
 }
 
 fn exactly(uncompressed: usize, unpacked: usize) -> LayerContent {
-    LayerContent { uncompressed_bytes: uncompressed as u64, estimated: false, unpacked_bytes: Some(unpacked as u64) }
+    LayerContent {
+        uncompressed_bytes: uncompressed as u64,
+        estimated: false,
+        unpacked: Unpacked::Bytes(unpacked as u64),
+    }
 }
 
 #[test]
@@ -243,6 +258,100 @@ async fn what_a_registry_sends_instead_of_a_layer_is_not_held_against_the_layer(
     assert_eq!(found(vec![short], &store, Limits::default()).await, BTreeMap::new());
     let found = found(work, &store, Limits::default()).await;
     assert_eq!(found.into_values().collect::<Vec<_>>(), [exactly(tar.len(), 3000)]);
+}
+
+#[tokio::test]
+async fn a_layer_that_overlay2_refuses_is_streamed_once_also_over_restarts() {
+    let tar = [hard_link("alias", "of/a/lower/layer"), vec![0; 1024]].concat();
+    let (registry, work) = registry_with(&[(&gzip(&tar), GZIP)], Uncompressed::Exact);
+    let directory = tempfile::tempdir().unwrap();
+    let expected = LayerContent { uncompressed_bytes: tar.len() as u64, estimated: false, unpacked: Unpacked::Refused };
+    for requests in ["get_blob 1", ""] {
+        let (store, _) = Store::open(&directory.path().join("state.redb")).unwrap();
+        let found = found(work.clone(), &store, Limits::default()).await;
+        assert_eq!(found.into_values().collect::<Vec<_>>(), [expected]);
+        assert_eq!(registry.take_counts(), requests);
+    }
+}
+
+/// A lane that looks at one layer at a time.
+struct Lane {
+    work: mpsc::Sender<Vec<LayerWork>>,
+    found: mpsc::Receiver<(Digest, LayerContent)>,
+}
+
+impl Lane {
+    fn start() -> Self {
+        let registries = Registries::new(BTreeMap::new(), Settings::default(), Arc::new(Telemetry::new())).unwrap();
+        let (work, work_from) = mpsc::channel(1);
+        let (found_to, found) = mpsc::channel(16);
+        let limits = Limits { concurrency: 1, ..Limits::default() };
+        let stop = CancellationToken::new();
+        tokio::spawn(run(work_from, Arc::new(registries), Store::memory(), found_to, limits, stop));
+        Self { work, found }
+    }
+
+    /// Wants a layer that fails, and then one that does not, which tells that the first was looked at.
+    async fn try_again(&mut self, failing: &LayerWork, whole: &LayerWork) {
+        self.work.send(vec![failing.clone(), whole.clone()]).await.unwrap();
+        assert_eq!(self.found.recv().await.unwrap().0, whole.digest);
+    }
+}
+
+/// While nobody waits for a socket: a clock that stands still would let requests time out.
+async fn later(minutes: u64) {
+    tokio::time::pause();
+    tokio::time::advance(std::time::Duration::from_mins(minutes)).await;
+    tokio::time::resume();
+}
+
+#[tokio::test]
+async fn a_layer_of_other_content_than_its_digest_is_streamed_less_and_less_often() {
+    let tars: Vec<Vec<u8>> = (0..6).map(|size| tar(&[size])).collect();
+    let (registry, work) =
+        registry_with(&tars.iter().map(|tar| (&tar[..], GZIP)).collect::<Vec<_>>(), Uncompressed::Exact);
+    let [failing, whole @ ..] = &work[..] else { unreachable!("six of them") };
+    let other = "not what was asked for".repeat(1000)[..tars[0].len()].to_owned();
+    registry.always(&format!("GET /v2/acme/app/blobs/{}", failing.digest), Reply::Answer(200, vec![], other));
+    let mut lane = Lane::start();
+    for (minutes, whole, requests) in [
+        (0, &whole[0], "get_blob 2"),
+        (29, &whole[1], "get_blob 1"),
+        (1, &whole[2], "get_blob 2"),
+        (59, &whole[3], "get_blob 1"),
+        (1, &whole[4], "get_blob 2"),
+    ] {
+        later(minutes).await;
+        lane.try_again(failing, whole).await;
+        assert_eq!(registry.take_counts(), requests, "{minutes} minutes later");
+    }
+}
+
+#[tokio::test]
+async fn a_layer_that_cannot_be_verified_is_not_asked_for_twice() {
+    let tars: Vec<Vec<u8>> = (0..4).map(|size| tar(&[size])).collect();
+    let (registry, work) =
+        registry_with(&tars.iter().map(|tar| (&tar[..], GZIP)).collect::<Vec<_>>(), Uncompressed::Exact);
+    let tar = tar(&[3000]);
+    let whole = gzip(&tar);
+    let broken = Blob {
+        digest: format!("blake3:{}", "0".repeat(64)).parse().unwrap(),
+        ..Blob::new(GZIP, &whole[..whole.len() - 9])
+    };
+    registry.push("acme/app", "v2", &image("linux/amd64", &[&broken]));
+    let hopeless = LayerWork { digest: broken.digest.clone(), bytes: broken.size, ..work[0].clone() };
+    let failing = LayerWork { diff_id: Some(Digest::sha256_of(&tar)), ..hopeless.clone() };
+    let mut lane = Lane::start();
+    for (layer, whole, requests) in [
+        (&hopeless, &work[0], "get_blob 1"),
+        (&failing, &work[1], "get_blob 2"),
+        (&failing, &work[2], "get_blob 1"),
+        (&hopeless, &work[3], "get_blob 1"),
+    ] {
+        later(24 * 60).await;
+        lane.try_again(layer, whole).await;
+        assert_eq!(registry.take_counts(), requests);
+    }
 }
 
 #[tokio::test]
