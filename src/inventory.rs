@@ -251,7 +251,9 @@ impl Inventory {
                 if mode == Uncompressed::Off {
                     continue;
                 }
-                for listed in tag.images().flat_map(|image| &image.stored) {
+                for (image, listed) in
+                    tag.images().flat_map(|image| image.stored.iter().map(move |listed| (image, listed)))
+                {
                     let digest = state.holdings.digest(listed.layer);
                     let facts = state.holdings.facts(listed.layer);
                     if facts.content.is_some_and(|content| mode == Uncompressed::Cheap || content.unpacked.is_known()) {
@@ -259,6 +261,7 @@ impl Inventory {
                     }
                     let one = work.entry(digest).or_insert_with(|| LayerWork {
                         repository: repository.clone(),
+                        image: image.summary.digest.clone(),
                         digest: digest.clone(),
                         bytes: listed.bytes,
                         diff_id: facts.diff_id.clone(),

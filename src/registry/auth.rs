@@ -70,6 +70,18 @@ impl Auth {
         }
     }
 
+    /// Sends a request with what the registry wanted to see before. A refusal is an answer like any other: what is asked
+    /// here a registry may refuse because it does not know it, and that must not count against credentials.
+    pub(crate) async fn send_once(
+        &self,
+        transport: &Transport,
+        scope: Scope<'_>,
+        ask: &Ask<'_>,
+    ) -> Result<Answer, RegistryError> {
+        let grant = self.grant(transport, scope, ask.what).await?;
+        transport.send(ask, grant.as_deref().map(|grant| &grant.header)).await
+    }
+
     /// Refusals are errors; everything else is for the caller to judge.
     fn settled(
         &self,

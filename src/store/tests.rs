@@ -178,6 +178,8 @@ fn what_was_added_to_version_2_has_bytes_of_its_own() {
         assert_eq!(sealed[..sealed.len() - 4], expected);
         assert_eq!(record::unseal(b"layer", &sealed), Some(content(unpacked)));
     }
+    let sealed = record::seal(b"hint", &UncompressedHint::Soci(digest(1)));
+    assert_eq!(sealed[..2], [2, 33], "the third kind, and a digest of 33 bytes");
 }
 
 /// Whoever has to change what is expected here has to raise `record::VERSION` too: files that were written before have

@@ -79,13 +79,14 @@ pub(super) fn plan(work: &LayerWork) -> Plan {
                 return Plan::Known(LayerContent { estimated: true, ..content });
             }
         }
+        // Asked where the layer's own bytes do not tell.
+        Some(UncompressedHint::Soci(_)) | None => {}
         Some(UncompressedHint::TarSplit { contents, contents_digest, tar_split }) => {
             let verifiable = contents.zip(contents_digest.clone());
             if let Some(plan) = fetch_tar_split(bytes, verifiable, *tar_split) {
                 return plan;
             }
         }
-        None => {}
     }
     match Compression::of(&work.media_type) {
         Compression::Gzip if bytes > TRAILER_BYTES => Plan::Fetch(bytes - TRAILER_BYTES..bytes, Part::GzipTrailer),
@@ -270,6 +271,7 @@ mod tests {
     fn work(media_type: &str, bytes: u64, hint: Option<UncompressedHint>) -> LayerWork {
         LayerWork {
             repository: "registry.example/a".parse().unwrap(),
+            image: Digest::sha256_of(b"image"),
             digest: Digest::sha256_of(b"layer"),
             bytes,
             diff_id: None,

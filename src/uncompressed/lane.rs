@@ -15,6 +15,7 @@ use tracing::{debug, warn};
 
 use super::budget::Budget;
 use super::cheap::{self, Plan};
+use super::look::{self, LookError, SociIndexes};
 use super::measure::MeasureError;
 use super::memory::{Memory, Recalled, locked};
 use super::stream::{self, StreamError};
@@ -22,7 +23,7 @@ use crate::image::{LayerContent, Unpacked};
 use crate::inventory::work::LayerWork;
 use crate::oci::{Digest, Registry};
 use crate::reason::Reason;
-use crate::registry::{Client, Registries};
+use crate::registry::Registries;
 use crate::store::Store;
 use crate::target::Uncompressed;
 
@@ -59,7 +60,8 @@ pub async fn run(
 ) {
     let concurrency = limits.concurrency.max(1);
     let budget = Mutex::new(Budget::new(limits.bytes_per_hour));
-    let context = Arc::new(Context { registries, limits, memory: Memory::new(store), budget });
+    let context =
+        Arc::new(Context { registries, limits, memory: Memory::new(store), budget, indexes: SociIndexes::default() });
     let mut pending = Vec::new();
     let mut tasks = JoinSet::new();
     let mut busy = Busy::default();
@@ -117,28 +119,12 @@ pub async fn run(
     }
 }
 
-/// Looks into one layer now, without a budget and remembering nothing, for one who waits for it. `progress` hears of
-/// the compressed bytes that come. An error says, for people, why nothing can be told.
-pub async fn look_up(client: &Client, layer: &LayerWork, progress: impl FnMut(u64)) -> Result<LayerContent, String> {
-    if layer.mode == Uncompressed::Exact {
-        return stream::measure(client, layer, &mut true, progress).await.map_err(|error| error.to_string());
-    }
-    match cheap::plan(layer) {
-        Plan::Known(content) => Ok(content),
-        Plan::No(why) => Err(why.to_owned()),
-        Plan::Fetch(range, part) => {
-            let fetched = client.get_blob_range(&layer.repository, &layer.digest, range, layer.bytes).await;
-            let fetched = fetched.map_err(|error| error.to_string())?;
-            cheap::read(&part, &fetched, layer.bytes).map_err(str::to_owned)
-        }
-    }
-}
-
 struct Context {
     registries: Arc<Registries>,
     limits: Limits,
     memory: Memory,
     budget: Mutex<Budget>,
+    indexes: SociIndexes,
 }
 
 /// Digests, of blobs and of tars, that are being looked into.
@@ -265,7 +251,7 @@ async fn exact(context: &Context, layer: &LayerWork) -> Option<LayerContent> {
 }
 
 async fn cheaply(context: &Context, layer: &LayerWork) -> Option<LayerContent> {
-    let LayerWork { repository, digest, bytes, .. } = layer;
+    let LayerWork { repository, digest, .. } = layer;
     let (range, part) = match cheap::plan(layer) {
         Plan::Known(content) => return Some(content),
         // Not remembered: another manifest may say otherwise of the same blob, and to ask again costs nothing.
@@ -277,16 +263,14 @@ async fn cheaply(context: &Context, layer: &LayerWork) -> Option<LayerContent> {
         return None;
     }
     let client = context.registries.client(repository.registry());
-    match client.get_blob_range(repository, digest, range, *bytes).await {
-        Ok(fetched) => match cheap::read(&part, &fetched, *bytes) {
-            Ok(content) => Some(content),
-            Err(why) => {
-                debug!(%repository, %digest, why, "a layer's uncompressed size cannot be told from a few bytes");
-                context.memory.cannot_tell(digest, why);
-                None
-            }
-        },
-        Err(error) => {
+    match look::fetch(&client, layer, range, &part, &context.indexes).await {
+        Ok(content) => Some(content),
+        Err(LookError::CannotTell(why)) => {
+            debug!(%repository, %digest, why, "a layer's uncompressed size cannot be told from a few bytes");
+            context.memory.cannot_tell(digest, why);
+            None
+        }
+        Err(LookError::Registry(error)) => {
             debug!(%repository, %digest, %error, "cannot fetch a few bytes of a layer");
             if error.reason() == Reason::Unsupported {
                 context.memory.has_no_ranges(repository);

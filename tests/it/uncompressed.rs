@@ -1,5 +1,7 @@
 //! Layers after decompression: the engine on its own, and the lane that feeds it from a registry.
 
+mod soci;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read as _, Write as _};
 use std::sync::Arc;
@@ -161,9 +163,11 @@ proptest! {
 fn registry_with(layers: &[(&[u8], &str)], mode: Uncompressed) -> (TestRegistry, Vec<LayerWork>) {
     let registry = TestRegistry::start();
     let blobs: Vec<Blob> = layers.iter().map(|(bytes, media_type)| Blob::new(media_type, *bytes)).collect();
-    registry.push("acme/app", "v1", &image("linux/amd64", &blobs.iter().collect::<Vec<_>>()));
+    let pushed = image("linux/amd64", &blobs.iter().collect::<Vec<_>>());
+    registry.push("acme/app", "v1", &pushed);
     let work = |blob: &Blob| LayerWork {
         repository: registry.repository("acme/app"),
+        image: pushed.digest().clone(),
         digest: blob.digest.clone(),
         bytes: blob.size,
         diff_id: None,
