@@ -27,7 +27,7 @@ fn main() -> anyhow::Result<()> {
         measure.feed(&Bytes::from(piece))?;
     }
     let content = measure.finish()?;
-    let unpacked = content.unpacked_bytes.map_or("refused".to_owned(), |bytes| bytes.to_string());
+    let unpacked = content.unpacked.bytes().map_or("refused".to_owned(), |bytes| bytes.to_string());
     writeln!(std::io::stdout(), "{path} uncompressed {} unpacked {unpacked}", content.uncompressed_bytes)?;
     Ok(())
 }

@@ -93,13 +93,14 @@ impl Image {
     ) -> Self {
         let diff_ids = config.map_or(&[][..], |config| &config.diff_ids);
         let paired = diff_ids.len() == manifest.layers.len();
+        let of_manifest = UncompressedHint::of_manifest(&manifest.annotations);
         let layer = |(position, descriptor): (usize, &crate::oci::Descriptor)| Layer {
             digest: descriptor.digest.clone(),
             bytes: Some(descriptor.size),
             foreign: descriptor.media_type.is_foreign(),
             diff_id: diff_ids.get(position).filter(|_| paired).cloned(),
             media_type: descriptor.media_type.clone(),
-            hint: UncompressedHint::of(descriptor),
+            hint: UncompressedHint::of(descriptor).or_else(|| of_manifest.clone()),
         };
         let created = config.and_then(|config| config.created);
         Self {
@@ -176,8 +177,34 @@ pub struct LayerContent {
     pub uncompressed_bytes: u64,
     /// Whether that is an estimate, from a gzip trailer say, rather than exact.
     pub estimated: bool,
-    /// Bytes of its files as overlay2 unpacks them, as `docker image inspect` counts; only where the layer was streamed.
-    pub unpacked_bytes: Option<u64>,
+    /// Its files.
+    pub unpacked: Unpacked,
+}
+
+/// A layer's files, as overlay2 unpacks them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum Unpacked {
+    /// Nobody knows: the layer was not streamed.
+    Unknown,
+    /// It was streamed: bytes of its files, as `docker image inspect` counts.
+    Bytes(u64),
+    /// It was streamed, and overlay2 cannot unpack it by itself: there is no such size, and none to wait for.
+    Refused,
+}
+
+impl Unpacked {
+    /// Bytes of the files, where there is such a size and somebody knows it.
+    pub fn bytes(self) -> Option<u64> {
+        match self {
+            Self::Bytes(bytes) => Some(bytes),
+            Self::Unknown | Self::Refused => None,
+        }
+    }
+
+    /// Whether the layer was streamed, so that no more can be known of it.
+    pub fn is_known(self) -> bool {
+        self != Self::Unknown
+    }
 }
 
 /// Whether this manifest is a container image's, whose config says more: any other is an artifact.
@@ -226,6 +253,17 @@ mod tests {
         let image = Image::from_manifest(Digest::sha256_of(b"m"), 50, &manifest, Some(&ImageConfig::default().into()));
         assert_eq!(image.compressed_bytes(), Some(200));
         assert_eq!((image.config_bytes, image.manifest_bytes, &*image.artifact_type), (7, 50, ""));
+    }
+
+    #[test]
+    fn a_soci_index_of_the_manifest_may_tell_of_each_layer_that_says_nothing_itself() {
+        let index = Digest::sha256_of(b"index");
+        let bound = manifest(&format!(
+            r#"{{"annotations":{{"com.amazon.soci.index-digest":"{index}"}},"layers":[{{"digest":"DIGEST","size":100}},{{"digest":"DIGEST","size":100,"annotations":{{"io.containers.estargz.uncompressed-size":"512"}}}}]}}"#
+        ));
+        let image = Image::from_manifest(Digest::sha256_of(b"m"), 50, &bound, None);
+        let hints: Vec<_> = image.layers.iter().map(|layer| layer.hint.clone()).collect();
+        assert_eq!(hints, [Some(UncompressedHint::Soci(index)), Some(UncompressedHint::Bytes(512))]);
     }
 
     #[test]

@@ -231,8 +231,8 @@ impl Inventory {
         }
     }
 
-    /// Learns what layers are after decompression, in every image that has them.
-    pub fn learn_layers(&mut self, layers: impl IntoIterator<Item = (Digest, LayerContent)>) {
+    /// Learns what layers are after decompression, in every image that has them; whether any of it was news.
+    pub fn learn_layers(&mut self, layers: impl IntoIterator<Item = (Digest, LayerContent)>) -> bool {
         let mut touched = HashSet::new();
         for (digest, content) in layers {
             for (registry, state) in &mut self.registries {
@@ -241,11 +241,12 @@ impl Inventory {
                 }
             }
         }
-        for registry in touched {
-            if let Some(state) = self.registries.get_mut(&registry) {
+        for registry in &touched {
+            if let Some(state) = self.registries.get_mut(registry) {
                 state.refresh_all();
             }
         }
+        !touched.is_empty()
     }
 
     /// The layers that a target wants to know more of, each digest once, as exactly as any wants it.
@@ -259,17 +260,17 @@ impl Inventory {
                 if mode == Uncompressed::Off {
                     continue;
                 }
-                for listed in tag.images().flat_map(|image| &image.stored) {
+                for (image, listed) in
+                    tag.images().flat_map(|image| image.stored.iter().map(move |listed| (image, listed)))
+                {
                     let digest = state.holdings.digest(listed.layer);
                     let facts = state.holdings.facts(listed.layer);
-                    if facts
-                        .content
-                        .is_some_and(|content| mode == Uncompressed::Cheap || content.unpacked_bytes.is_some())
-                    {
+                    if facts.content.is_some_and(|content| mode == Uncompressed::Cheap || content.unpacked.is_known()) {
                         continue;
                     }
                     let one = work.entry(digest).or_insert_with(|| LayerWork {
                         repository: repository.clone(),
+                        image: image.summary.digest.clone(),
                         digest: digest.clone(),
                         bytes: listed.bytes,
                         diff_id: facts.diff_id.clone(),

@@ -5,7 +5,7 @@
 pub enum Operation {
     /// `HEAD` of a manifest: has the tag changed?
     HeadManifest,
-    /// `GET` of a manifest or index.
+    /// `GET` of a manifest or index, or of the list of what refers to one.
     GetManifest,
     /// `HEAD` of a blob: how big is it?
     HeadBlob,

@@ -24,6 +24,8 @@ pub mod blobs;
 
 pub mod lists;
 
+mod referrers;
+
 pub mod error;
 
 mod auth;
@@ -98,6 +100,8 @@ pub struct Client {
     heads: AtomicU8,
     /// Whether the registry refused to be told a page's size.
     page_size_refused: AtomicBool,
+    /// Whether it may have the referrers API.
+    referrers: AtomicBool,
 }
 
 /// What of a repository is asked for.
@@ -190,6 +194,7 @@ impl Client {
             reserve: settings.ratelimit_reserve.unwrap_or(0),
             heads: AtomicU8::new(0),
             page_size_refused: AtomicBool::new(false),
+            referrers: AtomicBool::new(true),
         })
     }
 

@@ -1,13 +1,21 @@
 //! What layers are after decompression: the bytes of their tars, and of the files in them as Docker unpacks them.
 //!
-//! In reading order: the lane that gets the work; what a few bytes of a layer tell; how all of it is streamed; and the
+//! In reading order: the lane that gets the work; what a few bytes of a layer, or of its SOCI index, tell; how all of it is streamed; and the
 //! engine, which knows of no network, from compression to digest, tar and files.
 
 pub mod lane;
 
 mod budget;
 
+mod memory;
+
+mod later;
+
+mod look;
+
 mod cheap;
+
+mod soci;
 
 mod stream;
 
@@ -23,6 +31,7 @@ mod tar;
 
 mod tree;
 
-pub use lane::{Limits, look_up, run};
+pub use lane::{Limits, run};
+pub use look::{SociIndexes, look_up};
 pub use measure::{Measure, MeasureError};
 pub use stream::StreamError;

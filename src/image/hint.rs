@@ -1,6 +1,8 @@
 //! What a publisher says of a layer's size after decompression, in annotations that travel with the manifest.
 
-use crate::oci::{Descriptor, Digest};
+use std::collections::BTreeMap;
+
+use crate::oci::{Algorithm, Descriptor, Digest};
 
 /// What the annotations of a layer say of its tar, so that few bytes of it need to be fetched, or none.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -17,6 +19,8 @@ pub enum UncompressedHint {
         /// The tar-split.
         tar_split: Span,
     },
+    /// The image's manifest names a SOCI index, whose digest this is: it may say of the layers how long they are.
+    Soci(Digest),
 }
 
 /// A zstd frame within a layer's compressed blob.
@@ -32,6 +36,7 @@ pub struct Span {
 
 const ESTARGZ_SIZE: &str = "io.containers.estargz.uncompressed-size";
 const CHUNKED: &str = "io.github.containers.zstd-chunked.";
+const SOCI_INDEX: &str = "com.amazon.soci.index-digest";
 
 impl UncompressedHint {
     /// From a layer's descriptor, in the order of trust: a length in words, then zstd:chunked's tar-split. What is
@@ -47,6 +52,12 @@ impl UncompressedHint {
             return Some(Self::TarSplit { contents, contents_digest, tar_split });
         }
         None
+    }
+
+    /// From a manifest's annotations, for the layers that have none of their own: the second version of SOCI.
+    pub fn of_manifest(annotations: &BTreeMap<String, String>) -> Option<Self> {
+        let digest: Digest = annotations.get(SOCI_INDEX)?.parse().ok()?;
+        (digest.algorithm() != Algorithm::Other).then_some(Self::Soci(digest))
     }
 }
 
@@ -102,5 +113,18 @@ mod tests {
         ] {
             assert_eq!(hint(layer), expected, "{layer:?}");
         }
+    }
+
+    #[test]
+    fn a_manifest_binds_a_soci_index_that_can_be_verified() {
+        let digest = Digest::sha256_of(b"index");
+        let other = format!("blake3:{}", "0".repeat(64));
+        for (text, expected) in
+            [(digest.to_string(), Some(UncompressedHint::Soci(digest))), (other, None), ("latest".to_owned(), None)]
+        {
+            let annotations = BTreeMap::from([(SOCI_INDEX.to_owned(), text)]);
+            assert_eq!(UncompressedHint::of_manifest(&annotations), expected);
+        }
+        assert_eq!(UncompressedHint::of_manifest(&BTreeMap::new()), None);
     }
 }

@@ -14,7 +14,7 @@ use crate::registry::{At, Client, Registries};
 use crate::scan::{self, Children};
 use crate::store::{Store, Stored};
 use crate::target::Uncompressed;
-use crate::uncompressed;
+use crate::uncompressed::{self, SociIndexes};
 
 /// What is wanted of a reference.
 pub(super) struct Wanted<'a> {
@@ -113,7 +113,8 @@ async fn look_into(
     if mode == Uncompressed::Off {
         return contents;
     }
-    for layer in images.iter().flat_map(|image| image.layers.iter()) {
+    let indexes = SociIndexes::default();
+    for (image, layer) in images.iter().flat_map(|image| image.layers.iter().map(move |layer| (image, layer))) {
         let Some(bytes) = layer.bytes.filter(|_| !contents.contains_key(&layer.digest)) else { continue };
         let known = layer.diff_id.as_ref().and_then(|diff_id| by_diff_id.get(diff_id).copied());
         let content = if known.is_some() {
@@ -121,6 +122,7 @@ async fn look_into(
         } else {
             let work = LayerWork {
                 repository: repository.clone(),
+                image: image.digest.clone(),
                 digest: layer.digest.clone(),
                 bytes,
                 diff_id: layer.diff_id.clone(),
@@ -129,7 +131,7 @@ async fn look_into(
                 mode,
             };
             progress.begin(&layer.digest, bytes);
-            let found = uncompressed::look_up(client, &work, |received| progress.advance(received)).await;
+            let found = uncompressed::look_up(client, &work, &indexes, |received| progress.advance(received)).await;
             found.map_err(|why| progress.note(&layer.digest, &why)).ok()
         };
         if let Some(content) = content {

@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 
 use serde::Serialize;
 
-use crate::image::{Image, Layer, LayerContent};
+use crate::image::{Image, Layer, LayerContent, Unpacked};
 use crate::oci::{Digest, ImageConfig, MediaType, Platform};
 use crate::reason::Reason;
 use crate::store::{Store, Stored};
@@ -172,7 +172,7 @@ impl ImageReport {
             uncompressed_bytes,
             uncompressed_estimated: uncompressed_bytes
                 .map(|_| contents.iter().flatten().any(|content| content.estimated)),
-            unpacked_bytes: sum(|content| content.unpacked_bytes),
+            unpacked_bytes: sum(|content| content.unpacked.bytes()),
             steps: steps(layers, config),
         }
     }
@@ -192,11 +192,11 @@ impl LayerReport {
             diff_id: layer.diff_id.clone(),
             media_type: layer.media_type.clone(),
             foreign: layer.foreign,
-            empty: nothing || content.is_some_and(|content| content.unpacked_bytes == Some(0)),
+            empty: nothing || content.is_some_and(|content| content.unpacked == Unpacked::Bytes(0)),
             compressed_bytes: layer.bytes,
             uncompressed_bytes: content.map(|content| content.uncompressed_bytes),
             uncompressed_estimated: content.map(|content| content.estimated),
-            unpacked_bytes: content.and_then(|content| content.unpacked_bytes),
+            unpacked_bytes: content.and_then(|content| content.unpacked.bytes()),
             shared_by: sharing.map(|sharing| sharing.0.get(&layer.digest).copied().unwrap_or(0)),
         }
     }

@@ -107,7 +107,7 @@ impl Holdings {
             Some(ImageContent {
                 uncompressed_bytes: sum.uncompressed_bytes.saturating_add(content.uncompressed_bytes),
                 estimated: sum.estimated || content.estimated,
-                unpacked_bytes: sum.unpacked_bytes.zip(content.unpacked_bytes).map(|(a, b)| a.saturating_add(b)),
+                unpacked_bytes: sum.unpacked_bytes.zip(content.unpacked.bytes()).map(|(a, b)| a.saturating_add(b)),
             })
         })
     }
@@ -116,7 +116,7 @@ impl Holdings {
     pub(super) fn learn(&mut self, digest: &Digest, content: LayerContent) -> bool {
         let Some(number) = self.layers.number(digest) else { return false };
         let known = &mut self.facts[number as usize].content;
-        let exactness = |content: LayerContent| (!content.estimated, content.unpacked_bytes.is_some());
+        let exactness = |content: LayerContent| (!content.estimated, content.unpacked.is_known());
         if known.is_some_and(|known| exactness(known) > exactness(content) || known == content) {
             return false;
         }

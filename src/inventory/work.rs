@@ -91,6 +91,8 @@ impl std::fmt::Display for Warning {
 pub struct LayerWork {
     /// One of the repositories that have it.
     pub repository: Repository,
+    /// One of the images there that list it: its manifest.
+    pub image: Digest,
     /// Of the compressed blob.
     pub digest: Digest,
     /// Compressed bytes, as the manifest says.

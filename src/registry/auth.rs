@@ -92,6 +92,18 @@ impl Auth {
         Ok(answer)
     }
 
+    /// Sends a request with what the registry wanted to see before. A refusal is an answer like any other: what is asked
+    /// here a registry may refuse because it does not know it, and that must not count against credentials.
+    pub(crate) async fn send_once(
+        &self,
+        transport: &Transport,
+        scope: Scope<'_>,
+        ask: &Ask<'_>,
+    ) -> Result<Answer, RegistryError> {
+        let grant = self.grant(transport, scope, ask.what).await?;
+        self.sent(transport, scope, ask, grant.as_deref()).await
+    }
+
     /// Refusals are errors; everything else is for the caller to judge.
     fn settled(
         &self,

@@ -96,6 +96,16 @@ impl Client {
     /// Fetches a manifest or index: always with the same `Accept`, at most 8 MiB. Fetched by digest it is verified.
     /// `Reason::Reserved` where it would cut into the reserve of metered pulls.
     pub async fn get_manifest(&self, repository: &Repository, at: At<'_>) -> Result<Fetched, RegistryError> {
+        self.get_manifest_within(repository, at, MANIFEST_BYTES_MAX).await
+    }
+
+    /// As [`Self::get_manifest`], at most `bytes_max` bytes: `Reason::Limit` where there are more.
+    pub async fn get_manifest_within(
+        &self,
+        repository: &Repository,
+        at: At<'_>,
+        bytes_max: u64,
+    ) -> Result<Fetched, RegistryError> {
         let what = What(repository, at);
         let Some(_pull) = self.transport.metering.pull(self.reserve) else {
             let left = self.transport.metering.remaining().unwrap_or(0);
@@ -103,7 +113,7 @@ impl Client {
             return Err(self.wrong(Operation::GetManifest, &what, Reason::Reserved, problem));
         };
         let url = self.url(format_args!("/v2/{}/manifests/{at}", repository.name()));
-        let mut ask = Ask::new(Operation::GetManifest, Method::GET, url, &what, Take::Whole(MANIFEST_BYTES_MAX));
+        let mut ask = Ask::new(Operation::GetManifest, Method::GET, url, &what, Take::Whole(bytes_max));
         ask.accept = Some(ACCEPT);
         let answer = self.ask(Scope::Repository(repository), &ask).await?;
         if answer.status != StatusCode::OK {

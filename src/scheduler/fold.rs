@@ -154,8 +154,7 @@ impl Fold {
     }
 
     fn learn(&mut self, found: Vec<(Digest, LayerContent)>) {
-        self.inventory.learn_layers(found);
-        self.changed = true;
+        self.changed |= self.inventory.learn_layers(found);
     }
 
     /// Takes a snapshot and has it rendered elsewhere, while events go on being folded.

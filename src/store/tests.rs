@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::image::{Layer, Span, UncompressedHint};
+use crate::image::{Layer, Span, UncompressedHint, Unpacked};
 use crate::inventory::observation::{Child, Known};
 use crate::reason::Reason;
 
@@ -127,7 +127,8 @@ impl Model {
                 self.blobs.insert(digest(*number), *bytes);
             }
             Step::Layer(number, known) => {
-                let content = LayerContent { uncompressed_bytes: 1 << 40, estimated: true, unpacked_bytes: None };
+                let content =
+                    LayerContent { uncompressed_bytes: 1 << 40, estimated: true, unpacked: Unpacked::Unknown };
                 let record = if *known {
                     LayerRecord::Known(content)
                 } else {
@@ -179,6 +180,22 @@ fn flush(store: &Store) {
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(store.flush());
 }
 
+/// What came after version 2 was settled: older programs cannot read these, and ask the registry again; the rest of a
+/// file means what it meant.
+#[test]
+fn what_was_added_to_version_2_has_bytes_of_its_own() {
+    let content = |unpacked| LayerContent { uncompressed_bytes: 1, estimated: false, unpacked };
+    for (unpacked, expected) in
+        [(Unpacked::Unknown, vec![1, 0, 0]), (Unpacked::Bytes(3), vec![1, 0, 1, 3]), (Unpacked::Refused, vec![1, 0, 2])]
+    {
+        let sealed = record::seal(b"layer", &content(unpacked));
+        assert_eq!(sealed[..sealed.len() - 4], expected);
+        assert_eq!(record::unseal(b"layer", &sealed), Some(content(unpacked)));
+    }
+    let sealed = record::seal(b"hint", &UncompressedHint::Soci(digest(1)));
+    assert_eq!(sealed[..2], [2, 33], "the third kind, and a digest of 33 bytes");
+}
+
 /// Whoever has to change what is expected here has to raise `record::VERSION` too: files that were written before have
 /// other bytes, and must not be read as if they had these.
 #[test]
@@ -202,7 +219,7 @@ fn the_bytes_of_version_2_are_these() {
         },
     ];
     let reasons = Reason::ALL;
-    let content = LayerContent { uncompressed_bytes: 1, estimated: true, unpacked_bytes: Some(2) };
+    let content = LayerContent { uncompressed_bytes: 1, estimated: true, unpacked: Unpacked::Bytes(2) };
     let records = [LayerRecord::Known(content), LayerRecord::Failed { reason: "x".to_owned(), at: 1.5 }];
     assert_eq!(record::VERSION, 2);
     assert_eq!(

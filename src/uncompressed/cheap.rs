@@ -9,7 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
-use crate::image::{LayerContent, Span, UncompressedHint};
+use crate::image::{LayerContent, Span, UncompressedHint, Unpacked};
 use crate::inventory::work::LayerWork;
 use crate::oci::{Digest, MediaType};
 
@@ -79,13 +79,14 @@ pub(super) fn plan(work: &LayerWork) -> Plan {
                 return Plan::Known(LayerContent { estimated: true, ..content });
             }
         }
+        // Asked where the layer's own bytes do not tell.
+        Some(UncompressedHint::Soci(_)) | None => {}
         Some(UncompressedHint::TarSplit { contents, contents_digest, tar_split }) => {
             let verifiable = contents.zip(contents_digest.clone());
             if let Some(plan) = fetch_tar_split(bytes, verifiable, *tar_split) {
                 return plan;
             }
         }
-        None => {}
     }
     match Compression::of(&work.media_type) {
         Compression::Gzip if bytes > TRAILER_BYTES => Plan::Fetch(bytes - TRAILER_BYTES..bytes, Part::GzipTrailer),
@@ -141,7 +142,7 @@ fn exact(tar_bytes: u64) -> Option<LayerContent> {
 }
 
 fn exactly(tar_bytes: u64) -> LayerContent {
-    LayerContent { uncompressed_bytes: tar_bytes, estimated: false, unpacked_bytes: None }
+    LayerContent { uncompressed_bytes: tar_bytes, estimated: false, unpacked: Unpacked::Unknown }
 }
 
 /// What does not compress grows by less than this.
@@ -164,7 +165,7 @@ fn gzip_trailer(trailer: &[u8], bytes: u64) -> Result<LayerContent, &'static str
     };
     let tar_bytes =
         fits(DEFLATE_RATIO_MAX).or_else(|| fits(LIKELY_RATIO_MAX)).ok_or("its gzip trailer is ambiguous")?;
-    Ok(LayerContent { uncompressed_bytes: tar_bytes, estimated: true, unpacked_bytes: None })
+    Ok(LayerContent { uncompressed_bytes: tar_bytes, estimated: true, unpacked: Unpacked::Unknown })
 }
 
 /// The header of the first frame may have the length of its content (RFC 8878, section 3.1.1.1). That it is the only
@@ -174,7 +175,7 @@ fn zstd_header(header: &[u8], bytes: u64) -> Result<LayerContent, &'static str> 
     if tar_bytes == 0 || !tar_bytes.is_multiple_of(512) || tar_bytes < least(bytes) {
         return Err("its first zstd frame is not of the whole tar");
     }
-    Ok(LayerContent { uncompressed_bytes: tar_bytes, estimated: true, unpacked_bytes: None })
+    Ok(LayerContent { uncompressed_bytes: tar_bytes, estimated: true, unpacked: Unpacked::Unknown })
 }
 
 fn frame_content_bytes(header: &[u8]) -> Option<u64> {
@@ -270,6 +271,7 @@ mod tests {
     fn work(media_type: &str, bytes: u64, hint: Option<UncompressedHint>) -> LayerWork {
         LayerWork {
             repository: "registry.example/a".parse().unwrap(),
+            image: Digest::sha256_of(b"image"),
             digest: Digest::sha256_of(b"layer"),
             bytes,
             diff_id: None,
@@ -280,7 +282,7 @@ mod tests {
     }
 
     fn known(uncompressed_bytes: u64, estimated: bool) -> LayerContent {
-        LayerContent { uncompressed_bytes, estimated, unpacked_bytes: None }
+        LayerContent { uncompressed_bytes, estimated, unpacked: Unpacked::Unknown }
     }
 
     #[test]

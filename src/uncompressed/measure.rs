@@ -6,7 +6,7 @@ use super::decompress::Decompressor;
 use super::hasher::{Hasher, Mismatch, Proof, Verdict};
 use super::tar::{Tar, TarError};
 use super::tree::{self, TooManyPaths, Tree};
-use crate::image::LayerContent;
+use crate::image::{LayerContent, Unpacked};
 use crate::oci::Digest;
 
 /// Bytes that are decompressed before they are looked at.
@@ -143,8 +143,8 @@ impl Measure {
         blob.unwrap_or(Ok(()))?;
         ended?;
         checksums?;
-        let unpacked_bytes = tree.map(Tree::unpacked_bytes);
-        let content = LayerContent { uncompressed_bytes: tar_bytes, estimated: false, unpacked_bytes };
+        let unpacked = tree.map_or(Unpacked::Refused, |tree| Unpacked::Bytes(tree.unpacked_bytes()));
+        let content = LayerContent { uncompressed_bytes: tar_bytes, estimated: false, unpacked };
         let ended = tar.finish().map_err(MeasureError::from);
         match same_tar {
             Ok(()) => ended.map(|()| content),

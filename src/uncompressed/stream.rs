@@ -55,6 +55,12 @@ impl StreamError {
     pub fn is_definite(&self) -> bool {
         matches!(self, Self::Measure(error) if error.is_definite())
     }
+
+    /// Whether what the manifest says of the layer is to blame, so that asking again would give the same for as long as
+    /// it says so.
+    pub fn is_hopeless(&self) -> bool {
+        matches!(self, Self::TooLong(_) | Self::Measure(MeasureError::Unverifiable(_)))
+    }
 }
 
 /// Measures a layer. `can_resume` is what is known of the registry's sending parts of blobs, and is learnt here;

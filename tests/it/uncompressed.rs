@@ -1,5 +1,8 @@
 //! Layers after decompression: the engine on its own, and the lane that feeds it from a registry.
 
+mod soci;
+mod waits;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read as _, Write as _};
 use std::sync::Arc;
@@ -7,7 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use image_size_exporter::image::{LayerContent, UncompressedHint};
+use image_size_exporter::image::{LayerContent, UncompressedHint, Unpacked};
 use image_size_exporter::inventory::work::LayerWork;
 use image_size_exporter::oci::{Digest, MediaType};
 use image_size_exporter::registry::{Registries, Settings};
@@ -39,6 +42,17 @@ fn file(path: &str, bytes: usize) -> Vec<u8> {
     block
 }
 
+/// A ustar header of a hard link.
+fn hard_link(path: &str, target: &str) -> Vec<u8> {
+    let mut block = file(path, 0);
+    block[156] = b'1';
+    block[157..157 + target.len()].copy_from_slice(target.as_bytes());
+    block[148..156].fill(b' ');
+    let sum: u32 = block.iter().map(|&byte| u32::from(byte)).sum();
+    block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    block
+}
+
 /// A tar of files of these sizes.
 fn tar(sizes: &[usize]) -> Vec<u8> {
     let mut tar: Vec<u8> =
@@ -62,7 +76,11 @@ fn measured(blob: &[u8], diff_id: Option<&Digest>, piece: usize) -> Result<Layer
 }
 
 fn exactly(uncompressed: usize, unpacked: usize) -> LayerContent {
-    LayerContent { uncompressed_bytes: uncompressed as u64, estimated: false, unpacked_bytes: Some(unpacked as u64) }
+    LayerContent {
+        uncompressed_bytes: uncompressed as u64,
+        estimated: false,
+        unpacked: Unpacked::Bytes(unpacked as u64),
+    }
 }
 
 #[test]
@@ -146,9 +164,11 @@ proptest! {
 fn registry_with(layers: &[(&[u8], &str)], mode: Uncompressed) -> (TestRegistry, Vec<LayerWork>) {
     let registry = TestRegistry::start();
     let blobs: Vec<Blob> = layers.iter().map(|(bytes, media_type)| Blob::new(media_type, *bytes)).collect();
-    registry.push("acme/app", "v1", &image("linux/amd64", &blobs.iter().collect::<Vec<_>>()));
+    let pushed = image("linux/amd64", &blobs.iter().collect::<Vec<_>>());
+    registry.push("acme/app", "v1", &pushed);
     let work = |blob: &Blob| LayerWork {
         repository: registry.repository("acme/app"),
+        image: pushed.digest().clone(),
         digest: blob.digest.clone(),
         bytes: blob.size,
         diff_id: None,
@@ -203,6 +223,18 @@ async fn a_broken_stream_is_resumed_where_it_broke() {
 }
 
 #[tokio::test]
+async fn a_broken_stream_starts_over_where_a_registry_sends_no_parts() {
+    let tar = tar(&[6_000_000]);
+    let (registry, work) = registry_with(&[(&tar, GZIP)], Uncompressed::Exact);
+    let blob = format!("GET /v2/acme/app/blobs/{}", work[0].digest);
+    registry.next(&blob, Reply::CutAfter(4_000_000));
+    registry.next_bytes(&blob, 200, &[], tar.clone());
+    let found = found(work, &Store::memory(), Limits::default()).await;
+    assert_eq!(found.into_values().collect::<Vec<_>>(), [exactly(tar.len(), 6_000_000)]);
+    assert_eq!(registry.counts(), "get_blob 2, get_range 1");
+}
+
+#[tokio::test]
 async fn a_broken_layer_is_remembered_and_not_asked_for_again() {
     let tar = tar(&[3000]);
     let broken = &gzip(&tar)[..300];
@@ -243,6 +275,20 @@ async fn what_a_registry_sends_instead_of_a_layer_is_not_held_against_the_layer(
     assert_eq!(found(vec![short], &store, Limits::default()).await, BTreeMap::new());
     let found = found(work, &store, Limits::default()).await;
     assert_eq!(found.into_values().collect::<Vec<_>>(), [exactly(tar.len(), 3000)]);
+}
+
+#[tokio::test]
+async fn a_layer_that_overlay2_refuses_is_streamed_once_also_over_restarts() {
+    let tar = [hard_link("alias", "of/a/lower/layer"), vec![0; 1024]].concat();
+    let (registry, work) = registry_with(&[(&gzip(&tar), GZIP)], Uncompressed::Exact);
+    let directory = tempfile::tempdir().unwrap();
+    let expected = LayerContent { uncompressed_bytes: tar.len() as u64, estimated: false, unpacked: Unpacked::Refused };
+    for requests in ["get_blob 1", ""] {
+        let (store, _) = Store::open(&directory.path().join("state.redb")).unwrap();
+        let found = found(work.clone(), &store, Limits::default()).await;
+        assert_eq!(found.into_values().collect::<Vec<_>>(), [expected]);
+        assert_eq!(registry.take_counts(), requests);
+    }
 }
 
 #[tokio::test]

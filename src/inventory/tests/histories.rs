@@ -218,7 +218,7 @@ fn apply(inventory: &mut Inventory, event: Event) {
             found(inventory, &name(target).0, &references);
         }
         Event::PassEnded(target) => inventory.pass_ended(&name(target)),
-        Event::Learnt(layer, content) => inventory.learn_layers([(digest(&format!("l{layer}")), content)]),
+        Event::Learnt(layer, content) => drop(inventory.learn_layers([(digest(&format!("l{layer}")), content)])),
         Event::Expires => drop(inventory.expire(11.0 + WEEK.as_secs_f64())),
         Event::Configured(chosen) => {
             let chosen: Vec<Target> = chosen.into_iter().map(|target| targets()[target].clone()).collect();

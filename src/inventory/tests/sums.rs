@@ -2,7 +2,7 @@
 
 use super::super::*;
 use super::world::*;
-use crate::image::Layer;
+use crate::image::{Layer, Unpacked};
 use crate::target::Target;
 
 /// What a registry's view says of all of it.
@@ -234,11 +234,25 @@ fn uncompressed_sizes_stand_where_every_layer_is_known_and_unpacked_ones_where_a
     inventory.learn_layers([(digest("y"), content(4, false, Some(3)))]);
     assert_eq!(published(&mut inventory)[1], "a:v1 linux/amd64 compressed=21 uncompressed=64 estimated=1");
     assert_eq!(inventory.uncompressed_work().len(), 1, "an estimate is not exact");
-    inventory.learn_layers([(digest("x"), content(31, false, Some(29)))]);
-    inventory.learn_layers([(digest("x"), content(30, true, None))]);
+    assert!(inventory.learn_layers([(digest("x"), content(31, false, Some(29)))]));
+    assert!(!inventory.learn_layers([(digest("x"), content(30, true, None))]), "an estimate is no news");
     assert_eq!(published(&mut inventory)[1], "a:v1 linux/amd64 compressed=21 uncompressed=66 estimated=0 unpacked=61");
     assert!(inventory.uncompressed_work().is_empty());
     assert_eq!(published(&mut inventory)[3], "b:v1 linux/amd64 compressed=10", "nobody wants it there");
+}
+
+#[test]
+fn a_layer_that_overlay2_refuses_was_streamed_and_is_no_work() {
+    let wanted = Target { uncompressed: Uncompressed::Exact, ..target("t", "r.io/a", "v1") };
+    let mut inventory = inventory(&[wanted]);
+    read(&mut inventory, "r.io/a:v1", 10.0, single("x:10"));
+    assert!(inventory.learn_layers([(digest("x"), content(30, false, None))]));
+    assert_eq!(inventory.uncompressed_work().len(), 1, "exact, but not streamed");
+    let refused = LayerContent { unpacked: Unpacked::Refused, ..content(30, false, None) };
+    assert!(inventory.learn_layers([(digest("x"), refused)]));
+    assert!(inventory.uncompressed_work().is_empty());
+    assert!(!inventory.learn_layers([(digest("x"), refused)]), "nothing to publish");
+    assert_eq!(published(&mut inventory)[1], "a:v1 linux/amd64 compressed=10 uncompressed=30 estimated=0");
 }
 
 #[test]

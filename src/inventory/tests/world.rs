@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::super::snapshot::{ImageView, RepositoryView, TagView};
 use super::super::*;
-use crate::image::{Image, Layer};
+use crate::image::{Image, Layer, Unpacked};
 use crate::oci::{MediaType, Platform};
 use crate::reason::Reason;
 use crate::selection::{Listing, Selection};
@@ -124,7 +124,8 @@ pub(super) fn index(name: &str, images: &[(&str, &str)]) -> Reading {
 
 /// What a layer is after decompression.
 pub(super) fn content(uncompressed_bytes: u64, estimated: bool, unpacked_bytes: Option<u64>) -> LayerContent {
-    LayerContent { uncompressed_bytes, estimated, unpacked_bytes }
+    let unpacked = unpacked_bytes.map_or(Unpacked::Unknown, Unpacked::Bytes);
+    LayerContent { uncompressed_bytes, estimated, unpacked }
 }
 
 /// The reading, but for a child that failed.

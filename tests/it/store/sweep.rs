@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use image_size_exporter::image::LayerContent;
+use image_size_exporter::image::{LayerContent, Unpacked};
 use image_size_exporter::store::LayerRecord;
 
 use super::*;
@@ -11,7 +11,7 @@ const DAY: f64 = 86_400.0;
 const START: f64 = 1_700_000_000.0;
 
 fn known(bytes: u64) -> LayerRecord {
-    LayerRecord::Known(LayerContent { uncompressed_bytes: bytes, estimated: false, unpacked_bytes: None })
+    LayerRecord::Known(LayerContent { uncompressed_bytes: bytes, estimated: false, unpacked: Unpacked::Unknown })
 }
 
 /// A tag with its documents, documents of nobody, and what is known of layers of both.

@@ -1,0 +1,111 @@
+//! Layers that are not to be had now, and when they are asked for again.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use image_size_exporter::image::LayerContent;
+use image_size_exporter::inventory::work::LayerWork;
+use image_size_exporter::oci::Digest;
+use image_size_exporter::registry::{Registries, Settings};
+use image_size_exporter::store::Store;
+use image_size_exporter::target::Uncompressed;
+use image_size_exporter::telemetry::Telemetry;
+use image_size_exporter::uncompressed::{Limits, run};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::{GZIP, gzip, registry_with, tar};
+use crate::support::images::{Blob, image};
+use crate::support::registry::Reply;
+
+/// A lane that goes on running.
+struct Lane {
+    work: mpsc::Sender<Vec<LayerWork>>,
+    found: mpsc::Receiver<(Digest, LayerContent)>,
+}
+
+impl Lane {
+    fn start(limits: Limits) -> Self {
+        let registries = Registries::new(BTreeMap::new(), Settings::default(), Arc::new(Telemetry::new())).unwrap();
+        let (work, work_from) = mpsc::channel(1);
+        let (found_to, found) = mpsc::channel(16);
+        let stop = CancellationToken::new();
+        tokio::spawn(run(work_from, Arc::new(registries), Store::memory(), found_to, limits, stop));
+        Self { work, found }
+    }
+
+    /// Wants a layer that fails, and then one that does not, which tells that a lane that looks at one at a time has looked at
+    /// the first.
+    async fn try_again(&mut self, failing: &LayerWork, whole: &LayerWork) {
+        self.work.send(vec![failing.clone(), whole.clone()]).await.unwrap();
+        assert_eq!(self.found.recv().await.unwrap().0, whole.digest);
+    }
+}
+
+/// While nobody waits for a socket: a clock that stands still would let requests time out.
+async fn later(minutes: u64) {
+    tokio::time::pause();
+    tokio::time::advance(std::time::Duration::from_mins(minutes)).await;
+    tokio::time::resume();
+}
+
+#[tokio::test]
+async fn a_layer_of_other_content_than_its_digest_is_streamed_less_and_less_often() {
+    let tars: Vec<Vec<u8>> = (0..6).map(|size| tar(&[size])).collect();
+    let (registry, work) =
+        registry_with(&tars.iter().map(|tar| (&tar[..], GZIP)).collect::<Vec<_>>(), Uncompressed::Exact);
+    let [failing, whole @ ..] = &work[..] else { unreachable!("six of them") };
+    let other = "not what was asked for".repeat(1000)[..tars[0].len()].to_owned();
+    registry.always(&format!("GET /v2/acme/app/blobs/{}", failing.digest), Reply::Answer(200, vec![], other));
+    let mut lane = Lane::start(Limits { concurrency: 1, ..Limits::default() });
+    for (minutes, whole, requests) in [
+        (0, &whole[0], "get_blob 2"),
+        (29, &whole[1], "get_blob 1"),
+        (1, &whole[2], "get_blob 2"),
+        (59, &whole[3], "get_blob 1"),
+        (1, &whole[4], "get_blob 2"),
+    ] {
+        later(minutes).await;
+        lane.try_again(failing, whole).await;
+        assert_eq!(registry.take_counts(), requests, "{minutes} minutes later");
+    }
+}
+
+#[tokio::test]
+async fn what_exceeds_the_hours_bytes_waits_until_there_are_some_again() {
+    let tars = [tar(&[3000]), tar(&[3001])];
+    let (registry, work) = registry_with(&[(&tars[0], GZIP), (&tars[1], GZIP)], Uncompressed::Exact);
+    let mut lane = Lane::start(Limits { bytes_per_hour: Some(work[0].bytes), ..Limits::default() });
+    lane.work.send(work.clone()).await.unwrap();
+    assert_eq!(lane.found.recv().await.unwrap().0, work[0].digest);
+    assert_eq!(registry.take_counts(), "get_blob 1", "both may be looked at at once");
+    later(61).await;
+    assert_eq!(lane.found.recv().await.unwrap().0, work[1].digest);
+}
+
+#[tokio::test]
+async fn a_layer_that_cannot_be_verified_is_not_asked_for_twice() {
+    let tars: Vec<Vec<u8>> = (0..4).map(|size| tar(&[size])).collect();
+    let (registry, work) =
+        registry_with(&tars.iter().map(|tar| (&tar[..], GZIP)).collect::<Vec<_>>(), Uncompressed::Exact);
+    let tar = tar(&[3000]);
+    let whole = gzip(&tar);
+    let broken = Blob {
+        digest: format!("blake3:{}", "0".repeat(64)).parse().unwrap(),
+        ..Blob::new(GZIP, &whole[..whole.len() - 9])
+    };
+    registry.push("acme/app", "v2", &image("linux/amd64", &[&broken]));
+    let hopeless = LayerWork { digest: broken.digest.clone(), bytes: broken.size, ..work[0].clone() };
+    let failing = LayerWork { diff_id: Some(Digest::sha256_of(&tar)), ..hopeless.clone() };
+    let mut lane = Lane::start(Limits { concurrency: 1, ..Limits::default() });
+    for (layer, whole, requests) in [
+        (&hopeless, &work[0], "get_blob 1"),
+        (&failing, &work[1], "get_blob 2"),
+        (&failing, &work[2], "get_blob 1"),
+        (&hopeless, &work[3], "get_blob 1"),
+    ] {
+        later(24 * 60).await;
+        lane.try_again(layer, whole).await;
+        assert_eq!(registry.take_counts(), requests);
+    }
+}
