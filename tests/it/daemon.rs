@@ -5,6 +5,7 @@ mod harness;
 mod failures;
 mod panics;
 mod process;
+mod proxy;
 mod reload;
 mod secrecy;
 mod selection;
