@@ -223,7 +223,8 @@ fn a_second_daemon_on_one_state_file_says_so_and_exits() {
 #[test]
 fn a_state_file_that_cannot_be_used_is_said_clearly_and_stops_nothing() {
     for (path, content, expected) in [
-        ("state.redb", Some("no state at all"), "state.redb.corrupt-"),
+        ("state.redb", Some("no state at all"), "state.redb is not a state file: it is left as it is"),
+        ("state.redb", Some("redb\u{1a}\n, and no more of it"), "state.redb.corrupt-"),
         ("missing/state.redb", None, "missing/state.redb cannot be written: No such file or directory"),
     ] {
         let world = World::new("1s");
