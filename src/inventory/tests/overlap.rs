@@ -113,7 +113,7 @@ fn the_smallest_budget_and_the_most_exact_uncompressed_hold() {
 
 #[test]
 fn nothing_is_asked_of_layers_for_a_target_that_publishes_no_images() {
-    let with = |name, detail, uncompressed| Target { detail, uncompressed, ..target(name, "r.io/a", "v1") };
+    let with = |name, detail, uncompressed| Target { uncompressed, detail, ..target(name, "r.io/a", "v1") };
     let hidden = || with("t", Detail::Repository, Uncompressed::Exact);
     for (other, expected) in [
         (None, vec![]),
