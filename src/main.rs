@@ -52,6 +52,7 @@ async fn dispatch(cli: Cli) -> ExitCode {
         None => match Config::load(&cli.common.config_file) {
             Ok(config) => match web_config(&cli, &config) {
                 Ok(_) if cli.config_check => {
+                    warn_of(&config);
                     say(&format!("{}: the configuration is valid", cli.common.config_file.display()));
                     Ok(())
                 }
@@ -75,9 +76,17 @@ fn bad_configuration(error: &impl std::fmt::Display) -> ExitCode {
     ExitCode::from(EX_USAGE)
 }
 
+/// What the daemon logs of a configuration when it starts.
+fn warn_of(config: &Config) {
+    for warning in &config.warnings {
+        complain(&format!("warning: {warning}"));
+    }
+}
+
 async fn run_plan(config: &Config) -> anyhow::Result<()> {
     let telemetry = Arc::new(Telemetry::new());
     let registries = Registries::new(config.registries.clone(), config.registry_defaults.clone(), telemetry)?;
+    warn_of(config);
     let plan = plan::plan(config, &registries).await;
     plan::write(&plan, &mut std::io::stdout().lock())?;
     Ok(())

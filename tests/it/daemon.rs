@@ -3,6 +3,7 @@
 mod harness;
 
 mod failures;
+mod flags;
 mod process;
 mod reload;
 mod selection;
