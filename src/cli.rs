@@ -7,6 +7,7 @@ use std::sync::LazyLock;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::config::listen_address;
 use crate::inspect;
 use crate::logging::{LogFormat, LogLevel};
 use crate::telemetry;
@@ -50,13 +51,13 @@ pub struct Common {
 #[derive(Debug, Args)]
 pub struct WebFlags {
     /// Address to listen on, instead of the configuration's; repeatable: `:10048`, `127.0.0.1:10048`, `[::1]:10048`
-    #[arg(global = true, long = "web.listen-address", value_name = "ADDRESS")]
+    #[arg(global = true, long = "web.listen-address", value_name = "ADDRESS", value_parser = listen_address)]
     pub listen_address: Vec<String>,
     /// File with the web server's TLS and authentication, in exporter-toolkit's format
     #[arg(global = true, long = "web.config.file", value_name = "FILE")]
     pub web_config_file: Option<PathBuf>,
     /// Path under which metrics are exposed
-    #[arg(global = true, long = "web.telemetry-path", value_name = "PATH", default_value = "/metrics")]
+    #[arg(global = true, long = "web.telemetry-path", value_name = "PATH", default_value = "/metrics", value_parser = telemetry_path)]
     pub telemetry_path: String,
     /// Allow a reload by `POST /-/reload`
     #[arg(global = true, long = "web.enable-lifecycle")]
@@ -80,6 +81,20 @@ pub enum Command {
     Inspect(inspect::Arguments),
     /// Ask a running daemon whether it is healthy, for containers without a shell; exits 0 or 1
     Health(health::HealthArgs),
+}
+
+/// Where metrics can be: at no path that is something else's, nor at one that no client asks for.
+fn telemetry_path(text: &str) -> Result<String, String> {
+    if !text.starts_with('/') {
+        return Err(format!("a path begins with a slash: write `/{text}`"));
+    }
+    if text.contains(['?', '#']) || text.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        return Err("a path has no `?`, no `#` and no spaces: write for example `/metrics`".to_owned());
+    }
+    if text == "/config" || text.starts_with("/-/") {
+        return Err("something else is served at this path: write another one, such as `/metrics`".to_owned());
+    }
+    Ok(text.to_owned())
 }
 
 /// In the words of Prometheus programs: version, branch, revision, compiler.

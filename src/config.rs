@@ -1,8 +1,8 @@
 //! The configuration: one TOML file and a few environment variables, parsed into types that cannot be wrong.
 //!
 //! Everything that is wrong is found at once, and said with file, key and remedy. This is the only module that
-//! knows figment. Not here: the contents of secrets and certificates, which `registry` reads when it needs them;
-//! here they are only looked for.
+//! knows figment. Not here: the contents of secrets, which `registry` reads when it needs them; here they are only
+//! looked for. Certificates it reads once here too, since nothing works without them.
 
 mod error;
 mod files;
@@ -137,7 +137,7 @@ fn read(path: &Path, mut root: Table<'_>, files: &Files) -> Config {
     let web = root.table("web").map_or_else(Web::default, |table| read_web(table, files));
     let scan = root.table("scan").map_or_else(Scan::default, read_scan);
     let state = root.table("state").and_then(|mut table| {
-        let path = table.text("path", |text| files.path(text));
+        let path = table.text("path", |text| files.state(text));
         table.finish();
         path
     });

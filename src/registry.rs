@@ -77,6 +77,7 @@ pub use error::{RegistryError, SetupError};
 pub use lists::{RepositoryList, TagList};
 pub use manifests::{Fetched, Head};
 pub use settings::{Credential, Settings};
+pub use tls::check_files;
 
 use auth::Auth;
 use grants::Scope;

@@ -14,8 +14,8 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// Which daemon to ask.
 #[derive(Debug, Args)]
 pub struct HealthArgs {
-    /// URL to ask, instead of the configured address on this machine
-    #[arg(value_name = "URL")]
+    /// URL to ask, or only host and port, instead of the configured address on this machine
+    #[arg(value_name = "URL", value_parser = parse_url)]
     pub url: Option<url::Url>,
 }
 
@@ -45,6 +45,20 @@ pub async fn health(
         }
     }
     result
+}
+
+/// A URL, or host and port alone: then, as where a URL has no path, health is asked for.
+fn parse_url(text: &str) -> Result<url::Url, String> {
+    const EXAMPLE: &str = "write for example `localhost:10048` or `http://localhost:10048/-/healthy`";
+    let whole = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
+    let mut url: url::Url = whole.parse().map_err(|error| format!("{error}: {EXAMPLE}"))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(format!("neither http nor https: {EXAMPLE}"));
+    }
+    if url.path() == "/" {
+        url.set_path("/-/healthy");
+    }
+    Ok(url)
 }
 
 async fn ask(client: &reqwest::Client, url: url::Url) -> anyhow::Result<()> {

@@ -8,13 +8,15 @@ use super::Environment;
 
 /// Where relative paths start, and what else of this machine a configuration refers to.
 pub(super) struct Files<'a> {
+    config_file: PathBuf,
     directory: PathBuf,
     environment: &'a Environment,
 }
 
 impl<'a> Files<'a> {
     pub(super) fn new(config_file: &Path, environment: &'a Environment) -> Self {
-        Self { directory: config_file.parent().map(Path::to_owned).unwrap_or_default(), environment }
+        let directory = config_file.parent().map(Path::to_owned).unwrap_or_default();
+        Self { config_file: config_file.to_owned(), directory, environment }
     }
 
     /// A path as written, from the configuration file's directory, or from the home directory if it starts with `~/`.
@@ -57,6 +59,20 @@ impl<'a> Files<'a> {
         match path.metadata() {
             Ok(metadata) if metadata.is_file() && metadata.len() == 0 => {
                 Err(format!("`{}` is empty: write the secret into it", path.display()))
+            }
+            _ => Ok(path),
+        }
+    }
+
+    /// The path of the state file, which may not be there yet, but is nothing else.
+    pub(super) fn state(&self, text: &str) -> Result<PathBuf, String> {
+        let path = self.path(text)?;
+        if path.is_dir() {
+            return Err(format!("`{}` is a directory: name a file in it", path.display()));
+        }
+        match (path.canonicalize(), self.config_file.canonicalize()) {
+            (Ok(state), Ok(config)) if state == config => {
+                Err(format!("`{}` is this configuration: name another file, which need not exist yet", path.display()))
             }
             _ => Ok(path),
         }

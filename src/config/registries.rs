@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use url::Url;
 
 use crate::oci::Registry;
-use crate::registry::{Credential, Settings};
+use crate::registry::{self, Credential, Settings};
 
 use super::files::Files;
 use super::table::Table;
@@ -20,6 +20,16 @@ pub(super) fn read(root: &mut Table<'_>, defaults: &Settings, files: &Files) -> 
     let mut registries = BTreeMap::new();
     let mut written = BTreeMap::new();
     for host in all.keys() {
+        let divided = all.divided(host);
+        for name in &divided {
+            all.problem_at(
+                name,
+                &format!("without quotes its dots make tables within tables: write [registries.{name:?}]"),
+            );
+        }
+        if !divided.is_empty() {
+            continue;
+        }
         let Some(table) = all.table_named(host) else { continue };
         let settings = read_one(table, defaults, files);
         let registry = match host_only(host).and_then(|()| host.parse::<Registry>().map_err(|e| e.to_string())) {
@@ -67,8 +77,28 @@ fn read_one(mut table: Table<'_>, defaults: &Settings, files: &Files) -> Setting
     if settings.insecure_skip_verify && table.has("ca_file") {
         table.problem("ca_file", "has no meaning with `insecure_skip_verify = true`: keep one of them");
     }
+    let found = [("ca_file", &settings.ca_file), ("cert_file", &settings.cert_file), ("key_file", &settings.key_file)];
+    let is_whole = found.iter().all(|(key, path)| table.has(key) == path.is_some());
+    if is_whole && table.has("cert_file") == table.has("key_file") && !settings.plain_http {
+        check_certificates(&table, &settings);
+    }
     table.finish();
     settings
+}
+
+/// Whether the files hold what they are named for: a daemon would end for it, so it is found before one is started.
+fn check_certificates(table: &Table<'_>, settings: &Settings) {
+    let Err(error) = registry::check_files(settings) else { return };
+    if settings.insecure_skip_verify && error.key == "ca_file" {
+        return;
+    }
+    let remedy = match error.key {
+        "key_file" => {
+            "name the file of the key that belongs to `cert_file`, which has a line -----BEGIN PRIVATE KEY-----"
+        }
+        _ => "name a file with a line -----BEGIN CERTIFICATE-----",
+    };
+    table.problem(error.key, format!("`{}`: {}: {remedy}", error.value, error.problem));
 }
 
 /// Of the ways to authenticate at most one, and that one whole.

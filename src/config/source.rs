@@ -105,8 +105,20 @@ fn syntax_error(shown: &str) -> String {
     let place = first.strip_prefix("TOML parse error at ").unwrap_or(first);
     let why: Vec<&str> = lines.filter(|line| !line.contains('|')).map(str::trim).collect();
     // What follows a value without quotes surprises the parser, and its words surprise people.
-    let hint = if why.iter().any(|why| why.starts_with("expected newline")) { ": text belongs in quotes" } else { "" };
+    let hint = match unquoted_registry(shown) {
+        Some(host) => format!(": write [registries.{host:?}]"),
+        None if why.iter().any(|why| why.starts_with("expected newline")) => ": text belongs in quotes".to_owned(),
+        None => String::new(),
+    };
     format!("not TOML: {place}: {}{hint}", why.join(", "))
+}
+
+/// The registry in the line that the parser draws, if that is a table's head without the quotes that a port needs.
+fn unquoted_registry(shown: &str) -> Option<&str> {
+    let drawn = shown.lines().find_map(|line| line.split_once(" | ").map(|(_, drawn)| drawn.trim()))?;
+    let host = drawn.strip_prefix("[registries.")?.split(']').next()?;
+    let of_a_host = |c: char| c.is_ascii_alphanumeric() || ".-:".contains(c);
+    (host.contains(':') && host.chars().all(of_a_host)).then_some(host)
 }
 
 /// One variable, `IMAGE_SIZE_EXPORTER__SCAN__INTERVAL`. Its value is text: a number is read where one belongs.

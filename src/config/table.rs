@@ -71,8 +71,7 @@ impl<'a> Table<'a> {
 
     /// The full name of one of its keys.
     pub(super) fn key(&self, key: &str) -> String {
-        let bare = !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
-        let key = if bare { key.to_owned() } else { format!("{key:?}") };
+        let key = if is_bare(key) { key.to_owned() } else { format!("{key:?}") };
         if self.name.is_empty() { key } else { format!("{}.{key}", self.name) }
     }
 
@@ -205,6 +204,34 @@ impl<'a> Table<'a> {
         self.table_of(name, self.entries.get(name)?)
     }
 
+    /// The names in this table that a name without quotes was divided into, where `[a.b.c]` was written for
+    /// `[a."b.c"]`: only of one that has tables in it, at whatever depth.
+    pub(super) fn divided(&self, key: &str) -> Vec<String> {
+        let inner = |entries: &'a Dict| {
+            let tables = entries.iter().filter_map(|(key, value)| value.as_dict().map(|table| (key, table)));
+            tables.filter(|(_, table)| !table.contains_key(DATE)).collect::<Vec<_>>()
+        };
+        let Some(entries) = self.entries.get(key).and_then(Value::as_dict).filter(|_| is_bare(key)) else {
+            return Vec::new();
+        };
+        let mut found = Vec::new();
+        let mut open: Vec<(String, &Dict)> = vec![(key.to_owned(), entries)];
+        while let Some((name, entries)) = open.pop() {
+            let tables = inner(entries);
+            if tables.is_empty() && name != key {
+                found.push(name);
+            } else {
+                open.extend(tables.into_iter().rev().map(|(key, table)| (format!("{name}.{key}"), table)));
+            }
+        }
+        found
+    }
+
+    /// Notes a problem of what stands under several keys, in dots.
+    pub(super) fn problem_at(&self, path: &str, message: &str) {
+        self.problems.add(None, &format!("{}.{path}", self.name), message);
+    }
+
     /// Whether `key` is there as a list without items.
     pub(super) fn is_empty_list(&self, key: &str) -> bool {
         matches!(self.entries.get(key), Some(Value::Array(_, items)) if items.is_empty())
@@ -273,6 +300,11 @@ impl<'a> Table<'a> {
     fn inner(&self, name: String, entries: &'a Dict) -> Table<'a> {
         Table { name, entries, known: Vec::new(), refused: Vec::new(), sources: self.sources, problems: self.problems }
     }
+}
+
+/// Whether TOML takes a key without quotes.
+fn is_bare(key: &str) -> bool {
+    !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
 }
 
 /// The text that was written. Whole numbers have kept theirs, fractions and dates have not: `1.10` is `1.1`.

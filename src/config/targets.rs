@@ -104,12 +104,28 @@ fn read_selection(table: &mut Table<'_>) -> Selection {
 
 /// A tag alone: not a whole reference, as people copy it.
 fn tag(text: &str) -> Result<Tag, String> {
+    if text.contains(['*', '?', '^', '$', '[', '(', '|', '\\']) {
+        return Err(format!(
+            "`{text}` is not one tag but describes several: name each one, or write a regular expression under `match`, \
+             such as match = ['{}']",
+            as_expression(text)
+        ));
+    }
     match text.rsplit_once([':', '@']) {
         Some((_, rest)) if !rest.is_empty() => {
             Err(format!("`{text}` is more than a tag: write the tag only, `{rest}`"))
         }
         _ => text.parse().map_err(|error: crate::oci::reference::InvalidReference| error.to_string()),
     }
+}
+
+/// What is written like a file's name, as a regular expression; what is one already, as it is.
+fn as_expression(text: &str) -> String {
+    if text.contains(['^', '$', '[', '(', '|', '\\']) {
+        return text.to_owned();
+    }
+    let expression = format!("^{}$", text.replace('.', r"\.").replace('*', ".*").replace('?', "."));
+    expression.replace(".*$", "")
 }
 
 /// What `repository` means. People copy addresses out of browsers.

@@ -18,7 +18,7 @@ pub(super) struct Meaning {
     pub(super) platforms: Vec<Platform>,
     /// The smallest.
     pub(super) budget_bytes: Option<u64>,
-    /// The most exact.
+    /// The most exact of those that publish images: nothing else shows it.
     pub(super) uncompressed: Uncompressed,
     /// Whether any target wants more than the repository.
     pub(super) images: bool,
@@ -128,7 +128,11 @@ impl Targets {
             owner,
             platforms,
             budget_bytes: all().filter_map(|(_, target)| target.budget_bytes).min(),
-            uncompressed: all().map(|(_, target)| target.uncompressed).max().unwrap_or_default(),
+            uncompressed: all()
+                .filter(|(_, target)| target.detail == Detail::Images)
+                .map(|(_, target)| target.uncompressed)
+                .max()
+                .unwrap_or_default(),
             images: all().any(|(_, target)| target.detail == Detail::Images),
             named,
         });

@@ -47,6 +47,11 @@ pub(crate) fn system_roots() -> Arc<RootCertStore> {
     Arc::new(roots)
 }
 
+/// Reads the files that `settings` name, only to find out whether they can be used.
+pub fn check_files(settings: &Settings) -> Result<(), SetupError> {
+    Tls::read("", settings).map(|_| ())
+}
+
 impl Tls {
     /// Reads what `settings` name. `owner` is how errors call the registry.
     pub(crate) fn read(owner: &str, settings: &Settings) -> Result<Self, SetupError> {

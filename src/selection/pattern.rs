@@ -168,8 +168,13 @@ impl FromStr for TagPattern {
                     let shown = other.to_string();
                     let last = shown.lines().last().unwrap_or_default();
                     let why = last.strip_prefix("error: ").unwrap_or(last);
-                    let hint =
-                        if why.starts_with("look-around") { ": write what is not meant as `exclude`" } else { "" };
+                    let hint = if why.starts_with("look-around") {
+                        ": write what is not meant as `exclude`"
+                    } else if why.starts_with("repetition operator") {
+                        r": `*` repeats what stands before it, so write `.*` for any text, and `\.` for a dot"
+                    } else {
+                        ""
+                    };
                     format!("{why}{hint}")
                 }
             };

@@ -29,6 +29,11 @@ pub enum InvalidRange {
     /// `^1.2 || ^2`.
     #[error("`{0}`: `||` is not supported: write one target for each range")]
     Alternatives(String),
+    /// Its parts exclude each other.
+    #[error(
+        "`{0}` holds no version, since its parts exclude each other: write for example `>=2, <4`, and mind that `>1.2` begins at 1.3"
+    )]
+    Empty(String),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,6 +63,13 @@ impl VersionRange {
         (named || !version.is_prerelease()) && self.parts.iter().all(|part| part.allows(version))
     }
 
+    /// Whether no version is in it. A part allows a run of versions without gaps, from its lowest one on: if all of them
+    /// have a version in common, the highest of the lowest ones is one.
+    fn is_empty(&self) -> bool {
+        let lowest = self.parts.iter().flat_map(Part::lowest).chain([Version::ZERO, Version::ZERO.earliest()]);
+        !self.parts.is_empty() && !lowest.into_iter().any(|version| self.contains(&version))
+    }
+
     /// The range as written.
     pub fn as_str(&self) -> &str {
         &self.text
@@ -72,11 +84,20 @@ impl FromStr for VersionRange {
             return Err(InvalidRange::Alternatives(text.to_owned()));
         }
         let parts: Result<Vec<Vec<Part>>, _> = text.split(',').map(|part| parse_part(part.trim(), text)).collect();
-        Ok(Self { text: text.to_owned(), parts: parts?.into_iter().flatten().collect() })
+        let range = Self { text: text.to_owned(), parts: parts?.into_iter().flatten().collect() };
+        if range.is_empty() { Err(InvalidRange::Empty(text.to_owned())) } else { Ok(range) }
     }
 }
 
 impl Part {
+    /// Versions among which the lowest is that the part allows, if it excludes low ones at all.
+    fn lowest(&self) -> Vec<Version> {
+        let next = if self.version.is_prerelease() { self.version.just_after() } else { self.version.next_number() };
+        let mut candidates = vec![self.version.clone(), self.version.earliest()];
+        candidates.extend([next.earliest(), next]);
+        candidates
+    }
+
     fn allows(&self, version: &Version) -> bool {
         let written = self.version.numbers.len();
         let at_least = version.precedence(&self.version) != Ordering::Less;
@@ -149,4 +170,35 @@ fn without_wildcards(mut text: &str) -> (&str, bool) {
         (text, found) = (shorter, true);
     }
     (text, found)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn written() -> impl Strategy<Value = String> {
+        let number = || prop::sample::select(vec!["0", "1", "2"]);
+        let pre = prop::sample::select(vec!["", "", "", "-nightly", "-rc", "-rc1", "-rc1.0", "-rc2"]);
+        (prop::collection::vec(number(), 1..4), pre).prop_map(|(numbers, pre)| numbers.join(".") + pre)
+    }
+
+    fn part() -> impl Strategy<Value = String> {
+        let operator = prop::sample::select(vec!["", "<", "<=", ">", ">=", "^", "~"]);
+        (operator, written()).prop_map(|(operator, version)| format!("{operator}{version}"))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+        #[test]
+        fn only_what_holds_no_version_is_refused(parts in prop::collection::vec(part(), 1..4), probes in prop::collection::vec(written(), 20)) {
+            let text = parts.join(", ");
+            let parsed = parts.iter().flat_map(|part| parse_part(part, part).unwrap()).collect();
+            let range = VersionRange { text: text.clone(), parts: parsed };
+            let held = probes.iter().find(|probe| range.contains(&Version::parse(probe).unwrap()));
+            prop_assert!(held.is_none() || text.parse::<VersionRange>().is_ok(), "{} holds {:?}", text, held);
+        }
+    }
 }

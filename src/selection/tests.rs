@@ -343,6 +343,28 @@ fn what_is_no_range_is_refused() {
 }
 
 #[test]
+fn a_range_that_holds_no_version_is_refused() {
+    for text in [
+        ">4, <2",
+        ">1.2, <1.3",
+        "<0",
+        "<0.0.0-nightly",
+        "1.2, 1.3",
+        "^1, ^2",
+        "~1.2, >=1.3",
+        ">=2-rc1, <2-rc1",
+        ">=2-rc1, <2",
+        "=2-rc1, =2-rc2",
+    ] {
+        assert!(matches!(text.parse::<VersionRange>(), Err(InvalidRange::Empty(_))), "{text}");
+    }
+    for text in ["*", "<1", "<=0", "<0-rc1", ">1.2, <1.4", ">1.2.3, <1.3", "1.2, >=1.2.7", "^1, ~1.9", ">2-rc1, <2-rc2"]
+    {
+        assert!(text.parse::<VersionRange>().is_ok(), "{text}");
+    }
+}
+
+#[test]
 fn a_star_stays_in_its_segment_and_two_take_any_number() {
     for (pattern, inside, outside) in [
         ("r.io/acme/*", &["acme/app", "acme/x"][..], &["acme", "acme/team/app", "other/app", "acmex/app"][..]),

@@ -76,6 +76,33 @@ impl Version {
         self.pre.is_some()
     }
 
+    /// The lowest release.
+    pub(super) const ZERO: Self = Self { numbers: Vec::new(), pre: None, variant: Vec::new() };
+
+    /// The lowest pre-release of the same numbers.
+    pub(super) fn earliest(&self) -> Self {
+        let pre = PreRelease { stage: Stage::Nightly, numbers: Vec::new() };
+        Self { numbers: self.numbers.clone(), pre: Some(pre), variant: Vec::new() }
+    }
+
+    /// The release with the last of the numbers one higher.
+    pub(super) fn next_number(&self) -> Self {
+        let mut numbers = self.numbers.clone();
+        if let Some(last) = numbers.last_mut() {
+            *last = last.saturating_add(1);
+        }
+        Self { numbers, pre: None, variant: Vec::new() }
+    }
+
+    /// The lowest version that is higher, of a pre-release.
+    pub(super) fn just_after(&self) -> Self {
+        let mut after = self.clone();
+        if let Some(pre) = &mut after.pre {
+            pre.numbers.push(0);
+        }
+        after
+    }
+
     /// The `at`th number from the left, counted from 0; a missing one is 0.
     pub(super) fn number(&self, at: usize) -> u64 {
         self.numbers.get(at).copied().unwrap_or(0)

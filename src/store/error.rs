@@ -26,6 +26,21 @@ pub enum StoreError {
         /// What the operating system says.
         source: io::Error,
     },
+    /// Something stands there that is no file.
+    #[error("state file {} is a directory: name a file in it as `path` under [state]", path.display())]
+    Directory {
+        /// Where a state file was wanted.
+        path: PathBuf,
+    },
+    /// It is a file of something else, and stays as it is.
+    #[error(
+        "{} is not a state file: it is left as it is; give the state its own `path` under [state], or move that file away",
+        path.display()
+    )]
+    NotState {
+        /// The file.
+        path: PathBuf,
+    },
     /// There is no room for it.
     #[error("no room for state file {}: {source}; free some space on its disk", path.display())]
     Full {
@@ -62,11 +77,10 @@ impl StoreError {
             redb::Error::DatabaseAlreadyOpen => Self::InUse { path },
             redb::Error::Io(source) => match source.kind() {
                 Kind::StorageFull | Kind::QuotaExceeded | Kind::FileTooLarge => Self::Full { path, source },
-                Kind::PermissionDenied
-                | Kind::ReadOnlyFilesystem
-                | Kind::NotFound
-                | Kind::NotADirectory
-                | Kind::IsADirectory => Self::NotWritable { path, source },
+                Kind::PermissionDenied | Kind::ReadOnlyFilesystem | Kind::NotFound | Kind::NotADirectory => {
+                    Self::NotWritable { path, source }
+                }
+                Kind::IsADirectory => Self::Directory { path },
                 _ => Self::Failed { path, why: source.to_string() },
             },
             error => Self::Failed { path, why: error.to_string() },

@@ -1,6 +1,6 @@
 //! Opening a state file, with distrust.
 
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use redb::{Builder, ReadableDatabase, TableDefinition, TableError};
@@ -19,8 +19,11 @@ const CACHE_BYTES: usize = 1 << 20;
 
 impl File {
     /// Opens the state file, made anew if there is none. One that cannot be used is set aside by renaming it; `now`,
-    /// in seconds since the Unix epoch, is part of its new name.
+    /// in seconds since the Unix epoch, is part of its new name. A file that never was one is not touched.
     pub(super) fn open(path: &Path, now: u64) -> Result<(Self, Opened), StoreError> {
+        if is_something_else(path) {
+            return Err(StoreError::NotState { path: path.to_owned() });
+        }
         let existed = path.metadata().is_ok_and(|metadata| metadata.len() > 0);
         let unusable = match open_or_create(path) {
             Ok(file) => return Ok((file, if existed { Opened::Existing } else { Opened::Fresh })),
@@ -155,17 +158,38 @@ impl Refused {
     }
 }
 
+/// What redb's files begin with.
+const MAGIC: [u8; 9] = *b"redb\x1a\x0a\xa9\x0d\x0a";
+
+/// Of so many bytes of it that differ, a disk may be the cause.
+const MAGIC_DAMAGED_MAX: usize = 4;
+
+/// Whether the file begins with other contents than a state file's, be that damaged or unfinished: somebody's, which a
+/// mistaken path must not cost them.
+fn is_something_else(path: &Path) -> bool {
+    let Ok(file) = std::fs::File::open(path) else { return false };
+    // Of a pipe, what is read is gone.
+    if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
+        return false;
+    }
+    let mut first = Vec::new();
+    if file.take(MAGIC.len() as u64).read_to_end(&mut first).is_err() {
+        return false;
+    }
+    let differing = first.iter().zip(MAGIC).filter(|(byte, magic)| **byte != *magic).count();
+    differing > MAGIC_DAMAGED_MAX * first.len() / MAGIC.len() && first.iter().any(|byte| *byte != 0)
+}
+
 /// Whether the file is what a process leaves that is killed while it makes one. redb writes the first bytes last: they
 /// are still zero, and so is everything after the header.
 fn was_never_finished(path: &Path) -> bool {
-    const MAGIC: usize = 9;
     const HEADER: usize = 4_096;
     // A finished file is longer, as soon as it holds anything worth keeping.
     const LENGTH_MAX: u64 = 16 << 20;
     let is_zero = |bytes: &[u8]| bytes.iter().all(|byte| *byte == 0);
     path.metadata().is_ok_and(|metadata| metadata.len() <= LENGTH_MAX)
         && std::fs::read(path).is_ok_and(|bytes| {
-            is_zero(&bytes[..bytes.len().min(MAGIC)]) && is_zero(bytes.get(HEADER..).unwrap_or_default())
+            is_zero(&bytes[..bytes.len().min(MAGIC.len())]) && is_zero(bytes.get(HEADER..).unwrap_or_default())
         })
 }
 

@@ -3,6 +3,7 @@
 mod harness;
 
 mod failures;
+mod flags;
 mod panics;
 mod process;
 mod proxy;

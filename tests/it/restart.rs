@@ -223,11 +223,20 @@ fn a_second_daemon_on_one_state_file_says_so_and_exits() {
 
 #[test]
 fn a_state_file_that_cannot_be_used_is_said_clearly_and_stops_nothing() {
-    let file = |path: &Path| fs::write(path, "no state at all").unwrap();
     let nothing = |_: &Path| {};
+    let foreign = |path: &Path| fs::write(path, "no state at all").unwrap();
+    let broken = |path: &Path| fs::write(path, "redb\u{1a}\n, and no more of it").unwrap();
+    let remove = |path: &Path| fs::remove_file(path).unwrap();
     let directory = |path: &Path| fs::create_dir(path.parent().unwrap()).unwrap();
+    type Change<'a> = &'a dyn Fn(&Path);
     for (path, before, after, expected) in [
-        ("state.redb", &file as &dyn Fn(&Path), &nothing as &dyn Fn(&Path), "state.redb.corrupt-"),
+        (
+            "state.redb",
+            &foreign as Change<'_>,
+            &remove as Change<'_>,
+            "state.redb is not a state file: it is left as it is",
+        ),
+        ("state.redb", &broken, &nothing, "state.redb.corrupt-"),
         ("missing/state.redb", &nothing, &directory, "missing/state.redb cannot be written: No such file or directory"),
     ] {
         let world = World::new("1s");

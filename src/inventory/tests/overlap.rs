@@ -162,6 +162,23 @@ fn the_smallest_budget_and_the_most_exact_uncompressed_hold() {
 }
 
 #[test]
+fn nothing_is_asked_of_layers_for_a_target_that_publishes_no_images() {
+    let with = |name, detail, uncompressed| Target { uncompressed, detail, ..target(name, "r.io/a", "v1") };
+    let hidden = || with("t", Detail::Repository, Uncompressed::Exact);
+    for (other, expected) in [
+        (None, vec![]),
+        (Some(with("u", Detail::Images, Uncompressed::Off)), vec![]),
+        (Some(with("u", Detail::Images, Uncompressed::Cheap)), vec![Uncompressed::Cheap]),
+    ] {
+        let targets: Vec<Target> = [hidden()].into_iter().chain(other).collect();
+        let mut inventory = inventory(&targets);
+        read(&mut inventory, "r.io/a:v1", 10.0, single("l:1"));
+        let modes: Vec<Uncompressed> = inventory.uncompressed_work().iter().map(|work| work.mode).collect();
+        assert_eq!(modes, expected);
+    }
+}
+
+#[test]
 fn labels_merge_the_first_in_the_file_wins_and_that_is_said_once() {
     let with = |name, repositories, labels: &[(&str, &str)]| {
         let labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();

@@ -71,7 +71,7 @@ impl Drop for Program {
     }
 }
 
-fn command(directory: &Path) -> Command {
+pub(super) fn command(directory: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_image-size-exporter"));
     command.arg("--config.file").arg(directory.join("config.toml")).stdout(Stdio::null());
     command

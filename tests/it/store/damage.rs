@@ -61,6 +61,16 @@ fn open_and_use(path: &Path) -> Opened {
     opened
 }
 
+/// Whether it is left as it is, as no state file at all.
+fn is_refused(bytes: &[u8]) -> bool {
+    let directory = directory();
+    let path = directory.path().join("state.redb");
+    fs::write(&path, bytes).unwrap();
+    let refused = matches!(Store::open(&path), Err(StoreError::NotState { .. }));
+    assert_eq!((fs::read(path).unwrap().as_slice(), fs::read_dir(directory.path()).unwrap().count()), (bytes, 1));
+    refused
+}
+
 fn why(opened: Opened) -> (PathBuf, String) {
     match opened {
         Opened::SetAside { moved_to, why } => (moved_to, why),
@@ -104,7 +114,11 @@ fn flipped_bytes_never_make_anything_wrong() {
         for flip in &flips {
             flip.apply(&mut bytes);
         }
-        if let Opened::SetAside { moved_to, why } = open(&bytes) {
+        // Where little is left of the beginning it may be anybody's.
+        let alike = bytes.iter().zip(b"redb\x1a\x0a\xa9\x0d\x0a").filter(|(byte, magic)| byte == magic).count();
+        if alike < 5 && bytes[..9] != [0; 9] {
+            prop_assert!(is_refused(&bytes));
+        } else if let Opened::SetAside { moved_to, why } = open(&bytes) {
             let name = moved_to.file_name().unwrap().to_str().unwrap();
             prop_assert!(name.starts_with("state.redb.corrupt-") || why.contains("version"), "{} {}", name, why);
             set_aside.set(set_aside.get() + 1);
@@ -209,11 +223,18 @@ fn a_database_of_another_program_is_set_aside() {
 }
 
 #[test]
-fn a_file_that_never_was_a_state_file_is_set_aside_unharmed() {
+fn a_file_that_never_was_a_state_file_stays_where_it_is() {
+    for text in ["[state]\npath = \"config.toml\"\n", "x", "no state at all", "reddish and longer than nine bytes"] {
+        assert!(is_refused(text.as_bytes()), "{text}");
+    }
     let directory = directory();
-    let path = directory.path().join("config.toml");
-    fs::write(&path, "[state]\npath = \"config.toml\"\n").unwrap();
-    let (moved_to, why) = why(open_and_use(&path));
-    assert!(why.starts_with("is damaged: Not a redb database"), "{why}");
-    assert_eq!(fs::read_to_string(moved_to).unwrap(), "[state]\npath = \"config.toml\"\n");
+    let path = directory.path().join("notes.txt");
+    fs::write(&path, "notes").unwrap();
+    assert_eq!(
+        Store::open(&path).err().unwrap().to_string(),
+        format!(
+            "{} is not a state file: it is left as it is; give the state its own `path` under [state], or move that file away",
+            path.display()
+        )
+    );
 }

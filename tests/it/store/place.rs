@@ -34,7 +34,10 @@ fn where_no_file_can_be_the_error_says_what_to_do() {
     let directory = directory();
     let file = directory.path().join("file");
     fs::write(&file, "").unwrap();
-    for path in [directory.path().join("missing/state.redb"), directory.path().to_owned(), file.join("state.redb")] {
+    let (error, text) = refused(directory.path());
+    assert!(matches!(error, StoreError::Directory { .. }), "{error:?}");
+    assert!(text.ends_with(" is a directory: name a file in it as `path` under [state]"), "{text}");
+    for path in [directory.path().join("missing/state.redb"), file.join("state.redb")] {
         let (error, text) = refused(&path);
         assert!(matches!(error, StoreError::NotWritable { .. }), "{error:?}");
         assert!(text.ends_with("; its directory must exist and be writable for this user"), "{text}");

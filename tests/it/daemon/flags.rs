@@ -1,0 +1,109 @@
+//! What the program says and how it exits before it has begun: wrong flags, wrong files, and what is only checked.
+
+use std::path::Path;
+use std::process::Command;
+
+use super::process::command;
+use super::*;
+
+/// Exit code, and what stands on stderr.
+fn ended(command: &mut Command) -> (Option<i32>, String) {
+    let output = command.output().unwrap();
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+fn with(toml: &str) -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    write(&directory, "config.toml", toml);
+    directory
+}
+
+fn write(directory: &tempfile::TempDir, name: &str, text: &str) {
+    std::fs::write(directory.path().join(name), text).unwrap();
+}
+
+fn check(directory: &Path) -> (Option<i32>, String) {
+    ended(command(directory).arg("--config.check"))
+}
+
+const TARGET: &str = "[[targets]]\nrepository = 'r.example.com/app'\n";
+
+#[test]
+fn what_the_daemon_would_warn_of_a_check_says_and_is_content() {
+    let directory = with(&format!("[registries.\"ghcr.io\"]\n{TARGET}"));
+    let file = directory.path().join("config.toml").display().to_string();
+    let warning = format!("warning: {file}: registries.\"ghcr.io\": no target is on this registry\n");
+    assert_eq!(check(directory.path()), (Some(0), warning));
+    assert_eq!(check(with(TARGET).path()), (Some(0), String::new()));
+}
+
+#[test]
+fn wrong_flags_end_it_with_2_and_say_what_to_do() {
+    let directory = with(TARGET);
+    for (flag, said) in [
+        ("--web.listen-address=foo", "write \"0.0.0.0:10048\""),
+        ("--web.telemetry-path=metrics", "a path begins with a slash: write `/metrics`"),
+        ("--web.telemetry-path=", "a path begins with a slash"),
+        ("--web.telemetry-path=/a?b", "a path has no `?`"),
+        ("--web.telemetry-path=/config", "something else is served at this path"),
+        ("--web.telemetry-path=/-/healthy", "something else is served at this path"),
+        ("--web.telemetry-path=/-/reload", "something else is served at this path"),
+        ("--web.max-requests=many", "invalid digit"),
+        ("--log.level=loud", "possible values"),
+    ] {
+        let (code, text) = ended(command(directory.path()).arg(flag));
+        assert_eq!(code, Some(2), "{flag}: {text}");
+        assert!(text.contains(said), "{flag}: {text}");
+    }
+    assert_eq!(ended(command(directory.path()).args(["--config.check", "--web.telemetry-path=/"])).0, Some(0));
+}
+
+#[test]
+fn a_certificate_that_is_none_is_found_by_the_check_and_by_the_start_alike() {
+    let toml = format!("[registries.\"r.example.com\"]\nca_file = 'ca.pem'\n{TARGET}");
+    let directory = with(&toml);
+    write(&directory, "ca.pem", "not a certificate");
+    let (code, text) = check(directory.path());
+    let file = directory.path().display();
+    assert_eq!(
+        text,
+        format!(
+            "{file}/config.toml: registries.\"r.example.com\".ca_file: `{file}/ca.pem`: no certificate in PEM form in it: \
+             name a file with a line -----BEGIN CERTIFICATE-----\n"
+        )
+    );
+    assert_eq!(code, Some(64));
+    assert_eq!(ended(&mut command(directory.path())), (code, text));
+}
+
+#[test]
+fn the_running_configuration_is_no_state_file() {
+    let toml = format!("[state]\npath = 'config.toml'\n{TARGET}");
+    let directory = with(&toml);
+    let (code, text) = ended(&mut command(directory.path()));
+    assert_eq!(code, Some(64), "{text}");
+    assert!(text.contains("state.path: ") && text.contains("is this configuration: name another file"), "{text}");
+    assert_eq!(std::fs::read_to_string(directory.path().join("config.toml")).unwrap(), toml);
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+}
+
+#[tokio::test]
+async fn health_takes_host_and_port_or_a_url_and_says_what_is_wrong_with_others() {
+    let registry = registry();
+    let daemon = Daemon::start(&config(&registry, &["repository = 'REGISTRY/acme/app'\ntags = ['v1']"])).await;
+    let health = async |url: String| {
+        let directory = with(TARGET);
+        tokio::task::spawn_blocking(move || ended(command(directory.path()).args(["health", &url]))).await.unwrap()
+    };
+    let address = &daemon.address;
+    for url in [address.clone(), format!("http://{address}"), format!("http://{address}/-/ready")] {
+        assert_eq!(health(url.clone()).await, (Some(0), String::new()), "{url}");
+    }
+    let (code, text) = health(format!("http://{address}/nothing")).await;
+    assert!(code == Some(1) && text.contains("/nothing answered 404"), "{text}");
+    for url in ["ftp://localhost:1", "http://", "local host"] {
+        let (code, text) = health(url.to_owned()).await;
+        assert!(code == Some(2) && text.contains("write for example `localhost:10048`"), "{url}: {text}");
+    }
+    daemon.stop().await;
+}
