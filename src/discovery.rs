@@ -42,6 +42,31 @@ impl DiscoveryError {
     }
 }
 
+/// A target that means nothing although all lists were read: a slip, most likely, that would else look like success.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Nothing {
+    /// A wildcard that fits no repository.
+    #[error("no repository of the registry's catalog ({listed}) matches `{pattern}`")]
+    Repository {
+        /// The wildcard, with its registry.
+        pattern: String,
+        /// How many the catalog has.
+        listed: usize,
+    },
+    /// What is said of listed tags fits none.
+    #[error("selects no tag of the {tags} that {}: look at `match`, `exclude` and `semver`", whose(*.repositories))]
+    Tag {
+        /// How many there are.
+        tags: usize,
+        /// In how many repositories.
+        repositories: usize,
+    },
+}
+
+fn whose(repositories: usize) -> String {
+    if repositories == 1 { "the repository has".to_owned() } else { format!("its {repositories} repositories have") }
+}
+
 /// What discovery found, and what it could not.
 #[derive(Debug, Default)]
 pub struct Found {
@@ -53,11 +78,14 @@ pub struct Found {
     pub lists: Vec<usize>,
     /// Tags that `semver` left out because they are no versions.
     pub not_versions: Vec<(Repository, Tag)>,
+    /// Whether that is nothing at all, or nothing of what is listed.
+    pub nothing: Option<Nothing>,
 }
 
 /// Asks the registry what a target means now. A target that only names tags of one repository costs no request.
 pub async fn discover(client: &Client, target: &Target) -> Found {
     let mut found = Found::default();
+    let mut catalog = None;
     let repositories = match &target.repositories {
         Repositories::One(repository) => {
             found.discovered.complete = true;
@@ -70,6 +98,7 @@ pub async fn discover(client: &Client, target: &Target) -> Found {
                 if list.cut {
                     found.errors.push(DiscoveryError::TooManyRepositories(pattern.registry.clone()));
                 }
+                catalog = Some(list.repositories.len());
                 list.repositories.into_iter().filter(|repository| pattern.matches(repository.name())).collect()
             }
             Err(error) => {
@@ -87,7 +116,26 @@ pub async fn discover(client: &Client, target: &Target) -> Found {
         found.not_versions.extend(listed.not_versions.into_iter().map(|tag| (repository.clone(), tag)));
         found.discovered.repositories.push(listed.repository);
     }
+    found.nothing = nothing(target, &found, catalog);
     found
+}
+
+/// Whether a target means nothing, for another reason than that something could not be read.
+fn nothing(target: &Target, found: &Found, catalog: Option<usize>) -> Option<Nothing> {
+    let repositories = &found.discovered.repositories;
+    if !found.errors.is_empty() {
+        return None;
+    }
+    match catalog {
+        Some(listed) if repositories.is_empty() => {
+            Some(Nothing::Repository { pattern: target.repositories.to_string(), listed })
+        }
+        // What is named beside them is meant, but none of these is.
+        _ if target.selection.lists() && repositories.iter().all(|one| one.candidates.is_empty()) => {
+            Some(Nothing::Tag { tags: found.lists.iter().sum(), repositories: repositories.len() })
+        }
+        _ => None,
+    }
 }
 
 struct Listed {

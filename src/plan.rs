@@ -14,6 +14,7 @@ use crate::exposition::Rendered;
 use crate::inventory::{DiscoveredRepository, Inventory, Snapshot};
 use crate::oci::{Registry, Repository, Tag};
 use crate::registry::Registries;
+use crate::scan::NoPlatform;
 use crate::selection::{Repositories, Version};
 use crate::target::{NewestBy, Target, TargetName};
 
@@ -51,6 +52,8 @@ pub struct TargetPlan {
     pub not_versions: Vec<(Repository, Tag)>,
     /// Repositories of which `newest` has no two releases to compare, since `limit` leaves some unread.
     pub without_newest: Vec<Repository>,
+    /// What it means nothing by, in words, though all of it was read.
+    pub nothing: Vec<String>,
     /// What could not be read, in words.
     pub errors: Vec<String>,
 }
@@ -84,16 +87,16 @@ pub async fn plan(config: &Config, registries: &Registries) -> Plan {
     let mut found = Vec::new();
     for target in &config.targets {
         let client = registries.client(target.repositories.registry());
-        let Found { discovered, errors, lists, not_versions } = discovery::discover(&client, target).await;
+        let Found { discovered, errors, lists, not_versions, nothing } = discovery::discover(&client, target).await;
         let repositories = discovered.repositories.len();
         let cut = discovered.repositories.iter().filter(|one| cuts_releases(target, one));
         let cut: Vec<Repository> = cut.map(|one| one.repository.clone()).collect();
         inventory.select(&target.name, discovered);
-        found.push((repositories, errors, lists, not_versions, cut));
+        found.push((repositories, errors, lists, not_versions, cut, nothing));
     }
     let mut plan = Plan::default();
     let mut seen: BTreeMap<Registry, Seen> = BTreeMap::new();
-    for (target, (repositories, errors, lists, not_versions, cut)) in config.targets.iter().zip(found) {
+    for (target, (repositories, errors, lists, not_versions, cut, nothing)) in config.targets.iter().zip(found) {
         let registry = target.repositories.registry();
         let client = registries.client(registry);
         let to_read = inventory.to_read(&target.name);
@@ -120,6 +123,11 @@ pub async fn plan(config: &Config, registries: &Registries) -> Plan {
             scans_per_day: 86_400.0 / target.interval.as_secs_f64(),
             not_versions,
             without_newest: cut,
+            nothing: nothing
+                .iter()
+                .map(ToString::to_string)
+                .chain(NoPlatform::summary(&forecast.no_platform))
+                .collect(),
             errors,
         });
     }

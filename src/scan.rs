@@ -6,6 +6,7 @@
 
 mod children;
 mod document;
+mod platforms;
 
 use std::sync::Arc;
 
@@ -17,6 +18,7 @@ use crate::store::{Store, Stored};
 
 pub(crate) use children::{Children, read as read_children};
 pub use document::{Fetched, ReadError, fetch as fetch_document};
+pub use platforms::NoPlatform;
 
 /// What reading a tag gave, and what to tell the operator of it.
 #[derive(Debug)]

@@ -9,7 +9,7 @@ use crate::image::{Image, Layer};
 use crate::inventory::{Observation, Outcome, Reading, ToRead};
 use crate::oci::{Digest, MediaType, Platform, Repository};
 use crate::registry::{At, Client, Head, RegistryError};
-use crate::scan;
+use crate::scan::{self, NoPlatform};
 use crate::store::{Store, Stored, StoredIndex};
 
 use super::Requests;
@@ -29,6 +29,7 @@ pub(super) struct Forecast<'a> {
     store: Store,
     pub(super) first: Requests,
     pub(super) errors: Vec<String>,
+    pub(super) no_platform: Vec<NoPlatform>,
 }
 
 impl<'a> Forecast<'a> {
@@ -40,6 +41,7 @@ impl<'a> Forecast<'a> {
             store: Store::memory(),
             first: Requests::default(),
             errors: Vec::new(),
+            no_platform: Vec::new(),
         }
     }
 
@@ -85,6 +87,7 @@ impl<'a> Forecast<'a> {
         places.insert(wanted.repository.clone());
         let images = if head.media_type.is_index() {
             let index = self.index(wanted, &digest, metered).await?;
+            self.no_platform.extend(NoPlatform::of_entries(wanted, &index.entries));
             self.children(wanted, &digest, &index)
         } else {
             self.first.configs += u64::from(fresh);

@@ -73,8 +73,8 @@ fn notes(target: &TargetPlan, out: &mut impl io::Write) -> io::Result<()> {
             first_of(named)
         )?;
     }
-    for error in &target.errors {
-        writeln!(out, "{}: {error}", target.name)?;
+    for line in target.nothing.iter().chain(&target.errors) {
+        writeln!(out, "{}: {line}", target.name)?;
     }
     Ok(())
 }

@@ -208,7 +208,7 @@ fn is_wanted(entry: &IndexEntry, platforms: &[Platform]) -> bool {
 }
 
 /// What has no platform, such as an artifact, is meant by every choice.
-fn means(platforms: &[Platform], platform: &Platform) -> bool {
+pub(super) fn means(platforms: &[Platform], platform: &Platform) -> bool {
     platforms.is_empty() || platform.as_str().is_empty() || platforms.iter().any(|wanted| wanted.means(platform))
 }
 

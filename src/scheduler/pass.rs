@@ -9,10 +9,10 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::rhythm::Ended;
 use super::{Event, World, unix_now};
-use crate::discovery;
+use crate::discovery::{self, Nothing};
 use crate::inventory::{Observation, Outcome, ToRead};
 use crate::reason::Reason;
-use crate::scan;
+use crate::scan::{self, NoPlatform};
 use crate::selection::Repositories;
 use crate::target::Target;
 use crate::telemetry::ScanEnd;
@@ -24,6 +24,9 @@ const TAGS_UNDER_WAY: usize = 64;
 #[derive(Debug, Default)]
 pub(super) struct Said {
     causes: BTreeSet<Cause>,
+    /// Whether it was said that the target means nothing; that none of its platforms is there.
+    nothing: bool,
+    no_platform: bool,
 }
 
 /// What is worth a line of its own: a registry that is out of reach says so in other words of other tags from one
@@ -52,12 +55,15 @@ pub(super) async fn run(world: &World, target: &Arc<Target>, events: &mpsc::Send
         .map(|error| Failure { place: target.name.to_string(), reason: error.reason(), message: error.to_string() })
         .collect();
 
+    said.say_nothing(target, found.nothing.as_ref());
+
     let (reply, answer) = oneshot::channel();
     let told = events.send(Event::Discovered { target: target.clone(), found: found.discovered, reply }).await;
     // The fold is gone when the daemon ends, and does not answer to a target that a reload has changed.
     let (Ok(()), Ok(to_read)) = (told, answer.await) else { return Ended::Useful };
 
     let tags = to_read.len();
+    let mut no_platform = Vec::new();
     let mut useful = tags == 0 && failures.is_empty();
     let mut reads = stream::iter(to_read)
         .map(|wanted| {
@@ -78,6 +84,7 @@ pub(super) async fn run(world: &World, target: &Arc<Target>, events: &mpsc::Send
                 message: error.to_string(),
             }));
         }
+        no_platform.extend(NoPlatform::of(&world.store, &wanted, &reported.outcome));
         let observation =
             Observation { repository: wanted.repository, tag: wanted.tag, at: unix_now(), outcome: reported.outcome };
         if events.send(Event::Observed(observation)).await.is_err() {
@@ -89,6 +96,7 @@ pub(super) async fn run(world: &World, target: &Arc<Target>, events: &mpsc::Send
         .telemetry
         .scan_ended(&target.name, ScanEnd { at: unix_now(), duration: started.elapsed(), up: failures.is_empty() });
     said.say(target, tags, &failures);
+    said.say_no_platform(target, &no_platform);
     if useful { Ended::Useful } else { Ended::Useless }
 }
 
@@ -129,6 +137,26 @@ impl Said {
         }
         self.causes.retain(|cause| cause.place.is_none() || now.contains(cause));
         self.causes.extend(now);
+    }
+}
+
+impl Said {
+    /// Once: a list that is empty today may be so every day.
+    fn say_nothing(&mut self, target: &Target, nothing: Option<&Nothing>) {
+        if let Some(nothing) = nothing
+            && !std::mem::replace(&mut self.nothing, true)
+        {
+            tracing::warn!(target_name = %target.name, "{nothing}");
+        }
+    }
+
+    /// Once, of the first tags that it is true of.
+    fn say_no_platform(&mut self, target: &Target, all: &[NoPlatform]) {
+        if let Some(summary) = NoPlatform::summary(all)
+            && !std::mem::replace(&mut self.no_platform, true)
+        {
+            tracing::warn!(target_name = %target.name, "{summary}");
+        }
     }
 }
 

@@ -196,3 +196,32 @@ async fn the_plan_says_where_limit_leaves_newest_nothing_to_compare_with() {
         assert_eq!(written(&plan, &registry).contains(line), !expected.is_empty(), "{settings}");
     }
 }
+
+#[tokio::test]
+async fn the_plan_says_what_means_nothing() {
+    let registry = TestRegistry::start();
+    fill(&registry, true);
+    for (settings, expected) in [
+        (
+            "repository = 'REGISTRY/team/app'\nmatch = ['^release-']",
+            "t: selects no tag of the 4 that the repository has: look at `match`, `exclude` and `semver`\n",
+        ),
+        (
+            "repository = 'REGISTRY/team/*'\nsemver = '>=7'",
+            "t: selects no tag of the 5 that its 2 repositories have: look at `match`, `exclude` and `semver`\n",
+        ),
+        (
+            "repository = 'REGISTRY/taem/*'\ntags = ['v1.0.0']",
+            "t: no repository of the registry's catalog (2) matches `REGISTRY/taem/*`\n",
+        ),
+        (
+            "repository = 'REGISTRY/team/app'\nmatch = ['^v1']\nplatforms = ['linux/adm64']",
+            "t: none of the platforms of REGISTRY/team/app:v1.0.0 (linux/amd64, linux/arm64) is among the target's \
+             `platforms`, nor is one of another tag's\n",
+        ),
+    ] {
+        let (_, _, plan) = planned(&registry, &format!("[[targets]]\nname = 't'\n{settings}\n")).await;
+        let text = written(&plan, &registry);
+        assert!(text.ends_with(expected), "{text}");
+    }
+}

@@ -174,3 +174,44 @@ async fn sighup_reads_the_configuration_again() {
     let metrics = program.until("the gauge tells", |m| m.one(failed, &[]) == Some(0.0)).await;
     assert_eq!(metrics.tag(COMPRESSED, "v2"), Some(200.0));
 }
+
+#[tokio::test]
+async fn a_selection_that_means_nothing_is_said_once() {
+    let registry = registry();
+    registry.push("acme/app", "v2", &index(&[("linux/amd64", &of(1)), ("linux/arm64", &of(2))]));
+    let slips = [
+        (
+            "repository = 'REGISTRY/acme/app'\nmatch = ['^release-']",
+            "selects no tag of the 2 that the repository has: look at `match`, `exclude` and `semver`",
+        ),
+        (
+            "repository = 'REGISTRY/acme/*'\nsemver = '>=4'",
+            "selects no tag of the 2 that the repository has: look at `match`, `exclude` and `semver`",
+        ),
+        (
+            "repository = 'REGISTRY/acne/**'\ntags = ['v1']",
+            "no repository of the registry's catalog (1) matches `REGISTRY/acne/**`",
+        ),
+        (
+            "repository = 'REGISTRY/acme/app'\ntags = ['v2']\nplatforms = ['linux/adm64']",
+            "none of the platforms of REGISTRY/acme/app:v2 (linux/amd64, linux/arm64) is among the target's `platforms`",
+        ),
+        (
+            "repository = 'REGISTRY/acme/app'\ntags = ['v1']\nplatforms = ['linux/adm64']",
+            "none of the platforms of REGISTRY/acme/app:v1 (linux/amd64) is among the target's `platforms`",
+        ),
+        ("repository = 'REGISTRY/acme/app'\ntags = ['v2']\nplatforms = ['linux/amd64']", ""),
+    ];
+    for (target, expected) in slips {
+        let toml = config(&registry, &[&format!("name = 't'\n{target}")]);
+        let program = Program::start(&toml).await;
+        let scan = |m: &Metrics| m.one(LAST_SCAN, &[]);
+        let mut last = None;
+        for _ in 0..3 {
+            last = scan(&program.until("a scan ends", |m| scan(m) > last).await);
+        }
+        let log = program.log().replace(registry.name().as_str(), "REGISTRY");
+        assert_eq!(lines(&log, "level=warn").len(), usize::from(!expected.is_empty()), "{log}");
+        assert!(log.contains(expected), "{expected}\n{log}");
+    }
+}

@@ -1,0 +1,82 @@
+//! Tags of which no platform is wanted: a slip in `platforms`, most likely, that would else look like success.
+
+use std::fmt;
+
+use crate::inventory::{Outcome, ToRead};
+use crate::oci::{Digest, Platform};
+use crate::store::{IndexEntry, Store, Stored};
+
+use super::children::means;
+
+/// A tag that was read, and of whose platforms none is wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NoPlatform {
+    /// `repository:tag`
+    tag: String,
+    /// Those that it has; at least one.
+    platforms: Vec<Platform>,
+}
+
+impl NoPlatform {
+    /// Of a tag that was read now, or found unchanged.
+    pub fn of(store: &Store, wanted: &ToRead, outcome: &Outcome) -> Option<Self> {
+        if wanted.platforms.is_empty() {
+            return None;
+        }
+        match outcome {
+            Outcome::Read(reading) => {
+                let mut found = reading.images.iter().map(|image| &image.platform);
+                let none = reading.failed.is_empty() && !found.any(|platform| means(&wanted.platforms, platform));
+                if none { Self::of_document(store, wanted, &reading.digest) } else { None }
+            }
+            Outcome::Unchanged => {
+                let known = wanted.known.as_ref()?;
+                let mut found = known.images.iter().map(|(platform, _)| platform);
+                let none = known.failed.is_empty() && !found.any(|platform| means(&wanted.platforms, platform));
+                if none { Self::of_document(store, wanted, &known.digest) } else { None }
+            }
+            Outcome::Failed(_) | Outcome::Gone => None,
+        }
+    }
+
+    /// Of an index of which nothing is known but its entries.
+    pub fn of_entries(wanted: &ToRead, entries: &[IndexEntry]) -> Option<Self> {
+        let of_images = || entries.iter().filter(|entry| !entry.attestation);
+        // Of what has no platform here, its config would tell.
+        if wanted.platforms.is_empty() || of_images().any(|entry| entry.platform.is_none()) {
+            return None;
+        }
+        let platforms: Vec<Platform> = of_images().filter_map(|entry| entry.platform.clone()).collect();
+        Self::new(wanted, platforms)
+    }
+
+    fn of_document(store: &Store, wanted: &ToRead, digest: &Digest) -> Option<Self> {
+        match store.document(digest)? {
+            Stored::Image(image) => Self::new(wanted, vec![image.platform.clone()]),
+            Stored::Index(index) => Self::of_entries(wanted, &index.entries),
+        }
+    }
+
+    fn new(wanted: &ToRead, platforms: Vec<Platform>) -> Option<Self> {
+        let lacks = !platforms.is_empty() && !platforms.iter().any(|platform| means(&wanted.platforms, platform));
+        lacks.then(|| Self { tag: format!("{}:{}", wanted.repository, wanted.tag), platforms })
+    }
+
+    /// One line for all of a target's.
+    pub fn summary(all: &[Self]) -> Option<String> {
+        let (first, others) = all.split_first()?;
+        let others = match others.len() {
+            0 => String::new(),
+            1 => ", nor is one of another tag's".to_owned(),
+            more => format!(", nor is one of {more} other tags'"),
+        };
+        Some(format!("{first}{others}"))
+    }
+}
+
+impl fmt::Display for NoPlatform {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let platforms: Vec<&str> = self.platforms.iter().map(Platform::as_str).collect();
+        write!(f, "none of the platforms of {} ({}) is among the target's `platforms`", self.tag, platforms.join(", "))
+    }
+}
