@@ -82,7 +82,7 @@ impl InspectError {
     /// The program's exit code: see the module.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Read { source } => read::exit_code(source.reason()),
+            Self::Read { source } => source.reason().exit_code(),
             Self::Platform { .. } => 4,
             Self::Incomparable { .. } | Self::Nameless | Self::Output(_) => 1,
         }
@@ -199,7 +199,7 @@ impl<W: Write> Progress<'_, W> {
 
 /// What a person can do about it, where the error does not say so itself.
 fn hint(error: &ReadError) -> &'static str {
-    match read::exit_code(error.reason()) {
+    match error.reason().exit_code() {
         3 => {
             "\nthe registry wants other credentials: log in with `docker login` or `podman login`, or name some under \
              [registries.\"HOST\"] in the configuration; a misspelt or private repository looks the same"

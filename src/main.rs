@@ -48,7 +48,10 @@ async fn dispatch(cli: Cli) -> ExitCode {
         Some(Command::Plan) => match Config::load(&cli.common.config_file) {
             Ok(config) => {
                 warn(&config);
-                run_plan(&config).await
+                match run_plan(&config).await {
+                    Ok(code) => return code,
+                    Err(error) => Err(error),
+                }
             }
             Err(error) => return bad_configuration(&error),
         },
@@ -86,12 +89,15 @@ fn bad_configuration(error: &impl std::fmt::Display) -> ExitCode {
     ExitCode::from(EX_USAGE)
 }
 
-async fn run_plan(config: &Config) -> anyhow::Result<()> {
+/// Where nothing at all could be read the exit code says why, as `inspect`'s does.
+async fn run_plan(config: &Config) -> anyhow::Result<ExitCode> {
     let telemetry = Arc::new(Telemetry::new());
     let registries = Registries::new(config.registries.clone(), config.registry_defaults.clone(), telemetry)?;
     let plan = plan::plan(config, &registries).await;
     plan::write(&plan, &mut std::io::stdout().lock())?;
-    Ok(())
+    let Some(reason) = plan.failure else { return Ok(ExitCode::SUCCESS) };
+    complain(&format!("nothing could be read ({reason}): what stands above is no prediction"));
+    Ok(ExitCode::from(reason.exit_code()))
 }
 
 /// Works without a configuration, too: with the credentials that are found in the usual places.

@@ -1,8 +1,10 @@
 //! `plan`: what a configuration means now, and what it would cost in requests, metered pulls and series.
 //!
 //! It asks what a first scan would ask for lists, and one HEAD for each tag. Indexes are read to know their platforms;
-//! where a registry meters pulls only one of each repository is, and the others are taken to be like it.
+//! where a registry meters pulls only one of each repository is, and the others are taken to be like it. Where
+//! uncompressed sizes are wanted, and pulls are not metered, manifests and configs are read too: they know the layers.
 
+mod layers;
 mod predict;
 mod table;
 
@@ -13,13 +15,16 @@ use crate::discovery::{self, Found};
 use crate::exposition::Rendered;
 use crate::inventory::{DiscoveredRepository, Inventory, Snapshot};
 use crate::oci::{Registry, Repository, Tag};
+use crate::reason::Reason;
 use crate::registry::Registries;
 use crate::scan::NoPlatform;
 use crate::selection::{Repositories, Version};
 use crate::target::{NewestBy, Target, TargetName};
 
+use layers::foresee_all;
 use predict::{Forecast, Seen};
 
+pub use layers::Layers;
 pub use table::write;
 
 /// What a configuration costs.
@@ -31,6 +36,19 @@ pub struct Plan {
     pub pulls: BTreeMap<Registry, u64>,
     /// Samples of images, tags, repositories and registries, once everything is read.
     pub series: u64,
+    /// What is asked of layers for `uncompressed`, beside the scans.
+    pub layers: Layers,
+    /// What could not be read of images for `layers`, in words.
+    pub errors: Vec<String>,
+    /// Why not a single tag could be read, where that is so: what the first one failed by.
+    pub failure: Option<Reason>,
+}
+
+impl Plan {
+    /// Whether something could not be read, so that the figures may be higher.
+    pub fn is_partial(&self) -> bool {
+        !self.errors.is_empty() || self.targets.iter().any(|target| target.is_partial)
+    }
 }
 
 /// What one target means and costs.
@@ -56,6 +74,8 @@ pub struct TargetPlan {
     pub nothing: Vec<String>,
     /// What could not be read, in words.
     pub errors: Vec<String>,
+    /// Whether its figures may be higher for that: what is not there costs nothing more.
+    pub is_partial: bool,
 }
 
 /// Requests of one scan, by kind.
@@ -95,6 +115,7 @@ pub async fn plan(config: &Config, registries: &Registries) -> Plan {
         found.push((repositories, errors, lists, not_versions, cut, nothing));
     }
     let mut plan = Plan::default();
+    let (mut tags_read, mut first_failure) = (0, None);
     let mut seen: BTreeMap<Registry, Seen> = BTreeMap::new();
     for (target, (repositories, errors, lists, not_versions, cut, nothing)) in config.targets.iter().zip(found) {
         let registry = target.repositories.registry();
@@ -112,8 +133,11 @@ pub async fn plan(config: &Config, registries: &Registries) -> Plan {
         if client.meters_pulls() {
             *plan.pulls.entry(registry.clone()).or_default() += first.manifests;
         }
-        let mut errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
-        errors.extend(forecast.errors);
+        let mut failures: Vec<(Reason, String)> =
+            errors.iter().map(|error| (error.reason(), error.to_string())).collect();
+        failures.extend(forecast.errors);
+        tags_read += forecast.tags_read;
+        first_failure = first_failure.or(failures.first().map(|(reason, _)| *reason));
         plan.targets.push(TargetPlan {
             name: target.name.clone(),
             repositories,
@@ -128,9 +152,15 @@ pub async fn plan(config: &Config, registries: &Registries) -> Plan {
                 .map(ToString::to_string)
                 .chain(NoPlatform::summary(&forecast.no_platform))
                 .collect(),
-            errors,
+            is_partial: failures.iter().any(|(reason, _)| *reason != Reason::NotFound),
+            errors: failures.into_iter().map(|(_, message)| message).collect(),
         });
     }
+    plan.failure = first_failure.filter(|_| tags_read == 0);
+    let foreseen = foresee_all(registries, inventory.uncompressed_work()).await;
+    inventory.learn_layers(foreseen.contents);
+    plan.layers = foreseen.layers;
+    plan.errors = foreseen.errors.iter().map(ToString::to_string).collect();
     let snapshot = inventory.snapshot();
     for target in &mut plan.targets {
         target.without_newest.retain(|repository| !compares_releases(&snapshot, repository, &target.name));

@@ -102,6 +102,17 @@ impl Reason {
         }
     }
 
+    /// The exit code of a command that it ends: 3 denied, 4 not found, 5 unreachable, 6 any other failure of the registry
+    /// or its answer.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::Denied => 3,
+            Self::NotFound => 4,
+            Self::Network | Self::Timeout => 5,
+            Self::RateLimited | Self::Reserved | Self::Server | Self::Invalid | Self::Limit | Self::Unsupported => 6,
+        }
+    }
+
     /// Whether asking again later may well succeed without anybody changing anything: such a failure keeps what
     /// was known. The others are definite.
     pub fn is_transient(self) -> bool {

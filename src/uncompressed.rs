@@ -32,6 +32,6 @@ mod tar;
 mod tree;
 
 pub use lane::{Limits, run};
-pub use look::{SociIndexes, look_up};
+pub use look::{Foresight, SociIndexes, foresee, look_up};
 pub use measure::{Measure, MeasureError};
 pub use stream::StreamError;

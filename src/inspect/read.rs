@@ -9,7 +9,6 @@ use super::{InspectError, Progress};
 use crate::image::{Image, Layer, LayerContent};
 use crate::inventory::work::LayerWork;
 use crate::oci::{Descriptor, Digest, ImageConfig, MediaType, Platform, Reference, Repository};
-use crate::reason::Reason;
 use crate::registry::{At, Client, Registries};
 use crate::scan::{self, Children};
 use crate::store::{Store, Stored};
@@ -148,19 +147,4 @@ fn stored_bytes(images: &[Arc<Image>]) -> Option<u64> {
     let layers = images.iter().flat_map(|image| image.layers.iter()).filter(|layer| !layer.foreign);
     let distinct: HashMap<&Digest, Option<u64>> = layers.map(|layer| (&layer.digest, layer.bytes)).collect();
     distinct.into_values().try_fold(0_u64, |sum, bytes| Some(sum.saturating_add(bytes?)))
-}
-
-/// Which of the exit codes a reason has: denied, not found and unreachable are told apart.
-pub(super) fn exit_code(reason: Reason) -> u8 {
-    match reason {
-        Reason::Denied => 3,
-        Reason::NotFound => 4,
-        Reason::Network | Reason::Timeout => 5,
-        Reason::RateLimited
-        | Reason::Reserved
-        | Reason::Server
-        | Reason::Invalid
-        | Reason::Limit
-        | Reason::Unsupported => 6,
-    }
 }

@@ -8,6 +8,7 @@ use futures_util::{StreamExt as _, stream};
 use crate::image::{Image, Layer};
 use crate::inventory::{Observation, Outcome, Reading, ToRead};
 use crate::oci::{Digest, MediaType, Platform, Repository};
+use crate::reason::Reason;
 use crate::registry::{At, Client, Head, RegistryError};
 use crate::scan::{self, NoPlatform};
 use crate::store::{Store, Stored, StoredIndex};
@@ -28,7 +29,9 @@ pub(super) struct Forecast<'a> {
     example: HashMap<Repository, Arc<StoredIndex>>,
     store: Store,
     pub(super) first: Requests,
-    pub(super) errors: Vec<String>,
+    pub(super) errors: Vec<(Reason, String)>,
+    /// Tags of which at least the digest could be had.
+    pub(super) tags_read: usize,
     pub(super) no_platform: Vec<NoPlatform>,
 }
 
@@ -41,6 +44,7 @@ impl<'a> Forecast<'a> {
             store: Store::memory(),
             first: Requests::default(),
             errors: Vec::new(),
+            tags_read: 0,
             no_platform: Vec::new(),
         }
     }
@@ -59,11 +63,14 @@ impl<'a> Forecast<'a> {
         let mut observations = Vec::new();
         for (wanted, head) in heads {
             match head {
-                Ok(head) => observations.extend(self.tag(&wanted, &head).await),
+                Ok(head) => {
+                    self.tags_read += 1;
+                    observations.extend(self.tag(&wanted, &head).await);
+                }
                 // What is not there has no sizes and is published as such.
                 Err(error) => {
                     observations.push(observation(&wanted, Outcome::Failed(error.reason())));
-                    self.errors.push(error.to_string());
+                    self.errors.push((error.reason(), error.to_string()));
                 }
             }
         }
@@ -122,7 +129,7 @@ impl<'a> Forecast<'a> {
                 Stored::Image(_) => None,
             },
             Err(error) => {
-                self.errors.push(error.to_string());
+                self.errors.push((error.reason(), error.to_string()));
                 None
             }
         }

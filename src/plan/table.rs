@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 use std::io;
 
-use super::{Plan, Requests, TargetPlan};
+use super::{Layers, Plan, Requests, TargetPlan};
+use crate::uncompressed::Limits;
 
 /// So many of what is worth a word are named; of the rest only the number is said.
 const NAMED_MAX: usize = 10;
@@ -23,27 +24,64 @@ pub fn write(plan: &Plan, out: &mut impl io::Write) -> io::Result<()> {
         writeln!(out, "{line}")?;
     }
     writeln!(out)?;
-    writeln!(out, "series: {} once everything is read", plan.series)?;
+    let at_least = if plan.is_partial() { "at least " } else { "" };
+    writeln!(out, "series: {at_least}{} once everything is read", plan.series)?;
+    let of_what = if plan.is_partial() { " for what could be read" } else { "" };
     for (registry, pulls) in &plan.pulls {
         writeln!(
             out,
-            "{registry} meters pulls: the first scan makes at most {pulls}; later scans make none for unchanged tags"
+            "{registry} meters pulls: the first scan makes at most {pulls}{of_what}; later scans make none for unchanged tags"
         )?;
     }
+    layers(plan.layers, at_least, out)?;
     for target in &plan.targets {
         notes(target, out)?;
+    }
+    for error in &plan.errors {
+        writeln!(out, "{error}")?;
     }
     Ok(())
 }
 
+fn layers(layers: Layers, at_least: &str, out: &mut impl io::Write) -> io::Result<()> {
+    let Layers { asked, streamed, streamed_bytes, unread_images } = layers;
+    if asked > 0 {
+        writeln!(out, "uncompressed = \"cheap\" asks {at_least}{asked} layers for a few bytes, each once")?;
+    }
+    if streamed > 0 {
+        let bytes = mebibytes(streamed_bytes);
+        let an_hour = Limits::default().bytes_per_hour.map(|bytes| format!(", at most {} an hour", mebibytes(bytes)));
+        let an_hour = an_hour.unwrap_or_default();
+        writeln!(out, "uncompressed = \"exact\" streams {at_least}{streamed} layers of {bytes}, each once{an_hour}")?;
+    }
+    if unread_images > 0 {
+        writeln!(
+            out,
+            "uncompressed: {unread_images} images are on registries that meter pulls, so that their layers are not known here: \
+             each layer is asked or streamed once"
+        )?;
+    }
+    Ok(())
+}
+
+fn mebibytes(bytes: u64) -> String {
+    format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
+}
+
 fn row(target: &TargetPlan) -> [String; 6] {
+    let shown = |figure: String, is_nothing: bool| match (target.is_partial, is_nothing) {
+        (true, true) => "unknown".to_owned(),
+        (true, false) => format!("at least {figure}"),
+        (false, _) => figure,
+    };
+    let a_day = target.later.total() as f64 * target.scans_per_day;
     [
         target.name.to_string(),
         target.repositories.to_string(),
         target.tags.to_string(),
-        requests(target.first),
-        requests(target.later),
-        format!("{:.0}", target.later.total() as f64 * target.scans_per_day),
+        shown(requests(target.first), target.first.total() == 0),
+        shown(requests(target.later), target.later.total() == 0),
+        shown(format!("{a_day:.0}"), target.later.total() == 0),
     ]
 }
 

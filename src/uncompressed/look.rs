@@ -41,6 +41,26 @@ pub(super) enum LookError {
     CannotTell(&'static str),
 }
 
+/// What `cheap` will do about a layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Foresight {
+    /// The manifest says what there is to know.
+    Known,
+    /// A few bytes are asked for, which nearly always tell.
+    Asks,
+    /// Nothing: it cannot be told cheaply.
+    Never,
+}
+
+/// What `cheap` will do about a layer, by what its manifest says.
+pub fn foresee(layer: &LayerWork) -> Foresight {
+    match cheap::plan(layer) {
+        Plan::Known(_) => Foresight::Known,
+        Plan::Fetch(..) => Foresight::Asks,
+        Plan::No(_) => Foresight::Never,
+    }
+}
+
 /// Looks into one layer now, without a budget and remembering nothing but `indexes`, for one who waits for it. `progress`
 /// hears of the compressed bytes that come. An error says, for people, why nothing can be told.
 pub async fn look_up(

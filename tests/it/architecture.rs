@@ -29,7 +29,10 @@ const MAY_USE: &[(&str, &str)] = &[
     ("http", "exposition telemetry target image"),
     ("logging", ""),
     ("inspect", "oci reason image target config registry scan store uncompressed inventory telemetry"),
-    ("plan", "oci image selection target config registry discovery scan store inventory exposition"),
+    (
+        "plan",
+        "oci reason image selection target config registry discovery scan store inventory uncompressed exposition",
+    ),
     ("demo", "oci selection target config registry http"),
     ("daemon", "config registry telemetry scheduler store exposition http"),
     ("cli", "config logging inspect telemetry"),

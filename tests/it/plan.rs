@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,13 +10,19 @@ use image_size_exporter::config::Config;
 use image_size_exporter::discovery;
 use image_size_exporter::exposition::Rendered;
 use image_size_exporter::inventory::{Inventory, Observation};
-use image_size_exporter::plan::{self, Plan, Requests};
+use image_size_exporter::oci::{Digest, MediaType};
+use image_size_exporter::plan::{self, Layers, Plan, Requests};
+use image_size_exporter::reason::Reason;
 use image_size_exporter::registry::{Registries, Settings};
 use image_size_exporter::scan;
 use image_size_exporter::store::Store;
 use image_size_exporter::telemetry::Telemetry;
+use image_size_exporter::uncompressed::{self, Limits};
+use serde_json::json;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
-use crate::support::images::{Blob, image, index_with_attestations};
+use crate::support::images::{Blob, Pushed, image, index_with_attestations};
 use crate::support::registry::{Reply, TestRegistry};
 
 const TARGETS: &str = r#"
@@ -224,4 +231,116 @@ async fn the_plan_says_what_means_nothing() {
         let text = written(&plan, &registry);
         assert!(text.ends_with(expected), "{text}");
     }
+}
+
+/// A tar with no files in it, and what is pushed of it.
+struct Tar {
+    diff_id: Digest,
+    gzip: Blob,
+}
+
+impl Tar {
+    fn of_blocks(blocks: usize) -> Self {
+        let tar = vec![0; blocks * 512];
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(&tar).unwrap();
+        let gzip = Blob::new("application/vnd.oci.image.layer.v1.tar+gzip", encoder.finish().unwrap());
+        Self { diff_id: Digest::sha256_of(&tar), gzip }
+    }
+}
+
+/// An image whose config tells the truth about its layers.
+fn packed(tars: &[&Tar]) -> Pushed {
+    let diff_ids: Vec<String> = tars.iter().map(|tar| tar.diff_id.to_string()).collect();
+    let config = json!({
+        "created": "2024-01-01T00:00:00Z",
+        "os": "linux",
+        "architecture": "amd64",
+        "rootfs": {"type": "layers", "diff_ids": diff_ids},
+    });
+    let config = Blob::new(MediaType::OCI_CONFIG, config.to_string());
+    let layers: Vec<_> = tars.iter().map(|tar| tar.gzip.descriptor()).collect();
+    let manifest = json!({
+        "schemaVersion": 2,
+        "mediaType": MediaType::OCI_MANIFEST,
+        "config": config.descriptor(),
+        "layers": layers,
+    });
+    let blobs = [config].into_iter().chain(tars.iter().map(|tar| tar.gzip.clone())).collect();
+    Pushed::from_json(MediaType::OCI_MANIFEST, &manifest, blobs, vec![])
+}
+
+/// What is predicted of layers against a lane that does the work, and the series that come of it.
+#[tokio::test]
+async fn the_prediction_of_uncompressed_sizes_is_what_then_happens() {
+    let registry = TestRegistry::start();
+    let (base, one, two, three) = (Tar::of_blocks(20), Tar::of_blocks(40), Tar::of_blocks(60), Tar::of_blocks(80));
+    registry.push("team/exact", "v1", &packed(&[&base, &one]));
+    registry.push("team/cheap", "v1", &packed(&[&base, &two]));
+    registry.push("team/cheap", "v2", &packed(&[&two, &three]));
+    registry.push("team/off", "v1", &packed(&[&Tar::of_blocks(100)]));
+    let target = |name: &str| {
+        format!("[[targets]]\nrepository = 'REGISTRY/team/{name}'\ntags = ['v1', 'v2']\nuncompressed = '{name}'\n")
+    };
+    registry.missing("/v2/team/exact/manifests/v2");
+    registry.missing("/v2/team/off/manifests/v2");
+    let targets = ["exact", "cheap", "off"].map(|name| target(name)).concat();
+    let (config, registries, plan) = planned(&registry, &targets).await;
+    let streamed_bytes = base.gzip.size + one.gzip.size;
+    assert_eq!(plan.layers, Layers { asked: 2, streamed: 2, streamed_bytes, unread_images: 0 });
+    let text = written(&plan, &registry);
+    assert!(text.contains("uncompressed = \"cheap\" asks 2 layers for a few bytes, each once\n"), "{text}");
+    assert!(
+        text.contains("uncompressed = \"exact\" streams 2 layers of 0.0 MiB, each once, at most 10240.0 MiB an hour\n")
+    );
+
+    let store = Store::memory();
+    let mut inventory = Inventory::new(&config.targets, Duration::from_hours(1));
+    scan(&registry, &config, &registries, &store, &mut inventory).await;
+    let (work, wanted) = mpsc::channel(1);
+    let (found, mut contents) = mpsc::channel(64);
+    work.send(inventory.uncompressed_work()).await.unwrap();
+    drop(work);
+    uncompressed::run(wanted, Arc::new(registries), store, found, Limits::default(), CancellationToken::new()).await;
+    let mut learnt = Vec::new();
+    while let Some(one) = contents.recv().await {
+        learnt.push(one);
+    }
+    assert_eq!(registry.take_counts(), "get_blob 2, get_range 2");
+    inventory.learn_layers(learnt);
+    let series = Rendered::render(&inventory.snapshot(), &BTreeSet::new()).series();
+    assert_eq!(plan.series, series);
+}
+
+#[tokio::test]
+async fn where_pulls_are_metered_the_plan_says_that_it_knows_no_layers() {
+    let registry = TestRegistry::start();
+    fill(&registry, false);
+    registry.always("* /v2/", Reply::With("ratelimit-remaining", "90;w=21600".to_owned()));
+    let target = "[[targets]]\nrepository = 'REGISTRY/team/app'\ntags = ['v1.0.0']\nuncompressed = 'exact'\n";
+    let (_, _, plan) = planned(&registry, target).await;
+    assert_eq!(plan.layers, Layers { unread_images: 2, ..Layers::default() });
+    assert!(written(&plan, &registry).contains("each layer is asked or streamed once"));
+}
+
+#[tokio::test]
+async fn what_could_not_be_read_makes_the_figures_a_least_and_all_of_it_a_failure() {
+    let registry = TestRegistry::start();
+    fill(&registry, true);
+    let target =
+        |name: &str, tag: &str| format!("[[targets]]\nrepository = 'REGISTRY/team/{name}'\ntags = ['{tag}']\n");
+    let both = target("app", "v1.0.0") + &target("other", "latest");
+    registry.always("* /v2/team/other/", Reply::status(403));
+    let (_, _, plan) = planned(&registry, &both).await;
+    assert_eq!((plan.failure, plan.is_partial()), (None, true));
+    let text = written(&plan, &registry);
+    assert!(text.contains("series: at least ") && text.contains("  at least 1 HEAD"), "{text}");
+    registry.always("* /v2/", Reply::status(403));
+    let (_, _, plan) = planned(&registry, &both).await;
+    assert_eq!(plan.failure, Some(Reason::Denied));
+    assert!(written(&plan, &registry).contains("  unknown  "), "{}", written(&plan, &registry));
+    registry.always("* /v2/", Reply::Usual);
+    registry.missing("/v2/team/app/manifests/v9");
+    let (_, _, plan) = planned(&registry, &target("app", "v9")).await;
+    assert_eq!((plan.failure, plan.is_partial()), (Some(Reason::NotFound), false));
 }

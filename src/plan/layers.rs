@@ -1,0 +1,144 @@
+//! What `uncompressed` asks of layers, once in each one's life, and which images it gives sizes.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use futures_util::{StreamExt as _, stream};
+
+use crate::image::{Image, LayerContent, Unpacked};
+use crate::inventory::work::LayerWork;
+use crate::oci::Digest;
+use crate::registry::{At, Registries};
+use crate::scan::{self, ReadError};
+use crate::store::{Store, Stored};
+use crate::target::Uncompressed;
+use crate::uncompressed::{Foresight, foresee};
+
+/// How many images are read at a time. The client bounds requests; this bounds memory.
+const IMAGES_UNDER_WAY: usize = 32;
+
+/// What `uncompressed` asks of all targets' layers together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Layers {
+    /// Layers that `cheap` asks for a few bytes, by one GET each; rarely, where those do not settle it, more.
+    pub asked: u64,
+    /// Layers that `exact` streams, by one GET each.
+    pub streamed: u64,
+    /// Compressed bytes that are streamed.
+    pub streamed_bytes: u64,
+    /// Images whose layers are not known, since to read their manifests would be metered: each of their layers comes
+    /// on top, once.
+    pub unread_images: u64,
+}
+
+/// What was foreseen.
+pub(super) struct Foreseen {
+    pub(super) layers: Layers,
+    /// By the digests of manifests: what an image's size is known from, if everything goes well.
+    pub(super) contents: Vec<(Digest, LayerContent)>,
+    /// What could not be read.
+    pub(super) errors: Vec<ReadError>,
+}
+
+/// Reads the manifests and configs of the images whose layers are wanted. `images` has each as if it were its own and
+/// only layer.
+pub(super) async fn foresee_all(registries: &Registries, images: Vec<LayerWork>) -> Foreseen {
+    let store = Store::memory();
+    let mut foreseen = Foreseen { layers: Layers::default(), contents: Vec::new(), errors: Vec::new() };
+    let mut read: Vec<(LayerWork, Vec<LayerWork>)> = Vec::new();
+    let reads = images.into_iter().map(|wanted| {
+        let (client, store) = (registries.client(wanted.repository.registry()), &store);
+        async move {
+            if client.meters_pulls() {
+                return (wanted, None);
+            }
+            let document = scan::fetch_document(&client, store, &wanted.repository, At::Digest(&wanted.digest)).await;
+            (wanted, Some(document))
+        }
+    });
+    let mut reads = stream::iter(reads).buffered(IMAGES_UNDER_WAY);
+    while let Some((wanted, document)) = reads.next().await {
+        match document {
+            None => {
+                foreseen.layers.unread_images += 1;
+                foreseen.contents.push((wanted.digest, content(wanted.mode)));
+            }
+            Some(Ok(fetched)) => {
+                if let Stored::Image(image) = fetched.document
+                    && let Some(layers) = layers_of(&wanted, &image)
+                {
+                    read.push((wanted, layers));
+                }
+            }
+            Some(Err(error)) => foreseen.errors.push(error),
+        }
+    }
+    let modes = modes(&read);
+    foreseen.layers = count(&read, &modes, foreseen.layers);
+    for (image, layers) in &read {
+        // A layer that another image has streamed is known as exactly here.
+        let mode = |layer: &LayerWork| modes.get(&layer.digest).copied().unwrap_or(layer.mode);
+        let told = |layer: &LayerWork| mode(layer) == Uncompressed::Exact || foresee(layer) != Foresight::Never;
+        if layers.iter().all(told) {
+            let least = layers.iter().map(mode).min().unwrap_or(image.mode);
+            foreseen.contents.push((image.digest.clone(), content(least)));
+        }
+    }
+    foreseen
+}
+
+/// The image's layers as the lane will want them; none where the size of one is nobody's to know.
+fn layers_of(wanted: &LayerWork, image: &Image) -> Option<Vec<LayerWork>> {
+    let of = |layer: &crate::image::Layer| {
+        let bytes = layer.bytes.filter(|_| !layer.foreign)?;
+        Some(LayerWork {
+            repository: wanted.repository.clone(),
+            image: image.digest.clone(),
+            digest: layer.digest.clone(),
+            bytes,
+            diff_id: layer.diff_id.clone(),
+            media_type: layer.media_type.clone(),
+            hint: layer.hint.clone(),
+            mode: wanted.mode,
+        })
+    };
+    image.layers.iter().map(of).collect()
+}
+
+/// The most exact that any image wants of each layer.
+fn modes(read: &[(LayerWork, Vec<LayerWork>)]) -> HashMap<Digest, Uncompressed> {
+    let mut modes = HashMap::new();
+    for layer in read.iter().flat_map(|(_, layers)| layers) {
+        let mode = modes.entry(layer.digest.clone()).or_insert(layer.mode);
+        *mode = layer.mode.max(*mode);
+    }
+    modes
+}
+
+/// Each layer counts once, as does a tar that is there compressed in several ways.
+fn count(read: &[(LayerWork, Vec<LayerWork>)], modes: &HashMap<Digest, Uncompressed>, mut layers: Layers) -> Layers {
+    let all: BTreeMap<&Digest, &LayerWork> =
+        read.iter().flat_map(|(_, layers)| layers).map(|layer| (&layer.digest, layer)).collect();
+    let mut tars = HashSet::new();
+    for (digest, layer) in all {
+        let mode = modes.get(digest).copied().unwrap_or(layer.mode);
+        if !tars.insert(layer.diff_id.as_ref().unwrap_or(digest)) {
+            continue;
+        }
+        match mode {
+            Uncompressed::Exact => {
+                layers.streamed += 1;
+                layers.streamed_bytes += layer.bytes;
+            }
+            Uncompressed::Cheap if foresee(layer) == Foresight::Asks => layers.asked += 1,
+            Uncompressed::Cheap | Uncompressed::Off => {}
+        }
+    }
+    layers
+}
+
+/// As much as a series needs.
+fn content(mode: Uncompressed) -> LayerContent {
+    let exact = mode == Uncompressed::Exact;
+    let unpacked = if exact { Unpacked::Bytes(1) } else { Unpacked::Unknown };
+    LayerContent { uncompressed_bytes: 1, estimated: !exact, unpacked }
+}
