@@ -135,7 +135,8 @@ impl Inventory {
         let tags =
             self.registries.values().flat_map(|state| state.repositories.values()).flat_map(|of| of.tags.values());
         for state in tags {
-            let place = if state.held.is_some() { &mut held } else { &mut lacking };
+            // What was not looked for yet, a platform say, is as if it had never been read.
+            let place = if state.held.is_some() && state.was_looked_for() { &mut held } else { &mut lacking };
             for &target in &state.meaning.targets {
                 place[target as usize] = true;
             }
@@ -147,11 +148,33 @@ impl Inventory {
         let names: Vec<_> = self.targets.iter().filter(restored).map(|(_, target)| target.name.clone()).collect();
         for name in &names {
             self.pass_ended(name);
+            for repository in self.targets.find(name).map(|number| self.repositories_of(number)).unwrap_or_default() {
+                self.set_listed(&repository);
+            }
         }
         names
     }
 
-    /// The newest release among what was restored, until the lists are read.
+    /// Whether a target means tags of which nothing is known, not even that they do not exist.
+    pub fn has_unknown(&self, target: &TargetName) -> bool {
+        let Some(number) = self.targets.find(target) else { return false };
+        self.meant(number).any(|state| state.is_selected() && state.is_unknown())
+    }
+
+    /// Whether all that other targets read of what this one means was read, as far as they tried.
+    pub fn others_are_up(&self, target: &TargetName) -> bool {
+        let Some(number) = self.targets.find(target) else { return true };
+        let mut others = self.meant(number).filter(|state| state.meaning.owner != number && state.is_selected());
+        others.all(|state| state.up != Some(false))
+    }
+
+    fn meant(&self, target: u32) -> impl Iterator<Item = &TagState> {
+        let registry = self.registries.get(self.targets.get(target).repositories.registry());
+        let tags = registry.into_iter().flat_map(|state| state.repositories.values()).flat_map(|of| of.tags.values());
+        tags.filter(move |state| state.meaning.targets.contains(&target))
+    }
+
+    /// The newest release among what is known, where no list has told yet.
     fn restore_candidates(&mut self) {
         let wanting: Vec<u32> =
             self.targets.iter().filter(|(_, target)| target.newest.is_some()).map(|(number, _)| number).collect();
@@ -161,6 +184,9 @@ impl Inventory {
                 else {
                     continue;
                 };
+                if of.candidates.contains_key(&number) {
+                    continue;
+                }
                 let meant = of.tags.iter().filter(|(_, state)| state.meaning.targets.contains(&number));
                 let tags: Vec<Tag> = meant.map(|(tag, _)| tag.clone()).collect();
                 let candidates = self.targets.get(number).selection.select(&tags).candidates;
@@ -169,7 +195,7 @@ impl Inventory {
                 if !candidates.iter().any(|tag| is_release(tag, by_semver)) {
                     continue;
                 }
-                self.set_candidates(number, &name, candidates, false);
+                self.set_candidates(number, &name, &candidates);
             }
         }
     }

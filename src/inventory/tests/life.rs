@@ -313,6 +313,57 @@ fn a_target_with_a_tag_that_was_never_read_is_not_restored() {
 }
 
 #[test]
+fn a_target_with_a_platform_that_was_never_looked_for_is_not_restored() {
+    let narrow = Target { platforms: vec![platform("linux/amd64")], ..target("t", "r.io/a", "v1") };
+    let mut before = inventory(std::slice::from_ref(&narrow));
+    let amd64 = index("both", &[("linux/amd64", "x:1")]);
+    let reading = Reading { platforms: narrow.platforms.clone(), ..amd64 };
+    let change = read(&mut before, "r.io/a:v1", 10.0, reading.clone()).unwrap();
+    for (platforms, restored) in [(&["linux/amd64"][..], true), (&["linux/amd64", "linux/arm64"], false), (&[], false)]
+    {
+        let platforms = platforms.iter().copied().map(platform).collect();
+        let now = Target { platforms, ..narrow.clone() };
+        let mut after = restart(&[now], std::slice::from_ref(&change), &reading.images);
+        assert_eq!(!after.restored(|_| true).is_empty(), restored);
+    }
+}
+
+#[test]
+fn a_target_knows_what_it_lacks_and_what_others_lack() {
+    let name = |name: &str| TargetName(name.into());
+    let slow = Target { interval: Duration::from_hours(1), ..listing("slow", "r.io/a") };
+    let mut inventory = inventory(&[target("fast", "r.io/a", "v1"), slow]);
+    found(&mut inventory, "slow", "r.io/a:v1 r.io/a:v2");
+    read(&mut inventory, "r.io/a:v2", 10.0, single("x:1"));
+    assert!(inventory.has_unknown(&name("slow")) && inventory.has_unknown(&name("fast")));
+    assert!(inventory.others_are_up(&name("slow")), "nobody has tried yet");
+    record(&mut inventory, "r.io/a:v1", 20.0, Outcome::Failed(Reason::Denied));
+    assert!(!inventory.others_are_up(&name("slow")) && inventory.others_are_up(&name("fast")));
+    assert!(inventory.has_unknown(&name("slow")));
+    read(&mut inventory, "r.io/a:v1", 30.0, single("x:1"));
+    assert!(!inventory.has_unknown(&name("slow")) && inventory.others_are_up(&name("slow")));
+}
+
+#[test]
+fn an_index_of_which_no_image_could_be_read_is_as_good_as_never_read() {
+    let mut inventory = one(failing(index("none", &[]), "linux/amd64", Reason::Denied));
+    assert_eq!(repositories(&mut inventory), ["a tags=1 unknown=1"]);
+    read(&mut inventory, "r.io/a:v1", 20.0, failing(index("none", &[]), "linux/amd64", Reason::NotFound));
+    assert_eq!(repositories(&mut inventory), ["a tags=1 unknown=0"], "sparse, and of no wanted platform");
+}
+
+#[test]
+fn a_tag_that_was_gone_and_came_back_with_another_digest_has_changed() {
+    let mut inventory = one(single("x:1"));
+    record(&mut inventory, "r.io/a:v1", 20.0, Outcome::Gone);
+    read(&mut inventory, "r.io/a:v1", 30.0, single("x:1"));
+    assert_eq!(inventory.snapshot().registries[0].repositories[0].tags[0].changed, None, "the same as before");
+    record(&mut inventory, "r.io/a:v1", 40.0, Outcome::Gone);
+    read(&mut inventory, "r.io/a:v1", 50.0, single("y:1"));
+    assert_eq!(inventory.snapshot().registries[0].repositories[0].tags[0].changed, Some(50.0));
+}
+
+#[test]
 fn what_nobody_means_any_more_is_not_restored() {
     let mut before = one(single("x:1"));
     let change = record(&mut before, "r.io/a:v1", 20.0, Outcome::Unchanged).unwrap();
@@ -360,6 +411,8 @@ fn how_many_tags_there_are_is_unknown_while_their_list_was_never_read() {
     found_in_part(&mut inventory, "t", "r.io/a:");
     pass_ended(&mut inventory, "t");
     assert_eq!(repositories(&mut inventory), ["a tags=? unknown=?"]);
+    found_in_part(&mut inventory, "t", "r.io/a:v1");
+    assert_eq!(repositories(&mut inventory), ["a tags=? unknown=?"], "nor while it was never read to its end");
     found(&mut inventory, "t", "r.io/a:");
     assert_eq!(repositories(&mut inventory), ["a tags=0 unknown=0"]);
 }
