@@ -164,6 +164,33 @@ def check_systemd():
     assert unit("image-size-exporter.socket")["Socket"]["ListenStream"] == str(PORT)
 
 
+def blocks(text):
+    """The commands of each shell block of a document, one line each."""
+    return [block.replace("\\\n", " ").splitlines() for block in re.findall(r"^```sh\n(.*?)^```", text, re.M | re.S)]
+
+
+def check_install(binary):
+    """README's commands that install the unit work from the repository's root, once the binary is built. They are run
+    there, except that what they install goes to another root than this machine's."""
+    (commands,) = [block for block in blocks((DEPLOY / "README.md").read_text()) if any("systemctl" in line for line in block)]
+    build, *install = [line for line in commands if not line.startswith("systemctl ")]
+    assert re.fullmatch(r"cargo build --release( --locked)?", build), f"{build} does not build what is installed"
+    with tempfile.TemporaryDirectory() as name:
+        root, checkout = pathlib.Path(name, "root"), pathlib.Path(name, "checkout")
+        (checkout / "target/release").mkdir(parents=True)
+        (checkout / "target/release/image-size-exporter").symlink_to(pathlib.Path(binary).resolve())
+        for entry in ("config.toml", "deploy"):
+            (checkout / entry).symlink_to(ROOT / entry)
+        for line in install:
+            assert line.startswith("install -"), line
+            redirected = re.sub(r" /(?=usr/|etc/)", f" {root}/", line)
+            done = subprocess.run(["sh", "-c", redirected], cwd=checkout, capture_output=True, text=True)
+            assert done.returncode == 0, f"deploy/README.md: {line}: {done.stderr}"
+        start = unit("image-size-exporter.service")["Service"]["ExecStart"]
+        for path in (start.split()[0], *re.findall(r"--config\.file=(\S+)", start)):
+            assert (root / path[1:]).is_file(), f"deploy/README.md does not install {path}, which the unit starts with"
+
+
 def flags_used():
     """(where, flag) of every flag that is given to the exporter."""
     found = []
@@ -216,6 +243,7 @@ def main():
         tomllib.loads(text)
     if len(sys.argv) > 1:
         check_binary(sys.argv[1])
+        check_install(sys.argv[1])
     else:
         print("no binary given: flags and configurations are not held against it")
 
