@@ -217,6 +217,10 @@ def check_plain():
     assert {path.name for path in PLAIN.iterdir()} == used, "a file that the kustomization does not name"
     namespace = one(documents, "Namespace")
     assert namespace["metadata"]["name"] == one(documents, "Service")["metadata"]["namespace"]
+    # The secret that a comment tells to create is the one that the pod mounts.
+    (secret,) = [v["secret"]["secretName"] for v in one(documents, "StatefulSet")["spec"]["template"]["spec"]["volumes"] if "secret" in v]
+    hint = f"kubectl create secret docker-registry {secret} --namespace {namespace['metadata']['name']} "
+    assert hint in (PLAIN / "statefulset.yaml").read_text(), f"no comment says: {hint}"
 
 
 def main():
