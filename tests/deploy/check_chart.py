@@ -95,11 +95,20 @@ def check_default(chart):
     validate(documents)
     kinds = sorted(document["kind"] for document in documents)
     assert kinds == ["ConfigMap", "Service", "ServiceAccount", "StatefulSet"], kinds
+    check_claim(documents)
+
+
+def check_claim(documents):
+    """A mode that every storage has and every cluster of `kubeVersion` knows: ReadWriteOncePod came with 1.27."""
+    (claim,) = one(documents, "StatefulSet")["spec"]["volumeClaimTemplates"]
+    assert claim["spec"]["accessModes"] == ["ReadWriteOnce"], claim["spec"]["accessModes"]
 
 
 def check_full(chart):
     documents = render(chart, yaml.safe_load((CHART / "ci/full-values.yaml").read_text()))
     validate(documents)
+    (claim,) = one(documents, "StatefulSet")["spec"]["volumeClaimTemplates"]
+    assert claim["spec"]["accessModes"] == ["ReadWriteOncePod"]
 
     monitor = one(documents, "ServiceMonitor")
     service = one(documents, "Service")
@@ -213,6 +222,7 @@ def kustomize(folder):
 def check_plain():
     documents = kustomize(PLAIN)
     validate(documents)
+    check_claim(documents)
     used = {"kustomization.yaml", "config.toml"} | set(yaml.safe_load((PLAIN / "kustomization.yaml").read_text())["resources"])
     assert {path.name for path in PLAIN.iterdir()} == used, "a file that the kustomization does not name"
     namespace = one(documents, "Namespace")
