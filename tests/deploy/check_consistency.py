@@ -71,6 +71,20 @@ def check_rules():
         assert "[]" in cases and len(cases) > cases.count("[]"), f"{name} is not tested both to fire and to be silent"
 
 
+def check_addresses():
+    """Whatever runs in a container listens on IPv4 and IPv6: which of them its network has is not for us to know."""
+    every = f":{PORT}"
+    (container,) = load("deploy/kubernetes/statefulset.yaml")["spec"]["template"]["spec"]["containers"]
+    assert f"--web.listen-address={every}" in container["args"], "kubernetes: not every address"
+    compose = tomllib.loads((DEPLOY / "compose/config.toml").read_text())
+    assert compose.get("web", {}).get("listen") == every, "compose: not every address"
+    text = (DEPLOY / "README.md").read_text()
+    (docker,) = [line for block in blocks(text) for line in block if line.startswith("docker run ")]
+    assert f"--env IMAGE_SIZE_EXPORTER__WEB__LISTEN={every} " in docker, "docker run: not every address"
+    template = (DEPLOY / "helm/image-size-exporter/templates/statefulset.yaml").read_text()
+    assert f"--web.listen-address={every}\n" in template, "chart: not every address"
+
+
 def check_compose():
     folder = DEPLOY / "compose"
     services = load("deploy/compose/compose.yaml")["services"]
@@ -234,6 +248,7 @@ def check_binary(binary):
 
 def main():
     check_rules()
+    check_addresses()
     check_compose()
     check_image()
     check_helm_and_plain()
