@@ -205,6 +205,16 @@ def check_install(binary):
             assert (root / path[1:]).is_file(), f"deploy/README.md does not install {path}, which the unit starts with"
 
 
+def check_numbers():
+    """What two documents say, they say alike."""
+    counts = [
+        re.search(r"[Aa]bout (\w+) for each image|An image is about (\w+) series", (ROOT / path).read_text())
+        for path in ("README.md", "deploy/prometheus/prometheus.yml")
+    ]
+    assert all(counts), "README or prometheus.yml does not say how many series an image has"
+    assert len({count[1] or count[2] for count in counts}) == 1, "README and prometheus.yml: series of an image"
+
+
 def flags_used():
     """(where, flag) of every flag that is given to the exporter."""
     found = []
@@ -253,6 +263,7 @@ def main():
     check_image()
     check_helm_and_plain()
     check_systemd()
+    check_numbers()
     flags_used()
     for _, text in configurations():
         tomllib.loads(text)
