@@ -65,6 +65,9 @@ def check_rules():
         assert "$labels." in notes["description"], f"{name}: description says which"
         assert notes["runbook_url"].endswith(f"deploy/prometheus/RUNBOOK.md#{name.lower()}"), name
         assert re.findall(r"\*\*(\w+)\.\*\*", sections[name]) == ["Meaning", "Impact", "Diagnosis", "Mitigation"], name
+        # Without the file they would ask with other credentials than the exporter that the alert is about.
+        for command, rest in re.findall(r"image-size-exporter (inspect|plan)\b([^`\n]*)", runbook):
+            assert rest.startswith(" --config.file="), f"runbook: {command}{rest} does not say which configuration"
         for metric in re.findall(r"`((?:container_image|image_size_exporter)_\w+)", sections[name]):
             assert metric in contract.FAMILIES or f"{metric}_bucket" in contract.FAMILIES, f"runbook, {name}: {metric}"
         cases = re.findall(rf"alertname: {name}\b(?:, exp_alerts: (\[\]|\*\w+))?", tested)
