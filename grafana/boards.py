@@ -871,7 +871,7 @@ def exporter():
             "none",
             f"max({age})",
             "How long ago the longest unscanned target's scan ended, measured in its own interval. Above three there "
-            "is an alert.",
+            "is an alert, above eleven if its registry is down: then it is scanned less often.",
             steps=thresholds("green", (2, "orange"), (3, "red")),
             decimals=1,
         ),
