@@ -619,6 +619,13 @@ def image():
     named = 'label_join({}, "image", " ", "tag", "platform")'
     unique = f"({images('unique_size_bytes')} and {chosen})"
     shared = f"({compressed} - {images('unique_size_bytes')} and {chosen})"
+    # A push is one step at which the time of the last change is later than it was a step before. Six hours before that
+    # are looked at, so that a change is not shown again when scrapes resume; what is older than these, and has nothing
+    # to compare with, was there before.
+    pushed_before = (
+        f"max by (tag) (last_over_time(container_image_tag_changed_timestamp_seconds{{{tags}}}[6h] offset $__interval))"
+        f" or {pushed('')} <= time() - 6 * 3600 - $__interval_ms / 1000 or 0 * {pushed('')}"
+    )
     # Tags have no natural order of interest but one: what was pushed last. Where no push was seen, the others follow.
     chosen_tags = most(f"{by_tag('changed_timestamp_seconds')} or 0 * {by_tag('up')}")
 
@@ -730,10 +737,11 @@ def image():
             [
                 (
                     "{{tag}}",
-                    f"{pushed('')} > bool time() - $__interval_ms / 1000 and {most(pushed(' @ end()'))}",
+                    f"{pushed('')} > bool ({pushed_before}) and {most(pushed(' @ end()'))}",
                 )
             ],
-            "When the exporter saw tags point at another digest, for the tags that were pushed last.",
+            "When the exporter saw tags point at another digest, for the tags that were pushed last: one bar for each "
+            "push, in the step in which Prometheus learnt of it.",
             bars=True,
         ),
         table(

@@ -24,8 +24,6 @@ def unit_of(expr):
     # A condition on what is shown beside it does not change what is shown.
     shown = bare.split(" and ")[0]
     names = contract.names_in(shown)
-    if "> bool time()" in shown:
-        return {"short"}
     if re.match(r"\w+( by \([^)]*\))? ?\(.*(> bool|== bool)", shown) or shown.startswith("count"):
         return {"short"}
     if any(name.endswith("_up") for name in names):
@@ -83,7 +81,7 @@ def check_board(name, board):
     assert variables[0]["name"] == "datasource" and variables[0]["type"] == "datasource", "datasource comes first"
 
     declared = [variable["name"] for variable in variables]
-    builtin = {"__range", "__interval_ms", "__rate_interval", "__data", "__url_time_range"}
+    builtin = {"__range", "__interval", "__interval_ms", "__rate_interval", "__data", "__url_time_range"}
     for index, variable in enumerate(variables):
         if variable["type"] != "query":
             continue

@@ -220,7 +220,7 @@ MAY_BE_EMPTY = {
 
 def run_board(prometheus, name, board, choose, window, keep):
     values = variables(prometheus, board, choose)
-    values |= {"__range": "20s", "__interval_ms": "5000", "__rate_interval": "15s"}
+    values |= {"__range": "20s", "__interval": "5s", "__interval_ms": "5000", "__rate_interval": "15s"}
     for panel in check_boards.panels_of(board):
         minimum = 0 if choose is one_of_it and panel["title"] in MAY_BE_EMPTY else 1
         for problem, results in run_panel(prometheus, panel, values, window, minimum):
