@@ -58,8 +58,11 @@ def query_variable(name, series, label=None, several=True):
         "sort": 7,
     }
     if several:
-        # Also what has an empty label: the platform of an artifact.
-        variable["allValue"] = ".*"
+        if name not in ("job", "instance"):
+            # Also what has an empty label: the platform of an artifact; and short with ten thousand values.
+            variable["allValue"] = ".*"
+        # Without it "All" is the list of all values. Jobs and instances need that: `up` and `process_*` of everything
+        # else in this Prometheus would match as well.
         variable["current"] = {"selected": True, "text": ["All"], "value": ["$__all"]}
     return variable
 
@@ -841,7 +844,8 @@ def exporter():
             "Exporters down",
             "short",
             f"sum(up{{{mine}}} == bool 0)",
-            "Exporters that Prometheus cannot scrape.",
+            "Chosen exporters that Prometheus cannot scrape. One that it never could, in this time range, is offered by "
+            "no variable: the alert ImageSizeExporterDown tells of it.",
             steps=thresholds("green", (1, "red")),
             decimals=0,
         ),

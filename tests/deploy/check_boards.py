@@ -90,6 +90,8 @@ def check_board(name, board):
         assert variable["definition"] == variable["query"]["query"]
         series, label = re.fullmatch(r"label_values\((.*), (\w+)\)", variable["definition"]).groups()
         yield from (f"variable {variable['name']}: {problem}" for problem in contract.problems_of(series))
+        if variable["includeAll"] and ("allValue" in variable) != (variable["name"] not in ("job", "instance")):
+            yield f"variable {variable['name']}: \"All\" must mean the exporter's own jobs and instances, and any of others"
         if label not in contract.FAMILIES[series.split("{")[0]]:
             yield f"variable {variable['name']}: {series} has no label {label}"
     if name == "image.json":

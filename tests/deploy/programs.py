@@ -125,9 +125,9 @@ class Programs(contextlib.ExitStack):
         wait_for("the exporter is ready", lambda: get(f"http://{host}/-/ready"))
         return host
 
-    def prometheus(self, exporter, rules=None, alertmanager=None, history=None):
+    def prometheus(self, exporter, rules=None, alertmanager=None, history=None, others=()):
         """A Prometheus that scrapes the exporter each second; its URL. `history` is what it knows from before, as
-        OpenMetrics with timestamps."""
+        OpenMetrics with timestamps; `others` are targets of another job, beside itself."""
         if history:
             file = self.write("history.txt", history)
             command = ["promtool", "tsdb", "create-blocks-from", "openmetrics", file, self.folder / "tsdb"]
@@ -137,6 +137,7 @@ class Programs(contextlib.ExitStack):
             "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
             "scrape_configs": [
                 {"job_name": "image-size-exporter", "static_configs": [{"targets": [exporter]}]},
+                *([{"job_name": "others", "static_configs": [{"targets": [host, *others]}]}] if others else []),
             ],
         }
         if rules:
