@@ -125,6 +125,9 @@ FILE_BREAKS = [
     ("check_chart.py", "deploy/helm/image-size-exporter/values.schema.json", '"replicas"', '"replica"'),
     ("check_chart.py", "deploy/kubernetes/statefulset.yaml", "readOnlyRootFilesystem: true", "readOnlyRootFilesystem: yes please"),
     ("check_chart.py", "deploy/kubernetes/kustomization.yaml", "  - service.yaml\n", ""),
+    ("check_chart.py", "deploy/kubernetes/statefulset.yaml", "[ReadWriteOnce]", "[ReadWriteOncePod]"),
+    ("check_chart.py", "deploy/kubernetes/statefulset.yaml", " --namespace image-size-exporter", ""),
+    ("check_chart.py", "deploy/helm/image-size-exporter/values.yaml", "[ReadWriteOnce]", "[ReadWriteOncePod]"),
     ("check_consistency.py", "deploy/prometheus/RUNBOOK.md", "## ImageSizeGrew", "## ImageSizeGrown"),
     ("check_consistency.py", "deploy/prometheus/RUNBOOK.md", "**Mitigation.**", "**Cure.**"),
     ("check_consistency.py", "deploy/prometheus/rules.yml", "RUNBOOK.md#imagesizegrew", "RUNBOOK.md#grew"),
@@ -132,6 +135,11 @@ FILE_BREAKS = [
     ("check_consistency.py", "deploy/compose/compose.yaml", "../prometheus/rules.yml", "../prometheus/rule.yml"),
     ("check_consistency.py", "deploy/compose/compose.yaml", "../../grafana/image.json", "../../grafana/exporter.json"),
     ("check_consistency.py", "deploy/compose/prometheus.yml", "exporter:10048", "exporter:10049"),
+    ("check_consistency.py", "deploy/kubernetes/statefulset.yaml", "listen-address=:10048", "listen-address=0.0.0.0:10048"),
+    ("check_consistency.py", "deploy/compose/config.toml", '":10048"', '"0.0.0.0:10048"'),
+    ("check_consistency.py", "deploy/README.md", "LISTEN=:10048", "LISTEN=0.0.0.0:10048"),
+    ("check_consistency.py", "deploy/prometheus/prometheus.yml", "about fifteen", "about a dozen"),
+    ("check_consistency.py", "deploy/prometheus/RUNBOOK.md", " --config.file=… OLD NEW", " OLD NEW"),
     ("check_consistency.py", "deploy/docker/Dockerfile", "ARG RUST_VERSION=1", "ARG RUST_VERSION=2"),
     ("check_consistency.py", "deploy/docker/Dockerfile", "/etc/image-size-exporter/config.toml", "/etc/config.toml"),
     ("check_consistency.py", "deploy/systemd/image-size-exporter.service", "config.toml --config.check", "config.tml --config.check"),
@@ -170,7 +178,7 @@ def promtool(folder, groups, files):
 
 
 def copy(target):
-    for name in ("deploy", "grafana", "tests/deploy", "src", "Cargo.toml", "rust-toolchain.toml", ".dockerignore"):
+    for name in ("deploy", "grafana", "tests/deploy", "src", "Cargo.toml", "rust-toolchain.toml", ".dockerignore", "README.md"):
         source = ROOT / name
         if source.is_dir():
             shutil.copytree(source, target / name, ignore=shutil.ignore_patterns("__pycache__"))
