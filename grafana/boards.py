@@ -125,9 +125,11 @@ def thresholds(*steps):
 PLAIN = thresholds("text")
 
 
-def stat(title, unit, expr, description, width=4, height=4, steps=PLAIN, decimals=None, mappings=(), legend=""):
-    """One number. With `legend`, the series' name stands instead of its value."""
+def stat(title, unit, expr, description, width=4, height=4, steps=PLAIN, decimals=None, mappings=(), legend="", none=""):
+    """One number. With `legend`, the series' name stands instead of its value; `none` stands where there is none."""
     defaults = {"unit": unit, "thresholds": steps, "color": {"mode": "thresholds"}, "mappings": list(mappings)}
+    if none:
+        defaults["noValue"] = none
     if decimals is not None:
         defaults["decimals"] = decimals
     options = {
@@ -839,6 +841,7 @@ def exporter():
         top_variable(),
     ]
     ok = [{"type": "value", "options": {"0": {"text": "failed"}, "1": {"text": "in force"}}}]
+    kept = [{"type": "value", "options": {"0": {"text": "not in use"}, "1": {"text": "in use"}}}]
     health = [
         stat(
             "Exporters down",
@@ -846,6 +849,7 @@ def exporter():
             f"sum(up{{{mine}}} == bool 0)",
             "Chosen exporters that Prometheus cannot scrape. One that it never could, in this time range, is offered by "
             "no variable: the alert ImageSizeExporterDown tells of it.",
+            width=3,
             steps=thresholds("green", (1, "red")),
             decimals=0,
         ),
@@ -854,6 +858,7 @@ def exporter():
             "none",
             f"max by (version) ({own}build_info{{{mine}}})",
             "The running version; two while a new one is rolled out.",
+            width=3,
             legend="{{version}}",
         ),
         stat(
@@ -861,6 +866,7 @@ def exporter():
             "none",
             f"min({own}config_last_reload_successful{{{mine}}})",
             "Whether the configuration in the file is in force. If its last reload failed, the one before still is.",
+            width=3,
             steps=thresholds("red", (1, "green")),
             mappings=ok,
         ),
@@ -869,6 +875,17 @@ def exporter():
             "dateTimeFromNow",
             f"1000 * min({own}config_last_reload_success_timestamp_seconds{{{mine}}})",
             "When the configuration in force was loaded.",
+        ),
+        stat(
+            "State file",
+            "none",
+            f"min({own}state_persistent{{{mine}}})",
+            "Whether what was read is kept in the state file. If not, it is known until the exporter ends, and read again "
+            "after that.",
+            width=3,
+            steps=thresholds("red", (1, "green")),
+            mappings=kept,
+            none="none",
         ),
         stat(
             "Incomplete targets",

@@ -34,6 +34,7 @@ RULE_BREAKS = [
             ("ImageSizeRegistryDenied", "5m", ("1m", "40m")),
             ("ImageSizeRateLimitLow", "15m", ("13m", "17m")),
             ("ImageSizeReloadFailed", "5m", ("3m", "7m")),
+            ("ImageSizeStateNotPersistent", "5m", ("2m", "7m")),
         ]
         for other in others
     ),
@@ -97,6 +98,7 @@ RULE_BREAKS = [
     ("ImageSizeRateLimitLow", "< 0.25", "< 0.24"),
     ("ImageSizeRateLimitLow", "min by (registry)", "min by (registry, instance)"),
     ("ImageSizeReloadFailed", "== 0", "== 1"),
+    ("ImageSizeStateNotPersistent", "== 0", "== 1"),
     # The recorded series: without the bridge, with the instance.
     ("record:ImageSizeGrew", "container_image_compressed_size_bytes[10m]", "container_image_compressed_size_bytes[1m]"),
     ("record:ImageSizeNewestGrew", "container_image_newest_compressed_size_bytes[10m]", "container_image_newest_compressed_size_bytes[1m]"),

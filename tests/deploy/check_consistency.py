@@ -32,6 +32,7 @@ ALERTS = {
     "ImageSizeRegistryDenied",
     "ImageSizeRateLimitLow",
     "ImageSizeReloadFailed",
+    "ImageSizeStateNotPersistent",
 }
 
 

@@ -95,6 +95,9 @@ def configuration(registry):
         [scan]
         interval = "1s"
 
+        [state]
+        path = "state.redb"
+
         [registries."{registry}"]
         ratelimit_reserve = 20
 
