@@ -61,6 +61,7 @@ pub async fn run(config: Config, start: Start, stop: CancellationToken) -> anyho
         tracing::warn!("{warning}");
     }
     let world = World { registries: Arc::new(ArcSwap::from_pointee(registries)), store, telemetry: telemetry.clone() };
+    telemetry.watch_state(world.store.persistent());
     telemetry.reloaded(true, unix_now());
 
     let masked = config.masked();

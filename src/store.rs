@@ -16,7 +16,7 @@ mod writer;
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
 
@@ -171,6 +171,12 @@ impl Store {
             blobs: Claims::default(),
             places: Places::default(),
         })))
+    }
+
+    /// Whether what is learnt survives a restart, now and whenever it is looked at: not while the file cannot be opened or
+    /// written. None of a store that was never meant to outlive the process.
+    pub fn persistent(&self) -> Option<Arc<AtomicBool>> {
+        self.0.writer.is_some().then(|| Arc::clone(&self.0.shared.persistent))
     }
 
     /// What was read under `digest`.

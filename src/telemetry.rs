@@ -9,6 +9,7 @@ mod format;
 mod process;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -73,6 +74,7 @@ struct State {
     series: Option<u64>,
     render_seconds: Option<f64>,
     store_documents: Option<u64>,
+    state_persistent: Option<Arc<AtomicBool>>,
 }
 
 /// What was counted of one registry.
@@ -218,6 +220,12 @@ impl Telemetry {
     /// How many documents the store has.
     pub fn set_store_documents(&self, documents: u64) {
         self.inner.state().store_documents = Some(documents);
+    }
+
+    /// Publishes from now on whether the state file is in use, as `persistent` has it; nothing of one that is not
+    /// configured.
+    pub fn watch_state(&self, persistent: Option<Arc<AtomicBool>>) {
+        self.inner.state().state_persistent = persistent;
     }
 
     /// All of it and the state of the process, in the given format, without the format's end.
@@ -419,6 +427,20 @@ mod tests {
         telemetry.reloaded(false, 20.0);
         assert!(has(&telemetry, "image_size_exporter_config_last_reload_successful 0"));
         assert!(has(&telemetry, "image_size_exporter_config_last_reload_success_timestamp_seconds 10.0"));
+    }
+
+    #[test]
+    fn the_state_file_is_watched_where_one_is_configured() {
+        let telemetry = Telemetry::new();
+        let is_there = || lines(&telemetry, Format::Text).iter().any(|line| line.contains("state_persistent"));
+        assert!(!is_there());
+        let persistent = Arc::new(AtomicBool::new(true));
+        telemetry.watch_state(Some(Arc::clone(&persistent)));
+        assert!(has(&telemetry, "image_size_exporter_state_persistent 1"));
+        persistent.store(false, std::sync::atomic::Ordering::Relaxed);
+        assert!(has(&telemetry, "image_size_exporter_state_persistent 0"));
+        telemetry.watch_state(None);
+        assert!(!is_there());
     }
 
     #[test]

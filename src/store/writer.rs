@@ -29,6 +29,8 @@ pub(super) struct Shared {
     pub(super) file: RwLock<Option<File>>,
     /// Whether it was said that the file cannot be read.
     pub(super) unreadable: AtomicBool,
+    /// Whether what is learnt now comes to the file: it is open, and the last writing went well.
+    pub(super) persistent: Arc<AtomicBool>,
 }
 
 /// What waits.
@@ -43,7 +45,8 @@ pub(super) struct Queue {
 
 impl Shared {
     pub(super) fn new(file: Option<File>) -> Self {
-        Self { file: RwLock::new(file), ..Self::default() }
+        let persistent = Arc::new(AtomicBool::new(file.is_some()));
+        Self { file: RwLock::new(file), persistent, ..Self::default() }
     }
 
     pub(super) fn queue(&self) -> MutexGuard<'_, Queue> {
@@ -97,6 +100,7 @@ pub(super) fn run(shared: &Shared, path: &Path, mut said: Option<String>) {
         }
         match write(shared, &batch) {
             Ok(()) => {
+                shared.persistent.store(shared.is_open(), Ordering::Relaxed);
                 shared.queue().writing = Arc::default();
                 if pause > PAUSE && !batch.is_empty() {
                     info!(path = %path.display(), "the state file can be written now");
@@ -104,6 +108,7 @@ pub(super) fn run(shared: &Shared, path: &Path, mut said: Option<String>) {
                 }
             }
             Err(why) => {
+                shared.persistent.store(false, Ordering::Relaxed);
                 if pause == PAUSE {
                     warn!(error = why, "cannot write the state file: going on in memory, trying again every minute");
                 }

@@ -3,6 +3,7 @@
 //! Its `Family` is not used, since that is a hash map: two scrapes of one state would differ in order.
 
 use std::fmt::Error;
+use std::sync::atomic::Ordering;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{
@@ -79,6 +80,12 @@ fn program(encoder: &mut DescriptorEncoder, state: &State) -> Result<(), Error> 
         "image_size_exporter_store_documents",
         "Number of manifests and configs that are remembered by their digest.",
         state.store_documents,
+    )?;
+    gauge(
+        encoder,
+        "image_size_exporter_state_persistent",
+        "1 while the configured state file is in use, 0 while what is learnt would be lost in a restart. Absent where none is configured.",
+        state.state_persistent.as_ref().map(|persistent| u64::from(persistent.load(Ordering::Relaxed))),
     )
 }
 

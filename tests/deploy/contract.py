@@ -57,6 +57,7 @@ _FAMILIES = {
     "image_size_exporter_registry_ratelimit_window_seconds": {"registry"},
     "image_size_exporter_series": set(),
     "image_size_exporter_store_documents": set(),
+    "image_size_exporter_state_persistent": set(),
     "image_size_exporter_render_duration_seconds": set(),
     "process_cpu_seconds_total": set(),
     "process_resident_memory_bytes": set(),

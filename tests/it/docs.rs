@@ -3,8 +3,13 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
+use image_size_exporter::config::{Config, Environment};
 use image_size_exporter::family::Family;
+use image_size_exporter::telemetry::{Format, RateLimit, ScanEnd, Telemetry};
 
 #[test]
 fn readmes_table_has_every_family_once_and_in_order() {
@@ -14,6 +19,34 @@ fn readmes_table_has_every_family_once_and_in_order() {
     let names: Vec<&str> = rows.map(|row| row.split('`').next().unwrap()).collect();
     let families: Vec<&str> = Family::ALL.iter().map(|family| family.name()).collect();
     assert_eq!(names, families);
+}
+
+/// The table of what the program says about itself: each name is one that a daemon publishes, and none is missing.
+#[test]
+fn readmes_table_about_itself_has_every_metric() {
+    let readme = readme();
+    let table = readme.split("About itself").nth(1).unwrap().split("and the usual `process_*`").next().unwrap();
+    let rows = table.lines().filter_map(|line| line.strip_prefix("| `"));
+    let named: BTreeSet<String> = rows
+        .flat_map(|row| row.split(" |").next().unwrap().split(", ").map(|name| name.trim_matches('`').to_owned()))
+        .collect();
+    let telemetry = Telemetry::new();
+    let config = Config::load_with(&root().join("config.toml"), &Environment::new()).unwrap();
+    telemetry.set_targets(&config.targets);
+    let target = &config.targets[0];
+    telemetry.scan_ended(&target.name, ScanEnd { at: 1.0, duration: Duration::ZERO, up: true });
+    telemetry.ratelimit(
+        target.repositories.registry(),
+        RateLimit { limit: Some(1), remaining: Some(1), window_secs: Some(1) },
+    );
+    telemetry.reloaded(true, 1.0);
+    telemetry.rendered(Duration::ZERO, 1);
+    telemetry.set_store_documents(1);
+    telemetry.watch_state(Some(Arc::new(AtomicBool::new(true))));
+    let text = String::from_utf8(telemetry.encode(Format::Text)).unwrap();
+    let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE image_size_exporter_"));
+    let exposed: BTreeSet<String> = types.map(|line| line.split(' ').next().unwrap().to_owned()).collect();
+    assert_eq!(named, exposed);
 }
 
 #[test]

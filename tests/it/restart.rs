@@ -247,6 +247,8 @@ fn a_state_file_that_cannot_be_used_is_said_clearly_and_stops_nothing() {
         assert_eq!(world.versions(&published).len(), 0);
         daemon.wait_for(|published| (world.versions(published).len() == REPOSITORIES * TAGS).then_some(()));
         assert!(daemon.log().contains(expected), "{}", daemon.log());
+        let in_use = if expected.contains("corrupt") { 1.0 } else { 0.0 };
+        assert_eq!(daemon.scrape().one("image_size_exporter_state_persistent"), Some(in_use));
         after(&world.directory.path().join(path));
         assert!(daemon.end().success());
         let (daemon, published) = Daemon::start(world.directory.path());

@@ -140,6 +140,11 @@ impl Published {
         self.family(family).count()
     }
 
+    /// The sample without labels of this name.
+    pub(super) fn one(&self, name: &str) -> Option<f64> {
+        self.0.get(name).copied()
+    }
+
     fn family(&self, family: &str) -> impl Iterator<Item = (&String, f64)> {
         self.0.iter().filter(move |(key, _)| key.split('{').next() == Some(family)).map(|(key, value)| (key, *value))
     }

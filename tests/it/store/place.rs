@@ -1,6 +1,7 @@
 //! Files that are in the wrong place, or somebody else's.
 
 use std::fs;
+use std::sync::atomic::Ordering;
 
 use super::*;
 
@@ -55,6 +56,8 @@ fn what_is_remembered_before_the_file_can_be_opened_comes_to_it_with_the_rest() 
     later.keep_passes(&[].into());
     flush(&later);
     assert_eq!(versions(&later), BTreeMap::from([(1, 1)]));
+    let persistent = later.persistent().unwrap();
+    assert!(!persistent.load(Ordering::Relaxed));
 
     // Meanwhile somebody else has it.
     fs::create_dir(path.parent().unwrap()).unwrap();
@@ -66,9 +69,11 @@ fn what_is_remembered_before_the_file_can_be_opened_comes_to_it_with_the_rest() 
     flush(&later);
     assert_eq!(versions(&later), BTreeMap::from([(1, 1)]));
     assert_eq!(versions(&other), BTreeMap::from([(1, 0), (2, 0)]));
+    assert!(!persistent.load(Ordering::Relaxed));
     drop(other);
 
     flush(&later);
+    assert!(persistent.load(Ordering::Relaxed));
     assert_eq!(versions(&later), BTreeMap::from([(1, 1), (2, 0)]));
     drop(later);
     let (store, _) = Store::open(&path).unwrap();
