@@ -2,6 +2,7 @@
 
 use super::super::*;
 use super::world::*;
+use crate::image::Image;
 use crate::reason::Reason;
 use crate::selection::{Listing, Selection};
 use crate::target::{Detail, NewestBy, Target};
