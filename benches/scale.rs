@@ -112,6 +112,7 @@ fn loaded(images: u32) -> Inventory {
         tags: (0..TAGS).map(|place| tag(number * TAGS + place)).collect(),
         candidates: Vec::new(),
         complete: true,
+        cut: false,
     };
     let repositories = (0..images / TAGS).map(one).collect();
     inventory.select(&name, Discovered { repositories, complete: true });

@@ -58,8 +58,11 @@ def query_variable(name, series, label=None, several=True):
         "sort": 7,
     }
     if several:
-        # Also what has an empty label: the platform of an artifact.
-        variable["allValue"] = ".*"
+        if name not in ("job", "instance"):
+            # Also what has an empty label: the platform of an artifact; and short with ten thousand values.
+            variable["allValue"] = ".*"
+        # Without it "All" is the list of all values. Jobs and instances need that: `up` and `process_*` of everything
+        # else in this Prometheus would match as well.
         variable["current"] = {"selected": True, "text": ["All"], "value": ["$__all"]}
     return variable
 
@@ -122,9 +125,11 @@ def thresholds(*steps):
 PLAIN = thresholds("text")
 
 
-def stat(title, unit, expr, description, width=4, height=4, steps=PLAIN, decimals=None, mappings=(), legend=""):
-    """One number. With `legend`, the series' name stands instead of its value."""
+def stat(title, unit, expr, description, width=4, height=4, steps=PLAIN, decimals=None, mappings=(), legend="", none=""):
+    """One number. With `legend`, the series' name stands instead of its value; `none` stands where there is none."""
     defaults = {"unit": unit, "thresholds": steps, "color": {"mode": "thresholds"}, "mappings": list(mappings)}
+    if none:
+        defaults["noValue"] = none
     if decimals is not None:
         defaults["decimals"] = decimals
     options = {
@@ -619,6 +624,13 @@ def image():
     named = 'label_join({}, "image", " ", "tag", "platform")'
     unique = f"({images('unique_size_bytes')} and {chosen})"
     shared = f"({compressed} - {images('unique_size_bytes')} and {chosen})"
+    # A push is one step at which the time of the last change is later than it was a step before. Six hours before that
+    # are looked at, so that a change is not shown again when scrapes resume; what is older than these, and has nothing
+    # to compare with, was there before.
+    pushed_before = (
+        f"max by (tag) (last_over_time(container_image_tag_changed_timestamp_seconds{{{tags}}}[6h] offset $__interval))"
+        f" or {pushed('')} <= time() - 6 * 3600 - $__interval_ms / 1000 or 0 * {pushed('')}"
+    )
     # Tags have no natural order of interest but one: what was pushed last. Where no push was seen, the others follow.
     chosen_tags = most(f"{by_tag('changed_timestamp_seconds')} or 0 * {by_tag('up')}")
 
@@ -730,10 +742,11 @@ def image():
             [
                 (
                     "{{tag}}",
-                    f"{pushed('')} > bool time() - $__interval_ms / 1000 and {most(pushed(' @ end()'))}",
+                    f"{pushed('')} > bool ({pushed_before}) and {most(pushed(' @ end()'))}",
                 )
             ],
-            "When the exporter saw tags point at another digest, for the tags that were pushed last.",
+            "When the exporter saw tags point at another digest, for the tags that were pushed last: one bar for each "
+            "push, in the step in which Prometheus learnt of it.",
             bars=True,
         ),
         table(
@@ -828,12 +841,15 @@ def exporter():
         top_variable(),
     ]
     ok = [{"type": "value", "options": {"0": {"text": "failed"}, "1": {"text": "in force"}}}]
+    kept = [{"type": "value", "options": {"0": {"text": "not in use"}, "1": {"text": "in use"}}}]
     health = [
         stat(
             "Exporters down",
             "short",
             f"sum(up{{{mine}}} == bool 0)",
-            "Exporters that Prometheus cannot scrape.",
+            "Chosen exporters that Prometheus cannot scrape. One that it never could, in this time range, is offered by "
+            "no variable: the alert ImageSizeExporterDown tells of it.",
+            width=3,
             steps=thresholds("green", (1, "red")),
             decimals=0,
         ),
@@ -842,6 +858,7 @@ def exporter():
             "none",
             f"max by (version) ({own}build_info{{{mine}}})",
             "The running version; two while a new one is rolled out.",
+            width=3,
             legend="{{version}}",
         ),
         stat(
@@ -849,6 +866,7 @@ def exporter():
             "none",
             f"min({own}config_last_reload_successful{{{mine}}})",
             "Whether the configuration in the file is in force. If its last reload failed, the one before still is.",
+            width=3,
             steps=thresholds("red", (1, "green")),
             mappings=ok,
         ),
@@ -857,6 +875,17 @@ def exporter():
             "dateTimeFromNow",
             f"1000 * min({own}config_last_reload_success_timestamp_seconds{{{mine}}})",
             "When the configuration in force was loaded.",
+        ),
+        stat(
+            "State file",
+            "none",
+            f"min({own}state_persistent{{{mine}}})",
+            "Whether what was read is kept in the state file. If not, it is known until the exporter ends, and read again "
+            "after that.",
+            width=3,
+            steps=thresholds("red", (1, "green")),
+            mappings=kept,
+            none="none",
         ),
         stat(
             "Incomplete targets",
@@ -871,7 +900,7 @@ def exporter():
             "none",
             f"max({age})",
             "How long ago the longest unscanned target's scan ended, measured in its own interval. Above three there "
-            "is an alert.",
+            "is an alert, above eleven if its registry is down: then it is scanned less often.",
             steps=thresholds("green", (2, "orange"), (3, "red")),
             decimals=1,
         ),

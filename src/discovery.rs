@@ -151,11 +151,13 @@ async fn list(client: &Client, target: &Target, repository: Repository) -> Liste
     let mut listed = Vec::new();
     let mut error = None;
     let mut complete = true;
+    let mut cut = false;
     if target.selection.lists() {
         match client.list_tags(&repository, target.tags_max).await {
             Ok(list) => {
                 listed = list.tags;
                 complete = list.stopped.is_none() && !list.cut;
+                cut = list.cut;
                 error = list.stopped.map(DiscoveryError::from);
                 if list.cut {
                     error = Some(DiscoveryError::TooManyTags { repository: repository.clone(), max: target.tags_max });
@@ -174,8 +176,9 @@ async fn list(client: &Client, target: &Target, repository: Repository) -> Liste
         }
     }
     let selected = target.selection.select(&listed);
+    let (tags, candidates) = (selected.tags, selected.candidates);
     Listed {
-        repository: DiscoveredRepository { repository, tags: selected.tags, candidates: selected.candidates, complete },
+        repository: DiscoveredRepository { repository, tags, candidates, complete, cut },
         error,
         tags: target.selection.lists().then_some(listed.len()),
         not_versions: selected.not_versions,

@@ -39,11 +39,19 @@ pub struct World {
 /// What workers tell the fold.
 pub(crate) enum Event {
     /// A target's repositories and tags; the answer is what of them it has to read.
-    Discovered { target: Arc<Target>, found: Discovered, reply: oneshot::Sender<Vec<ToRead>> },
+    Discovered { target: Arc<Target>, found: Discovered, reply: oneshot::Sender<Assignment> },
     /// A tag was read.
     Observed(Observation),
     /// A target's scan ended, one way or another.
     PassEnded(Arc<Target>),
+}
+
+/// What a target's scan is to do.
+pub(crate) struct Assignment {
+    /// The tags that it reads.
+    pub(crate) to_read: Vec<ToRead>,
+    /// Whether those are up that it means as well, and other targets read.
+    pub(crate) others_are_up: bool,
 }
 
 /// How many events may wait for the fold before workers wait.

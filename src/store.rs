@@ -12,6 +12,7 @@ mod guard;
 mod open;
 mod places;
 mod record;
+mod sweep;
 mod writer;
 
 use std::collections::{HashMap, HashSet};
@@ -352,34 +353,6 @@ impl Store {
             }
         }
     }
-
-    fn sweep_memory(&self, in_use: &HashSet<Digest>, now: Timestamp) {
-        let mut queue = self.0.shared.queue();
-        let mut unused = self.0.unused.lock().unwrap_or_else(PoisonError::into_inner);
-        let Batch { documents, configs, blobs, layers, tags, .. } = &mut queue.waiting;
-        let mut needed: HashSet<&Digest> = tags.values().flatten().flat_map(documents_needed).collect();
-        for digest in needed.clone() {
-            if let Some(Stored::Image(image)) = documents.get(digest) {
-                needed.extend(blobs_needed(image));
-            }
-        }
-        let known = documents.keys().chain(configs.keys()).chain(blobs.keys()).chain(layers.keys());
-        let known: HashSet<Digest> = known.cloned().collect();
-        unused.retain(|digest, _| known.contains(digest));
-        let mut expired = HashSet::new();
-        for digest in known {
-            if in_use.contains(&digest) || needed.contains(&digest) {
-                unused.remove(&digest);
-            } else if now - *unused.entry(digest.clone()).or_insert(now) >= SECONDS_UNUSED_MAX {
-                unused.remove(&digest);
-                expired.insert(digest);
-            }
-        }
-        documents.retain(|digest, _| !expired.contains(digest));
-        configs.retain(|digest, _| !expired.contains(digest));
-        blobs.retain(|digest, _| !expired.contains(digest));
-        layers.retain(|digest, _| !expired.contains(digest));
-    }
 }
 
 impl Drop for Inner {
@@ -391,18 +364,6 @@ impl Drop for Inner {
             self.shared.close();
         }
     }
-}
-
-/// The documents that stay as long as a tag is kept.
-fn documents_needed(kept: &Kept) -> impl Iterator<Item = &Digest> {
-    let images = kept.known.images.iter().map(|(_, digest)| digest);
-    std::iter::once(&kept.known.digest).chain(images).chain(kept.known.failed.iter().map(|child| &child.digest))
-}
-
-/// The config and the layers that stay as long as an image does, these under both of their digests.
-fn blobs_needed(image: &Image) -> impl Iterator<Item = &Digest> {
-    let layers = image.layers.iter().flat_map(|layer| std::iter::once(&layer.digest).chain(&layer.diff_id));
-    layers.chain(&image.image_id)
 }
 
 /// Now, in whole seconds since the Unix epoch.

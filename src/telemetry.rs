@@ -74,7 +74,7 @@ struct State {
     series: Option<u64>,
     render_seconds: Option<f64>,
     store_documents: Option<u64>,
-    state_persistent: Option<Arc<AtomicBool>>,
+    persistent: Option<Arc<AtomicBool>>,
 }
 
 /// What was counted of one registry.
@@ -225,7 +225,7 @@ impl Telemetry {
     /// Publishes from now on whether the state file is in use, as `persistent` has it; nothing of one that is not
     /// configured.
     pub fn watch_state(&self, persistent: Option<Arc<AtomicBool>>) {
-        self.inner.state().state_persistent = persistent;
+        self.inner.state().persistent = persistent;
     }
 
     /// All of it and the state of the process, in the given format, without the format's end.

@@ -149,9 +149,10 @@ impl TagState {
         !self.gone || self.meaning.named
     }
 
-    /// Whether nothing is known of it, not even that it does not exist.
+    /// Whether nothing is known of it, not even that it does not exist, or of an index not one image.
     pub(super) fn is_unknown(&self) -> bool {
-        self.held.is_none() && !self.gone
+        let Some(held) = &self.held else { return !self.gone };
+        self.images().next().is_none() && self.failed(&held.known.failed).any(|child| child.reason.is_transient())
     }
 
     /// The held images of wanted platforms.
@@ -170,9 +171,15 @@ impl TagState {
     /// Whether something that is wanted is lacking that another reading might find behind the same digest.
     pub(super) fn is_lacking(&self) -> bool {
         let Some(held) = &self.held else { return false };
-        let looked = covers(&held.known.platforms, &self.meaning.platforms)
-            || held.known.index_bytes == 0 && !held.images.is_empty();
-        !looked || self.failed(&held.known.failed).next().is_some() || self.images().any(|image| !image.is_counted)
+        !self.was_looked_for()
+            || self.failed(&held.known.failed).next().is_some()
+            || self.images().any(|image| !image.is_counted)
+    }
+
+    /// Whether the reading of what is held looked for all platforms that are wanted now.
+    pub(super) fn was_looked_for(&self) -> bool {
+        let Some(held) = &self.held else { return false };
+        covers(&held.known.platforms, &self.meaning.platforms) || held.known.index_bytes == 0 && !held.images.is_empty()
     }
 
     /// A tag changes all at once: what a reading found only in part does not replace what was found whole. What was

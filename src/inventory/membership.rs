@@ -25,7 +25,7 @@ impl Inventory {
                 self.keep_only(number, &lost, &BTreeSet::new(), &mut forgotten);
             }
         }
-        for DiscoveredRepository { repository, tags, candidates, complete } in discovered.repositories {
+        for DiscoveredRepository { repository, tags, candidates, complete, cut } in discovered.repositories {
             if !self.targets.get(number).repositories.include(&repository) {
                 continue;
             }
@@ -36,8 +36,19 @@ impl Inventory {
             let tags = if complete { tags } else { self.still_meant(number, &repository, &tags) };
             self.keep_only(number, &repository, &tags.into_iter().collect(), &mut forgotten);
             self.add_repository(number, &repository);
-            self.set_candidates(number, &repository, candidates, complete);
-            if complete {
+            let candidates = match self.candidates_known(number, &repository) {
+                // The newest of half a list may be the oldest of all.
+                None if !complete && !cut => None,
+                Some(known) if !complete => {
+                    let all: Vec<Tag> = candidates.into_iter().chain(known).collect();
+                    Some(self.targets.get(number).selection.select(&all).candidates)
+                }
+                _ => Some(candidates),
+            };
+            if let Some(candidates) = candidates {
+                self.set_candidates(number, &repository, &candidates);
+            }
+            if complete || cut {
                 self.set_listed(&repository);
             }
         }
@@ -54,7 +65,7 @@ impl Inventory {
         self.targets.get(target).selection.select(&known).tags
     }
 
-    fn set_listed(&mut self, repository: &Repository) {
+    pub(super) fn set_listed(&mut self, repository: &Repository) {
         let Some(state) = self.registries.get_mut(repository.registry()) else { return };
         let Some(of) = state.repositories.get_mut(repository).filter(|of| !of.listed) else { return };
         of.listed = true;
@@ -128,6 +139,7 @@ impl Inventory {
         }
         self.snapshot = None;
         self.add_named();
+        self.restore_candidates();
         let registries: Vec<_> = self.registries.keys().cloned().collect();
         for registry in &registries {
             self.settle(registry);
@@ -267,20 +279,22 @@ impl Inventory {
         meant.map(|(name, _)| name.clone()).collect()
     }
 
-    /// What a target's newest release is picked among. A list that was read in part adds to what was known.
-    pub(super) fn set_candidates(&mut self, target: u32, repository: &Repository, listed: Vec<Tag>, complete: bool) {
+    /// What a target's newest release is picked among, as far as any list told.
+    fn candidates_known(&self, target: u32, repository: &Repository) -> Option<Vec<Tag>> {
+        let known =
+            self.registries.get(repository.registry())?.repositories.get(repository)?.candidates.get(&target)?;
+        Some(known.iter().map(|candidate| candidate.tag.clone()).collect())
+    }
+
+    /// Takes what a target's newest release is picked among.
+    pub(super) fn set_candidates(&mut self, target: u32, repository: &Repository, tags: &[Tag]) {
         if self.targets.get(target).newest.is_none() {
             return;
         }
         let Some(registry) = self.registries.get_mut(repository.registry()) else { return };
         let Some(of) = registry.repositories.get_mut(repository) else { return };
-        let mut tags = listed;
-        if !complete && let Some(known) = of.candidates.get(&target) {
-            tags.extend(known.iter().map(|candidate| candidate.tag.clone()));
-            tags = self.targets.get(target).selection.select(&tags).candidates;
-        }
         let known = of.candidates.get(&target);
-        if known.is_none_or(|known| !known.iter().map(|one| &one.tag).eq(&tags)) {
+        if known.is_none_or(|known| !known.iter().map(|one| &one.tag).eq(tags)) {
             of.candidates.insert(target, tags.iter().map(Candidate::of).collect());
             of.view = None;
             registry.is_fresh = false;

@@ -33,7 +33,7 @@ pub(super) fn refresh(name: &Registry, state: &mut RegistryState, targets: &Targ
             let figures = Figures::at(of.place.as_ref(), &state.usage);
             of.view = Some(Arc::new(repository(name, of, figures, targets, &state.holdings)));
         }
-        repositories.extend(of.view.clone().filter(|view| is_published(view, of, targets)));
+        repositories.extend(of.view.clone().filter(|_| is_published(of, targets)));
     }
     let stored_bytes = (!state.usage.series.is_empty()).then_some(state.usage.stored_bytes);
     let view = RegistryView { registry: name.clone(), stored_bytes, repositories };
@@ -42,9 +42,9 @@ pub(super) fn refresh(name: &Registry, state: &mut RegistryState, targets: &Targ
 }
 
 /// A repository under a wildcard without a tag that is meant is none that is watched.
-fn is_published(view: &RepositoryView, of: &RepositoryState, targets: &Targets) -> bool {
+fn is_published(of: &RepositoryState, targets: &Targets) -> bool {
     let by_name = |&target: &u32| matches!(targets.get(target).repositories, Repositories::One(_));
-    view.tags_selected.is_some_and(|tags| tags > 0) || of.targets.iter().any(by_name)
+    of.tags.values().any(TagState::is_selected) || of.targets.iter().any(by_name)
 }
 
 fn repository(
@@ -65,8 +65,8 @@ fn repository(
     }
     let selected = || of.tags.values().filter(|state| state.is_selected());
     let count = selected().count() as u64;
-    // Of a list that was never read nobody knows that it is empty.
-    let is_known = count > 0 || of.listed;
+    // Of a list that was never read to its end nobody knows how long it is.
+    let is_known = of.listed || !of.targets.iter().any(|&target| targets.get(target).selection.lists());
     let usage = figures.usage;
     RepositoryView {
         repository: name.clone(),

@@ -4,6 +4,7 @@ mod histories;
 mod life;
 mod newest;
 mod overlap;
+mod restart;
 mod sums;
 mod words;
 mod world;

@@ -28,6 +28,8 @@ pub struct DiscoveredRepository {
     pub candidates: Vec<Tag>,
     /// Whether these are all of them: not where the tag list was read in part.
     pub complete: bool,
+    /// Whether it was read in part since it is longer than is read: more of it will not come.
+    pub cut: bool,
 }
 
 /// A tag that a scan has to read.

@@ -21,6 +21,9 @@ const NESTING_MAX: usize = 4;
 /// At most so many manifests below one tag, over all nested indexes.
 const CHILDREN_MAX: usize = 1000;
 
+/// What describes an image's layers stands in the index beside it, for the same platform.
+const SOCI: &str = "application/vnd.amazon.soci.index.";
+
 /// What an index's children gave.
 #[derive(Debug, Default)]
 pub(crate) struct Children {
@@ -199,7 +202,8 @@ fn key(entry: &IndexEntry) -> (Digest, Option<Platform>) {
 
 /// Entries of unknown types are legal and are no images.
 fn is_manifest(entry: &IndexEntry) -> bool {
-    entry.media_type.is_empty() || ACCEPT.split(", ").any(|known| known == entry.media_type.as_str())
+    let is_known = entry.media_type.is_empty() || ACCEPT.split(", ").any(|known| known == entry.media_type.as_str());
+    is_known && !entry.artifact_type.starts_with(SOCI)
 }
 
 fn is_wanted(entry: &IndexEntry, platforms: &[Platform]) -> bool {

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::lane::Lane;
 use super::workers::Workers;
-use super::{EVENTS_WAITING_MAX, Event, World, unix_now};
+use super::{Assignment, EVENTS_WAITING_MAX, Event, World, unix_now};
 use crate::config::Config;
 use crate::exposition::Publisher;
 use crate::family::Family;
@@ -128,12 +128,15 @@ impl Fold {
             match event {
                 Event::Discovered { target, found, reply } if self.workers.include(&target) => {
                     changes.extend(self.inventory.select(&target.name, found));
-                    let _ = reply.send(self.inventory.to_read(&target.name));
+                    let _ = reply.send(Assignment {
+                        to_read: self.inventory.to_read(&target.name),
+                        others_are_up: self.inventory.others_are_up(&target.name),
+                    });
                 }
                 Event::Observed(observation) => changes.extend(self.inventory.record(&observation)),
                 Event::PassEnded(target) if self.workers.include(&target) => {
                     self.inventory.pass_ended(&target.name);
-                    passes.push(pass_key(&target));
+                    passes.push(target.clone());
                     if self.awaited.remove(&target.name) && self.awaited.is_empty() {
                         self.at_once = true;
                         self.not_before = Instant::now();
@@ -148,8 +151,19 @@ impl Fold {
         }
         self.keep(changes);
         // After what they read, so that no kill leaves the one without the other.
-        for pass in passes {
-            self.world.store.remember_pass(&pass, unix_now());
+        for target in passes {
+            self.remember_pass(&target);
+        }
+    }
+
+    /// What was never read is not in the store: after a restart only another scan finds it.
+    fn remember_pass(&self, target: &Target) {
+        let key = pass_key(target);
+        if !self.inventory.has_unknown(&target.name) {
+            self.world.store.remember_pass(&key, unix_now());
+        } else if self.world.store.has_passed(&key) {
+            let others = self.config.targets.iter().map(|target| pass_key(target)).filter(|other| *other != key);
+            self.world.store.keep_passes(&others.collect());
         }
     }
 

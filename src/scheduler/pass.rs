@@ -8,7 +8,7 @@ use futures_util::{StreamExt as _, stream};
 use tokio::sync::{mpsc, oneshot};
 
 use super::rhythm::Ended;
-use super::{Event, World, unix_now};
+use super::{Assignment, Event, World, unix_now};
 use crate::discovery::{self, Nothing};
 use crate::inventory::{Observation, Outcome, ToRead};
 use crate::reason::Reason;
@@ -60,7 +60,7 @@ pub(super) async fn run(world: &World, target: &Arc<Target>, events: &mpsc::Send
     let (reply, answer) = oneshot::channel();
     let told = events.send(Event::Discovered { target: target.clone(), found: found.discovered, reply }).await;
     // The fold is gone when the daemon ends, and does not answer to a target that a reload has changed.
-    let (Ok(()), Ok(to_read)) = (told, answer.await) else { return Ended::Useful };
+    let (Ok(()), Ok(Assignment { to_read, others_are_up })) = (told, answer.await) else { return Ended::Useful };
 
     let tags = to_read.len();
     let mut no_platform = Vec::new();
@@ -92,9 +92,8 @@ pub(super) async fn run(world: &World, target: &Arc<Target>, events: &mpsc::Send
         }
     }
     let _ = events.send(Event::PassEnded(target.clone())).await;
-    world
-        .telemetry
-        .scan_ended(&target.name, ScanEnd { at: unix_now(), duration: started.elapsed(), up: failures.is_empty() });
+    let up = failures.is_empty() && others_are_up;
+    world.telemetry.scan_ended(&target.name, ScanEnd { at: unix_now(), duration: started.elapsed(), up });
     said.say(target, tags, &failures);
     said.say_no_platform(target, &no_platform);
     if useful { Ended::Useful } else { Ended::Useless }

@@ -192,11 +192,11 @@ fn needed_by_tags(transaction: &WriteTransaction, in_use: &mut HashSet<Vec<u8>>)
             unreadable.push(key.value().to_vec());
             continue;
         };
-        for digest in super::documents_needed(&kept) {
+        for digest in super::sweep::documents_needed(&kept) {
             let key = digest_key(digest);
             let document = documents.get(&*key)?.and_then(|document| unseal(&key, document.value()));
             if let Some(Stored::Image(image)) = document {
-                in_use.extend(super::blobs_needed(&image).map(digest_key));
+                in_use.extend(super::sweep::blobs_needed(&image).map(digest_key));
             }
             in_use.insert(key);
         }

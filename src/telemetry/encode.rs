@@ -85,7 +85,7 @@ fn program(encoder: &mut DescriptorEncoder, state: &State) -> Result<(), Error> 
         encoder,
         "image_size_exporter_state_persistent",
         "1 while the configured state file is in use, 0 while what is learnt would be lost in a restart. Absent where none is configured.",
-        state.state_persistent.as_ref().map(|persistent| u64::from(persistent.load(Ordering::Relaxed))),
+        state.persistent.as_ref().map(|persistent| u64::from(persistent.load(Ordering::Relaxed))),
     )
 }
 

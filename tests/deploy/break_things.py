@@ -34,6 +34,7 @@ RULE_BREAKS = [
             ("ImageSizeRegistryDenied", "5m", ("1m", "40m")),
             ("ImageSizeRateLimitLow", "15m", ("13m", "17m")),
             ("ImageSizeReloadFailed", "5m", ("3m", "7m")),
+            ("ImageSizeStateNotPersistent", "5m", ("2m", "7m")),
         ]
         for other in others
     ),
@@ -67,19 +68,37 @@ RULE_BREAKS = [
     ("ImageSizeTagUnreadable", "[10m]", "[1m]"),
     ("ImageSizeTargetIncomplete", "max by", "min by"),
     ("ImageSizeTargetIncomplete", "[10m]", "[1m]"),
-    ("ImageSizeScanStale", "> 3 *", "> 2 *"),
-    ("ImageSizeScanStale", "> 3 *", "> 4 *"),
-    ("ImageSizeScanStale", "\n  or\n", "\n  unless\n"),
+    ("ImageSizeScanStale", "3 * image", "2 * image"),
+    ("ImageSizeScanStale", "3 * image", "4 * image"),
+    ("ImageSizeScanStale", "\n  or\n    image", "\n  unless\n    image"),
+    ("ImageSizeScanStale", "\n  or\n    3 *", "\n  unless\n    3 *"),
+    ("ImageSizeScanStale", "clamp_max(8 *", "clamp_max(7 *"),
+    ("ImageSizeScanStale", "clamp_max(8 *", "clamp_max(9 *"),
+    ("ImageSizeScanStale", "3600", "3500"),
+    ("ImageSizeScanStale", "== bool 0", "== bool 1"),
+    ("ImageSizeScanStale", "process_start_time_seconds > image", "process_start_time_seconds < image"),
     ("ImageSizeExporterDown", "== 0", "== 1"),
     ("ImageSizeExporterDown", 'absent(up{job="image-size-exporter"})', 'absent(up{job="other"})'),
     ("ImageSizeExporterDown", 'up{job="image-size-exporter"} == 0', "up == 0"),
-    ("ImageSizeRegistryDenied", "[1h]", "[4h]"),
+    ("ImageSizeRegistryDenied", "[2h]", "[1h]"),
+    ("ImageSizeRegistryDenied", "[2h]", "[4h]"),
+    ("ImageSizeRegistryDenied", "[2d]", "[1d]"),
+    ("ImageSizeRegistryDenied", "[2d]", "[3d]"),
+    ("ImageSizeRegistryDenied", "offset 2h", "offset 4h"),
+    ("ImageSizeRegistryDenied", "offset 2h", "offset 1h"),
+    ("ImageSizeRegistryDenied", "offset 2d", "offset 4d"),
+    ("ImageSizeRegistryDenied", "- 7200", "- 3600"),
+    ("ImageSizeRegistryDenied", "- 7200", "- 10800"),
+    ("ImageSizeRegistryDenied", "[10m]) > 3600", "[10m]) > 36000"),
+    ("ImageSizeRegistryDenied", "[10m]) > 3600", "[1m]) > 3600"),
+    ("ImageSizeRegistryDenied", "[10m]) == 1", "[10m]) == 0"),
     ("ImageSizeRegistryDenied", 'reason="denied"', 'reason!=""'),
     ("ImageSizeRegistryDenied", "sum by (job, registry)", "sum by (job, registry, operation)"),
     ("ImageSizeRateLimitLow", "< 0.25", "<= 0.25"),
     ("ImageSizeRateLimitLow", "< 0.25", "< 0.24"),
     ("ImageSizeRateLimitLow", "min by (registry)", "min by (registry, instance)"),
     ("ImageSizeReloadFailed", "== 0", "== 1"),
+    ("ImageSizeStateNotPersistent", "== 0", "== 1"),
     # The recorded series: without the bridge, with the instance.
     ("record:ImageSizeGrew", "container_image_compressed_size_bytes[10m]", "container_image_compressed_size_bytes[1m]"),
     ("record:ImageSizeNewestGrew", "container_image_newest_compressed_size_bytes[10m]", "container_image_newest_compressed_size_bytes[1m]"),
@@ -97,6 +116,7 @@ FILE_BREAKS = [
     ("check_boards.py", "grafana/boards.py", "left, line = left + size", "left, line = size"),
     ("check_boards.py", "grafana/boards.py", 'topk($top, {expr})"', '{expr}"'),
     ("check_boards.py", "grafana/boards.py", "[$__rate_interval]", "[5m]"),
+    ("check_boards.py", "grafana/boards.py", 'if name not in ("job", "instance")', "if True"),
     ("check_chart.py", "deploy/prometheus/rules.yml", "for: 15m", "for: 16m"),
     ("check_chart.py", "grafana/image.json", "now-7d", "now-8d"),
     ("check_chart.py", "deploy/helm/image-size-exporter/templates/statefulset.yaml", "serviceName:", "servicename:"),
@@ -107,6 +127,9 @@ FILE_BREAKS = [
     ("check_chart.py", "deploy/helm/image-size-exporter/values.schema.json", '"replicas"', '"replica"'),
     ("check_chart.py", "deploy/kubernetes/statefulset.yaml", "readOnlyRootFilesystem: true", "readOnlyRootFilesystem: yes please"),
     ("check_chart.py", "deploy/kubernetes/kustomization.yaml", "  - service.yaml\n", ""),
+    ("check_chart.py", "deploy/kubernetes/statefulset.yaml", "[ReadWriteOnce]", "[ReadWriteOncePod]"),
+    ("check_chart.py", "deploy/kubernetes/statefulset.yaml", " --namespace image-size-exporter", ""),
+    ("check_chart.py", "deploy/helm/image-size-exporter/values.yaml", "[ReadWriteOnce]", "[ReadWriteOncePod]"),
     ("check_consistency.py", "deploy/prometheus/RUNBOOK.md", "## ImageSizeGrew", "## ImageSizeGrown"),
     ("check_consistency.py", "deploy/prometheus/RUNBOOK.md", "**Mitigation.**", "**Cure.**"),
     ("check_consistency.py", "deploy/prometheus/rules.yml", "RUNBOOK.md#imagesizegrew", "RUNBOOK.md#grew"),
@@ -114,6 +137,11 @@ FILE_BREAKS = [
     ("check_consistency.py", "deploy/compose/compose.yaml", "../prometheus/rules.yml", "../prometheus/rule.yml"),
     ("check_consistency.py", "deploy/compose/compose.yaml", "../../grafana/image.json", "../../grafana/exporter.json"),
     ("check_consistency.py", "deploy/compose/prometheus.yml", "exporter:10048", "exporter:10049"),
+    ("check_consistency.py", "deploy/kubernetes/statefulset.yaml", "listen-address=:10048", "listen-address=0.0.0.0:10048"),
+    ("check_consistency.py", "deploy/compose/config.toml", '":10048"', '"0.0.0.0:10048"'),
+    ("check_consistency.py", "deploy/README.md", "LISTEN=:10048", "LISTEN=0.0.0.0:10048"),
+    ("check_consistency.py", "deploy/prometheus/prometheus.yml", "about fifteen", "about a dozen"),
+    ("check_consistency.py", "deploy/prometheus/RUNBOOK.md", " --config.file=… OLD NEW", " OLD NEW"),
     ("check_consistency.py", "deploy/docker/Dockerfile", "ARG RUST_VERSION=1", "ARG RUST_VERSION=2"),
     ("check_consistency.py", "deploy/docker/Dockerfile", "/etc/image-size-exporter/config.toml", "/etc/config.toml"),
     ("check_consistency.py", "deploy/systemd/image-size-exporter.service", "config.toml --config.check", "config.tml --config.check"),
@@ -152,7 +180,7 @@ def promtool(folder, groups, files):
 
 
 def copy(target):
-    for name in ("deploy", "grafana", "tests/deploy", "src", "Cargo.toml", "rust-toolchain.toml", ".dockerignore"):
+    for name in ("deploy", "grafana", "tests/deploy", "src", "Cargo.toml", "rust-toolchain.toml", ".dockerignore", "README.md"):
         source = ROOT / name
         if source.is_dir():
             shutil.copytree(source, target / name, ignore=shutil.ignore_patterns("__pycache__"))

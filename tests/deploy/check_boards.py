@@ -24,8 +24,6 @@ def unit_of(expr):
     # A condition on what is shown beside it does not change what is shown.
     shown = bare.split(" and ")[0]
     names = contract.names_in(shown)
-    if "> bool time()" in shown:
-        return {"short"}
     if re.match(r"\w+( by \([^)]*\))? ?\(.*(> bool|== bool)", shown) or shown.startswith("count"):
         return {"short"}
     if any(name.endswith("_up") for name in names):
@@ -83,7 +81,7 @@ def check_board(name, board):
     assert variables[0]["name"] == "datasource" and variables[0]["type"] == "datasource", "datasource comes first"
 
     declared = [variable["name"] for variable in variables]
-    builtin = {"__range", "__interval_ms", "__rate_interval", "__data", "__url_time_range"}
+    builtin = {"__range", "__interval", "__interval_ms", "__rate_interval", "__data", "__url_time_range"}
     for index, variable in enumerate(variables):
         if variable["type"] != "query":
             continue
@@ -92,6 +90,8 @@ def check_board(name, board):
         assert variable["definition"] == variable["query"]["query"]
         series, label = re.fullmatch(r"label_values\((.*), (\w+)\)", variable["definition"]).groups()
         yield from (f"variable {variable['name']}: {problem}" for problem in contract.problems_of(series))
+        if variable["includeAll"] and ("allValue" in variable) != (variable["name"] not in ("job", "instance")):
+            yield f"variable {variable['name']}: \"All\" must mean the exporter's own jobs and instances, and any of others"
         if label not in contract.FAMILIES[series.split("{")[0]]:
             yield f"variable {variable['name']}: {series} has no label {label}"
     if name == "image.json":

@@ -95,11 +95,20 @@ def check_default(chart):
     validate(documents)
     kinds = sorted(document["kind"] for document in documents)
     assert kinds == ["ConfigMap", "Service", "ServiceAccount", "StatefulSet"], kinds
+    check_claim(documents)
+
+
+def check_claim(documents):
+    """A mode that every storage has and every cluster of `kubeVersion` knows: ReadWriteOncePod came with 1.27."""
+    (claim,) = one(documents, "StatefulSet")["spec"]["volumeClaimTemplates"]
+    assert claim["spec"]["accessModes"] == ["ReadWriteOnce"], claim["spec"]["accessModes"]
 
 
 def check_full(chart):
     documents = render(chart, yaml.safe_load((CHART / "ci/full-values.yaml").read_text()))
     validate(documents)
+    (claim,) = one(documents, "StatefulSet")["spec"]["volumeClaimTemplates"]
+    assert claim["spec"]["accessModes"] == ["ReadWriteOncePod"]
 
     monitor = one(documents, "ServiceMonitor")
     service = one(documents, "Service")
@@ -213,10 +222,15 @@ def kustomize(folder):
 def check_plain():
     documents = kustomize(PLAIN)
     validate(documents)
+    check_claim(documents)
     used = {"kustomization.yaml", "config.toml"} | set(yaml.safe_load((PLAIN / "kustomization.yaml").read_text())["resources"])
     assert {path.name for path in PLAIN.iterdir()} == used, "a file that the kustomization does not name"
     namespace = one(documents, "Namespace")
     assert namespace["metadata"]["name"] == one(documents, "Service")["metadata"]["namespace"]
+    # The secret that a comment tells to create is the one that the pod mounts.
+    (secret,) = [v["secret"]["secretName"] for v in one(documents, "StatefulSet")["spec"]["template"]["spec"]["volumes"] if "secret" in v]
+    hint = f"kubectl create secret docker-registry {secret} --namespace {namespace['metadata']['name']} "
+    assert hint in (PLAIN / "statefulset.yaml").read_text(), f"no comment says: {hint}"
 
 
 def main():

@@ -32,6 +32,7 @@ ALERTS = {
     "ImageSizeRegistryDenied",
     "ImageSizeRateLimitLow",
     "ImageSizeReloadFailed",
+    "ImageSizeStateNotPersistent",
 }
 
 
@@ -65,10 +66,27 @@ def check_rules():
         assert "$labels." in notes["description"], f"{name}: description says which"
         assert notes["runbook_url"].endswith(f"deploy/prometheus/RUNBOOK.md#{name.lower()}"), name
         assert re.findall(r"\*\*(\w+)\.\*\*", sections[name]) == ["Meaning", "Impact", "Diagnosis", "Mitigation"], name
+        # Without the file they would ask with other credentials than the exporter that the alert is about.
+        for command, rest in re.findall(r"image-size-exporter (inspect|plan)\b([^`\n]*)", runbook):
+            assert rest.startswith(" --config.file="), f"runbook: {command}{rest} does not say which configuration"
         for metric in re.findall(r"`((?:container_image|image_size_exporter)_\w+)", sections[name]):
             assert metric in contract.FAMILIES or f"{metric}_bucket" in contract.FAMILIES, f"runbook, {name}: {metric}"
         cases = re.findall(rf"alertname: {name}\b(?:, exp_alerts: (\[\]|\*\w+))?", tested)
         assert "[]" in cases and len(cases) > cases.count("[]"), f"{name} is not tested both to fire and to be silent"
+
+
+def check_addresses():
+    """Whatever runs in a container listens on IPv4 and IPv6: which of them its network has is not for us to know."""
+    every = f":{PORT}"
+    (container,) = load("deploy/kubernetes/statefulset.yaml")["spec"]["template"]["spec"]["containers"]
+    assert f"--web.listen-address={every}" in container["args"], "kubernetes: not every address"
+    compose = tomllib.loads((DEPLOY / "compose/config.toml").read_text())
+    assert compose.get("web", {}).get("listen") == every, "compose: not every address"
+    text = (DEPLOY / "README.md").read_text()
+    (docker,) = [line for block in blocks(text) for line in block if line.startswith("docker run ")]
+    assert f"--env IMAGE_SIZE_EXPORTER__WEB__LISTEN={every} " in docker, "docker run: not every address"
+    template = (DEPLOY / "helm/image-size-exporter/templates/statefulset.yaml").read_text()
+    assert f"--web.listen-address={every}\n" in template, "chart: not every address"
 
 
 def check_compose():
@@ -164,6 +182,43 @@ def check_systemd():
     assert unit("image-size-exporter.socket")["Socket"]["ListenStream"] == str(PORT)
 
 
+def blocks(text):
+    """The commands of each shell block of a document, one line each."""
+    return [block.replace("\\\n", " ").splitlines() for block in re.findall(r"^```sh\n(.*?)^```", text, re.M | re.S)]
+
+
+def check_install(binary):
+    """README's commands that install the unit work from the repository's root, once the binary is built. They are run
+    there, except that what they install goes to another root than this machine's."""
+    (commands,) = [block for block in blocks((DEPLOY / "README.md").read_text()) if any("systemctl" in line for line in block)]
+    build, *install = [line for line in commands if not line.startswith("systemctl ")]
+    assert re.fullmatch(r"cargo build --release( --locked)?", build), f"{build} does not build what is installed"
+    with tempfile.TemporaryDirectory() as name:
+        root, checkout = pathlib.Path(name, "root"), pathlib.Path(name, "checkout")
+        (checkout / "target/release").mkdir(parents=True)
+        (checkout / "target/release/image-size-exporter").symlink_to(pathlib.Path(binary).resolve())
+        for entry in ("config.toml", "deploy"):
+            (checkout / entry).symlink_to(ROOT / entry)
+        for line in install:
+            assert line.startswith("install -"), line
+            redirected = re.sub(r" /(?=usr/|etc/)", f" {root}/", line)
+            done = subprocess.run(["sh", "-c", redirected], cwd=checkout, capture_output=True, text=True)
+            assert done.returncode == 0, f"deploy/README.md: {line}: {done.stderr}"
+        start = unit("image-size-exporter.service")["Service"]["ExecStart"]
+        for path in (start.split()[0], *re.findall(r"--config\.file=(\S+)", start)):
+            assert (root / path[1:]).is_file(), f"deploy/README.md does not install {path}, which the unit starts with"
+
+
+def check_numbers():
+    """What two documents say, they say alike."""
+    counts = [
+        re.search(r"[Aa]bout (\w+) for each image|An image is about (\w+) series", (ROOT / path).read_text())
+        for path in ("README.md", "deploy/prometheus/prometheus.yml")
+    ]
+    assert all(counts), "README or prometheus.yml does not say how many series an image has"
+    assert len({count[1] or count[2] for count in counts}) == 1, "README and prometheus.yml: series of an image"
+
+
 def flags_used():
     """(where, flag) of every flag that is given to the exporter."""
     found = []
@@ -207,15 +262,18 @@ def check_binary(binary):
 
 def main():
     check_rules()
+    check_addresses()
     check_compose()
     check_image()
     check_helm_and_plain()
     check_systemd()
+    check_numbers()
     flags_used()
     for _, text in configurations():
         tomllib.loads(text)
     if len(sys.argv) > 1:
         check_binary(sys.argv[1])
+        check_install(sys.argv[1])
     else:
         print("no binary given: flags and configurations are not held against it")
 

@@ -42,6 +42,7 @@ _FAMILIES = {
     "image_size_exporter_build_info": {"version"},
     "image_size_exporter_config_last_reload_successful": set(),
     "image_size_exporter_config_last_reload_success_timestamp_seconds": set(),
+    "image_size_exporter_state_persistent": set(),
     "image_size_exporter_target_up": {"target"},
     "image_size_exporter_target_last_scan_timestamp_seconds": {"target"},
     "image_size_exporter_target_last_scan_duration_seconds": {"target"},
@@ -70,7 +71,7 @@ FAMILIES = {name: labels | {"job", "instance"} for name, labels in _FAMILIES.ite
 
 # Names of functions, operators and keywords that look like a metric to `names_in`.
 _WORDS = set(
-    """abs absent and avg bool bottomk by ceil changes count count_values delta end floor group group_left group_right
+    """abs absent and avg bool bottomk by ceil changes clamp_max count count_values delta end floor group group_left group_right
     histogram_quantile ignoring increase inf irate label_join label_replace last_over_time max max_over_time min
     min_over_time nan offset on or quantile rate round sort sort_desc start sum time timestamp topk unless vector
     without""".split()

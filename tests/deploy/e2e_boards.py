@@ -17,7 +17,7 @@ import urllib.error
 import urllib.request
 
 import check_boards
-from programs import KIB, MIB, Programs, Query, Repository, layer, wait_for
+from programs import KIB, MIB, Programs, Query, Repository, free_port, layer, wait_for
 
 
 def metering_front(registry, broken):
@@ -95,6 +95,9 @@ def configuration(registry):
         [scan]
         interval = "1s"
 
+        [state]
+        path = "state.redb"
+
         [registries."{registry}"]
         ratelimit_reserve = 20
 
@@ -140,8 +143,15 @@ def variables(prometheus, board, choose):
     return values
 
 
+def as_regex(offered):
+    """Several values as Grafana's Prometheus data source writes them into a string: alternatives, taken literally."""
+    escaped = [re.sub(r"[$^*{}\[\]'+?.()|]", r"\\\\\g<0>", value.replace("\\", r"\\\\")) for value in offered]
+    return escaped[0] if len(escaped) == 1 else f"({'|'.join(escaped)})"
+
+
 def all_of_it(variable, offered):
-    return variable["allValue"] if variable["includeAll"] else offered[0]
+    """What "All" is: `allValue` as it stands, or else all that is offered."""
+    return variable.get("allValue") or as_regex(offered) if variable["includeAll"] else offered[0]
 
 
 def one_of_it(variable, offered):
@@ -152,7 +162,7 @@ def one_of_it(variable, offered):
         offered = [registry for registry in offered if registry.startswith("127.0.0.1:")]
     value = preferred.get(variable["name"], offered[-1])
     assert value in offered, f"{variable['name']}: {value} is not among {offered}"
-    return re.escape(value).replace("\\", "\\\\") if variable["multi"] else value
+    return as_regex([value]) if variable["multi"] else value
 
 
 def plausible(unit, value, expr):
@@ -183,7 +193,7 @@ def columns_wanted(panel):
     return {name for name in organize["renameByName"] if not name.startswith("Value")}
 
 
-def run_panel(prometheus, panel, values, window, minimum):
+def run_panel(prometheus, panel, values, window, minimum, exporter):
     """Yields problems; returns what came back."""
     results, seen = [], set()
     for target, (_, unit) in zip(panel["targets"], check_boards.units_of(panel)):
@@ -199,10 +209,14 @@ def run_panel(prometheus, panel, values, window, minimum):
             seen |= set(labels)
             if missing := {label for label in labels_wanted(panel, target) if label not in labels and label != "platform"}:
                 yield f"{panel['title']}: no label {missing}: {expr}", results
+            if labels.get("instance", exporter) != exporter:
+                yield f"{panel['title']}: {labels['instance']} is no exporter: {expr}", results
             for _, value in points if unit else []:
                 if not plausible(unit, value, expr):
                     yield f"{panel['title']}: {value} as {unit}: {expr}", results
                     break
+    if panel["title"] == "Exporters down" and results[0]["rows"] != [({}, [(window["end"], 0)])]:
+        yield f"{panel['title']}: {results[0]['rows']}, but only others are down", results
     if panel["type"] == "table" and results[0]["rows"] and (missing := columns_wanted(panel) - seen):
         yield f"{panel['title']}: no columns {missing}", results
     yield None, results
@@ -218,12 +232,12 @@ MAY_BE_EMPTY = {
 }
 
 
-def run_board(prometheus, name, board, choose, window, keep):
+def run_board(prometheus, name, board, choose, window, keep, exporter):
     values = variables(prometheus, board, choose)
-    values |= {"__range": "20s", "__interval_ms": "5000", "__rate_interval": "15s"}
+    values |= {"__range": "20s", "__interval": "5s", "__interval_ms": "5000", "__rate_interval": "15s"}
     for panel in check_boards.panels_of(board):
         minimum = 0 if choose is one_of_it and panel["title"] in MAY_BE_EMPTY else 1
-        for problem, results in run_panel(prometheus, panel, values, window, minimum):
+        for problem, results in run_panel(prometheus, panel, values, window, minimum, exporter):
             if problem:
                 yield f"{name}, {choose.__name__}: {problem}"
             keep[f"{name}#{panel['id']}"] = results
@@ -251,7 +265,10 @@ def main():
         broken = threading.Event()
         front = programs.serve(metering_front(registry, broken))
         exporter = programs.exporter(configuration(front))
-        prometheus = Query(programs.prometheus(exporter))
+        # Prometheus has other jobs, too, and some of their targets are dead.
+        dead = [f"127.0.0.1:{free_port()}" for _ in range(2)]
+        prometheus = Query(programs.prometheus(exporter, others=dead))
+        wait_for("others are down", lambda: prometheus.now("sum(up == bool 0)")[0][1] == len(dead))
         wait_for("sizes are published", lambda: prometheus.now("container_image_registry_stored_size_bytes"))
         wait_for("both targets are scanned", lambda: len(prometheus.now("container_image_compressed_size_bytes")) >= 12)
         wait_for("layers are measured", lambda: prometheus.now("container_image_unpacked_size_bytes"))
@@ -268,8 +285,8 @@ def main():
         everything, single = {}, {}
         problems = []
         for name, board in boards.items():
-            problems += run_board(prometheus, name, board, all_of_it, window, everything)
-            problems += run_board(prometheus, name, board, one_of_it, window, single)
+            problems += run_board(prometheus, name, board, all_of_it, window, everything, exporter)
+            problems += run_board(prometheus, name, board, one_of_it, window, single, exporter)
         for problem in problems:
             print(problem)
         if "--save" in sys.argv:

@@ -131,7 +131,8 @@ def main():
             "--health-interval=1s",
             f"--volume={config}:/etc/image-size-exporter/config.toml:ro",
             "--volume=state:/var/lib/image-size-exporter",
-            f"--env=IMAGE_SIZE_EXPORTER__WEB__LISTEN=127.0.0.1:{port}",
+            # As the documentation has it: every address, of both kinds where there are both.
+            f"--env=IMAGE_SIZE_EXPORTER__WEB__LISTEN=:{port}",
             "image-size-exporter:test",
         ).stdout.strip()
         try:

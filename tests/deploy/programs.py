@@ -125,13 +125,19 @@ class Programs(contextlib.ExitStack):
         wait_for("the exporter is ready", lambda: get(f"http://{host}/-/ready"))
         return host
 
-    def prometheus(self, exporter, rules=None, alertmanager=None):
-        """A Prometheus that scrapes the exporter each second; its URL."""
+    def prometheus(self, exporter, rules=None, alertmanager=None, history=None, others=()):
+        """A Prometheus that scrapes the exporter each second; its URL. `history` is what it knows from before, as
+        OpenMetrics with timestamps; `others` are targets of another job, beside itself."""
+        if history:
+            file = self.write("history.txt", history)
+            command = ["promtool", "tsdb", "create-blocks-from", "openmetrics", file, self.folder / "tsdb"]
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         host = f"127.0.0.1:{free_port()}"
         config = {
             "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
             "scrape_configs": [
                 {"job_name": "image-size-exporter", "static_configs": [{"targets": [exporter]}]},
+                *([{"job_name": "others", "static_configs": [{"targets": [host, *others]}]}] if others else []),
             ],
         }
         if rules:

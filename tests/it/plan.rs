@@ -284,7 +284,7 @@ async fn the_prediction_of_uncompressed_sizes_is_what_then_happens() {
     };
     registry.missing("/v2/team/exact/manifests/v2");
     registry.missing("/v2/team/off/manifests/v2");
-    let targets = ["exact", "cheap", "off"].map(|name| target(name)).concat();
+    let targets = ["exact", "cheap", "off"].map(target).concat();
     let (config, registries, plan) = planned(&registry, &targets).await;
     let streamed_bytes = base.gzip.size + one.gzip.size;
     assert_eq!(plan.layers, Layers { asked: 2, streamed: 2, streamed_bytes, unread_images: 0 });

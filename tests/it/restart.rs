@@ -223,12 +223,12 @@ fn a_second_daemon_on_one_state_file_says_so_and_exits() {
 
 #[test]
 fn a_state_file_that_cannot_be_used_is_said_clearly_and_stops_nothing() {
+    type Change<'a> = &'a dyn Fn(&Path);
     let nothing = |_: &Path| {};
     let foreign = |path: &Path| fs::write(path, "no state at all").unwrap();
     let broken = |path: &Path| fs::write(path, "redb\u{1a}\n, and no more of it").unwrap();
     let remove = |path: &Path| fs::remove_file(path).unwrap();
     let directory = |path: &Path| fs::create_dir(path.parent().unwrap()).unwrap();
-    type Change<'a> = &'a dyn Fn(&Path);
     for (path, before, after, expected) in [
         (
             "state.redb",

@@ -9,14 +9,14 @@ use crate::target::Target;
 const NOTHING: [&str; 0] = [];
 
 /// One target that names `r.io/a:v1`, whose first pass ended with what the tag pointed at.
-fn one(reading: Reading) -> Inventory {
+pub(super) fn one(reading: Reading) -> Inventory {
     let mut inventory = inventory(&[target("t", "r.io/a", "v1")]);
     read(&mut inventory, "r.io/a:v1", 10.0, reading);
     pass_ended(&mut inventory, "t");
     inventory
 }
 
-fn two_platforms() -> Reading {
+pub(super) fn two_platforms() -> Reading {
     index("both", &[("linux/amd64", "base:100 x:10"), ("linux/arm64", "y:20")])
 }
 
@@ -273,66 +273,39 @@ fn a_new_listing_target_inherits_what_it_may_mean_until_its_list_says_otherwise(
     assert_eq!(published(&mut inventory), ["a:v2"]);
 }
 
-/// What a store would have after these changes.
-fn restart(targets: &[Target], changes: &[TagChange], images: &[Arc<Image>]) -> Inventory {
-    let mut inventory = inventory(targets);
-    for change in changes {
-        let image_of = |digest: &Digest| images.iter().find(|image| image.digest == *digest).cloned();
-        let kept = change.kept.as_ref().unwrap();
-        assert_eq!(inventory.restore(&change.repository, &change.tag, kept, image_of), None);
-    }
-    inventory
+#[test]
+fn a_target_knows_what_it_lacks_and_what_others_lack() {
+    let name = |name: &str| TargetName(name.into());
+    let slow = Target { interval: Duration::from_hours(1), ..listing("slow", "r.io/a") };
+    let mut inventory = inventory(&[target("fast", "r.io/a", "v1"), slow]);
+    found(&mut inventory, "slow", "r.io/a:v1 r.io/a:v2");
+    read(&mut inventory, "r.io/a:v2", 10.0, single("x:1"));
+    assert!(inventory.has_unknown(&name("slow")) && inventory.has_unknown(&name("fast")));
+    assert!(inventory.others_are_up(&name("slow")), "nobody has tried yet");
+    record(&mut inventory, "r.io/a:v1", 20.0, Outcome::Failed(Reason::Denied));
+    assert!(!inventory.others_are_up(&name("slow")) && inventory.others_are_up(&name("fast")));
+    assert!(inventory.has_unknown(&name("slow")));
+    read(&mut inventory, "r.io/a:v1", 30.0, single("x:1"));
+    assert!(!inventory.has_unknown(&name("slow")) && inventory.others_are_up(&name("slow")));
 }
 
 #[test]
-fn after_a_restart_the_last_known_values_are_published_at_once_with_their_old_timestamps() {
-    let targets = [target("t", "r.io/a", "v1"), listing("u", "r.io/b*")];
-    let mut before = inventory(&targets);
-    let named = read(&mut before, "r.io/a:v1", 10.0, two_platforms()).unwrap();
-    found(&mut before, "u", "r.io/b:v1");
-    read(&mut before, "r.io/b:v1", 10.0, single("base:100"));
-    let listed = read(&mut before, "r.io/b:v1", 20.0, single("base:100 z:1")).unwrap();
-    pass_ended(&mut before, "t");
-    pass_ended(&mut before, "u");
-
-    let images: Vec<_> = two_platforms().images.into_iter().chain([image("linux/amd64", "base:100 z:1")]).collect();
-    let mut after = restart(&targets, &[listed, named], &images);
-    assert_eq!(after.restored(|_| true), [TargetName("t".into()), TargetName("u".into())]);
-    assert_eq!(published(&mut after), published(&mut before));
-    assert_eq!(repositories(&mut after), repositories(&mut before));
-    assert_eq!(to_read(&mut after, "t"), ["r.io/a:v1"]);
+fn an_index_of_which_no_image_could_be_read_is_as_good_as_never_read() {
+    let mut inventory = one(failing(index("none", &[]), "linux/amd64", Reason::Denied));
+    assert_eq!(repositories(&mut inventory), ["a tags=1 unknown=1"]);
+    read(&mut inventory, "r.io/a:v1", 20.0, failing(index("none", &[]), "linux/amd64", Reason::NotFound));
+    assert_eq!(repositories(&mut inventory), ["a tags=1 unknown=0"], "sparse, and of no wanted platform");
 }
 
 #[test]
-fn a_target_with_a_tag_that_was_never_read_is_not_restored() {
-    let mut before = one(single("x:1"));
-    let change = record(&mut before, "r.io/a:v1", 20.0, Outcome::Unchanged).unwrap();
-    let mut after = restart(&[target("t", "r.io/a", "v1 v2")], &[change], &single("x:1").images);
-    assert_eq!(after.restored(|_| true), []);
-    assert_eq!(published(&mut after), ["a:v1 up=1 success=20", "a:v1 linux/amd64 compressed=1", "a:v2"]);
-}
-
-#[test]
-fn what_nobody_means_any_more_is_not_restored() {
-    let mut before = one(single("x:1"));
-    let change = record(&mut before, "r.io/a:v1", 20.0, Outcome::Unchanged).unwrap();
-    let mut after = inventory(&[target("t", "r.io/a", "v2")]);
-    let forgotten = after.restore(&change.repository, &change.tag, &change.kept.unwrap(), |_| None).unwrap();
-    assert_eq!(forgotten.kept, None);
-    assert_eq!(published(&mut after), ["a:v2"]);
-}
-
-#[test]
-fn an_image_that_the_store_lost_is_read_again() {
-    let mut before = one(two_platforms());
-    let change = record(&mut before, "r.io/a:v1", 20.0, Outcome::Unchanged).unwrap();
-    let mut after = restart(&[target("t", "r.io/a", "v1")], &[change], &two_platforms().images[..1]);
-    assert_eq!(to_read(&mut after, "t"), ["r.io/a:v1 lacking"]);
-    pass_ended(&mut after, "t");
-    assert_eq!(
-        published(&mut after),
-        ["a:v1 up=1 success=20", "a:v1 linux/amd64 compressed=110 unique=110 proportional=110"]
-    );
+fn a_tag_that_was_gone_and_came_back_with_another_digest_has_changed() {
+    let mut inventory = one(single("x:1"));
+    record(&mut inventory, "r.io/a:v1", 20.0, Outcome::Gone);
+    read(&mut inventory, "r.io/a:v1", 30.0, single("x:1"));
+    assert_eq!(inventory.snapshot().registries[0].repositories[0].tags[0].changed, None, "the same as before");
+    record(&mut inventory, "r.io/a:v1", 40.0, Outcome::Gone);
+    read(&mut inventory, "r.io/a:v1", 50.0, single("y:1"));
+    assert_eq!(inventory.snapshot().registries[0].repositories[0].tags[0].changed, Some(50.0));
 }
 
 #[test]
@@ -360,19 +333,10 @@ fn how_many_tags_there_are_is_unknown_while_their_list_was_never_read() {
     found_in_part(&mut inventory, "t", "r.io/a:");
     pass_ended(&mut inventory, "t");
     assert_eq!(repositories(&mut inventory), ["a tags=? unknown=?"]);
+    found_in_part(&mut inventory, "t", "r.io/a:v1");
+    assert_eq!(repositories(&mut inventory), ["a tags=? unknown=?"], "nor while it was never read to its end");
     found(&mut inventory, "t", "r.io/a:");
     assert_eq!(repositories(&mut inventory), ["a tags=0 unknown=0"]);
-}
-
-#[test]
-fn a_listing_target_whose_first_scan_was_cut_short_is_not_restored() {
-    let targets = [listing("u", "r.io/b*")];
-    let mut before = inventory(&targets);
-    found(&mut before, "u", "r.io/b:v1 r.io/b:v2");
-    let half = read(&mut before, "r.io/b:v1", 10.0, single("base:100")).unwrap();
-    let mut after = restart(&targets, &[half], &single("base:100").images);
-    assert_eq!(after.restored(|_| false), []);
-    assert_eq!(published(&mut after), ["b:v1 up=1 success=10", "b:v1 linux/amd64 compressed=100"], "no sums of a half");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use super::super::*;
 use super::world::*;
+use crate::image::Image;
 use crate::reason::Reason;
 use crate::selection::{Listing, Selection};
 use crate::target::{Detail, NewestBy, Target};
@@ -159,7 +160,8 @@ fn what_limit_leaves_unread_is_not_the_newest_and_lets_no_pre_release_be() {
         let tags: Vec<Tag> = tags.split(' ').map(tag).collect();
         let selected = Selection { tags: Vec::new(), listing: Some(listing) }.select(&tags);
         let (tags, candidates) = (selected.tags, selected.candidates);
-        let one = DiscoveredRepository { repository: repository("r.io/a"), tags, candidates, complete: true };
+        let one =
+            DiscoveredRepository { repository: repository("r.io/a"), tags, candidates, complete: true, cut: false };
         inventory.select(&TargetName("t".into()), Discovered { repositories: vec![one], complete: true });
         for (number, wanted) in (1..).zip(inventory.to_read(&TargetName("t".into()))) {
             let layers = format!("{}:{number}", wanted.tag);
@@ -186,6 +188,30 @@ fn a_reading_in_part_is_no_newest_release_yet() {
     let half = failing(index("2", &[("linux/amd64", "x:2")]), "linux/arm64", Reason::Server);
     read(&mut inventory, "r.io/a:v2", 10.0, half);
     assert_eq!(newest(&mut inventory), ["v1 linux/amd64 1", "v1 linux/arm64 1"]);
+}
+
+#[test]
+fn the_newest_of_half_a_list_is_not_taken_for_the_newest() {
+    let mut inventory = by(NewestBy::Semver);
+    found_in_part(&mut inventory, "t", "r.io/a:v1");
+    read(&mut inventory, "r.io/a:v1", 10.0, single("x:1"));
+    assert_eq!(newest(&mut inventory), [""; 0]);
+    found(&mut inventory, "t", "r.io/a:v1 r.io/a:v2");
+    assert_eq!(newest(&mut inventory), ["v1 linux/amd64 1"]);
+}
+
+#[test]
+fn a_reload_that_selects_otherwise_keeps_the_newest_of_what_is_known_until_the_list_is_read() {
+    let mut inventory = by(NewestBy::Semver);
+    found(&mut inventory, "t", "r.io/a:v1 r.io/a:v2");
+    read(&mut inventory, "r.io/a:v1", 10.0, single("x:1"));
+    read(&mut inventory, "r.io/a:v2", 10.0, single("x:2"));
+    let mut otherwise = Target { newest: Some(NewestBy::Semver), ..listing("t", "r.io/a") };
+    otherwise.selection.listing = Some(Listing { limit: Some(10), ..Listing::default() });
+    inventory.reconfigure(&shared(&[otherwise]), WEEK);
+    assert_eq!(newest(&mut inventory), ["v2 linux/amd64 2 after 1"]);
+    found_in_part(&mut inventory, "t", "r.io/a:");
+    assert_eq!(newest(&mut inventory), ["v2 linux/amd64 2 after 1"], "nor does a list that cannot be read change it");
 }
 
 #[test]

@@ -164,6 +164,7 @@ fn discovered(references: &str, complete: bool) -> Discovered {
                 tags: Vec::new(),
                 candidates: Vec::new(),
                 complete,
+                cut: false,
             });
             repositories.len() - 1
         });

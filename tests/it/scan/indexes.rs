@@ -225,6 +225,24 @@ async fn what_an_index_names_beside_images_is_not_fetched() {
     assert_eq!((watcher.sizes(), watcher.up()), (vec!["v1 linux/amd64 100".to_owned()], vec![Some(true)]));
 }
 
+/// SOCI's manifest stands beside the image that it describes, under the same platform.
+#[tokio::test]
+async fn what_describes_an_images_layers_is_no_image() {
+    let amd64 = of("linux/amd64");
+    let soci = artifact("application/vnd.amazon.soci.index.v2+json", &[&Blob::named("ztoc", 9)]);
+    let mut beside = entry("linux/amd64", &soci);
+    beside["artifactType"] = json!("application/vnd.amazon.soci.index.v2+json");
+    let manifest = json!({
+        "schemaVersion": 2,
+        "mediaType": MediaType::OCI_INDEX,
+        "manifests": [beside, entry("linux/amd64", &amd64)],
+    });
+    let mut watcher = Watcher::new("tags = ['v1']");
+    watcher.push("v1", &Pushed::from_json(MediaType::OCI_INDEX, &manifest, vec![], vec![soci, amd64]));
+    assert_eq!(watcher.cost().await, "get_blob 1, get_manifest 2");
+    assert_eq!(watcher.sizes(), ["v1 linux/amd64 100"]);
+}
+
 #[tokio::test]
 async fn an_invalid_child_leaves_out_its_platform_and_is_tried_again() {
     let (amd64, arm64) = (of("linux/amd64"), of("linux/arm64"));

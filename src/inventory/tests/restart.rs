@@ -1,0 +1,96 @@
+//! What of a tag's life survives a restart.
+
+use super::super::*;
+use super::life::{one, two_platforms};
+use super::world::*;
+use crate::image::Image;
+use crate::target::Target;
+
+/// What a store would have after these changes.
+fn restart(targets: &[Target], changes: &[TagChange], images: &[Arc<Image>]) -> Inventory {
+    let mut inventory = inventory(targets);
+    for change in changes {
+        let image_of = |digest: &Digest| images.iter().find(|image| image.digest == *digest).cloned();
+        let kept = change.kept.as_ref().unwrap();
+        assert_eq!(inventory.restore(&change.repository, &change.tag, kept, image_of), None);
+    }
+    inventory
+}
+
+#[test]
+fn after_a_restart_the_last_known_values_are_published_at_once_with_their_old_timestamps() {
+    let targets = [target("t", "r.io/a", "v1"), listing("u", "r.io/b*")];
+    let mut before = inventory(&targets);
+    let named = read(&mut before, "r.io/a:v1", 10.0, two_platforms()).unwrap();
+    found(&mut before, "u", "r.io/b:v1");
+    read(&mut before, "r.io/b:v1", 10.0, single("base:100"));
+    let listed = read(&mut before, "r.io/b:v1", 20.0, single("base:100 z:1")).unwrap();
+    pass_ended(&mut before, "t");
+    pass_ended(&mut before, "u");
+
+    let images: Vec<_> = two_platforms().images.into_iter().chain([image("linux/amd64", "base:100 z:1")]).collect();
+    let mut after = restart(&targets, &[listed, named], &images);
+    assert_eq!(after.restored(|_| true), [TargetName("t".into()), TargetName("u".into())]);
+    assert_eq!(published(&mut after), published(&mut before));
+    assert_eq!(repositories(&mut after), repositories(&mut before));
+    assert_eq!(to_read(&mut after, "t"), ["r.io/a:v1"]);
+}
+
+#[test]
+fn a_target_with_a_tag_that_was_never_read_is_not_restored() {
+    let mut before = one(single("x:1"));
+    let change = record(&mut before, "r.io/a:v1", 20.0, Outcome::Unchanged).unwrap();
+    let mut after = restart(&[target("t", "r.io/a", "v1 v2")], &[change], &single("x:1").images);
+    assert_eq!(after.restored(|_| true), []);
+    assert_eq!(published(&mut after), ["a:v1 up=1 success=20", "a:v1 linux/amd64 compressed=1", "a:v2"]);
+}
+
+#[test]
+fn a_target_with_a_platform_that_was_never_looked_for_is_not_restored() {
+    let narrow = Target { platforms: vec![platform("linux/amd64")], ..target("t", "r.io/a", "v1") };
+    let mut before = inventory(std::slice::from_ref(&narrow));
+    let amd64 = index("both", &[("linux/amd64", "x:1")]);
+    let reading = Reading { platforms: narrow.platforms.clone(), ..amd64 };
+    let change = read(&mut before, "r.io/a:v1", 10.0, reading.clone()).unwrap();
+    for (platforms, restored) in [(&["linux/amd64"][..], true), (&["linux/amd64", "linux/arm64"], false), (&[], false)]
+    {
+        let platforms = platforms.iter().copied().map(platform).collect();
+        let now = Target { platforms, ..narrow.clone() };
+        let mut after = restart(&[now], std::slice::from_ref(&change), &reading.images);
+        assert_eq!(!after.restored(|_| true).is_empty(), restored);
+    }
+}
+
+#[test]
+fn what_nobody_means_any_more_is_not_restored() {
+    let mut before = one(single("x:1"));
+    let change = record(&mut before, "r.io/a:v1", 20.0, Outcome::Unchanged).unwrap();
+    let mut after = inventory(&[target("t", "r.io/a", "v2")]);
+    let forgotten = after.restore(&change.repository, &change.tag, &change.kept.unwrap(), |_| None).unwrap();
+    assert_eq!(forgotten.kept, None);
+    assert_eq!(published(&mut after), ["a:v2"]);
+}
+
+#[test]
+fn an_image_that_the_store_lost_is_read_again() {
+    let mut before = one(two_platforms());
+    let change = record(&mut before, "r.io/a:v1", 20.0, Outcome::Unchanged).unwrap();
+    let mut after = restart(&[target("t", "r.io/a", "v1")], &[change], &two_platforms().images[..1]);
+    assert_eq!(to_read(&mut after, "t"), ["r.io/a:v1 lacking"]);
+    pass_ended(&mut after, "t");
+    assert_eq!(
+        published(&mut after),
+        ["a:v1 up=1 success=20", "a:v1 linux/amd64 compressed=110 unique=110 proportional=110"]
+    );
+}
+
+#[test]
+fn a_listing_target_whose_first_scan_was_cut_short_is_not_restored() {
+    let targets = [listing("u", "r.io/b*")];
+    let mut before = inventory(&targets);
+    found(&mut before, "u", "r.io/b:v1 r.io/b:v2");
+    let half = read(&mut before, "r.io/b:v1", 10.0, single("base:100")).unwrap();
+    let mut after = restart(&targets, &[half], &single("base:100").images);
+    assert_eq!(after.restored(|_| false), []);
+    assert_eq!(published(&mut after), ["b:v1 up=1 success=10", "b:v1 linux/amd64 compressed=100"], "no sums of a half");
+}
