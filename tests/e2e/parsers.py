@@ -11,8 +11,9 @@ from prometheus_client import parser as text
 
 body = sys.stdin.buffer.read().decode()
 families = {"openmetrics": openmetrics, "text": text}[sys.argv[1]].text_string_to_metric_families(body)
+# Values are text: not every reader of JSON gives back the last bit of a number, and none takes an infinite one.
 samples = [
-    {"family": family.name, "type": family.type, "name": sample.name, "labels": sample.labels, "value": sample.value}
+    {"name": sample.name, "labels": sample.labels, "value": repr(float(sample.value))}
     for family in families
     for sample in family.samples
 ]

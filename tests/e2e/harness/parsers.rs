@@ -26,7 +26,7 @@ pub fn python(format: &str, body: &[u8]) -> Vec<Sample> {
                 .iter()
                 .map(|(key, value)| (key.clone(), text(value)))
                 .collect(),
-            value: sample["value"].as_f64().expect("a number"),
+            value: text(&sample["value"]).parse().expect("a number"),
         })
         .collect()
 }
