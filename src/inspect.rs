@@ -9,7 +9,6 @@ mod read;
 mod report;
 mod show;
 mod table;
-mod units;
 
 use std::io::{self, Write};
 
@@ -19,6 +18,7 @@ use crate::oci::{Digest, Platform, Reference};
 use crate::registry::Registries;
 use crate::scan::ReadError;
 use crate::target::Uncompressed;
+use crate::units;
 
 pub use compare::{Change, Comparison, Difference};
 pub use report::{FailedReport, ImageReport, LayerReport, Report, Sharing, Step};
@@ -176,9 +176,9 @@ impl<W: Write> Progress<'_, W> {
         }
     }
 
-    fn note(&mut self, layer: &Digest, why: &str) {
+    fn note(&mut self, layer: &Digest, what: &str) {
         self.end();
-        let _ = writeln!(self.err, "{layer}: uncompressed size unknown: {}", units::plain(why));
+        let _ = writeln!(self.err, "{layer}: {}", units::plain(what));
     }
 
     fn end(&mut self) {

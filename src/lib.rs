@@ -40,6 +40,8 @@ pub mod http;
 
 pub mod daemon;
 
+mod units;
+
 pub mod plan;
 
 pub mod logging;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::report::{FailedReport, ImageReport, Report, Sharing, wanted};
 use super::{InspectError, Progress};
-use crate::image::{Image, Layer, LayerContent};
+use crate::image::{Image, Layer, LayerContent, Unpacked};
 use crate::inventory::work::LayerWork;
 use crate::oci::{Descriptor, Digest, ImageConfig, MediaType, Platform, Reference, Repository};
 use crate::registry::{At, Client, Registries};
@@ -131,7 +131,14 @@ async fn look_into(
             };
             progress.begin(&layer.digest, bytes);
             let found = uncompressed::look_up(client, &work, &indexes, |received| progress.advance(received)).await;
-            found.map_err(|why| progress.note(&layer.digest, &why)).ok()
+            match &found {
+                Ok(LayerContent { unpacked: Unpacked::Refused, .. }) => {
+                    progress.note(&layer.digest, "docker would refuse to unpack it: its unpacked size is left out");
+                }
+                Ok(_) => (),
+                Err(why) => progress.note(&layer.digest, &format!("uncompressed size unknown: {why}")),
+            }
+            found.ok()
         };
         if let Some(content) = content {
             contents.insert(layer.digest.clone(), content);

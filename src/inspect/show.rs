@@ -2,10 +2,11 @@
 
 use std::io::{self, Write};
 
+use crate::units;
+
 use super::compare::{Change, Comparison, Difference};
 use super::report::{ImageReport, LayerReport, Report};
 use super::table::{Look, Table, Terminal};
-use super::units;
 
 /// One reference: what it points at, then each platform with its layers, the last made first as in `docker history`.
 pub(super) fn report(out: &mut impl Write, report: &Report, exact: bool, terminal: Terminal) -> io::Result<()> {

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::units::cut;
+use crate::units::cut;
 
 /// How the terminal is, if there is one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -127,7 +127,7 @@ fn count(read: &[(LayerWork, Vec<LayerWork>)], modes: &HashMap<Digest, Uncompres
         match mode {
             Uncompressed::Exact => {
                 layers.streamed += 1;
-                layers.streamed_bytes += layer.bytes;
+                layers.streamed_bytes = layers.streamed_bytes.saturating_add(layer.bytes);
             }
             Uncompressed::Cheap if foresee(layer) == Foresight::Asks => layers.asked += 1,
             Uncompressed::Cheap | Uncompressed::Off => {}

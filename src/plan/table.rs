@@ -5,6 +5,7 @@ use std::io;
 
 use super::{Layers, Plan, Requests, TargetPlan};
 use crate::uncompressed::Limits;
+use crate::units;
 
 /// So many of what is worth a word are named; of the rest only the number is said.
 const NAMED_MAX: usize = 10;
@@ -49,8 +50,9 @@ fn layers(layers: Layers, at_least: &str, out: &mut impl io::Write) -> io::Resul
         writeln!(out, "uncompressed = \"cheap\" asks {at_least}{asked} layers for a few bytes, each once")?;
     }
     if streamed > 0 {
-        let bytes = mebibytes(streamed_bytes);
-        let an_hour = Limits::default().bytes_per_hour.map(|bytes| format!(", at most {} an hour", mebibytes(bytes)));
+        let bytes = units::bytes(streamed_bytes, false);
+        let an_hour =
+            Limits::default().bytes_per_hour.map(|bytes| format!(", at most {} an hour", units::bytes(bytes, false)));
         let an_hour = an_hour.unwrap_or_default();
         writeln!(out, "uncompressed = \"exact\" streams {at_least}{streamed} layers of {bytes}, each once{an_hour}")?;
     }
@@ -62,10 +64,6 @@ fn layers(layers: Layers, at_least: &str, out: &mut impl io::Write) -> io::Resul
         )?;
     }
     Ok(())
-}
-
-fn mebibytes(bytes: u64) -> String {
-    format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
 }
 
 fn row(target: &TargetPlan) -> [String; 6] {

@@ -28,10 +28,11 @@ const MAY_USE: &[(&str, &str)] = &[
     ),
     ("http", "exposition telemetry target image"),
     ("logging", ""),
-    ("inspect", "oci reason image target config registry scan store uncompressed inventory telemetry"),
+    ("units", ""),
+    ("inspect", "oci reason image target config registry scan store uncompressed inventory telemetry units"),
     (
         "plan",
-        "oci reason image selection target config registry discovery scan store inventory uncompressed exposition",
+        "oci reason image selection target config registry discovery scan store inventory uncompressed exposition units",
     ),
     ("demo", "oci selection target config registry http"),
     ("daemon", "config registry telemetry scheduler store exposition http"),

@@ -4,25 +4,37 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use image_size_exporter::inspect::{Arguments, InspectError, Terminal, inspect};
+use image_size_exporter::oci::Digest;
 use image_size_exporter::registry::{Registries, Settings};
 use image_size_exporter::target::Uncompressed;
 use image_size_exporter::telemetry::Telemetry;
 
-use crate::support::images::{Blob, image, index};
+use crate::support::images::{Blob, image, image_of_tars, index};
 use crate::support::registry::{Access, TestRegistry};
+use crate::support::tar::{Tar, hard_link};
 
 async fn inspected(references: &[String], platform: Option<&str>, terminal: Terminal) -> Result<String, InspectError> {
-    let arguments = Arguments {
+    let platform = platform.map(|platform| platform.parse().unwrap());
+    let arguments = Arguments { platform, ..arguments(references) };
+    Ok(printed(&arguments, terminal).await?.0)
+}
+
+fn arguments(references: &[String]) -> Arguments {
+    Arguments {
         references: references.iter().map(|reference| reference.parse().unwrap()).collect(),
-        platform: platform.map(|platform| platform.parse().unwrap()),
+        platform: None,
         uncompressed: Uncompressed::Off,
         bytes: true,
         json: false,
-    };
+    }
+}
+
+/// What comes on stdout and on stderr.
+async fn printed(arguments: &Arguments, terminal: Terminal) -> Result<(String, String), InspectError> {
     let registries = Registries::new(BTreeMap::new(), Settings::default(), Arc::new(Telemetry::new())).unwrap();
     let (mut out, mut err) = (Vec::new(), Vec::new());
-    inspect(&registries, &arguments, None, terminal, &mut out, &mut err).await?;
-    Ok(String::from_utf8(out).unwrap())
+    inspect(&registries, arguments, None, terminal, &mut out, &mut err).await?;
+    Ok((String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap()))
 }
 
 /// Lines that have a text, without the blanks between columns.
@@ -95,4 +107,21 @@ async fn denied_not_found_and_unreachable_have_exit_codes_of_their_own() {
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let (unreachable, message) = code(format!("{closed}/acme/app:v1")).await.unwrap_err();
     assert_eq!(unreachable, 5, "{message}");
+}
+
+#[tokio::test]
+async fn a_layer_without_a_size_says_why() {
+    let registry = TestRegistry::start();
+    let linked = Tar::new(&[hard_link("alias", "of/a/lower/layer"), vec![0; 1024]].concat());
+    let broken = Tar { diff_id: Digest::sha256_of(b"of another"), gzip: Tar::new(&[0; 2048]).gzip };
+    registry.push("acme/app", "v1", &image_of_tars(&[&linked, &broken]));
+    let reference = format!("{}/acme/app:v1", registry.name());
+    let arguments = Arguments { uncompressed: Uncompressed::Exact, ..arguments(&[reference]) };
+    let (_, said) = printed(&arguments, Terminal::default()).await.unwrap();
+    let expected = [
+        format!("{}: docker would refuse to unpack it: its unpacked size is left out", linked.gzip.digest),
+        format!("{}: uncompressed size unknown: ", broken.gzip.digest),
+    ];
+    assert!(said.lines().zip(&expected).all(|(line, start)| line.starts_with(start)), "{said}");
+    assert_eq!(said.lines().count(), 2, "{said}");
 }

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +9,6 @@ use image_size_exporter::config::Config;
 use image_size_exporter::discovery;
 use image_size_exporter::exposition::Rendered;
 use image_size_exporter::inventory::{Inventory, Observation};
-use image_size_exporter::oci::{Digest, MediaType};
 use image_size_exporter::plan::{self, Layers, Plan, Requests};
 use image_size_exporter::reason::Reason;
 use image_size_exporter::registry::{Registries, Settings};
@@ -18,12 +16,12 @@ use image_size_exporter::scan;
 use image_size_exporter::store::Store;
 use image_size_exporter::telemetry::Telemetry;
 use image_size_exporter::uncompressed::{self, Limits};
-use serde_json::json;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::images::{Blob, Pushed, image, index_with_attestations};
+use crate::support::images::{Blob, image, image_of_tars, index_with_attestations};
 use crate::support::registry::{Reply, TestRegistry};
+use crate::support::tar::Tar;
 
 const TARGETS: &str = r#"
 [[targets]]
@@ -233,52 +231,15 @@ async fn the_plan_says_what_means_nothing() {
     }
 }
 
-/// A tar with no files in it, and what is pushed of it.
-struct Tar {
-    diff_id: Digest,
-    gzip: Blob,
-}
-
-impl Tar {
-    fn of_blocks(blocks: usize) -> Self {
-        let tar = vec![0; blocks * 512];
-        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-        encoder.write_all(&tar).unwrap();
-        let gzip = Blob::new("application/vnd.oci.image.layer.v1.tar+gzip", encoder.finish().unwrap());
-        Self { diff_id: Digest::sha256_of(&tar), gzip }
-    }
-}
-
-/// An image whose config tells the truth about its layers.
-fn packed(tars: &[&Tar]) -> Pushed {
-    let diff_ids: Vec<String> = tars.iter().map(|tar| tar.diff_id.to_string()).collect();
-    let config = json!({
-        "created": "2024-01-01T00:00:00Z",
-        "os": "linux",
-        "architecture": "amd64",
-        "rootfs": {"type": "layers", "diff_ids": diff_ids},
-    });
-    let config = Blob::new(MediaType::OCI_CONFIG, config.to_string());
-    let layers: Vec<_> = tars.iter().map(|tar| tar.gzip.descriptor()).collect();
-    let manifest = json!({
-        "schemaVersion": 2,
-        "mediaType": MediaType::OCI_MANIFEST,
-        "config": config.descriptor(),
-        "layers": layers,
-    });
-    let blobs = [config].into_iter().chain(tars.iter().map(|tar| tar.gzip.clone())).collect();
-    Pushed::from_json(MediaType::OCI_MANIFEST, &manifest, blobs, vec![])
-}
-
 /// What is predicted of layers against a lane that does the work, and the series that come of it.
 #[tokio::test]
 async fn the_prediction_of_uncompressed_sizes_is_what_then_happens() {
     let registry = TestRegistry::start();
-    let (base, one, two, three) = (Tar::of_blocks(20), Tar::of_blocks(40), Tar::of_blocks(60), Tar::of_blocks(80));
-    registry.push("team/exact", "v1", &packed(&[&base, &one]));
-    registry.push("team/cheap", "v1", &packed(&[&base, &two]));
-    registry.push("team/cheap", "v2", &packed(&[&two, &three]));
-    registry.push("team/off", "v1", &packed(&[&Tar::of_blocks(100)]));
+    let [base, one, two, three, other] = [20, 40, 60, 80, 100].map(|blocks| Tar::new(&vec![0; blocks * 512]));
+    registry.push("team/exact", "v1", &image_of_tars(&[&base, &one]));
+    registry.push("team/cheap", "v1", &image_of_tars(&[&base, &two]));
+    registry.push("team/cheap", "v2", &image_of_tars(&[&two, &three]));
+    registry.push("team/off", "v1", &image_of_tars(&[&other]));
     let target = |name: &str| {
         format!("[[targets]]\nrepository = 'REGISTRY/team/{name}'\ntags = ['v1', 'v2']\nuncompressed = '{name}'\n")
     };
@@ -290,9 +251,8 @@ async fn the_prediction_of_uncompressed_sizes_is_what_then_happens() {
     assert_eq!(plan.layers, Layers { asked: 2, streamed: 2, streamed_bytes, unread_images: 0 });
     let text = written(&plan, &registry);
     assert!(text.contains("uncompressed = \"cheap\" asks 2 layers for a few bytes, each once\n"), "{text}");
-    assert!(
-        text.contains("uncompressed = \"exact\" streams 2 layers of 0.0 MiB, each once, at most 10240.0 MiB an hour\n")
-    );
+    let streams = format!("streams 2 layers of {streamed_bytes} B, each once, at most 10.0 GiB an hour\n");
+    assert!(text.contains(&format!("uncompressed = \"exact\" {streams}")), "{text}");
 
     let store = Store::memory();
     let mut inventory = Inventory::new(&config.targets, Duration::from_hours(1));

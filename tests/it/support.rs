@@ -6,4 +6,6 @@ pub(crate) mod images;
 
 pub(crate) mod registry;
 
+pub(crate) mod tar;
+
 pub(crate) mod tls;

@@ -8,8 +8,6 @@ use std::io::{Read as _, Write as _};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use image_size_exporter::image::{LayerContent, UncompressedHint, Unpacked};
 use image_size_exporter::inventory::work::LayerWork;
 use image_size_exporter::oci::{Digest, MediaType};
@@ -24,48 +22,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::support::images::{Blob, image};
 use crate::support::registry::{Reply, TestRegistry};
+use crate::support::tar::{gzip, hard_link, tar};
 
 const GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
-
-/// A ustar header and the content of a file.
-fn file(path: &str, bytes: usize) -> Vec<u8> {
-    let mut block = vec![0; 512];
-    block[..path.len()].copy_from_slice(path.as_bytes());
-    block[124..136].copy_from_slice(format!("{bytes:011o}\0").as_bytes());
-    block[156] = b'0';
-    block[257..265].copy_from_slice(b"ustar\x0000");
-    block[148..156].fill(b' ');
-    let sum: u32 = block.iter().map(|&byte| u32::from(byte)).sum();
-    block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
-    block.extend((0..bytes).map(|position| u8::try_from(position * position % 251).unwrap()));
-    block.resize(block.len().next_multiple_of(512), 0);
-    block
-}
-
-/// A ustar header of a hard link.
-fn hard_link(path: &str, target: &str) -> Vec<u8> {
-    let mut block = file(path, 0);
-    block[156] = b'1';
-    block[157..157 + target.len()].copy_from_slice(target.as_bytes());
-    block[148..156].fill(b' ');
-    let sum: u32 = block.iter().map(|&byte| u32::from(byte)).sum();
-    block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
-    block
-}
-
-/// A tar of files of these sizes.
-fn tar(sizes: &[usize]) -> Vec<u8> {
-    let mut tar: Vec<u8> =
-        sizes.iter().enumerate().flat_map(|(number, &bytes)| file(&format!("directory/{number}"), bytes)).collect();
-    tar.resize(tar.len() + 1024, 0);
-    tar
-}
-
-fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-    encoder.write_all(bytes).unwrap();
-    encoder.finish().unwrap()
-}
 
 fn measured(blob: &[u8], diff_id: Option<&Digest>, piece: usize) -> Result<LayerContent, MeasureError> {
     let mut measure = Measure::new(&Digest::sha256_of(blob), diff_id)?;

@@ -12,6 +12,8 @@
 use image_size_exporter::oci::{Digest, MediaType};
 use serde_json::{Value, json};
 
+use super::tar::Tar;
+
 pub(crate) const OCI_LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 pub(crate) const FOREIGN_LAYER: &str = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip";
 
@@ -80,6 +82,26 @@ pub(crate) fn image(platform: &str, layers: &[&Blob]) -> Pushed {
         "layers": layers.iter().map(|layer| layer.descriptor()).collect::<Vec<_>>(),
     });
     Pushed::from_json(MediaType::OCI_MANIFEST, &manifest, with(config, layers), vec![])
+}
+
+/// An OCI image whose config tells the truth about its layers.
+pub(crate) fn image_of_tars(tars: &[&Tar]) -> Pushed {
+    let diff_ids: Vec<String> = tars.iter().map(|tar| tar.diff_id.to_string()).collect();
+    let config = json!({
+        "created": "2024-01-01T00:00:00Z",
+        "os": "linux",
+        "architecture": "amd64",
+        "rootfs": {"type": "layers", "diff_ids": diff_ids},
+    });
+    let config = Blob::new(MediaType::OCI_CONFIG, config.to_string());
+    let layers: Vec<&Blob> = tars.iter().map(|tar| &tar.gzip).collect();
+    let manifest = json!({
+        "schemaVersion": 2,
+        "mediaType": MediaType::OCI_MANIFEST,
+        "config": config.descriptor(),
+        "layers": layers.iter().map(|layer| layer.descriptor()).collect::<Vec<_>>(),
+    });
+    Pushed::from_json(MediaType::OCI_MANIFEST, &manifest, with(config, &layers), vec![])
 }
 
 /// The same in Docker's media types.

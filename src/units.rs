@@ -1,7 +1,7 @@
 //! Numbers, times and texts as people read them.
 
 /// Bytes in the binary unit that leaves at most four digits: `1.5 MiB`; or all of them.
-pub(super) fn bytes(bytes: u64, exact: bool) -> String {
+pub(crate) fn bytes(bytes: u64, exact: bool) -> String {
     const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
     if exact {
         return bytes.to_string();
@@ -20,7 +20,7 @@ pub(super) fn bytes(bytes: u64, exact: bool) -> String {
 }
 
 /// A difference of bytes, with its sign.
-pub(super) fn difference(old: u64, new: u64, exact: bool) -> String {
+pub(crate) fn difference(old: u64, new: u64, exact: bool) -> String {
     match new.cmp(&old) {
         std::cmp::Ordering::Less => format!("-{}", bytes(old - new, exact)),
         std::cmp::Ordering::Equal => "0".to_owned(),
@@ -29,7 +29,7 @@ pub(super) fn difference(old: u64, new: u64, exact: bool) -> String {
 }
 
 /// The day and minute of an RFC 3339 time.
-pub(super) fn minute(time: &str) -> String {
+pub(crate) fn minute(time: &str) -> String {
     match time.parse::<jiff::Timestamp>() {
         Ok(at) => at.strftime("%Y-%m-%d %H:%M").to_string(),
         Err(_) => String::new(),
@@ -38,7 +38,7 @@ pub(super) fn minute(time: &str) -> String {
 
 /// A command as its author wrote it: without the shell that classic builders put in front, and what BuildKit puts
 /// behind; in one line, and with nothing that a terminal would obey.
-pub(super) fn command(text: &str) -> String {
+pub(crate) fn command(text: &str) -> String {
     let text = text.strip_suffix("# buildkit").unwrap_or(text);
     let command = match text.strip_prefix("/bin/sh -c ") {
         Some(rest) => rest.strip_prefix("#(nop)").map_or_else(|| format!("RUN {rest}"), str::to_owned),
@@ -49,12 +49,12 @@ pub(super) fn command(text: &str) -> String {
 }
 
 /// What a registry says, with nothing that a terminal would obey.
-pub(super) fn plain(text: &str) -> String {
+pub(crate) fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 /// At most so many characters, the last of them a sign that there were more.
-pub(super) fn cut(text: &str, width: usize) -> String {
+pub(crate) fn cut(text: &str, width: usize) -> String {
     if text.chars().count() <= width {
         return text.to_owned();
     }
