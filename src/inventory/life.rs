@@ -76,7 +76,9 @@ impl TagState {
         holdings: &mut Holdings,
     ) {
         self.forget(holdings);
-        self.held = Some(holdings.hold(&kept.known.reading(image_of), kept.confirmed));
+        let mut held = holdings.hold(&kept.known.reading(image_of), kept.confirmed);
+        held.is_all = held.images.len() == kept.known.images.len();
+        self.held = Some(held);
         self.up = Some(kept.up);
         self.last_success = kept.last_success;
         self.changed = kept.changed;

@@ -45,8 +45,9 @@ impl Inventory {
         let tags =
             self.registries.values().flat_map(|state| state.repositories.values()).flat_map(|of| of.tags.values());
         for state in tags {
-            // What was not looked for yet, a platform say, is as if it had never been read.
-            let place = if state.held.is_some() && state.was_looked_for() { &mut held } else { &mut lacking };
+            // What was not looked for yet, a platform say, or is lost is as if it had never been read.
+            let is_all = state.held.as_ref().is_some_and(|held| held.is_all) && state.was_looked_for();
+            let place = if is_all { &mut held } else { &mut lacking };
             for &target in &state.meaning.targets {
                 place[target as usize] = true;
             }

@@ -76,6 +76,8 @@ fn an_image_that_the_store_lost_is_read_again() {
     let mut before = one(two_platforms());
     let change = record(&mut before, "r.io/a:v1", 20.0, Outcome::Unchanged).unwrap();
     let mut after = restart(&[target("t", "r.io/a", "v1")], &[change], &two_platforms().images[..1]);
+    assert_eq!(after.restored(|_| true), [], "at once, and no sums of a half before");
+    assert_eq!(published(&mut after), ["a:v1 up=1 success=20", "a:v1 linux/amd64 compressed=110"]);
     assert_eq!(to_read(&mut after, "t"), ["r.io/a:v1 lacking"]);
     pass_ended(&mut after, "t");
     assert_eq!(
