@@ -266,9 +266,11 @@ fn keep_passes(world: &World, config: &Config) {
     world.store.keep_passes(&config.targets.iter().map(|target| pass_key(target)).collect());
 }
 
-/// Under what the store remembers that a scan of this target ended. One that means something else is another target.
+/// Under what the store remembers that a scan of this target ended. One that means other tags is another target;
+/// with what labels they are published, say, does not matter.
 fn pass_key(target: &Target) -> Digest {
-    Digest::sha256_of(format!("{target:?}").as_bytes())
+    let Target { name, repositories, selection, tags_max, .. } = target;
+    Digest::sha256_of(format!("{:?}", (name, repositories, selection, tags_max)).as_bytes())
 }
 
 async fn finished(

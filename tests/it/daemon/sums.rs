@@ -127,3 +127,22 @@ async fn after_a_restart_the_last_values_are_there_at_once_and_each_tag_costs_a_
     daemon.until("they are up", |m| is_whole(m) && m.all_up(UP, &[])).await;
     daemon.stop().await;
 }
+
+#[tokio::test]
+async fn a_restart_with_other_settings_of_a_target_that_means_the_same_keeps_the_sums() {
+    let registry = registry();
+    let toml = |settings: &str| {
+        let target = format!("repository = 'REGISTRY/acme/app'\nmatch = ['^v']\n{settings}");
+        config(&registry, &[&target]) + "[state]\npath = 'state.redb'\n"
+    };
+    let daemon = Daemon::start(&toml("")).await;
+    daemon.until("it is read", |m| m.one(SUMS[4], &[]) == Some(100.0)).await;
+    let directory = daemon.stop().await;
+
+    registry.always("* /v2/", Reply::Stall);
+    let daemon = Daemon::start_in(directory, &toml("labels = { team = 'a' }\nbudget = '1MiB'\ninterval = '1h'")).await;
+    let metrics = daemon.metrics().await;
+    assert_eq!(metrics.one(SUMS[4], &[]), Some(100.0), "what it means is known");
+    assert_eq!(metrics.one("container_image_size_budget_bytes", &[]), Some(1_048_576.0));
+    daemon.stop().await;
+}
