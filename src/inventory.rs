@@ -114,8 +114,14 @@ impl Inventory {
     }
 
     fn meant(&self, target: u32) -> impl Iterator<Item = &TagState> {
-        let registry = self.registries.get(self.targets.get(target).repositories.registry());
-        let tags = registry.into_iter().flat_map(|state| state.repositories.values()).flat_map(|of| of.tags.values());
+        let repositories = &self.targets.get(target).repositories;
+        let registry = self.registries.get(repositories.registry());
+        // Of one of a thousand repositories, the others need no look.
+        let (one, many) = match repositories {
+            Repositories::One(name) => (registry.and_then(|state| state.repositories.get(name)), None),
+            Repositories::Matching(_) => (None, registry.map(|state| state.repositories.values())),
+        };
+        let tags = one.into_iter().chain(many.into_iter().flatten()).flat_map(|of| of.tags.values());
         tags.filter(move |state| state.meaning.targets.contains(&target))
     }
 
