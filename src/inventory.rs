@@ -34,7 +34,7 @@ use snapshot::{RegistryView, RepositoryView};
 
 pub use observation::{Child, Kept, Known, Observation, Outcome, Reading, TagChange};
 pub use snapshot::Snapshot;
-pub use work::{Discovered, DiscoveredRepository, LayerWork, ToRead, Warning};
+pub use work::{Discovered, DiscoveredRepository, LayerWork, Pass, ToRead, Warning};
 
 /// What is known of every tag that some target means.
 pub struct Inventory {
@@ -100,14 +100,18 @@ impl Inventory {
         inventory
     }
 
-    /// Whether a target means tags of which nothing is known, not even that they do not exist, or knows some from a
-    /// list of which nobody saw the end.
-    pub fn has_unknown(&self, target: &TargetName) -> bool {
-        let Some(number) = self.targets.find(target) else { return false };
+    /// Whether a target's scan, that has ended, was such a pass: not where it means tags of which nothing is known, not
+    /// even that they do not exist, nor where it knows some from a list of which nobody saw the end.
+    pub fn passed(&self, target: &TargetName, pass: Pass) -> bool {
+        let Some(number) = self.targets.find(target) else { return true };
         let lists = self.targets.get(number).selection.lists();
-        let is_unknown = |state: &TagState| state.is_selected() && state.is_unknown();
+        let is_unknown = |state: &TagState| match pass {
+            Pass::Settled => state.is_awaited(),
+            Pass::Whole => state.is_unknown(),
+        };
+        let lacks = |state: &TagState| state.is_selected() && is_unknown(state);
         let mut repositories = self.repositories_meant(number);
-        repositories.any(|of| of.meant(number).any(|state| lists && !of.listed || is_unknown(state)))
+        !repositories.any(|of| of.meant(number).any(|state| lists && !of.listed || lacks(state)))
     }
 
     /// Whether all that other targets read of what this one means was read, as far as they tried.

@@ -306,7 +306,7 @@ proptest! {
         for ((repository, tag), kept) in &store {
             prop_assert_eq!(after.restore(repository, tag, kept, |digest| images.get(digest).cloned()), None);
         }
-        after.restored(|_| true);
+        after.restored(|_, _| true);
         for inventory in [&mut before, &mut after] {
             for target in &now {
                 inventory.pass_ended(&target.name);
