@@ -34,7 +34,7 @@ use snapshot::{RegistryView, RepositoryView};
 
 pub use observation::{Child, Kept, Known, Observation, Outcome, Reading, TagChange};
 pub use snapshot::Snapshot;
-pub use work::{Discovered, DiscoveredRepository, LayerWork, ToRead, Warning};
+pub use work::{Discovered, DiscoveredRepository, LayerWork, Pass, ToRead, Warning};
 
 /// What is known of every tag that some target means.
 pub struct Inventory {
@@ -100,23 +100,37 @@ impl Inventory {
         inventory
     }
 
-    /// Whether a target means tags of which nothing is known, not even that they do not exist.
-    pub fn has_unknown(&self, target: &TargetName) -> bool {
-        let Some(number) = self.targets.find(target) else { return false };
-        self.meant(number).any(|state| state.is_selected() && state.is_unknown())
+    /// Whether a target's scan, that has ended, was such a pass: not where it means tags of which nothing is known, not
+    /// even that they do not exist, nor where it knows some from a list of which nobody saw the end.
+    pub fn passed(&self, target: &TargetName, pass: Pass) -> bool {
+        let Some(number) = self.targets.find(target) else { return true };
+        let lists = self.targets.get(number).selection.lists();
+        let is_unknown = |state: &TagState| match pass {
+            Pass::Settled => state.is_awaited(),
+            Pass::Whole => state.is_unknown(),
+        };
+        let lacks = |state: &TagState| state.is_selected() && is_unknown(state);
+        let mut repositories = self.repositories_meant(number);
+        !repositories.any(|of| of.meant(number).any(|state| lists && !of.listed || lacks(state)))
     }
 
     /// Whether all that other targets read of what this one means was read, as far as they tried.
     pub fn others_are_up(&self, target: &TargetName) -> bool {
         let Some(number) = self.targets.find(target) else { return true };
-        let mut others = self.meant(number).filter(|state| state.meaning.owner != number && state.is_selected());
+        let meant = self.repositories_meant(number).flat_map(|of| of.meant(number));
+        let mut others = meant.filter(|state| state.meaning.owner != number && state.is_selected());
         others.all(|state| state.up != Some(false))
     }
 
-    fn meant(&self, target: u32) -> impl Iterator<Item = &TagState> {
-        let registry = self.registries.get(self.targets.get(target).repositories.registry());
-        let tags = registry.into_iter().flat_map(|state| state.repositories.values()).flat_map(|of| of.tags.values());
-        tags.filter(move |state| state.meaning.targets.contains(&target))
+    /// The repositories of which a target may mean something: of one of a thousand, the others need no look.
+    fn repositories_meant(&self, target: u32) -> impl Iterator<Item = &RepositoryState> {
+        let repositories = &self.targets.get(target).repositories;
+        let registry = self.registries.get(repositories.registry());
+        let (one, many) = match repositories {
+            Repositories::One(name) => (registry.and_then(|state| state.repositories.get(name)), None),
+            Repositories::Matching(_) => (None, registry.map(|state| state.repositories.values())),
+        };
+        one.into_iter().chain(many.into_iter().flatten())
     }
 
     /// What a target's scan has to read, now that it begins: the tags that it owns, but for those that the target from
@@ -317,6 +331,11 @@ impl RegistryState {
 }
 
 impl RepositoryState {
+    /// The tags that a target means.
+    fn meant(&self, target: u32) -> impl Iterator<Item = &TagState> {
+        self.tags.values().filter(move |state| state.meaning.targets.contains(&target))
+    }
+
     /// Notes that anything may have changed of it.
     fn touch(&mut self) {
         self.counted = None;

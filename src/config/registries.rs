@@ -74,9 +74,6 @@ fn read_one(mut table: Table<'_>, defaults: &Settings, files: &Files) -> Setting
             }
         }
     }
-    if settings.insecure_skip_verify && table.has("ca_file") {
-        table.problem("ca_file", "has no meaning with `insecure_skip_verify = true`: keep one of them");
-    }
     let found = [("ca_file", &settings.ca_file), ("cert_file", &settings.cert_file), ("key_file", &settings.key_file)];
     let is_whole = found.iter().all(|(key, path)| table.has(key) == path.is_some());
     if is_whole && table.has("cert_file") == table.has("key_file") && !settings.plain_http {
@@ -89,9 +86,6 @@ fn read_one(mut table: Table<'_>, defaults: &Settings, files: &Files) -> Setting
 /// Whether the files hold what they are named for: a daemon would end for it, so it is found before one is started.
 fn check_certificates(table: &Table<'_>, settings: &Settings) {
     let Err(error) = registry::check_files(settings) else { return };
-    if settings.insecure_skip_verify && error.key == "ca_file" {
-        return;
-    }
     let remedy = match error.key {
         "key_file" => {
             "name the file of the key that belongs to `cert_file`, which has a line -----BEGIN PRIVATE KEY-----"

@@ -40,6 +40,8 @@ pub(super) struct Held {
     /// When a reading last found it so.
     pub(super) confirmed: Timestamp,
     pub(super) images: Box<[HeldImage]>,
+    /// Whether these are all that were known: not where the store had lost some when they were restored.
+    pub(super) is_all: bool,
 }
 
 /// An image, its layers by number.
@@ -80,7 +82,7 @@ impl Holdings {
                 images.push(self.hold_image(image));
             }
         }
-        Held { known: Arc::new(known), confirmed, images: images.into() }
+        Held { known: Arc::new(known), confirmed, images: images.into(), is_all: true }
     }
 
     /// Lets go of what was held.

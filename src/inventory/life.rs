@@ -21,8 +21,8 @@ pub(super) struct TagState {
     pub(super) up: Option<bool>,
     /// Whether the registry said that there is no such tag.
     pub(super) gone: bool,
-    /// Whether what is held was not found by the last reading, for a reason that may pass.
-    failing: bool,
+    /// Why the last reading did not find what is held, or anything at all, where it does not say that it is gone.
+    failing: Option<Reason>,
     /// What was held before it was let go of.
     last: Option<Digest>,
     pub(super) last_success: Option<Timestamp>,
@@ -61,7 +61,7 @@ impl TagState {
             held: None,
             up: None,
             gone: false,
-            failing: false,
+            failing: None,
             last: None,
             last_success: None,
             changed: None,
@@ -76,7 +76,9 @@ impl TagState {
         holdings: &mut Holdings,
     ) {
         self.forget(holdings);
-        self.held = Some(holdings.hold(&kept.known.reading(image_of), kept.confirmed));
+        let mut held = holdings.hold(&kept.known.reading(image_of), kept.confirmed);
+        held.is_all = held.images.len() == kept.known.images.len();
+        self.held = Some(held);
         self.up = Some(kept.up);
         self.last_success = kept.last_success;
         self.changed = kept.changed;
@@ -100,13 +102,13 @@ impl TagState {
     pub(super) fn record(&mut self, at: Timestamp, outcome: &Outcome, holdings: &mut Holdings) -> Effect {
         match outcome {
             Outcome::Unchanged => self.confirm(at),
-            Outcome::Read(reading) if self.must_wait(reading) => self.fail(),
+            Outcome::Read(reading) if self.must_wait(reading) => self.fail(Reason::Network),
             Outcome::Read(reading) => self.replace(at, reading, holdings),
-            Outcome::Failed(_) => self.fail(),
+            Outcome::Failed(reason) => self.fail(*reason),
             Outcome::Gone => {
                 let effect = if self.forget(holdings) { Effect::Held } else { Effect::Times };
                 self.gone = true;
-                self.failing = false;
+                self.failing = None;
                 self.up = Some(false);
                 effect
             }
@@ -115,7 +117,7 @@ impl TagState {
 
     /// Drops what has been unreadable since before `deadline`; whether it did.
     pub(super) fn expire(&mut self, deadline: Timestamp, holdings: &mut Holdings) -> bool {
-        let expired = self.failing && self.held.as_ref().is_some_and(|held| held.confirmed < deadline);
+        let expired = self.failing.is_some() && self.held.as_ref().is_some_and(|held| held.confirmed < deadline);
         expired && self.forget(holdings)
     }
 
@@ -153,6 +155,11 @@ impl TagState {
     pub(super) fn is_unknown(&self) -> bool {
         let Some(held) = &self.held else { return !self.gone };
         self.images().next().is_none() && self.failed(&held.known.failed).any(|child| child.reason.is_transient())
+    }
+
+    /// Whether nothing is known of it, and another reading may tell.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.is_unknown() && self.failing.is_none_or(Reason::is_transient)
     }
 
     /// The held images of wanted platforms.
@@ -219,17 +226,17 @@ impl TagState {
         let up = up && self.images().all(|image| image.is_counted);
         self.up = Some(up);
         self.gone = false;
-        self.failing = false;
+        self.failing = None;
         if up {
             self.last_success = Some(at);
         }
     }
 
-    fn fail(&mut self) -> Effect {
-        let before = (self.up, self.failing);
+    fn fail(&mut self, reason: Reason) -> Effect {
+        let before = (self.up, self.failing.is_some());
         self.up = Some(false);
-        self.failing = true;
-        if before == (self.up, self.failing) { Effect::None } else { Effect::Times }
+        self.failing = Some(reason);
+        if before == (self.up, true) { Effect::None } else { Effect::Times }
     }
 
     /// Whether all was read that is meant: a sparse index's missing children are none of it.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Inventory, Kept, TagChange};
+use super::{Inventory, Kept, Pass, TagChange};
 use crate::image::Image;
 use crate::oci::{Digest, Repository, Tag};
 use crate::selection::{Repositories, Version};
@@ -35,34 +35,51 @@ impl Inventory {
         None
     }
 
-    /// After the last [`restore`](Self::restore): the targets that count as having ended a pass, since they have
-    /// restored values and each tag that they name has. What a target lists nobody knows before the list is read:
-    /// `passed` tells whether a scan of it ever ended, or was cut short with half of it read.
-    pub fn restored(&mut self, passed: impl Fn(&Target) -> bool) -> Vec<TargetName> {
+    /// After the last [`restore`](Self::restore): the targets whose next scan can wait, since they have restored values
+    /// and each tag that they name has. What a target lists nobody knows before the list is read: `passed` tells
+    /// whether a scan of it ever ended so, or was cut short with half of it read. Of others that have restored values
+    /// the sums need not wait, if they were settled.
+    pub fn restored(&mut self, passed: impl Fn(&Target, Pass) -> bool) -> Vec<TargetName> {
         self.restore_candidates();
         let mut held = vec![false; self.ended.len()];
-        let mut lacking = vec![false; self.ended.len()];
+        let mut unread = vec![false; self.ended.len()];
+        let mut lost = vec![false; self.ended.len()];
         let tags =
             self.registries.values().flat_map(|state| state.repositories.values()).flat_map(|of| of.tags.values());
         for state in tags {
-            // What was not looked for yet, a platform say, is as if it had never been read.
-            let place = if state.held.is_some() && state.was_looked_for() { &mut held } else { &mut lacking };
+            let place = match &state.held {
+                None => &mut unread,
+                Some(held_now) if held_now.is_all && state.was_looked_for() => &mut held,
+                // What was not looked for yet, a platform say, or is lost is as if it had never been read.
+                Some(_) => &mut lost,
+            };
             for &target in &state.meaning.targets {
                 place[target as usize] = true;
             }
         }
-        let restored = |(number, target): &(u32, &Arc<Target>)| {
+        let (mut can_wait, mut settled) = (Vec::new(), Vec::new());
+        for (number, target) in self.targets.iter() {
+            let at = number as usize;
+            if !held[at] || lost[at] {
+                continue;
+            }
             let lists = target.selection.lists() || matches!(target.repositories, Repositories::Matching(_));
-            held[*number as usize] && !lacking[*number as usize] && (!lists || passed(target))
-        };
-        let names: Vec<_> = self.targets.iter().filter(restored).map(|(_, target)| target.name.clone()).collect();
-        for name in &names {
+            if !unread[at] && (!lists || passed(target, Pass::Whole)) {
+                can_wait.push((number, target.name.clone()));
+            } else if passed(target, Pass::Settled) {
+                settled.push(target.name.clone());
+            }
+        }
+        for (number, name) in &can_wait {
             self.pass_ended(name);
-            for repository in self.targets.find(name).map(|number| self.repositories_of(number)).unwrap_or_default() {
+            for repository in self.repositories_of(*number) {
                 self.set_listed(&repository);
             }
         }
-        names
+        for name in &settled {
+            self.pass_ended(name);
+        }
+        can_wait.into_iter().map(|(_, name)| name).collect()
     }
 
     /// The newest release among what is known, where no list has told yet.

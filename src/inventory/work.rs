@@ -48,6 +48,15 @@ pub struct ToRead {
     pub platforms: Vec<Platform>,
 }
 
+/// What is to be remembered, across a restart, of a target's scans.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pass {
+    /// One ended and left nothing unread that another one is likely to read: sums are as whole as they will be.
+    Settled,
+    /// One ended and read everything.
+    Whole,
+}
+
 /// What somebody should hear of. Each is told once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Warning {

@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::exposition::Publisher;
 use crate::family::Family;
 use crate::image::LayerContent;
-use crate::inventory::{Inventory, TagChange};
+use crate::inventory::{Inventory, Pass, TagChange};
 use crate::oci::Digest;
 use crate::store::Stored;
 use crate::target::{Target, TargetName};
@@ -158,12 +158,14 @@ impl Fold {
 
     /// What was never read is not in the store: after a restart only another scan finds it.
     fn remember_pass(&self, target: &Target) {
-        let key = pass_key(target);
-        if !self.inventory.has_unknown(&target.name) {
-            self.world.store.remember_pass(&key, unix_now());
-        } else if self.world.store.has_passed(&key) {
-            let others = self.config.targets.iter().map(|target| pass_key(target)).filter(|other| *other != key);
-            self.world.store.keep_passes(&others.collect());
+        for pass in [Pass::Settled, Pass::Whole] {
+            let key = pass_key(target, pass);
+            if self.inventory.passed(&target.name, pass) {
+                self.world.store.remember_pass(&key, unix_now());
+            } else if self.world.store.has_passed(&key) {
+                let others = pass_keys(&self.config).filter(|other| *other != key);
+                self.world.store.keep_passes(&others.collect());
+            }
         }
     }
 
@@ -257,18 +259,24 @@ fn restore(inventory: &mut Inventory, world: &World) -> BTreeSet<TargetName> {
     if !forgotten.is_empty() {
         world.store.keep(forgotten);
     }
-    inventory.restored(|target| world.store.has_passed(&pass_key(target))).into_iter().collect()
+    inventory.restored(|target, pass| world.store.has_passed(&pass_key(target, pass))).into_iter().collect()
 }
 
 /// Lets the store forget that targets were scanned which are none any more. Before their tags go: if they came back
 /// and were read only in part, the old pass would vouch for the half of them.
 fn keep_passes(world: &World, config: &Config) {
-    world.store.keep_passes(&config.targets.iter().map(|target| pass_key(target)).collect());
+    world.store.keep_passes(&pass_keys(config).collect());
 }
 
-/// Under what the store remembers that a scan of this target ended. One that means something else is another target.
-fn pass_key(target: &Target) -> Digest {
-    Digest::sha256_of(format!("{target:?}").as_bytes())
+fn pass_keys(config: &Config) -> impl Iterator<Item = Digest> {
+    config.targets.iter().flat_map(|target| [Pass::Settled, Pass::Whole].map(|pass| pass_key(target, pass)))
+}
+
+/// Under what the store remembers that a scan of this target ended so. One that means other tags is another target;
+/// with what labels they are published, say, does not matter.
+fn pass_key(target: &Target, pass: Pass) -> Digest {
+    let Target { name, repositories, selection, tags_max, .. } = target;
+    Digest::sha256_of(format!("{:?}", (pass, name, repositories, selection, tags_max)).as_bytes())
 }
 
 async fn finished(

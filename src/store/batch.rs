@@ -22,7 +22,7 @@ pub(super) struct Batch {
     pub(super) layers: HashMap<Digest, LayerRecord>,
     /// None: the tag is to be forgotten. As many as there are watched tags at most, hence no limit of its own.
     pub(super) tags: HashMap<(Repository, Tag), Option<Kept>>,
-    /// When what was scanned whole. As many as there are targets at most.
+    /// When what was scanned whole. Two for each target at most.
     pub(super) passes: HashMap<Digest, Timestamp>,
     /// The older passes to be remembered still; all where there is no such set.
     pub(super) passes_left: Option<HashSet<Digest>>,

@@ -75,6 +75,8 @@ RULE_BREAKS = [
     ("ImageSizeScanStale", "clamp_max(8 *", "clamp_max(7 *"),
     ("ImageSizeScanStale", "clamp_max(8 *", "clamp_max(9 *"),
     ("ImageSizeScanStale", "3600", "3500"),
+    ("ImageSizeScanStale", "), 300)", "), 20)"),
+    ("ImageSizeScanStale", "), 300)", "), 500)"),
     ("ImageSizeScanStale", "== bool 0", "== bool 1"),
     ("ImageSizeScanStale", "process_start_time_seconds > image", "process_start_time_seconds < image"),
     ("ImageSizeExporterDown", "== 0", "== 1"),

@@ -71,7 +71,7 @@ FAMILIES = {name: labels | {"job", "instance"} for name, labels in _FAMILIES.ite
 
 # Names of functions, operators and keywords that look like a metric to `names_in`.
 _WORDS = set(
-    """abs absent and avg bool bottomk by ceil changes clamp_max count count_values delta end floor group group_left group_right
+    """abs absent and avg bool bottomk by ceil changes clamp_max clamp_min count count_values delta end floor group group_left group_right
     histogram_quantile ignoring increase inf irate label_join label_replace last_over_time max max_over_time min
     min_over_time nan offset on or quantile rate round sort sort_desc start sum time timestamp topk unless vector
     without""".split()

@@ -204,10 +204,13 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
     prop::collection::vec(event, 0..20).prop_map(|events| events.concat())
 }
 
-fn apply(inventory: &mut Inventory, event: Event) {
+/// Lets it happen; what the store has to remember of it.
+fn apply(inventory: &mut Inventory, event: Event) -> Vec<TagChange> {
     let name = |target: usize| targets()[target].name.clone();
     match event {
-        Event::Happens(reference, outcome) => drop(record(inventory, &reference, 10.0, outcome)),
+        Event::Happens(reference, outcome) => {
+            return record(inventory, &reference, 10.0, outcome).into_iter().collect();
+        }
         Event::Found(target, listed, complete) => {
             let meant = listed.iter().map(|&place| LISTED[place]);
             let meant = meant.filter(|reference| {
@@ -215,23 +218,27 @@ fn apply(inventory: &mut Inventory, event: Event) {
             });
             let references = meant.collect::<Vec<_>>().join(" ");
             let found = if complete { found } else { found_in_part };
-            found(inventory, &name(target).0, &references);
+            return found(inventory, &name(target).0, &references);
         }
         Event::PassEnded(target) => inventory.pass_ended(&name(target)),
         Event::Learnt(layer, content) => drop(inventory.learn_layers([(digest(&format!("l{layer}")), content)])),
-        Event::Expires => drop(inventory.expire(11.0 + WEEK.as_secs_f64())),
+        Event::Expires => return inventory.expire(11.0 + WEEK.as_secs_f64()),
         Event::Configured(chosen) => {
             let chosen: Vec<Target> = chosen.into_iter().map(|target| targets()[target].clone()).collect();
-            inventory.reconfigure(&shared(&chosen), WEEK);
+            return inventory.reconfigure(&shared(&chosen), WEEK);
         }
         Event::Looks => drop(inventory.snapshot()),
     }
+    Vec::new()
 }
 
 proptest! {
     #[test]
-    fn a_snapshot_that_reuses_the_one_before_is_what_a_new_one_would_be(events in events()) {
+    fn a_snapshot_that_reuses_the_one_before_is_what_a_new_one_would_be(events in events(), has_sums: bool) {
         let mut inventory = inventory(&targets());
+        for target in targets().iter().filter(|_| has_sums) {
+            inventory.pass_ended(&target.name);
+        }
         for event in events {
             apply(&mut inventory, event);
         }
@@ -241,5 +248,70 @@ proptest! {
             state.refresh_all();
         }
         prop_assert_eq!(&*reused, &*inventory.snapshot());
+    }
+}
+
+/// What a store would have after these changes.
+fn keep(store: &mut BTreeMap<(Repository, Tag), Kept>, changes: impl IntoIterator<Item = TagChange>) {
+    for TagChange { repository, tag, kept } in changes {
+        match kept {
+            Some(kept) => drop(store.insert((repository, tag), kept)),
+            None => drop(store.remove(&(repository, tag))),
+        }
+    }
+}
+
+/// What is published of tags whose values are kept; what is inside layers is remembered elsewhere.
+fn of_kept(inventory: &mut Inventory) -> Snapshot {
+    let mut snapshot = (*inventory.snapshot()).clone();
+    for registry in &mut snapshot.registries {
+        let repositories = &mut Arc::make_mut(registry).repositories;
+        for repository in repositories.iter_mut().map(Arc::make_mut) {
+            (repository.tags_selected, repository.tags_unknown) = (None, None);
+            repository.tags.retain(|tag| tag.info.is_some());
+            for image in repository.tags.iter_mut().flat_map(|tag| &mut tag.images) {
+                (image.uncompressed, image.unpacked_bytes) = (None, None);
+            }
+        }
+        repositories.retain(|repository| repository.metadata_bytes.is_some() || !repository.tags.is_empty());
+    }
+    snapshot.registries.retain(|registry| !registry.repositories.is_empty());
+    snapshot
+}
+
+proptest! {
+    #[test]
+    fn a_restart_changes_nothing_of_what_was_read(events in events()) {
+        let mut configured: Vec<usize> = (0..4).collect();
+        let mut before = inventory(&targets());
+        let mut store = BTreeMap::new();
+        let mut images = HashMap::new();
+        for event in events {
+            match &event {
+                Event::Happens(_, Outcome::Read(reading)) => {
+                    images.extend(reading.images.iter().map(|image| (image.digest.clone(), Arc::clone(image))));
+                }
+                Event::Configured(targets) => configured.clone_from(targets),
+                _ => {}
+            }
+            keep(&mut store, apply(&mut before, event));
+        }
+        // What a list lacked is forgotten, and what it has for the first time no target meant before.
+        for &target in &configured {
+            let listed = if targets()[target].selection.lists() { LISTED.len() } else { 2 };
+            keep(&mut store, apply(&mut before, Event::Found(target, (0..listed).rev().collect(), true)));
+        }
+        let now: Vec<Target> = configured.iter().map(|&target| targets()[target].clone()).collect();
+        let mut after = inventory(&now);
+        for ((repository, tag), kept) in &store {
+            prop_assert_eq!(after.restore(repository, tag, kept, |digest| images.get(digest).cloned()), None);
+        }
+        after.restored(|_, _| true);
+        for inventory in [&mut before, &mut after] {
+            for target in &now {
+                inventory.pass_ended(&target.name);
+            }
+        }
+        prop_assert_eq!(of_kept(&mut before), of_kept(&mut after));
     }
 }

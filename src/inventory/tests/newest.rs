@@ -253,7 +253,7 @@ fn the_newest_release_is_there_at_once_after_a_restart() {
         let image_of = |digest: &Digest| images.iter().find(|image| image.digest == *digest).cloned();
         after.restore(&change.repository, &change.tag, &change.kept.unwrap(), image_of);
     }
-    after.restored(|_| true);
+    after.restored(|_, _| true);
     assert_eq!(newest(&mut after), expected);
     assert_eq!(expected, ["v1.5.0 linux/amd64 120 after 110"]);
 }

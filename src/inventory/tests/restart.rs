@@ -4,6 +4,7 @@ use super::super::*;
 use super::life::{one, two_platforms};
 use super::world::*;
 use crate::image::Image;
+use crate::reason::Reason;
 use crate::target::Target;
 
 /// What a store would have after these changes.
@@ -30,7 +31,7 @@ fn after_a_restart_the_last_known_values_are_published_at_once_with_their_old_ti
 
     let images: Vec<_> = two_platforms().images.into_iter().chain([image("linux/amd64", "base:100 z:1")]).collect();
     let mut after = restart(&targets, &[listed, named], &images);
-    assert_eq!(after.restored(|_| true), [TargetName("t".into()), TargetName("u".into())]);
+    assert_eq!(after.restored(|_, _| true), [TargetName("t".into()), TargetName("u".into())]);
     assert_eq!(published(&mut after), published(&mut before));
     assert_eq!(repositories(&mut after), repositories(&mut before));
     assert_eq!(to_read(&mut after, "t"), ["r.io/a:v1"]);
@@ -40,9 +41,36 @@ fn after_a_restart_the_last_known_values_are_published_at_once_with_their_old_ti
 fn a_target_with_a_tag_that_was_never_read_is_not_restored() {
     let mut before = one(single("x:1"));
     let change = record(&mut before, "r.io/a:v1", 20.0, Outcome::Unchanged).unwrap();
-    let mut after = restart(&[target("t", "r.io/a", "v1 v2")], &[change], &single("x:1").images);
-    assert_eq!(after.restored(|_| true), []);
-    assert_eq!(published(&mut after), ["a:v1 up=1 success=20", "a:v1 linux/amd64 compressed=1", "a:v2"]);
+    let v1 = ["a:v1 up=1 success=20", "a:v1 linux/amd64 compressed=1"];
+    // Where nothing more was to be had before, the sums were as whole as they are now.
+    let summed = ["a:v1 up=1 success=20 stored=1", "a:v1 linux/amd64 compressed=1 unique=1 proportional=1"];
+    for (is_settled, expected) in [(false, v1), (true, summed)] {
+        let mut after =
+            restart(&[target("t", "r.io/a", "v1 v2")], std::slice::from_ref(&change), &single("x:1").images);
+        assert_eq!(after.restored(|_, pass| is_settled && pass == Pass::Settled), []);
+        assert_eq!(published(&mut after), [expected[0], expected[1], "a:v2"]);
+    }
+}
+
+#[test]
+fn a_pass_is_settled_where_nothing_is_unread_but_what_cannot_be_read() {
+    let target = TargetName("t".into());
+    for (outcome, settled, whole) in [
+        (None, false, false),
+        (Some(Outcome::Failed(Reason::Timeout)), false, false),
+        (Some(Outcome::Failed(Reason::Denied)), false, false),
+        (Some(Outcome::Failed(Reason::Invalid)), true, false),
+        (Some(Outcome::Gone), true, true),
+        (Some(Outcome::Read(Arc::new(single("x:1")))), true, true),
+    ] {
+        let mut inventory = inventory(&[super::world::target("t", "r.io/a", "v1 v2")]);
+        read(&mut inventory, "r.io/a:v1", 10.0, single("x:1"));
+        if let Some(outcome) = &outcome {
+            record(&mut inventory, "r.io/a:v2", 10.0, outcome.clone());
+        }
+        let passed = [Pass::Settled, Pass::Whole].map(|pass| inventory.passed(&target, pass));
+        assert_eq!(passed, [settled, whole], "{outcome:?}");
+    }
 }
 
 #[test]
@@ -57,7 +85,7 @@ fn a_target_with_a_platform_that_was_never_looked_for_is_not_restored() {
         let platforms = platforms.iter().copied().map(platform).collect();
         let now = Target { platforms, ..narrow.clone() };
         let mut after = restart(&[now], std::slice::from_ref(&change), &reading.images);
-        assert_eq!(!after.restored(|_| true).is_empty(), restored);
+        assert_eq!(!after.restored(|_, _| true).is_empty(), restored);
     }
 }
 
@@ -76,6 +104,8 @@ fn an_image_that_the_store_lost_is_read_again() {
     let mut before = one(two_platforms());
     let change = record(&mut before, "r.io/a:v1", 20.0, Outcome::Unchanged).unwrap();
     let mut after = restart(&[target("t", "r.io/a", "v1")], &[change], &two_platforms().images[..1]);
+    assert_eq!(after.restored(|_, _| true), [], "at once, and no sums of a half before");
+    assert_eq!(published(&mut after), ["a:v1 up=1 success=20", "a:v1 linux/amd64 compressed=110"]);
     assert_eq!(to_read(&mut after, "t"), ["r.io/a:v1 lacking"]);
     pass_ended(&mut after, "t");
     assert_eq!(
@@ -91,6 +121,6 @@ fn a_listing_target_whose_first_scan_was_cut_short_is_not_restored() {
     found(&mut before, "u", "r.io/b:v1 r.io/b:v2");
     let half = read(&mut before, "r.io/b:v1", 10.0, single("base:100")).unwrap();
     let mut after = restart(&targets, &[half], &single("base:100").images);
-    assert_eq!(after.restored(|_| false), []);
+    assert_eq!(after.restored(|_, _| false), []);
     assert_eq!(published(&mut after), ["b:v1 up=1 success=10", "b:v1 linux/amd64 compressed=100"], "no sums of a half");
 }

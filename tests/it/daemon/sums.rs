@@ -127,3 +127,44 @@ async fn after_a_restart_the_last_values_are_there_at_once_and_each_tag_costs_a_
     daemon.until("they are up", |m| is_whole(m) && m.all_up(UP, &[])).await;
     daemon.stop().await;
 }
+
+#[tokio::test]
+async fn a_restart_with_other_settings_of_a_target_that_means_the_same_keeps_the_sums() {
+    let registry = registry();
+    let toml = |settings: &str| {
+        let target = format!("repository = 'REGISTRY/acme/app'\nmatch = ['^v']\n{settings}");
+        config(&registry, &[&target]) + "[state]\npath = 'state.redb'\n"
+    };
+    let daemon = Daemon::start(&toml("")).await;
+    daemon.until("it is read", |m| m.one(SUMS[4], &[]) == Some(100.0)).await;
+    let directory = daemon.stop().await;
+
+    registry.always("* /v2/", Reply::Stall);
+    let daemon = Daemon::start_in(directory, &toml("labels = { team = 'a' }\nbudget = '1MiB'\ninterval = '1h'")).await;
+    let metrics = daemon.metrics().await;
+    assert_eq!(metrics.one(SUMS[4], &[]), Some(100.0), "what it means is known");
+    assert_eq!(metrics.one("container_image_size_budget_bytes", &[]), Some(1_048_576.0));
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_tag_that_is_not_there_and_one_that_cannot_be_read_take_no_sums_away_in_a_restart() {
+    let registry = registry();
+    registry.push("acme/broken", "v1", &of(40));
+    registry.push("acme/broken", "v2", &of(40));
+    registry.always("* /v2/acme/app/manifests/v9", Reply::error(404, "MANIFEST_UNKNOWN"));
+    registry.always("* /v2/acme/broken/manifests/v2", Reply::json("{}"));
+    let targets = [
+        "name = 'named'\nrepository = 'REGISTRY/acme/app'\ntags = ['v1', 'v9']",
+        "name = 'broken'\nrepository = 'REGISTRY/acme/broken'\nmatch = ['^v']",
+    ];
+    let toml = config(&registry, &targets) + "[state]\npath = 'state.redb'\n";
+    let daemon = Daemon::start(&toml).await;
+    daemon.until("all is read", |m| m.one(SUMS[4], &[]) == Some(140.0) && m.all(UP, &[]).len() == 4).await;
+    let directory = daemon.stop().await;
+
+    registry.always("* /v2/", Reply::Stall);
+    let daemon = Daemon::start_in(directory, &toml).await;
+    assert_eq!(daemon.metrics().await.one(SUMS[4], &[]), Some(140.0), "as before");
+    daemon.stop().await;
+}
