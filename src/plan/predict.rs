@@ -9,8 +9,8 @@ use crate::image::{Image, Layer};
 use crate::inventory::{Observation, Outcome, Reading, ToRead};
 use crate::oci::{Digest, MediaType, Platform, Repository};
 use crate::reason::Reason;
-use crate::registry::{At, Client, Head, RegistryError};
-use crate::scan::{self, NoPlatform};
+use crate::registry::{At, Client, Head};
+use crate::scan::{self, Fetched, NoPlatform, ReadError};
 use crate::store::{Store, Stored, StoredIndex};
 
 use super::Requests;
@@ -52,20 +52,21 @@ impl<'a> Forecast<'a> {
     /// Counts what reading these tags would ask, and gives observations of as many series as they would have.
     pub(super) async fn read(&mut self, tags: &[ToRead]) -> Vec<Observation> {
         let client = self.client;
-        let heads: Vec<(ToRead, Result<Head, RegistryError>)> = stream::iter(tags.to_vec())
+        let store = &self.store;
+        let roots: Vec<(ToRead, Result<Root, ReadError>)> = stream::iter(tags.to_vec())
             .map(|wanted| async move {
-                let head = client.head_manifest(&wanted.repository, At::Tag(&wanted.tag)).await;
-                (wanted, head)
+                let root = root(client, store, &wanted).await;
+                (wanted, root)
             })
             .buffered(TAGS_UNDER_WAY)
             .collect()
             .await;
         let mut observations = Vec::new();
-        for (wanted, head) in heads {
-            match head {
-                Ok(head) => {
+        for (wanted, root) in roots {
+            match root {
+                Ok(root) => {
                     self.tags_read += 1;
-                    observations.extend(self.tag(&wanted, &head).await);
+                    observations.extend(self.tag(&wanted, root).await);
                 }
                 // What is not there has no sizes and is published as such.
                 Err(error) => {
@@ -77,10 +78,10 @@ impl<'a> Forecast<'a> {
         observations
     }
 
-    async fn tag(&mut self, wanted: &ToRead, head: &Head) -> Option<Observation> {
+    async fn tag(&mut self, wanted: &ToRead, root: Root) -> Option<Observation> {
         let metered = self.client.meters_pulls();
-        let digest = head.digest_header.as_deref().and_then(|text| text.parse::<Digest>().ok());
-        let known = digest.as_ref().is_some_and(|digest| self.seen.contains_key(digest));
+        let Root { digest, header, media_type, document } = root;
+        let known = self.seen.contains_key(&digest);
         if metered {
             self.first.heads += 1;
         }
@@ -88,24 +89,27 @@ impl<'a> Forecast<'a> {
         if !(metered && known) {
             self.first.manifests += 1;
         }
-        let digest = digest.unwrap_or_else(|| Digest::sha256_of(wanted.tag.as_str().as_bytes()));
         let places = self.seen.entry(digest.clone()).or_default();
         let fresh = places.is_empty();
         places.insert(wanted.repository.clone());
-        let images = if head.media_type.is_index() {
-            let index = self.index(wanted, &digest, metered).await?;
+        let index = match document {
+            Some(Stored::Index(index)) => Some(index),
+            None if media_type.is_index() => Some(self.index(wanted, &digest, metered).await?),
+            _ => None,
+        };
+        let images = if let Some(index) = index {
             self.no_platform.extend(NoPlatform::of_entries(wanted, &index.entries));
             self.children(wanted, &digest, &index)
         } else {
             self.first.configs += u64::from(fresh);
             let platform =
                 wanted.platforms.first().cloned().unwrap_or_else(|| Platform::from_parts("linux", "amd64", "", ""));
-            vec![image(digest.clone(), platform, head.media_type.clone())]
+            vec![image(digest.clone(), platform, media_type.clone())]
         };
         let reading = Reading {
             digest,
-            header: head.digest_header.clone(),
-            media_type: head.media_type.clone(),
+            header,
+            media_type,
             index_bytes: 1,
             images,
             attestations: 0,
@@ -137,7 +141,7 @@ impl<'a> Forecast<'a> {
 
     fn children(&mut self, wanted: &ToRead, root: &Digest, index: &StoredIndex) -> Vec<Arc<Image>> {
         let mut images: Vec<Arc<Image>> = Vec::new();
-        for entry in index.entries.iter().filter(|entry| !entry.attestation) {
+        for entry in index.entries.iter().filter(|entry| !entry.attestation && scan::is_manifest(entry)) {
             let Some(platform) = entry.platform.clone() else { continue };
             let selected = wanted.platforms.is_empty() || wanted.platforms.iter().any(|one| one.means(&platform));
             if !selected || images.iter().any(|image| image.platform == platform) {
@@ -155,14 +159,47 @@ impl<'a> Forecast<'a> {
             if fresh {
                 self.first.manifests += 1;
                 self.first.configs += 1;
-            } else if here {
+            } else if here && self.client.heads() {
                 // Known from another repository, which this one may lack.
                 self.first.heads += 1;
+            } else if here {
+                self.first.manifests += 1;
             }
             images.push(image(digest, platform, entry.media_type.clone()));
         }
         images
     }
+}
+
+/// What a tag points at.
+struct Root {
+    digest: Digest,
+    header: Option<Arc<str>>,
+    media_type: MediaType,
+    /// Where it had to be fetched to know its digest.
+    document: Option<Stored>,
+}
+
+/// By one HEAD, or by what a scan would ask where that says nothing and pulls cost nothing.
+async fn root(client: &Client, store: &Store, wanted: &ToRead) -> Result<Root, ReadError> {
+    let (repository, at) = (&wanted.repository, At::Tag(&wanted.tag));
+    if client.heads() {
+        match client.head_manifest(repository, at).await {
+            Ok(Head { digest_header: header, media_type, .. }) => {
+                if let Some(digest) = header.as_deref().and_then(|text| text.parse().ok()) {
+                    return Ok(Root { digest, header, media_type, document: None });
+                }
+            }
+            Err(error) if error.reason() == Reason::Unsupported && !client.meters_pulls() => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let Fetched { digest, header, document, .. } = scan::fetch_document(client, store, repository, at).await?;
+    let media_type = match &document {
+        Stored::Image(image) => image.media_type.clone(),
+        Stored::Index(index) => index.media_type.clone(),
+    };
+    Ok(Root { digest, header, media_type, document: Some(document) })
 }
 
 fn observation(wanted: &ToRead, outcome: Outcome) -> Observation {

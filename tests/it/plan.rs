@@ -156,6 +156,17 @@ async fn the_prediction_holds_where_pulls_are_metered() {
 }
 
 #[tokio::test]
+async fn the_prediction_holds_where_head_says_nothing() {
+    for reply in [Reply::Without("docker-content-digest"), Reply::status(405)] {
+        let registry = TestRegistry::start();
+        fill(&registry, true);
+        registry.missing("/v2/team/other/manifests/lastet");
+        registry.always("HEAD *", reply);
+        check(&registry, false).await;
+    }
+}
+
+#[tokio::test]
 async fn the_plan_says_what_is_no_version_and_what_cannot_be_read() {
     let registry = TestRegistry::start();
     fill(&registry, true);
