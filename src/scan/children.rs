@@ -212,7 +212,7 @@ fn is_wanted(entry: &IndexEntry, platforms: &[Platform]) -> bool {
 }
 
 /// What has no platform, such as an artifact, is meant by every choice.
-pub(super) fn means(platforms: &[Platform], platform: &Platform) -> bool {
+pub(crate) fn means(platforms: &[Platform], platform: &Platform) -> bool {
     platforms.is_empty() || platform.as_str().is_empty() || platforms.iter().any(|wanted| wanted.means(platform))
 }
 

@@ -22,7 +22,7 @@ use serde_json::json;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::images::{Blob, Pushed, image, index_with_attestations};
+use crate::support::images::{Blob, Pushed, artifact, image, index, index_with_attestations};
 use crate::support::registry::{Reply, TestRegistry};
 
 const TARGETS: &str = r#"
@@ -153,6 +153,19 @@ async fn the_prediction_holds_where_pulls_are_metered() {
     registry.missing("/v2/team/other/manifests/lastet");
     registry.always("* /v2/", Reply::With("ratelimit-remaining", "90;w=21600".to_owned()));
     check(&registry, true).await;
+}
+
+#[tokio::test]
+async fn the_prediction_holds_for_children_of_which_the_index_does_not_say_what_they_are() {
+    let registry = TestRegistry::start();
+    fill(&registry, true);
+    let arm = image("linux/arm64", &[&Blob::named("arm", 30)]);
+    let chart = artifact("application/vnd.example.chart", &[&Blob::named("chart", 3)]);
+    let nested = index(&[("", &arm), ("windows/amd64", &image("windows/amd64", &[]))]);
+    let amd = image("linux/amd64", &[&Blob::named("amd", 40)]);
+    registry.push("team/app", "v2.0.0", &index(&[("", &nested), ("", &chart), ("linux/amd64", &amd)]));
+    registry.missing("/v2/team/other/manifests/lastet");
+    check(&registry, false).await;
 }
 
 #[tokio::test]
