@@ -71,7 +71,11 @@ impl Passwords {
         let fates = locked(&self.fates);
         let fate = fates.get(header.as_bytes())?;
         let own = fate.refused.get(repository).filter(|refusal| refusal.rests());
-        let refusal = own.or_else(|| fate.refused_in_a_row().filter(|_| !fate.known.contains(repository)))?;
+        let refusal = match own {
+            None if fate.known.contains(repository) => None,
+            None => fate.refused_in_a_row(),
+            own => own,
+        }?;
         let minutes = REST.as_secs() / 60;
         Some(format!(
             "{}; not sent again for {minutes} minutes or until a reload, lest the account be locked",
