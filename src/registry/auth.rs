@@ -83,10 +83,12 @@ impl Auth {
             return transport.send(ask, grant.map(|grant| &grant.header)).await;
         };
         let _turn = self.passwords.turn(&grant.header).await;
-        if let Some(problem) = self.passwords.problem(&grant.header, scope.name()) {
-            return Err(cannot_ask(transport, ask.what, problem));
-        }
-        let answer = transport.send(ask, Some(&grant.header)).await?;
+        let may = || match self.passwords.problem(&grant.header, scope.name()) {
+            Some(problem) => Err(cannot_ask(transport, ask.what, problem)),
+            None => Ok(()),
+        };
+        may()?;
+        let answer = transport.send_while(ask, Some(&grant.header), may).await?;
         // Sent on without it, the registry took it.
         if answer.elsewhere || answer.status != StatusCode::UNAUTHORIZED {
             self.passwords.accepted(&grant.header, scope.name());
