@@ -54,7 +54,7 @@ pub enum Nothing {
         listed: usize,
     },
     /// What is said of listed tags fits none.
-    #[error("selects no tag of the {tags} that {}: look at `match`, `exclude` and `semver`", whose(*.repositories))]
+    #[error("{}", no_tag(*.tags, *.repositories))]
     Tag {
         /// How many there are.
         tags: usize,
@@ -63,9 +63,17 @@ pub enum Nothing {
     },
 }
 
-fn whose(repositories: usize) -> String {
-    if repositories == 1 { "the repository has".to_owned() } else { format!("its {repositories} repositories have") }
+fn no_tag(tags: usize, repositories: usize) -> String {
+    match (tags, repositories) {
+        (0, 1) => "the repository has no tag".to_owned(),
+        (0, _) => format!("none of its {repositories} repositories has a tag"),
+        (_, 1) => format!("selects no tag of the {tags} that the repository has: look at {LOOK_AT}"),
+        _ => format!("selects no tag of the {tags} that its {repositories} repositories have: look at {LOOK_AT}"),
+    }
 }
+
+/// What leaves listed tags out.
+const LOOK_AT: &str = "`match`, `exclude` and `semver`";
 
 /// What discovery found, and what it could not.
 #[derive(Debug, Default)]

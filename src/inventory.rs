@@ -208,10 +208,12 @@ impl Inventory {
         !touched.is_empty()
     }
 
-    /// The layers that a target wants to know more of, each digest once, as exactly as any wants it.
+    /// The layers that a target wants to know more of, each digest once for each registry that has it, as exactly as any
+    /// wants it: one registry may not give what another does.
     pub fn uncompressed_work(&self) -> Vec<LayerWork> {
-        let mut work: HashMap<&Digest, LayerWork> = HashMap::new();
-        for state in self.registries.values() {
+        let mut work: HashMap<(&Registry, &Digest), LayerWork> = HashMap::new();
+        let mut modes: HashMap<&Digest, Uncompressed> = HashMap::new();
+        for (registry, state) in &self.registries {
             for (repository, tag) in
                 state.repositories.iter().flat_map(|(name, of)| of.tags.values().map(move |tag| (name, tag)))
             {
@@ -219,15 +221,16 @@ impl Inventory {
                 if mode == Uncompressed::Off {
                     continue;
                 }
-                for (image, listed) in
-                    tag.images().flat_map(|image| image.stored.iter().map(move |listed| (image, listed)))
-                {
+                let whole = tag.images().filter(|image| image.may_have_content());
+                for (image, listed) in whole.flat_map(|image| image.stored.iter().map(move |listed| (image, listed))) {
                     let digest = state.holdings.digest(listed.layer);
                     let facts = state.holdings.facts(listed.layer);
                     if facts.content.is_some_and(|content| mode == Uncompressed::Cheap || content.unpacked.is_known()) {
                         continue;
                     }
-                    let one = work.entry(digest).or_insert_with(|| LayerWork {
+                    let most = modes.entry(digest).or_insert(mode);
+                    *most = mode.max(*most);
+                    work.entry((registry, digest)).or_insert_with(|| LayerWork {
                         repository: repository.clone(),
                         image: image.summary.digest.clone(),
                         digest: digest.clone(),
@@ -237,11 +240,12 @@ impl Inventory {
                         hint: facts.hint.as_deref().cloned(),
                         mode,
                     });
-                    one.mode = one.mode.max(mode);
                 }
             }
         }
-        let mut work: Vec<LayerWork> = work.into_values().collect();
+        let as_exactly =
+            |((_, digest), work)| LayerWork { mode: modes.get(digest).copied().unwrap_or(Uncompressed::Off), ..work };
+        let mut work: Vec<LayerWork> = work.into_iter().map(as_exactly).collect();
         work.sort_by(|a, b| (&a.repository, &a.digest).cmp(&(&b.repository, &b.digest)));
         work
     }

@@ -1,8 +1,9 @@
 //! `plan`: what a configuration means now, and what it would cost in requests, metered pulls and series.
 //!
-//! It asks what a first scan would ask for lists, and one HEAD for each tag. Indexes are read to know their platforms;
-//! where a registry meters pulls only one of each repository is, and the others are taken to be like it. Where
-//! uncompressed sizes are wanted, and pulls are not metered, manifests and configs are read too: they know the layers.
+//! It asks what a first scan would ask for lists, and one HEAD for each tag, or a GET where HEAD says nothing. Indexes
+//! are read to know their platforms; where a registry meters pulls only one of each repository is, and the others are
+//! taken to be like it. Where uncompressed sizes are wanted, and pulls are not metered, manifests and configs are read
+//! too: they know the layers.
 
 mod layers;
 mod predict;
@@ -16,7 +17,7 @@ use crate::exposition::Rendered;
 use crate::inventory::{DiscoveredRepository, Inventory, Snapshot};
 use crate::oci::{Registry, Repository, Tag};
 use crate::reason::Reason;
-use crate::registry::Registries;
+use crate::registry::{Client, Registries};
 use crate::scan::NoPlatform;
 use crate::selection::{Repositories, Version};
 use crate::target::{NewestBy, Target, TargetName};
@@ -143,7 +144,7 @@ pub async fn plan(config: &Config, registries: &Registries) -> Plan {
             repositories,
             tags: to_read.len(),
             first,
-            later: Requests { lists, heads: to_read.len() as u64, ..Requests::default() },
+            later: later(&client, lists, to_read.len() as u64),
             scans_per_day: 86_400.0 / target.interval.as_secs_f64(),
             not_versions,
             without_newest: cut,
@@ -167,6 +168,12 @@ pub async fn plan(config: &Config, registries: &Registries) -> Plan {
     }
     plan.series = Rendered::render(&snapshot, &config.omit).series();
     plan
+}
+
+/// A scan while nothing changes.
+fn later(client: &Client, lists: u64, tags: u64) -> Requests {
+    let (heads, manifests) = if client.heads() { (tags, 0) } else { (0, tags) };
+    Requests { lists, heads, manifests, ..Requests::default() }
 }
 
 /// Whether `limit` leaves releases unread that `newest` is picked among.

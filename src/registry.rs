@@ -140,6 +140,11 @@ impl Registries {
         Self::with(ways, Arc::clone(&self.system_roots), Arc::clone(&self.telemetry), clients).map(Some)
     }
 
+    /// Lets passwords be tried again at once that rest since they were refused.
+    pub fn forgive_passwords(&self) {
+        locked(&self.clients).values().for_each(|client| client.auth.forgive());
+    }
+
     fn with(
         ways: Ways,
         system_roots: Arc<RootCertStore>,

@@ -16,7 +16,7 @@ use crate::reason::Reason;
 use crate::registry::{At, Client, RegistryError};
 use crate::store::{Store, Stored};
 
-pub(crate) use children::{Children, read as read_children};
+pub(crate) use children::{Children, is_manifest, means, read as read_children};
 pub use document::{Fetched, ReadError, fetch as fetch_document};
 pub use platforms::NoPlatform;
 

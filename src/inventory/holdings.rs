@@ -100,7 +100,7 @@ impl Holdings {
 
     /// What an image's layers are after decompression, where all of them are known.
     pub(super) fn content(&self, image: &HeldImage) -> Option<ImageContent> {
-        if !image.is_whole || !image.is_counted {
+        if !image.may_have_content() {
             return None;
         }
         let none = ImageContent { uncompressed_bytes: 0, estimated: false, unpacked_bytes: Some(0) };
@@ -219,6 +219,11 @@ impl Holdings {
 }
 
 impl HeldImage {
+    /// Whether what its layers are after decompression can become known: of a foreign one it cannot.
+    pub(super) fn may_have_content(&self) -> bool {
+        self.is_whole && self.is_counted
+    }
+
     /// The layers that the registry stores, one that is listed twice twice.
     fn layers(&self) -> impl Iterator<Item = u32> {
         self.stored.iter().map(|stored| stored.layer).chain(self.repeated.iter().copied())

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::digest::Digest;
-use super::manifest::{InvalidDocument, PlatformFields, or_default};
+use super::manifest::{InvalidDocument, PlatformFields, json_problem, or_default};
 
 /// A container image's config (OCI image specification, "Image Configuration"), as much of it as sizes need.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -50,7 +50,7 @@ pub struct History {
 impl ImageConfig {
     /// Reads a config's bytes.
     pub fn parse(body: &[u8]) -> Result<Self, InvalidDocument> {
-        serde_json::from_slice(body).map_err(|error| InvalidDocument::Json(error.to_string()))
+        serde_json::from_slice(body).map_err(|error| InvalidDocument::Json(json_problem(&error)))
     }
 }
 

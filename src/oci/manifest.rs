@@ -138,6 +138,18 @@ pub enum InvalidDocument {
     Unknown(String),
 }
 
+/// What is wrong with JSON, without the text that serde quotes where it wanted something else: that may be as long as the
+/// document, and have in it whatever its author was told.
+pub(crate) fn json_problem(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let quoted =
+        text.split_once("string \"").and_then(|(before, rest)| Some((before, rest.rsplit_once("\", expected")?.1)));
+    match quoted {
+        Some((before, after)) => format!("{before}a string, expected{after}"),
+        None => text,
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Raw {
@@ -182,7 +194,7 @@ impl Document {
     /// Reads a body. The `Content-Type` counts where it says anything of use, then the document's own
     /// `mediaType`, then its structure: registries answer `text/plain`, `application/json` or nothing.
     pub fn parse(content_type: &str, body: &[u8]) -> Result<Self, InvalidDocument> {
-        let raw: Raw = serde_json::from_slice(body).map_err(|error| InvalidDocument::Json(error.to_string()))?;
+        let raw: Raw = serde_json::from_slice(body).map_err(|error| InvalidDocument::Json(json_problem(&error)))?;
         if raw.manifests.as_ref().is_some_and(|m| !m.is_empty()) && raw.layers.as_ref().is_some_and(|l| !l.is_empty()) {
             return Err(InvalidDocument::Ambiguous);
         }
@@ -363,6 +375,11 @@ mod tests {
                 "error: not a manifest: it has a `config` and no `layers`",
             ),
             ("", "<html>", "error: not a manifest: expected value at line 1 column 1"),
+            (
+                "",
+                r#"{"layers":"Authorization: \"sesame\", expected"}"#,
+                "error: not a manifest: invalid type: a string, expected a sequence at line 1 column 47",
+            ),
             (
                 "",
                 r#"{"layers":[{"digest":"DIGEST","size":-1}]}"#,

@@ -1,22 +1,28 @@
 //! What a first scan of some tags would ask, and what they would publish.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use futures_util::{StreamExt as _, stream};
 
-use crate::image::{Image, Layer};
+use crate::image::{Image, Layer, Timestamp};
 use crate::inventory::{Observation, Outcome, Reading, ToRead};
 use crate::oci::{Digest, MediaType, Platform, Repository};
 use crate::reason::Reason;
-use crate::registry::{At, Client, Head, RegistryError};
-use crate::scan::{self, NoPlatform};
+use crate::registry::{At, Client, Head};
+use crate::scan::{self, Fetched, NoPlatform, ReadError};
 use crate::store::{Store, Stored, StoredIndex};
 
 use super::Requests;
 
 /// How many tags are asked for at a time. The client bounds requests; this bounds memory.
 const TAGS_UNDER_WAY: usize = 32;
+
+/// Children that have to be read to know what they are, of one tag: more than this a scan would not read either.
+const NESTED_MAX: usize = 1000;
+
+/// Of images that are not read: nearly all say when they were made.
+const CREATED: Option<Timestamp> = Some(1.0);
 
 /// Manifests of one registry that a scan before would have read, and the repositories in which it met them.
 pub(super) type Seen = HashMap<Digest, HashSet<Repository>>;
@@ -52,20 +58,21 @@ impl<'a> Forecast<'a> {
     /// Counts what reading these tags would ask, and gives observations of as many series as they would have.
     pub(super) async fn read(&mut self, tags: &[ToRead]) -> Vec<Observation> {
         let client = self.client;
-        let heads: Vec<(ToRead, Result<Head, RegistryError>)> = stream::iter(tags.to_vec())
+        let store = &self.store;
+        let roots: Vec<(ToRead, Result<Root, ReadError>)> = stream::iter(tags.to_vec())
             .map(|wanted| async move {
-                let head = client.head_manifest(&wanted.repository, At::Tag(&wanted.tag)).await;
-                (wanted, head)
+                let root = root(client, store, &wanted).await;
+                (wanted, root)
             })
             .buffered(TAGS_UNDER_WAY)
             .collect()
             .await;
         let mut observations = Vec::new();
-        for (wanted, head) in heads {
-            match head {
-                Ok(head) => {
+        for (wanted, root) in roots {
+            match root {
+                Ok(root) => {
                     self.tags_read += 1;
-                    observations.extend(self.tag(&wanted, &head).await);
+                    observations.extend(self.tag(&wanted, root).await);
                 }
                 // What is not there has no sizes and is published as such.
                 Err(error) => {
@@ -77,10 +84,10 @@ impl<'a> Forecast<'a> {
         observations
     }
 
-    async fn tag(&mut self, wanted: &ToRead, head: &Head) -> Option<Observation> {
+    async fn tag(&mut self, wanted: &ToRead, root: Root) -> Option<Observation> {
         let metered = self.client.meters_pulls();
-        let digest = head.digest_header.as_deref().and_then(|text| text.parse::<Digest>().ok());
-        let known = digest.as_ref().is_some_and(|digest| self.seen.contains_key(digest));
+        let Root { digest, header, media_type, document } = root;
+        let known = self.seen.contains_key(&digest);
         if metered {
             self.first.heads += 1;
         }
@@ -88,24 +95,28 @@ impl<'a> Forecast<'a> {
         if !(metered && known) {
             self.first.manifests += 1;
         }
-        let digest = digest.unwrap_or_else(|| Digest::sha256_of(wanted.tag.as_str().as_bytes()));
         let places = self.seen.entry(digest.clone()).or_default();
         let fresh = places.is_empty();
         places.insert(wanted.repository.clone());
-        let images = if head.media_type.is_index() {
-            let index = self.index(wanted, &digest, metered).await?;
+        let (index, found) = match document {
+            Some(Stored::Index(index)) => (Some(index), None),
+            Some(Stored::Image(image)) => (None, Some((image.platform.clone(), image.created))),
+            None if media_type.is_index() => (Some(self.index(wanted, &digest, metered).await?), None),
+            None => (None, wanted.platforms.first().map(|platform| (platform.clone(), CREATED))),
+        };
+        let images = if let Some(index) = index {
             self.no_platform.extend(NoPlatform::of_entries(wanted, &index.entries));
-            self.children(wanted, &digest, &index)
+            self.children(wanted, &digest, index).await
         } else {
-            self.first.configs += u64::from(fresh);
-            let platform =
-                wanted.platforms.first().cloned().unwrap_or_else(|| Platform::from_parts("linux", "amd64", "", ""));
-            vec![image(digest.clone(), platform, head.media_type.clone())]
+            let (platform, created) =
+                found.unwrap_or_else(|| (Platform::from_parts("linux", "amd64", "", ""), CREATED));
+            self.first.configs += u64::from(fresh && !platform.as_str().is_empty());
+            vec![image(digest.clone(), platform, media_type.clone(), created)]
         };
         let reading = Reading {
             digest,
-            header: head.digest_header.clone(),
-            media_type: head.media_type.clone(),
+            header,
+            media_type,
             index_bytes: 1,
             images,
             attestations: 0,
@@ -120,49 +131,120 @@ impl<'a> Forecast<'a> {
         if metered && let Some(example) = self.example.get(&wanted.repository) {
             return Some(example.clone());
         }
-        match scan::fetch_document(self.client, &self.store, &wanted.repository, At::Digest(digest)).await {
-            Ok(fetched) => match fetched.document {
-                Stored::Index(index) => {
-                    self.example.insert(wanted.repository.clone(), index.clone());
-                    Some(index)
+        match self.fetch(wanted, digest).await? {
+            Stored::Index(index) => {
+                self.example.insert(wanted.repository.clone(), index.clone());
+                Some(index)
+            }
+            Stored::Image(_) => None,
+        }
+    }
+
+    async fn children(&mut self, wanted: &ToRead, root: &Digest, index: Arc<StoredIndex>) -> Vec<Arc<Image>> {
+        let mut images: Vec<Arc<Image>> = Vec::new();
+        let mut indexes = VecDeque::from([index]);
+        let mut met = HashSet::from([root.clone()]);
+        while let Some(index) = indexes.pop_front() {
+            for entry in index.entries.iter().filter(|entry| !entry.attestation && scan::is_manifest(entry)) {
+                let means = |platform: &Platform| scan::means(&wanted.platforms, platform);
+                if entry.platform.as_ref().is_some_and(|platform| !means(platform)) {
+                    continue;
                 }
-                Stored::Image(_) => None,
-            },
+                let (platform, configs, created) = match &entry.platform {
+                    Some(platform) if !entry.media_type.is_index() => {
+                        if images.iter().any(|image| image.platform == *platform) {
+                            continue;
+                        }
+                        (platform.clone(), 1, CREATED)
+                    }
+                    // Only itself would tell.
+                    _ if self.client.meters_pulls() || !met.insert(entry.digest.clone()) => continue,
+                    _ => match self.fetch(wanted, &entry.digest).await {
+                        Some(Stored::Image(image)) => {
+                            let has_config = !image.platform.as_str().is_empty();
+                            (image.platform.clone(), u64::from(has_config), image.created)
+                        }
+                        Some(Stored::Index(index)) => {
+                            self.count(wanted, &entry.digest, 0);
+                            if met.len() < NESTED_MAX {
+                                indexes.push_back(index);
+                            }
+                            continue;
+                        }
+                        None => continue,
+                    },
+                };
+                // An index that stands for another one has the other's number of children, and none of its digests.
+                let digest = if self.client.meters_pulls() {
+                    Digest::sha256_of(format!("{root} {platform}").as_bytes())
+                } else {
+                    entry.digest.clone()
+                };
+                self.count(wanted, &digest, configs);
+                if means(&platform) && images.iter().all(|image| image.platform != platform) {
+                    images.push(image(digest, platform, entry.media_type.clone(), created));
+                }
+            }
+        }
+        images
+    }
+
+    /// Counts what a child of an index costs that has so many configs.
+    fn count(&mut self, wanted: &ToRead, digest: &Digest, configs: u64) {
+        let places = self.seen.entry(digest.clone()).or_default();
+        let fresh = places.is_empty();
+        let here = places.insert(wanted.repository.clone());
+        if fresh {
+            self.first.manifests += 1;
+            self.first.configs += configs;
+        } else if here && self.client.heads() {
+            // Known from another repository, which this one may lack.
+            self.first.heads += 1;
+        } else if here {
+            self.first.manifests += 1;
+        }
+    }
+
+    async fn fetch(&mut self, wanted: &ToRead, digest: &Digest) -> Option<Stored> {
+        match scan::fetch_document(self.client, &self.store, &wanted.repository, At::Digest(digest)).await {
+            Ok(fetched) => Some(fetched.document),
             Err(error) => {
                 self.errors.push((error.reason(), error.to_string()));
                 None
             }
         }
     }
+}
 
-    fn children(&mut self, wanted: &ToRead, root: &Digest, index: &StoredIndex) -> Vec<Arc<Image>> {
-        let mut images: Vec<Arc<Image>> = Vec::new();
-        for entry in index.entries.iter().filter(|entry| !entry.attestation) {
-            let Some(platform) = entry.platform.clone() else { continue };
-            let selected = wanted.platforms.is_empty() || wanted.platforms.iter().any(|one| one.means(&platform));
-            if !selected || images.iter().any(|image| image.platform == platform) {
-                continue;
+/// What a tag points at.
+struct Root {
+    digest: Digest,
+    header: Option<Arc<str>>,
+    media_type: MediaType,
+    /// Where it had to be fetched to know its digest.
+    document: Option<Stored>,
+}
+
+/// By one HEAD, or by what a scan would ask where that says nothing and pulls cost nothing.
+async fn root(client: &Client, store: &Store, wanted: &ToRead) -> Result<Root, ReadError> {
+    let (repository, at) = (&wanted.repository, At::Tag(&wanted.tag));
+    if client.heads() {
+        match client.head_manifest(repository, at).await {
+            Ok(Head { digest_header: header, media_type, .. }) => {
+                if let Some(digest) = header.as_deref().and_then(|text| text.parse().ok()) {
+                    return Ok(Root { digest, header, media_type, document: None });
+                }
             }
-            // An index that stands for another one has the other's number of children, and none of its digests.
-            let digest = if self.client.meters_pulls() {
-                Digest::sha256_of(format!("{root} {platform}").as_bytes())
-            } else {
-                entry.digest.clone()
-            };
-            let places = self.seen.entry(digest.clone()).or_default();
-            let fresh = places.is_empty();
-            let here = places.insert(wanted.repository.clone());
-            if fresh {
-                self.first.manifests += 1;
-                self.first.configs += 1;
-            } else if here {
-                // Known from another repository, which this one may lack.
-                self.first.heads += 1;
-            }
-            images.push(image(digest, platform, entry.media_type.clone()));
+            Err(error) if error.reason() == Reason::Unsupported && !client.meters_pulls() => {}
+            Err(error) => return Err(error.into()),
         }
-        images
     }
+    let Fetched { digest, header, document, .. } = scan::fetch_document(client, store, repository, at).await?;
+    let media_type = match &document {
+        Stored::Image(image) => image.media_type.clone(),
+        Stored::Index(index) => index.media_type.clone(),
+    };
+    Ok(Root { digest, header, media_type, document: Some(document) })
 }
 
 fn observation(wanted: &ToRead, outcome: Outcome) -> Observation {
@@ -170,7 +252,7 @@ fn observation(wanted: &ToRead, outcome: Outcome) -> Observation {
 }
 
 /// An image of which everything is known that makes a series.
-fn image(digest: Digest, platform: Platform, media_type: MediaType) -> Arc<Image> {
+fn image(digest: Digest, platform: Platform, media_type: MediaType, created: Option<Timestamp>) -> Arc<Image> {
     let layer = Layer {
         digest: digest.clone(),
         bytes: Some(1),
@@ -185,7 +267,7 @@ fn image(digest: Digest, platform: Platform, media_type: MediaType) -> Arc<Image
         media_type,
         artifact_type: "".into(),
         platform,
-        created: Some(1.0),
+        created,
         config_bytes: 1,
         manifest_bytes: 1,
         layers: [layer].into(),

@@ -48,7 +48,7 @@ impl Auth {
         ask: &Ask<'_>,
     ) -> Result<Answer, RegistryError> {
         let mut grant = self.grant(transport, scope, ask.what).await?;
-        let answer = self.sent(transport, scope, ask, grant.as_deref()).await?;
+        let answer = self.sent(transport, scope, ask, grant.as_deref(), true).await?;
         if !may_be_refusal(answer.status, grant.as_deref()) {
             return Ok(answer);
         }
@@ -59,7 +59,7 @@ impl Auth {
         match self.better(transport, scope, ask, &answer, grant.as_ref()).await? {
             None => self.settled(transport, scope, ask, answer, grant.as_deref()),
             Some(better) => {
-                let again = self.sent(transport, scope, ask, Some(&better)).await?;
+                let again = self.sent(transport, scope, ask, Some(&better), true).await?;
                 if may_be_refusal(again.status, Some(&better)) {
                     better.refused.store(true, Ordering::Relaxed);
                 }
@@ -69,27 +69,39 @@ impl Auth {
         }
     }
 
-    /// Sends a request with what was granted, unless that is a password which was refused before.
+    /// Sends a request with what was granted, unless that is a password which was refused before. `counts`: whether a
+    /// refusal is one of the password.
     async fn sent(
         &self,
         transport: &Transport,
         scope: Scope<'_>,
         ask: &Ask<'_>,
         grant: Option<&Grant>,
+        counts: bool,
     ) -> Result<Answer, RegistryError> {
         let Some(grant) = grant.filter(|grant| grant.is_password()) else {
             return transport.send(ask, grant.map(|grant| &grant.header)).await;
         };
         let _turn = self.passwords.turn(&grant.header).await;
-        if let Some(problem) = self.passwords.problem(&grant.header, scope.name()) {
-            return Err(RegistryError::new(Reason::Denied, ask.what, problem));
-        }
-        let answer = transport.send(ask, Some(&grant.header)).await?;
+        let may = || match self.passwords.problem(&grant.header, scope.name()) {
+            Some(problem) => Err(cannot_ask(transport, ask.what, problem)),
+            None => Ok(()),
+        };
+        may()?;
+        let answer = transport.send_while(ask, Some(&grant.header), may).await?;
         // Sent on without it, the registry took it.
         if answer.elsewhere || answer.status != StatusCode::UNAUTHORIZED {
             self.passwords.accepted(&grant.header, scope.name());
+        } else if counts && !matches!(challenge(&answer), Some(Challenge::Bearer(_))) {
+            // Before the next one's turn, which comes while a helper is asked for a better one.
+            self.passwords.refused(&grant.header, scope.name(), refusal(transport, &answer, Some(grant)));
         }
         Ok(answer)
+    }
+
+    /// Lets passwords be tried again that were refused.
+    pub(crate) fn forgive(&self) {
+        self.passwords.forgive();
     }
 
     /// Sends a request with what the registry wanted to see before. A refusal is an answer like any other: what is asked
@@ -101,7 +113,7 @@ impl Auth {
         ask: &Ask<'_>,
     ) -> Result<Answer, RegistryError> {
         let grant = self.grant(transport, scope, ask.what).await?;
-        self.sent(transport, scope, ask, grant.as_deref()).await
+        self.sent(transport, scope, ask, grant.as_deref(), false).await
     }
 
     /// Refusals are errors; everything else is for the caller to judge.
@@ -117,22 +129,7 @@ impl Auth {
             return Ok(answer);
         }
         transport.failed(ask.operation, Reason::Denied);
-        let status = api_error::status(answer.status);
-        let detail = api_error::detail(&answer);
-        let host = redirect::authority(&answer.url);
-        let problem = if answer.elsewhere {
-            format!("{host}, to which the registry redirects, refused access: {status}{detail}")
-        } else {
-            match grant.and_then(|grant| grant.source.as_deref()) {
-                Some(source) => format!(
-                    "the registry refused access to {source}: {status}{detail}; check that they are valid and may pull, and that the repository exists"
-                ),
-                None => format!(
-                    "the registry refused anonymous access: {status}{detail}; the repository is private or does not exist: check its name, or configure credentials for {}",
-                    transport.registry
-                ),
-            }
-        };
+        let problem = refusal(transport, &answer, grant);
         let is_wrong = answer.status == StatusCode::UNAUTHORIZED && !answer.elsewhere;
         if let Some(wrong) = grant.filter(|grant| grant.is_password() && is_wrong) {
             self.passwords.refused(&wrong.header, scope.name(), problem.clone());
@@ -288,16 +285,14 @@ impl Auth {
         what: &(dyn Display + Sync),
         failed: &mut Option<(Instant, RegistryError)>,
     ) -> Result<Option<Arc<Grant>>, RegistryError> {
-        let denied = |problem: String| {
-            // No request was refused, but none can be made: whoever looks for refusals wants to see it.
-            transport.failed(Operation::GetToken, Reason::Denied);
-            RegistryError::new(Reason::Denied, what, problem)
-        };
+        let denied = |problem| cannot_ask(transport, what, problem);
         let login = self.credentials.login(transport.registry.as_str(), scope.repository()).await;
         let login = login.map_err(|problem| denied(format!("cannot read credentials: {problem}")))?;
         let read = Instant::now();
         let password = login.as_ref().and_then(Login::basic_header);
-        if let Some(problem) = password.as_ref().and_then(|header| self.passwords.problem(header, scope.name())) {
+        // Where it goes with each request, it is looked at then.
+        let to_token_server = password.as_ref().filter(|_| matches!(scheme, Scheme::Bearer(_)));
+        if let Some(problem) = to_token_server.and_then(|header| self.passwords.problem(header, scope.name())) {
             return Err(denied(problem));
         }
         let grant = match (scheme, login) {
@@ -349,7 +344,7 @@ impl Auth {
         let Some(password) = password else { return token::fetch(transport, wanted, what).await };
         let _turn = self.passwords.turn(password).await;
         if let Some(problem) = self.passwords.problem(password, scope.name()) {
-            let error = RegistryError::new(Reason::Denied, what, problem);
+            let error = cannot_ask(transport, what, problem);
             return Err(TokenRefused { error, problem: String::new(), unauthorized: true });
         }
         let token = token::fetch(transport, wanted, what).await;
@@ -361,6 +356,31 @@ impl Auth {
             Err(_) => {}
         }
         token
+    }
+}
+
+/// No request was refused, but none can be made: whoever looks for refusals wants to see it.
+fn cannot_ask(transport: &Transport, what: &(dyn Display + Sync), problem: String) -> RegistryError {
+    transport.failed(Operation::GetToken, Reason::Denied);
+    RegistryError::new(Reason::Denied, what, problem)
+}
+
+/// What a refusal means, for people.
+fn refusal(transport: &Transport, answer: &Answer, grant: Option<&Grant>) -> String {
+    let status = api_error::status(answer.status);
+    let detail = api_error::detail(answer);
+    if answer.elsewhere {
+        let host = redirect::authority(&answer.url);
+        return format!("{host}, to which the registry redirects, refused access: {status}{detail}");
+    }
+    match grant.and_then(|grant| grant.source.as_deref()) {
+        Some(source) => format!(
+            "the registry refused access to {source}: {status}{detail}; check that they are valid and may pull, and that the repository exists"
+        ),
+        None => format!(
+            "the registry refused anonymous access: {status}{detail}; the repository is private or does not exist: check its name, or configure credentials for {}",
+            transport.registry
+        ),
     }
 }
 

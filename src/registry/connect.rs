@@ -88,7 +88,8 @@ fn client(
         .tcp_keepalive(IDLE_MAX)
         .tcp_nodelay(true);
     let at_loopback = home.host().is_some_and(|host| redirect::is_loopback(&host));
-    let mut named: Vec<String> = home.host_str().map(str::to_owned).into_iter().collect();
+    let own: Arc<str> = home.host_str().unwrap_or_default().into();
+    let mut named = vec![own.to_string()];
     if let Some(proxy_url) = &settings.proxy_url {
         let refuse = |problem: String| {
             // Without its path and user: there may be a password in it.
@@ -107,7 +108,7 @@ fn client(
     } else {
         named.extend(environment_proxies().iter().filter_map(Url::host_str).map(str::to_owned));
     }
-    builder = builder.dns_resolver(Elsewhere { named: named.into(), at_loopback, look_up });
+    builder = builder.dns_resolver(Elsewhere { own, named: named.into(), at_loopback, look_up });
     builder.build().map_err(|problem| error("proxy_url", String::new(), super::error::chain(problem)))
 }
 
@@ -138,7 +139,9 @@ fn by_system(name: &str) -> Found {
 /// Resolves names, but none to an address of this machine or link except those that the configuration names: a redirect
 /// must not reach there by way of a name either. What goes through a proxy is resolved by the proxy.
 struct Elsewhere {
-    /// The registry's own host, and its proxies.
+    /// The registry's own host.
+    own: Arc<str>,
+    /// That, and its proxies.
     named: Arc<[String]>,
     /// A registry on this machine may have neighbours there.
     at_loopback: bool,
@@ -147,14 +150,22 @@ struct Elsewhere {
 
 impl Resolve for Elsewhere {
     fn resolve(&self, name: Name) -> Resolving {
-        let (named, at_loopback, look_up) = (Arc::clone(&self.named), self.at_loopback, self.look_up);
+        let (own, named) = (Arc::clone(&self.own), Arc::clone(&self.named));
+        let (at_loopback, look_up) = (self.at_loopback, self.look_up);
         Box::pin(async move {
             let name = name.as_str();
             let is_named = named.iter().any(|named| named.eq_ignore_ascii_case(name));
+            let is_loopback = |address: &IpAddr| address.to_canonical().is_loopback();
+            let found = look_up(name).await?;
+            // A registry on this machine may have a name, as its neighbours then have: `/etc/hosts` says so.
+            let has_neighbours = at_loopback
+                || !is_named
+                    && found.iter().any(is_loopback)
+                    && look_up(&own).await.is_ok_and(|own| own.iter().any(is_loopback));
             let may_be_asked = |address: &IpAddr| {
-                is_named || !redirect::is_local_address(*address) || at_loopback && address.to_canonical().is_loopback()
+                is_named || !redirect::is_local_address(*address) || has_neighbours && is_loopback(address)
             };
-            let (usable, local): (Vec<_>, Vec<_>) = look_up(name).await?.into_iter().partition(may_be_asked);
+            let (usable, local): (Vec<_>, Vec<_>) = found.into_iter().partition(may_be_asked);
             match (usable.is_empty(), local.first()) {
                 (true, Some(local)) => Err(format!(
                     "{name} is {local}, an address of this machine or link, which is never asked on another host's word"
@@ -187,7 +198,7 @@ mod tests {
     async fn resolved(home: &str, name: &str) -> String {
         let at_loopback = home == "localhost";
         let named = [home.to_owned(), "proxy.example".to_owned()].into();
-        let resolver = Elsewhere { named, at_loopback, look_up: scripted };
+        let resolver = Elsewhere { own: home.into(), named, at_loopback, look_up: scripted };
         match resolver.resolve(name.parse().unwrap()).await {
             Ok(found) => found.map(|address| address.ip().to_string()).collect::<Vec<_>>().join(" "),
             Err(error) => error.to_string(),
@@ -201,7 +212,7 @@ mod tests {
                 "{name} is {address}, an address of this machine or link, which is never asked on another host's word"
             )
         };
-        let home = "registry.example";
+        let (home, own) = ("203-0-113-9.example", "registry.example");
         for (home, name, expected) in [
             (home, "storage.example", refused("storage.example", "127.0.0.1")),
             (home, "169-254-169-254.example", refused("169-254-169-254.example", "169.254.169.254")),
@@ -211,8 +222,12 @@ mod tests {
             (home, "10-0-0-1.example", "10.0.0.1".to_owned()),
             (home, "127-0-0-1and203-0-113-1.example", "203.0.113.1".to_owned()),
             (home, "none.example", "none.example has no address".to_owned()),
-            (home, home, "127.0.0.1".to_owned()),
-            (home, "REGISTRY.example", "127.0.0.1".to_owned()),
+            (home, home, "203.0.113.9".to_owned()),
+            (own, own, "127.0.0.1".to_owned()),
+            (own, "REGISTRY.example", "127.0.0.1".to_owned()),
+            // By its name it is this machine, too.
+            (own, "storage.example", "127.0.0.1".to_owned()),
+            (own, "169-254-169-254.example", refused("169-254-169-254.example", "169.254.169.254")),
             (home, "proxy.example", "127.0.0.1".to_owned()),
             ("localhost", "storage.example", "127.0.0.1".to_owned()),
             ("localhost", "169-254-169-254.example", refused("169-254-169-254.example", "169.254.169.254")),
@@ -224,7 +239,7 @@ mod tests {
     /// Asks with that proxy; gives what went wrong, if anything did.
     async fn ask(proxy_url: &str, url: &str) -> String {
         let settings = Settings { proxy_url: Some(proxy_url.parse().unwrap()), ..Settings::default() };
-        let home = "http://registry.example/".parse().unwrap();
+        let home = "http://203-0-113-9.example/".parse().unwrap();
         let tls = Tls::read("", &settings).unwrap();
         let client = client("", &home, &settings, &tls, &RootCertStore::empty(), false, scripted).unwrap();
         client.get(url).send().await.map_or_else(super::super::error::chain, |answer| answer.status().to_string())

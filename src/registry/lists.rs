@@ -12,6 +12,7 @@ use super::error::RegistryError;
 use super::grants::Scope;
 use super::transport::{Answer, Ask, Take};
 use super::{Client, api_error, link};
+use crate::oci::manifest::json_problem;
 use crate::oci::{Repository, Tag};
 use crate::reason::{Operation, Reason};
 
@@ -113,7 +114,7 @@ impl Client {
             let page: Page = match serde_json::from_slice(&answer.body) {
                 Ok(page) => page,
                 Err(error) => {
-                    let problem = format!("page {} is not a list ({error})", visited.len() + 1);
+                    let problem = format!("page {} is not a list ({})", visited.len() + 1, json_problem(&error));
                     return pages.stop(self.wrong(operation, what, Reason::Invalid, problem), visited.is_empty());
                 }
             };

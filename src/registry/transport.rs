@@ -150,10 +150,22 @@ impl Transport {
         ask: &Ask<'_>,
         authorization: Option<&HeaderValue>,
     ) -> Result<Answer, RegistryError> {
+        self.send_while(ask, authorization, || Ok(())).await
+    }
+
+    /// The same for as long as `may` has nothing against it: others may have learnt something while this request waited
+    /// for its turn.
+    pub(crate) async fn send_while(
+        &self,
+        ask: &Ask<'_>,
+        authorization: Option<&HeaderValue>,
+        may: impl Fn() -> Result<(), RegistryError>,
+    ) -> Result<Answer, RegistryError> {
         let mut tried = 0;
         loop {
             tried += 1;
             let permit = self.admitted(ask).await?;
+            may()?;
             let started = Instant::now();
             let outcome = self.attempt(ask, authorization).await;
             drop(permit);

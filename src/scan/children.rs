@@ -201,7 +201,7 @@ fn key(entry: &IndexEntry) -> (Digest, Option<Platform>) {
 }
 
 /// Entries of unknown types are legal and are no images.
-fn is_manifest(entry: &IndexEntry) -> bool {
+pub(crate) fn is_manifest(entry: &IndexEntry) -> bool {
     let is_known = entry.media_type.is_empty() || ACCEPT.split(", ").any(|known| known == entry.media_type.as_str());
     is_known && !entry.artifact_type.starts_with(SOCI)
 }
@@ -212,7 +212,7 @@ fn is_wanted(entry: &IndexEntry, platforms: &[Platform]) -> bool {
 }
 
 /// What has no platform, such as an artifact, is meant by every choice.
-pub(super) fn means(platforms: &[Platform], platform: &Platform) -> bool {
+pub(crate) fn means(platforms: &[Platform], platform: &Platform) -> bool {
     platforms.is_empty() || platform.as_str().is_empty() || platforms.iter().any(|wanted| wanted.means(platform))
 }
 

@@ -209,6 +209,8 @@ impl Fold {
         if let Some(renewed) = renewed {
             self.world.registries.store(Arc::new(renewed));
         }
+        // Whoever reloads may have put right what no file of ours shows.
+        self.world.registries.load().forgive_passwords();
         if config.state != self.config.state || config.web != self.config.web {
             tracing::warn!("`[state]` and `[web]` are read at start only: what changed there counts after a restart");
         }

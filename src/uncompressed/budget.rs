@@ -33,9 +33,14 @@ impl Budget {
         (missing > 0.5).then(|| Duration::from_secs_f64(seconds))
     }
 
-    /// So many bytes will be streamed, or were.
+    /// So many bytes will be streamed.
     pub(super) fn spend(&mut self, bytes: u64) {
         self.left -= bytes as f64;
+    }
+
+    /// So many were streamed instead: more by a stream that started over, fewer by one that failed.
+    pub(super) fn settle(&mut self, expected: u64, streamed: u64) {
+        self.left += expected as f64 - streamed as f64;
     }
 }
 

@@ -216,7 +216,7 @@ async fn exact(context: &Context, layer: &LayerWork) -> Option<LayerContent> {
     let mut can_resume = context.memory.has_ranges(repository);
     let mut streamed = 0;
     let outcome = stream::measure(&client, layer, &mut can_resume, |bytes| streamed += bytes).await;
-    locked(&context.budget).spend(streamed.saturating_sub(*bytes));
+    locked(&context.budget).settle(*bytes, streamed);
     if !can_resume {
         context.memory.has_no_ranges(repository);
     }

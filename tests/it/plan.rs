@@ -19,7 +19,7 @@ use image_size_exporter::uncompressed::{self, Limits};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::images::{Blob, image, image_of_tars, index_with_attestations};
+use crate::support::images::{Blob, artifact, image, image_of_tars, index, index_with_attestations};
 use crate::support::registry::{Reply, TestRegistry};
 use crate::support::tar::Tar;
 
@@ -154,6 +154,30 @@ async fn the_prediction_holds_where_pulls_are_metered() {
 }
 
 #[tokio::test]
+async fn the_prediction_holds_for_children_of_which_the_index_does_not_say_what_they_are() {
+    let registry = TestRegistry::start();
+    fill(&registry, true);
+    let arm = image("linux/arm64", &[&Blob::named("arm", 30)]);
+    let chart = artifact("application/vnd.example.chart", &[&Blob::named("chart", 3)]);
+    let nested = index(&[("", &arm), ("windows/amd64", &image("windows/amd64", &[]))]);
+    let amd = image("linux/amd64", &[&Blob::named("amd", 40)]);
+    registry.push("team/app", "v2.0.0", &index(&[("", &nested), ("", &chart), ("linux/amd64", &amd)]));
+    registry.missing("/v2/team/other/manifests/lastet");
+    check(&registry, false).await;
+}
+
+#[tokio::test]
+async fn the_prediction_holds_where_head_says_nothing() {
+    for reply in [Reply::Without("docker-content-digest"), Reply::status(405)] {
+        let registry = TestRegistry::start();
+        fill(&registry, true);
+        registry.missing("/v2/team/other/manifests/lastet");
+        registry.always("HEAD *", reply);
+        check(&registry, false).await;
+    }
+}
+
+#[tokio::test]
 async fn the_plan_says_what_is_no_version_and_what_cannot_be_read() {
     let registry = TestRegistry::start();
     fill(&registry, true);
@@ -229,6 +253,10 @@ async fn the_plan_says_what_means_nothing() {
         let text = written(&plan, &registry);
         assert!(text.ends_with(expected), "{text}");
     }
+    registry.always("GET /v2/team/app/tags/list", Reply::json(r#"{"name": "team/app", "tags": null}"#));
+    let target = "[[targets]]\nname = 't'\nrepository = 'REGISTRY/team/app'\nlimit = 3\n";
+    let (_, _, plan) = planned(&registry, target).await;
+    assert!(written(&plan, &registry).ends_with("t: the repository has no tag\n"));
 }
 
 /// What is predicted of layers against a lane that does the work, and the series that come of it.

@@ -164,3 +164,37 @@ async fn no_request_is_authenticated_anew_more_than_once() {
         assert!(of_kind(&registry, Kind::Token).len() <= 1, "{status} {header:?}: {}", registry.counts());
     }
 }
+
+#[tokio::test]
+async fn a_password_that_changes_between_two_scans_is_tried_by_the_first_who_asks() {
+    let files = Files::new();
+    let registry = registry(Access::Basic(vec![("alice", "sesame")]));
+    let client = registry.client_with(|settings| settings.credential = password(&files));
+    let app = registry.repository("acme/app");
+    head(&client, &app).await.unwrap();
+    registry.require(Access::Basic(vec![("alice", "rotated")]));
+    registry.take_counts();
+    later(60).await;
+    for result in futures_util::future::join_all((0..60).map(|_| head(&client, &app))).await {
+        assert_eq!(result.unwrap_err().reason(), Reason::Denied);
+    }
+    assert_eq!(times(&registry, "sesame"), 1);
+}
+
+#[tokio::test]
+async fn a_password_that_changes_within_a_scan_is_sent_by_those_who_are_asking_and_by_nobody_who_waits() {
+    let files = Files::new();
+    let registry = registry(Access::Basic(vec![("alice", "sesame")]));
+    let client = registry.client_with(|settings| {
+        settings.credential = password(&files);
+        settings.concurrency = 2;
+    });
+    let app = registry.repository("acme/app");
+    head(&client, &app).await.unwrap();
+    registry.require(Access::Basic(vec![("alice", "rotated")]));
+    registry.take_counts();
+    for result in futures_util::future::join_all((0..60).map(|_| head(&client, &app))).await {
+        assert_eq!(result.unwrap_err().reason(), Reason::Denied);
+    }
+    assert!((1..=3).contains(&times(&registry, "sesame")), "{}", times(&registry, "sesame"));
+}

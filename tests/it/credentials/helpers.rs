@@ -350,3 +350,26 @@ async fn a_helper_that_knew_nothing_is_asked_again_soon() {
     head(&client, &registry).await.unwrap();
     assert_eq!(helpers.asked(), 1);
 }
+
+#[tokio::test]
+async fn a_helpers_password_that_is_wrong_now_is_tried_for_few_repositories_however_many_ask_at_once() {
+    let test = "a_helpers_password_that_is_wrong_now_is_tried_for_few_repositories_however_many_ask_at_once";
+    let Some(helpers) = place(test) else { return };
+    let registry = with_password("sesame");
+    // As slow as one that asks a cloud for each answer: meanwhile many a request could be sent.
+    helpers.write("stale", r#"sleep 0.1; echo '{"Username":"helper","Secret":"sesame"}'"#);
+    let client = helpers.client(&registry, "stale");
+    head(&client, &registry).await.unwrap();
+    registry.require(Access::Basic(vec![("helper", "rotated")]));
+    registry.take_counts();
+    later(Duration::from_mins(1)).await;
+    let asks = (0..20).map(|number| {
+        let (client, repository) = (client.clone(), registry.repository(&format!("acme/app{number}")));
+        async move { client.head_manifest(&repository, At::Tag(&tag("v1"))).await.unwrap_err() }
+    });
+    for error in futures_util::future::join_all(asks).await {
+        assert!(error.to_string().contains("refused access to the credentials of helper"), "{error}");
+    }
+    let sent = basic("helper", "sesame");
+    assert_eq!(registry.requests().iter().filter(|seen| seen.header("authorization") == sent).count(), 3);
+}

@@ -1,6 +1,8 @@
 //! Another configuration while it runs.
 
 use super::*;
+use crate::support::files::Files;
+use crate::support::registry::Access;
 
 const RELOADED: &str = "image_size_exporter_config_last_reload_successful";
 const RELOADED_AT: &str = "image_size_exporter_config_last_reload_success_timestamp_seconds";
@@ -105,5 +107,24 @@ async fn other_settings_of_a_target_hold_from_the_next_snapshot_on() {
     daemon
         .until("the gauge tells", |m| m.one("image_size_exporter_target_interval_seconds", &[]) == Some(7200.0))
         .await;
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_password_that_was_refused_is_tried_again_after_a_reload() {
+    let (registry, files) = (registry(), Files::new());
+    registry.require(Access::Basic(vec![("alice", "not yet")]));
+    let toml = config(&registry, &["repository = 'REGISTRY/acme/app'\ntags = ['v1']\nname = 'app'"])
+        + &format!(
+            "[registries.'{}']\nusername = 'alice'\npassword_file = '{}'\n",
+            registry.name(),
+            files.write("password", "sesame").display()
+        );
+    let daemon = Daemon::start(&toml).await;
+    daemon.until("it is refused", |m| m.tag(UP, "v1") == Some(0.0)).await;
+    // Its user gets the right on the server: nothing here shows it.
+    registry.require(Access::Basic(vec![("alice", "sesame")]));
+    assert!(daemon.reload(&toml).await.contains(" 200 "));
+    daemon.until("it is read", |m| m.tag(UP, "v1") == Some(1.0)).await;
     daemon.stop().await;
 }

@@ -84,6 +84,16 @@ async fn what_exceeds_the_hours_bytes_waits_until_there_are_some_again() {
 }
 
 #[tokio::test]
+async fn a_layer_that_is_not_to_be_had_takes_nothing_of_the_hours_bytes() {
+    let tars = [tar(&[3000]), tar(&[3001])];
+    let (registry, work) = registry_with(&[(&tars[0], GZIP), (&tars[1], GZIP)], Uncompressed::Exact);
+    registry.always(&format!("GET /v2/acme/app/blobs/{}", work[0].digest), Reply::error(404, "BLOB_UNKNOWN"));
+    let bytes_per_hour = Some(work[0].bytes.max(work[1].bytes));
+    let mut lane = Lane::start(Limits { bytes_per_hour, concurrency: 1, ..Limits::default() });
+    lane.try_again(&work[0], &work[1]).await;
+}
+
+#[tokio::test]
 async fn a_layer_that_cannot_be_verified_is_not_asked_for_twice() {
     let tars: Vec<Vec<u8>> = (0..4).map(|size| tar(&[size])).collect();
     let (registry, work) =
