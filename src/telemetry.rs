@@ -61,6 +61,7 @@ struct Inner {
     started: Timestamp,
     /// Held for a few additions, or while the tail is written; never across an await.
     state: Mutex<State>,
+    process: process::Recent,
 }
 
 #[derive(Debug, Default)]
@@ -131,7 +132,7 @@ impl Telemetry {
     /// Nothing counted yet.
     pub fn new() -> Self {
         let started = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
-        let inner = Arc::new(Inner { started, state: Mutex::default() });
+        let inner = Arc::new(Inner { started, state: Mutex::default(), process: process::Recent::default() });
         let mut registry = prometheus_client::registry::Registry::default();
         registry.register_collector(Box::new(Arc::clone(&inner)));
         Self { inner, registry }

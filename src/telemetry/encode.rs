@@ -13,7 +13,8 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
-use super::{BUILD, Inner, State, process};
+use super::process::Process;
+use super::{BUILD, Inner, State};
 use crate::reason::{Operation, Reason};
 
 /// A sample's labels, in the order in which they are written.
@@ -40,7 +41,7 @@ impl Collector for Inner {
         targets(&mut encoder, &state)?;
         registries(&mut encoder, &state)?;
         drop(state);
-        process(&mut encoder, self.started)
+        process(&mut encoder, self.process.read(), self.started)
     }
 }
 
@@ -184,8 +185,7 @@ fn registries(encoder: &mut DescriptorEncoder, state: &State) -> Result<(), Erro
     )
 }
 
-fn process(encoder: &mut DescriptorEncoder, started: f64) -> Result<(), Error> {
-    let process = process::read();
+fn process(encoder: &mut DescriptorEncoder, process: Process, started: f64) -> Result<(), Error> {
     if let Some(seconds) = process.cpu_seconds {
         let help = "Total user and system CPU time spent in seconds.";
         let family = encoder.encode_descriptor("process_cpu_seconds", help, None, MetricType::Counter)?;
