@@ -133,7 +133,7 @@ async fn look_into(
             let found = uncompressed::look_up(client, &work, &indexes, |received| progress.advance(received)).await;
             match &found {
                 Ok(LayerContent { unpacked: Unpacked::Refused, .. }) => {
-                    progress.note(&layer.digest, "docker would refuse to unpack it: its unpacked size is left out");
+                    progress.note(&layer.digest, "overlay2 cannot unpack it by itself: its unpacked size is left out");
                 }
                 Ok(_) => (),
                 Err(why) => progress.note(&layer.digest, &format!("uncompressed size unknown: {why}")),

@@ -243,7 +243,7 @@ async fn exact(context: &Context, layer: &LayerWork) -> Option<LayerContent> {
     };
     debug!(%repository, %digest, bytes, uncompressed_bytes = content.uncompressed_bytes, "measured a layer");
     if content.unpacked == Unpacked::Refused {
-        warn!(%repository, %digest, "docker would refuse to unpack this layer: its unpacked size is left out");
+        warn!(%repository, %digest, "overlay2 cannot unpack this layer by itself: its unpacked size is left out");
     }
     let digests: Vec<&Digest> = [Some(digest), proof].into_iter().flatten().collect();
     context.memory.found(&digests, content);

@@ -22,8 +22,17 @@ use crate::harness::push::{OCI_CONFIG, OCI_MANIFEST, Pusher, digest};
 use crate::harness::registry::Registry;
 use crate::harness::{run, scratch, skopeo};
 
-/// `inspect --json` of one reference.
+/// `inspect --json` of one reference of which nothing is unknown.
 fn inspected(reference: &str, uncompressed: Uncompressed) -> Value {
+    let (report, said) = inspected_and_said(reference, uncompressed);
+    if uncompressed == Uncompressed::Exact {
+        assert_eq!(said, "", "nothing is unknown");
+    }
+    report
+}
+
+/// `inspect --json` of one reference, and what it says beside that.
+fn inspected_and_said(reference: &str, uncompressed: Uncompressed) -> (Value, String) {
     let arguments = Arguments {
         references: vec![reference.parse::<Reference>().expect("a reference")],
         platform: None::<Platform>,
@@ -38,10 +47,7 @@ fn inspected(reference: &str, uncompressed: Uncompressed) -> Value {
     runtime
         .block_on(inspect(&registries, &arguments, None, Terminal::default(), &mut out, &mut err))
         .unwrap_or_else(|error| panic!("{reference}: {error}"));
-    if uncompressed == Uncompressed::Exact {
-        assert_eq!(String::from_utf8_lossy(&err), "", "nothing is unknown");
-    }
-    serde_json::from_slice(&out).expect("JSON")
+    (serde_json::from_slice(&out).expect("JSON"), String::from_utf8(err).expect("UTF-8"))
 }
 
 /// What the engine has of an image that it pulls: its size, and of each step, the last first, the command and the size.
@@ -192,9 +198,12 @@ fn refused(registry: &Registry, engine: &Engine, tag: &str, tar: Vec<u8>) -> Val
     let reference = push(registry, tag, &[("FROM", self::tar(base.path(), &["file"])), ("RUN", tar)]);
     let pull = engine.docker().args(["pull", "--quiet", &reference]).output().expect("docker runs");
     assert!(!pull.status.success(), "{tag} is pulled");
-    let image = &inspected(&reference, Uncompressed::Exact)["images"][0];
+    let (report, said) = inspected_and_said(&reference, Uncompressed::Exact);
+    let image = &report["images"][0];
     assert!(image["uncompressed_bytes"].is_u64(), "{tag}");
-    image["steps"][1]["layer"]["unpacked_bytes"].clone()
+    let unpacked = image["steps"][1]["layer"]["unpacked_bytes"].clone();
+    assert_eq!(said.contains("its unpacked size is left out"), unpacked.is_null(), "{said}");
+    unpacked
 }
 
 #[test]
