@@ -154,13 +154,15 @@ async fn a_tag_that_is_not_there_and_one_that_cannot_be_read_take_no_sums_away_i
     registry.push("acme/broken", "v2", &of(40));
     registry.always("* /v2/acme/app/manifests/v9", Reply::error(404, "MANIFEST_UNKNOWN"));
     registry.always("* /v2/acme/broken/manifests/v2", Reply::json("{}"));
+    registry.always("* /v2/acme/slip/manifests/v1", Reply::error(404, "NAME_UNKNOWN"));
     let targets = [
         "name = 'named'\nrepository = 'REGISTRY/acme/app'\ntags = ['v1', 'v9']",
         "name = 'broken'\nrepository = 'REGISTRY/acme/broken'\nmatch = ['^v']",
+        "name = 'slip'\nrepository = 'REGISTRY/acme/slip'\ntags = ['v1']",
     ];
     let toml = config(&registry, &targets) + "[state]\npath = 'state.redb'\n";
     let daemon = Daemon::start(&toml).await;
-    daemon.until("all is read", |m| m.one(SUMS[4], &[]) == Some(140.0) && m.all(UP, &[]).len() == 4).await;
+    daemon.until("all is read", |m| m.one(SUMS[4], &[]) == Some(140.0) && m.all(UP, &[]).len() == 5).await;
     let directory = daemon.stop().await;
 
     registry.always("* /v2/", Reply::Stall);
