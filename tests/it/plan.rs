@@ -259,6 +259,19 @@ async fn the_plan_says_what_means_nothing() {
     assert!(written(&plan, &registry).ends_with("t: the repository has no tag\n"));
 }
 
+#[tokio::test]
+async fn a_tag_that_not_every_repository_has_is_nothing_to_the_plan() {
+    let registry = TestRegistry::start();
+    fill(&registry, true);
+    registry.missing("/v2/team/other/manifests/v1.0.0");
+    let target = "[[targets]]\nrepository = 'REGISTRY/team/*'\ntags = ['v1.0.0']\n";
+    let (config, registries, plan) = planned(&registry, target).await;
+    assert_eq!((&plan.targets[0].errors, plan.failure), (&vec![], None));
+    let mut inventory = Inventory::new(&config.targets, Duration::from_hours(1));
+    scan(&registry, &config, &registries, &Store::memory(), &mut inventory).await;
+    assert_eq!(plan.series, Rendered::render(&inventory.snapshot(), &BTreeSet::new()).series());
+}
+
 /// What is predicted of layers against a lane that does the work, and the series that come of it.
 #[tokio::test]
 async fn the_prediction_of_uncompressed_sizes_is_what_then_happens() {
