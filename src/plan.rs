@@ -158,7 +158,7 @@ pub async fn plan(config: &Config, registries: &Registries) -> Plan {
         });
     }
     plan.failure = first_failure.filter(|_| tags_read == 0);
-    let foreseen = foresee_all(registries, inventory.uncompressed_work()).await;
+    let foreseen = foresee_all(config, registries, inventory.uncompressed_work()).await;
     inventory.learn_layers(foreseen.contents);
     plan.layers = foreseen.layers;
     plan.errors = foreseen.errors.iter().map(ToString::to_string).collect();
