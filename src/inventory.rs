@@ -101,7 +101,8 @@ impl Inventory {
     }
 
     /// Whether a target's scan, that has ended, was such a pass: not where it means tags of which nothing is known, not
-    /// even that they do not exist, nor where it knows some from a list of which nobody saw the end.
+    /// even that they do not exist, nor where it knows some from a list of which nobody saw the end, or none since not
+    /// one list was read.
     pub fn passed(&self, target: &TargetName, pass: Pass) -> bool {
         let Some(number) = self.targets.find(target) else { return true };
         let lists = self.targets.get(number).selection.lists();
@@ -110,8 +111,9 @@ impl Inventory {
             Pass::Whole => state.is_unknown(),
         };
         let lacks = |state: &TagState| state.is_selected() && is_unknown(state);
-        let mut repositories = self.repositories_meant(number);
-        !repositories.any(|of| of.meant(number).any(|state| lists && !of.listed || lacks(state)))
+        let repositories = || self.repositories_meant(number).filter(|of| of.targets.contains(&number));
+        repositories().any(|of| !lists || of.listed)
+            && !repositories().any(|of| of.meant(number).any(|state| lists && !of.listed || lacks(state)))
     }
 
     /// Whether all that other targets read of what this one means was read, as far as they tried.

@@ -123,7 +123,7 @@ pub async fn plan(config: &Config, registries: &Registries) -> Plan {
         let client = registries.client(registry);
         let to_read = inventory.to_read(&target.name);
         let mut forecast = Forecast::new(&client, seen.entry(registry.clone()).or_default());
-        for observation in forecast.read(&to_read).await {
+        for observation in forecast.read(target, &to_read).await {
             inventory.record(&observation);
         }
         inventory.pass_ended(&target.name);
@@ -158,7 +158,7 @@ pub async fn plan(config: &Config, registries: &Registries) -> Plan {
         });
     }
     plan.failure = first_failure.filter(|_| tags_read == 0);
-    let foreseen = foresee_all(registries, inventory.uncompressed_work()).await;
+    let foreseen = foresee_all(config, registries, inventory.uncompressed_work()).await;
     inventory.learn_layers(foreseen.contents);
     plan.layers = foreseen.layers;
     plan.errors = foreseen.errors.iter().map(ToString::to_string).collect();

@@ -81,4 +81,10 @@ impl Target {
     pub fn named_tags(&self) -> &[Tag] {
         &self.selection.tags
     }
+
+    /// Whether a tag that is gone is a failure: only where the configuration names it on one repository, a typing error
+    /// perhaps. Under a wildcard not every repository has every tag, and a listed tag may be deleted at any time.
+    pub fn expects(&self, tag: &Tag) -> bool {
+        matches!(self.repositories, Repositories::One(_)) && self.named_tags().contains(tag)
+    }
 }

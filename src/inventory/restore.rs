@@ -37,8 +37,8 @@ impl Inventory {
 
     /// After the last [`restore`](Self::restore): the targets whose next scan can wait, since they have restored values
     /// and each tag that they name has. What a target lists nobody knows before the list is read: `passed` tells
-    /// whether a scan of it ever ended so, or was cut short with half of it read. Of others that have restored values
-    /// the sums need not wait, if they were settled.
+    /// whether a scan of it ever ended so, or was cut short with half of it read. For others that have restored values,
+    /// or name nothing that can be read, the sums need not wait, if they were settled.
     pub fn restored(&mut self, passed: impl Fn(&Target, Pass) -> bool) -> Vec<TargetName> {
         self.restore_candidates();
         let mut held = vec![false; self.ended.len()];
@@ -60,7 +60,7 @@ impl Inventory {
         let (mut can_wait, mut settled) = (Vec::new(), Vec::new());
         for (number, target) in self.targets.iter() {
             let at = number as usize;
-            if !held[at] || lost[at] {
+            if lost[at] || !held[at] && !unread[at] {
                 continue;
             }
             let lists = target.selection.lists() || matches!(target.repositories, Repositories::Matching(_));

@@ -1,9 +1,10 @@
 //! What `uncompressed` asks of layers, once in each one's life, and which images it gives sizes.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
 use futures_util::{StreamExt as _, stream};
 
+use crate::config::Config;
 use crate::image::{Image, LayerContent, Unpacked};
 use crate::inventory::work::LayerWork;
 use crate::oci::Digest;
@@ -11,7 +12,7 @@ use crate::registry::{At, Registries};
 use crate::scan::{self, ReadError};
 use crate::store::{Store, Stored};
 use crate::target::Uncompressed;
-use crate::uncompressed::{Foresight, foresee};
+use crate::uncompressed::{self, Foresight};
 
 /// How many images are read at a time. The client bounds requests; this bounds memory.
 const IMAGES_UNDER_WAY: usize = 32;
@@ -41,7 +42,7 @@ pub(super) struct Foreseen {
 
 /// Reads the manifests and configs of the images whose layers are wanted. `images` has each as if it were its own and
 /// only layer.
-pub(super) async fn foresee_all(registries: &Registries, images: Vec<LayerWork>) -> Foreseen {
+pub(super) async fn foresee_all(config: &Config, registries: &Registries, images: Vec<LayerWork>) -> Foreseen {
     let store = Store::memory();
     let mut foreseen = Foreseen { layers: Layers::default(), contents: Vec::new(), errors: Vec::new() };
     let mut read: Vec<(LayerWork, Vec<LayerWork>)> = Vec::new();
@@ -73,7 +74,11 @@ pub(super) async fn foresee_all(registries: &Registries, images: Vec<LayerWork>)
         }
     }
     let modes = modes(&read);
-    foreseen.layers = count(&read, &modes, foreseen.layers);
+    let foresee = |layer: &LayerWork| {
+        let settings = config.registries.get(layer.repository.registry());
+        uncompressed::foresee(layer, settings.is_some_and(|settings| settings.pull_through))
+    };
+    foreseen.layers = count(&read, &modes, foresee, foreseen.layers);
     for (image, layers) in &read {
         // A layer that another image has streamed is known as exactly here.
         let mode = |layer: &LayerWork| modes.get(&layer.digest).copied().unwrap_or(layer.mode);
@@ -114,23 +119,30 @@ fn modes(read: &[(LayerWork, Vec<LayerWork>)]) -> HashMap<Digest, Uncompressed> 
     modes
 }
 
-/// Each layer counts once, as does a tar that is there compressed in several ways.
-fn count(read: &[(LayerWork, Vec<LayerWork>)], modes: &HashMap<Digest, Uncompressed>, mut layers: Layers) -> Layers {
-    let all: BTreeMap<&Digest, &LayerWork> =
-        read.iter().flat_map(|(_, layers)| layers).map(|layer| (&layer.digest, layer)).collect();
+/// Each layer counts once, and of what is streamed a tar that is there compressed in several ways.
+fn count(
+    read: &[(LayerWork, Vec<LayerWork>)],
+    modes: &HashMap<Digest, Uncompressed>,
+    foresee: impl Fn(&LayerWork) -> Foresight,
+    mut layers: Layers,
+) -> Layers {
+    let mut counted = HashSet::new();
     let mut tars = HashSet::new();
-    for (digest, layer) in all {
-        let mode = modes.get(digest).copied().unwrap_or(layer.mode);
-        if !tars.insert(layer.diff_id.as_ref().unwrap_or(digest)) {
-            continue;
-        }
-        match mode {
+    for layer in read.iter().flat_map(|(_, layers)| layers) {
+        let digest = &layer.digest;
+        match modes.get(digest).copied().unwrap_or(layer.mode) {
             Uncompressed::Exact => {
-                layers.streamed += 1;
-                layers.streamed_bytes = layers.streamed_bytes.saturating_add(layer.bytes);
+                if counted.insert(digest) && tars.insert(layer.diff_id.as_ref().unwrap_or(digest)) {
+                    layers.streamed += 1;
+                    layers.streamed_bytes = layers.streamed_bytes.saturating_add(layer.bytes);
+                }
             }
-            Uncompressed::Cheap if foresee(layer) == Foresight::Asks => layers.asked += 1,
-            Uncompressed::Cheap | Uncompressed::Off => {}
+            // Another registry that has it may be asked.
+            Uncompressed::Cheap => {
+                let asks = foresee(layer) == Foresight::Asks && counted.insert(digest);
+                layers.asked += u64::from(asks);
+            }
+            Uncompressed::Off => {}
         }
     }
     layers

@@ -12,6 +12,7 @@ use crate::reason::Reason;
 use crate::registry::{At, Client, Head};
 use crate::scan::{self, Fetched, NoPlatform, ReadError};
 use crate::store::{Store, Stored, StoredIndex};
+use crate::target::Target;
 
 use super::Requests;
 
@@ -56,7 +57,7 @@ impl<'a> Forecast<'a> {
     }
 
     /// Counts what reading these tags would ask, and gives observations of as many series as they would have.
-    pub(super) async fn read(&mut self, tags: &[ToRead]) -> Vec<Observation> {
+    pub(super) async fn read(&mut self, target: &Target, tags: &[ToRead]) -> Vec<Observation> {
         let client = self.client;
         let store = &self.store;
         let roots: Vec<(ToRead, Result<Root, ReadError>)> = stream::iter(tags.to_vec())
@@ -74,10 +75,15 @@ impl<'a> Forecast<'a> {
                     self.tags_read += 1;
                     observations.extend(self.tag(&wanted, root).await);
                 }
-                // What is not there has no sizes and is published as such.
                 Err(error) => {
-                    observations.push(observation(&wanted, Outcome::Failed(error.reason())));
-                    self.errors.push((error.reason(), error.to_string()));
+                    let reason = error.reason();
+                    let is_gone = reason == Reason::NotFound;
+                    // What is not there has no sizes and is published as such.
+                    let outcome = if is_gone { Outcome::Gone } else { Outcome::Failed(reason) };
+                    observations.push(observation(&wanted, outcome));
+                    if !is_gone || target.expects(&wanted.tag) {
+                        self.errors.push((reason, error.to_string()));
+                    }
                 }
             }
         }

@@ -13,7 +13,6 @@ use crate::discovery::{self, Nothing};
 use crate::inventory::{Observation, Outcome, ToRead};
 use crate::reason::Reason;
 use crate::scan::{self, NoPlatform};
-use crate::selection::Repositories;
 use crate::target::Target;
 use crate::telemetry::ScanEnd;
 
@@ -99,13 +98,9 @@ pub(super) async fn run(world: &World, target: &Arc<Target>, events: &mpsc::Send
     if useful { Ended::Useful } else { Ended::Useless }
 }
 
-/// A tag that is gone is a failure only where the configuration names it on one repository: a typing error, perhaps.
-/// Under a wildcard not every repository has every tag, and a listed tag may be deleted at any time.
 fn is_failure(target: &Target, wanted: &ToRead, outcome: &Outcome) -> bool {
     match outcome {
-        Outcome::Gone => {
-            matches!(target.repositories, Repositories::One(_)) && target.named_tags().contains(&wanted.tag)
-        }
+        Outcome::Gone => target.expects(&wanted.tag),
         Outcome::Unchanged | Outcome::Read(_) | Outcome::Failed(_) => true,
     }
 }

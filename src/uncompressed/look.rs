@@ -52,12 +52,12 @@ pub enum Foresight {
     Never,
 }
 
-/// What `cheap` will do about a layer, by what its manifest says.
-pub fn foresee(layer: &LayerWork) -> Foresight {
+/// What `cheap` will do about a layer, by what its manifest says, and whether its registry is a `pull_through`.
+pub fn foresee(layer: &LayerWork, pull_through: bool) -> Foresight {
     match cheap::plan(layer) {
         Plan::Known(_) => Foresight::Known,
-        Plan::Fetch(..) => Foresight::Asks,
-        Plan::No(_) => Foresight::Never,
+        Plan::Fetch(..) if !pull_through => Foresight::Asks,
+        Plan::Fetch(..) | Plan::No(_) => Foresight::Never,
     }
 }
 

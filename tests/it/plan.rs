@@ -19,9 +19,9 @@ use image_size_exporter::uncompressed::{self, Limits};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::images::{Blob, artifact, image, image_of_tars, index, index_with_attestations};
+use crate::support::images::{Blob, OCI_LAYER, artifact, image, image_of_tars, index, index_with_attestations};
 use crate::support::registry::{Reply, TestRegistry};
-use crate::support::tar::Tar;
+use crate::support::tar::{Tar, gzip};
 
 const TARGETS: &str = r#"
 [[targets]]
@@ -259,14 +259,29 @@ async fn the_plan_says_what_means_nothing() {
     assert!(written(&plan, &registry).ends_with("t: the repository has no tag\n"));
 }
 
+#[tokio::test]
+async fn a_tag_that_not_every_repository_has_is_nothing_to_the_plan() {
+    let registry = TestRegistry::start();
+    fill(&registry, true);
+    registry.missing("/v2/team/other/manifests/v1.0.0");
+    let target = "[[targets]]\nrepository = 'REGISTRY/team/*'\ntags = ['v1.0.0']\n";
+    let (config, registries, plan) = planned(&registry, target).await;
+    assert_eq!((&plan.targets[0].errors, plan.failure), (&vec![], None));
+    let mut inventory = Inventory::new(&config.targets, Duration::from_hours(1));
+    scan(&registry, &config, &registries, &Store::memory(), &mut inventory).await;
+    assert_eq!(plan.series, Rendered::render(&inventory.snapshot(), &BTreeSet::new()).series());
+}
+
 /// What is predicted of layers against a lane that does the work, and the series that come of it.
 #[tokio::test]
 async fn the_prediction_of_uncompressed_sizes_is_what_then_happens() {
     let registry = TestRegistry::start();
     let [base, one, two, three, other] = [20, 40, 60, 80, 100].map(|blocks| Tar::new(&vec![0; blocks * 512]));
+    let compressed_otherwise = [gzip(&[]), gzip(&vec![0; 80 * 512])].concat();
+    let three_again = Tar { diff_id: three.diff_id.clone(), gzip: Blob::new(OCI_LAYER, compressed_otherwise) };
     registry.push("team/exact", "v1", &image_of_tars(&[&base, &one]));
     registry.push("team/cheap", "v1", &image_of_tars(&[&base, &two]));
-    registry.push("team/cheap", "v2", &image_of_tars(&[&two, &three]));
+    registry.push("team/cheap", "v2", &image_of_tars(&[&two, &three, &three_again]));
     registry.push("team/off", "v1", &image_of_tars(&[&other]));
     let target = |name: &str| {
         format!("[[targets]]\nrepository = 'REGISTRY/team/{name}'\ntags = ['v1', 'v2']\nuncompressed = '{name}'\n")
@@ -276,9 +291,9 @@ async fn the_prediction_of_uncompressed_sizes_is_what_then_happens() {
     let targets = ["exact", "cheap", "off"].map(target).concat();
     let (config, registries, plan) = planned(&registry, &targets).await;
     let streamed_bytes = base.gzip.size + one.gzip.size;
-    assert_eq!(plan.layers, Layers { asked: 2, streamed: 2, streamed_bytes, unread_images: 0 });
+    assert_eq!(plan.layers, Layers { asked: 3, streamed: 2, streamed_bytes, unread_images: 0 });
     let text = written(&plan, &registry);
-    assert!(text.contains("uncompressed = \"cheap\" asks 2 layers for a few bytes, each once\n"), "{text}");
+    assert!(text.contains("uncompressed = \"cheap\" asks 3 layers for a few bytes, each once\n"), "{text}");
     let streams = format!("streams 2 layers of {streamed_bytes} B, each once, at most 10.0 GiB an hour\n");
     assert!(text.contains(&format!("uncompressed = \"exact\" {streams}")), "{text}");
 
@@ -294,10 +309,23 @@ async fn the_prediction_of_uncompressed_sizes_is_what_then_happens() {
     while let Some(one) = contents.recv().await {
         learnt.push(one);
     }
-    assert_eq!(registry.take_counts(), "get_blob 2, get_range 2");
+    assert_eq!(registry.take_counts(), "get_blob 2, get_range 3");
     inventory.learn_layers(learnt);
     let series = Rendered::render(&inventory.snapshot(), &BTreeSet::new()).series();
     assert_eq!(plan.series, series);
+}
+
+#[tokio::test]
+async fn the_plan_asks_no_layers_of_a_registry_that_would_fetch_all_of_them() {
+    let registry = TestRegistry::start();
+    registry.push("team/app", "v1", &image_of_tars(&[&Tar::new(&[0; 512])]));
+    let target = "[[targets]]\nrepository = 'REGISTRY/team/app'\ntags = ['v1']\n";
+    let (_, _, without) = planned(&registry, target).await;
+    let cheap = format!("{target}uncompressed = 'cheap'\n");
+    let (_, _, plan) = planned(&registry, &cheap).await;
+    assert_eq!((plan.layers.asked, plan.series), (1, without.series + 2));
+    let (_, _, plan) = planned(&registry, &format!("{cheap}[registries.'REGISTRY']\npull_through = true\n")).await;
+    assert_eq!((plan.layers, plan.series), (Layers::default(), without.series));
 }
 
 #[tokio::test]

@@ -333,18 +333,20 @@ fn how_many_tags_there_are_is_unknown_while_their_list_was_never_read() {
     found_in_part(&mut inventory, "t", "r.io/a:");
     pass_ended(&mut inventory, "t");
     assert_eq!(repositories(&mut inventory), ["a tags=? unknown=?"]);
+    let target = TargetName("t".into());
+    assert!(!inventory.passed(&target, Pass::Whole) && !inventory.passed(&target, Pass::Settled));
     found_in_part(&mut inventory, "t", "r.io/a:v1");
     read(&mut inventory, "r.io/a:v1", 10.0, single("x:1"));
     assert!(
         repositories(&mut inventory)[0].starts_with("a tags=? unknown=?"),
         "nor while it was never read to its end"
     );
-    let target = TargetName("t".into());
     assert!(!inventory.passed(&target, Pass::Whole), "whatever else is listed");
     found(&mut inventory, "t", "r.io/a:v1");
     assert!(inventory.passed(&target, Pass::Whole));
     found(&mut inventory, "t", "r.io/a:");
     assert_eq!(repositories(&mut inventory), ["a tags=0 unknown=0"]);
+    assert!(inventory.passed(&target, Pass::Whole));
 }
 
 #[test]

@@ -53,6 +53,21 @@ fn a_target_with_a_tag_that_was_never_read_is_not_restored() {
 }
 
 #[test]
+fn a_target_that_names_nothing_that_can_be_read_takes_no_sums_away_if_it_was_settled() {
+    let mut before = one(single("x:1"));
+    let change = record(&mut before, "r.io/a:v1", 20.0, Outcome::Unchanged).unwrap();
+    let targets = [target("t", "r.io/a", "v1"), target("slip", "r.io/b", "v1")];
+    let v1 = ["a:v1 up=1 success=20", "a:v1 linux/amd64 compressed=1"];
+    let summed = ["a:v1 up=1 success=20 stored=1", "a:v1 linux/amd64 compressed=1 unique=1 proportional=1"];
+    for (is_settled, expected) in [(false, v1), (true, summed)] {
+        let mut after = restart(&targets, std::slice::from_ref(&change), &single("x:1").images);
+        let restored = after.restored(|_, pass| is_settled && pass == Pass::Settled);
+        assert_eq!(restored, [TargetName("t".into())], "the other is scanned at once");
+        assert_eq!(published(&mut after), [expected[0], expected[1], "b:v1"]);
+    }
+}
+
+#[test]
 fn a_pass_is_settled_where_nothing_is_unread_but_what_cannot_be_read() {
     let target = TargetName("t".into());
     for (outcome, settled, whole) in [

@@ -154,17 +154,41 @@ async fn a_tag_that_is_not_there_and_one_that_cannot_be_read_take_no_sums_away_i
     registry.push("acme/broken", "v2", &of(40));
     registry.always("* /v2/acme/app/manifests/v9", Reply::error(404, "MANIFEST_UNKNOWN"));
     registry.always("* /v2/acme/broken/manifests/v2", Reply::json("{}"));
+    registry.always("* /v2/acme/slip/manifests/v1", Reply::error(404, "NAME_UNKNOWN"));
     let targets = [
         "name = 'named'\nrepository = 'REGISTRY/acme/app'\ntags = ['v1', 'v9']",
         "name = 'broken'\nrepository = 'REGISTRY/acme/broken'\nmatch = ['^v']",
+        "name = 'slip'\nrepository = 'REGISTRY/acme/slip'\ntags = ['v1']",
     ];
     let toml = config(&registry, &targets) + "[state]\npath = 'state.redb'\n";
     let daemon = Daemon::start(&toml).await;
-    daemon.until("all is read", |m| m.one(SUMS[4], &[]) == Some(140.0) && m.all(UP, &[]).len() == 4).await;
+    daemon.until("all is read", |m| m.one(SUMS[4], &[]) == Some(140.0) && m.all(UP, &[]).len() == 5).await;
     let directory = daemon.stop().await;
 
     registry.always("* /v2/", Reply::Stall);
     let daemon = Daemon::start_in(directory, &toml).await;
     assert_eq!(daemon.metrics().await.one(SUMS[4], &[]), Some(140.0), "as before");
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_first_scan_that_read_no_list_does_not_vouch_for_half_of_a_second() {
+    let registry = registry();
+    registry.push("acme/app", "v2", &of(40));
+    registry.always("GET /v2/acme/app/tags/list", Reply::status(403));
+    registry.always("GET /v2/acme/app/manifests/v2", Reply::Stall);
+    let toml =
+        config(&registry, &["repository = 'REGISTRY/acme/app'\nmatch = ['^v']"]) + "[state]\npath = 'state.redb'\n";
+    let daemon = Daemon::start(&toml).await;
+    daemon.until("a scan has failed", |m| m.one(TARGET_UP, &[]) == Some(0.0)).await;
+    registry.always("GET /v2/acme/app/tags/list", Reply::Usual);
+    daemon.until("half is read", |m| m.tag(COMPRESSED, "v1") == Some(100.0)).await;
+    let directory = daemon.stop().await;
+
+    registry.always("* /v2/", Reply::Stall);
+    let daemon = Daemon::start_in(directory, &toml).await;
+    let metrics = daemon.metrics().await;
+    assert_eq!(metrics.tag(COMPRESSED, "v1"), Some(100.0));
+    assert_eq!((metrics.one(SUMS[4], &[]), metrics.one("container_image_repository_tags", &[])), (None, None));
     daemon.stop().await;
 }
