@@ -211,10 +211,9 @@ impl Inventory {
     }
 
     /// The layers that a target wants to know more of, each digest once for each registry that has it, as exactly as any
-    /// wants it: one registry may not give what another does.
+    /// target on that registry wants it: one registry may not give what another does, nor be asked for what another is.
     pub fn uncompressed_work(&self) -> Vec<LayerWork> {
         let mut work: HashMap<(&Registry, &Digest), LayerWork> = HashMap::new();
-        let mut modes: HashMap<&Digest, Uncompressed> = HashMap::new();
         for (registry, state) in &self.registries {
             for (repository, tag) in
                 state.repositories.iter().flat_map(|(name, of)| of.tags.values().map(move |tag| (name, tag)))
@@ -230,9 +229,7 @@ impl Inventory {
                     if facts.content.is_some_and(|content| mode == Uncompressed::Cheap || content.unpacked.is_known()) {
                         continue;
                     }
-                    let most = modes.entry(digest).or_insert(mode);
-                    *most = mode.max(*most);
-                    work.entry((registry, digest)).or_insert_with(|| LayerWork {
+                    let wanted = work.entry((registry, digest)).or_insert_with(|| LayerWork {
                         repository: repository.clone(),
                         image: image.summary.digest.clone(),
                         digest: digest.clone(),
@@ -242,12 +239,11 @@ impl Inventory {
                         hint: facts.hint.as_deref().cloned(),
                         mode,
                     });
+                    wanted.mode = mode.max(wanted.mode);
                 }
             }
         }
-        let as_exactly =
-            |((_, digest), work)| LayerWork { mode: modes.get(digest).copied().unwrap_or(Uncompressed::Off), ..work };
-        let mut work: Vec<LayerWork> = work.into_iter().map(as_exactly).collect();
+        let mut work: Vec<LayerWork> = work.into_values().collect();
         work.sort_by(|a, b| (&a.repository, &a.digest).cmp(&(&b.repository, &b.digest)));
         work
     }

@@ -162,21 +162,22 @@ fn the_smallest_budget_and_the_most_exact_uncompressed_hold() {
 }
 
 #[test]
-fn a_layer_is_asked_of_each_registry_that_has_it_as_exactly_as_any_target_wants_it() {
+fn a_layer_is_asked_of_each_registry_that_has_it_as_exactly_as_a_target_on_it_wants_it() {
     let with = |name, repository, uncompressed| Target { uncompressed, ..target(name, repository, "v1") };
     let targets = [
         with("t", "a.io/a", Uncompressed::Cheap),
         with("u", "b.io/a", Uncompressed::Exact),
+        with("v", "b.io/b", Uncompressed::Cheap),
         target("w", "c.io/a", "v1"),
     ];
     let mut inventory = inventory(&targets);
-    for reference in ["a.io/a:v1", "b.io/a:v1", "c.io/a:v1"] {
+    for reference in ["a.io/a:v1", "b.io/a:v1", "b.io/b:v1", "c.io/a:v1"] {
         read(&mut inventory, reference, 10.0, single("l:1"));
     }
     let work = inventory.uncompressed_work();
     let asked: Vec<(&str, Uncompressed)> =
         work.iter().map(|work| (work.repository.registry().as_str(), work.mode)).collect();
-    assert_eq!(asked, [("a.io", Uncompressed::Exact), ("b.io", Uncompressed::Exact)]);
+    assert_eq!(asked, [("a.io", Uncompressed::Cheap), ("b.io", Uncompressed::Exact)]);
 }
 
 #[test]
