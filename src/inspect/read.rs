@@ -114,22 +114,15 @@ async fn look_into(
     }
     let indexes = SociIndexes::default();
     for (image, layer) in images.iter().flat_map(|image| image.layers.iter().map(move |layer| (image, layer))) {
-        let Some(bytes) = layer.bytes.filter(|_| !contents.contains_key(&layer.digest)) else { continue };
+        if contents.contains_key(&layer.digest) {
+            continue;
+        }
+        let Some(work) = LayerWork::new(repository, image, layer, mode) else { continue };
         let known = layer.diff_id.as_ref().and_then(|diff_id| by_diff_id.get(diff_id).copied());
         let content = if known.is_some() {
             known
         } else {
-            let work = LayerWork {
-                repository: repository.clone(),
-                image: image.digest.clone(),
-                digest: layer.digest.clone(),
-                bytes,
-                diff_id: layer.diff_id.clone(),
-                media_type: layer.media_type.clone(),
-                hint: layer.hint.clone(),
-                mode,
-            };
-            progress.begin(&layer.digest, bytes);
+            progress.begin(&layer.digest, work.bytes);
             let found = uncompressed::look_up(client, &work, &indexes, |received| progress.advance(received)).await;
             match &found {
                 Ok(LayerContent { unpacked: Unpacked::Refused, .. }) => {

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::observation::Known;
-use crate::image::UncompressedHint;
+use crate::image::{Image, Layer, UncompressedHint};
 use crate::oci::{Digest, MediaType, Platform, Registry, Repository, Tag};
 use crate::target::{TargetName, Uncompressed};
 
@@ -116,4 +116,20 @@ pub struct LayerWork {
     pub hint: Option<UncompressedHint>,
     /// The most exact that any target wants: never [`Uncompressed::Off`].
     pub mode: Uncompressed,
+}
+
+impl LayerWork {
+    /// Of an image that is not held here. None where nobody knows how long the layer is.
+    pub fn new(repository: &Repository, image: &Image, layer: &Layer, mode: Uncompressed) -> Option<Self> {
+        Some(Self {
+            repository: repository.clone(),
+            image: image.digest.clone(),
+            digest: layer.digest.clone(),
+            bytes: layer.bytes?,
+            diff_id: layer.diff_id.clone(),
+            media_type: layer.media_type.clone(),
+            hint: layer.hint.clone(),
+            mode,
+        })
+    }
 }

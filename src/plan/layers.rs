@@ -93,20 +93,10 @@ pub(super) async fn foresee_all(config: &Config, registries: &Registries, images
 
 /// The image's layers as the lane will want them; none where the size of one is nobody's to know.
 fn layers_of(wanted: &LayerWork, image: &Image) -> Option<Vec<LayerWork>> {
-    let of = |layer: &crate::image::Layer| {
-        let bytes = layer.bytes.filter(|_| !layer.foreign)?;
-        Some(LayerWork {
-            repository: wanted.repository.clone(),
-            image: image.digest.clone(),
-            digest: layer.digest.clone(),
-            bytes,
-            diff_id: layer.diff_id.clone(),
-            media_type: layer.media_type.clone(),
-            hint: layer.hint.clone(),
-            mode: wanted.mode,
-        })
-    };
-    image.layers.iter().map(of).collect()
+    if image.layers.iter().any(|layer| layer.foreign) {
+        return None;
+    }
+    image.layers.iter().map(|layer| LayerWork::new(&wanted.repository, image, layer, wanted.mode)).collect()
 }
 
 /// The most exact that any image wants of each layer.
