@@ -1,5 +1,6 @@
 //! How registries want to be asked, and what they say to those who ask in another way.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use image_size_exporter::oci::Repository;
@@ -33,6 +34,15 @@ fn password(files: &Files) -> Credential {
     Credential::PasswordFile { username: "alice".to_owned(), path: files.write("password", "sesame\n") }
 }
 
+/// A registry with `acme/app:v1`, and alice, who asks for it with the password in her file: `sesame`.
+fn alice(access: Access) -> (Files, TestRegistry, Arc<Client>, Repository) {
+    let files = Files::new();
+    let registry = registry(access);
+    let client = registry.client_with(|settings| settings.credential = password(&files));
+    let app = registry.repository("acme/app");
+    (files, registry, client, app)
+}
+
 fn of_kind(registry: &TestRegistry, kind: Kind) -> Vec<Seen> {
     registry.requests().into_iter().filter(|seen| seen.kind == kind).collect()
 }
@@ -49,10 +59,7 @@ async fn an_open_registry_is_asked_without_credentials() {
 
 #[tokio::test]
 async fn basic_is_answered_and_remembered() {
-    let files = Files::new();
-    let registry = registry(Access::Basic(vec![("alice", "sesame")]));
-    let client = registry.client_with(|settings| settings.credential = password(&files));
-    let app = registry.repository("acme/app");
+    let (_files, registry, client, app) = alice(Access::Basic(vec![("alice", "sesame")]));
     head(&client, &app).await.unwrap();
     assert_eq!(registry.take_counts(), "head_manifest 2");
     head(&client, &app).await.unwrap();
@@ -208,10 +215,7 @@ async fn an_expired_token_is_replaced_once() {
 
 #[tokio::test]
 async fn harbor_says_basic_to_an_expired_token_and_gets_a_new_one() {
-    let files = Files::new();
-    let registry = registry(Access::Token(users()));
-    let client = registry.client_with(|settings| settings.credential = password(&files));
-    let app = registry.repository("acme/app");
+    let (_files, registry, client, app) = alice(Access::Token(users()));
     head(&client, &app).await.unwrap();
     registry.take_counts();
     registry.next("HEAD *", Reply::status(401).and("www-authenticate", r#"Basic realm="harbor""#));
@@ -252,10 +256,7 @@ async fn amazons_public_registry_says_400_to_an_expired_token() {
 
 #[tokio::test]
 async fn amazons_private_registry_says_403_to_an_expired_password_and_a_rotated_one_is_read() {
-    let files = Files::new();
-    let registry = registry(Access::Basic(vec![("alice", "sesame")]));
-    let client = registry.client_with(|settings| settings.credential = password(&files));
-    let app = registry.repository("acme/app");
+    let (files, registry, client, app) = alice(Access::Basic(vec![("alice", "sesame")]));
     head(&client, &app).await.unwrap();
     registry.require(Access::Basic(vec![("alice", "rotated")]));
     files.write("password", "rotated");
@@ -265,10 +266,7 @@ async fn amazons_private_registry_says_403_to_an_expired_password_and_a_rotated_
 
 #[tokio::test]
 async fn a_refused_password_is_not_sent_again_and_again() {
-    let files = Files::new();
-    let registry = registry(Access::Basic(vec![("alice", "other")]));
-    let client = registry.client_with(|settings| settings.credential = password(&files));
-    let app = registry.repository("acme/app");
+    let (files, registry, client, app) = alice(Access::Basic(vec![("alice", "other")]));
     // Once, and then it is known, for other tags and lists as well.
     for counts in ["head_manifest 2", "", ""] {
         let error = head(&client, &app).await.unwrap_err();

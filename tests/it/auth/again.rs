@@ -22,10 +22,7 @@ async fn a_password_that_is_revoked_while_it_is_used_is_sent_once_more_and_rests
             let users = vec![("alice", password)];
             if token { Access::Token(TokenServer { users, ..TokenServer::default() }) } else { Access::Basic(users) }
         };
-        let files = Files::new();
-        let registry = registry(access("sesame"));
-        let client = registry.client_with(|settings| settings.credential = password(&files));
-        let app = registry.repository("acme/app");
+        let (files, registry, client, app) = alice(access("sesame"));
         head(&client, &app).await.unwrap();
         registry.require(access("rotated"));
         registry.revoke_tokens();
@@ -47,10 +44,7 @@ async fn a_password_that_is_revoked_while_it_is_used_is_sent_once_more_and_rests
 
 #[tokio::test]
 async fn a_password_that_was_refused_for_a_moment_is_good_again_after_an_hour() {
-    let files = Files::new();
-    let registry = registry(Access::Basic(vec![("alice", "other")]));
-    let client = registry.client_with(|settings| settings.credential = password(&files));
-    let app = registry.repository("acme/app");
+    let (_files, registry, client, app) = alice(Access::Basic(vec![("alice", "other")]));
     head(&client, &app).await.unwrap_err();
     registry.require(Access::Basic(vec![("alice", "sesame")]));
     later(3500).await;
@@ -80,10 +74,7 @@ async fn a_wrong_password_is_tried_for_few_repositories_however_many_ask_at_once
 #[tokio::test]
 async fn a_token_that_is_about_to_expire_is_renewed_once_for_all_who_wait() {
     let server = TokenServer { expires_in: Some(300), ..users() };
-    let files = Files::new();
-    let registry = registry(Access::Token(server));
-    let client = registry.client_with(|settings| settings.credential = password(&files));
-    let app = registry.repository("acme/app");
+    let (_files, registry, client, app) = alice(Access::Token(server));
     let all = || futures_util::future::join_all((0..20).map(|_| head(&client, &app)));
     head(&client, &app).await.unwrap();
     registry.take_counts();
@@ -167,10 +158,7 @@ async fn no_request_is_authenticated_anew_more_than_once() {
 
 #[tokio::test]
 async fn a_password_that_changes_between_two_scans_is_tried_by_the_first_who_asks() {
-    let files = Files::new();
-    let registry = registry(Access::Basic(vec![("alice", "sesame")]));
-    let client = registry.client_with(|settings| settings.credential = password(&files));
-    let app = registry.repository("acme/app");
+    let (_files, registry, client, app) = alice(Access::Basic(vec![("alice", "sesame")]));
     head(&client, &app).await.unwrap();
     registry.require(Access::Basic(vec![("alice", "rotated")]));
     registry.take_counts();
