@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::oci::{Algorithm, Descriptor, Digest};
+use crate::oci::{Descriptor, Digest};
 
 /// What the annotations of a layer say of its tar, so that few bytes of it need to be fetched, or none.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -57,7 +57,7 @@ impl UncompressedHint {
     /// From a manifest's annotations, for the layers that have none of their own: the second version of SOCI.
     pub fn of_manifest(annotations: &BTreeMap<String, String>) -> Option<Self> {
         let digest: Digest = annotations.get(SOCI_INDEX)?.parse().ok()?;
-        (digest.algorithm() != Algorithm::Other).then_some(Self::Soci(digest))
+        digest.is_verifiable().then_some(Self::Soci(digest))
     }
 }
 

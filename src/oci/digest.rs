@@ -51,6 +51,11 @@ impl Digest {
         Self(Repr::Sha512(Box::new(hash)))
     }
 
+    /// Whether content can be verified against it here.
+    pub fn is_verifiable(&self) -> bool {
+        self.algorithm() != Algorithm::Other
+    }
+
     /// The hash function that this digest names.
     pub fn algorithm(&self) -> Algorithm {
         match self.0 {

@@ -20,7 +20,7 @@ const RANGE_BYTES_MAX: u64 = 16 << 10;
 const CONTENT_BYTES_MAX: u64 = 4 << 20;
 
 /// Deflate cannot make anything smaller than a 1032nd.
-const DEFLATE_RATIO_MAX: u64 = 1032;
+pub(super) const DEFLATE_RATIO_MAX: u64 = 1032;
 
 /// No layer of real files was seen that gzip makes smaller than this.
 const LIKELY_RATIO_MAX: u64 = 16;

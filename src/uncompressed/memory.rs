@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::later::Later;
 use crate::image::LayerContent;
 use crate::inventory::work::LayerWork;
-use crate::oci::{Algorithm, Digest, Repository};
+use crate::oci::{Digest, Repository};
 use crate::store::{LayerRecord, Store};
 use crate::target::Uncompressed;
 
@@ -69,7 +69,7 @@ impl Memory {
 
     /// Remembers what came of a layer, by all the digests that prove it.
     pub(super) fn found(&self, digests: &[&Digest], content: LayerContent) {
-        for &digest in digests.iter().filter(|digest| digest.algorithm() != Algorithm::Other) {
+        for &digest in digests.iter().filter(|digest| digest.is_verifiable()) {
             self.store.remember_layer(digest, LayerRecord::Known(content));
         }
     }
@@ -86,10 +86,10 @@ impl Memory {
 
     /// Remembers that the layer is broken: for ever, if that is proved.
     pub(super) fn broken(&self, layer: &LayerWork, why: String) {
-        if layer.digest.algorithm() == Algorithm::Other {
-            self.give_up(layer);
-        } else {
+        if layer.digest.is_verifiable() {
             self.fail(&layer.digest, why);
+        } else {
+            self.give_up(layer);
         }
     }
 

@@ -10,8 +10,9 @@
 
 use std::collections::HashMap;
 
+use super::cheap::DEFLATE_RATIO_MAX;
 use crate::image::{LayerContent, Unpacked};
-use crate::oci::{Algorithm, Descriptor, Digest, Document};
+use crate::oci::{Descriptor, Digest, Document};
 
 /// What kind of artifact the first version of an index is, which refers to its image. The second's digest stands in the
 /// image's manifest.
@@ -32,9 +33,6 @@ const LAYER_DIGEST: &str = "com.amazon.soci.image-layer-digest";
 /// What GNU tar writes at once: its last piece is filled up with zeros.
 const RECORD_BYTES: u64 = 20 * 512;
 
-/// Deflate cannot make anything smaller than a 1032nd.
-const DEFLATE_RATIO_MAX: u64 = 1032;
-
 /// The ztocs of an image, by the layers that they describe.
 pub(super) type Ztocs = HashMap<Digest, Ztoc>;
 
@@ -47,7 +45,7 @@ pub(super) struct Ztoc {
 
 /// The index among what refers to an image. Of several the longest, which describes most layers.
 pub(super) fn index_of(referrers: &[Descriptor]) -> Option<&Digest> {
-    let usable = referrers.iter().filter(|one| one.size <= INDEX_BYTES_MAX && is_verifiable(&one.digest));
+    let usable = referrers.iter().filter(|one| one.size <= INDEX_BYTES_MAX && one.digest.is_verifiable());
     usable.max_by_key(|one| one.size).map(|one| &one.digest)
 }
 
@@ -97,10 +95,6 @@ fn archive_bytes(head: &[u8]) -> Option<(u64, u64)> {
 
 fn at<const N: usize>(bytes: &[u8], position: usize) -> Option<[u8; N]> {
     bytes.get(position..)?.first_chunk().copied()
-}
-
-fn is_verifiable(digest: &Digest) -> bool {
-    digest.algorithm() != Algorithm::Other
 }
 
 #[cfg(test)]
