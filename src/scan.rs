@@ -16,7 +16,7 @@ use crate::reason::Reason;
 use crate::registry::{At, Client, RegistryError};
 use crate::store::{Store, Stored};
 
-pub(crate) use children::{Children, is_manifest, means, read as read_children};
+pub(crate) use children::{Children, is_child, means, read as read_children};
 pub use document::{Fetched, ReadError, fetch as fetch_document};
 pub use platforms::NoPlatform;
 
@@ -41,22 +41,18 @@ impl Reported {
 /// manifests: then a HEAD, which is free, tells whether its digest is known already.
 pub async fn read_tag(client: &Client, store: &Store, wanted: &ToRead) -> Reported {
     let reported = read_once(client, store, wanted).await;
-    if may_have_moved(wanted, &reported) && has_moved(client, wanted, &reported).await {
+    if has_moved(client, wanted, &reported).await {
         return read_once(client, store, wanted).await;
     }
     reported
 }
 
 /// An index that is new and lacks children is sparse, unless its tag was pushed again meanwhile.
-fn may_have_moved(wanted: &ToRead, reported: &Reported) -> bool {
-    let Outcome::Read(reading) = &reported.outcome else { return false };
-    let is_new = wanted.known.as_ref().is_none_or(|known| known.digest != reading.digest);
-    is_new && reading.header.is_some() && reading.failed.iter().any(|child| child.reason == Reason::NotFound)
-}
-
 async fn has_moved(client: &Client, wanted: &ToRead, reported: &Reported) -> bool {
     let Outcome::Read(reading) = &reported.outcome else { return false };
-    if !client.heads() {
+    let is_new = wanted.known.as_ref().is_none_or(|known| known.digest != reading.digest);
+    let lacks_children = reading.failed.iter().any(|child| child.reason == Reason::NotFound);
+    if !(is_new && reading.header.is_some() && lacks_children && client.heads()) {
         return false;
     }
     match client.head_manifest(&wanted.repository, At::Tag(&wanted.tag)).await {

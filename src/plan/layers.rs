@@ -73,18 +73,17 @@ pub(super) async fn foresee_all(config: &Config, registries: &Registries, images
             Some(Err(error)) => foreseen.errors.push(error),
         }
     }
-    let modes = modes(&read);
+    agree(&mut read);
     let foresee = |layer: &LayerWork| {
         let settings = config.registries.get(layer.repository.registry());
         uncompressed::foresee(layer, settings.is_some_and(|settings| settings.pull_through))
     };
-    foreseen.layers = count(&read, &modes, foresee, foreseen.layers);
+    foreseen.layers = count(&read, foresee, foreseen.layers);
     for (image, layers) in &read {
         // A layer that another image has streamed is known as exactly here.
-        let mode = |layer: &LayerWork| modes.get(&layer.digest).copied().unwrap_or(layer.mode);
-        let told = |layer: &LayerWork| mode(layer) == Uncompressed::Exact || foresee(layer) != Foresight::Never;
+        let told = |layer: &LayerWork| layer.mode == Uncompressed::Exact || foresee(layer) != Foresight::Never;
         if layers.iter().all(told) {
-            let least = layers.iter().map(mode).min().unwrap_or(image.mode);
+            let least = layers.iter().map(|layer| layer.mode).min().unwrap_or(image.mode);
             foreseen.contents.push((image.digest.clone(), content(least)));
         }
     }
@@ -99,20 +98,21 @@ fn layers_of(wanted: &LayerWork, image: &Image) -> Option<Vec<LayerWork>> {
     image.layers.iter().map(|layer| LayerWork::new(&wanted.repository, image, layer, wanted.mode)).collect()
 }
 
-/// The most exact that any image wants of each layer.
-fn modes(read: &[(LayerWork, Vec<LayerWork>)]) -> HashMap<Digest, Uncompressed> {
+/// Lets each layer be wanted as exactly as any image wants it.
+fn agree(read: &mut [(LayerWork, Vec<LayerWork>)]) {
     let mut modes = HashMap::new();
     for layer in read.iter().flat_map(|(_, layers)| layers) {
         let mode = modes.entry(layer.digest.clone()).or_insert(layer.mode);
         *mode = layer.mode.max(*mode);
     }
-    modes
+    for layer in read.iter_mut().flat_map(|(_, layers)| layers) {
+        layer.mode = modes[&layer.digest];
+    }
 }
 
 /// Each layer counts once, and of what is streamed a tar that is there compressed in several ways.
 fn count(
     read: &[(LayerWork, Vec<LayerWork>)],
-    modes: &HashMap<Digest, Uncompressed>,
     foresee: impl Fn(&LayerWork) -> Foresight,
     mut layers: Layers,
 ) -> Layers {
@@ -120,7 +120,7 @@ fn count(
     let mut tars = HashSet::new();
     for layer in read.iter().flat_map(|(_, layers)| layers) {
         let digest = &layer.digest;
-        match modes.get(digest).copied().unwrap_or(layer.mode) {
+        match layer.mode {
             Uncompressed::Exact => {
                 if counted.insert(digest) && tars.insert(layer.diff_id.as_ref().unwrap_or(digest)) {
                     layers.streamed += 1;

@@ -151,11 +151,7 @@ impl<'a> Forecast<'a> {
         let mut indexes = VecDeque::from([index]);
         let mut met = HashSet::from([root.clone()]);
         while let Some(index) = indexes.pop_front() {
-            for entry in index.entries.iter().filter(|entry| !entry.attestation && scan::is_manifest(entry)) {
-                let means = |platform: &Platform| scan::means(&wanted.platforms, platform);
-                if entry.platform.as_ref().is_some_and(|platform| !means(platform)) {
-                    continue;
-                }
+            for entry in index.entries.iter().filter(|entry| scan::is_child(entry, &wanted.platforms)) {
                 let (platform, configs, created) = match &entry.platform {
                     Some(platform) if !entry.media_type.is_index() => {
                         if images.iter().any(|image| image.platform == *platform) {
@@ -187,7 +183,7 @@ impl<'a> Forecast<'a> {
                     entry.digest.clone()
                 };
                 self.count(wanted, &digest, configs);
-                if means(&platform) && images.iter().all(|image| image.platform != platform) {
+                if scan::means(&wanted.platforms, &platform) && images.iter().all(|image| image.platform != platform) {
                     images.push(image(digest, platform, entry.media_type.clone(), created));
                 }
             }

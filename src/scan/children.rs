@@ -67,7 +67,7 @@ pub(crate) async fn read(
             for (place, entry) in index.entries.iter().enumerate() {
                 if entry.attestation {
                     children.attestations += 1;
-                } else if is_manifest(entry) && is_wanted(entry, platforms) && seen.insert(key(entry)) {
+                } else if is_child(entry, platforms) && seen.insert(key(entry)) {
                     entries.push(Placed { path: [path.as_slice(), &[place]].concat(), entry: entry.clone() });
                 }
             }
@@ -200,8 +200,13 @@ fn key(entry: &IndexEntry) -> (Digest, Option<Platform>) {
     (entry.digest.clone(), platform)
 }
 
+/// Whether an entry may be an image that `platforms` mean.
+pub(crate) fn is_child(entry: &IndexEntry, platforms: &[Platform]) -> bool {
+    !entry.attestation && is_manifest(entry) && is_wanted(entry, platforms)
+}
+
 /// Entries of unknown types are legal and are no images.
-pub(crate) fn is_manifest(entry: &IndexEntry) -> bool {
+fn is_manifest(entry: &IndexEntry) -> bool {
     let is_known = entry.media_type.is_empty() || ACCEPT.split(", ").any(|known| known == entry.media_type.as_str());
     is_known && !entry.artifact_type.starts_with(SOCI)
 }

@@ -23,20 +23,20 @@ impl NoPlatform {
         if wanted.platforms.is_empty() {
             return None;
         }
-        match outcome {
+        let means = |platform: &Platform| means(&wanted.platforms, platform);
+        let (digest, is_whole, has_wanted) = match outcome {
             Outcome::Read(reading) => {
-                let mut found = reading.images.iter().map(|image| &image.platform);
-                let none = reading.failed.is_empty() && !found.any(|platform| means(&wanted.platforms, platform));
-                if none { Self::of_document(store, wanted, &reading.digest) } else { None }
+                let has_wanted = reading.images.iter().any(|image| means(&image.platform));
+                (&reading.digest, reading.failed.is_empty(), has_wanted)
             }
             Outcome::Unchanged => {
                 let known = wanted.known.as_ref()?;
-                let mut found = known.images.iter().map(|(platform, _)| platform);
-                let none = known.failed.is_empty() && !found.any(|platform| means(&wanted.platforms, platform));
-                if none { Self::of_document(store, wanted, &known.digest) } else { None }
+                let has_wanted = known.images.iter().any(|(platform, _)| means(platform));
+                (&known.digest, known.failed.is_empty(), has_wanted)
             }
-            Outcome::Failed(_) | Outcome::Gone => None,
-        }
+            Outcome::Failed(_) | Outcome::Gone => return None,
+        };
+        if is_whole && !has_wanted { Self::of_document(store, wanted, digest) } else { None }
     }
 
     /// Of an index of which nothing is known but its entries.
