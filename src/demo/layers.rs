@@ -126,6 +126,9 @@ impl<F: FnMut(Vec<u8>) -> bool> Gzip<F> {
     }
 
     fn deflate(&mut self, mut input: &[u8], flush: FlushCompress) {
+        if !self.is_wanted {
+            return;
+        }
         loop {
             let mut piece = Vec::with_capacity(input.len() + 1024);
             let before = self.compress.total_in();
