@@ -34,15 +34,20 @@ struct Inner {
     idle_since: Instant,
     /// Since when the client takes no bytes.
     blocked_since: Option<Instant>,
-    /// When the answers under way began, by number: one, in HTTP/1.
-    answering: BTreeMap<u64, Instant>,
-    /// How many of these are still being made: they wait for the program, not for the client.
-    unmade: usize,
+    /// The answers under way, by number: one, in HTTP/1.
+    answering: BTreeMap<u64, Begun>,
     /// When a request came, or an answer began, or some of one was taken.
     moved: Instant,
     /// How many requests there were.
     requests: u64,
     is_http2: bool,
+}
+
+#[derive(Debug)]
+struct Begun {
+    at: Instant,
+    /// Not before it is does it wait for the client, rather than for the program.
+    is_made: bool,
 }
 
 /// How well a connection can be done without, best first.
@@ -61,7 +66,6 @@ pub(super) enum Dispensable {
 pub(super) struct Answering {
     activity: Arc<Activity>,
     number: u64,
-    is_made: bool,
 }
 
 impl Activity {
@@ -72,7 +76,6 @@ impl Activity {
             idle_since: now,
             blocked_since: None,
             answering: BTreeMap::new(),
-            unmade: 0,
             moved: now,
             requests: 0,
             is_http2: false,
@@ -92,12 +95,11 @@ impl Activity {
         let now = Instant::now();
         inner.header_since = None;
         inner.requests += 1;
-        inner.unmade += 1;
         inner.moved = now;
         let number = inner.requests;
-        inner.answering.insert(number, now);
+        inner.answering.insert(number, Begun { at: now, is_made: false });
         drop(inner);
-        Answering { activity: Arc::clone(self), number, is_made: false }
+        Answering { activity: Arc::clone(self), number }
     }
 
     /// Whether the connection may be closed in favour of others, and in what order: the kind first, and of one kind
@@ -105,7 +107,7 @@ impl Activity {
     pub(super) fn dispensable(&self) -> Option<(Dispensable, Instant)> {
         let inner = self.inner();
         let since = if !inner.answering.is_empty() {
-            let patience = if inner.unmade > 0 { HANGING } else { MOVING };
+            let patience = if inner.answering.values().any(|begun| !begun.is_made) { HANGING } else { MOVING };
             Some(inner.moved).filter(|moved| moved.elapsed() >= patience)?
         } else if let Some(since) = inner.blocked_since.or(inner.header_since) {
             since
@@ -119,7 +121,7 @@ impl Activity {
     fn deadline(&self) -> Instant {
         let inner = self.inner();
         let doing = match (inner.answering.values().next(), inner.header_since) {
-            (Some(since), _) => *since + self.limits.answer,
+            (Some(begun), _) => begun.at + self.limits.answer,
             (None, Some(since)) => since + self.limits.header,
             (None, None) => inner.idle_since + self.limits.idle,
         };
@@ -151,11 +153,12 @@ impl Activity {
 
 impl Answering {
     /// From now on it waits for the client.
-    pub(super) fn made(&mut self) {
+    pub(super) fn made(&self) {
         let mut inner = self.activity.inner();
-        inner.unmade -= usize::from(!self.is_made);
         inner.moved = Instant::now();
-        self.is_made = true;
+        if let Some(begun) = inner.answering.get_mut(&self.number) {
+            begun.is_made = true;
+        }
     }
 
     /// The client took some of the answer.
@@ -168,7 +171,6 @@ impl Drop for Answering {
     fn drop(&mut self) {
         let mut inner = self.activity.inner();
         inner.answering.remove(&self.number);
-        inner.unmade -= usize::from(!self.is_made);
         inner.idle_since = Instant::now();
     }
 }
@@ -268,7 +270,7 @@ mod tests {
         assert_eq!(kind(&activity), Some(Dispensable::Slow), "it is about to ask");
         tokio::time::advance(SECOND).await;
         assert_eq!(kind(&activity), Some(Dispensable::Hanging), "it does not ask");
-        let mut answering = activity.answer();
+        let answering = activity.answer();
         tokio::time::advance(MOVING).await;
         assert_eq!(kind(&activity), None, "its answer is being made");
         answering.made();

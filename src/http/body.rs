@@ -47,7 +47,7 @@ impl Body {
     }
 
     /// Holds `answering` until the body ends.
-    pub(super) fn holding(mut self, mut answering: Answering) -> Self {
+    pub(super) fn holding(mut self, answering: Answering) -> Self {
         answering.made();
         self.answering = Some(answering);
         self
