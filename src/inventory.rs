@@ -78,7 +78,7 @@ struct RepositoryState {
     listed: bool,
     /// Where its figures stand in its registry's `usage`.
     place: Option<Place>,
-    /// What of it takes part in sums; none where anything of it changed since they were last accounted for.
+    /// What of it takes part in sums; none where any of that changed since it was last accounted for.
     counted: Option<Counted>,
     /// What is published of it; none where anything of it, or its figures, changed since.
     view: Option<Arc<RepositoryView>>,
@@ -174,11 +174,12 @@ impl Inventory {
             return None;
         }
         let kept = state.kept();
-        of.touch();
+        of.view = None;
+        registry.is_fresh = false;
         if effect == Effect::Held {
+            of.touch();
             registry.touch();
         }
-        registry.is_fresh = false;
         Some(TagChange { repository: repository.clone(), tag: tag.clone(), kept })
     }
 
@@ -204,7 +205,9 @@ impl Inventory {
         }
         for registry in &touched {
             if let Some(state) = self.registries.get_mut(registry) {
-                state.refresh_all();
+                // No sum knows of it.
+                state.is_fresh = false;
+                state.repositories.values_mut().for_each(|of| of.view = None);
             }
         }
         !touched.is_empty()
@@ -324,12 +327,6 @@ impl RegistryState {
         self.is_accounted = false;
         self.is_fresh = false;
     }
-
-    /// Notes that anything may have changed of any repository.
-    fn refresh_all(&mut self) {
-        self.is_fresh = false;
-        self.repositories.values_mut().for_each(RepositoryState::touch);
-    }
 }
 
 impl RepositoryState {
@@ -338,7 +335,7 @@ impl RepositoryState {
         self.tags.values().filter(move |state| state.meaning.targets.contains(&target))
     }
 
-    /// Notes that anything may have changed of it.
+    /// Notes that anything of it may have changed, what takes part in sums too.
     fn touch(&mut self) {
         self.counted = None;
         self.view = None;

@@ -69,8 +69,8 @@ impl Inventory {
         let Some(state) = self.registries.get_mut(repository.registry()) else { return };
         let Some(of) = state.repositories.get_mut(repository).filter(|of| !of.listed) else { return };
         of.listed = true;
-        of.touch();
-        state.touch();
+        of.view = None;
+        state.is_fresh = false;
     }
 
     /// Takes a new configuration. What no target means any more is gone at the next snapshot, and the store has to
@@ -155,8 +155,7 @@ impl Inventory {
         for of in state.repositories.values_mut() {
             for tag in of.tags.values_mut().filter(|tag| !tag.in_sums) {
                 tag.in_sums = true;
-                of.counted = None;
-                of.view = None;
+                (of.counted, of.view) = (None, None);
             }
         }
         state.touch();
@@ -222,7 +221,7 @@ impl Inventory {
         let Some(of) = registry.repositories.get_mut(repository) else { return };
         let Err(place) = of.targets.binary_search(&target) else { return };
         of.targets.insert(place, target);
-        of.touch();
+        of.view = None;
         registry.is_fresh = false;
         let targets = of.targets.clone();
         self.compare_labels(repository, &targets);

@@ -245,7 +245,7 @@ proptest! {
         let reused = inventory.snapshot();
         for state in inventory.registries.values_mut() {
             state.touch();
-            state.refresh_all();
+            state.repositories.values_mut().for_each(RepositoryState::touch);
         }
         prop_assert_eq!(&*reused, &*inventory.snapshot());
     }
