@@ -111,28 +111,29 @@ impl Inventory {
             Pass::Whole => state.is_unknown(),
         };
         let lacks = |state: &TagState| state.is_selected() && is_unknown(state);
-        let repositories = || self.repositories_meant(number).filter(|of| of.targets.contains(&number));
+        let repositories = || self.repositories_meant(number).map(|(_, of)| of);
         repositories().any(|of| !lists || of.listed)
-            && !repositories().any(|of| of.meant(number).any(|state| lists && !of.listed || lacks(state)))
+            && !repositories().any(|of| of.meant(number).any(|(_, state)| lists && !of.listed || lacks(state)))
     }
 
     /// Whether all that other targets read of what this one means was read, as far as they tried.
     pub fn others_are_up(&self, target: &TargetName) -> bool {
         let Some(number) = self.targets.find(target) else { return true };
-        let meant = self.repositories_meant(number).flat_map(|of| of.meant(number));
-        let mut others = meant.filter(|state| state.meaning.owner != number && state.is_selected());
+        let meant = self.repositories_meant(number).flat_map(|(_, of)| of.meant(number));
+        let mut others =
+            meant.map(|(_, state)| state).filter(|state| state.meaning.owner != number && state.is_selected());
         others.all(|state| state.up != Some(false))
     }
 
-    /// The repositories of which a target may mean something: of one of a thousand, the others need no look.
-    fn repositories_meant(&self, target: u32) -> impl Iterator<Item = &RepositoryState> {
+    /// The repositories of which a target means something now: for one of a thousand, the others need no look.
+    fn repositories_meant(&self, target: u32) -> impl Iterator<Item = (&Repository, &RepositoryState)> {
         let repositories = &self.targets.get(target).repositories;
         let registry = self.registries.get(repositories.registry());
         let (one, many) = match repositories {
-            Repositories::One(name) => (registry.and_then(|state| state.repositories.get(name)), None),
-            Repositories::Matching(_) => (None, registry.map(|state| state.repositories.values())),
+            Repositories::One(name) => (registry.and_then(|state| state.repositories.get_key_value(name)), None),
+            Repositories::Matching(_) => (None, registry.map(|state| &state.repositories)),
         };
-        one.into_iter().chain(many.into_iter().flatten())
+        one.into_iter().chain(many.into_iter().flatten()).filter(move |(_, of)| of.targets.contains(&target))
     }
 
     /// What a target's scan has to read, now that it begins: the tags that it owns, but for those that the target from
@@ -331,8 +332,8 @@ impl RegistryState {
 
 impl RepositoryState {
     /// The tags that a target means.
-    fn meant(&self, target: u32) -> impl Iterator<Item = &TagState> {
-        self.tags.values().filter(move |state| state.meaning.targets.contains(&target))
+    fn meant(&self, target: u32) -> impl Iterator<Item = (&Tag, &TagState)> {
+        self.tags.iter().filter(move |(_, state)| state.meaning.targets.contains(&target))
     }
 
     /// Notes that anything of it may have changed, what takes part in sums too.

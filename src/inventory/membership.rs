@@ -58,8 +58,7 @@ impl Inventory {
     /// What a target means of what is known of a repository, less what the registry said is gone.
     fn still_meant(&self, target: u32, repository: &Repository, listed: &[Tag]) -> Vec<Tag> {
         let of = self.registries.get(repository.registry()).and_then(|state| state.repositories.get(repository));
-        let tags = of.iter().flat_map(|of| &of.tags);
-        let meant = tags.filter(|(_, state)| state.meaning.targets.contains(&target));
+        let meant = of.into_iter().flat_map(|of| of.meant(target));
         let known = meant.filter(|(tag, state)| !state.gone || listed.contains(tag));
         let known: Vec<Tag> = known.map(|(tag, _)| tag.clone()).collect();
         self.targets.get(target).selection.select(&known).tags
@@ -271,11 +270,7 @@ impl Inventory {
 
     /// The repositories of which a target means something now.
     pub(super) fn repositories_of(&self, target: u32) -> Vec<Repository> {
-        let Some(registry) = self.registries.get(self.targets.get(target).repositories.registry()) else {
-            return Vec::new();
-        };
-        let meant = registry.repositories.iter().filter(|(_, of)| of.targets.binary_search(&target).is_ok());
-        meant.map(|(name, _)| name.clone()).collect()
+        self.repositories_meant(target).map(|(name, _)| name.clone()).collect()
     }
 
     /// What a target's newest release is picked among, as far as any list told.

@@ -95,8 +95,7 @@ impl Inventory {
                 if of.candidates.contains_key(&number) {
                     continue;
                 }
-                let meant = of.tags.iter().filter(|(_, state)| state.meaning.targets.contains(&number));
-                let tags: Vec<Tag> = meant.map(|(tag, _)| tag.clone()).collect();
+                let tags: Vec<Tag> = of.meant(number).map(|(tag, _)| tag.clone()).collect();
                 let candidates = self.targets.get(number).selection.select(&tags).candidates;
                 // Pre-releases alone may be all that `limit` left of a list with releases: that list has to say.
                 let by_semver = self.targets.get(number).newest == Some(NewestBy::Semver);
