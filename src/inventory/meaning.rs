@@ -88,7 +88,7 @@ impl Targets {
     /// Whether the target means this tag without looking at any list.
     pub(super) fn names(&self, target: u32, repository: &Repository, tag: &Tag) -> bool {
         let target = self.get(target);
-        matches!(&target.repositories, Repositories::One(one) if one == repository) && target.named_tags().contains(tag)
+        target.repositories.include(repository) && target.expects(tag)
     }
 
     /// Whether the target might mean this tag, of a repository that it includes, once its lists are read.

@@ -83,7 +83,9 @@ pub(super) async fn run(world: &World, target: &Arc<Target>, events: &mpsc::Send
                 message: error.to_string(),
             }));
         }
-        no_platform.extend(NoPlatform::of(&world.store, &wanted, &reported.outcome));
+        if !said.no_platform {
+            no_platform.extend(NoPlatform::of(&world.store, &wanted, &reported.outcome));
+        }
         let observation =
             Observation { repository: wanted.repository, tag: wanted.tag, at: unix_now(), outcome: reported.outcome };
         if events.send(Event::Observed(observation)).await.is_err() {
@@ -132,9 +134,7 @@ impl Said {
         self.causes.retain(|cause| cause.place.is_none() || now.contains(cause));
         self.causes.extend(now);
     }
-}
 
-impl Said {
     /// Once: a list that is empty today may be so every day.
     fn say_nothing(&mut self, target: &Target, nothing: Option<&Nothing>) {
         if let Some(nothing) = nothing
