@@ -11,9 +11,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Context as _;
-use image_size_exporter::exposition::{self, Encoding, Rendered};
-use image_size_exporter::http::{Listener, Options, State, WebConfig, serve};
-use image_size_exporter::telemetry::{Format, Telemetry};
+use image_size_exporter::metrics;
+use image_size_exporter::metrics::{Encoding, Rendered};
+use image_size_exporter::metrics::{Format, Telemetry};
+use image_size_exporter::web::{Listener, Options, State, WebConfig, serve};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -49,7 +50,7 @@ async fn main() -> anyhow::Result<()> {
     }
     drop(rendered);
 
-    let (mut publisher, reader) = exposition::channel(Arc::clone(&telemetry));
+    let (mut publisher, reader) = metrics::channel(Arc::clone(&telemetry));
     std::fs::write("/proc/self/clear_refs", "5").context("forget the peak so far")?;
     let (snapshot, nothing) = (Arc::new(snapshot), Arc::new(BTreeSet::new()));
     publisher.publish(Arc::clone(&snapshot), Arc::clone(&nothing)).await;

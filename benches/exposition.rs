@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use image_size_exporter::exposition::{Encoding, Rendered};
-use image_size_exporter::telemetry::{Format, Telemetry};
+use image_size_exporter::metrics::{Encoding, Rendered};
+use image_size_exporter::metrics::{Format, Telemetry};
 
 #[expect(dead_code, unreachable_pub, clippy::unwrap_used, reason = "shared with the tests")]
 #[path = "../tests/it/snapshots.rs"]

@@ -10,12 +10,13 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use image_size_exporter::accounting::{Series, StoredLayer, account};
+use image_size_exporter::image::accounting::{Series, StoredLayer, account};
 use image_size_exporter::image::{Image, Layer};
-use image_size_exporter::inventory::{Discovered, DiscoveredRepository, Inventory, Observation, Outcome, Reading};
+use image_size_exporter::inventory::Inventory;
 use image_size_exporter::oci::{Digest, MediaType, Repository, Tag};
-use image_size_exporter::selection::{Listing, Selection};
+use image_size_exporter::tag::{Discovered, DiscoveredRepository, Observation, Outcome, Reading};
 use image_size_exporter::target::{Detail, Target, TargetName, Uncompressed};
+use image_size_exporter::target::{Listing, Selection};
 
 const SIZES: [u32; 3] = [1_000, 10_000, 100_000];
 const TAGS: u32 = 5;

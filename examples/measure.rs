@@ -5,8 +5,8 @@ use std::io::{Read as _, Write as _};
 
 use anyhow::Context as _;
 use bytes::Bytes;
+use image_size_exporter::layer::Measure;
 use image_size_exporter::oci::Digest;
-use image_size_exporter::uncompressed::Measure;
 
 /// About what a network read gives.
 const PIECE_BYTES: usize = 64 << 10;

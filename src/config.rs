@@ -6,12 +6,12 @@
 
 mod error;
 mod files;
-mod masked;
-mod nearest;
-mod overlaps;
+mod lints;
+mod reader;
 mod registries;
+mod render;
 mod source;
-mod table;
+mod suggest;
 mod targets;
 mod values;
 
@@ -20,13 +20,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::family::Family;
+use crate::metrics::Family;
 use crate::oci::Registry;
 use crate::registry::Settings;
 use crate::target::Target;
 
 use files::Files;
-use table::{Problems, Table};
+use reader::{Problems, Table};
 
 pub use error::ConfigError;
 pub use source::Environment;
@@ -117,13 +117,13 @@ impl Config {
         }
         let mut config = config;
         config.warnings = source::warnings(environment);
-        config.warnings.extend(overlaps::warnings(&config));
+        config.warnings.extend(lints::warnings(&config));
         Ok(config)
     }
 
     /// The effective configuration as TOML, for people to look at: no secrets, nor what may hold one.
     pub fn masked(&self) -> String {
-        masked::render(self)
+        render::render(self)
     }
 
     /// How a registry is spoken to.

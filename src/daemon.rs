@@ -1,5 +1,13 @@
 //! The daemon: everything put together, from a configuration and bound listeners to a graceful end.
 
+mod layers;
+mod messages;
+mod scan_target;
+pub mod schedule;
+mod state_loop;
+mod timer;
+mod workers;
+
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,13 +17,13 @@ use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use crate::clock::unix_now;
 use crate::config::Config;
-use crate::exposition;
-use crate::http;
+use crate::metrics::Telemetry;
 use crate::registry::Registries;
-use crate::scheduler::{Fold, ReloadRequest, World, unix_now};
 use crate::store::{Opened, Store, StoreError};
-use crate::telemetry::Telemetry;
+use crate::{metrics, web};
+use messages::{Handles, ReloadRequest, StateLoop};
 
 /// Somebody wants the configuration read again, and waits for what came of it.
 pub type WantsReload = oneshot::Sender<Result<(), String>>;
@@ -26,11 +34,11 @@ pub const RELOADS_WAITING_MAX: usize = 4;
 /// What the daemon is started with, beside its configuration.
 pub struct Start {
     /// Where it answers; bound by the caller.
-    pub listeners: Vec<http::Listener>,
+    pub listeners: Vec<web::Listener>,
     /// How it answers.
-    pub options: http::Options,
+    pub options: web::Options,
     /// With whose certificates, to whom.
-    pub web_config: http::WebConfig,
+    pub web_config: web::WebConfig,
     /// Where the configuration is read from again; without it a reload is refused.
     pub config_file: Option<PathBuf>,
     /// Requests for a reload from outside, a signal's say, and where the web server sends its own.
@@ -60,22 +68,23 @@ pub async fn run(config: Config, start: Start, stop: CancellationToken) -> anyho
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    let world = World { registries: Arc::new(ArcSwap::from_pointee(registries)), store, telemetry: telemetry.clone() };
-    telemetry.watch_state(world.store.persistent());
+    let handles =
+        Handles { registries: Arc::new(ArcSwap::from_pointee(registries)), store, telemetry: telemetry.clone() };
+    telemetry.watch_state(handles.store.persistent());
     telemetry.reloaded(true, unix_now());
 
     let masked = config.masked();
-    let (publisher, rendered) = exposition::channel(telemetry.clone());
-    let fold = Fold::start(world, config, publisher).await;
+    let (publisher, rendered) = metrics::channel(telemetry.clone());
+    let fold = StateLoop::start(handles, config, publisher).await;
     let (fold_reloads, fold_requests) = mpsc::channel(1);
     let (wants_reload, reloads) = start.reloads;
-    let state = http::State::new(rendered, telemetry.clone(), wants_reload, start.web_config, start.options);
+    let state = web::State::new(rendered, telemetry.clone(), wants_reload, start.web_config, start.options);
     let state = Arc::new(state);
     state.set_config(masked);
     state.set_ready(true);
 
     let mut folding = tokio::spawn(fold.run(fold_requests, stop.clone()));
-    let mut serving = tokio::spawn(http::serve(start.listeners, state.clone(), stop.clone()));
+    let mut serving = tokio::spawn(web::serve(start.listeners, state.clone(), stop.clone()));
     let reloading = tokio::spawn(answer_reloads(reloads, fold_reloads, start.config_file, state, telemetry));
     tracing::info!(version = crate::VERSION, "started");
 
@@ -124,7 +133,7 @@ async fn answer_reloads(
     mut requests: mpsc::Receiver<WantsReload>,
     fold: mpsc::Sender<ReloadRequest>,
     file: Option<PathBuf>,
-    state: Arc<http::State>,
+    state: Arc<web::State>,
     telemetry: Arc<Telemetry>,
 ) {
     while let Some(reply) = requests.recv().await {
@@ -138,7 +147,7 @@ async fn answer_reloads(
     }
 }
 
-async fn reload(fold: &mpsc::Sender<ReloadRequest>, file: Option<PathBuf>, state: &http::State) -> Result<(), String> {
+async fn reload(fold: &mpsc::Sender<ReloadRequest>, file: Option<PathBuf>, state: &web::State) -> Result<(), String> {
     let file = file.ok_or("there is no configuration file to read again")?;
     let config = tokio::task::spawn_blocking(move || Config::load(&file))
         .await

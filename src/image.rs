@@ -1,5 +1,7 @@
 //! What a scan learnt of an image, without the specification's noise.
 
+pub mod accounting;
+
 mod config;
 mod hint;
 
@@ -234,8 +236,7 @@ fn timestamp(text: &str) -> Option<Timestamp> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::oci::Document;
-    use crate::oci::ImageConfig;
+    use crate::oci::{Document, ImageConfig};
 
     fn manifest(body: &str) -> Manifest {
         let body = body.replace("DIGEST", &Digest::sha256_of(b"x").to_string());

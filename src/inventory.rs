@@ -2,39 +2,38 @@
 //!
 //! Not here: when anything is read (`scheduler`), how (`scan`, `discovery`), and what is remembered on disk (`store`).
 
-mod figures;
-mod holdings;
 mod interner;
-mod life;
-mod meaning;
-mod membership;
+mod layer_table;
 mod newest;
-pub mod observation;
-mod publish;
+mod policy;
+mod reconcile;
 mod restore;
 pub mod snapshot;
-pub mod work;
+mod sums;
+mod tag_state;
+mod views;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::accounting::Usage;
+use crate::image::accounting::Usage;
 use crate::image::{LayerContent, Timestamp};
 use crate::oci::{Digest, Registry, Repository, Tag};
-use crate::selection::Repositories;
-use crate::target::{Target, TargetName, Uncompressed};
+use crate::target::{Repositories, Target, TargetName, Uncompressed};
 
-use figures::{Counted, Place};
-use holdings::Holdings;
-use life::{Effect, TagState};
-use meaning::Targets;
+use layer_table::LayerTable;
 use newest::Candidate;
+use policy::Targets;
 use snapshot::{RegistryView, RepositoryView};
+use sums::{Counted, Place};
+use tag_state::{Effect, TagState};
 
-pub use observation::{Child, Kept, Known, Observation, Outcome, Reading, TagChange};
+pub use crate::tag::{
+    Child, Completeness, Discovered, DiscoveredRepository, Known, LayerRequest, Observation, Outcome, Reading,
+    TagChange, TagRecord, TagRequest, Warning,
+};
 pub use snapshot::Snapshot;
-pub use work::{Discovered, DiscoveredRepository, LayerWork, Pass, ToRead, Warning};
 
 /// What is known of every tag that some target means.
 pub struct Inventory {
@@ -53,7 +52,7 @@ pub struct Inventory {
 #[derive(Default)]
 struct RegistryState {
     repositories: BTreeMap<Repository, RepositoryState>,
-    holdings: Holdings,
+    holdings: LayerTable,
     /// Whether each of its targets had ended a pass at some time: then there are sums, of the tags that take part.
     has_sums: bool,
     /// The figures, as they were last accounted for; empty where none are published.
@@ -103,12 +102,12 @@ impl Inventory {
     /// Whether a target's scan, that has ended, was such a pass: not where it means tags of which nothing is known, not
     /// even that they do not exist, nor where it knows some from a list of which nobody saw the end, or none since not
     /// one list was read.
-    pub fn passed(&self, target: &TargetName, pass: Pass) -> bool {
+    pub fn passed(&self, target: &TargetName, pass: Completeness) -> bool {
         let Some(number) = self.targets.find(target) else { return true };
         let lists = self.targets.get(number).selection.lists();
         let is_unknown = |state: &TagState| match pass {
-            Pass::Settled => state.is_awaited(),
-            Pass::Whole => state.is_unknown(),
+            Completeness::Settled => state.is_awaited(),
+            Completeness::Whole => state.is_unknown(),
         };
         let lacks = |state: &TagState| state.is_selected() && is_unknown(state);
         let repositories = || self.repositories_meant(number).map(|(_, of)| of);
@@ -138,14 +137,14 @@ impl Inventory {
 
     /// What a target's scan has to read, now that it begins: the tags that it owns, but for those that the target from
     /// which it just took them over reads.
-    pub fn to_read(&mut self, target: &TargetName) -> Vec<ToRead> {
+    pub fn to_read(&mut self, target: &TargetName) -> Vec<TagRequest> {
         let Some(number) = self.targets.find(target) else { return Vec::new() };
         let repositories = &self.targets.get(number).repositories;
         let Some(state) = self.registries.get_mut(repositories.registry()) else { return Vec::new() };
-        let one = |(name, of): (&Repository, &mut RepositoryState)| -> Vec<ToRead> {
+        let one = |(name, of): (&Repository, &mut RepositoryState)| -> Vec<TagRequest> {
             let owned = of.tags.iter_mut().filter(|(_, state)| state.meaning.owner == number);
             let given = owned.filter_map(|(tag, state)| state.give().then_some((tag, state)));
-            let to_read = |(tag, state): (&Tag, &mut TagState)| ToRead {
+            let to_read = |(tag, state): (&Tag, &mut TagState)| TagRequest {
                 repository: name.clone(),
                 tag: tag.clone(),
                 known: state.held.as_ref().map(|held| Arc::clone(&held.known)),
@@ -177,7 +176,7 @@ impl Inventory {
         let kept = state.kept();
         of.view = None;
         registry.is_fresh = false;
-        if effect == Effect::Held {
+        if effect == Effect::TagContent {
             of.touch();
             registry.touch();
         }
@@ -216,8 +215,8 @@ impl Inventory {
 
     /// The layers that a target wants to know more of, each digest once for each registry that has it, as exactly as any
     /// target on that registry wants it: one registry may not give what another does, nor be asked for what another is.
-    pub fn uncompressed_work(&self) -> Vec<LayerWork> {
-        let mut work: HashMap<(&Registry, &Digest), LayerWork> = HashMap::new();
+    pub fn uncompressed_work(&self) -> Vec<LayerRequest> {
+        let mut work: HashMap<(&Registry, &Digest), LayerRequest> = HashMap::new();
         for (registry, state) in &self.registries {
             for (repository, tag) in
                 state.repositories.iter().flat_map(|(name, of)| of.tags.values().map(move |tag| (name, tag)))
@@ -233,7 +232,7 @@ impl Inventory {
                     if facts.content.is_some_and(|content| mode == Uncompressed::Cheap || content.unpacked.is_known()) {
                         continue;
                     }
-                    let wanted = work.entry((registry, digest)).or_insert_with(|| LayerWork {
+                    let wanted = work.entry((registry, digest)).or_insert_with(|| LayerRequest {
                         repository: repository.clone(),
                         image: image.summary.digest.clone(),
                         digest: digest.clone(),
@@ -247,7 +246,7 @@ impl Inventory {
                 }
             }
         }
-        let mut work: Vec<LayerWork> = work.into_values().collect();
+        let mut work: Vec<LayerRequest> = work.into_values().collect();
         work.sort_by(|a, b| (&a.repository, &a.digest).cmp(&(&b.repository, &b.digest)));
         work
     }
@@ -307,7 +306,7 @@ impl Inventory {
         }
         for (name, state) in &mut self.registries {
             if !state.is_fresh {
-                publish::refresh(name, state, &self.targets, &mut self.warnings);
+                views::refresh(name, state, &self.targets, &mut self.warnings);
             }
         }
         let views = self.registries.values().filter_map(|state| state.view.clone());

@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::Parser as _;
-use image_size_exporter::cli::{Cli, Command, DEFAULT_CONFIG_FILE, health};
+use image_size_exporter::commands::cli::{Cli, Command, DEFAULT_CONFIG_FILE};
+use image_size_exporter::commands::{demo, health, inspect, logging, plan};
 use image_size_exporter::config::Config;
+use image_size_exporter::metrics::Telemetry;
 use image_size_exporter::registry::Registries;
 use image_size_exporter::store::{Opened, Store};
-use image_size_exporter::telemetry::Telemetry;
-use image_size_exporter::{daemon, demo, http, inspect, logging, plan};
+use image_size_exporter::{daemon, web};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -162,7 +163,7 @@ fn no_colour() -> bool {
     std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
 }
 
-async fn run_daemon(cli: &Cli, config: Config, web_config: http::WebConfig) -> anyhow::Result<()> {
+async fn run_daemon(cli: &Cli, config: Config, web_config: web::WebConfig) -> anyhow::Result<()> {
     let listeners = listeners(cli, &config).await?;
     serve(cli, config, listeners, web_config, &cli.common.config_file).await
 }
@@ -170,8 +171,8 @@ async fn run_daemon(cli: &Cli, config: Config, web_config: http::WebConfig) -> a
 async fn serve(
     cli: &Cli,
     config: Config,
-    listeners: Vec<http::Listener>,
-    web_config: http::WebConfig,
+    listeners: Vec<web::Listener>,
+    web_config: web::WebConfig,
     file: &Path,
 ) -> anyhow::Result<()> {
     daemon::end_on_panic();
@@ -194,38 +195,38 @@ async fn run_demo(cli: &Cli) -> anyhow::Result<()> {
     let registry = demo::start(loopback).await.context("cannot serve the demo's registry on loopback")?;
     let config = Config::load(registry.config_file())?;
     let listeners = listeners(cli, &config).await?;
-    if let Some(Ok(address)) = listeners.first().map(http::Listener::local_addr) {
+    if let Some(Ok(address)) = listeners.first().map(web::Listener::local_addr) {
         say(&registry.banner(address));
     }
     let web_config = web_config(cli, &config)?;
     serve(cli, config, listeners, web_config, registry.config_file()).await
 }
 
-async fn listeners(cli: &Cli, config: &Config) -> anyhow::Result<Vec<http::Listener>> {
+async fn listeners(cli: &Cli, config: &Config) -> anyhow::Result<Vec<web::Listener>> {
     if cli.web.systemd_socket {
-        return Ok(http::Listener::from_systemd()?);
+        return Ok(web::Listener::from_systemd()?);
     }
     let flags = &cli.web.listen_address;
     let mut listeners = Vec::new();
     for address in if flags.is_empty() { &config.web.listen } else { flags } {
-        listeners.push(http::Listener::bind(address).await?);
+        listeners.push(web::Listener::bind(address).await?);
     }
     Ok(listeners)
 }
 
-fn options(cli: &Cli) -> http::Options {
-    http::Options {
+fn options(cli: &Cli) -> web::Options {
+    web::Options {
         telemetry_path: cli.web.telemetry_path.clone(),
         enable_lifecycle: cli.web.enable_lifecycle,
         max_requests: cli.web.max_requests,
-        ..http::Options::default()
+        ..web::Options::default()
     }
 }
 
-fn web_config(cli: &Cli, config: &Config) -> Result<http::WebConfig, http::WebConfigError> {
+fn web_config(cli: &Cli, config: &Config) -> Result<web::WebConfig, web::WebConfigError> {
     match cli.web.web_config_file.as_ref().or(config.web.config_file.as_ref()) {
-        Some(path) => http::WebConfig::open(path),
-        None => Ok(http::WebConfig::none()),
+        Some(path) => web::WebConfig::open(path),
+        None => Ok(web::WebConfig::none()),
     }
 }
 

@@ -2,6 +2,9 @@
 //!
 //! Nothing in here knows of a network, a file, a clock or a configuration.
 
+mod reason;
+pub mod schema1;
+
 pub mod config;
 pub mod digest;
 pub mod manifest;
@@ -14,4 +17,5 @@ pub use digest::{Algorithm, Digest};
 pub use manifest::{Descriptor, Document, Index, Manifest};
 pub use media_type::MediaType;
 pub use platform::Platform;
+pub use reason::{Operation, Reason};
 pub use reference::{Reference, Registry, Repository, Tag};

@@ -3,18 +3,18 @@
 //! What an answer means for sizes is not decided here: bytes, digests and lists go out, checked. A request that
 //! fails says what was asked, of whom, and what a person can do about it.
 
+use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::{HeaderValue, Method};
 use rustls::RootCertStore;
 use url::Url;
 
-use crate::oci::{Digest, Registry, Repository, Tag};
-use crate::reason::{Operation, Reason};
-use crate::telemetry::Telemetry;
+use crate::metrics::Telemetry;
+use crate::oci::{Digest, Operation, Reason, Registry, Repository, Tag};
 
 pub mod settings;
 
@@ -30,69 +30,32 @@ pub mod error;
 
 mod auth;
 
-mod grants;
-
-mod passwords;
-
-mod challenge;
-
-mod credentials;
-
-mod secret;
-
-mod repeated;
-
-mod token;
-
 mod transport;
 
-mod gate;
-
-mod pace;
-
-mod ratelimit;
-
-mod redirect;
-
-mod retry;
-
-mod body;
-
-mod api_error;
-
-mod warnings;
-
-mod connect;
-
-mod tls;
-
-mod ways;
-
-mod jws;
-
-mod link;
+mod profile;
 
 pub use blobs::BlobStream;
 pub use error::{RegistryError, SetupError};
 pub use lists::{RepositoryList, TagList};
 pub use manifests::{Fetched, Head};
 pub use settings::{Credential, Settings};
-pub use tls::check_files;
+pub use transport::tls::check_files;
 
 use auth::Auth;
-use grants::Scope;
+use auth::cache::Scope;
+use profile::{Profile, Profiles};
 use transport::{Answer, Ask, Take, Transport};
-use ways::{Way, Ways};
+use transport::{api_error, connect, redirect, tls};
 
 /// All registries: one client each, made when it is first needed.
 pub struct Registries {
-    ways: Ways,
+    profiles: Profiles,
     system_roots: Arc<RootCertStore>,
     telemetry: Arc<Telemetry>,
     clients: Mutex<BTreeMap<Registry, Arc<Client>>>,
 }
 
-/// One registry. Keeps its connections, tokens, and what it learnt of the registry's ways.
+/// One registry. Keeps its connections, tokens, and what it learnt of the registry's profiles.
 pub struct Client {
     transport: Transport,
     auth: Auth,
@@ -121,39 +84,39 @@ impl Registries {
         defaults: Settings,
         telemetry: Arc<Telemetry>,
     ) -> Result<Self, SetupError> {
-        Self::with(Ways::read(settings, defaults)?, tls::system_roots(), telemetry, BTreeMap::new())
+        Self::with(Profiles::read(settings, defaults)?, tls::system_roots(), telemetry, BTreeMap::new())
     }
 
     /// The same with other settings, or none where nothing is spoken otherwise. The client of a registry that is spoken
-    /// to as before goes on, with all that it learnt: tokens, how long the registry is to be left alone, its ways.
+    /// to as before goes on, with all that it learnt: tokens, how long the registry is to be left alone, its profiles.
     pub fn renewed(
         &self,
         settings: BTreeMap<Registry, Settings>,
         defaults: Settings,
     ) -> Result<Option<Self>, SetupError> {
-        let ways = Ways::read(settings, defaults)?;
-        if ways == self.ways {
+        let profiles = Profiles::read(settings, defaults)?;
+        if profiles == self.profiles {
             return Ok(None);
         }
-        let mut clients = locked(&self.clients).clone();
-        clients.retain(|registry, _| ways.to(registry) == self.ways.to(registry));
-        Self::with(ways, Arc::clone(&self.system_roots), Arc::clone(&self.telemetry), clients).map(Some)
+        let mut clients = self.clients.lock().clone();
+        clients.retain(|registry, _| profiles.to(registry) == self.profiles.to(registry));
+        Self::with(profiles, Arc::clone(&self.system_roots), Arc::clone(&self.telemetry), clients).map(Some)
     }
 
     /// Lets passwords be tried again at once that rest since they were refused.
     pub fn forgive_passwords(&self) {
-        locked(&self.clients).values().for_each(|client| client.auth.forgive());
+        self.clients.lock().values().for_each(|client| client.auth.forgive());
     }
 
     fn with(
-        ways: Ways,
+        profiles: Profiles,
         system_roots: Arc<RootCertStore>,
         telemetry: Arc<Telemetry>,
         mut clients: BTreeMap<Registry, Arc<Client>>,
     ) -> Result<Self, SetupError> {
-        for (registry, way) in &ways.configured {
+        for (registry, profile) in &profiles.configured {
             if !clients.contains_key(registry) {
-                let client = Client::new(registry, way, &system_roots, &telemetry)?;
+                let client = Client::new(registry, profile, &system_roots, &telemetry)?;
                 clients.insert(registry.clone(), Arc::new(client));
             }
             telemetry.add_registry(registry);
@@ -161,8 +124,8 @@ impl Registries {
         // What one registry with these settings would fail on, all would. It is none that is watched: its counters
         // are nobody's.
         let example = Registry::docker_hub();
-        Client::new(&example, &ways.others, &system_roots, &Arc::new(Telemetry::new()))?;
-        Ok(Self { ways, system_roots, telemetry, clients: Mutex::new(clients) })
+        Client::new(&example, &profiles.others, &system_roots, &Arc::new(Telemetry::new()))?;
+        Ok(Self { profiles, system_roots, telemetry, clients: Mutex::new(clients) })
     }
 
     /// The client for one registry.
@@ -170,11 +133,11 @@ impl Registries {
     /// # Panics
     /// Never: what could be wrong with the defaults was found when they were checked.
     pub fn client(&self, registry: &Registry) -> Arc<Client> {
-        let mut clients = locked(&self.clients);
+        let mut clients = self.clients.lock();
         if let Some(client) = clients.get(registry) {
             return Arc::clone(client);
         }
-        let client = Client::new(registry, self.ways.to(registry), &self.system_roots, &self.telemetry);
+        let client = Client::new(registry, self.profiles.to(registry), &self.system_roots, &self.telemetry);
         let client = Arc::new(client.expect("the defaults made a client when they were checked"));
         self.telemetry.add_registry(registry);
         clients.insert(registry.clone(), Arc::clone(&client));
@@ -185,7 +148,7 @@ impl Registries {
 impl Client {
     fn new(
         registry: &Registry,
-        Way { settings, tls }: &Way,
+        Profile { settings, tls }: &Profile,
         system_roots: &RootCertStore,
         telemetry: &Arc<Telemetry>,
     ) -> Result<Self, SetupError> {
@@ -252,11 +215,6 @@ impl Client {
         self.transport.failed(operation, reason);
         RegistryError::new(reason, what, problem)
     }
-}
-
-/// What a mutex guards. None is held across an await, and nothing panics halfway through a change.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Where the registry's API is. Plain HTTP is spoken where the configuration says so, and on this machine itself

@@ -4,17 +4,18 @@
 //! when to scan (`scheduler`), which tags (`discovery`), and what an observation does to what is published
 //! (`inventory`).
 
+pub mod discovery;
+
 mod children;
 mod document;
 mod platforms;
 
 use std::sync::Arc;
 
-use crate::inventory::{Outcome, Reading, ToRead};
-use crate::oci::{Digest, MediaType, Repository};
-use crate::reason::Reason;
+use crate::oci::{Digest, MediaType, Reason, Repository};
 use crate::registry::{At, Client, RegistryError};
 use crate::store::{Store, Stored};
+use crate::tag::{Outcome, Reading, TagRequest};
 
 pub(crate) use children::{Children, is_child, means, read as read_children};
 pub use document::{Fetched, ReadError, fetch as fetch_document};
@@ -39,7 +40,7 @@ impl Reported {
 ///
 /// An unchanged tag costs one HEAD. A new one is fetched without asking first, unless the registry meters GETs of
 /// manifests: then a HEAD, which is free, tells whether its digest is known already.
-pub async fn read_tag(client: &Client, store: &Store, wanted: &ToRead) -> Reported {
+pub async fn read_tag(client: &Client, store: &Store, wanted: &TagRequest) -> Reported {
     let reported = read_once(client, store, wanted).await;
     if has_moved(client, wanted, &reported).await {
         return read_once(client, store, wanted).await;
@@ -48,7 +49,7 @@ pub async fn read_tag(client: &Client, store: &Store, wanted: &ToRead) -> Report
 }
 
 /// An index that is new and lacks children is sparse, unless its tag was pushed again meanwhile.
-async fn has_moved(client: &Client, wanted: &ToRead, reported: &Reported) -> bool {
+async fn has_moved(client: &Client, wanted: &TagRequest, reported: &Reported) -> bool {
     let Outcome::Read(reading) = &reported.outcome else { return false };
     let is_new = wanted.known.as_ref().is_none_or(|known| known.digest != reading.digest);
     let lacks_children = reading.failed.iter().any(|child| child.reason == Reason::NotFound);
@@ -61,7 +62,7 @@ async fn has_moved(client: &Client, wanted: &ToRead, reported: &Reported) -> boo
     }
 }
 
-async fn read_once(client: &Client, store: &Store, wanted: &ToRead) -> Reported {
+async fn read_once(client: &Client, store: &Store, wanted: &TagRequest) -> Reported {
     let head = match ask_head(client, wanted).await {
         Ok(head) => head,
         Err(error) => return unread(error),
@@ -103,7 +104,7 @@ async fn read_once(client: &Client, store: &Store, wanted: &ToRead) -> Reported 
 }
 
 /// The digest header of a HEAD, where it is worth asking for one and the registry answers it.
-async fn ask_head(client: &Client, wanted: &ToRead) -> Result<Option<Arc<str>>, RegistryError> {
+async fn ask_head(client: &Client, wanted: &TagRequest) -> Result<Option<Arc<str>>, RegistryError> {
     if !client.heads() || (wanted.known.is_none() && !client.meters_pulls()) {
         return Ok(None);
     }
@@ -120,7 +121,7 @@ fn unread(error: RegistryError) -> Reported {
 }
 
 /// From the document that the tag points at to all of its images.
-async fn read_root(client: &Client, store: &Store, wanted: &ToRead, root: Fetched) -> Reported {
+async fn read_root(client: &Client, store: &Store, wanted: &TagRequest, root: Fetched) -> Reported {
     let mut reading = Reading {
         digest: root.digest,
         header: root.header,

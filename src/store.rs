@@ -5,35 +5,36 @@
 //! kept in memory and tried again. Deliberately not here: what a tag's values mean, and when they stop to be true.
 
 mod batch;
-mod claims;
+mod catch_panic;
+mod encoding;
 mod error;
 mod file;
-mod guard;
+mod locations;
 mod open;
-mod places;
-mod record;
+mod single_flight;
 mod sweep;
 mod writer;
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
 
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
+use crate::clock::since_epoch;
 use crate::image::{ConfigFacts, Image, LayerContent, Timestamp};
-use crate::inventory::observation::{Kept, TagChange};
 use crate::oci::{Digest, MediaType, Platform, Registry, Repository, Tag};
+use crate::tag::{TagChange, TagRecord};
 
 use batch::{Batch, Sweep, WAITING_MAX};
-pub use claims::Claim;
-use claims::Claims;
 pub use error::StoreError;
 use file::File;
-use places::Places;
+use locations::Places;
+pub use single_flight::Claim;
+use single_flight::Claims;
 use writer::Shared;
 
 /// How long something may be out of use before it is removed, in seconds: a fortnight, so that a branch that sleeps
@@ -117,7 +118,7 @@ struct Inner {
     /// The file's writer; none in memory.
     writer: Option<JoinHandle<()>>,
     /// Without a file: since when a digest has not been in use.
-    unused: std::sync::Mutex<HashMap<Digest, Timestamp>>,
+    unused: parking_lot::Mutex<HashMap<Digest, Timestamp>>,
     /// Manifests and indexes that are being read.
     documents: Claims,
     /// Configs and layers that are being read.
@@ -131,7 +132,7 @@ impl Store {
         Self(Arc::new(Inner {
             shared: Arc::new(Shared::new(None)),
             writer: None,
-            unused: std::sync::Mutex::default(),
+            unused: parking_lot::Mutex::default(),
             documents: Claims::default(),
             blobs: Claims::default(),
             places: Places::default(),
@@ -144,7 +145,7 @@ impl Store {
     /// `<path>.other-<Unix time>`, and a new one is begun.
     /// After [`StoreError::InUse`] the caller should give up; after any other error it can go on with [`Self::later`].
     pub fn open(path: &Path) -> Result<(Self, Opened), StoreError> {
-        let (file, opened) = File::open(path, unix_seconds())?;
+        let (file, opened) = File::open(path, since_epoch().as_secs())?;
         Ok((Self::written_to(path, Some(file), None)?, opened))
     }
 
@@ -167,7 +168,7 @@ impl Store {
         Ok(Self(Arc::new(Inner {
             shared,
             writer: Some(writer),
-            unused: std::sync::Mutex::default(),
+            unused: parking_lot::Mutex::default(),
             documents: Claims::default(),
             blobs: Claims::default(),
             places: Places::default(),
@@ -231,7 +232,7 @@ impl Store {
     }
 
     /// The last that is known of every tag, in no particular order. For the start: nothing else should need it.
-    pub fn tags(&self) -> Vec<(Repository, Tag, Kept)> {
+    pub fn tags(&self) -> Vec<(Repository, Tag, TagRecord)> {
         let (writing, waiting) = {
             let queue = self.0.shared.queue();
             (Arc::clone(&queue.writing), queue.waiting.tags.clone())
@@ -342,7 +343,7 @@ impl Store {
     }
 
     fn read<T>(&self, read: impl Fn(&File) -> Result<T, StoreError>) -> Option<T> {
-        let file = self.0.shared.file.read().unwrap_or_else(PoisonError::into_inner);
+        let file = self.0.shared.file.read();
         match read(file.as_ref()?) {
             Ok(value) => Some(value),
             Err(error) => {
@@ -364,11 +365,6 @@ impl Drop for Inner {
             self.shared.close();
         }
     }
-}
-
-/// Now, in whole seconds since the Unix epoch.
-fn unix_seconds() -> u64 {
-    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 #[cfg(test)]

@@ -1,11 +1,20 @@
 //! What one `[[targets]]` entry of the configuration means, parsed.
 
+mod pattern;
+mod range;
+mod selection;
+mod version;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::oci::{Platform, Tag};
-use crate::selection::{Repositories, Selection};
+
+pub use pattern::{InvalidPattern, InvalidTagPattern, Repositories, RepositoryPattern, TagPattern};
+pub use range::{InvalidRange, VersionRange};
+pub use selection::{Listing, Selection, Sort};
+pub use version::Version;
 
 /// A target's name: the `target` label. Unique within a configuration.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use url::Url;
 
 use crate::oci::Registry;
-use crate::registry::{self, Credential, Settings};
+use crate::registry;
+use crate::registry::{Credential, Settings};
 
 use super::files::Files;
-use super::table::Table;
+use super::reader::Table;
 use super::values;
 
 const NOT_HERE: &str = "secrets are not written in here: put it into a file or an environment variable and name that \

@@ -11,8 +11,8 @@ use figment::value::{Dict, Map, Tag, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 
 use super::ConfigError;
-use super::nearest::nearest;
-use super::table::Problems;
+use super::reader::Problems;
+use super::suggest::nearest;
 
 /// The environment: names and values.
 pub type Environment = BTreeMap<String, String>;

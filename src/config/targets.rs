@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::oci::{Platform, Tag};
-use crate::selection::{InvalidPattern, Listing, Repositories, Selection, Sort, TagPattern, VersionRange};
-use crate::target::{Detail, NewestBy, Target, TargetName, Uncompressed};
+use crate::target::{
+    Detail, InvalidPattern, Listing, NewestBy, Repositories, Selection, Sort, TagPattern, Target, TargetName,
+    Uncompressed, VersionRange,
+};
 
-use super::table::Table;
+use super::reader::Table;
 use super::{Scan, values};
 
 const NONE: &str = "there is none: write [[targets]] and below it repository = \"docker.io/library/alpine\"";

@@ -4,9 +4,9 @@ use std::net::Ipv6Addr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use crate::family::Family;
+use crate::metrics::Family;
 
-use super::nearest::nearest;
+use super::suggest::nearest;
 
 pub(super) const CONCURRENCY: RangeInclusive<u128> = 1..=256;
 pub(super) const TAGS_MAX: RangeInclusive<u128> = 1..=1_000_000;

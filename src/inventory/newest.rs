@@ -6,13 +6,12 @@
 
 use std::collections::BTreeMap;
 
-use super::life::TagState;
-use super::meaning::wants;
+use super::policy::wants;
 use super::snapshot::NewestView;
+use super::tag_state::TagState;
 use crate::image::Timestamp;
 use crate::oci::{Digest, Platform, Tag};
-use crate::selection::Version;
-use crate::target::{NewestBy, Target};
+use crate::target::{NewestBy, Target, Version};
 
 /// A tag that may be the newest release.
 pub(super) struct Candidate {

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use super::{Inventory, Kept, Pass, TagChange};
+use super::Inventory;
 use crate::image::Image;
 use crate::oci::{Digest, Repository, Tag};
-use crate::selection::{Repositories, Version};
-use crate::target::{NewestBy, Target, TargetName};
+use crate::tag::{Completeness, TagChange, TagRecord};
+use crate::target::{NewestBy, Repositories, Target, TargetName, Version};
 
 impl Inventory {
     /// Publishes what was known before the program started, if a target means the tag, or may mean it once its lists
@@ -15,7 +15,7 @@ impl Inventory {
         &mut self,
         repository: &Repository,
         tag: &Tag,
-        kept: &Kept,
+        kept: &TagRecord,
         image_of: impl Fn(&Digest) -> Option<Arc<Image>>,
     ) -> Option<TagChange> {
         let targets = self.targets.including(repository);
@@ -39,7 +39,7 @@ impl Inventory {
     /// and each tag that they name has. What a target lists nobody knows before the list is read: `passed` tells
     /// whether a scan of it ever ended so, or was cut short with half of it read. For others that have restored values,
     /// or name nothing that can be read, the sums need not wait, if they were settled.
-    pub fn restored(&mut self, passed: impl Fn(&Target, Pass) -> bool) -> Vec<TargetName> {
+    pub fn restored(&mut self, passed: impl Fn(&Target, Completeness) -> bool) -> Vec<TargetName> {
         self.restore_candidates();
         let mut held = vec![false; self.ended.len()];
         let mut unread = vec![false; self.ended.len()];
@@ -64,9 +64,9 @@ impl Inventory {
                 continue;
             }
             let lists = target.selection.lists() || matches!(target.repositories, Repositories::Matching(_));
-            if !unread[at] && (!lists || passed(target, Pass::Whole)) {
+            if !unread[at] && (!lists || passed(target, Completeness::Whole)) {
                 can_wait.push((number, target.name.clone()));
-            } else if passed(target, Pass::Settled) {
+            } else if passed(target, Completeness::Settled) {
                 settled.push(target.name.clone());
             }
         }

@@ -4,6 +4,15 @@
 //! A registry is asked without credentials first; its challenge says how it wants to be asked, and is remembered,
 //! so that later repositories get their token beforehand. One request is authenticated anew at most once.
 
+pub(crate) mod cache;
+pub(crate) mod challenge;
+pub(crate) mod docker_config;
+pub(crate) mod helper;
+pub(crate) mod keychain;
+pub(crate) mod lockout;
+pub(crate) mod secret;
+pub(crate) mod token;
+
 use std::fmt::Display;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -12,16 +21,15 @@ use std::time::Duration;
 use http::{HeaderValue, Method, StatusCode, header};
 use tokio::time::Instant;
 
-use super::challenge::{Bearer, Challenge};
-use super::credentials::{Credentials, Login, LoginSecret};
 use super::error::RegistryError;
-use super::grants::{Grant, Grants, Scheme, Scope, Slot, TokenServer};
-use super::passwords::Passwords;
 use super::settings::Credential;
-use super::token::{self, Token, TokenRefused, Wanted};
-use super::transport::{Answer, Ask, Take, Transport};
-use super::{api_error, redirect};
-use crate::reason::{Operation, Reason};
+use super::transport::{Answer, Ask, Take, Transport, api_error, redirect};
+use crate::oci::{Operation, Reason};
+use cache::{Grant, Grants, Scheme, Scope, Slot, TokenServer};
+use challenge::{Bearer, Challenge};
+use keychain::{Credentials, Login, LoginSecret};
+use lockout::Lockout;
+use token::{Token, TokenRefused, Wanted};
 
 /// How long a header from a file or helper is used before it is read again.
 const LOGIN_USABLE: Duration = Duration::from_mins(5);
@@ -32,12 +40,12 @@ const REFUSAL_USABLE: Duration = Duration::from_secs(10);
 pub(crate) struct Auth {
     credentials: Credentials,
     grants: Grants,
-    passwords: Passwords,
+    passwords: Lockout,
 }
 
 impl Auth {
     pub(crate) fn new(from: Credential) -> Self {
-        Self { credentials: Credentials::new(from), grants: Grants::default(), passwords: Passwords::default() }
+        Self { credentials: Credentials::new(from), grants: Grants::default(), passwords: Lockout::default() }
     }
 
     /// Sends a request with what the registry wants to see, and once more with something better if it was refused.

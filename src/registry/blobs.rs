@@ -8,13 +8,12 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::{Method, StatusCode, header};
 
-use super::body::CONFIG_BYTES_MAX;
+use super::auth::cache::Scope;
 use super::error::{RegistryError, chain};
-use super::grants::Scope;
-use super::transport::{Answer, Ask, Open, Take};
-use super::{At, Client, What, api_error};
-use crate::oci::{Descriptor, Digest, Repository};
-use crate::reason::{Operation, Reason};
+use super::transport::body::CONFIG_BYTES_MAX;
+use super::transport::{Answer, Ask, Open, Take, api_error};
+use super::{At, Client, What};
+use crate::oci::{Descriptor, Digest, Operation, Reason, Repository};
 
 /// A blob as it comes. Dropping it ends the request.
 pub struct BlobStream {

@@ -3,8 +3,7 @@
 use std::fmt::Display;
 use std::sync::Arc;
 
-use crate::oci::Registry;
-use crate::reason::Reason;
+use crate::oci::{Reason, Registry};
 
 /// A request to a registry failed. Shown, it says what was asked of whom, what went wrong and, where a person can do
 /// something about it, what. It holds no secret, no query of any address, and nothing of a redirect's target but its

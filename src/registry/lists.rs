@@ -7,14 +7,13 @@ use http::{Method, StatusCode, header};
 use serde::Deserialize;
 use url::Url;
 
-use super::body::PAGE_BYTES_MAX;
+use super::Client;
+use super::auth::cache::Scope;
 use super::error::RegistryError;
-use super::grants::Scope;
-use super::transport::{Answer, Ask, Take};
-use super::{Client, api_error, link};
+use super::transport::body::PAGE_BYTES_MAX;
+use super::transport::{Answer, Ask, Take, api_error, link};
 use crate::oci::manifest::json_problem;
-use crate::oci::{Repository, Tag};
-use crate::reason::{Operation, Reason};
+use crate::oci::{Operation, Reason, Repository, Tag};
 
 /// Entries that a page is asked to have. More is refused by some, and without a number some give a hundred.
 const PAGE_ENTRIES: u32 = 1000;

@@ -6,14 +6,13 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use http::{Method, StatusCode};
 
-use super::body::MANIFEST_BYTES_MAX;
+use super::auth::cache::Scope;
 use super::error::RegistryError;
-use super::grants::Scope;
-use super::transport::{Answer, Ask, Take};
-use super::{At, Client, What, api_error, jws};
+use super::transport::body::MANIFEST_BYTES_MAX;
+use super::transport::{Answer, Ask, Take, api_error};
+use super::{At, Client, What};
 use crate::oci::manifest::ACCEPT;
-use crate::oci::{Algorithm, Digest, MediaType, Repository};
-use crate::reason::{Operation, Reason};
+use crate::oci::{Algorithm, Digest, MediaType, Operation, Reason, Repository, schema1};
 
 /// Says which content a tag points at. Absent on several registries.
 const DIGEST_HEADER: &str = "docker-content-digest";
@@ -137,7 +136,7 @@ impl Client {
         if fits(body) {
             return Ok(Of::Body);
         }
-        if jws::payload(body).is_some_and(|payload| fits(&payload)) {
+        if schema1::payload(body).is_some_and(|payload| fits(&payload)) {
             return Ok(Of::Payload);
         }
         let problem = format!("the registry sent something else: its digest is {}", Digest::sha256_of(body));
@@ -161,7 +160,7 @@ fn digest_of(body: &[u8], header: Option<&str>) -> (Digest, Of) {
     if let Some(said) = said.filter(|said| said.algorithm() == Algorithm::Sha512 && said.verifies(body) == Some(true)) {
         return (said, Of::Body);
     }
-    match jws::payload(body) {
+    match schema1::payload(body) {
         Some(payload) => (Digest::sha256_of(&payload), Of::Payload),
         None => (Digest::sha256_of(body), Of::Body),
     }

@@ -5,13 +5,12 @@ use std::sync::atomic::Ordering;
 use http::{Method, StatusCode};
 use url::Url;
 
+use super::auth::cache::Scope;
 use super::error::RegistryError;
-use super::grants::Scope;
 use super::transport::{Ask, Take};
 use super::{At, Client, What};
 use crate::oci::manifest::ACCEPT;
-use crate::oci::{Descriptor, Digest, Document, Repository};
-use crate::reason::{Operation, Reason};
+use crate::oci::{Descriptor, Digest, Document, Operation, Reason, Repository};
 
 /// Characters of a digest's algorithm and of its value that stand in the tag.
 const TAG_ALGORITHM_CHARS: usize = 32;

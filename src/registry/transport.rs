@@ -1,6 +1,19 @@
 //! Requests to one registry: at its pace, within its limits, tried again where that may help, sent on where the
 //! registry says, and counted. Who is asking is `auth`'s affair; what the answer means is the verbs'.
 
+pub(crate) mod api_error;
+pub(crate) mod body;
+pub(crate) mod circuit_breaker;
+pub(crate) mod connect;
+pub(crate) mod link;
+pub(crate) mod ratelimit;
+pub(crate) mod redact;
+pub(crate) mod redirect;
+pub(crate) mod retry;
+pub(crate) mod throttle;
+pub(crate) mod tls;
+pub(crate) mod warnings;
+
 use std::fmt::Display;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -11,20 +24,19 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use url::Url;
 
-use super::body::{self, BodyError};
-use super::connect::{self, Connections};
 use super::error::{RegistryError, chain};
-use super::gate::{Closed, Gate};
-use super::pace::Pace;
-use super::ratelimit::Metering;
-use super::redirect::{self, REDIRECTS_MAX};
-use super::repeated::Secrets;
-use super::retry::{self, PATIENCE_MAX, TRIES_MAX};
 use super::settings::Settings;
-use super::warnings::Warnings;
-use crate::oci::Registry;
-use crate::reason::{Operation, Reason};
-use crate::telemetry::Telemetry;
+use crate::metrics::Telemetry;
+use crate::oci::{Operation, Reason, Registry};
+use body::BodyError;
+use circuit_breaker::{CircuitBreaker, Closed};
+use connect::Connections;
+use ratelimit::Metering;
+use redact::Secrets;
+use redirect::REDIRECTS_MAX;
+use retry::{PATIENCE_MAX, TRIES_MAX};
+use throttle::Throttle;
+use warnings::Warnings;
 
 /// The way to one registry.
 pub(crate) struct Transport {
@@ -35,11 +47,11 @@ pub(crate) struct Transport {
     /// For one request; for streams, without progress.
     pub(crate) timeout: Duration,
     permits: Arc<Semaphore>,
-    pace: Pace,
-    gate: Gate,
+    pace: Throttle,
+    gate: CircuitBreaker,
     warnings: Warnings,
     telemetry: Arc<Telemetry>,
-    /// Said where a certificate is not trusted.
+    /// Reported where a certificate is not trusted.
     trust_hint: &'static str,
     /// What every request to a proxy has in it.
     proxy_secrets: Secrets,
@@ -133,8 +145,8 @@ impl Transport {
             connections,
             timeout: settings.timeout,
             permits: Arc::new(Semaphore::new(settings.concurrency.clamp(1, Semaphore::MAX_PERMITS))),
-            pace: Pace::new(settings.requests_per_second),
-            gate: Gate::default(),
+            pace: Throttle::new(settings.requests_per_second),
+            gate: CircuitBreaker::default(),
             metering: Metering::default(),
             warnings: Warnings::default(),
             telemetry,
@@ -280,7 +292,7 @@ impl Transport {
             let problem = format!(
                 "no pulls are left on {}{}; a login or a longer interval may help",
                 self.registry,
-                super::api_error::detail(&answer)
+                api_error::detail(&answer)
             );
             return Err((Failure { reason: Reason::RateLimited, problem, again: false }, None));
         }
@@ -289,7 +301,7 @@ impl Transport {
             let problem = format!(
                 "{} says that it was asked too often{} and is left alone for {}s; a login, a longer interval or `requests_per_second` may help",
                 redirect::authority(&answer.url),
-                super::api_error::detail(&answer),
+                api_error::detail(&answer),
                 quiet.as_secs()
             );
             // The gate itself does the waiting.
@@ -301,8 +313,8 @@ impl Transport {
             let problem = format!(
                 "{} failed with {}{}",
                 redirect::authority(&answer.url),
-                super::api_error::status(status),
-                super::api_error::detail(&answer)
+                api_error::status(status),
+                api_error::detail(&answer)
             );
             let again = retry::is_transient(status) && retry_after.is_none_or(|wait| wait <= PATIENCE_MAX);
             return Err((Failure { reason: Reason::Server, problem, again }, retry_after));

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesOrdered;
 
-use super::document::{self, Fetched, ReadError};
+use super::document;
+use super::document::{Fetched, ReadError};
 use crate::image::Image;
-use crate::inventory::Child;
 use crate::oci::manifest::ACCEPT;
-use crate::oci::{Digest, MediaType, Platform, Repository};
-use crate::reason::Reason;
+use crate::oci::{Digest, MediaType, Platform, Reason, Repository};
 use crate::registry::{At, Client};
 use crate::store::{IndexEntry, Store, Stored, StoredIndex};
+use crate::tag::Child;
 
 /// An index may name indexes; deeper than this nobody means it.
 const NESTING_MAX: usize = 4;

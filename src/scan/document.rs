@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::image::{self, ConfigFacts, Image};
+use crate::image;
+use crate::image::{ConfigFacts, Image};
 use crate::oci::manifest::{InvalidDocument, Manifest, Schema1};
-use crate::oci::{Descriptor, Digest, Document, ImageConfig, Index, Repository};
-use crate::reason::{Operation, Reason};
+use crate::oci::{Descriptor, Digest, Document, ImageConfig, Index, Operation, Reason, Repository};
 use crate::registry::{At, Client, RegistryError};
 use crate::store::{IndexEntry, Store, Stored, StoredIndex};
 

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use crate::inventory::{Outcome, ToRead};
 use crate::oci::{Digest, Platform};
 use crate::store::{IndexEntry, Store, Stored};
+use crate::tag::{Outcome, TagRequest};
 
 use super::children::means;
 
@@ -19,7 +19,7 @@ pub struct NoPlatform {
 
 impl NoPlatform {
     /// Of a tag that was read now, or found unchanged.
-    pub fn of(store: &Store, wanted: &ToRead, outcome: &Outcome) -> Option<Self> {
+    pub fn of(store: &Store, wanted: &TagRequest, outcome: &Outcome) -> Option<Self> {
         if wanted.platforms.is_empty() {
             return None;
         }
@@ -40,7 +40,7 @@ impl NoPlatform {
     }
 
     /// Of an index of which nothing is known but its entries.
-    pub fn of_entries(wanted: &ToRead, entries: &[IndexEntry]) -> Option<Self> {
+    pub fn of_entries(wanted: &TagRequest, entries: &[IndexEntry]) -> Option<Self> {
         let of_images = || entries.iter().filter(|entry| !entry.attestation);
         // Of what has no platform here, its config would tell.
         if wanted.platforms.is_empty() || of_images().any(|entry| entry.platform.is_none()) {
@@ -50,14 +50,14 @@ impl NoPlatform {
         Self::new(wanted, platforms)
     }
 
-    fn of_document(store: &Store, wanted: &ToRead, digest: &Digest) -> Option<Self> {
+    fn of_document(store: &Store, wanted: &TagRequest, digest: &Digest) -> Option<Self> {
         match store.document(digest)? {
             Stored::Image(image) => Self::new(wanted, vec![image.platform.clone()]),
             Stored::Index(index) => Self::of_entries(wanted, &index.entries),
         }
     }
 
-    fn new(wanted: &ToRead, platforms: Vec<Platform>) -> Option<Self> {
+    fn new(wanted: &TagRequest, platforms: Vec<Platform>) -> Option<Self> {
         let lacks = !platforms.is_empty() && !platforms.iter().any(|platform| means(&wanted.platforms, platform));
         lacks.then(|| Self { tag: format!("{}:{}", wanted.repository, wanted.tag), platforms })
     }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use super::{LayerRecord, Stored};
 use crate::image::{ConfigFacts, Timestamp};
-use crate::inventory::observation::{Kept, TagChange};
 use crate::oci::{Digest, Repository, Tag};
+use crate::tag::{TagChange, TagRecord};
 
 /// At most so many things by digest wait for the writer. Only a file that cannot be written makes so many wait; what
 /// is past them is forgotten, which costs a request after the next restart and nothing else.
@@ -21,7 +21,7 @@ pub(super) struct Batch {
     pub(super) blobs: HashMap<Digest, u64>,
     pub(super) layers: HashMap<Digest, LayerRecord>,
     /// None: the tag is to be forgotten. As many as there are watched tags at most, hence no limit of its own.
-    pub(super) tags: HashMap<(Repository, Tag), Option<Kept>>,
+    pub(super) tags: HashMap<(Repository, Tag), Option<TagRecord>>,
     /// When what was scanned whole. Two for each target at most.
     pub(super) passes: HashMap<Digest, Timestamp>,
     /// The older passes to be remembered still; all where there is no such set.

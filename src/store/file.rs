@@ -9,12 +9,12 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::batch::{Batch, Sweep};
-use super::guard::guard;
-use super::record::{digest_key, parse_tag_key, seal, tag_key, unseal};
+use super::catch_panic::guard;
+use super::encoding::{digest_key, parse_tag_key, seal, tag_key, unseal};
 use super::{LayerRecord, SECONDS_UNUSED_MAX, StoreError, Stored};
 use crate::image::{ConfigFacts, Timestamp};
-use crate::inventory::observation::Kept;
 use crate::oci::{Digest, Repository, Tag};
+use crate::tag::TagRecord;
 
 /// A table whose keys and values are made in `record`.
 type Bytes = TableDefinition<'static, &'static [u8], &'static [u8]>;
@@ -73,7 +73,7 @@ impl File {
     }
 
     /// Every tag whose record can be read.
-    pub(super) fn tags(&self) -> Result<Vec<(Repository, Tag, Kept)>, StoreError> {
+    pub(super) fn tags(&self) -> Result<Vec<(Repository, Tag, TagRecord)>, StoreError> {
         self.guarded(|| {
             let mut tags = Vec::new();
             for entry in self.database.begin_read()?.open_table(TAGS)?.iter()? {
@@ -136,7 +136,7 @@ fn put_all<T: Serialize>(
 
 fn put_tags(
     transaction: &WriteTransaction,
-    tags: &HashMap<(Repository, Tag), Option<Kept>>,
+    tags: &HashMap<(Repository, Tag), Option<TagRecord>>,
 ) -> Result<(), redb::Error> {
     let mut table = transaction.open_table(TAGS)?;
     for ((repository, tag), kept) in tags {
@@ -188,7 +188,7 @@ fn needed_by_tags(transaction: &WriteTransaction, in_use: &mut HashSet<Vec<u8>>)
     let mut unreadable = Vec::new();
     for entry in tags.iter()? {
         let (key, value) = entry?;
-        let Some(kept) = unseal::<Kept>(key.value(), value.value()) else {
+        let Some(kept) = unseal::<TagRecord>(key.value(), value.value()) else {
             unreadable.push(key.value().to_vec());
             continue;
         };

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use redb::{Builder, ReadableDatabase, TableDefinition, TableError};
 use tracing::warn;
 
+use super::catch_panic::guard;
+use super::encoding::VERSION;
 use super::file::{BY_DIGEST, File, PASSES, TAGS, UNUSED};
-use super::guard::guard;
-use super::record::VERSION;
 use super::{Opened, StoreError};
 
 const META: TableDefinition<'static, &'static str, u32> = TableDefinition::new("meta");

@@ -1,18 +1,17 @@
 //! What is removed after a while: in memory here, in the file by the writer.
 
 use std::collections::HashSet;
-use std::sync::PoisonError;
 
 use super::batch::Batch;
 use super::{SECONDS_UNUSED_MAX, Store, Stored};
 use crate::image::{Image, Timestamp};
-use crate::inventory::observation::Kept;
 use crate::oci::Digest;
+use crate::tag::TagRecord;
 
 impl Store {
     pub(super) fn sweep_memory(&self, in_use: &HashSet<Digest>, now: Timestamp) {
         let mut queue = self.0.shared.queue();
-        let mut unused = self.0.unused.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut unused = self.0.unused.lock();
         let Batch { documents, configs, blobs, layers, tags, .. } = &mut queue.waiting;
         let mut needed: HashSet<&Digest> = tags.values().flatten().flat_map(documents_needed).collect();
         for digest in needed.clone() {
@@ -40,7 +39,7 @@ impl Store {
 }
 
 /// The documents that stay as long as a tag is kept.
-pub(super) fn documents_needed(kept: &Kept) -> impl Iterator<Item = &Digest> {
+pub(super) fn documents_needed(kept: &TagRecord) -> impl Iterator<Item = &Digest> {
     let images = kept.known.images.iter().map(|(_, digest)| digest);
     std::iter::once(&kept.known.digest).chain(images).chain(kept.known.failed.iter().map(|child| &child.digest))
 }

@@ -4,8 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::image::{Layer, Span, UncompressedHint, Unpacked};
-use crate::inventory::observation::{Child, Known};
-use crate::reason::Reason;
+use crate::oci::Reason;
+use crate::tag::{Child, Known};
 
 fn digest(number: u8) -> Digest {
     Digest::from_sha256([number; 32])
@@ -33,10 +33,10 @@ fn image(number: u8) -> Arc<Image> {
     })
 }
 
-fn kept(number: u8, images: &[(u8, bool)]) -> Kept {
+fn kept(number: u8, images: &[(u8, bool)]) -> TagRecord {
     let platform = |arm: bool| if arm { "linux/arm64" } else { "linux/amd64" }.parse().unwrap();
     let failed = Child { digest: digest(9), platform: Platform::none(), reason: Reason::Server };
-    Kept {
+    TagRecord {
         known: Arc::new(Known {
             digest: digest(number),
             header: number.is_multiple_of(2).then(|| "sha256:as-the-registry-said".into()),
@@ -90,7 +90,7 @@ struct Model {
     documents: HashMap<Digest, Stored>,
     blobs: HashMap<Digest, u64>,
     layers: HashMap<Digest, LayerRecord>,
-    tags: HashMap<(Repository, Tag), Kept>,
+    tags: HashMap<(Repository, Tag), TagRecord>,
     passes: HashSet<u8>,
 }
 
@@ -188,15 +188,15 @@ fn what_was_added_to_version_2_has_bytes_of_its_own() {
     for (unpacked, expected) in
         [(Unpacked::Unknown, vec![1, 0, 0]), (Unpacked::Bytes(3), vec![1, 0, 1, 3]), (Unpacked::Refused, vec![1, 0, 2])]
     {
-        let sealed = record::seal(b"layer", &content(unpacked));
+        let sealed = encoding::seal(b"layer", &content(unpacked));
         assert_eq!(sealed[..sealed.len() - 4], expected);
-        assert_eq!(record::unseal(b"layer", &sealed), Some(content(unpacked)));
+        assert_eq!(encoding::unseal(b"layer", &sealed), Some(content(unpacked)));
     }
-    let sealed = record::seal(b"hint", &UncompressedHint::Soci(digest(1)));
+    let sealed = encoding::seal(b"hint", &UncompressedHint::Soci(digest(1)));
     assert_eq!(sealed[..2], [2, 33], "the third kind, and a digest of 33 bytes");
 }
 
-/// Whoever has to change what is expected here has to raise `record::VERSION` too: files that were written before have
+/// Whoever has to change what is expected here has to raise `encoding::VERSION` too: files that were written before have
 /// other bytes, and must not be read as if they had these.
 #[test]
 fn the_bytes_of_version_2_are_these() {
@@ -221,15 +221,15 @@ fn the_bytes_of_version_2_are_these() {
     let reasons = Reason::ALL;
     let content = LayerContent { uncompressed_bytes: 1, estimated: true, unpacked: Unpacked::Bytes(2) };
     let records = [LayerRecord::Known(content), LayerRecord::Failed { reason: "x".to_owned(), at: 1.5 }];
-    assert_eq!(record::VERSION, 2);
+    assert_eq!(encoding::VERSION, 2);
     assert_eq!(
         [
-            hash(record::seal(b"image", &Stored::Image(image(8)))),
-            hash(record::seal(b"index", &Stored::Index(Arc::new(index)))),
-            hash(record::seal(b"hints", &hints)),
-            hash(record::seal(b"reasons", &reasons)),
-            hash(record::seal(b"layers", &records)),
-            hash(record::seal(b"tag", &kept(6, &[(1, true), (2, false)]))),
+            hash(encoding::seal(b"image", &Stored::Image(image(8)))),
+            hash(encoding::seal(b"index", &Stored::Index(Arc::new(index)))),
+            hash(encoding::seal(b"hints", &hints)),
+            hash(encoding::seal(b"reasons", &reasons)),
+            hash(encoding::seal(b"layers", &records)),
+            hash(encoding::seal(b"tag", &kept(6, &[(1, true), (2, false)]))),
         ],
         [
             "4df8b9b1cb2a1bc5",

@@ -1,17 +1,19 @@
 //! The state file's one writer: a thread of its own, since it waits for disks.
 
+use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 use tracing::{info, warn};
 
 use super::batch::Batch;
+use super::catch_panic::guard;
 use super::file::File;
-use super::guard::guard;
-use super::{Opened, StoreError, unix_seconds};
+use super::{Opened, StoreError};
+use crate::clock::since_epoch;
 
 /// At most about once so often is the disk waited for.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -50,7 +52,7 @@ impl Shared {
     }
 
     pub(super) fn queue(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+        self.queue.lock()
     }
 
     /// Lets something wait. The writer is woken for the first of a batch only, since it counts the time itself then.
@@ -79,12 +81,12 @@ impl Shared {
 
     /// Whether there is a file to read and write.
     pub(super) fn is_open(&self) -> bool {
-        self.file.read().unwrap_or_else(PoisonError::into_inner).is_some()
+        self.file.read().is_some()
     }
 
     /// Closes the file, once the writer has ended.
     pub(super) fn close(&self) {
-        close(&mut self.file.write().unwrap_or_else(PoisonError::into_inner));
+        close(&mut self.file.write());
     }
 }
 
@@ -142,11 +144,11 @@ fn next(shared: &Shared, not_before: Instant) -> (Arc<Batch>, Vec<oneshot::Sende
             queue.writing = Arc::clone(&batch);
             return (batch, std::mem::take(&mut queue.flushes), queue.stop);
         }
-        queue = if queue.waiting.is_empty() {
-            shared.wake.wait(queue).unwrap_or_else(PoisonError::into_inner)
+        if queue.waiting.is_empty() {
+            shared.wake.wait(&mut queue);
         } else {
-            shared.wake.wait_timeout(queue, wait).unwrap_or_else(PoisonError::into_inner).0
-        };
+            shared.wake.wait_for(&mut queue, wait);
+        }
     }
 }
 
@@ -154,7 +156,7 @@ fn write(shared: &Shared, batch: &Batch) -> Result<(), String> {
     if batch.is_empty() {
         return Ok(());
     }
-    let file = shared.file.read().unwrap_or_else(PoisonError::into_inner);
+    let file = shared.file.read();
     match &*file {
         Some(file) => file.write(batch).map_err(|error| error.to_string()),
         None => Err("it could not be opened".to_owned()),
@@ -180,9 +182,9 @@ fn open_again(shared: &Shared, path: &Path, said: &mut Option<String>) {
 }
 
 fn reopen(shared: &Shared, path: &Path) -> Result<(), StoreError> {
-    let mut file = shared.file.write().unwrap_or_else(PoisonError::into_inner);
+    let mut file = shared.file.write();
     close(&mut file);
-    let (opened, how) = File::open(path, unix_seconds())?;
+    let (opened, how) = File::open(path, since_epoch().as_secs())?;
     if let Opened::SetAside { moved_to, why } = how {
         warn!(path = %path.display(), moved_to = %moved_to.display(), "the state file {why}: it was set aside");
     }

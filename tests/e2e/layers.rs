@@ -10,11 +10,11 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
-use image_size_exporter::inspect::{Arguments, Terminal, inspect};
+use image_size_exporter::commands::inspect::{Arguments, Terminal, inspect};
+use image_size_exporter::metrics::Telemetry;
 use image_size_exporter::oci::{Platform, Reference};
 use image_size_exporter::registry::{Registries, Settings};
 use image_size_exporter::target::Uncompressed;
-use image_size_exporter::telemetry::Telemetry;
 use serde_json::{Value, json};
 
 use crate::harness::engine::Engine;

@@ -8,10 +8,10 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
+use image_size_exporter::metrics::Telemetry;
+use image_size_exporter::oci::Reason;
 use image_size_exporter::oci::{Digest, Registry as Name, Repository};
-use image_size_exporter::reason::Reason;
 use image_size_exporter::registry::{At, Client, Credential, Registries, RegistryError, Settings};
-use image_size_exporter::telemetry::Telemetry;
 
 use crate::harness::push::Pusher;
 use crate::harness::registry::{Auth, Registry};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::process::Command;
 
-use image_size_exporter::family::Family;
+use image_size_exporter::metrics::Family;
 use serde_json::Value;
 
 use crate::harness::exporter::Exporter;

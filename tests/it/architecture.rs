@@ -6,41 +6,25 @@ use std::path::{Path, PathBuf};
 
 /// Room → the rooms that it may use. A room is a file of `src/` with the folder of its name.
 const MAY_USE: &[(&str, &str)] = &[
+    ("clock", ""),
     ("oci", ""),
-    ("reason", ""),
-    ("family", ""),
-    ("selection", "oci"),
-    ("target", "oci selection"),
     ("image", "oci"),
-    ("accounting", "oci image"),
-    ("inventory", "oci reason selection target image accounting"),
-    ("telemetry", "oci reason target image"),
-    ("registry", "oci reason telemetry"),
-    ("config", "oci family selection target registry"),
-    ("store", "oci image inventory"),
-    ("discovery", "oci reason selection target registry inventory"),
-    ("scan", "oci reason image inventory registry store"),
-    ("uncompressed", "oci reason target image inventory registry store"),
-    ("exposition", "oci family target image inventory telemetry"),
-    (
-        "scheduler",
-        "oci reason family selection target config registry telemetry discovery scan store uncompressed image inventory exposition",
-    ),
-    ("http", "exposition telemetry target image"),
-    ("logging", ""),
-    ("units", ""),
-    ("inspect", "oci reason image target config registry scan store uncompressed inventory telemetry units"),
-    (
-        "plan",
-        "oci reason image selection target config registry discovery scan store inventory uncompressed exposition units",
-    ),
-    ("demo", "oci selection target config registry http"),
-    ("daemon", "config registry telemetry scheduler store exposition http"),
-    ("cli", "config logging inspect telemetry"),
+    ("target", "oci"),
+    ("tag", "oci image target"),
+    ("registry", "clock oci metrics"),
+    ("inventory", "oci image target tag"),
+    ("store", "clock oci image tag"),
+    ("scan", "oci image target tag registry store"),
+    ("layer", "clock oci image target tag registry store"),
+    ("metrics", "clock oci image target inventory"),
+    ("config", "oci target registry metrics"),
+    ("web", "metrics image target"),
+    ("daemon", "clock oci image target tag registry inventory store scan layer metrics config web"),
+    ("commands", "oci image target tag registry inventory store scan layer metrics config web daemon"),
 ];
 
 /// Rooms that know no runtime, no network, no file, no clock, no environment.
-const PURE: &[&str] = &["oci", "reason", "family", "selection", "target", "image", "accounting", "inventory"];
+const PURE: &[&str] = &["oci", "image", "target", "tag", "inventory"];
 
 /// What a pure room must not name.
 const IMPURE: &[&str] = &[
@@ -104,9 +88,9 @@ fn only_config_knows_figment_and_the_environment_is_read_in_few_places() {
         assert!(room == "config" || !code.contains("figment"), "{}: figment outside config", path.display());
         let reads = ["env::var(", "env::var_os(", "env::vars("].iter().any(|call| code.contains(call));
         let may = room == "config"
-            || path.to_string_lossy().contains("registry/credentials")
+            || path.to_string_lossy().contains("registry/auth/")
             // Whether a proxy is named there, which reqwest reads by itself.
-            || path.ends_with("registry/connect.rs")
+            || path.ends_with("registry/transport/connect.rs")
             // NO_COLOR.
             || path.ends_with("main.rs");
         assert!(may || !reads, "{}: reads the environment", path.display());

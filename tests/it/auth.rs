@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use image_size_exporter::metrics::{Format, Telemetry};
+use image_size_exporter::oci::Reason;
 use image_size_exporter::oci::Repository;
-use image_size_exporter::reason::Reason;
 use image_size_exporter::registry::{At, Client, Credential, RegistryError};
-use image_size_exporter::telemetry::{Format, Telemetry};
 
 use crate::support::files::Files;
 use crate::support::images::{Blob, image};

@@ -3,10 +3,10 @@
 
 use std::sync::Arc;
 
+use image_size_exporter::metrics::Telemetry;
+use image_size_exporter::oci::Reason;
 use image_size_exporter::oci::{Registry, Repository};
-use image_size_exporter::reason::Reason;
 use image_size_exporter::registry::{At, Client, Credential, Registries, RegistryError, Settings};
-use image_size_exporter::telemetry::Telemetry;
 
 use crate::support::images::{Blob, image};
 use crate::support::registry::{Reply, TestRegistry, tag};

@@ -2,9 +2,9 @@
 
 use std::process::Stdio;
 
+use image_size_exporter::metrics::Telemetry;
 use image_size_exporter::oci::Repository;
 use image_size_exporter::registry::{At, Credential, Registries, Settings};
-use image_size_exporter::telemetry::Telemetry;
 
 use crate::support::files::Files;
 use crate::support::images::{Blob, image};

@@ -8,8 +8,9 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use image_size_exporter::config::{Config, Environment};
-use image_size_exporter::family::Family;
-use image_size_exporter::telemetry::{Format, RateLimit, ScanEnd, Telemetry};
+use image_size_exporter::metrics::Family;
+use image_size_exporter::metrics::own::{RateLimit, ScanEnd};
+use image_size_exporter::metrics::{Format, Telemetry};
 
 #[test]
 fn readmes_table_has_every_family_once_and_in_order() {

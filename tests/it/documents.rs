@@ -1,7 +1,7 @@
 //! Manifests, configs and blobs as registries really send them.
 
+use image_size_exporter::oci::Reason;
 use image_size_exporter::oci::{Descriptor, Digest, Document, MediaType};
-use image_size_exporter::reason::Reason;
 use image_size_exporter::registry::At;
 
 use crate::support::images::{

@@ -5,11 +5,11 @@ mod strict;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
 
-use image_size_exporter::exposition::{Encoding, Rendered};
-use image_size_exporter::family::Family;
 use image_size_exporter::inventory::snapshot::Snapshot;
+use image_size_exporter::metrics::Family;
+use image_size_exporter::metrics::{Encoding, Rendered};
+use image_size_exporter::metrics::{Format, Telemetry};
 use image_size_exporter::oci::MediaType;
-use image_size_exporter::telemetry::{Format, Telemetry};
 use proptest::prelude::*;
 
 use crate::snapshots::{self, Odd};

@@ -9,8 +9,8 @@ mod web_config;
 use std::io::Read as _;
 
 use client::{Answer, answer, ask, get, to_end};
-use image_size_exporter::http::Options;
-use image_size_exporter::telemetry::Format;
+use image_size_exporter::metrics::Format;
+use image_size_exporter::web::Options;
 use server::Server;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
@@ -139,7 +139,7 @@ async fn http_1_0_is_spoken_and_a_connection_serves_many_requests() {
 #[tokio::test]
 async fn both_kinds_of_addresses_are_listened_on() {
     for address in ["[::1]:0", "localhost:0", ":0"] {
-        let server = Server::with(Options::default(), image_size_exporter::http::WebConfig::none(), address).await;
+        let server = Server::with(Options::default(), image_size_exporter::web::WebConfig::none(), address).await;
         let port = server.address.port();
         let reached = if address == "[::1]:0" { format!("[::1]:{port}") } else { format!("127.0.0.1:{port}") };
         assert_eq!(get(reached.parse().unwrap(), "/-/healthy").await.status, 200, "{address}");

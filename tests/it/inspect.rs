@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use image_size_exporter::inspect::{Arguments, InspectError, Terminal, inspect};
+use image_size_exporter::commands::inspect::{Arguments, InspectError, Terminal, inspect};
+use image_size_exporter::metrics::Telemetry;
 use image_size_exporter::oci::Digest;
 use image_size_exporter::registry::{Registries, Settings};
 use image_size_exporter::target::Uncompressed;
-use image_size_exporter::telemetry::Telemetry;
 
 use crate::support::images::{Blob, image, image_of_tars, index};
 use crate::support::registry::{Access, TestRegistry};

@@ -1,6 +1,6 @@
 //! Tag lists and catalogs as registries really page them.
 
-use image_size_exporter::reason::Reason;
+use image_size_exporter::oci::Reason;
 use image_size_exporter::registry::{RegistryError, TagList};
 
 use crate::support::images::image;

@@ -5,17 +5,20 @@ use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
+use image_size_exporter::commands::plan;
+use image_size_exporter::commands::plan::{Layers, Plan, Requests};
 use image_size_exporter::config::Config;
-use image_size_exporter::discovery;
-use image_size_exporter::exposition::Rendered;
-use image_size_exporter::inventory::{Inventory, Observation};
-use image_size_exporter::plan::{self, Layers, Plan, Requests};
-use image_size_exporter::reason::Reason;
+use image_size_exporter::inventory::Inventory;
+use image_size_exporter::layer;
+use image_size_exporter::layer::Limits;
+use image_size_exporter::metrics::Rendered;
+use image_size_exporter::metrics::Telemetry;
+use image_size_exporter::oci::Reason;
 use image_size_exporter::registry::{Registries, Settings};
 use image_size_exporter::scan;
+use image_size_exporter::scan::discovery;
 use image_size_exporter::store::Store;
-use image_size_exporter::telemetry::Telemetry;
-use image_size_exporter::uncompressed::{self, Limits};
+use image_size_exporter::tag::Observation;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -304,7 +307,7 @@ async fn the_prediction_of_uncompressed_sizes_is_what_then_happens() {
     let (found, mut contents) = mpsc::channel(64);
     work.send(inventory.uncompressed_work()).await.unwrap();
     drop(work);
-    uncompressed::run(wanted, Arc::new(registries), store, found, Limits::default(), CancellationToken::new()).await;
+    layer::run(wanted, Arc::new(registries), store, found, Limits::default(), CancellationToken::new()).await;
     let mut learnt = Vec::new();
     while let Some(one) = contents.recv().await {
         learnt.push(one);

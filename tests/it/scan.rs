@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use image_size_exporter::config::{Config, Environment};
-use image_size_exporter::inventory::{Inventory, Observation, Outcome, Reading, Snapshot, ToRead};
+use image_size_exporter::inventory::{Inventory, Snapshot};
+use image_size_exporter::oci::Reason;
 use image_size_exporter::oci::{Digest, MediaType};
-use image_size_exporter::reason::Reason;
 use image_size_exporter::registry::Client;
 use image_size_exporter::scan;
 use image_size_exporter::store::Store;
+use image_size_exporter::tag::{Observation, Outcome, Reading, TagRequest};
 use image_size_exporter::target::Target;
 use serde_json::json;
 
@@ -204,7 +205,7 @@ async fn a_document_is_remembered_for_another_repository_and_target() {
     let mut first = watcher;
     first.cost().await;
     first.registry.push("acme/copy", "v1", &image);
-    let wanted = image_size_exporter::inventory::ToRead {
+    let wanted = image_size_exporter::tag::TagRequest {
         repository: first.registry.repository("acme/copy"),
         tag: tag("v1"),
         known: None,

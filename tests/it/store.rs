@@ -6,9 +6,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use image_size_exporter::image::{Image, Layer};
-use image_size_exporter::inventory::{Kept, Known, TagChange};
 use image_size_exporter::oci::{Digest, MediaType, Platform, Repository, Tag};
 use image_size_exporter::store::{Opened, Store, StoreError, Stored};
+use image_size_exporter::tag::{Known, TagChange, TagRecord};
 
 mod damage;
 mod full;
@@ -20,9 +20,9 @@ const TAGS: u32 = 60;
 
 /// What tag `number` points at in its `version`: an image of its own and one that others share, all told by the two
 /// numbers.
-fn kept(number: u32, version: u32) -> Kept {
+fn kept(number: u32, version: u32) -> TagRecord {
     let platform = |text: &str| text.parse::<Platform>().unwrap();
-    Kept {
+    TagRecord {
         known: Arc::new(Known {
             digest: digest("index", number, version),
             header: Some(digest("index", number, version).to_string().into()),

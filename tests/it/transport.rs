@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use image_size_exporter::metrics::{Format, Telemetry};
+use image_size_exporter::oci::Reason;
 use image_size_exporter::oci::{Registry, Repository};
-use image_size_exporter::reason::Reason;
 use image_size_exporter::registry::{At, Client, Credential, Registries, RegistryError, Settings};
-use image_size_exporter::telemetry::{Format, Telemetry};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::support::files::Files;

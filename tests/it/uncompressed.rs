@@ -9,13 +9,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use image_size_exporter::image::{LayerContent, UncompressedHint, Unpacked};
-use image_size_exporter::inventory::work::LayerWork;
+use image_size_exporter::layer::{Limits, Measure, MeasureError, run};
+use image_size_exporter::metrics::Telemetry;
 use image_size_exporter::oci::{Digest, MediaType};
 use image_size_exporter::registry::{Registries, Settings};
 use image_size_exporter::store::Store;
+use image_size_exporter::tag::LayerRequest;
 use image_size_exporter::target::Uncompressed;
-use image_size_exporter::telemetry::Telemetry;
-use image_size_exporter::uncompressed::{Limits, Measure, MeasureError, run};
 use proptest::prelude::*;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -120,12 +120,12 @@ proptest! {
 }
 
 /// A registry with one image of these layers, and work for each layer.
-fn registry_with(layers: &[(&[u8], &str)], mode: Uncompressed) -> (TestRegistry, Vec<LayerWork>) {
+fn registry_with(layers: &[(&[u8], &str)], mode: Uncompressed) -> (TestRegistry, Vec<LayerRequest>) {
     let registry = TestRegistry::start();
     let blobs: Vec<Blob> = layers.iter().map(|(bytes, media_type)| Blob::new(media_type, *bytes)).collect();
     let pushed = image("linux/amd64", &blobs.iter().collect::<Vec<_>>());
     registry.push("acme/app", "v1", &pushed);
-    let work = |blob: &Blob| LayerWork {
+    let work = |blob: &Blob| LayerRequest {
         repository: registry.repository("acme/app"),
         image: pushed.digest().clone(),
         digest: blob.digest.clone(),
@@ -140,7 +140,7 @@ fn registry_with(layers: &[(&[u8], &str)], mode: Uncompressed) -> (TestRegistry,
 }
 
 /// What the lane finds, in the order of digests, once all of the work is done.
-async fn found(work: Vec<LayerWork>, store: &Store, limits: Limits) -> BTreeMap<Digest, LayerContent> {
+async fn found(work: Vec<LayerRequest>, store: &Store, limits: Limits) -> BTreeMap<Digest, LayerContent> {
     let registries = Registries::new(BTreeMap::new(), Settings::default(), Arc::new(Telemetry::new())).unwrap();
     let (work_to, work_from) = mpsc::channel(1);
     let (found_to, mut found_from) = mpsc::channel(16);
@@ -212,7 +212,7 @@ async fn a_false_config_neither_hides_a_layer_nor_speaks_for_another() {
     let (registry, mut work) = registry_with(&[(&fast, GZIP), (&plain, GZIP)], Uncompressed::Exact);
     let mut right = work.remove(0);
     right.diff_id = Some(Digest::sha256_of(&tar));
-    let lying = LayerWork { diff_id: Some(claimed.clone()), ..right.clone() };
+    let lying = LayerRequest { diff_id: Some(claimed.clone()), ..right.clone() };
     let store = Store::memory();
     let expected = BTreeMap::from([(right.digest.clone(), exactly(tar.len(), 3000))]);
     assert_eq!(found(vec![lying], &store, Limits::default()).await, expected);
@@ -230,7 +230,7 @@ async fn what_a_registry_sends_instead_of_a_layer_is_not_held_against_the_layer(
     registry.next(&blob, Reply::Answer(200, vec![], "no tar at all ".repeat(1 << 20)[..tar.len()].to_owned()));
     assert_eq!(found(work.clone(), &store, Limits::default()).await, BTreeMap::new());
     assert_eq!(store.layer(&work[0].digest), None);
-    let short = LayerWork { bytes: work[0].bytes - 1, ..work[0].clone() };
+    let short = LayerRequest { bytes: work[0].bytes - 1, ..work[0].clone() };
     assert_eq!(found(vec![short], &store, Limits::default()).await, BTreeMap::new());
     let found = found(work, &store, Limits::default()).await;
     assert_eq!(found.into_values().collect::<Vec<_>>(), [exactly(tar.len(), 3000)]);
@@ -271,7 +271,7 @@ async fn what_one_publisher_says_of_a_tar_is_an_estimate_and_not_another_images_
     for work in &mut work {
         work.diff_id = Some(Digest::sha256_of(&tar));
     }
-    let lying = LayerWork { hint: Some(UncompressedHint::Bytes(1 << 20)), ..work[0].clone() };
+    let lying = LayerRequest { hint: Some(UncompressedHint::Bytes(1 << 20)), ..work[0].clone() };
     let store = Store::memory();
     let said = found(vec![lying], &store, Limits::default()).await;
     assert_eq!(

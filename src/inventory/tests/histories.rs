@@ -2,9 +2,9 @@
 
 use proptest::prelude::*;
 
-use super::super::*;
 use super::world::*;
-use crate::reason::Reason;
+use crate::inventory::*;
+use crate::oci::Reason;
 use crate::target::{Detail, NewestBy, Target};
 
 /// What happens to tags of two repositories and a registry beside, all of them meant.
@@ -252,7 +252,7 @@ proptest! {
 }
 
 /// What a store would have after these changes.
-fn keep(store: &mut BTreeMap<(Repository, Tag), Kept>, changes: impl IntoIterator<Item = TagChange>) {
+fn keep(store: &mut BTreeMap<(Repository, Tag), TagRecord>, changes: impl IntoIterator<Item = TagChange>) {
     for TagChange { repository, tag, kept } in changes {
         match kept {
             Some(kept) => drop(store.insert((repository, tag), kept)),

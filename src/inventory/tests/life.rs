@@ -1,10 +1,9 @@
 //! The life of a series.
 
-use super::super::*;
 use super::world::*;
-use crate::reason::Reason;
-use crate::selection::{Listing, Selection};
-use crate::target::Target;
+use crate::inventory::*;
+use crate::oci::Reason;
+use crate::target::{Listing, Selection, Target};
 
 const NOTHING: [&str; 0] = [];
 
@@ -280,13 +279,15 @@ fn a_target_knows_what_it_lacks_and_what_others_lack() {
     let mut inventory = inventory(&[target("fast", "r.io/a", "v1"), slow]);
     found(&mut inventory, "slow", "r.io/a:v1 r.io/a:v2");
     read(&mut inventory, "r.io/a:v2", 10.0, single("x:1"));
-    assert!(!inventory.passed(&name("slow"), Pass::Whole) && !inventory.passed(&name("fast"), Pass::Whole));
+    assert!(
+        !inventory.passed(&name("slow"), Completeness::Whole) && !inventory.passed(&name("fast"), Completeness::Whole)
+    );
     assert!(inventory.others_are_up(&name("slow")), "nobody has tried yet");
     record(&mut inventory, "r.io/a:v1", 20.0, Outcome::Failed(Reason::Denied));
     assert!(!inventory.others_are_up(&name("slow")) && inventory.others_are_up(&name("fast")));
-    assert!(!inventory.passed(&name("slow"), Pass::Whole));
+    assert!(!inventory.passed(&name("slow"), Completeness::Whole));
     read(&mut inventory, "r.io/a:v1", 30.0, single("x:1"));
-    assert!(inventory.passed(&name("slow"), Pass::Whole) && inventory.others_are_up(&name("slow")));
+    assert!(inventory.passed(&name("slow"), Completeness::Whole) && inventory.others_are_up(&name("slow")));
 }
 
 #[test]
@@ -334,19 +335,19 @@ fn how_many_tags_there_are_is_unknown_while_their_list_was_never_read() {
     pass_ended(&mut inventory, "t");
     assert_eq!(repositories(&mut inventory), ["a tags=? unknown=?"]);
     let target = TargetName("t".into());
-    assert!(!inventory.passed(&target, Pass::Whole) && !inventory.passed(&target, Pass::Settled));
+    assert!(!inventory.passed(&target, Completeness::Whole) && !inventory.passed(&target, Completeness::Settled));
     found_in_part(&mut inventory, "t", "r.io/a:v1");
     read(&mut inventory, "r.io/a:v1", 10.0, single("x:1"));
     assert!(
         repositories(&mut inventory)[0].starts_with("a tags=? unknown=?"),
         "nor while it was never read to its end"
     );
-    assert!(!inventory.passed(&target, Pass::Whole), "whatever else is listed");
+    assert!(!inventory.passed(&target, Completeness::Whole), "whatever else is listed");
     found(&mut inventory, "t", "r.io/a:v1");
-    assert!(inventory.passed(&target, Pass::Whole));
+    assert!(inventory.passed(&target, Completeness::Whole));
     found(&mut inventory, "t", "r.io/a:");
     assert_eq!(repositories(&mut inventory), ["a tags=0 unknown=0"]);
-    assert!(inventory.passed(&target, Pass::Whole));
+    assert!(inventory.passed(&target, Completeness::Whole));
 }
 
 #[test]

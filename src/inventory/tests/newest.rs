@@ -1,11 +1,10 @@
 //! The newest release as one stable series.
 
-use super::super::*;
 use super::world::*;
 use crate::image::Image;
-use crate::reason::Reason;
-use crate::selection::{Listing, Selection};
-use crate::target::{Detail, NewestBy, Target};
+use crate::inventory::*;
+use crate::oci::Reason;
+use crate::target::{Detail, Listing, NewestBy, Selection, Target};
 
 fn by(by: NewestBy) -> Inventory {
     inventory(&[Target { newest: Some(by), ..listing("t", "r.io/a") }])

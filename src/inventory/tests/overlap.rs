@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::super::*;
 use super::world::*;
+use crate::inventory::*;
 use crate::target::{Detail, Target};
 
 #[test]
@@ -98,7 +98,7 @@ fn only_wanted_platforms_are_in_sums_and_failures() {
     let reading = failing(
         index("all", &[("linux/amd64", "a:1"), ("linux/arm64", "b:2")]),
         "linux/s390x",
-        crate::reason::Reason::Network,
+        crate::oci::Reason::Network,
     );
     read(&mut inventory, "r.io/a:v1", 10.0, reading);
     pass_ended(&mut inventory, "t");

@@ -1,10 +1,10 @@
 //! What of a tag's life survives a restart.
 
-use super::super::*;
 use super::life::{one, two_platforms};
 use super::world::*;
 use crate::image::Image;
-use crate::reason::Reason;
+use crate::inventory::*;
+use crate::oci::Reason;
 use crate::target::Target;
 
 /// What a store would have after these changes.
@@ -47,7 +47,7 @@ fn a_target_with_a_tag_that_was_never_read_is_not_restored() {
     for (is_settled, expected) in [(false, v1), (true, summed)] {
         let mut after =
             restart(&[target("t", "r.io/a", "v1 v2")], std::slice::from_ref(&change), &single("x:1").images);
-        assert_eq!(after.restored(|_, pass| is_settled && pass == Pass::Settled), []);
+        assert_eq!(after.restored(|_, pass| is_settled && pass == Completeness::Settled), []);
         assert_eq!(published(&mut after), [expected[0], expected[1], "a:v2"]);
     }
 }
@@ -61,7 +61,7 @@ fn a_target_that_names_nothing_that_can_be_read_takes_no_sums_away_if_it_was_set
     let summed = ["a:v1 up=1 success=20 stored=1", "a:v1 linux/amd64 compressed=1 unique=1 proportional=1"];
     for (is_settled, expected) in [(false, v1), (true, summed)] {
         let mut after = restart(&targets, std::slice::from_ref(&change), &single("x:1").images);
-        let restored = after.restored(|_, pass| is_settled && pass == Pass::Settled);
+        let restored = after.restored(|_, pass| is_settled && pass == Completeness::Settled);
         assert_eq!(restored, [TargetName("t".into())], "the other is scanned at once");
         assert_eq!(published(&mut after), [expected[0], expected[1], "b:v1"]);
     }
@@ -83,7 +83,7 @@ fn a_pass_is_settled_where_nothing_is_unread_but_what_cannot_be_read() {
         if let Some(outcome) = &outcome {
             record(&mut inventory, "r.io/a:v2", 10.0, outcome.clone());
         }
-        let passed = [Pass::Settled, Pass::Whole].map(|pass| inventory.passed(&target, pass));
+        let passed = [Completeness::Settled, Completeness::Whole].map(|pass| inventory.passed(&target, pass));
         assert_eq!(passed, [settled, whole], "{outcome:?}");
     }
 }

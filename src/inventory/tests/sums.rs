@@ -1,8 +1,8 @@
 //! Sums over what is watched.
 
-use super::super::*;
 use super::world::*;
 use crate::image::{Layer, Unpacked};
+use crate::inventory::*;
 use crate::target::Target;
 
 /// What a registry's view says of all of it.
@@ -269,7 +269,7 @@ fn the_uncompressed_size_of_an_image_with_a_foreign_layer_is_unknown() {
 fn what_is_held_is_in_use_and_layers_only_where_something_is_remembered_of_them() {
     let wanted = Target { uncompressed: Uncompressed::Cheap, ..target("u", "r.io/b", "v1") };
     let mut inventory = inventory(&[target("t", "r.io/a", "v1"), wanted]);
-    let half = failing(index("i", &[("linux/amd64", "x:1")]), "linux/arm64", crate::reason::Reason::Invalid);
+    let half = failing(index("i", &[("linux/amd64", "x:1")]), "linux/arm64", crate::oci::Reason::Invalid);
     read(&mut inventory, "r.io/a:v1", 10.0, half);
     read(&mut inventory, "r.io/b:v1", 10.0, single("y:1"));
     let expected = ["i", "x:1", "config of x:1", "linux/arm64", "y:1", "config of y:1", "y"];

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 
-use super::super::*;
 use super::world::*;
 use crate::image::Image;
+use crate::inventory::*;
 
 /// Where tags are: two registries, one of them with two repositories. The last of each is nobody's at first.
 const TAGS: [&str; 7] = ["r.io/a:1", "r.io/a:2", "r.io/a:3", "r.io/b:1", "r.io/b:2", "s.io/c:1", "s.io/c:2"];

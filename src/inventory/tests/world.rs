@@ -5,13 +5,11 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::snapshot::{ImageView, RepositoryView, TagView};
-use super::super::*;
 use crate::image::{Image, Layer, Unpacked};
-use crate::oci::{MediaType, Platform};
-use crate::reason::Reason;
-use crate::selection::{Listing, Selection};
-use crate::target::{Detail, Target};
+use crate::inventory::snapshot::{ImageView, RepositoryView, TagView};
+use crate::inventory::*;
+use crate::oci::{MediaType, Platform, Reason};
+use crate::target::{Detail, Listing, Selection, Target};
 
 pub(super) const WEEK: Duration = Duration::from_hours(7 * 24);
 
@@ -181,7 +179,7 @@ pub(super) fn pass_ended(inventory: &mut Inventory, target: &str) {
 
 pub(super) fn to_read(inventory: &mut Inventory, target: &str) -> Vec<String> {
     let to_read = inventory.to_read(&TargetName(target.into()));
-    let shown = |one: &ToRead| {
+    let shown = |one: &TagRequest| {
         let mark = match &one.known {
             None => " new",
             Some(_) if one.lacking => " lacking",

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use image_size_exporter::exposition;
-use image_size_exporter::http::{Listener, Options, State, WebConfig, serve};
 use image_size_exporter::inventory::snapshot::Snapshot;
-use image_size_exporter::telemetry::Telemetry;
+use image_size_exporter::metrics;
+use image_size_exporter::metrics::Telemetry;
+use image_size_exporter::web::{Listener, Options, State, WebConfig, serve};
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -35,7 +35,7 @@ impl Endpoint {
         let runtime = Runtime::new().expect("a runtime");
         let address = runtime.block_on(async {
             let telemetry = Arc::new(Telemetry::new());
-            let (mut publisher, rendered) = exposition::channel(Arc::clone(&telemetry));
+            let (mut publisher, rendered) = metrics::channel(Arc::clone(&telemetry));
             publisher.publish(Arc::new(snapshot), Arc::new(BTreeSet::new())).await;
             let state = State::new(rendered, telemetry, mpsc::channel(1).0, web_config, Options::default());
             let listener = Listener::bind("127.0.0.1:0").await.expect("a free port");

@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use image_size_exporter::image::LayerContent;
 use image_size_exporter::oci::Digest;
-use image_size_exporter::uncompressed::Measure;
+use image_size_exporter::layer::Measure;
 use libfuzzer_sys::fuzz_target;
 
 fn measured(blob: &[u8], piece_bytes: usize) -> Option<LayerContent> {

@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 use image_size_exporter::oci::Digest;
-use image_size_exporter::uncompressed::Measure;
+use image_size_exporter::layer::Measure;
 use libfuzzer_sys::fuzz_target;
 
 const BLOCK_BYTES: usize = 512;

@@ -2,7 +2,7 @@
 
 #![no_main]
 
-use image_size_exporter::http::WebConfig;
+use image_size_exporter::web::WebConfig;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {

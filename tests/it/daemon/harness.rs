@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use image_size_exporter::config::Config;
-use image_size_exporter::daemon::{self, Start};
-use image_size_exporter::http::{Listener, Options, WebConfig};
+use image_size_exporter::daemon;
+use image_size_exporter::daemon::Start;
+use image_size_exporter::web::{Listener, Options, WebConfig};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;

@@ -6,8 +6,9 @@ use std::fmt::Write as _;
 use std::process::{Child, Command, Stdio};
 
 use image_size_exporter::config::Config;
-use image_size_exporter::daemon::{self, Start};
-use image_size_exporter::http::{Listener, Options, WebConfig};
+use image_size_exporter::daemon;
+use image_size_exporter::daemon::Start;
+use image_size_exporter::web::{Listener, Options, WebConfig};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::harness::ask;

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use image_size_exporter::telemetry::Format;
+use image_size_exporter::metrics::Format;
 
 /// One family as it was exposed.
 #[derive(Debug, PartialEq)]

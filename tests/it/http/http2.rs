@@ -6,7 +6,7 @@ use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Bytes;
 use hyper::client::conn::http2::SendRequest;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use image_size_exporter::http::{Limits, Options};
+use image_size_exporter::web::{Limits, Options};
 
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;

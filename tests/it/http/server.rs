@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use image_size_exporter::exposition::{self, Publisher};
-use image_size_exporter::http::{Listener, Options, Reload, State, WebConfig, serve};
 use image_size_exporter::inventory::snapshot::Snapshot;
-use image_size_exporter::telemetry::Telemetry;
+use image_size_exporter::metrics;
+use image_size_exporter::metrics::Publisher;
+use image_size_exporter::metrics::Telemetry;
+use image_size_exporter::web::{Listener, Options, Reload, State, WebConfig, serve};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -29,7 +30,7 @@ impl Server {
 
     pub async fn with(options: Options, web_config: WebConfig, address: &str) -> Self {
         let telemetry = Arc::new(Telemetry::new());
-        let (publisher, rendered) = exposition::channel(Arc::clone(&telemetry));
+        let (publisher, rendered) = metrics::channel(Arc::clone(&telemetry));
         let (wants_reload, reloads) = mpsc::channel(1);
         let state = Arc::new(State::new(rendered, telemetry, wants_reload, web_config, options));
         state.set_ready(true);

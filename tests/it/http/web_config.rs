@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use base64::Engine as _;
-use image_size_exporter::http::{Options, WebConfig};
+use image_size_exporter::web::{Options, WebConfig};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, SanType};
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion, version};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};

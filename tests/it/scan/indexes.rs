@@ -103,7 +103,7 @@ async fn what_another_repository_has_a_sparse_index_lacks_all_the_same() {
     let both = index(&[("linux/amd64", &amd64), ("linux/arm64", &arm64)]);
     let mut watcher = Watcher::new("tags = ['v1']");
     watcher.registry.push("acme/full", "v1", &both);
-    let full = ToRead {
+    let full = TagRequest {
         repository: format!("{}/acme/full", watcher.registry.name()).parse().unwrap(),
         tag: tag("v1"),
         known: None,

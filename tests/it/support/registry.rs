@@ -27,9 +27,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use http::{HeaderMap, Method};
+use image_size_exporter::metrics::Telemetry;
 use image_size_exporter::oci::{Digest, Registry, Repository, Tag};
 use image_size_exporter::registry::{Client, Credential, Registries, Settings};
-use image_size_exporter::telemetry::Telemetry;
 
 use super::images::Pushed;
 

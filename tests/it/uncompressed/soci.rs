@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use image_size_exporter::image::{LayerContent, UncompressedHint, Unpacked};
-use image_size_exporter::inventory::work::LayerWork;
+use image_size_exporter::layer::Limits;
 use image_size_exporter::oci::{Digest, MediaType};
 use image_size_exporter::store::Store;
+use image_size_exporter::tag::LayerRequest;
 use image_size_exporter::target::Uncompressed;
-use image_size_exporter::uncompressed::Limits;
 use serde_json::{Value, json};
 
 use super::{GZIP, found, registry_with, tar};
@@ -47,10 +47,10 @@ fn ztoc(layer_bytes: u64, tar_bytes: usize) -> Blob {
 }
 
 /// An index that has a ztoc for each of the layers.
-fn index(layers: &[(&LayerWork, usize)]) -> Pushed {
+fn index(layers: &[(&LayerRequest, usize)]) -> Pushed {
     let config = Blob::new(V1, "{}");
     let ztocs: Vec<Blob> = layers.iter().map(|(layer, tar_bytes)| ztoc(layer.bytes, *tar_bytes)).collect();
-    let described = |(ztoc, (layer, _)): (&Blob, &(&LayerWork, usize))| {
+    let described = |(ztoc, (layer, _)): (&Blob, &(&LayerRequest, usize))| {
         let mut descriptor = ztoc.descriptor();
         descriptor["annotations"] = json!({"com.amazon.soci.image-layer-digest": layer.digest.to_string()});
         descriptor
@@ -73,14 +73,14 @@ fn referrers(index: &Pushed) -> Pushed {
 }
 
 /// An image of two layers that say nothing of themselves, and the bytes of their tars.
-fn two_layers() -> (TestRegistry, Vec<LayerWork>, [usize; 2]) {
+fn two_layers() -> (TestRegistry, Vec<LayerRequest>, [usize; 2]) {
     let tars = [tar(&[11 << 20]), tar(&[12 << 20])];
     let blobs = tars.each_ref().map(|tar| silent(tar));
     let (registry, work) = registry_with(&[(&blobs[0], GZIP), (&blobs[1], GZIP)], Uncompressed::Cheap);
     (registry, work, tars.map(|tar| tar.len()))
 }
 
-fn estimates(work: &[LayerWork], bytes: [usize; 2]) -> BTreeMap<Digest, LayerContent> {
+fn estimates(work: &[LayerRequest], bytes: [usize; 2]) -> BTreeMap<Digest, LayerContent> {
     let estimate =
         |bytes: usize| LayerContent { uncompressed_bytes: bytes as u64, estimated: true, unpacked: Unpacked::Unknown };
     work.iter().zip(bytes).map(|(work, bytes)| (work.digest.clone(), estimate(bytes))).collect()

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use image_size_exporter::image::LayerContent;
-use image_size_exporter::inventory::work::LayerWork;
+use image_size_exporter::layer::{Limits, run};
+use image_size_exporter::metrics::Telemetry;
 use image_size_exporter::oci::Digest;
 use image_size_exporter::registry::{Registries, Settings};
 use image_size_exporter::store::Store;
+use image_size_exporter::tag::LayerRequest;
 use image_size_exporter::target::Uncompressed;
-use image_size_exporter::telemetry::Telemetry;
-use image_size_exporter::uncompressed::{Limits, run};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -20,7 +20,7 @@ use crate::support::registry::Reply;
 
 /// A lane that goes on running.
 struct Lane {
-    work: mpsc::Sender<Vec<LayerWork>>,
+    work: mpsc::Sender<Vec<LayerRequest>>,
     found: mpsc::Receiver<(Digest, LayerContent)>,
 }
 
@@ -36,7 +36,7 @@ impl Lane {
 
     /// Wants a layer that fails, and then one that does not, which tells that a lane that looks at one at a time has looked at
     /// the first.
-    async fn try_again(&mut self, failing: &LayerWork, whole: &LayerWork) {
+    async fn try_again(&mut self, failing: &LayerRequest, whole: &LayerRequest) {
         self.work.send(vec![failing.clone(), whole.clone()]).await.unwrap();
         assert_eq!(self.found.recv().await.unwrap().0, whole.digest);
     }
@@ -105,8 +105,8 @@ async fn a_layer_that_cannot_be_verified_is_not_asked_for_twice() {
         ..Blob::new(GZIP, &whole[..whole.len() - 9])
     };
     registry.push("acme/app", "v2", &image("linux/amd64", &[&broken]));
-    let hopeless = LayerWork { digest: broken.digest.clone(), bytes: broken.size, ..work[0].clone() };
-    let failing = LayerWork { diff_id: Some(Digest::sha256_of(&tar)), ..hopeless.clone() };
+    let hopeless = LayerRequest { digest: broken.digest.clone(), bytes: broken.size, ..work[0].clone() };
+    let failing = LayerRequest { diff_id: Some(Digest::sha256_of(&tar)), ..hopeless.clone() };
     let mut lane = Lane::start(Limits { concurrency: 1, ..Limits::default() });
     for (layer, whole, requests) in [
         (&hopeless, &work[0], "get_blob 1"),

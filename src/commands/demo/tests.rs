@@ -1,0 +1,131 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::shelf::Blob;
+use super::*;
+use crate::oci::manifest::Manifest;
+use crate::oci::{Document, ImageConfig};
+
+fn shelf_at_start() -> (Shelf, Releases) {
+    let shelf = Shelf::default();
+    let releases = Releases::begin(&shelf);
+    (shelf, releases)
+}
+
+fn manifest_of(shelf: &Shelf, repository: &str, reference: &str) -> Document {
+    let manifest = shelf.manifest(repository, reference).expect("it was pushed");
+    assert_eq!(crate::oci::Digest::sha256_of(&manifest.body).to_string(), manifest.digest);
+    Document::parse(manifest.media_type, &manifest.body).expect("a valid document")
+}
+
+/// The images of a tag, attestations left out.
+fn images_of(shelf: &Shelf, repository: &str, tag: &str) -> Vec<Manifest> {
+    match manifest_of(shelf, repository, tag) {
+        Document::Manifest(manifest) => vec![*manifest],
+        Document::Index(index) => index
+            .manifests
+            .iter()
+            .filter(|entry| !entry.annotations.contains_key("vnd.docker.reference.type"))
+            .map(|entry| match manifest_of(shelf, repository, &entry.digest.to_string()) {
+                Document::Manifest(manifest) => *manifest,
+                other => panic!("no manifest: {other:?}"),
+            })
+            .collect(),
+        other @ Document::Schema1(_) => panic!("no image: {other:?}"),
+    }
+}
+
+#[test]
+fn everything_on_the_shelf_is_what_its_digest_says() {
+    let (shelf, _) = shelf_at_start();
+    let mut layers = BTreeMap::new();
+    for repository in shelf.repositories() {
+        for tag in shelf.tags(&repository).unwrap() {
+            for manifest in images_of(&shelf, &repository, &tag) {
+                let config = manifest.config.expect("a config");
+                let Some(Blob::TagRecord(body)) = shelf.blob(&config.digest.to_string()) else { panic!("no config") };
+                assert_eq!(config.digest.verifies(&body), Some(true));
+                if config.media_type.is_image_config() {
+                    let config = ImageConfig::parse(&body).unwrap();
+                    assert_eq!(config.rootfs.diff_ids.len(), manifest.layers.len());
+                }
+                layers.extend(manifest.layers.into_iter().map(|layer| (layer.digest, layer.size)));
+            }
+        }
+    }
+    // Some of the real ones: all of them take a while.
+    for (digest, size) in layers.iter().filter(|(_, size)| **size < 7_000_000).take(6) {
+        match shelf.blob(&digest.to_string()).expect("a layer") {
+            Blob::TagRecord(bytes) => assert_eq!((digest.verifies(&bytes), bytes.len() as u64), (Some(true), *size)),
+            Blob::Layer { recipe, .. } => {
+                let mut bytes = Vec::new();
+                recipe.transfer(|piece| {
+                    bytes.extend(piece);
+                    true
+                });
+                assert_eq!((digest.verifies(&bytes), bytes.len() as u64), (Some(true), *size));
+                let mut tar = Vec::new();
+                std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(&bytes[..]), &mut tar).unwrap();
+                assert_eq!(crate::oci::Digest::sha256_of(&tar).to_string(), recipe.measure().diff_id);
+                assert!(tar.len() as u64 > size * 19 / 10, "it unpacks to about twice its size");
+            }
+        }
+    }
+}
+
+#[test]
+fn images_share_their_base_with_each_other_and_with_another_repository() {
+    let (shelf, _) = shelf_at_start();
+    let base: BTreeSet<_> = layers(&shelf, "base/runtime", "3");
+    assert!(base.is_subset(&layers(&shelf, "shop/web", "latest")));
+    assert!(!base.is_disjoint(&layers(&shelf, "shop/api", "latest")));
+    assert!(layers(&shelf, "shop/web", "v1.0.0") != layers(&shelf, "shop/web", "v1.1.0"));
+    let Document::Index(index) = manifest_of(&shelf, "shop/web", "latest") else { panic!("no index") };
+    assert_eq!(index.manifests.len(), 4, "two platforms, and an attestation for each");
+}
+
+fn layers(shelf: &Shelf, repository: &str, tag: &str) -> BTreeSet<crate::oci::Digest> {
+    images_of(shelf, repository, tag).into_iter().flat_map(|image| image.layers).map(|layer| layer.digest).collect()
+}
+
+#[test]
+fn within_two_minutes_a_release_is_too_big_and_stays_the_newest_for_a_while() {
+    let (shelf, mut releases) = shelf_at_start();
+    let size = |repository: &str, tag: &str| -> u64 {
+        images_of(&shelf, repository, tag)[0].layers.iter().map(|layer| layer.size).sum()
+    };
+    let mut ticks_too_big = 0;
+    for _ in 0..24 {
+        let released = releases.release(&shelf);
+        let (repository, tag) = released.split_once(':').unwrap();
+        assert_eq!(
+            manifest_of(&shelf, repository, tag).media_type(),
+            manifest_of(&shelf, repository, "latest").media_type()
+        );
+        let sizes = ["shop/web", "shop/api", "shop/worker"].map(|repository| {
+            let bytes = size(repository, "latest");
+            // As the configuration of the demo has it.
+            assert_eq!(bytes > 80_000_000, bytes > 70_000_000, "{repository} is neither ordinary nor too big");
+            bytes
+        });
+        if sizes.iter().any(|&bytes| bytes > 80_000_000) {
+            ticks_too_big += 1;
+        }
+        if let Some(bigger) = Some(size(repository, tag)).filter(|&bytes| bytes > 80_000_000) {
+            let ordinary = size(repository, "v1.0.0");
+            let ratio = bigger as f64 / ordinary as f64;
+            assert!((1.35..1.5).contains(&ratio), "{released} is {ratio} times an ordinary release");
+        }
+    }
+    assert!((6..24).contains(&ticks_too_big), "too big for {ticks_too_big} of 24 ticks");
+}
+
+#[test]
+fn the_last_twenty_releases_are_kept() {
+    let (shelf, mut releases) = shelf_at_start();
+    for _ in 0..50 {
+        releases.release(&shelf);
+    }
+    let kept = shelf.tags("shop/api").unwrap();
+    assert_eq!(kept.len(), 21, "twenty releases and latest: {kept:?}");
+    assert!(!kept.contains(&"v1.0.0".to_owned()));
+}

@@ -1,0 +1,94 @@
+//! `health`: asks a running daemon whether it is up. A container without a shell has no curl for its health check.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use clap::Args;
+
+use super::cli::WebFlags;
+use crate::config::Config;
+
+/// A daemon that does not answer within this is not healthy.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Which daemon to ask.
+#[derive(Debug, Args)]
+pub struct HealthArgs {
+    /// URL to ask, or only host and port, instead of the configured address on this machine
+    #[arg(value_name = "URL", value_parser = parse_url)]
+    pub url: Option<url::Url>,
+}
+
+/// Asks. An error says what is wrong.
+pub async fn health(
+    args: &HealthArgs,
+    flags: &WebFlags,
+    config: impl FnOnce() -> anyhow::Result<Config>,
+) -> anyhow::Result<()> {
+    let urls = match &args.url {
+        Some(url) => vec![url.clone()],
+        None => own_urls(flags, &config()?)?,
+    };
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let client = reqwest::Client::builder()
+        .timeout(TIMEOUT)
+        .no_proxy()
+        // It is this machine's own daemon, under whatever name its certificate has.
+        .tls_danger_accept_invalid_certs(true)
+        .build()
+        .context("cannot make an HTTP client")?;
+    let mut result = Err(anyhow::anyhow!("there is no address to ask"));
+    for url in urls {
+        result = ask(&client, url).await;
+        if result.is_ok() {
+            break;
+        }
+    }
+    result
+}
+
+/// A URL, or host and port alone: then, as where a URL has no path, health is asked for.
+fn parse_url(text: &str) -> Result<url::Url, String> {
+    const EXAMPLE: &str = "write for example `localhost:10048` or `http://localhost:10048/-/healthy`";
+    let whole = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
+    let mut url: url::Url = whole.parse().map_err(|error| format!("{error}: {EXAMPLE}"))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(format!("neither http nor https: {EXAMPLE}"));
+    }
+    if url.path() == "/" {
+        url.set_path("/-/healthy");
+    }
+    Ok(url)
+}
+
+async fn ask(client: &reqwest::Client, url: url::Url) -> anyhow::Result<()> {
+    let response = client.get(url.clone()).send().await.with_context(|| format!("{url} does not answer"))?;
+    // With users configured the daemon asks for a password: it is alive.
+    if response.status().is_success() || response.status() == http::StatusCode::UNAUTHORIZED {
+        return Ok(());
+    }
+    bail!("{url} answered {}", response.status())
+}
+
+/// The first configured address as this machine reaches it: loopback where the daemon listens on all of them. A web
+/// configuration may be about TLS or only about users: then both are tried.
+fn own_urls(flags: &WebFlags, config: &Config) -> anyhow::Result<Vec<url::Url>> {
+    let address = flags
+        .listen_address
+        .first()
+        .or(config.web.listen.first())
+        .context("the configuration has no address to listen on")?;
+    let schemes = if flags.web_config_file.is_some() || config.web.config_file.is_some() {
+        &["https", "http"][..]
+    } else {
+        &["http"]
+    };
+    let (host, port) = address.rsplit_once(':').with_context(|| format!("`{address}` has no port"))?;
+    let host = match host {
+        "" | "0.0.0.0" => "127.0.0.1",
+        "[::]" => "[::1]",
+        host => host,
+    };
+    let url = |scheme: &&str| format!("{scheme}://{host}:{port}/-/healthy").parse();
+    schemes.iter().map(url).collect::<Result<_, _>>().with_context(|| format!("`{address}` is no address"))
+}

@@ -1,0 +1,209 @@
+//! Two images, layer by layer: why did it grow?
+
+use std::collections::VecDeque;
+
+use serde::Serialize;
+
+use super::report::{ImageReport, LayerReport, Step};
+
+/// Two images of one platform, the old one and the new one.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Comparison {
+    /// The new image's.
+    pub platform: String,
+    /// Compressed bytes of the old one.
+    pub old_bytes: Option<u64>,
+    /// Compressed bytes of the new one.
+    pub new_bytes: Option<u64>,
+    /// Compressed bytes of the new one's layers that the old one has too: what a pull does not fetch again.
+    pub shared_bytes: u64,
+    /// The new image's layers, bottom first, and in between the old one's that it has not.
+    pub layers: Vec<Difference>,
+}
+
+/// One layer in two images.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Difference {
+    /// What became of it.
+    pub change: Change,
+    /// The command that made it, of the new image where it is in both.
+    pub command: Option<String>,
+    /// The old image's.
+    pub old: Option<LayerReport>,
+    /// The new image's.
+    pub new: Option<LayerReport>,
+}
+
+/// What became of a layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Change {
+    /// The same blob, or the same tar compressed differently.
+    Shared,
+    /// Another content from the same command.
+    Changed,
+    /// Only in the new image.
+    Added,
+    /// Only in the old image.
+    Removed,
+}
+
+type Made<'a> = (&'a Step, &'a LayerReport);
+
+impl Comparison {
+    /// Finds the layers that both have, in order; what remains between two of these is changed where the commands are
+    /// the same, and otherwise removed or added.
+    pub(super) fn of(old: &ImageReport, new: &ImageReport) -> Self {
+        let mut layers = Vec::new();
+        let (old_layers, new_layers): (Vec<Made<'_>>, Vec<Made<'_>>) = (old.layers().collect(), new.layers().collect());
+        let (mut old_start, mut new_start) = (0, 0);
+        for (old_at, new_at) in common(&old_layers, &new_layers) {
+            differ(&old_layers[old_start..old_at], &new_layers[new_start..new_at], &mut layers);
+            layers.push(difference(Change::Shared, Some(old_layers[old_at]), Some(new_layers[new_at])));
+            (old_start, new_start) = (old_at + 1, new_at + 1);
+        }
+        differ(&old_layers[old_start..], &new_layers[new_start..], &mut layers);
+        let shared = layers.iter().filter(|layer| layer.change == Change::Shared);
+        Self {
+            platform: new.platform.clone(),
+            old_bytes: old.compressed_bytes,
+            new_bytes: new.compressed_bytes,
+            shared_bytes: shared.filter_map(same_blob_bytes).sum(),
+            layers,
+        }
+    }
+}
+
+/// Bytes of a layer that is the same blob in both: the same tar compressed differently is fetched again.
+fn same_blob_bytes(layer: &Difference) -> Option<u64> {
+    let (old, new) = (layer.old.as_ref()?, layer.new.as_ref()?);
+    new.compressed_bytes.filter(|_| old.digest == new.digest)
+}
+
+fn is_same(old: &LayerReport, new: &LayerReport) -> bool {
+    old.digest == new.digest || old.diff_id.is_some() && old.diff_id == new.diff_id
+}
+
+/// A longest common subsequence, as positions. Images have tens of layers, at most some hundreds.
+fn common(old: &[Made<'_>], new: &[Made<'_>]) -> Vec<(usize, usize)> {
+    let width = new.len() + 1;
+    let mut lengths = vec![0_u32; (old.len() + 1) * width];
+    for (i, (_, a)) in old.iter().enumerate().rev() {
+        for (j, (_, b)) in new.iter().enumerate().rev() {
+            lengths[i * width + j] = if is_same(a, b) {
+                lengths[(i + 1) * width + j + 1] + 1
+            } else {
+                lengths[(i + 1) * width + j].max(lengths[i * width + j + 1])
+            };
+        }
+    }
+    let (mut i, mut j, mut pairs) = (0, 0, Vec::new());
+    while i < old.len() && j < new.len() {
+        if is_same(old[i].1, new[j].1) {
+            pairs.push((i, j));
+            (i, j) = (i + 1, j + 1);
+        } else if lengths[(i + 1) * width + j] >= lengths[i * width + j + 1] {
+            i += 1;
+        } else {
+            j += 1;
+        }
+    }
+    pairs
+}
+
+/// Layers between two common ones.
+fn differ(old: &[Made<'_>], new: &[Made<'_>], layers: &mut Vec<Difference>) {
+    let mut left: VecDeque<Made<'_>> = old.iter().copied().collect();
+    for &made in new {
+        let same_command = |old: &Made<'_>| made.0.command.is_some() && old.0.command == made.0.command;
+        match left.iter().position(same_command) {
+            Some(position) => {
+                for removed in left.drain(..position) {
+                    layers.push(difference(Change::Removed, Some(removed), None));
+                }
+                layers.push(difference(Change::Changed, left.pop_front(), Some(made)));
+            }
+            None => layers.push(difference(Change::Added, None, Some(made))),
+        }
+    }
+    layers.extend(left.into_iter().map(|removed| difference(Change::Removed, Some(removed), None)));
+}
+
+fn difference(change: Change, old: Option<Made<'_>>, new: Option<Made<'_>>) -> Difference {
+    let command = new.or(old).and_then(|(step, _)| step.command.clone());
+    let layer = |made: Option<Made<'_>>| made.map(|(_, layer)| layer.clone());
+    Difference { change, command, old: layer(old), new: layer(new) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::{Image, Layer};
+    use crate::oci::{Digest, History, ImageConfig, MediaType, Platform};
+
+    /// An image of layers `content:command`, each as many bytes as its command is long.
+    fn image(layers: &[&str]) -> ImageReport {
+        let split = |layer: &&str| layer.split_once(':').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
+        let parts: Vec<(String, String)> = layers.iter().map(split).collect();
+        let layer = |(content, command): &(String, String)| Layer {
+            digest: Digest::sha256_of(content.as_bytes()),
+            bytes: Some(command.len() as u64),
+            foreign: false,
+            // Upper and lower case are the same tar.
+            diff_id: Some(Digest::sha256_of(content.to_lowercase().as_bytes())),
+            media_type: MediaType::default(),
+            hint: None,
+        };
+        let config = ImageConfig {
+            history: parts
+                .iter()
+                .map(|(_, command)| History { created_by: command.clone(), ..History::default() })
+                .collect(),
+            ..ImageConfig::default()
+        };
+        let image = Image {
+            digest: Digest::sha256_of(b"manifest"),
+            image_id: None,
+            media_type: MediaType::default(),
+            artifact_type: "".into(),
+            platform: Platform::none(),
+            created: None,
+            config_bytes: 0,
+            manifest_bytes: 0,
+            layers: parts.iter().map(layer).collect(),
+        };
+        ImageReport::of(&image, Some(&config), |_| None, None)
+    }
+
+    #[test]
+    fn layers_are_shared_changed_added_and_removed() {
+        for (old, new, expected) in [
+            (&["a:base", "b:copy"][..], &["a:base", "c:copy"][..], "=base ~copy"),
+            (&["a:base", "b:copy"], &["a:base", "x:apt", "b:copy"], "=base +apt =copy"),
+            (&["a:base", "x:apt", "b:copy"], &["a:base", "c:copy"], "=base -apt ~copy"),
+            (&["a:base"], &["A:base"], "=base"),
+            (&["a:one"], &["b:two"], "+two -one"),
+            (&[], &["b:two"], "+two"),
+        ] {
+            let comparison = Comparison::of(&image(old), &image(new));
+            let sign = |change| match change {
+                Change::Shared => '=',
+                Change::Changed => '~',
+                Change::Added => '+',
+                Change::Removed => '-',
+            };
+            let text: Vec<String> = comparison
+                .layers
+                .iter()
+                .map(|layer| format!("{}{}", sign(layer.change), layer.command.clone().unwrap()))
+                .collect();
+            assert_eq!(text.join(" "), expected);
+        }
+    }
+
+    #[test]
+    fn what_is_compressed_differently_is_fetched_again() {
+        let comparison = Comparison::of(&image(&["a:base", "b:copy"]), &image(&["A:base", "b:copy"]));
+        assert_eq!((comparison.shared_bytes, comparison.new_bytes), (4, Some(8)));
+    }
+}

@@ -1,0 +1,151 @@
+//! One reference, read as the daemon reads it.
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::sync::Arc;
+
+use super::report::{FailedReport, ImageReport, Report, Sharing, wanted};
+use super::{InspectError, Progress};
+use crate::image::{Image, Layer, LayerContent, Unpacked};
+use crate::layer::SociIndexes;
+use crate::oci::{Descriptor, Digest, ImageConfig, MediaType, Platform, Reference, Repository};
+use crate::registry::{At, Client, Registries};
+use crate::scan::Children;
+use crate::store::{Store, Stored};
+use crate::tag::LayerRequest;
+use crate::target::Uncompressed;
+use crate::{layer, scan};
+
+/// What is wanted of a reference.
+pub(super) struct Wanted<'a> {
+    pub(super) platform: Option<&'a Platform>,
+    pub(super) uncompressed: Uncompressed,
+    pub(super) sharing: Option<&'a Sharing>,
+}
+
+/// Reads a reference, its platforms and their configs and, if that is wanted, its layers.
+pub(super) async fn read(
+    registries: &Registries,
+    reference: &Reference,
+    wants: &Wanted<'_>,
+    progress: &mut Progress<'_, impl Write>,
+) -> Result<Report, InspectError> {
+    let repository = &reference.repository;
+    let client = registries.client(repository.registry());
+    let at = match (&reference.digest, &reference.tag) {
+        (Some(digest), _) => At::Digest(digest),
+        (None, Some(tag)) => At::Tag(tag),
+        (None, None) => return Err(InspectError::Nameless),
+    };
+    let store = Store::memory();
+    let fetched = scan::fetch_document(&client, &store, repository, at).await?;
+    let platforms = wanted(wants.platform);
+    let (media_type, index_bytes, children) = match fetched.document {
+        Stored::Index(index) => {
+            let children = scan::read_children(&client, &store, repository, &platforms, &fetched.digest, &index).await;
+            (index.media_type.clone(), index.bytes, children)
+        }
+        Stored::Image(image) => {
+            let fits = platforms.iter().all(|platform| platform.means(&image.platform));
+            let images = if fits { vec![Arc::clone(&image)] } else { Vec::new() };
+            (image.media_type.clone(), 0, Children { images, ..Children::default() })
+        }
+    };
+    if let Some(platform) = wants.platform
+        && children.images.is_empty()
+        && children.failed.is_empty()
+    {
+        return Err(InspectError::Platform { reference: reference.to_string(), platform: platform.clone() });
+    }
+    if children.images.is_empty()
+        && let Some(error) = children.errors.into_iter().next()
+    {
+        return Err(error.into());
+    }
+    let contents = look_into(&client, repository, &children.images, wants.uncompressed, progress).await;
+    let mut images = Vec::new();
+    for image in &children.images {
+        let config = config(&client, repository, image).await;
+        let content = |layer: &Layer| contents.get(&layer.digest).copied();
+        images.push(ImageReport::of(image, config.as_ref(), content, wants.sharing));
+    }
+    let failed = children.failed.into_iter().map(|child| FailedReport {
+        platform: child.platform.to_string(),
+        digest: child.digest,
+        reason: child.reason,
+    });
+    Ok(Report {
+        reference: reference.to_string(),
+        digest: fetched.digest,
+        media_type,
+        index_bytes,
+        attestations: children.attestations,
+        stored_bytes: stored_bytes(&children.images),
+        images,
+        failed: failed.collect(),
+    })
+}
+
+/// The config once more, for its history: what scans remember has none. Without it the layers stand without commands.
+async fn config(client: &Client, repository: &Repository, image: &Image) -> Option<ImageConfig> {
+    let descriptor = Descriptor {
+        media_type: MediaType::default(),
+        digest: image.image_id.clone()?,
+        size: image.config_bytes,
+        annotations: std::collections::BTreeMap::default(),
+        data: None,
+        artifact_type: String::new(),
+        platform: crate::oci::manifest::PlatformFields::default(),
+    };
+    let body = client.get_config(repository, &descriptor).await.ok()?;
+    ImageConfig::parse(&body).ok()
+}
+
+async fn look_into(
+    client: &Client,
+    repository: &Repository,
+    images: &[Arc<Image>],
+    mode: Uncompressed,
+    progress: &mut Progress<'_, impl Write>,
+) -> HashMap<Digest, LayerContent> {
+    let mut contents: HashMap<Digest, LayerContent> = HashMap::new();
+    let mut by_diff_id: HashMap<Digest, LayerContent> = HashMap::new();
+    if mode == Uncompressed::Off {
+        return contents;
+    }
+    let indexes = SociIndexes::default();
+    for (image, layer) in images.iter().flat_map(|image| image.layers.iter().map(move |layer| (image, layer))) {
+        if contents.contains_key(&layer.digest) {
+            continue;
+        }
+        let Some(work) = LayerRequest::new(repository, image, layer, mode) else { continue };
+        let known = layer.diff_id.as_ref().and_then(|diff_id| by_diff_id.get(diff_id).copied());
+        let content = if known.is_some() {
+            known
+        } else {
+            progress.begin(&layer.digest, work.bytes);
+            let found = layer::look_up(client, &work, &indexes, |received| progress.advance(received)).await;
+            match &found {
+                Ok(LayerContent { unpacked: Unpacked::Refused, .. }) => {
+                    progress.note(&layer.digest, "overlay2 cannot unpack it by itself: its unpacked size is left out");
+                }
+                Ok(_) => (),
+                Err(why) => progress.note(&layer.digest, &format!("uncompressed size unknown: {why}")),
+            }
+            found.ok()
+        };
+        if let Some(content) = content {
+            contents.insert(layer.digest.clone(), content);
+            by_diff_id.extend(layer.diff_id.clone().map(|diff_id| (diff_id, content)));
+        }
+    }
+    progress.end();
+    contents
+}
+
+/// Bytes of the distinct layers that the registry itself holds; none where one is unknown.
+fn stored_bytes(images: &[Arc<Image>]) -> Option<u64> {
+    let layers = images.iter().flat_map(|image| image.layers.iter()).filter(|layer| !layer.foreign);
+    let distinct: HashMap<&Digest, Option<u64>> = layers.map(|layer| (&layer.digest, layer.bytes)).collect();
+    distinct.into_values().try_fold(0_u64, |sum, bytes| Some(sum.saturating_add(bytes?)))
+}

@@ -1,0 +1,234 @@
+//! What `inspect` found, as data: the schema of `--json`.
+//!
+//! Sizes are in bytes, times are RFC 3339, digests are `algorithm:value`. What is unknown is `null`, never 0.
+
+use std::collections::{HashMap, HashSet};
+
+use serde::Serialize;
+
+use crate::image::{Image, Layer, LayerContent, Unpacked};
+use crate::oci::{Digest, ImageConfig, MediaType, Platform, Reason};
+use crate::store::{Store, Stored};
+
+/// One reference.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Report {
+    /// With registry and tag or digest, as it was understood.
+    pub reference: String,
+    /// What the reference points at, by its bytes.
+    pub digest: Digest,
+    /// Of what the reference points at.
+    pub media_type: MediaType,
+    /// The index's own bytes; 0 where the reference points at a manifest.
+    pub index_bytes: u64,
+    /// How many attestation manifests the index has.
+    pub attestations: u32,
+    /// One for each platform that was asked for, in the index's order.
+    pub images: Vec<ImageReport>,
+    /// The platforms that could not be read.
+    pub failed: Vec<FailedReport>,
+    /// Bytes of the distinct layers of all these images: what the registry must keep.
+    pub stored_bytes: Option<u64>,
+}
+
+/// One platform's image.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ImageReport {
+    /// `linux/amd64`; empty for an artifact.
+    pub platform: String,
+    /// The manifest's.
+    pub digest: Digest,
+    /// The config's digest, which Docker calls the image ID.
+    pub image_id: Option<Digest>,
+    /// The manifest's.
+    pub media_type: MediaType,
+    /// What kind of artifact this is; empty for a container image.
+    pub artifact_type: String,
+    /// When it was made.
+    pub created: Option<String>,
+    /// The config's own bytes.
+    pub config_bytes: u64,
+    /// The manifest's own bytes.
+    pub manifest_bytes: u64,
+    /// Sum of the layers as the manifest lists them.
+    pub compressed_bytes: Option<u64>,
+    /// Sum of the layers' tars; only with `--uncompressed`.
+    pub uncompressed_bytes: Option<u64>,
+    /// Whether that has an estimate in it.
+    pub uncompressed_estimated: Option<bool>,
+    /// What `docker image inspect` calls `Size` on overlay2; only with `--uncompressed exact`.
+    pub unpacked_bytes: Option<u64>,
+    /// How it was made, bottom first. Without a usable history one step for each layer.
+    pub steps: Vec<Step>,
+}
+
+/// One step of an image's making.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Step {
+    /// When.
+    pub created: Option<String>,
+    /// By which command, as the config has it.
+    pub command: Option<String>,
+    /// The layer that it made; none for a step that only changed the config.
+    pub layer: Option<LayerReport>,
+}
+
+/// One layer.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct LayerReport {
+    /// Of the compressed blob.
+    pub digest: Digest,
+    /// Of the tar.
+    pub diff_id: Option<Digest>,
+    /// As the manifest says.
+    pub media_type: MediaType,
+    /// Whether it is distributed elsewhere.
+    pub foreign: bool,
+    /// Whether there is nothing in it.
+    pub empty: bool,
+    /// Of the blob.
+    pub compressed_bytes: Option<u64>,
+    /// Of the tar; only with `--uncompressed`.
+    pub uncompressed_bytes: Option<u64>,
+    /// Whether that is an estimate.
+    pub uncompressed_estimated: Option<bool>,
+    /// Of the files as Docker unpacks them; only with `--uncompressed exact`.
+    pub unpacked_bytes: Option<u64>,
+    /// How many watched images have it; only where a state file could be read.
+    pub shared_by: Option<u64>,
+}
+
+/// One platform that could not be read.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct FailedReport {
+    /// As the index says.
+    pub platform: String,
+    /// Its manifest.
+    pub digest: Digest,
+    /// The closed word, as in metrics.
+    pub reason: Reason,
+}
+
+/// How many watched images have a layer, by its digest.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Sharing(HashMap<Digest, u64>);
+
+impl Sharing {
+    /// Counts distinct manifests among the last known tags of a state file.
+    pub fn of(store: &Store) -> Self {
+        let manifests: HashSet<Digest> = store
+            .tags()
+            .into_iter()
+            .flat_map(|(_, _, kept)| kept.known.images.clone())
+            .map(|(_, digest)| digest)
+            .collect();
+        let mut sharing = Self::default();
+        for digest in manifests {
+            if let Some(Stored::Image(image)) = store.document(&digest) {
+                sharing.add(&image);
+            }
+        }
+        sharing
+    }
+
+    fn add(&mut self, image: &Image) {
+        let distinct: HashSet<&Digest> = image.layers.iter().map(|layer| &layer.digest).collect();
+        for digest in distinct {
+            *self.0.entry(digest.clone()).or_default() += 1;
+        }
+    }
+}
+
+impl ImageReport {
+    /// Pairs layers with the history's steps, where as many of those made a layer as there are layers.
+    pub(super) fn of(
+        image: &Image,
+        config: Option<&ImageConfig>,
+        content: impl Fn(&Layer) -> Option<LayerContent>,
+        sharing: Option<&Sharing>,
+    ) -> Self {
+        let contents: Vec<Option<LayerContent>> = image.layers.iter().map(&content).collect();
+        let layers: Vec<LayerReport> = image
+            .layers
+            .iter()
+            .zip(&contents)
+            .map(|(layer, content)| LayerReport::of(layer, *content, sharing))
+            .collect();
+        let sum = |part: fn(&LayerContent) -> Option<u64>| {
+            contents.iter().try_fold(0_u64, |sum, content| Some(sum.saturating_add(part(content.as_ref()?)?)))
+        };
+        let uncompressed_bytes = sum(|content| Some(content.uncompressed_bytes));
+        Self {
+            platform: image.platform.to_string(),
+            digest: image.digest.clone(),
+            image_id: image.image_id.clone(),
+            media_type: image.media_type.clone(),
+            artifact_type: image.artifact_type.to_string(),
+            created: image.created.and_then(rfc3339),
+            config_bytes: image.config_bytes,
+            manifest_bytes: image.manifest_bytes,
+            compressed_bytes: image.compressed_bytes(),
+            uncompressed_bytes,
+            uncompressed_estimated: uncompressed_bytes
+                .map(|_| contents.iter().flatten().any(|content| content.estimated)),
+            unpacked_bytes: sum(|content| content.unpacked.bytes()),
+            steps: steps(layers, config),
+        }
+    }
+
+    /// The layers, bottom first.
+    pub(super) fn layers(&self) -> impl Iterator<Item = (&Step, &LayerReport)> {
+        self.steps.iter().filter_map(|step| Some((step, step.layer.as_ref()?)))
+    }
+}
+
+impl LayerReport {
+    fn of(layer: &Layer, content: Option<LayerContent>, sharing: Option<&Sharing>) -> Self {
+        // Two blocks of zeros: what builders write for a step that changed no file.
+        let nothing = layer.diff_id.as_ref().is_some_and(|diff_id| *diff_id == Digest::sha256_of(&[0; 1024]));
+        Self {
+            digest: layer.digest.clone(),
+            diff_id: layer.diff_id.clone(),
+            media_type: layer.media_type.clone(),
+            foreign: layer.foreign,
+            empty: nothing || content.is_some_and(|content| content.unpacked == Unpacked::Bytes(0)),
+            compressed_bytes: layer.bytes,
+            uncompressed_bytes: content.map(|content| content.uncompressed_bytes),
+            uncompressed_estimated: content.map(|content| content.estimated),
+            unpacked_bytes: content.and_then(|content| content.unpacked.bytes()),
+            shared_by: sharing.map(|sharing| sharing.0.get(&layer.digest).copied().unwrap_or(0)),
+        }
+    }
+}
+
+fn steps(layers: Vec<LayerReport>, config: Option<&ImageConfig>) -> Vec<Step> {
+    let history = config.map_or(&[][..], |config| &config.history);
+    if history.iter().filter(|step| !step.empty_layer).count() != layers.len() {
+        return layers.into_iter().map(|layer| Step { created: None, command: None, layer: Some(layer) }).collect();
+    }
+    let mut layers = layers.into_iter();
+    let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    let step = |step: &crate::oci::History| Step {
+        created: text(&step.created),
+        command: text(&step.created_by).or_else(|| text(&step.comment)),
+        layer: if step.empty_layer { None } else { layers.next() },
+    };
+    history.iter().map(step).collect()
+}
+
+fn rfc3339(seconds: f64) -> Option<String> {
+    jiff::Timestamp::from_duration(jiff::SignedDuration::try_from_secs_f64(seconds).ok()?).ok().map(|at| at.to_string())
+}
+
+/// The platforms in which two images can be compared: the same, or the only ones.
+pub(super) fn pairs<'a>(old: &'a [ImageReport], new: &'a [ImageReport]) -> Vec<(&'a ImageReport, &'a ImageReport)> {
+    if let ([old], [new]) = (old, new) {
+        return vec![(old, new)];
+    }
+    old.iter().filter_map(|old| Some((old, new.iter().find(|new| new.platform == old.platform)?))).collect()
+}
+
+/// The one platform that is meant, or all.
+pub(super) fn wanted(platform: Option<&Platform>) -> Vec<Platform> {
+    platform.cloned().into_iter().collect()
+}

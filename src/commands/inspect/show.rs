@@ -1,0 +1,166 @@
+//! What `inspect` found, for people.
+
+use std::io::{self, Write};
+
+use crate::commands::units;
+
+use super::compare::{Change, Comparison, Difference};
+use super::report::{ImageReport, LayerReport, Report};
+use super::table::{Look, Table, Terminal};
+
+/// One reference: what it points at, then each platform with its layers, the last made first as in `docker history`.
+pub(super) fn report(out: &mut impl Write, report: &Report, exact: bool, terminal: Terminal) -> io::Result<()> {
+    let bytes = |count: Option<u64>| size(count, exact);
+    writeln!(out, "{}", Look::Head.paint(&units::plain(&report.reference), terminal.colour))?;
+    let mut facts =
+        vec![("digest", report.digest.to_string()), ("media type", units::plain(report.media_type.as_str()))];
+    if report.index_bytes > 0 {
+        facts.push(("index", units::bytes(report.index_bytes, exact)));
+    }
+    if report.attestations > 0 {
+        facts.push(("attestations", report.attestations.to_string()));
+    }
+    if report.images.len() > 1 {
+        facts.push(("stored", format!("{} in distinct layers", bytes(report.stored_bytes))));
+    }
+    write_facts(out, &facts)?;
+    if report.images.len() > 1 {
+        writeln!(out)?;
+        let mut table = Table::new(&["PLATFORM", ">LAYERS", ">COMPRESSED", ">UNCOMPRESSED", ">UNPACKED", "DIGEST"]);
+        for image in &report.images {
+            let unpacked = image.unpacked_bytes.map_or_else(String::new, |bytes| units::bytes(bytes, exact));
+            let layers = image.layers().count().to_string();
+            let sizes = [bytes(image.compressed_bytes), uncompressed(image, exact), unpacked];
+            let [compressed, uncompressed, unpacked] = sizes;
+            let digest = image.digest.to_string();
+            let row = vec![units::plain(&image.platform), layers, compressed, uncompressed, unpacked, digest];
+            table.row(Look::Plain, row);
+        }
+        table.write(out, terminal)?;
+    }
+    for image in &report.images {
+        writeln!(out)?;
+        write_image(out, image, exact, terminal)?;
+    }
+    for failed in &report.failed {
+        let line = format!("{} {}: not read: {}", failed.platform, failed.digest, failed.reason);
+        writeln!(out, "\n{}", Look::Changed.paint(&units::plain(&line), terminal.colour))?;
+    }
+    Ok(())
+}
+
+/// Two references, platform by platform.
+pub(super) fn comparison(
+    out: &mut impl Write,
+    comparison: &Comparison,
+    exact: bool,
+    terminal: Terminal,
+) -> io::Result<()> {
+    let unknown = String::new;
+    let mut table = Table::new(&["", ">OLD", ">NEW", ">CHANGE", "DIGEST", "COMMAND"]);
+    for layer in &comparison.layers {
+        let (sign, look) = match layer.change {
+            Change::Shared => ("=", Look::Faint),
+            Change::Changed => ("~", Look::Changed),
+            Change::Added => ("+", Look::Added),
+            Change::Removed => ("-", Look::Removed),
+        };
+        let of = |side: &Option<LayerReport>| side.as_ref().and_then(|layer| layer.compressed_bytes);
+        let (old, new) = (of(&layer.old), of(&layer.new));
+        let change = match layer.change {
+            Change::Shared if old == new => unknown(),
+            _ => units::difference(old.unwrap_or(0), new.unwrap_or(0), exact),
+        };
+        let shown = |bytes: Option<u64>| bytes.map_or_else(unknown, |bytes| units::bytes(bytes, exact));
+        let command = layer.command.as_deref().map_or_else(unknown, units::command);
+        table.row(look, vec![sign.to_owned(), shown(old), shown(new), change, digest_of(layer), command]);
+    }
+    let (old, new) = (comparison.old_bytes, comparison.new_bytes);
+    let change = old.zip(new).map_or_else(unknown, |(old, new)| units::difference(old, new, exact));
+    table.row(Look::Head, vec![unknown(), size(old, exact), size(new, exact), change, "total".to_owned(), unknown()]);
+    if !comparison.platform.is_empty() {
+        writeln!(out, "{}", Look::Head.paint(&units::plain(&comparison.platform), terminal.colour))?;
+    }
+    table.write(out, terminal)?;
+    writeln!(out, "= shared ({}), ~ changed, + added, - removed", units::bytes(comparison.shared_bytes, exact))
+}
+
+fn write_image(out: &mut impl Write, image: &ImageReport, exact: bool, terminal: Terminal) -> io::Result<()> {
+    let kind = units::plain(if image.artifact_type.is_empty() { &image.platform } else { &image.artifact_type });
+    if !kind.is_empty() {
+        writeln!(out, "{}", Look::Head.paint(&kind, terminal.colour))?;
+    }
+    let mut facts = vec![("manifest", format!("{} ({})", image.digest, units::bytes(image.manifest_bytes, exact)))];
+    if let Some(image_id) = &image.image_id {
+        facts.push(("image ID", format!("{image_id} ({})", units::bytes(image.config_bytes, exact))));
+    }
+    if let Some(created) = &image.created {
+        facts.push(("created", units::minute(created)));
+    }
+    facts.push(("compressed", size(image.compressed_bytes, exact)));
+    if image.uncompressed_bytes.is_some() {
+        facts.push(("uncompressed", uncompressed(image, exact)));
+    }
+    if let Some(bytes) = image.unpacked_bytes {
+        facts.push(("unpacked", units::bytes(bytes, exact)));
+    }
+    write_facts(out, &facts)?;
+    let headings =
+        [">COMPRESSED", ">UNCOMPRESSED", ">UNPACKED", ">SHARED BY", "CREATED", "DIGEST", "DIFF ID", "COMMAND"];
+    let mut table = Table::new(&headings);
+    for step in image.steps.iter().rev() {
+        let created = step.created.as_deref().map_or_else(String::new, units::minute);
+        let command = step.command.as_deref().map_or_else(String::new, units::command);
+        let Some(layer) = &step.layer else {
+            let empty = ["-", "", "", "", &created, "(no layer)", "", &command].map(str::to_owned);
+            table.row(Look::Faint, empty.to_vec());
+            continue;
+        };
+        let estimate = if layer.uncompressed_estimated == Some(true) { "~" } else { "" };
+        let optional = |bytes: Option<u64>| bytes.map_or_else(String::new, |bytes| units::bytes(bytes, exact));
+        let look = if layer.empty { Look::Faint } else { Look::Plain };
+        let marks = [(layer.empty, " (empty)"), (layer.foreign, " (foreign)")];
+        let marks: String = marks.iter().filter(|(set, _)| *set).map(|(_, mark)| *mark).collect();
+        table.row(
+            look,
+            vec![
+                size(layer.compressed_bytes, exact),
+                layer
+                    .uncompressed_bytes
+                    .map_or_else(String::new, |bytes| estimate.to_owned() + &units::bytes(bytes, exact)),
+                optional(layer.unpacked_bytes),
+                layer.shared_by.map_or_else(String::new, |count| count.to_string()),
+                created,
+                format!("{}{marks}", short(&layer.digest)),
+                layer.diff_id.as_ref().map_or_else(String::new, short),
+                command,
+            ],
+        );
+    }
+    table.write(out, terminal)
+}
+
+fn write_facts(out: &mut impl Write, facts: &[(&str, String)]) -> io::Result<()> {
+    let width = facts.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    facts.iter().try_for_each(|(name, value)| writeln!(out, "{name:width$}  {value}"))
+}
+
+fn size(count: Option<u64>, exact: bool) -> String {
+    count.map_or_else(|| "unknown".to_owned(), |count| units::bytes(count, exact))
+}
+
+fn uncompressed(image: &ImageReport, exact: bool) -> String {
+    let estimate = if image.uncompressed_estimated == Some(true) { "~" } else { "" };
+    image.uncompressed_bytes.map_or_else(String::new, |bytes| estimate.to_owned() + &units::bytes(bytes, exact))
+}
+
+fn digest_of(layer: &Difference) -> String {
+    layer.new.as_ref().or(layer.old.as_ref()).map_or_else(String::new, |layer| short(&layer.digest))
+}
+
+/// Enough of a digest for people; `--json` has all of it.
+fn short(digest: &crate::oci::Digest) -> String {
+    let text = digest.to_string();
+    let value = text.split_once(':').map_or(&*text, |(_, value)| value);
+    units::cut(value, 12).replace('…', "")
+}

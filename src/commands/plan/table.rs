@@ -1,0 +1,122 @@
+//! A plan as a table for people.
+
+use std::fmt::Write as _;
+use std::io;
+
+use super::{Layers, Plan, Requests, TargetPlan};
+use crate::commands::units;
+use crate::layer::Limits;
+
+/// So many of what is worth a word are named; of the rest only the number is said.
+const NAMED_MAX: usize = 10;
+
+/// Writes the table, then what is worth a word.
+pub fn write(plan: &Plan, out: &mut impl io::Write) -> io::Result<()> {
+    let heads = ["target", "repositories", "tags", "first scan", "later scans", "a day"];
+    let mut rows: Vec<[String; 6]> = vec![heads.map(String::from)];
+    rows.extend(plan.targets.iter().map(row));
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..heads.len()).map(width).collect();
+    for row in &rows {
+        let mut line = format!("{:<width$}", row[0], width = widths[0]);
+        for (cell, width) in row.iter().zip(&widths).skip(1) {
+            write!(line, "  {cell:>width$}").expect("a string takes what is written to it");
+        }
+        writeln!(out, "{line}")?;
+    }
+    writeln!(out)?;
+    let at_least = if plan.is_partial() { "at least " } else { "" };
+    writeln!(out, "series: {at_least}{} once everything is read", plan.series)?;
+    let of_what = if plan.is_partial() { " for what could be read" } else { "" };
+    for (registry, pulls) in &plan.pulls {
+        writeln!(
+            out,
+            "{registry} meters pulls: the first scan makes at most {pulls}{of_what}; later scans make none for unchanged tags"
+        )?;
+    }
+    layers(plan.layers, at_least, out)?;
+    for target in &plan.targets {
+        notes(target, out)?;
+    }
+    for error in &plan.errors {
+        writeln!(out, "{error}")?;
+    }
+    Ok(())
+}
+
+fn layers(layers: Layers, at_least: &str, out: &mut impl io::Write) -> io::Result<()> {
+    let Layers { asked, streamed, streamed_bytes, unread_images } = layers;
+    if asked > 0 {
+        writeln!(out, "uncompressed = \"cheap\" asks {at_least}{asked} layers for a few bytes, each once")?;
+    }
+    if streamed > 0 {
+        let bytes = units::bytes(streamed_bytes, false);
+        let an_hour =
+            Limits::default().bytes_per_hour.map(|bytes| format!(", at most {} an hour", units::bytes(bytes, false)));
+        let an_hour = an_hour.unwrap_or_default();
+        writeln!(out, "uncompressed = \"exact\" streams {at_least}{streamed} layers of {bytes}, each once{an_hour}")?;
+    }
+    if unread_images > 0 {
+        writeln!(
+            out,
+            "uncompressed: {unread_images} images are on registries that meter pulls, so that their layers are not known here: \
+             each layer is asked or streamed once"
+        )?;
+    }
+    Ok(())
+}
+
+fn row(target: &TargetPlan) -> [String; 6] {
+    let shown = |figure: String, is_nothing: bool| match (target.is_partial, is_nothing) {
+        (true, true) => "unknown".to_owned(),
+        (true, false) => format!("at least {figure}"),
+        (false, _) => figure,
+    };
+    let a_day = target.later.total() as f64 * target.scans_per_day;
+    [
+        target.name.to_string(),
+        target.repositories.to_string(),
+        target.tags.to_string(),
+        shown(requests(target.first), target.first.total() == 0),
+        shown(requests(target.later), target.later.total() == 0),
+        shown(format!("{a_day:.0}"), target.later.total() == 0),
+    ]
+}
+
+fn requests(requests: Requests) -> String {
+    let parts = [
+        (requests.lists, "list"),
+        (requests.heads, "HEAD"),
+        (requests.manifests, "GET manifest"),
+        (requests.configs, "GET config"),
+    ];
+    let named: Vec<String> =
+        parts.iter().filter(|(count, _)| *count > 0).map(|(count, kind)| format!("{count} {kind}")).collect();
+    if named.is_empty() { "nothing".to_owned() } else { named.join(" + ") }
+}
+
+fn notes(target: &TargetPlan, out: &mut impl io::Write) -> io::Result<()> {
+    if !target.not_versions.is_empty() {
+        let named = target.not_versions.iter().map(|(repository, tag)| format!("{repository}:{tag}"));
+        writeln!(out, "{}: no versions, left out by `semver`: {}", target.name, first_of(named))?;
+    }
+    if !target.without_newest.is_empty() {
+        let named = target.without_newest.iter().map(ToString::to_string);
+        writeln!(
+            out,
+            "{}: no two releases within `limit` for `newest` to compare, raise it or `exclude` other tags: {}",
+            target.name,
+            first_of(named)
+        )?;
+    }
+    for line in target.nothing.iter().chain(&target.errors) {
+        writeln!(out, "{}: {line}", target.name)?;
+    }
+    Ok(())
+}
+
+fn first_of(mut all: impl ExactSizeIterator<Item = String>) -> String {
+    let named: Vec<String> = all.by_ref().take(NAMED_MAX).collect();
+    let more = if all.len() > 0 { format!(" and {} more", all.len()) } else { String::new() };
+    format!("{}{more}", named.join(", "))
+}

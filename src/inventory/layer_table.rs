@@ -1,0 +1,261 @@
+//! The images that are held of one registry, small: a layer's digest stands here once, however many images list it.
+
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
+use std::hash::Hash;
+use std::sync::Arc;
+
+use super::interner::Interner;
+use crate::image::accounting::StoredLayer;
+use crate::image::{Image, ImageSummary, Layer, LayerContent, Timestamp, UncompressedHint};
+use crate::oci::{Digest, MediaType, Platform};
+use crate::tag::{Known, Reading};
+
+/// The layers of one registry's held images.
+#[derive(Default)]
+pub(super) struct LayerTable {
+    layers: Interner,
+    facts: Vec<LayerFacts>,
+    images: Interner,
+    media_types: Shared<MediaType>,
+    platforms: Shared<Platform>,
+    artifact_types: Shared<Arc<str>>,
+    /// Layers that one manifest lists with several sizes, and the smallest, until somebody hears of them.
+    ambiguous: Vec<(Digest, u64)>,
+}
+
+/// What is known of a layer beside its digest.
+pub(super) struct LayerFacts {
+    pub(super) diff_id: Option<Digest>,
+    pub(super) media_type: MediaType,
+    pub(super) hint: Option<Box<UncompressedHint>>,
+    pub(super) content: Option<LayerContent>,
+    /// Whether somebody heard that manifests disagree about its size.
+    pub(super) warned: bool,
+}
+
+/// What was last known of a tag, for sure.
+pub(super) struct TagContent {
+    pub(super) known: Arc<Known>,
+    /// When a reading last found it so.
+    pub(super) confirmed: Timestamp,
+    pub(super) images: Box<[StoredImage]>,
+    /// Whether these are all that were known: not where the store had lost some when they were restored.
+    pub(super) is_all: bool,
+}
+
+/// An image, its layers by number.
+pub(super) struct StoredImage {
+    pub(super) platform: Platform,
+    pub(super) summary: Arc<ImageSummary>,
+    /// The image digest's number.
+    pub(super) number: u32,
+    /// The distinct layers that the registry stores and whose sizes are known.
+    pub(super) stored: Box<[StoredLayer]>,
+    /// The layers that the manifest lists once more, each as often.
+    repeated: Box<[u32]>,
+    /// Whether every layer's size is known: only then does it take part in sums.
+    pub(super) is_counted: bool,
+    /// Whether all layers are stored in the registry: none is distributed elsewhere.
+    is_whole: bool,
+}
+
+/// An image's layers after decompression.
+#[derive(Clone, Copy)]
+pub(super) struct ImageContent {
+    pub(super) uncompressed_bytes: u64,
+    pub(super) estimated: bool,
+    pub(super) unpacked_bytes: Option<u64>,
+}
+
+impl LayerTable {
+    /// Takes what a reading found. Of colliding platforms the first counts.
+    pub(super) fn hold(&mut self, reading: &Reading, confirmed: Timestamp) -> TagContent {
+        let mut known = Known::of(reading);
+        known.media_type = self.media_types.share(&known.media_type);
+        for (platform, _) in &mut known.images {
+            *platform = self.platforms.share(platform);
+        }
+        let mut images: Vec<StoredImage> = Vec::with_capacity(known.images.len());
+        for image in &reading.images {
+            if images.iter().all(|held| held.platform != image.platform) {
+                images.push(self.hold_image(image));
+            }
+        }
+        TagContent { known: Arc::new(known), confirmed, images: images.into(), is_all: true }
+    }
+
+    /// Lets go of what was held.
+    pub(super) fn release(&mut self, held: TagContent) {
+        for image in held.images {
+            self.images.release(image.number);
+            let repeated = image.repeated.iter().copied();
+            for layer in image.stored.iter().map(|stored| stored.layer).chain(repeated) {
+                if self.layers.release(layer) {
+                    self.facts[layer as usize] = LayerFacts::none();
+                }
+            }
+        }
+    }
+
+    /// What an image's layers are after decompression, where all of them are known.
+    pub(super) fn content(&self, image: &StoredImage) -> Option<ImageContent> {
+        if !image.may_have_content() {
+            return None;
+        }
+        let none = ImageContent { uncompressed_bytes: 0, estimated: false, unpacked_bytes: Some(0) };
+        image.layers().try_fold(none, |sum, layer| {
+            let content = self.facts[layer as usize].content?;
+            Some(ImageContent {
+                uncompressed_bytes: sum.uncompressed_bytes.saturating_add(content.uncompressed_bytes),
+                estimated: sum.estimated || content.estimated,
+                unpacked_bytes: sum.unpacked_bytes.zip(content.unpacked.bytes()).map(|(a, b)| a.saturating_add(b)),
+            })
+        })
+    }
+
+    /// Learns what a layer is after decompression, if any image has it and nothing more exact is known; whether so.
+    pub(super) fn learn(&mut self, digest: &Digest, content: LayerContent) -> bool {
+        let Some(number) = self.layers.number(digest) else { return false };
+        let known = &mut self.facts[number as usize].content;
+        let exactness = |content: LayerContent| (!content.estimated, content.unpacked.is_known());
+        if known.is_some_and(|known| exactness(known) > exactness(content) || known == content) {
+            return false;
+        }
+        *known = Some(content);
+        true
+    }
+
+    /// A layer's digest.
+    pub(super) fn digest(&self, layer: u32) -> &Digest {
+        self.layers.digest(layer)
+    }
+
+    /// What else is known of a layer.
+    pub(super) fn facts(&self, layer: u32) -> &LayerFacts {
+        &self.facts[layer as usize]
+    }
+
+    /// The layers whose sizes manifests disagree about, and the smallest, of which nobody heard yet: these, and those
+    /// that one manifest lists with several.
+    pub(super) fn unheard(&mut self, disagreeing: &[StoredLayer]) -> Vec<(Digest, u64)> {
+        let ambiguous = std::mem::take(&mut self.ambiguous);
+        let of_several = disagreeing.iter().map(|odd| (self.digest(odd.layer).clone(), odd.bytes));
+        let all: Vec<(Digest, u64)> = of_several.chain(ambiguous).collect();
+        let mut is_unheard = |digest: &Digest| {
+            let number = self.layers.number(digest)?;
+            Some(!std::mem::replace(&mut self.facts[number as usize].warned, true))
+        };
+        all.into_iter().filter(|(digest, _)| is_unheard(digest) == Some(true)).collect()
+    }
+
+    /// All layers' numbers are below this.
+    pub(super) fn layers_end(&self) -> usize {
+        self.layers.end()
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.layers.is_empty() && self.images.is_empty()
+    }
+
+    fn hold_image(&mut self, image: &Image) -> StoredImage {
+        let mut summary = image.summary();
+        summary.media_type = self.media_types.share(&summary.media_type);
+        summary.artifact_type = self.artifact_types.share(&summary.artifact_type);
+        let mut stored: Vec<StoredLayer> = Vec::with_capacity(image.layers.len());
+        let mut repeated = Vec::new();
+        let mut places = HashMap::with_capacity(image.layers.len());
+        for layer in image.layers.iter().filter(|layer| !layer.foreign) {
+            let Some(bytes) = layer.bytes else { continue };
+            let number = self.hold_layer(layer);
+            match places.entry(number) {
+                Entry::Vacant(place) => {
+                    place.insert(stored.len());
+                    stored.push(StoredLayer { layer: number, bytes });
+                }
+                Entry::Occupied(place) => {
+                    let first = &mut stored[*place.get()];
+                    if first.bytes != bytes {
+                        first.bytes = first.bytes.min(bytes);
+                        self.ambiguous.push((layer.digest.clone(), first.bytes));
+                    }
+                    repeated.push(number);
+                }
+            }
+        }
+        StoredImage {
+            platform: self.platforms.share(&image.platform),
+            is_counted: summary.compressed_bytes.is_some(),
+            summary: Arc::new(summary),
+            number: self.images.intern(&image.digest).0,
+            stored: stored.into(),
+            repeated: repeated.into(),
+            is_whole: image.layers.iter().all(|layer| !layer.foreign),
+        }
+    }
+
+    fn hold_layer(&mut self, layer: &Layer) -> u32 {
+        let (number, new) = self.layers.intern(&layer.digest);
+        if new {
+            let facts = LayerFacts {
+                diff_id: layer.diff_id.clone(),
+                media_type: self.media_types.share(&layer.media_type),
+                hint: layer.hint.clone().map(Box::new),
+                content: None,
+                warned: false,
+            };
+            match self.facts.get_mut(number as usize) {
+                Some(place) => *place = facts,
+                None => self.facts.push(facts),
+            }
+        } else {
+            let facts = &mut self.facts[number as usize];
+            facts.diff_id = facts.diff_id.take().or_else(|| layer.diff_id.clone());
+            facts.hint = facts.hint.take().or_else(|| layer.hint.clone().map(Box::new));
+        }
+        number
+    }
+}
+
+impl StoredImage {
+    /// Whether what its layers are after decompression can become known: of a foreign one it cannot.
+    pub(super) fn may_have_content(&self) -> bool {
+        self.is_whole && self.is_counted
+    }
+
+    /// The layers that the registry stores, one that is listed twice twice.
+    fn layers(&self) -> impl Iterator<Item = u32> {
+        self.stored.iter().map(|stored| stored.layer).chain(self.repeated.iter().copied())
+    }
+}
+
+impl LayerFacts {
+    fn none() -> Self {
+        Self { diff_id: None, media_type: MediaType::default(), hint: None, content: None, warned: false }
+    }
+}
+
+/// Few values that many things have: one allocation for each value.
+struct Shared<T>(HashSet<T>);
+
+/// Beyond this something is odd about the registry, and sharing would only keep the oddities.
+const SHARED_MAX: usize = 1_000;
+
+impl<T: Clone + Eq + Hash> Shared<T> {
+    fn share(&mut self, value: &T) -> T {
+        if let Some(shared) = self.0.get(value) {
+            return shared.clone();
+        }
+        if self.0.len() < SHARED_MAX {
+            self.0.insert(value.clone());
+        }
+        value.clone()
+    }
+}
+
+impl<T> Default for Shared<T> {
+    fn default() -> Self {
+        Self(HashSet::new())
+    }
+}

@@ -1,0 +1,37 @@
+//! What layers are after decompression: the bytes of their tars, and of the files in them as Docker unpacks them.
+//!
+//! In reading order: the lane that gets the work; what a few bytes of a layer, or of its SOCI index, tell; how all of it is streamed; and the
+//! engine, which knows of no network, from compression to digest, tar and files.
+
+pub mod worker;
+
+mod budget;
+
+mod results;
+
+mod backoff;
+
+mod probe;
+
+mod estimate;
+
+mod soci;
+
+mod stream;
+
+mod measure;
+
+mod decompress;
+
+mod gzip;
+
+mod hasher;
+
+mod tar;
+
+mod unpack;
+
+pub use measure::{Measure, MeasureError};
+pub use probe::{Foresight, SociIndexes, foresee, look_up};
+pub use stream::StreamError;
+pub use worker::{Limits, run};

@@ -1,0 +1,202 @@
+//! What a SOCI index says of a layer. Pure: which of its parts are fetched is `look`'s affair.
+//!
+//! The index is a manifest whose layers are ztocs, each annotated with the layer that it describes (soci-snapshotter,
+//! `soci/soci_index.go`). A ztoc is a flatbuffer of hundreds of kilobytes, with the layer's sizes in its root table,
+//! which its writers put in front: these few bytes can be fetched, and cannot be verified without all the others.
+//!
+//! Its size of the tar is where Go's tar reader stopped: after the first two blocks of zeros. GNU tar writes more of
+//! them. So it is an estimate, which tells how often the length in gzip's trailer wrapped; where the two agree, the
+//! trailer knows better.
+
+use std::collections::HashMap;
+
+use super::estimate::DEFLATE_RATIO_MAX;
+use crate::image::{LayerContent, Unpacked};
+use crate::oci::{Descriptor, Digest, Document};
+
+/// What kind of artifact the first version of an index is, which refers to its image. The second's digest stands in the
+/// image's manifest.
+pub(crate) const INDEX_TYPE: &str = "application/vnd.amazon.soci.index.v1+json";
+
+/// Bytes of an index, or of a list of what refers to an image: 128 layers take half.
+pub(crate) const INDEX_BYTES_MAX: u64 = 64 << 10;
+
+/// Bytes of a ztoc in which its root table stands: writers that were seen use the first 60.
+pub(crate) const HEAD_BYTES: u64 = 256;
+
+/// Smaller layers have no ztoc unless somebody insists.
+pub(crate) const LAYER_BYTES_MIN: u64 = 10 << 20;
+
+const ZTOC_TYPE: &str = "application/octet-stream";
+const LAYER_DIGEST: &str = "com.amazon.soci.image-layer-digest";
+
+/// What GNU tar writes at once: its last piece is filled up with zeros.
+const RECORD_BYTES: u64 = 20 * 512;
+
+/// The ztocs of an image, by the layers that they describe.
+pub(crate) type Ztocs = HashMap<Digest, Ztoc>;
+
+/// A ztoc's blob.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Ztoc {
+    pub(crate) digest: Digest,
+    pub(crate) bytes: u64,
+}
+
+/// The index among what refers to an image. Of several the longest, which describes most layers.
+pub(crate) fn index_of(referrers: &[Descriptor]) -> Option<&Digest> {
+    let usable = referrers.iter().filter(|one| one.size <= INDEX_BYTES_MAX && one.digest.is_verifiable());
+    usable.max_by_key(|one| one.size).map(|one| &one.digest)
+}
+
+/// The ztocs that an index names; none where it is no index.
+pub(crate) fn ztocs(content_type: &str, body: &[u8]) -> Ztocs {
+    let Ok(Document::Manifest(manifest)) = Document::parse(content_type, body) else { return Ztocs::new() };
+    let described = |ztoc: &Descriptor| {
+        let layer = ztoc.annotations.get(LAYER_DIGEST)?.parse().ok()?;
+        Some((layer, Ztoc { digest: ztoc.digest.clone(), bytes: ztoc.size }))
+    };
+    // Lists of what to fetch first are annotated in the same way.
+    manifest.layers.iter().filter(|ztoc| ztoc.media_type.as_str() == ZTOC_TYPE).filter_map(described).collect()
+}
+
+/// What the head of a ztoc and the trailer of its layer, of `bytes` bytes, say together.
+pub(crate) fn read(head: &[u8], trailer: &[u8], bytes: u64) -> Option<LayerContent> {
+    let (compressed_bytes, said) = archive_bytes(head)?;
+    let possible = said <= bytes.saturating_mul(DEFLATE_RATIO_MAX) && said >= bytes - bytes / 100;
+    if compressed_bytes != bytes || said == 0 || !said.is_multiple_of(512) || !possible {
+        return None;
+    }
+    let wrapped = u64::from(u32::from_le_bytes(*trailer.last_chunk()?));
+    let zeros = (wrapped + (1 << 32) - said % (1 << 32)) % (1 << 32);
+    let agreed = wrapped.is_multiple_of(512) && zeros < RECORD_BYTES;
+    let uncompressed_bytes = if agreed { said.checked_add(zeros)? } else { said };
+    Some(LayerContent { uncompressed_bytes, estimated: true, unpacked: Unpacked::Unknown })
+}
+
+/// `compressed_archive_size` and `uncompressed_archive_size`, the third and fourth field of the root table.
+fn archive_bytes(head: &[u8]) -> Option<(u64, u64)> {
+    let table = usize::try_from(u32::from_le_bytes(at(head, 0)?)).ok()?;
+    let back = isize::try_from(i32::from_le_bytes(at(head, table)?)).ok()?;
+    let fields = table.checked_add_signed(back.checked_neg()?)?;
+    let fields_bytes = usize::from(u16::from_le_bytes(at(head, fields)?));
+    let field = |place: usize| {
+        let entry = 4 + 2 * place;
+        if entry + 2 > fields_bytes {
+            return None;
+        }
+        match u16::from_le_bytes(at(head, fields.checked_add(entry)?)?) {
+            0 => None,
+            offset => u64::try_from(i64::from_le_bytes(at(head, table.checked_add(offset.into())?)?)).ok(),
+        }
+    };
+    Some((field(2)?, field(3)?))
+}
+
+fn at<const N: usize>(bytes: &[u8], position: usize) -> Option<[u8; N]> {
+    bytes.get(position..)?.first_chunk().copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const WRAP: u64 = 1 << 32;
+
+    /// The first 64 bytes of the 71,496 that the flatbuffers library writes of a ztoc with soci-snapshotter's schema, its
+    /// fields added in soci-snapshotter's order: a layer of 1,500,000,123 bytes and a tar of 7,294,968,320.
+    const HEAD: [u8; 64] = [
+        0x18, 0, 0, 0, 0, 0, 0, 0, 0x10, 0, 0x24, 0, 0x20, 0, 0x1c, 0, 0x10, 0, 0x08, 0, 0x18, 0, 0x04, 0, 0x10, 0, 0,
+        0, 0x2c, 0, 0, 0, 0x00, 0x62, 0xd0, 0xb2, 0x01, 0, 0, 0, 0x7b, 0x2f, 0x68, 0x59, 0, 0, 0, 0, 0xa0, 0x11, 0x01,
+        0, 0xf4, 0x16, 0x01, 0, 0x08, 0x17, 0x01, 0, 0x0c, 0, 0x0c, 0,
+    ];
+    const BYTES: u64 = 1_500_000_123;
+    const SAID: u64 = 7_294_968_320;
+
+    // Where these stand in it.
+    const UNCOMPRESSED: usize = 32;
+    const COMPRESSED: usize = 40;
+
+    fn trailer(tar_bytes: u64) -> Vec<u8> {
+        [&[1, 2, 3, 4], &u32::try_from(tar_bytes % WRAP).unwrap().to_le_bytes()[..]].concat()
+    }
+
+    #[test]
+    fn a_ztoc_tells_how_often_the_trailer_wrapped_and_the_trailer_how_many_zeros_follow() {
+        for (what, tar_bytes, expected) in [
+            ("Go ends a tar with two blocks", SAID, SAID),
+            ("GNU tar fills up its record", SAID + 9 * 512, SAID + 9 * 512),
+            ("a last member that is empty", WRAP, SAID),
+            ("another member's length", SAID - 512, SAID),
+            ("no length of blocks", SAID + 7, SAID),
+        ] {
+            let content = read(&HEAD, &trailer(tar_bytes), BYTES).map(|content| content.uncompressed_bytes);
+            assert_eq!(content, Some(expected), "{what}");
+        }
+    }
+
+    #[test]
+    fn a_ztoc_of_another_layer_or_of_an_impossible_size_says_nothing() {
+        let with = |field: usize, value: u64| {
+            let mut head = HEAD;
+            head[field..field + 8].copy_from_slice(&value.to_le_bytes());
+            head
+        };
+        for (what, head) in [
+            ("another layer", with(COMPRESSED, BYTES + 1)),
+            ("nothing", with(UNCOMPRESSED, 0)),
+            ("less than nothing", with(UNCOMPRESSED, u64::MAX)),
+            ("half a block", with(UNCOMPRESSED, SAID + 256)),
+            ("more than deflate can do", with(UNCOMPRESSED, BYTES * 1033 / 512 * 512)),
+            ("less than was compressed", with(UNCOMPRESSED, 512)),
+        ] {
+            assert_eq!(read(&head, &trailer(SAID), BYTES), None, "{what}");
+        }
+        assert_eq!(read(&HEAD[..39], &trailer(SAID), BYTES), None);
+    }
+
+    #[test]
+    fn an_index_names_the_ztocs_of_layers() {
+        let [layer, ztoc] = [b"layer", b"ztoc!"].map(|bytes| Digest::sha256_of(bytes));
+        let body = format!(
+            r#"{{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json",
+            "config":{{"mediaType":"{INDEX_TYPE}","digest":"{layer}","size":2}},"layers":[
+            {{"mediaType":"{ZTOC_TYPE}","digest":"{ztoc}","size":71496,"annotations":{{"{LAYER_DIGEST}":"{layer}"}}}},
+            {{"mediaType":"application/vnd.amazon.soci.prefetch.v1+json","digest":"{layer}","size":9,"annotations":{{"{LAYER_DIGEST}":"{layer}"}}}},
+            {{"mediaType":"{ZTOC_TYPE}","digest":"{layer}","size":9}}]}}"#
+        );
+        assert_eq!(ztocs("", body.as_bytes()), Ztocs::from([(layer, Ztoc { digest: ztoc, bytes: 71_496 })]));
+        assert_eq!(ztocs("", b"<html>"), Ztocs::new());
+    }
+
+    #[test]
+    fn of_several_indexes_the_longest_counts_that_is_not_too_long() {
+        let one = |text: &[u8], size: u64| -> Descriptor {
+            serde_json::from_str(&format!(r#"{{"digest":"{}","size":{size}}}"#, Digest::sha256_of(text))).unwrap()
+        };
+        let referrers = [one(b"a", 700), one(b"b", 900), one(b"c", INDEX_BYTES_MAX + 1)];
+        assert_eq!(index_of(&referrers), Some(&Digest::sha256_of(b"b")));
+        assert_eq!(index_of(&[]), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic_a_reader(mut head: Vec<u8>, trailer: Vec<u8>, start in 0..80_u32, back: i32, bytes: u64) {
+            let _ = read(&head, &trailer, bytes);
+            head.splice(..0, start.to_le_bytes());
+            if let Some(table) = head.get_mut(start as usize..).and_then(|rest| rest.first_chunk_mut()) {
+                *table = back.to_le_bytes();
+            }
+            let _ = read(&head, &trailer, bytes);
+            let _ = ztocs("", &head);
+        }
+
+        #[test]
+        fn what_is_said_is_less_than_a_record_from_what_the_ztoc_says(wrapped: u32) {
+            let content = read(&HEAD, &wrapped.to_le_bytes(), BYTES).unwrap();
+            prop_assert!((SAID..SAID + RECORD_BYTES).contains(&content.uncompressed_bytes) && content.estimated);
+        }
+    }
+}

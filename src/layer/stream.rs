@@ -1,0 +1,191 @@
+//! One layer measured from its registry: streamed, never to disk, resumed where the connection breaks.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use super::measure::{Measure, MeasureError};
+use crate::image::LayerContent;
+use crate::oci::Reason;
+use crate::registry::{Client, RegistryError};
+use crate::tag::LayerRequest;
+
+/// Pieces that may wait for decompression; a piece is what the connection gives, some 16 to 64 KiB.
+const PIECES: usize = 8;
+
+/// How often one layer is asked for without getting any further.
+const ATTEMPTS_MAX: u32 = 5;
+
+/// Getting further means at least so many bytes.
+const ADVANCE_BYTES_MIN: u64 = 1 << 20;
+
+/// How often one layer is asked for at all.
+const TRIES_MAX: u32 = 50;
+
+/// Before a broken stream is taken up again; doubled each time.
+const WAIT: Duration = Duration::from_secs(1);
+
+/// Why a layer was not measured.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StreamError {
+    /// It was not to be had.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// It was, and is broken.
+    #[error(transparent)]
+    Measure(#[from] MeasureError),
+    /// It is longer than its manifest says.
+    #[error("the registry sends more than the {0} bytes that the manifest says")]
+    TooLong(u64),
+    /// It ended before its end, again and again.
+    #[error("the registry ends the stream after {received} of {expected} bytes, each time: try again later")]
+    TooShort {
+        /// Bytes that came.
+        received: u64,
+        /// Bytes that the manifest says.
+        expected: u64,
+    },
+}
+
+impl StreamError {
+    /// Whether the layer itself is to blame, so that asking again would give the same.
+    pub fn is_definite(&self) -> bool {
+        matches!(self, Self::Measure(error) if error.is_definite())
+    }
+
+    /// Whether what the manifest says of the layer is to blame, so that asking again would give the same for as long as
+    /// it says so.
+    pub fn is_hopeless(&self) -> bool {
+        matches!(self, Self::TooLong(_) | Self::Measure(MeasureError::Unverifiable(_)))
+    }
+}
+
+/// Measures a layer. `can_resume` is what is known of the registry's sending parts of blobs, and is learnt here;
+/// `progress` hears of the compressed bytes that came, also of those that had to come again.
+pub(crate) async fn measure(
+    client: &Client,
+    work: &LayerRequest,
+    can_resume: &mut bool,
+    mut progress: impl FnMut(u64),
+) -> Result<LayerContent, StreamError> {
+    let mut measuring = Measuring::start(work)?;
+    let (mut attempts, mut tries) = (0, 0);
+    loop {
+        if measuring.received > 0 && !*can_resume {
+            measuring = Measuring::start(work)?;
+        }
+        let before = measuring.received;
+        let error = match receive(client, work, &mut measuring, &mut progress).await {
+            Ok(()) => return measuring.finish().await,
+            Err(StreamError::Registry(error)) if before > 0 && error.reason() == Reason::Unsupported => {
+                *can_resume = false;
+                continue;
+            }
+            Err(error) => error,
+        };
+        let passes = match &error {
+            StreamError::Registry(error) => error.is_transient() && error.reason() != Reason::Denied,
+            StreamError::TooShort { .. } => true,
+            StreamError::Measure(_) | StreamError::TooLong(_) => false,
+        };
+        let advanced = *can_resume && measuring.received - before >= ADVANCE_BYTES_MIN;
+        attempts = if advanced { 1 } else { attempts + 1 };
+        tries += 1;
+        if !passes || attempts >= ATTEMPTS_MAX || tries >= TRIES_MAX {
+            return Err(error);
+        }
+        tokio::time::sleep(WAIT * 2_u32.pow(attempts - 1)).await;
+    }
+}
+
+async fn receive(
+    client: &Client,
+    work: &LayerRequest,
+    measuring: &mut Measuring,
+    progress: &mut impl FnMut(u64),
+) -> Result<(), StreamError> {
+    let expected = work.bytes;
+    if measuring.received == expected {
+        return Ok(());
+    }
+    let mut stream = client.stream_blob(&work.repository, &work.digest, measuring.received).await?;
+    while let Some(piece) = stream.chunk().await? {
+        progress(piece.len() as u64);
+        measuring.feed(piece).await?;
+        if measuring.received > expected {
+            return Err(StreamError::TooLong(expected));
+        }
+    }
+    let received = measuring.received;
+    if received < expected { Err(StreamError::TooShort { received, expected }) } else { Ok(()) }
+}
+
+/// The engine on a thread where it may block.
+struct Measuring {
+    pieces: mpsc::Sender<Piece>,
+    thread: Option<JoinHandle<Result<Option<LayerContent>, MeasureError>>>,
+    received: u64,
+}
+
+enum Piece {
+    Bytes(Bytes),
+    End,
+}
+
+impl Measuring {
+    fn start(work: &LayerRequest) -> Result<Self, MeasureError> {
+        let mut measure = Measure::new(&work.digest, work.diff_id.as_ref())?;
+        let (pieces, mut queue) = mpsc::channel(PIECES);
+        let thread = tokio::task::spawn_blocking(move || {
+            let mut failed = None;
+            while let Some(piece) = queue.blocking_recv() {
+                match (piece, failed.take()) {
+                    (Piece::Bytes(bytes), None) => failed = measure.feed(&bytes).err(),
+                    // What is broken may not be what was asked for: only the blob's digest tells.
+                    (Piece::Bytes(bytes), error) => {
+                        measure.skip(&bytes);
+                        failed = error;
+                    }
+                    (Piece::End, None) => return measure.finish().map(Some),
+                    (Piece::End, Some(error)) => return Err(measure.finish_failed(error)),
+                }
+            }
+            // Given up.
+            Ok(None)
+        });
+        Ok(Self { pieces, thread: Some(thread), received: 0 })
+    }
+
+    async fn feed(&mut self, bytes: Bytes) -> Result<(), MeasureError> {
+        self.received += bytes.len() as u64;
+        if self.pieces.send(Piece::Bytes(bytes)).await.is_ok() { Ok(()) } else { Err(self.failure().await) }
+    }
+
+    async fn finish(mut self) -> Result<LayerContent, StreamError> {
+        if self.pieces.send(Piece::End).await.is_err() {
+            return Err(self.failure().await.into());
+        }
+        match self.ended().await? {
+            Some(content) => Ok(content),
+            None => Err(MeasureError::Truncated.into()),
+        }
+    }
+
+    /// Why the thread ended by itself.
+    async fn failure(&mut self) -> MeasureError {
+        match self.ended().await {
+            Err(error) => error,
+            Ok(_) => MeasureError::Truncated,
+        }
+    }
+
+    async fn ended(&mut self) -> Result<Option<LayerContent>, MeasureError> {
+        match self.thread.take() {
+            Some(thread) => thread.await.expect("the engine does not panic"),
+            None => Ok(None),
+        }
+    }
+}

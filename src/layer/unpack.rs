@@ -1,0 +1,431 @@
+//! The files of one layer as overlay2 unpacks them, without the files: what is left of them at the end, and its size.
+//!
+//! The rule is Docker's: a layer is unpacked alone, into a directory of its own, as if that were the root. A later
+//! entry replaces what stands at its path, with all that is beneath, unless both are directories. Then the sizes of all
+//! that is no directory are added up, each inode once (moby, `directory.Size`): a symbolic link has the length of its
+//! target, a whiteout and a device have none.
+//!
+//! Memory per path is constant: a path is known by its directory and a hash of its name. A removed directory
+//! is only marked, since nothing can find what was in it any more.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
+
+use super::tar::{Entry, Kind};
+
+/// Paths in one layer, replaced ones included. Each takes about 40 bytes.
+pub(crate) const PATHS_MAX: usize = 10_000_000;
+
+/// Linux takes no longer path, nor a longer target of a symbolic link.
+const PATH_BYTES_MAX: usize = 4095;
+
+/// Linux takes no longer name.
+const NAME_BYTES_MAX: usize = 255;
+
+/// Linux follows no more symbolic links in one path.
+const SYMLINKS_MAX: u32 = 40;
+
+/// Targets of symbolic links that are kept for paths that lead through them.
+const TARGET_BYTES_MAX: usize = 32 << 20;
+
+/// More paths than this program keeps track of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TooManyPaths;
+
+/// Overlay2 refuses an entry, so that the layer has no unpacked size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Refused;
+
+/// The files of a layer.
+pub(crate) struct Tree {
+    slots: HashMap<Key, Slot, BuildHasherDefault<KeyHasher>>,
+    /// A directory's parent; itself for the root, and for what was removed.
+    directories: Vec<Directory>,
+    /// Bytes of each inode that is no directory.
+    inodes: Vec<u64>,
+    targets: HashMap<u32, Box<[u8]>>,
+    target_bytes: usize,
+    hashes: [RandomState; 2],
+    /// The last entry's directory, as written: the next one's is mostly the same.
+    last: Option<(Vec<u8>, u32)>,
+    paths_max: usize,
+}
+
+/// A directory and a name in it, hashed to 96 bits.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Key([u32; 3]);
+
+#[derive(Clone, Copy)]
+struct Slot {
+    directory: u32,
+    node: Node,
+}
+
+/// What stands at a path. The number is an index into `directories` or `inodes`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Node {
+    Directory(u32),
+    File(u32),
+    Symlink(u32),
+    Special,
+}
+
+#[derive(Clone, Copy)]
+struct Directory {
+    parent: u32,
+    removed: bool,
+}
+
+const ROOT: u32 = 0;
+
+impl Tree {
+    pub(crate) fn new() -> Self {
+        Self::with_paths_max(PATHS_MAX)
+    }
+
+    fn with_paths_max(paths_max: usize) -> Self {
+        Self {
+            slots: HashMap::default(),
+            directories: vec![Directory { parent: ROOT, removed: false }],
+            inodes: Vec::new(),
+            targets: HashMap::new(),
+            target_bytes: 0,
+            hashes: [RandomState::new(), RandomState::new()],
+            last: None,
+            paths_max,
+        }
+    }
+
+    /// Unpacks an entry. False: overlay2 would refuse to, and the layer with it.
+    pub(crate) fn insert(&mut self, entry: &Entry<'_>) -> Result<bool, TooManyPaths> {
+        // What was replaced keeps its place in a list.
+        if self.slots.len().max(self.inodes.len()).max(self.directories.len()) >= self.paths_max {
+            return Err(TooManyPaths);
+        }
+        Ok(self.try_insert(entry).is_ok())
+    }
+
+    /// Bytes of all files.
+    pub(crate) fn unpacked_bytes(mut self) -> u64 {
+        // A directory stands behind its parent, so that one pass in order finds all that went with a removed one.
+        for index in 1..self.directories.len() {
+            let parent = self.directories[index].parent;
+            self.directories[index].removed |= self.directories[parent as usize].removed;
+        }
+        let mut sum = 0_u64;
+        for slot in self.slots.values() {
+            if self.directories[slot.directory as usize].removed {
+                continue;
+            }
+            if let Node::File(inode) | Node::Symlink(inode) = slot.node {
+                sum = sum.saturating_add(std::mem::take(&mut self.inodes[inode as usize]));
+            }
+        }
+        sum
+    }
+
+    fn try_insert(&mut self, entry: &Entry<'_>) -> Result<(), Refused> {
+        let path = clean(entry.path)?;
+        let Some((name, parent)) = path.split_last() else {
+            // The root itself: what is no directory replaces it no more than it would under Docker.
+            return Ok(());
+        };
+        if entry.kind == Kind::Unknown {
+            return Err(Refused);
+        }
+        let directory = self.parent_of(parent)?;
+        let key = self.key(directory, name);
+        if let Some(slot) = self.slots.get(&key).copied() {
+            match (slot.node, entry.kind) {
+                (Node::Directory(_), Kind::Directory) => return Ok(()),
+                (Node::Directory(removed), _) => {
+                    self.directories[removed as usize].removed = true;
+                    self.last = None;
+                }
+                (Node::Symlink(_), _) => self.last = None,
+                _ => {}
+            }
+            self.slots.remove(&key);
+        }
+        if name.starts_with(WHITEOUT) {
+            return self.insert_whiteout(directory, name);
+        }
+        let node = match entry.kind {
+            Kind::Directory => self.new_directory(directory),
+            Kind::File => Node::File(self.new_inode(entry.bytes)),
+            Kind::Symlink => self.new_symlink(entry.link)?,
+            Kind::Link => self.find(entry.link)?,
+            Kind::Special | Kind::Unknown => Node::Special,
+        };
+        self.slots.insert(key, Slot { directory, node });
+        Ok(())
+    }
+
+    /// `.wh.name` removes a lower layer's `name`, which overlay2 marks with a device; `.wh..wh..opq` marks the
+    /// directory itself.
+    fn insert_whiteout(&mut self, directory: u32, name: &[u8]) -> Result<(), Refused> {
+        if name == OPAQUE {
+            return Ok(());
+        }
+        let key = self.key(directory, &name[WHITEOUT.len()..]);
+        match self.slots.insert(key, Slot { directory, node: Node::Special }) {
+            Some(_) => Err(Refused),
+            None => Ok(()),
+        }
+    }
+
+    /// What a hard link's target is: not a directory, and in this layer, since overlay2 unpacks it alone.
+    fn find(&mut self, target: &[u8]) -> Result<Node, Refused> {
+        let path = clean(target)?;
+        let (name, parent) = path.split_last().ok_or(Refused)?;
+        let mut directory = ROOT;
+        for name in parent {
+            directory = self.enter(directory, name, &mut 0, false)?;
+        }
+        match self.slots.get(&self.key(directory, name)) {
+            Some(Slot { node: Node::Directory(_), .. }) | None => Err(Refused),
+            Some(slot) => Ok(slot.node),
+        }
+    }
+
+    fn parent_of(&mut self, parent: &[&[u8]]) -> Result<u32, Refused> {
+        let joined = parent.join(&b'/');
+        if let Some((last, directory)) = &self.last
+            && *last == joined
+        {
+            return Ok(*directory);
+        }
+        let mut directory = ROOT;
+        let mut followed = 0;
+        for name in parent {
+            directory = self.enter(directory, name, &mut followed, true)?;
+        }
+        self.last = Some((joined, directory));
+        Ok(directory)
+    }
+
+    /// The directory `name` in `directory`, which is made where it is missing, if it may be.
+    fn enter(&mut self, directory: u32, name: &[u8], followed: &mut u32, make: bool) -> Result<u32, Refused> {
+        let key = self.key(directory, name);
+        match self.slots.get(&key).map(|slot| slot.node) {
+            Some(Node::Directory(found)) => Ok(found),
+            Some(Node::Symlink(inode)) => self.follow(directory, inode, followed),
+            None if make => {
+                let node = self.new_directory(directory);
+                self.slots.insert(key, Slot { directory, node });
+                let Node::Directory(made) = node else { return Err(Refused) };
+                Ok(made)
+            }
+            Some(Node::File(_) | Node::Special) | None => Err(Refused),
+        }
+    }
+
+    /// The directory that a symbolic link in `directory` leads to. Nothing is made on the way.
+    fn follow(&mut self, directory: u32, inode: u32, followed: &mut u32) -> Result<u32, Refused> {
+        *followed += 1;
+        let target = self.targets.get(&inode).filter(|_| *followed <= SYMLINKS_MAX).ok_or(Refused)?.clone();
+        let mut at = if target.starts_with(b"/") { ROOT } else { directory };
+        for name in target.split(|&byte| byte == b'/') {
+            at = match name {
+                b"" | b"." => at,
+                b".." => self.directories[at as usize].parent,
+                name => self.enter(at, name, followed, false)?,
+            };
+        }
+        Ok(at)
+    }
+
+    fn new_directory(&mut self, parent: u32) -> Node {
+        self.directories.push(Directory { parent, removed: false });
+        Node::Directory(index(self.directories.len()))
+    }
+
+    fn new_inode(&mut self, bytes: u64) -> u32 {
+        self.inodes.push(bytes);
+        index(self.inodes.len())
+    }
+
+    fn new_symlink(&mut self, target: &[u8]) -> Result<Node, Refused> {
+        if target.is_empty() || target.len() > PATH_BYTES_MAX {
+            return Err(Refused);
+        }
+        let inode = self.new_inode(target.len() as u64);
+        self.target_bytes += target.len();
+        if self.target_bytes <= TARGET_BYTES_MAX {
+            self.targets.insert(inode, target.into());
+        }
+        Ok(Node::Symlink(inode))
+    }
+
+    fn key(&self, directory: u32, name: &[u8]) -> Key {
+        let [low, high] = self.hashes.each_ref().map(|state| state.hash_one((directory, name)));
+        let low = low.to_le_bytes();
+        let high = high.to_le_bytes();
+        Key([
+            u32::from_le_bytes([low[0], low[1], low[2], low[3]]),
+            u32::from_le_bytes([low[4], low[5], low[6], low[7]]),
+            u32::from_le_bytes([high[0], high[1], high[2], high[3]]),
+        ])
+    }
+}
+
+const WHITEOUT: &[u8] = b".wh.";
+const OPAQUE: &[u8] = b".wh..wh..opq";
+
+/// The names of a path as `path.Clean` of Go leaves them, with the layer's directory as the root.
+fn clean(path: &[u8]) -> Result<Vec<&[u8]>, Refused> {
+    let mut names = Vec::new();
+    for name in path.split(|&byte| byte == b'/') {
+        match name {
+            b"" | b"." => {}
+            b".." => drop(names.pop()),
+            name if name.len() > NAME_BYTES_MAX => return Err(Refused),
+            name => names.push(name),
+        }
+    }
+    let bytes: usize = names.iter().map(|name| name.len() + 1).sum();
+    if bytes > PATH_BYTES_MAX { Err(Refused) } else { Ok(names) }
+}
+
+/// Of the last of `length` elements.
+fn index(length: usize) -> u32 {
+    u32::try_from(length - 1).expect("the number of paths is limited far below 2^32")
+}
+
+impl std::hash::Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(u64::from(self.0[0]) << 32 | u64::from(self.0[1]));
+    }
+}
+
+/// A key is a hash already.
+#[derive(Default)]
+struct KeyHasher(u64);
+
+impl Hasher for KeyHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(byte);
+        }
+    }
+
+    fn write_u64(&mut self, value: u64) {
+        self.0 = value;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(path: &str, bytes: u64) -> Entry<'_> {
+        Entry { kind: Kind::File, path: path.as_bytes(), link: b"", bytes }
+    }
+
+    fn link<'a>(kind: Kind, path: &'a str, target: &'a str) -> Entry<'a> {
+        Entry { kind, path: path.as_bytes(), link: target.as_bytes(), bytes: 0 }
+    }
+
+    fn directory(path: &str) -> Entry<'_> {
+        Entry { kind: Kind::Directory, path: path.as_bytes(), link: b"", bytes: 0 }
+    }
+
+    /// Bytes of a layer of these entries; none where one of them is refused.
+    fn unpacked(entries: &[Entry<'_>]) -> Option<u64> {
+        let mut tree = Tree::new();
+        let taken = entries.iter().all(|entry| tree.insert(entry).unwrap());
+        taken.then(|| tree.unpacked_bytes())
+    }
+
+    #[test]
+    fn files_links_and_replacements_count_as_docker_counts_them() {
+        let deep = "x/".repeat(2047) + "y";
+        let long = "n".repeat(256);
+        for (what, entries, expected) in [
+            ("nothing", vec![], Some(0)),
+            (
+                "a file, its hard link and a symbolic link",
+                vec![file("a", 100_000), link(Kind::Link, "b", "a"), link(Kind::Symlink, "c", "a")],
+                Some(100_001),
+            ),
+            (
+                "the last entry of a path wins",
+                vec![file("d/a", 1), file("./d//a", 20), file("/d/x/../a", 300)],
+                Some(300),
+            ),
+            (
+                "a hard link keeps what it linked to",
+                vec![file("a", 1), link(Kind::Link, "b", "a"), file("a", 20)],
+                Some(21),
+            ),
+            (
+                "a hard link to what replaced it",
+                vec![file("a", 1), file("a", 20), link(Kind::Link, "b", "./a")],
+                Some(20),
+            ),
+            (
+                "a hard link to a symbolic link",
+                vec![link(Kind::Symlink, "s", "four"), link(Kind::Link, "t", "s")],
+                Some(4),
+            ),
+            ("a hard link out of this layer", vec![link(Kind::Link, "b", "a")], None),
+            ("a hard link to itself", vec![file("a", 1), link(Kind::Link, "a", "a")], None),
+            ("a hard link to a directory", vec![directory("d"), link(Kind::Link, "a", "d")], None),
+            ("a whiteout", vec![file(".wh.a", 7), file("d/.wh..wh..opq", 9)], Some(0)),
+            ("a whiteout and the file again", vec![file(".wh.a", 0), file("a", 5)], Some(5)),
+            ("a whiteout of a file in the layer", vec![file("a", 5), file(".wh.a", 0)], None),
+            ("a directory merges", vec![file("d/a", 1), directory("d/"), file("d/b", 2)], Some(3)),
+            ("a file replaces a directory", vec![file("d/e/a", 1), file("d/b", 2), file("d", 10)], Some(10)),
+            (
+                "a directory returns empty",
+                vec![file("d/e/a", 1), file("d", 10), directory("d"), file("d/e/b", 5)],
+                Some(5),
+            ),
+            ("a file in a file", vec![file("a", 1), file("a/b", 2)], None),
+            (
+                "through a symbolic link",
+                vec![
+                    directory("usr/bin"),
+                    link(Kind::Symlink, "bin", "usr/bin"),
+                    file("usr/bin/a", 1),
+                    file("bin/a", 20),
+                ],
+                Some(27),
+            ),
+            (
+                "through an absolute one",
+                vec![directory("b"), link(Kind::Symlink, "x/l", "/b"), file("x/l/a", 20), file("b/a", 1)],
+                Some(3),
+            ),
+            ("through one that leads nowhere", vec![link(Kind::Symlink, "l", "b"), file("l/a", 1)], None),
+            ("in a circle", vec![link(Kind::Symlink, "l", "l"), file("l/a", 1)], None),
+            ("above the root", vec![file("../../a", 1), file("a", 20)], Some(20)),
+            ("a device", vec![Entry { kind: Kind::Special, ..file("a", 9) }], Some(0)),
+            ("a type that is no file", vec![Entry { kind: Kind::Unknown, ..file("a", 9) }], None),
+            ("a path that is too long", vec![file(&deep, 1)], None),
+            ("a name that is too long", vec![file(&long, 1)], None),
+        ] {
+            assert_eq!(unpacked(&entries), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn paths_are_limited() {
+        let mut tree = Tree::with_paths_max(3);
+        assert_eq!(tree.insert(&file("a/b/c", 1)), Ok(true));
+        assert_eq!(tree.insert(&file("d", 1)), Err(TooManyPaths));
+    }
+
+    #[test]
+    fn a_path_that_is_replaced_for_ever_is_limited_too() {
+        for entries in [vec![file("a", 1)], vec![directory("a"), file("a", 1)], vec![link(Kind::Symlink, "a", "b")]] {
+            let mut tree = Tree::with_paths_max(100);
+            let inserted = entries.iter().cycle().take(1000).map(|entry| tree.insert(entry));
+            assert!(inserted.collect::<Result<Vec<_>, _>>().is_err());
+        }
+    }
+}

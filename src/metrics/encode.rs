@@ -1,0 +1,251 @@
+//! The families of the tail, in a fixed order: what was counted, written with prometheus-client's encoders.
+//!
+//! Its `Family` is not used, since that is a hash map: two scrapes of one state would differ in order.
+
+use std::fmt::Error;
+use std::sync::atomic::Ordering;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{
+    DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, EncodeLabelSet, EncodeMetric as _, LabelSetEncoder,
+};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+
+use super::own::{BUILD, Inner, State};
+use super::process::Process;
+use crate::oci::{Operation, Reason};
+
+/// A sample's labels, in the order in which they are written.
+struct Labels<const N: usize>([(&'static str, Box<str>); N]);
+
+fn labels<const N: usize>(pairs: [(&'static str, &str); N]) -> Labels<N> {
+    Labels(pairs.map(|(key, value)| (key, value.into())))
+}
+
+impl<const N: usize> EncodeLabelSet for Labels<N> {
+    fn encode(&self, encoder: &mut LabelSetEncoder) -> Result<(), Error> {
+        for (key, value) in &self.0 {
+            prometheus_client::encoding::EncodeLabel::encode(&(*key, &**value), encoder.encode_label())?;
+        }
+        Ok(())
+    }
+}
+
+impl Collector for Inner {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), Error> {
+        let state = self.state();
+        build(&mut encoder)?;
+        program(&mut encoder, &state)?;
+        targets(&mut encoder, &state)?;
+        registries(&mut encoder, &state)?;
+        drop(state);
+        process(&mut encoder, self.process.read(), self.started)
+    }
+}
+
+fn build(encoder: &mut DescriptorEncoder) -> Result<(), Error> {
+    let build = labels([
+        ("version", BUILD.version),
+        ("revision", BUILD.revision),
+        ("branch", BUILD.branch),
+        ("rustversion", BUILD.rust_version),
+    ]);
+    gauges(encoder, "image_size_exporter_build_info", "1, with what this program was built from.", [(build, 1_u64)])
+}
+
+fn program(encoder: &mut DescriptorEncoder, state: &State) -> Result<(), Error> {
+    let reload = state.reload;
+    gauge(
+        encoder,
+        "image_size_exporter_config_last_reload_successful",
+        "1 when the configuration was last read without an error, 0 when the one before it is still in use.",
+        reload.map(|reload| u64::from(reload.ok)),
+    )?;
+    gauge(
+        encoder,
+        "image_size_exporter_config_last_reload_success_timestamp_seconds",
+        "When the configuration in use was read.",
+        reload.and_then(|reload| reload.last_success),
+    )?;
+    gauge(encoder, "image_size_exporter_series", "Number of series published of images.", state.series)?;
+    gauge(
+        encoder,
+        "image_size_exporter_render_duration_seconds",
+        "How long the last rendering of these series took.",
+        state.render_seconds,
+    )?;
+    gauge(
+        encoder,
+        "image_size_exporter_store_documents",
+        "Number of manifests and configs that are remembered by their digest.",
+        state.store_documents,
+    )?;
+    gauge(
+        encoder,
+        "image_size_exporter_state_persistent",
+        "1 while the configured state file is in use, 0 while what is learnt would be lost in a restart. Absent where none is configured.",
+        state.persistent.as_ref().map(|persistent| u64::from(persistent.load(Ordering::Relaxed))),
+    )
+}
+
+fn targets(encoder: &mut DescriptorEncoder, state: &State) -> Result<(), Error> {
+    let ends =
+        || state.targets.iter().filter_map(|target| Some((labels([("target", target.name.0.as_ref())]), target.last?)));
+    gauges(
+        encoder,
+        "image_size_exporter_target_up",
+        "1 when the target's last scan read everything that it means, 0 when something failed.",
+        ends().map(|(labels, end)| (labels, u64::from(end.up))),
+    )?;
+    gauges(
+        encoder,
+        "image_size_exporter_target_last_scan_timestamp_seconds",
+        "When the target's last scan ended, failed or not.",
+        ends().map(|(labels, end)| (labels, end.at)),
+    )?;
+    gauges(
+        encoder,
+        "image_size_exporter_target_last_scan_duration_seconds",
+        "How long the target's last scan took.",
+        ends().map(|(labels, end)| (labels, end.duration.as_secs_f64())),
+    )?;
+    gauges(
+        encoder,
+        "image_size_exporter_target_interval_seconds",
+        "Time between the starts of two scans of the target, as configured.",
+        state.targets.iter().map(|target| (labels([("target", &target.name.0)]), target.interval.as_secs_f64())),
+    )
+}
+
+fn registries(encoder: &mut DescriptorEncoder, state: &State) -> Result<(), Error> {
+    let registries = &state.registries;
+    counters(
+        encoder,
+        "image_size_exporter_registry_requests",
+        "Requests to the registry, failed ones included.",
+        registries.iter().flat_map(|(registry, counts)| {
+            Operation::ALL.into_iter().zip(&counts.requests).map(|(operation, count)| {
+                (labels([("registry", registry.as_str()), ("operation", operation.as_str())]), count.get())
+            })
+        }),
+    )?;
+    counters(
+        encoder,
+        "image_size_exporter_registry_request_failures",
+        "Requests to the registry that failed. A challenge to authenticate is no failure.",
+        registries.iter().flat_map(|(registry, counts)| {
+            let operations = Operation::ALL.into_iter().zip(&counts.failures);
+            operations.flat_map(move |(operation, failures)| {
+                Reason::ALL.into_iter().zip(failures).map(move |(reason, count)| {
+                    let pairs = [
+                        ("registry", registry.as_str()),
+                        ("operation", operation.as_str()),
+                        ("reason", reason.as_str()),
+                    ];
+                    (labels(pairs), count.get())
+                })
+            })
+        }),
+    )?;
+    if !registries.is_empty() {
+        let mut family = encoder.encode_descriptor(
+            "image_size_exporter_registry_request_duration_seconds",
+            "How long requests to the registry took.",
+            None,
+            MetricType::Histogram,
+        )?;
+        for (registry, counts) in registries {
+            counts.duration.encode(family.encode_family(&labels([("registry", registry.as_str())]))?)?;
+        }
+    }
+    let ratelimits = |value: fn(&super::own::RateLimit) -> Option<u64>| {
+        registries.iter().filter_map(move |(registry, counts)| {
+            Some((labels([("registry", registry.as_str())]), value(counts.ratelimit.as_ref()?)?))
+        })
+    };
+    gauges(
+        encoder,
+        "image_size_exporter_registry_ratelimit_limit",
+        "Metered pulls that the registry allows per window, by its last answer that said so.",
+        ratelimits(|ratelimit| ratelimit.limit),
+    )?;
+    gauges(
+        encoder,
+        "image_size_exporter_registry_ratelimit_remaining",
+        "Metered pulls left in the window, by the registry's last answer that said so.",
+        ratelimits(|ratelimit| ratelimit.remaining),
+    )?;
+    gauges(
+        encoder,
+        "image_size_exporter_registry_ratelimit_window_seconds",
+        "Length of the window in which the registry counts metered pulls.",
+        ratelimits(|ratelimit| ratelimit.window_secs),
+    )
+}
+
+fn process(encoder: &mut DescriptorEncoder, process: Process, started: f64) -> Result<(), Error> {
+    if let Some(seconds) = process.cpu_seconds {
+        let help = "Total user and system CPU time spent in seconds.";
+        let family = encoder.encode_descriptor("process_cpu_seconds", help, None, MetricType::Counter)?;
+        ConstCounter::new(seconds).encode(family)?;
+    }
+    gauge(encoder, "process_open_fds", "Number of open file descriptors.", process.open_fds)?;
+    gauge(encoder, "process_max_fds", "Maximum number of open file descriptors.", process.max_fds)?;
+    gauge(encoder, "process_virtual_memory_bytes", "Virtual memory size in bytes.", process.virtual_bytes)?;
+    gauge(
+        encoder,
+        "process_virtual_memory_max_bytes",
+        "Maximum amount of virtual memory available in bytes.",
+        process.virtual_max_bytes,
+    )?;
+    gauge(encoder, "process_resident_memory_bytes", "Resident memory size in bytes.", process.resident_bytes)?;
+    gauge(encoder, "process_threads", "Number of OS threads in the process.", process.threads)?;
+    gauge(
+        encoder,
+        "process_start_time_seconds",
+        "Start time of the process since unix epoch in seconds.",
+        Some(started),
+    )
+}
+
+fn gauge<V: EncodeGaugeValue>(
+    encoder: &mut DescriptorEncoder,
+    name: &str,
+    help: &str,
+    value: Option<V>,
+) -> Result<(), Error> {
+    let Some(value) = value else { return Ok(()) };
+    ConstGauge::new(value).encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)
+}
+
+/// A family of gauges; nothing at all where it has no sample.
+fn gauges<const N: usize, V: EncodeGaugeValue>(
+    encoder: &mut DescriptorEncoder,
+    name: &str,
+    help: &str,
+    samples: impl IntoIterator<Item = (Labels<N>, V)>,
+) -> Result<(), Error> {
+    let mut samples = samples.into_iter().peekable();
+    if samples.peek().is_none() {
+        return Ok(());
+    }
+    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+    samples.try_for_each(|(labels, value)| ConstGauge::new(value).encode(family.encode_family(&labels)?))
+}
+
+/// A family of counters, named without `_total`, which is added; nothing at all where it has no sample.
+fn counters<const N: usize, V: EncodeCounterValue>(
+    encoder: &mut DescriptorEncoder,
+    name: &str,
+    help: &str,
+    samples: impl IntoIterator<Item = (Labels<N>, V)>,
+) -> Result<(), Error> {
+    let mut samples = samples.into_iter().peekable();
+    if samples.peek().is_none() {
+        return Ok(());
+    }
+    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+    samples.try_for_each(|(labels, value)| ConstCounter::new(value).encode(family.encode_family(&labels)?))
+}

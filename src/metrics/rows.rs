@@ -1,0 +1,230 @@
+//! The rows of a snapshot, each with its labels written once and used for all of its families.
+
+use std::fmt::{Display, Write};
+use std::ops::Range;
+
+use super::Family;
+use super::sink::{Sink, Value};
+use crate::inventory::snapshot::{ImageView, NewestView, RegistryView, RepositoryView, Snapshot, TagView};
+
+/// A row's labels: `{a="…",b="…"` in [`Rows::labels`], still open for more.
+type Labels = Range<usize>;
+
+/// All rows, in the snapshot's order.
+#[derive(Default)]
+pub(crate) struct Rows<'a> {
+    labels: String,
+    images: Vec<(Labels, &'a ImageView)>,
+    tags: Vec<(Labels, &'a TagView)>,
+    newest: Vec<(Labels, &'a NewestView)>,
+    repositories: Vec<(Labels, &'a RepositoryView)>,
+    registries: Vec<(Labels, &'a RegistryView)>,
+}
+
+impl<'a> Rows<'a> {
+    pub(crate) fn of(snapshot: &'a Snapshot) -> Self {
+        let mut rows = Self::default();
+        for registry in &snapshot.registries {
+            let labels = rows.row("{", &[("registry", registry.registry.as_str())]);
+            rows.registries.push((labels, registry));
+            registry.repositories.iter().for_each(|repository| rows.repository(repository));
+        }
+        rows
+    }
+
+    fn repository(&mut self, view: &'a RepositoryView) {
+        let mut prefix = String::from("{");
+        label(&mut prefix, "registry", view.repository.registry().as_str());
+        label(&mut prefix, "repository", view.repository.name());
+        let labels = self.row(&prefix, &[]);
+        self.repositories.push((labels, view));
+        for newest in &view.newest {
+            let labels = self.row(&prefix, &[("target", &newest.target.0), ("platform", newest.platform.as_str())]);
+            self.newest.push((labels, newest));
+        }
+        for tag in &view.tags {
+            let labels = self.row(&prefix, &[("tag", tag.tag.as_str())]);
+            self.tags.push((labels, tag));
+            for image in &tag.images {
+                let labels = self.row(&prefix, &[("tag", tag.tag.as_str()), ("platform", image.platform.as_str())]);
+                self.images.push((labels, image));
+            }
+        }
+    }
+
+    fn row(&mut self, prefix: &str, pairs: &[(&str, &str)]) -> Labels {
+        let start = self.labels.len();
+        self.labels.push_str(prefix);
+        for (key, value) in pairs {
+            label(&mut self.labels, key, value);
+        }
+        start..self.labels.len()
+    }
+
+    /// All samples of a family.
+    pub(crate) fn write(&self, family: Family, sink: &mut Sink) {
+        sink.begin(family);
+        match family {
+            Family::ImageInfo => self.image_info(sink),
+            Family::TagInfo => self.tag_info(sink),
+            Family::NewestInfo => self.newest_info(sink),
+            Family::RepositoryLabels => self.repository_labels(sink),
+            _ => {
+                self.each(&self.images, family, sink, of_image);
+                self.each(&self.tags, family, sink, of_tag);
+                self.each(&self.newest, family, sink, of_newest);
+                self.each(&self.repositories, family, sink, of_repository);
+                self.each(&self.registries, family, sink, of_registry);
+            }
+        }
+    }
+
+    fn each<View>(
+        &self,
+        rows: &[(Labels, &View)],
+        family: Family,
+        sink: &mut Sink,
+        value: fn(Family, &View) -> Option<Value>,
+    ) {
+        let name = family.name();
+        for (labels, view) in rows {
+            if let Some(value) = value(family, view) {
+                sink.sample(name, &self.labels[labels.clone()], "", value);
+            }
+        }
+    }
+
+    fn image_info(&self, sink: &mut Sink) {
+        let mut more = String::new();
+        for (labels, view) in &self.images {
+            more.clear();
+            label(&mut more, "digest", &view.image.digest);
+            match &view.image.image_id {
+                Some(image_id) => label(&mut more, "image_id", image_id),
+                None => label(&mut more, "image_id", ""),
+            }
+            label(&mut more, "media_type", view.image.media_type.as_str());
+            label(&mut more, "artifact_type", &view.image.artifact_type);
+            sink.sample(Family::ImageInfo.name(), &self.labels[labels.clone()], &more, Value::Integer(1));
+        }
+    }
+
+    fn tag_info(&self, sink: &mut Sink) {
+        let mut more = String::new();
+        for (labels, view) in &self.tags {
+            let Some((digest, media_type)) = &view.info else { continue };
+            more.clear();
+            label(&mut more, "digest", digest);
+            label(&mut more, "media_type", media_type.as_str());
+            sink.sample(Family::TagInfo.name(), &self.labels[labels.clone()], &more, Value::Integer(1));
+        }
+    }
+
+    fn newest_info(&self, sink: &mut Sink) {
+        let mut more = String::new();
+        for (labels, view) in &self.newest {
+            more.clear();
+            label(&mut more, "tag", view.tag.as_str());
+            label(&mut more, "digest", &view.digest);
+            sink.sample(Family::NewestInfo.name(), &self.labels[labels.clone()], &more, Value::Integer(1));
+        }
+    }
+
+    fn repository_labels(&self, sink: &mut Sink) {
+        let mut more = String::new();
+        for (labels, view) in self.repositories.iter().filter(|(_, view)| !view.labels.is_empty()) {
+            more.clear();
+            view.labels.iter().for_each(|(key, value)| label(&mut more, key, value));
+            sink.sample(Family::RepositoryLabels.name(), &self.labels[labels.clone()], &more, Value::Integer(1));
+        }
+    }
+}
+
+fn of_image(family: Family, view: &ImageView) -> Option<Value> {
+    let image = &view.image;
+    match family {
+        Family::ImageCompressedSize => image.compressed_bytes.map(Value::Integer),
+        Family::ImageUniqueSize => view.unique_bytes.map(Value::Integer),
+        Family::ImageProportionalSize => view.proportional_bytes.map(Value::Float),
+        Family::ImageUncompressedSize => view.uncompressed.map(|(bytes, _)| Value::Integer(bytes)),
+        Family::ImageUncompressedSizeEstimated => {
+            view.uncompressed.map(|(_, estimated)| Value::Integer(estimated.into()))
+        }
+        Family::ImageUnpackedSize => view.unpacked_bytes.map(Value::Integer),
+        Family::ImageConfigSize => Some(Value::Integer(image.config_bytes)),
+        Family::ImageManifestSize => Some(Value::Integer(image.manifest_bytes)),
+        Family::ImageLayers => Some(Value::Integer(image.layers)),
+        Family::ImageCreated => image.created.map(Value::Float),
+        Family::ImageSizeBudget => view.budget_bytes.map(Value::Integer),
+        _ => None,
+    }
+}
+
+fn of_tag(family: Family, view: &TagView) -> Option<Value> {
+    match family {
+        Family::TagStoredSize => view.stored_bytes.map(Value::Integer),
+        Family::TagAttestations => view.attestations.map(|count| Value::Integer(count.into())),
+        Family::TagUp => view.up.map(|up| Value::Integer(up.into())),
+        Family::TagLastSuccess => view.last_success.map(Value::Float),
+        Family::TagChanged => view.changed.map(Value::Float),
+        _ => None,
+    }
+}
+
+fn of_newest(family: Family, view: &NewestView) -> Option<Value> {
+    match family {
+        Family::NewestCompressedSize => Some(Value::Integer(view.compressed_bytes)),
+        Family::NewestPreviousCompressedSize => view.previous_compressed_bytes.map(Value::Integer),
+        _ => None,
+    }
+}
+
+fn of_repository(family: Family, view: &RepositoryView) -> Option<Value> {
+    match family {
+        Family::RepositoryStoredSize => view.stored_bytes.map(Value::Integer),
+        Family::RepositoryUniqueSize => view.unique_bytes.map(Value::Integer),
+        Family::RepositoryMetadataSize => view.metadata_bytes.map(Value::Integer),
+        Family::RepositoryTags => view.tags_selected.map(Value::Integer),
+        Family::RepositoryTagsUnknown => view.tags_unknown.map(Value::Integer),
+        _ => None,
+    }
+}
+
+fn of_registry(family: Family, view: &RegistryView) -> Option<Value> {
+    match family {
+        Family::RegistryStoredSize => view.stored_bytes.map(Value::Integer),
+        _ => None,
+    }
+}
+
+/// Adds `key="value"`, after a comma unless it is the first. Both formats escape backslash, quote and newline in a
+/// label's value, and nothing else (OpenMetrics 1.0, "escaped-string"; text 0.0.4, "Text format details").
+fn label(out: &mut String, key: &str, value: impl Display) {
+    if !out.ends_with('{') {
+        out.push(',');
+    }
+    out.push_str(key);
+    out.push_str("=\"");
+    write!(Escaped(out), "{value}").expect("writing into a string does not fail");
+    out.push('"');
+}
+
+/// Escapes what is written through it.
+struct Escaped<'a>(&'a mut String);
+
+impl Write for Escaped<'_> {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        let mut rest = text;
+        while let Some(position) = rest.find(['\\', '"', '\n']) {
+            self.0.push_str(&rest[..position]);
+            self.0.push_str(match rest.as_bytes()[position] {
+                b'\\' => "\\\\",
+                b'"' => "\\\"",
+                _ => "\\n",
+            });
+            rest = &rest[position + 1..];
+        }
+        self.0.push_str(rest);
+        Ok(())
+    }
+}

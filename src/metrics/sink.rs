@@ -1,0 +1,115 @@
+//! Where samples are written: frames of bounded size, compressed as they fill, so that no buffer ever holds, or
+//! moves, a whole body.
+
+use std::fmt::Write;
+
+use bytes::Bytes;
+
+use super::gzip::Deflate;
+use super::{Family, Rendered};
+
+/// Bytes of a frame: large enough for few system calls, small enough to be given back one by one.
+pub(crate) const FRAME_BYTES: usize = 256 * 1024;
+
+/// Room beyond a frame's size for its last sample; a longer one makes the frame grow.
+const ROOM_BYTES: usize = 4 * 1024;
+
+pub(crate) struct Sink {
+    frame: String,
+    identity: Vec<Bytes>,
+    identity_bytes: u64,
+    deflate: Deflate,
+    crc: crc32fast::Hasher,
+    series: u64,
+    /// Whose samples follow, if it was not announced yet.
+    family: Option<Family>,
+}
+
+/// A sample's value. What is no number is unknown, and has no sample.
+#[derive(Clone, Copy)]
+pub(crate) enum Value {
+    Integer(u64),
+    Float(f64),
+}
+
+impl Sink {
+    pub(crate) fn new() -> Self {
+        Self {
+            frame: String::with_capacity(FRAME_BYTES + ROOM_BYTES),
+            identity: Vec::new(),
+            identity_bytes: 0,
+            deflate: Deflate::new(),
+            crc: crc32fast::Hasher::new(),
+            series: 0,
+            family: None,
+        }
+    }
+
+    /// The samples that follow are this family's. Without any it is not announced.
+    pub(crate) fn begin(&mut self, family: Family) {
+        self.family = Some(family);
+    }
+
+    /// One sample: `labels` begin with `{` and lack their `}`, `more` are further ones beginning with a comma.
+    pub(crate) fn sample(&mut self, name: &str, labels: &str, more: &str, value: Value) {
+        if matches!(value, Value::Float(float) if !float.is_finite()) {
+            return;
+        }
+        if let Some(family) = self.family.take() {
+            self.announce(family);
+        }
+        let frame = &mut self.frame;
+        frame.push_str(name);
+        frame.push_str(labels);
+        frame.push_str(more);
+        frame.push_str("} ");
+        // The shortest digits that give the same number back: both formats read them as they are.
+        match value {
+            Value::Integer(integer) => write!(frame, "{integer}"),
+            Value::Float(float) => write!(frame, "{float}"),
+        }
+        .expect("writing into a string does not fail");
+        frame.push('\n');
+        self.series += 1;
+        if frame.len() >= FRAME_BYTES {
+            self.end_frame();
+        }
+    }
+
+    fn announce(&mut self, family: Family) {
+        let (name, help) = (family.name(), family.help());
+        for part in ["# HELP ", name, " ", help, "\n# TYPE ", name, " gauge\n"] {
+            self.frame.push_str(part);
+        }
+    }
+
+    fn end_frame(&mut self) {
+        let next = String::with_capacity(FRAME_BYTES + ROOM_BYTES);
+        let frame = std::mem::replace(&mut self.frame, next);
+        self.keep(frame);
+    }
+
+    fn keep(&mut self, frame: String) {
+        self.deflate.add(frame.as_bytes());
+        self.crc.update(frame.as_bytes());
+        self.identity_bytes += frame.len() as u64;
+        self.identity.push(frame.into());
+    }
+
+    pub(crate) fn finish(mut self) -> Rendered {
+        let mut last = std::mem::take(&mut self.frame);
+        if !last.is_empty() {
+            last.shrink_to_fit();
+            self.keep(last);
+        }
+        let (gzip, gzip_bytes) = self.deflate.finish();
+        Rendered {
+            identity: self.identity,
+            identity_bytes: self.identity_bytes,
+            gzip,
+            gzip_bytes,
+            crc: self.crc,
+            series: self.series,
+        }
+    }
+}

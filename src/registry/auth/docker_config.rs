@@ -1,0 +1,338 @@
+//! Docker's `config.json`, podman's `auth.json`, Kubernetes' `.dockerconfigjson`: one shape, many spellings. Beside it the
+//! old shape of `.dockercfg`, which Kubernetes' `kubernetes.io/dockercfg` secrets still have: the entries stand at the top.
+//!
+//! Pure: which entry is meant, not where the file is.
+
+use std::collections::BTreeMap;
+
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use base64::{Engine as _, alphabet};
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer};
+
+use super::secret::Secret;
+use crate::oci::reference::DOCKER_HUB;
+
+/// The key under which Docker keeps Docker Hub's credentials.
+const DOCKER_HUB_KEY: &str = "https://index.docker.io/v1/";
+
+/// Padding may be missing, as some writers of these files leave it out.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
+);
+
+/// What a file says about who asks.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct DockerConfig {
+    #[serde(default, deserialize_with = "or_default")]
+    auths: BTreeMap<String, RawEntry>,
+    #[serde(default, deserialize_with = "or_default")]
+    cred_helpers: BTreeMap<String, String>,
+    #[serde(default, deserialize_with = "or_default")]
+    creds_store: String,
+}
+
+#[derive(Default, Deserialize)]
+struct RawEntry {
+    #[serde(default, deserialize_with = "or_default")]
+    auth: String,
+    #[serde(default, deserialize_with = "or_default")]
+    username: String,
+    #[serde(default, deserialize_with = "or_default")]
+    password: String,
+    #[serde(default, deserialize_with = "or_default")]
+    identitytoken: String,
+    #[serde(default, deserialize_with = "or_default")]
+    registrytoken: String,
+}
+
+/// What stands at the top of the old shape, or of a newer file that knows no registry.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Top {
+    Entry(RawEntry),
+    Other(IgnoredAny),
+}
+
+/// A usable entry.
+pub(crate) enum Entry {
+    Password { username: String, password: Secret },
+    Identity { username: String, token: Secret },
+    Bearer(Secret),
+}
+
+/// What is wrong with a file, without anything of what stands in it.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum InvalidConfig {
+    /// Not even JSON, or a field of the wrong shape.
+    #[error("not a docker config.json (line {line}, column {column})")]
+    Json { line: usize, column: usize },
+    /// An `auth` that is no base64 of `user:password`.
+    #[error("entry `{0}`: `auth` is not the base64 form of user:password")]
+    Auth(String),
+}
+
+impl DockerConfig {
+    /// Reads the file's text, in the old shape where it says nothing in the new one.
+    pub(crate) fn parse(text: &str) -> Result<Self, InvalidConfig> {
+        let config: Self = from_json(text)?;
+        if !(config.auths.is_empty() && config.cred_helpers.is_empty() && config.creds_store.is_empty()) {
+            return Ok(config);
+        }
+        let top: BTreeMap<String, Top> = from_json(text)?;
+        let auths = top.into_iter().filter_map(|(key, value)| match value {
+            Top::Entry(entry) if !entry.is_empty() => Some((key, entry)),
+            Top::Entry(_) | Top::Other(_) => None,
+        });
+        Ok(Self { auths: auths.collect(), ..Self::default() })
+    }
+
+    /// Only the entries that hold their own secret.
+    pub(crate) fn without_helpers(self) -> Self {
+        Self { auths: self.auths, ..Self::default() }
+    }
+
+    /// The suffix of the credential helper to ask about `registry`: its own, or the one for all.
+    pub(crate) fn helper(&self, registry: &str) -> Option<&str> {
+        let own = names(registry).find_map(|name| self.cred_helpers.get(name)).or_else(|| {
+            let same = |key: &str| names(registry).any(|name| host_of(key).eq_ignore_ascii_case(name));
+            self.cred_helpers.iter().find(|(key, _)| same(key)).map(|(_, helper)| helper)
+        });
+        own.or(Some(&self.creds_store)).map(String::as_str).filter(|helper| !helper.is_empty())
+    }
+
+    /// How a helper knows `registry`: by the key that stands in the file, if there is one.
+    pub(crate) fn server_url<'a>(&'a self, registry: &'a str) -> &'a str {
+        if registry == DOCKER_HUB {
+            return DOCKER_HUB_KEY;
+        }
+        if self.auths.contains_key(registry) || self.cred_helpers.contains_key(registry) {
+            return registry;
+        }
+        let same = |key: &&str| !is_namespaced(key) && host_of(key).eq_ignore_ascii_case(registry);
+        self.auths.keys().map(String::as_str).find(same).unwrap_or(registry)
+    }
+
+    /// The entry for a repository of `registry`: the most specific namespace first, then the registry in every
+    /// spelling. An empty entry, which marks that a helper knows more, is none.
+    pub(crate) fn entry(&self, registry: &str, repository: &str) -> Result<Option<Entry>, InvalidConfig> {
+        let whole = Some(repository).filter(|name| !name.is_empty());
+        let namespaces = std::iter::successors(whole, |name| name.rsplit_once('/').map(|(parent, _)| parent));
+        let keys = namespaces.flat_map(|namespace| names(registry).map(move |name| format!("{name}/{namespace}")));
+        let exact = keys
+            .chain(names(registry).map(str::to_owned))
+            .find_map(|key| self.auths.get_key_value(&key).filter(|(_, entry)| !entry.is_empty()));
+        let by_host = || {
+            let same = |key: &str| names(registry).any(|name| host_of(key).eq_ignore_ascii_case(name));
+            self.auths.iter().find(|(key, entry)| !is_namespaced(key) && same(key) && !entry.is_empty())
+        };
+        match exact.or_else(by_host) {
+            Some((key, entry)) => entry.usable().ok_or_else(|| InvalidConfig::Auth(key.clone())),
+            None => Ok(None),
+        }
+    }
+}
+
+impl RawEntry {
+    fn is_empty(&self) -> bool {
+        let fields = [&self.auth, &self.username, &self.password, &self.identitytoken, &self.registrytoken];
+        fields.iter().all(|field| field.is_empty())
+    }
+
+    /// `None` where `auth` cannot be read; `Some(None)` where the entry says nothing.
+    #[expect(clippy::option_option, reason = "unreadable and absent are told apart, in one private function")]
+    fn usable(&self) -> Option<Option<Entry>> {
+        if !self.registrytoken.is_empty() {
+            return Some(Some(Entry::Bearer(Secret::new(self.registrytoken.as_str()))));
+        }
+        let (username, password) = match self.auth.as_str() {
+            "" => (self.username.clone(), self.password.clone()),
+            auth => decode(auth)?,
+        };
+        Some(if !self.identitytoken.is_empty() {
+            Some(Entry::Identity { username, token: Secret::new(self.identitytoken.as_str()) })
+        } else if username == "<token>" {
+            Some(Entry::Identity { username: String::new(), token: Secret::new(password) })
+        } else if username.is_empty() && password.is_empty() {
+            None
+        } else {
+            Some(Entry::Password { username, password: Secret::new(password) })
+        })
+    }
+}
+
+/// `user:password` from base64, padded or not. Old docker padded the password with NULs before encoding.
+fn decode(auth: &str) -> Option<(String, String)> {
+    let text = String::from_utf8(BASE64.decode(auth.trim()).ok()?).ok()?;
+    let (username, password) = text.split_once(':')?;
+    Some((username.to_owned(), password.trim_end_matches('\0').to_owned()))
+}
+
+/// The names of one registry: Docker Hub has several.
+fn names(registry: &str) -> impl Iterator<Item = &str> {
+    let hub = registry == DOCKER_HUB;
+    let aliases: &[&str] =
+        if hub { &[DOCKER_HUB_KEY, "docker.io", "index.docker.io", "registry-1.docker.io"] } else { &[] };
+    aliases.iter().copied().chain(Some(registry).filter(|_| !hub))
+}
+
+/// The host, with its port, of a key that may have a scheme and a path.
+fn host_of(key: &str) -> &str {
+    without_scheme(key).split('/').next().unwrap_or_default()
+}
+
+fn without_scheme(key: &str) -> &str {
+    key.strip_prefix("https://").or_else(|| key.strip_prefix("http://")).unwrap_or(key)
+}
+
+/// Whether a key is for a part of a registry: it has a path, other than the API's own, and no scheme.
+fn is_namespaced(key: &str) -> bool {
+    let path = key.split_once('/').map_or("", |(_, path)| path).trim_end_matches('/');
+    without_scheme(key) == key && !matches!(path, "" | "v1" | "v2")
+}
+
+/// serde's own message may quote the value that it did not like, which is a secret here.
+fn from_json<'de, T: Deserialize<'de>>(text: &'de str) -> Result<T, InvalidConfig> {
+    serde_json::from_str(text).map_err(|error| InvalidConfig::Json { line: error.line(), column: error.column() })
+}
+
+fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(deserializer: D) -> Result<T, D::Error> {
+    Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(text: &str, registry: &str, repository: &str) -> String {
+        match DockerConfig::parse(text).and_then(|config| config.entry(registry, repository)) {
+            Ok(None) => "none".to_owned(),
+            Ok(Some(Entry::Password { username, password })) => format!("{username}:{}", password.expose()),
+            Ok(Some(Entry::Identity { username, token })) => format!("identity {username}:{}", token.expose()),
+            Ok(Some(Entry::Bearer(token))) => format!("bearer {}", token.expose()),
+            Err(error) => format!("error: {error}"),
+        }
+    }
+
+    #[test]
+    fn an_entry_is_found_under_every_form_of_its_key() {
+        // YTpi is a:b.
+        for key in [
+            "r.example",
+            "https://r.example",
+            "http://r.example",
+            "https://r.example/v1/",
+            "r.example/v2/",
+            "R.EXAMPLE",
+        ] {
+            let text = format!(r#"{{"auths":{{"other.example":{{"auth":"eDp5"}},"{key}":{{"auth":"YTpi"}}}}}}"#);
+            assert_eq!(shown(&text, "r.example", "acme/app"), "a:b", "{key}");
+        }
+        for key in
+            ["https://index.docker.io/v1/", "index.docker.io", "docker.io", "registry-1.docker.io", "https://docker.io"]
+        {
+            let text = format!(r#"{{"auths":{{"{key}":{{"auth":"YTpi"}}}}}}"#);
+            assert_eq!(shown(&text, "docker.io", "library/alpine"), "a:b", "{key}");
+        }
+        for (key, registry) in
+            [("r.example", "r.example:5000"), ("r.example:5000", "r.example"), ("x.r.example", "r.example")]
+        {
+            let text = format!(r#"{{"auths":{{"{key}":{{"auth":"YTpi"}}}}}}"#);
+            assert_eq!(shown(&text, registry, "acme/app"), "none", "{key}");
+        }
+    }
+
+    #[test]
+    fn an_entry_says_its_secret_in_every_form() {
+        for (entry, expected) in [
+            (r#""auth":"YTpi""#, "a:b"),
+            (r#""auth":"YWE6Yg==""#, "aa:b"),
+            (r#""auth":"YWE6Yg""#, "aa:b"),
+            (r#""auth":"YTpiOmM=""#, "a:b:c"),
+            (r#""auth":"YTpiAAA=""#, "a:b"),
+            (r#""username":"a","password":"b""#, "a:b"),
+            (r#""auth":"YTpi","username":"x","password":"y""#, "a:b"),
+            (r#""auth":"YTo=","identitytoken":"t""#, "identity a:t"),
+            (r#""auth":"PHRva2VuPjp0""#, "identity :t"),
+            (r#""registrytoken":"t""#, "bearer t"),
+            (r#""registrytoken":"t","auth":"YTpi""#, "bearer t"),
+            ("", "none"),
+            (r#""auth":null"#, "none"),
+            (r#""email":"x@y","auth":"YTpi""#, "a:b"),
+            (r#""auth":"!!""#, "error: entry `r.example`: `auth` is not the base64 form of user:password"),
+            (r#""auth":"YWI=""#, "error: entry `r.example`: `auth` is not the base64 form of user:password"),
+        ] {
+            let text = format!(r#"{{"auths":{{"r.example":{{{entry}}}}}}}"#);
+            assert_eq!(shown(&text, "r.example", "acme/app"), expected, "{entry}");
+        }
+    }
+
+    #[test]
+    fn the_old_shape_has_its_entries_at_the_top() {
+        for (text, expected) in [
+            (r#"{"r.example":{"auth":"YTpi","email":"x@y"}}"#, "a:b"),
+            (r#"{"https://r.example/v1/":{"username":"a","password":"b"}}"#, "a:b"),
+            (r#"{"other.example":{"auth":"eDp5"},"r.example":{"auth":"YTpi"}}"#, "a:b"),
+            // A newer file that knows no registry, and one that knows others: nothing at its top is an entry.
+            (r#"{"auths":{},"psFormat":"x","HttpHeaders":{"X":"y"},"proxies":{"default":{"httpProxy":"x"}}}"#, "none"),
+            (r#"{"auths":{"other.example":{"auth":"eDp5"}},"r.example":{"auth":"YTpi"}}"#, "none"),
+            (r#"{"credsStore":"x","r.example":{"auth":"YTpi"}}"#, "none"),
+            ("{}", "none"),
+        ] {
+            assert_eq!(shown(text, "r.example", "acme/app"), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_most_specific_namespace_wins() {
+        let text = r#"{"auths":{"r.example":{"auth":"YTpi"},"r.example/acme":{"auth":"Yzpk"},"r.example/acme/app":{"auth":"ZTpm"}}}"#;
+        for (repository, expected) in
+            [("acme/app", "e:f"), ("acme/app/x", "e:f"), ("acme/other", "c:d"), ("acmeapp", "a:b"), ("", "a:b")]
+        {
+            assert_eq!(shown(text, "r.example", repository), expected, "{repository}");
+        }
+        let only = r#"{"auths":{"docker.io/acme":{"auth":"Yzpk"}}}"#;
+        assert_eq!(shown(only, "docker.io", "acme/app"), "c:d");
+        assert_eq!(shown(only, "docker.io", "library/alpine"), "none");
+    }
+
+    #[test]
+    fn helpers_are_found_for_a_registry_and_else_for_all() {
+        let text = r#"{"credsStore":"desktop","credHelpers":{"r.example":"own","https://index.docker.io/v1/":"hub","off.example":""}}"#;
+        let config = DockerConfig::parse(text).unwrap();
+        for (registry, helper) in [
+            ("r.example", Some("own")),
+            ("docker.io", Some("hub")),
+            ("other.example", Some("desktop")),
+            ("off.example", None),
+        ] {
+            assert_eq!(config.helper(registry), helper, "{registry}");
+        }
+        assert_eq!(DockerConfig::parse("{}").unwrap().helper("r.example"), None);
+    }
+
+    #[test]
+    fn helpers_are_asked_by_the_key_of_the_file() {
+        let config = DockerConfig::parse(r#"{"auths":{"https://r.example/v2/":{}, "q.example":{}}}"#).unwrap();
+        for (registry, server_url) in [
+            ("docker.io", "https://index.docker.io/v1/"),
+            ("r.example", "https://r.example/v2/"),
+            ("q.example", "q.example"),
+            ("s.example", "s.example"),
+        ] {
+            assert_eq!(config.server_url(registry), server_url);
+        }
+    }
+
+    #[test]
+    fn an_error_quotes_nothing_of_the_file() {
+        for text in ["", "sesame", r#"{"auths":{"r":{"password":{"sesame":1}}}}"#, r#"{"auths":"sesame"}"#] {
+            let Err(error) = DockerConfig::parse(text) else { panic!("{text} is no config") };
+            assert!(!error.to_string().contains("sesame"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! Text that must not be seen.
+
+/// A password or token. It has neither `Debug` nor `Display`, so that no log, error or panic can print it; what
+/// needs the text says so by asking for it.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Secret(Box<str>);
+
+impl Secret {
+    /// Wraps the text.
+    pub(crate) fn new(text: impl Into<Box<str>>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text, for the one request that needs it.
+    pub(crate) fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::{Debug, Display};
+    use std::marker::PhantomData;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::registry::auth::cache::{Grant, Grants};
+    use crate::registry::auth::keychain::{Credentials, Login, LoginSecret};
+    use crate::registry::auth::lockout::Lockout;
+    use crate::registry::auth::token::{Token, Wanted};
+    use crate::registry::transport::redact::Secrets;
+    use crate::registry::transport::{Answer, Ask, Transport};
+    use crate::registry::{Client, Credential, Registries, Settings};
+    use crate::web::WebConfig;
+
+    /// What a type has of itself comes before what everything has.
+    struct Printable<T>(PhantomData<T>);
+    struct Debuggable<T>(PhantomData<T>);
+
+    trait Nobody {
+        const IS: bool = false;
+    }
+
+    impl<T> Nobody for Printable<T> {}
+    impl<T> Nobody for Debuggable<T> {}
+
+    impl<T: Display> Printable<T> {
+        const IS: bool = true;
+    }
+
+    impl<T: Debug> Debuggable<T> {
+        const IS: bool = true;
+    }
+
+    #[test]
+    fn nothing_that_holds_a_secret_can_be_printed() {
+        macro_rules! check {
+            ($($type:ty),*) => {
+                $(assert!(!Printable::<$type>::IS && !Debuggable::<$type>::IS, stringify!($type));)*
+            };
+        }
+        check!(Secret, Secrets, Login, LoginSecret, Credentials, Lockout, Grant, Grants, Token, Wanted<'static>);
+        check!(Ask<'static>, Answer, Transport, Client, Registries, Credential, Settings, Config, WebConfig);
+        let works = [Debuggable::<String>::IS, Printable::<String>::IS];
+        assert_eq!(works, [true, true], "the check itself");
+    }
+}

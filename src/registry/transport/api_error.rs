@@ -1,0 +1,96 @@
+//! What a registry says when it says no (distribution specification, "Error Codes").
+
+use http::StatusCode;
+use serde::Deserialize;
+
+use super::Answer;
+use crate::oci::Reason;
+
+/// Longer messages are cut: they are somebody else's text in our log.
+const DETAIL_CHARS_MAX: usize = 300;
+
+#[derive(Deserialize)]
+struct Body {
+    #[serde(default)]
+    errors: Vec<Entry>,
+    /// Token servers and some registries: `{"details": "…"}`, `{"message": "…"}`, OAuth 2's `error_description`.
+    #[serde(default)]
+    details: Option<String>,
+    #[serde(default)]
+    message: Option<String>,
+    #[serde(default)]
+    error: Option<String>,
+    #[serde(default)]
+    error_description: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Entry {
+    #[serde(default)]
+    code: Option<String>,
+    #[serde(default)]
+    message: Option<String>,
+}
+
+/// Whether the body is an error as the distribution API has it, so that the registry itself speaks and not some
+/// proxy in front of it.
+pub(crate) fn is_from_the_api(body: &[u8]) -> bool {
+    serde_json::from_slice::<Body>(body).is_ok_and(|body| !body.errors.is_empty())
+}
+
+/// Whether the registry says that it does not do what was asked.
+pub(crate) fn is_unsupported(answer: &Answer) -> bool {
+    let said = |code: &str| {
+        serde_json::from_slice::<Body>(&answer.body)
+            .is_ok_and(|body| body.errors.iter().any(|entry| entry.code.as_deref() == Some(code)))
+    };
+    matches!(answer.status.as_u16(), 405 | 501) || said("UNSUPPORTED")
+}
+
+/// The registry's own words, ready to stand behind a sentence; empty where it has none that a person could read.
+pub(crate) fn detail(answer: &Answer) -> String {
+    let text = match serde_json::from_slice::<Body>(&answer.body) {
+        Ok(body) => body.text(),
+        Err(_) if answer.content_type().starts_with("text/plain") => String::from_utf8_lossy(&answer.body).into_owned(),
+        Err(_) => String::new(),
+    };
+    // Before it is cut: half a secret is one, too.
+    if answer.secrets.stand_in(&text) {
+        return " (its words repeat a secret and are not shown)".to_owned();
+    }
+    let text: String =
+        text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).take(DETAIL_CHARS_MAX).collect();
+    if text.is_empty() { text } else { format!(" ({text})") }
+}
+
+/// `404 Not Found`, or the number alone where it has no name.
+pub(crate) fn status(status: StatusCode) -> String {
+    match status.canonical_reason() {
+        Some(name) => format!("{} {name}", status.as_u16()),
+        None => status.as_u16().to_string(),
+    }
+}
+
+/// What a status means where nothing more is known.
+pub(crate) fn reason(answer: &Answer) -> Reason {
+    match answer.status.as_u16() {
+        401 | 403 => Reason::Denied,
+        404 if is_from_the_api(&answer.body) => Reason::NotFound,
+        405 | 501 => Reason::Unsupported,
+        _ => Reason::Server,
+    }
+}
+
+impl Body {
+    fn text(self) -> String {
+        if let Some(entry) = self.errors.into_iter().next() {
+            let parts = [entry.code, entry.message].into_iter().flatten().filter(|part| !part.is_empty());
+            return parts.collect::<Vec<_>>().join(": ");
+        }
+        [self.error_description, self.details, self.message, self.error]
+            .into_iter()
+            .flatten()
+            .next()
+            .unwrap_or_default()
+    }
+}

@@ -1,0 +1,158 @@
+//! Docker Hub's `ratelimit-*` headers: how many pulls are left, and which of them are kept for people.
+
+use parking_lot::Mutex;
+use std::time::Duration;
+
+use http::HeaderMap;
+use tokio::time::Instant;
+
+use crate::metrics::own::RateLimit;
+
+/// How long "none left" is believed of a registry that does not say how long its window is, or says that it is longer.
+const BELIEVED_MAX: Duration = Duration::from_hours(6);
+
+/// What a registry said of its limit, and how many pulls are under way that it has not counted yet.
+#[derive(Default)]
+pub(crate) struct Metering {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    last: Option<RateLimit>,
+    /// When what was said is over, if nothing newer is said.
+    until: Option<Instant>,
+    under_way: u64,
+}
+
+/// One metered pull under way; over when dropped.
+pub(crate) struct Pull<'a>(&'a Metering);
+
+impl Metering {
+    /// Takes note of an answer's headers. Gives what they say, to be published.
+    pub(crate) fn note(&self, headers: &HeaderMap) -> Option<RateLimit> {
+        let limit = parse(headers, "ratelimit-limit");
+        let remaining = parse(headers, "ratelimit-remaining");
+        let (_, window) = limit.or(remaining)?;
+        let window_secs = window.or_else(|| remaining?.1);
+        let said = RateLimit {
+            limit: limit.map(|(limit, _)| limit),
+            remaining: remaining.map(|(remaining, _)| remaining),
+            window_secs,
+        };
+        let mut state = self.lock();
+        state.last = Some(said);
+        let window = window_secs.map_or(BELIEVED_MAX, Duration::from_secs);
+        state.until = Some(Instant::now() + window.min(BELIEVED_MAX));
+        Some(said)
+    }
+
+    /// Whether this registry has said that it meters pulls.
+    pub(crate) fn is_metered(&self) -> bool {
+        self.lock().last.is_some()
+    }
+
+    /// Whether one more pull leaves the reserve untouched. Unknown counts as yes: the answer will tell.
+    pub(crate) fn may_pull(&self, reserve: u64) -> bool {
+        self.lock().may_pull(reserve)
+    }
+
+    /// Starts a metered pull, unless it would cut into the reserve.
+    pub(crate) fn pull(&self, reserve: u64) -> Option<Pull<'_>> {
+        let mut state = self.lock();
+        state.may_pull(reserve).then(|| state.under_way += 1)?;
+        Some(Pull(self))
+    }
+
+    /// Pulls left, as last said; `None` where that is unknown or long ago.
+    pub(crate) fn remaining(&self) -> Option<u64> {
+        self.lock().remaining()
+    }
+
+    fn lock(&self) -> parking_lot::MutexGuard<'_, State> {
+        self.state.lock()
+    }
+}
+
+impl State {
+    fn remaining(&self) -> Option<u64> {
+        self.until.filter(|until| *until > Instant::now()).and(self.last)?.remaining
+    }
+
+    fn may_pull(&self, reserve: u64) -> bool {
+        self.remaining().is_none_or(|remaining| remaining.saturating_sub(self.under_way) > reserve)
+    }
+}
+
+impl Drop for Pull<'_> {
+    fn drop(&mut self) {
+        self.0.lock().under_way -= 1;
+    }
+}
+
+/// `100;w=21600`, `100, 100;w=21600`, `100`: the number and the window in seconds.
+fn parse(headers: &HeaderMap, name: &'static str) -> Option<(u64, Option<u64>)> {
+    let text = headers.get(name)?.to_str().ok()?;
+    let number = text.split([',', ';']).next()?.trim().parse().ok()?;
+    let window = text.split([',', ';']).find_map(|part| part.trim().strip_prefix("w=")?.trim().parse().ok());
+    Some((number, window))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(limit: &str, remaining: &str) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [("ratelimit-limit", limit), ("ratelimit-remaining", remaining)] {
+            if !value.is_empty() {
+                headers.insert(name, value.parse().unwrap());
+            }
+        }
+        headers
+    }
+
+    #[test]
+    fn limits_are_read_in_every_form() {
+        for (limit, remaining, expected) in [
+            ("100;w=21600", "20;w=21600", Some((Some(100), Some(20), Some(21600)))),
+            ("100, 100;w=60", "20", Some((Some(100), Some(20), Some(60)))),
+            ("100", "", Some((Some(100), None, None))),
+            ("", "7;w=5", Some((None, Some(7), Some(5)))),
+            ("", "", None),
+            ("many", "few", None),
+        ] {
+            let said = Metering::default().note(&headers(limit, remaining));
+            assert_eq!(said.map(|s| (s.limit, s.remaining, s.window_secs)), expected, "{limit} {remaining}");
+        }
+    }
+
+    #[test]
+    fn the_reserve_is_kept_and_counts_what_is_under_way() {
+        let metering = Metering::default();
+        assert!(!metering.is_metered() && metering.may_pull(20), "nothing is known yet");
+        metering.note(&headers("100;w=60", "22;w=60"));
+        let first = metering.pull(20).unwrap();
+        let second = metering.pull(20).unwrap();
+        assert!(metering.pull(20).is_none(), "20 must stay");
+        metering.note(&headers("100;w=60", "21;w=60"));
+        drop((first, second));
+        assert!(metering.may_pull(20));
+        metering.note(&headers("100;w=60", "20;w=60"));
+        assert!(!metering.may_pull(20) && metering.is_metered());
+        metering.note(&headers("100;w=60", "0;w=60"));
+        assert!(!metering.may_pull(0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_said_is_believed_for_its_window() {
+        let metering = Metering::default();
+        for (remaining, secs) in [("0;w=60", 60), ("0", 6 * 3600), ("0;w=99999999999999999", 6 * 3600)] {
+            metering.note(&headers("", remaining));
+            tokio::time::advance(Duration::from_secs(secs - 1)).await;
+            assert!(!metering.may_pull(0), "{remaining}");
+            tokio::time::advance(Duration::from_secs(1)).await;
+            assert!(metering.may_pull(0) && metering.is_metered(), "{remaining}");
+        }
+    }
+}

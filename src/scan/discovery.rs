@@ -1,0 +1,191 @@
+//! From a target to the repositories and tags that it means now.
+
+use futures_util::{StreamExt as _, stream};
+
+use crate::oci::{Reason, Registry, Repository, Tag};
+use crate::registry::{Client, RegistryError};
+use crate::tag::{Discovered, DiscoveredRepository};
+use crate::target::{Repositories, Target};
+
+/// How many tag lists of one target are read at a time. The client bounds requests per registry; this bounds memory.
+const LISTS_UNDER_WAY: usize = 16;
+
+/// Why discovery fell short. What it found all the same is used.
+#[derive(Debug, thiserror::Error)]
+pub enum DiscoveryError {
+    /// A list could not be read, or not to its end.
+    #[error("{0}")]
+    Registry(#[from] RegistryError),
+    /// A list was longer than is allowed.
+    #[error("{repository}: more than {max} tags: the rest is left out; raise `tags_max` or select fewer")]
+    TooManyTags {
+        /// Whose list.
+        repository: Repository,
+        /// The limit.
+        max: usize,
+    },
+    /// A catalog was longer than is allowed.
+    #[error("{0}: the catalog has more repositories than are read: the rest is left out")]
+    TooManyRepositories(Registry),
+}
+
+impl DiscoveryError {
+    /// The closed word for it.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Registry(error) => error.reason(),
+            Self::TooManyTags { .. } | Self::TooManyRepositories(_) => Reason::Limit,
+        }
+    }
+}
+
+/// A target that means nothing although all lists were read: a slip, most likely, that would else look like success.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Nothing {
+    /// A wildcard that fits no repository.
+    #[error("no repository of the registry's catalog ({listed}) matches `{pattern}`")]
+    Repository {
+        /// The wildcard, with its registry.
+        pattern: String,
+        /// How many the catalog has.
+        listed: usize,
+    },
+    /// What is said of listed tags fits none.
+    #[error("{}", no_tag(*.tags, *.repositories))]
+    Tag {
+        /// How many there are.
+        tags: usize,
+        /// In how many repositories.
+        repositories: usize,
+    },
+}
+
+fn no_tag(tags: usize, repositories: usize) -> String {
+    match (tags, repositories) {
+        (0, 1) => "the repository has no tag".to_owned(),
+        (0, _) => format!("none of its {repositories} repositories has a tag"),
+        (_, 1) => format!("selects no tag of the {tags} that the repository has: look at {LOOK_AT}"),
+        _ => format!("selects no tag of the {tags} that its {repositories} repositories have: look at {LOOK_AT}"),
+    }
+}
+
+/// What leaves listed tags out.
+const LOOK_AT: &str = "`match`, `exclude` and `semver`";
+
+/// What discovery found, and what it could not.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// What the target means.
+    pub discovered: Discovered,
+    /// What fell short.
+    pub errors: Vec<DiscoveryError>,
+    /// How long each tag list is that was read.
+    pub lists: Vec<usize>,
+    /// Tags that `semver` left out because they are no versions.
+    pub not_versions: Vec<(Repository, Tag)>,
+    /// Whether that is nothing at all, or nothing of what is listed.
+    pub nothing: Option<Nothing>,
+}
+
+/// Asks the registry what a target means now. A target that only names tags of one repository costs no request.
+pub async fn discover(client: &Client, target: &Target) -> Found {
+    let mut found = Found::default();
+    let mut catalog = None;
+    let repositories = match &target.repositories {
+        Repositories::One(repository) => {
+            found.discovered.complete = true;
+            vec![repository.clone()]
+        }
+        Repositories::Matching(pattern) => match client.list_repositories().await {
+            Ok(list) => {
+                found.discovered.complete = list.stopped.is_none() && !list.cut;
+                found.errors.extend(list.stopped.map(DiscoveryError::from));
+                if list.cut {
+                    found.errors.push(DiscoveryError::TooManyRepositories(pattern.registry.clone()));
+                }
+                catalog = Some(list.repositories.len());
+                list.repositories.into_iter().filter(|repository| pattern.matches(repository.name())).collect()
+            }
+            Err(error) => {
+                found.errors.push(error.into());
+                return found;
+            }
+        },
+    };
+    let lists = repositories.into_iter().map(|repository| list(client, target, repository));
+    let mut lists = stream::iter(lists).buffered(LISTS_UNDER_WAY);
+    while let Some(listed) = lists.next().await {
+        found.lists.extend(listed.tags);
+        found.errors.extend(listed.error);
+        let repository = &listed.repository.repository;
+        found.not_versions.extend(listed.not_versions.into_iter().map(|tag| (repository.clone(), tag)));
+        found.discovered.repositories.push(listed.repository);
+    }
+    found.nothing = nothing(target, &found, catalog);
+    found
+}
+
+/// Whether a target means nothing, for another reason than that something could not be read.
+fn nothing(target: &Target, found: &Found, catalog: Option<usize>) -> Option<Nothing> {
+    let repositories = &found.discovered.repositories;
+    if !found.errors.is_empty() {
+        return None;
+    }
+    match catalog {
+        Some(listed) if repositories.is_empty() => {
+            Some(Nothing::Repository { pattern: target.repositories.to_string(), listed })
+        }
+        // What is named beside them is meant, but none of these is.
+        _ if target.selection.lists() && repositories.iter().all(|one| one.candidates.is_empty()) => {
+            Some(Nothing::Tag { tags: found.lists.iter().sum(), repositories: repositories.len() })
+        }
+        _ => None,
+    }
+}
+
+struct Listed {
+    repository: DiscoveredRepository,
+    error: Option<DiscoveryError>,
+    /// How many there are; none where no list was read.
+    tags: Option<usize>,
+    not_versions: Vec<Tag>,
+}
+
+/// One repository's tags, as far as the target needs a list.
+async fn list(client: &Client, target: &Target, repository: Repository) -> Listed {
+    let mut listed = Vec::new();
+    let mut error = None;
+    let mut complete = true;
+    let mut cut = false;
+    if target.selection.lists() {
+        match client.list_tags(&repository, target.tags_max).await {
+            Ok(list) => {
+                listed = list.tags;
+                complete = list.stopped.is_none() && !list.cut;
+                cut = list.cut;
+                error = list.stopped.map(DiscoveryError::from);
+                if list.cut {
+                    error = Some(DiscoveryError::TooManyTags { repository: repository.clone(), max: target.tags_max });
+                }
+            }
+            // No such repository, by the registry's own word: it has no tags. Under a wildcard the catalog may still
+            // name what was just emptied.
+            Err(failure) if failure.reason() == Reason::NotFound => {
+                let literal = matches!(target.repositories, Repositories::One(_));
+                error = literal.then(|| failure.into());
+            }
+            Err(failure) => {
+                complete = false;
+                error = Some(failure.into());
+            }
+        }
+    }
+    let selected = target.selection.select(&listed);
+    let (tags, candidates) = (selected.tags, selected.candidates);
+    Listed {
+        repository: DiscoveredRepository { repository, tags, candidates, complete, cut },
+        error,
+        tags: target.selection.lists().then_some(listed.len()),
+        not_versions: selected.not_versions,
+    }
+}

@@ -1,0 +1,99 @@
+//! The body of an answer: a few bytes, or the frames of what was rendered and a tail, none of them copied.
+
+use std::pin::Pin;
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use hyper::body::{Frame, SizeHint};
+
+use super::concurrency::Slot;
+use super::deadlines::Answering;
+use crate::metrics::{Encoding, Rendered};
+
+/// The body of an answer.
+pub(super) struct Body {
+    content: Content,
+    /// Not yet handed out.
+    remaining_bytes: u64,
+    /// Dropped with the body: the answer ends.
+    answering: Option<Answering>,
+}
+
+enum Content {
+    Bytes(Option<Bytes>),
+    Scrape {
+        /// Weak, so that a client which does not read keeps no old generation in memory.
+        rendered: Weak<Rendered>,
+        encoding: Encoding,
+        next: usize,
+        tail: Option<Bytes>,
+        slot: Slot,
+    },
+}
+
+/// The generation of bytes that was being sent is not kept any longer: the answer is cut off.
+#[derive(Debug, thiserror::Error)]
+#[error("the client read so slowly that what it was reading has been replaced twice")]
+pub(super) struct Superseded;
+
+impl Body {
+    /// What was rendered, and a tail that belongs to it.
+    pub(super) fn scrape(rendered: &Arc<Rendered>, encoding: Encoding, tail: Bytes, slot: Slot) -> Self {
+        let remaining_bytes = rendered.frames_bytes(encoding) + tail.len() as u64;
+        let rendered = Arc::downgrade(rendered);
+        let content = Content::Scrape { rendered, encoding, next: 0, tail: Some(tail), slot };
+        Self { content, remaining_bytes, answering: None }
+    }
+
+    /// Holds `answering` until the body ends.
+    pub(super) fn holding(mut self, answering: Answering) -> Self {
+        answering.made();
+        self.answering = Some(answering);
+        self
+    }
+
+    fn next(&mut self) -> Option<Result<Bytes, Superseded>> {
+        match &mut self.content {
+            Content::Bytes(bytes) => bytes.take().map(Ok),
+            Content::Scrape { rendered, encoding, next, tail, slot } => {
+                tail.as_ref()?;
+                let Some(rendered) = rendered.upgrade() else { return Some(Err(Superseded)) };
+                slot.progress();
+                if let Some(answering) = &self.answering {
+                    answering.progress();
+                }
+                let frame = rendered.frames(*encoding).get(*next).cloned();
+                *next += 1;
+                frame.or_else(|| tail.take()).map(Ok)
+            }
+        }
+    }
+}
+
+impl From<Bytes> for Body {
+    fn from(bytes: Bytes) -> Self {
+        Self { remaining_bytes: bytes.len() as u64, content: Content::Bytes(Some(bytes)), answering: None }
+    }
+}
+
+impl hyper::body::Body for Body {
+    type Data = Bytes;
+    type Error = Superseded;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Superseded>>> {
+        let next = self.next();
+        if let Some(Ok(bytes)) = &next {
+            self.remaining_bytes -= bytes.len() as u64;
+        }
+        Poll::Ready(next.map(|next| next.map(Frame::data)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.remaining_bytes == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.remaining_bytes)
+    }
+}
