@@ -213,10 +213,10 @@ def check_numbers():
     """What two documents say, they say alike."""
     counts = [
         re.search(r"[Aa]bout (\w+) for each image|An image is about (\w+) series", (ROOT / path).read_text())
-        for path in ("README.md", "deploy/prometheus/prometheus.yml")
+        for path in ("docs/faq.md", "deploy/prometheus/prometheus.yml")
     ]
-    assert all(counts), "README or prometheus.yml does not say how many series an image has"
-    assert len({count[1] or count[2] for count in counts}) == 1, "README and prometheus.yml: series of an image"
+    assert all(counts), "docs/faq.md or prometheus.yml does not say how many series an image has"
+    assert len({count[1] or count[2] for count in counts}) == 1, "docs/faq.md and prometheus.yml: series of an image"
 
 
 def flags_used():
