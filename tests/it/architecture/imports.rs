@@ -137,7 +137,7 @@ fn uses(code: &str) -> Vec<(bool, Vec<String>)> {
     let mut found = Vec::new();
     let mut rest = code;
     while let Some(at) = rest.find("use ") {
-        let before = rest[..at].lines().next_back().unwrap_or_default().trim();
+        let before = rest[..at].rsplit('\n').next().unwrap_or_default().trim();
         let after = &rest[at + 4..];
         rest = after;
         let is_public = before.starts_with("pub");
