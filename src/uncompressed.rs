@@ -1,7 +1,7 @@
 //! What layers are after decompression: the bytes of their tars, and of the files in them as Docker unpacks them.
 //!
-//! In reading order: the lane that gets the work; what a few bytes of a layer, or of its SOCI index, tell; how all of it is streamed; and the
-//! engine, which knows of no network, from compression to digest, tar and files.
+//! In reading order: the lane that gets the work; what a few bytes of a layer, or of its SOCI index, tell; how all of it
+//! is streamed; and the engine, which uses no network, from compression to digest, tar and files.
 
 pub mod lane;
 
@@ -23,7 +23,7 @@ mod measure;
 
 mod decompress;
 
-mod gzip;
+mod tar_stream;
 
 mod hasher;
 
@@ -31,7 +31,10 @@ mod tar;
 
 mod tree;
 
+mod error;
+
+pub use error::MeasureError;
 pub use lane::{Limits, run};
 pub use look::{Foresight, SociIndexes, foresee, look_up};
-pub use measure::{Measure, MeasureError};
+pub use measure::Measure;
 pub use stream::StreamError;

@@ -15,8 +15,8 @@ use tracing::{debug, warn};
 
 use super::budget::Budget;
 use super::cheap::{self, Plan};
+use super::error::MeasureError;
 use super::look::{self, LookError, SociIndexes};
-use super::measure::MeasureError;
 use super::memory::{Memory, Recalled, locked};
 use super::stream::{self, StreamError};
 use crate::image::{LayerContent, Unpacked};
