@@ -36,7 +36,7 @@ struct Gzip<'a>(GzDecoder<Box<dyn BufRead + 'a>>);
 impl Read for Gzip<'_> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         loop {
-            let count = self.0.read(into).map_err(gzip_error)?;
+            let count = self.0.read(into).map_err(|error| gzip_error(&error))?;
             if count > 0 {
                 return Ok(count);
             }
@@ -73,19 +73,19 @@ struct Zstd<R>(zstd::stream::read::Decoder<'static, R>);
 
 impl<R: BufRead> Zstd<R> {
     fn new(blob: R) -> Result<Self, MeasureError> {
-        let mut decoder = zstd::stream::read::Decoder::with_buffer(blob).map_err(zstd_error)?;
-        decoder.window_log_max(WINDOW_LOG_MAX).map_err(zstd_error)?;
+        let mut decoder = zstd::stream::read::Decoder::with_buffer(blob).map_err(|error| zstd_error(&error))?;
+        decoder.window_log_max(WINDOW_LOG_MAX).map_err(|error| zstd_error(&error))?;
         Ok(Self(decoder))
     }
 }
 
 impl<R: BufRead> Read for Zstd<R> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        Ok(self.0.read(into).map_err(zstd_error)?)
+        Ok(self.0.read(into).map_err(|error| zstd_error(&error))?)
     }
 }
 
-fn gzip_error(error: io::Error) -> MeasureError {
+fn gzip_error(error: &io::Error) -> MeasureError {
     match error.to_string() {
         _ if error.kind() == io::ErrorKind::UnexpectedEof => MeasureError::Truncated,
         text if text.contains("header") => MeasureError::Gzip("a member's header is invalid"),
@@ -94,7 +94,7 @@ fn gzip_error(error: io::Error) -> MeasureError {
     }
 }
 
-fn zstd_error(error: io::Error) -> MeasureError {
+fn zstd_error(error: &io::Error) -> MeasureError {
     match error.to_string() {
         _ if error.kind() == io::ErrorKind::UnexpectedEof => MeasureError::Truncated,
         text if text.contains("too much memory") => MeasureError::Window,
