@@ -29,3 +29,4 @@ pub use transport::ratelimit::RateLimit;
 pub use transport::tls::check_files;
 
 pub(crate) use counters::RegistryCounters;
+pub(crate) use transport::throttle::TokenBucket;

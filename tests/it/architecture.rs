@@ -18,7 +18,7 @@ const MAY_USE: &[(&str, &str)] = &[
     ("layer", "clock oci image target tag registry store"),
     ("metrics", "clock oci image target registry inventory"),
     ("config", "oci target registry metrics"),
-    ("web", "metrics image target"),
+    ("web", "image target registry metrics"),
     ("daemon", "clock oci image target tag registry inventory store scan layer metrics config web"),
     ("commands", "oci image target tag registry inventory store scan layer metrics config web daemon"),
 ];
