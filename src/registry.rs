@@ -30,3 +30,4 @@ pub use transport::tls::check_files;
 
 pub(crate) use counters::RegistryCounters;
 pub(crate) use transport::throttle::TokenBucket;
+pub(crate) use transport::tls::signature_checks;
