@@ -43,7 +43,7 @@ async fn main() -> anyhow::Result<()> {
     println!("gzip_bytes {}", rendered.frames_bytes(Encoding::Gzip));
     println!("render_peak_bytes {}", (resident_kib("VmHWM")? - before) * 1024);
 
-    let telemetry = Arc::new(Telemetry::new());
+    let telemetry = Arc::new(Telemetry::default());
     for (encoding, name) in [(Encoding::Identity, "metrics"), (Encoding::Gzip, "metrics.gz")] {
         let tail = rendered.tail(encoding, telemetry.encode(Format::Text));
         std::fs::write(directory.join(name), [rendered.frames(encoding).concat(), tail.to_vec()].concat())?;

@@ -62,8 +62,8 @@ pub fn end_on_panic() {
 
 /// Runs until `stop`, and then ends in order. An error is something that the daemon cannot go on with.
 pub async fn run(config: Config, start: Start, stop: CancellationToken) -> anyhow::Result<()> {
-    let telemetry = Arc::new(Telemetry::new());
-    let registries = Registries::new(config.registries.clone(), config.registry_defaults.clone(), telemetry.clone())?;
+    let registries = Registries::new(config.registries.clone(), config.registry_defaults.clone())?;
+    let telemetry = Arc::new(Telemetry::new(registries.counters()));
     let store = open_store(&config)?;
     for warning in &config.warnings {
         tracing::warn!("{warning}");

@@ -3,14 +3,12 @@
 use std::io::IsTerminal as _;
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::Parser as _;
 use image_size_exporter::commands::cli::{Cli, Command, DEFAULT_CONFIG_FILE};
 use image_size_exporter::commands::{demo, health, inspect, logging, plan};
 use image_size_exporter::config::Config;
-use image_size_exporter::metrics::Telemetry;
 use image_size_exporter::registry::Registries;
 use image_size_exporter::store::{Opened, Store};
 use image_size_exporter::{daemon, web};
@@ -92,8 +90,7 @@ fn bad_configuration(error: &impl std::fmt::Display) -> ExitCode {
 
 /// Where nothing at all could be read the exit code says why, as `inspect`'s does.
 async fn run_plan(config: &Config) -> anyhow::Result<ExitCode> {
-    let telemetry = Arc::new(Telemetry::new());
-    let registries = Registries::new(config.registries.clone(), config.registry_defaults.clone(), telemetry)?;
+    let registries = Registries::new(config.registries.clone(), config.registry_defaults.clone())?;
     let plan = plan::plan(config, &registries).await;
     plan::write(&plan, &mut std::io::stdout().lock())?;
     let Some(reason) = plan.failure else { return Ok(ExitCode::SUCCESS) };
@@ -112,7 +109,7 @@ async fn run_inspect(cli: &Cli, arguments: &inspect::Arguments) -> ExitCode {
     } else {
         Default::default()
     };
-    let registries = match Registries::new(registries, defaults, Arc::new(Telemetry::new())) {
+    let registries = match Registries::new(registries, defaults) {
         Ok(registries) => registries,
         Err(error) => {
             complain(&error.to_string());

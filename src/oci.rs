@@ -7,6 +7,7 @@ pub mod schema1;
 
 pub mod config;
 pub mod digest;
+pub mod location;
 pub mod manifest;
 pub mod media_type;
 pub mod platform;
@@ -14,6 +15,7 @@ pub mod reference;
 
 pub use config::{History, ImageConfig};
 pub use digest::{Algorithm, Digest};
+pub use location::{At, Location};
 pub use manifest::{Descriptor, Document, Index, Manifest};
 pub use media_type::MediaType;
 pub use platform::Platform;

@@ -12,7 +12,7 @@ mod platforms;
 
 use std::sync::Arc;
 
-use crate::oci::{Digest, MediaType, Reason, Repository};
+use crate::oci::{Digest, MediaType, Reason};
 use crate::registry::{At, Client, RegistryError};
 use crate::store::{Store, Stored};
 use crate::tag::{Outcome, Reading, TagRequest};
@@ -150,12 +150,4 @@ async fn read_root(client: &Client, store: &Store, wanted: &TagRequest, root: Fe
         }
     }
     Reported { outcome: Outcome::Read(Arc::new(reading)), errors }
-}
-
-/// Where a document stands, for messages: `repository@digest` or `repository:tag`.
-fn place(repository: &Repository, at: At<'_>) -> String {
-    match at {
-        At::Tag(tag) => format!("{repository}:{tag}"),
-        At::Digest(digest) => format!("{repository}@{digest}"),
-    }
 }

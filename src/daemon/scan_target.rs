@@ -11,7 +11,7 @@ use super::messages::{Assignment, Event, Handles};
 use super::timer::Ended;
 use crate::clock::unix_now;
 use crate::metrics::own::ScanEnd;
-use crate::oci::Reason;
+use crate::oci::{Location, Reason};
 use crate::scan;
 use crate::scan::discovery::Nothing;
 use crate::scan::{NoPlatform, discovery};
@@ -83,7 +83,7 @@ pub(crate) async fn run(
     while let Some((wanted, reported)) = reads.next().await {
         useful |= !matches!(reported.outcome, Outcome::Failed(_));
         if is_failure(target, &wanted, &reported.outcome) {
-            let place = format!("{}:{}", wanted.repository, wanted.tag);
+            let place = Location::tag(&wanted.repository, &wanted.tag).to_string();
             failures.extend(reported.errors.iter().map(|error| Failure {
                 place: place.clone(),
                 reason: error.reason(),

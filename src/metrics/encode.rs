@@ -2,6 +2,7 @@
 //!
 //! Its `Family` is not used, since that is a hash map: two scrapes of one state would differ in order.
 
+use std::collections::BTreeMap;
 use std::fmt::Error;
 use std::sync::atomic::Ordering;
 
@@ -15,7 +16,8 @@ use prometheus_client::metrics::gauge::ConstGauge;
 
 use super::own::{BUILD, Inner, State};
 use super::process::Process;
-use crate::oci::{Operation, Reason};
+use crate::oci::{Operation, Reason, Registry};
+use crate::registry::{RateLimit, RegistryCounters};
 
 /// A sample's labels, in the order in which they are written.
 struct Labels<const N: usize>([(&'static str, Box<str>); N]);
@@ -39,8 +41,8 @@ impl Collector for Inner {
         build(&mut encoder)?;
         program(&mut encoder, &state)?;
         targets(&mut encoder, &state)?;
-        registries(&mut encoder, &state)?;
         drop(state);
+        self.counters.read(|registries| self::registries(&mut encoder, registries))?;
         process(&mut encoder, self.process.read(), self.started)
     }
 }
@@ -119,8 +121,7 @@ fn targets(encoder: &mut DescriptorEncoder, state: &State) -> Result<(), Error> 
     )
 }
 
-fn registries(encoder: &mut DescriptorEncoder, state: &State) -> Result<(), Error> {
-    let registries = &state.registries;
+fn registries(encoder: &mut DescriptorEncoder, registries: &BTreeMap<Registry, RegistryCounters>) -> Result<(), Error> {
     counters(
         encoder,
         "image_size_exporter_registry_requests",
@@ -160,7 +161,7 @@ fn registries(encoder: &mut DescriptorEncoder, state: &State) -> Result<(), Erro
             counts.duration.encode(family.encode_family(&labels([("registry", registry.as_str())]))?)?;
         }
     }
-    let ratelimits = |value: fn(&super::own::RateLimit) -> Option<u64>| {
+    let ratelimits = |value: fn(&RateLimit) -> Option<u64>| {
         registries.iter().filter_map(move |(registry, counts)| {
             Some((labels([("registry", registry.as_str())]), value(counts.ratelimit.as_ref()?)?))
         })

@@ -11,12 +11,10 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use prometheus_client::encoding::text::encode_registry;
-use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::histogram::Histogram;
 
 use crate::clock::unix_now;
 use crate::image::Timestamp;
-use crate::oci::{Operation, Reason, Registry};
+use crate::registry::Counters;
 use crate::target::{Target, TargetName};
 
 use super::format::{self, Format};
@@ -29,9 +27,6 @@ pub const BUILD: Build = Build {
     branch: env!("BUILD_BRANCH"),
     rust_version: env!("BUILD_RUST"),
 };
-
-/// Upper bounds of the buckets of request durations, in seconds: from a registry next door to the default timeout.
-const REQUEST_SECONDS: [f64; 11] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
 /// What a program was built from; `unknown` where the build could not tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +52,8 @@ pub struct Telemetry {
 #[derive(Debug)]
 pub(crate) struct Inner {
     pub(crate) started: Timestamp,
+    /// What the clients of registries count.
+    pub(crate) counters: Arc<Counters>,
     /// Held for a few additions, or while the tail is written; never across an await.
     pub(crate) state: Mutex<State>,
     pub(crate) process: process::Recent,
@@ -64,9 +61,6 @@ pub(crate) struct Inner {
 
 #[derive(Debug, Default)]
 pub(crate) struct State {
-    pub(crate) registries: BTreeMap<Registry, Counts>,
-    /// Whether `registries` are all that count: those of targets. Before targets are set, whoever asks counts any.
-    pub(crate) closed: bool,
     /// In the configuration's order.
     pub(crate) targets: Vec<TargetState>,
     pub(crate) reload: Option<Reload>,
@@ -76,32 +70,10 @@ pub(crate) struct State {
     pub(crate) persistent: Option<Arc<AtomicBool>>,
 }
 
-/// What was counted of one registry.
-#[derive(Debug)]
-pub(crate) struct Counts {
-    /// By operation, in the order of [`Operation::ALL`].
-    pub(crate) requests: [Counter; Operation::ALL.len()],
-    /// By operation and reason, in the order of [`Reason::ALL`].
-    pub(crate) failures: [[Counter; Reason::ALL.len()]; Operation::ALL.len()],
-    pub(crate) duration: Histogram,
-    pub(crate) ratelimit: Option<RateLimit>,
-}
-
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Reload {
     pub(crate) ok: bool,
     pub(crate) last_success: Option<Timestamp>,
-}
-
-/// What a registry says of its metered pulls (`ratelimit-limit` and `ratelimit-remaining` headers).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct RateLimit {
-    /// Pulls per window.
-    pub limit: Option<u64>,
-    /// Pulls left.
-    pub remaining: Option<u64>,
-    /// The window's length in seconds.
-    pub window_secs: Option<u64>,
 }
 
 /// How a scan of a target ended.
@@ -127,44 +99,13 @@ pub struct TargetState {
 }
 
 impl Telemetry {
-    /// Nothing counted yet.
-    pub fn new() -> Self {
-        let started = unix_now();
-        let inner = Arc::new(Inner { started, state: Mutex::default(), process: process::Recent::default() });
+    /// Publishes `counters` beside its own metrics.
+    pub fn new(counters: Arc<Counters>) -> Self {
+        let (started, process) = (unix_now(), process::Recent::default());
+        let inner = Arc::new(Inner { started, counters, state: Mutex::default(), process });
         let mut registry = prometheus_client::registry::Registry::default();
         registry.register_collector(Box::new(Arc::clone(&inner)));
         Self { inner, registry }
-    }
-
-    /// Publishes the registry's counters from 0 on, if they are not published yet. Once targets are set, only the
-    /// registries that they are on have counters.
-    pub fn add_registry(&self, registry: &Registry) {
-        self.inner.state().counts(registry);
-    }
-
-    /// Counts a request that was answered, or failed, after `elapsed`.
-    pub fn request(&self, registry: &Registry, operation: Operation, elapsed: Duration) {
-        let mut state = self.inner.state();
-        let Some(counts) = state.counts(registry) else { return };
-        counts.requests[operation as usize].inc();
-        counts.duration.observe(elapsed.as_secs_f64());
-    }
-
-    /// Counts the failure of a request, beside the request itself.
-    pub fn request_failed(&self, registry: &Registry, operation: Operation, reason: Reason) {
-        if let Some(counts) = self.inner.state().counts(registry) {
-            counts.failures[operation as usize][reason as usize].inc();
-        }
-    }
-
-    /// Publishes what the registry last said of its metered pulls. What it did not say this time stays.
-    pub fn ratelimit(&self, registry: &Registry, ratelimit: RateLimit) {
-        let mut state = self.inner.state();
-        let Some(counts) = state.counts(registry) else { return };
-        let known = counts.ratelimit.get_or_insert_default();
-        known.limit = ratelimit.limit.or(known.limit);
-        known.remaining = ratelimit.remaining.or(known.remaining);
-        known.window_secs = ratelimit.window_secs.or(known.window_secs);
     }
 
     /// The targets of the configuration that is in use from now on. Those that stay keep their last scan; the
@@ -172,12 +113,7 @@ impl Telemetry {
     /// under way there.
     pub fn set_targets(&self, targets: &[Arc<Target>]) {
         let mut state = self.inner.state();
-        state.registries.retain(|registry, _| targets.iter().any(|target| target.repositories.registry() == registry));
-        for target in targets {
-            // One that was dropped and comes back starts from 0, as any other.
-            state.registries.entry(target.repositories.registry().clone()).or_default();
-        }
-        state.closed = true;
+        self.inner.counters.watch(targets.iter().map(|target| target.repositories.registry()));
         let last: BTreeMap<_, _> = state.targets.drain(..).map(|target| (target.name, target.last)).collect();
         state.targets = targets
             .iter()
@@ -243,8 +179,9 @@ impl Telemetry {
 }
 
 impl Default for Telemetry {
+    /// Without any registry.
     fn default() -> Self {
-        Self::new()
+        Self::new(Arc::default())
     }
 }
 
@@ -252,27 +189,6 @@ impl Inner {
     /// A panic elsewhere leaves nothing half done here: the state is usable.
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock()
-    }
-}
-
-impl State {
-    /// None of a registry that no target is on.
-    fn counts(&mut self, registry: &Registry) -> Option<&mut Counts> {
-        if !self.closed && !self.registries.contains_key(registry) {
-            self.registries.insert(registry.clone(), Counts::default());
-        }
-        self.registries.get_mut(registry)
-    }
-}
-
-impl Default for Counts {
-    fn default() -> Self {
-        Self {
-            requests: Default::default(),
-            failures: Default::default(),
-            duration: Histogram::new(REQUEST_SECONDS),
-            ratelimit: None,
-        }
     }
 }
 
@@ -288,6 +204,8 @@ impl std::fmt::Display for Build {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::oci::{Operation, Reason, Registry};
+    use crate::registry::RateLimit;
     use crate::target::{Detail, Repositories, Selection, Uncompressed};
 
     fn target(name: &str, interval_secs: u64) -> Arc<Target> {
@@ -315,15 +233,9 @@ mod tests {
     }
 
     #[test]
-    fn enums_index_their_counters() {
-        assert!(Operation::ALL.iter().enumerate().all(|(index, operation)| *operation as usize == index));
-        assert!(Reason::ALL.iter().enumerate().all(|(index, reason)| *reason as usize == index));
-    }
-
-    #[test]
     fn known_counters_start_at_zero() {
-        let telemetry = Telemetry::new();
-        telemetry.add_registry(&"quay.io".parse().unwrap());
+        let telemetry = Telemetry::default();
+        telemetry.inner.counters.watch(&["quay.io".parse().unwrap()]);
         for operation in Operation::ALL {
             let labels = format!(r#"{{registry="quay.io",operation="{}""#, operation.as_str());
             assert!(has(&telemetry, &format!("image_size_exporter_registry_requests_total{labels}}} 0")));
@@ -343,12 +255,15 @@ mod tests {
 
     #[test]
     fn requests_failures_and_ratelimits_are_published() {
-        let telemetry = Telemetry::new();
+        let telemetry = Telemetry::default();
         let hub = Registry::docker_hub();
-        telemetry.request(&hub, Operation::GetManifest, Duration::from_millis(40));
-        telemetry.request_failed(&hub, Operation::GetManifest, Reason::Timeout);
-        telemetry.ratelimit(&hub, RateLimit { limit: Some(100), remaining: Some(76), window_secs: Some(21600) });
-        telemetry.ratelimit(&hub, RateLimit { remaining: Some(75), ..RateLimit::default() });
+        telemetry.inner.counters.request(&hub, Operation::GetManifest, Duration::from_millis(40));
+        telemetry.inner.counters.request_failed(&hub, Operation::GetManifest, Reason::Timeout);
+        telemetry
+            .inner
+            .counters
+            .ratelimit(&hub, RateLimit { limit: Some(100), remaining: Some(76), window_secs: Some(21600) });
+        telemetry.inner.counters.ratelimit(&hub, RateLimit { remaining: Some(75), ..RateLimit::default() });
         for line in [
             r#"image_size_exporter_registry_requests_total{registry="docker.io",operation="get_manifest"} 1"#,
             r#"image_size_exporter_registry_request_failures_total{registry="docker.io",operation="get_manifest",reason="timeout"} 1"#,
@@ -364,7 +279,7 @@ mod tests {
 
     #[test]
     fn the_series_of_a_removed_target_vanish_and_others_keep_their_last_scan() {
-        let telemetry = Telemetry::new();
+        let telemetry = Telemetry::default();
         telemetry.set_targets(&[target("a", 300), target("b", 60)]);
         let end = ScanEnd { at: 1.5, duration: Duration::from_secs(2), up: true };
         for name in ["a", "b", "never configured"] {
@@ -391,10 +306,10 @@ mod tests {
 
     #[test]
     fn the_counters_of_a_registry_without_targets_vanish() {
-        let telemetry = Telemetry::new();
+        let telemetry = Telemetry::default();
         let (hub, quay): (_, Registry) = (Registry::docker_hub(), "quay.io".parse().unwrap());
         for registry in [&hub, &quay] {
-            telemetry.request(registry, Operation::GetManifest, Duration::from_millis(40));
+            telemetry.inner.counters.request(registry, Operation::GetManifest, Duration::from_millis(40));
         }
         telemetry.set_targets(&[target("a", 300)]);
         assert!(has(
@@ -403,10 +318,9 @@ mod tests {
         ));
         assert!(!lines(&telemetry, Format::Text).iter().any(|line| line.contains("quay.io")));
         // Nor do they come back with the end of a request that was under way.
-        telemetry.request(&quay, Operation::GetManifest, Duration::from_millis(40));
-        telemetry.request_failed(&quay, Operation::GetManifest, Reason::Timeout);
-        telemetry.ratelimit(&quay, RateLimit::default());
-        telemetry.add_registry(&quay);
+        telemetry.inner.counters.request(&quay, Operation::GetManifest, Duration::from_millis(40));
+        telemetry.inner.counters.request_failed(&quay, Operation::GetManifest, Reason::Timeout);
+        telemetry.inner.counters.ratelimit(&quay, RateLimit::default());
         assert!(!lines(&telemetry, Format::Text).iter().any(|line| line.contains("quay.io")));
         telemetry.set_targets(&[]);
         assert!(!lines(&telemetry, Format::Text).iter().any(|line| line.contains("docker.io")));
@@ -419,7 +333,7 @@ mod tests {
 
     #[test]
     fn a_failed_reload_keeps_the_time_of_the_last_good_one() {
-        let telemetry = Telemetry::new();
+        let telemetry = Telemetry::default();
         assert!(!lines(&telemetry, Format::Text).iter().any(|line| line.contains("reload")));
         telemetry.reloaded(true, 10.0);
         telemetry.reloaded(false, 20.0);
@@ -429,7 +343,7 @@ mod tests {
 
     #[test]
     fn the_state_file_is_watched_where_one_is_configured() {
-        let telemetry = Telemetry::new();
+        let telemetry = Telemetry::default();
         let is_there = || lines(&telemetry, Format::Text).iter().any(|line| line.contains("state_persistent"));
         assert!(!is_there());
         let persistent = Arc::new(AtomicBool::new(true));
@@ -443,15 +357,15 @@ mod tests {
 
     #[test]
     fn a_target_may_have_any_name() {
-        let telemetry = Telemetry::new();
+        let telemetry = Telemetry::default();
         telemetry.set_targets(&[target("a\"b\\c\nd é", 1)]);
         assert!(has(&telemetry, r#"image_size_exporter_target_interval_seconds{target="a\"b\\c\nd é"} 1.0"#));
     }
 
     #[test]
     fn the_process_is_described_and_no_help_is_missing() {
-        let telemetry = Telemetry::new();
-        telemetry.add_registry(&Registry::docker_hub());
+        let telemetry = Telemetry::default();
+        telemetry.inner.counters.watch(&[Registry::docker_hub()]);
         let lines = lines(&telemetry, Format::Text);
         for name in ["process_cpu_seconds_total ", "process_resident_memory_bytes ", "process_start_time_seconds "] {
             assert!(lines.iter().any(|line| line.starts_with(name)), "{name}");

@@ -9,11 +9,11 @@ use bytes::Bytes;
 use http::{Method, StatusCode, header};
 
 use super::auth::cache::Scope;
+use super::client::Client;
 use super::error::{RegistryError, chain};
 use super::transport::body::CONFIG_BYTES_MAX;
 use super::transport::{Answer, Ask, Open, Take, api_error};
-use super::{At, Client, What};
-use crate::oci::{Descriptor, Digest, Operation, Reason, Repository};
+use crate::oci::{Descriptor, Digest, Location, Operation, Reason, Repository};
 
 /// A blob as it comes. Dropping it ends the request.
 pub struct BlobStream {
@@ -31,7 +31,7 @@ impl Client {
             return Ok(embedded);
         }
         let digest = &descriptor.digest;
-        let what = What(repository, At::Digest(digest));
+        let what = Location::digest(repository, digest);
         if descriptor.size > CONFIG_BYTES_MAX {
             let problem = format!("the config is said to have {} bytes, more than {CONFIG_BYTES_MAX}", descriptor.size);
             return Err(RegistryError::new(Reason::Limit, &what, problem));
@@ -52,7 +52,7 @@ impl Client {
     /// A blob's size in bytes. Where `HEAD` is refused (by the storage that a registry redirects to, say) a `GET` of
     /// its first byte tells.
     pub async fn head_blob(&self, repository: &Repository, digest: &Digest) -> Result<u64, RegistryError> {
-        let what = What(repository, At::Digest(digest));
+        let what = Location::digest(repository, digest);
         let ask = self.blob(repository, digest, &what, Method::HEAD, Take::Nothing);
         let refusal = match self.ask(Scope::Repository(repository), &ask).await {
             // Some answer HEAD with a length of 0 whatever they have.
@@ -75,7 +75,7 @@ impl Client {
         &self,
         repository: &Repository,
         digest: &Digest,
-        what: &What<'_>,
+        what: &Location<'_>,
     ) -> Result<u64, RegistryError> {
         let ask = self.blob(repository, digest, what, Method::GET, Take::Stream).bytes(0, Some(0));
         let answer = self.ask(Scope::Repository(repository), &ask).await?;
@@ -105,7 +105,7 @@ impl Client {
         range: Range<u64>,
         total: u64,
     ) -> Result<Bytes, RegistryError> {
-        let what = What(repository, At::Digest(digest));
+        let what = Location::digest(repository, digest);
         let length = range.end.saturating_sub(range.start);
         if length == 0 {
             return Ok(Bytes::new());
@@ -155,7 +155,7 @@ impl Client {
         digest: &Digest,
         from: u64,
     ) -> Result<BlobStream, RegistryError> {
-        let what = What(repository, At::Digest(digest));
+        let what = Location::digest(repository, digest);
         let mut ask = self.blob(repository, digest, &what, Method::GET, Take::Stream);
         if from > 0 {
             ask = ask.bytes(from, None);
@@ -177,7 +177,7 @@ impl Client {
         &self,
         repository: &Repository,
         digest: &Digest,
-        what: &'a What<'a>,
+        what: &'a Location<'a>,
         method: Method,
         take: Take,
     ) -> Ask<'a> {

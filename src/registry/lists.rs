@@ -7,8 +7,8 @@ use http::{Method, StatusCode, header};
 use serde::Deserialize;
 use url::Url;
 
-use super::Client;
 use super::auth::cache::Scope;
+use super::client::Client;
 use super::error::RegistryError;
 use super::transport::body::PAGE_BYTES_MAX;
 use super::transport::{Answer, Ask, Take, api_error, link};

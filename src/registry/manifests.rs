@@ -7,12 +7,12 @@ use bytes::Bytes;
 use http::{Method, StatusCode};
 
 use super::auth::cache::Scope;
+use super::client::Client;
 use super::error::RegistryError;
 use super::transport::body::MANIFEST_BYTES_MAX;
 use super::transport::{Answer, Ask, Take, api_error};
-use super::{At, Client, What};
 use crate::oci::manifest::ACCEPT;
-use crate::oci::{Algorithm, Digest, MediaType, Operation, Reason, Repository, schema1};
+use crate::oci::{Algorithm, At, Digest, Location, MediaType, Operation, Reason, Repository, schema1};
 
 /// Says which content a tag points at. Absent on several registries.
 const DIGEST_HEADER: &str = "docker-content-digest";
@@ -67,7 +67,7 @@ impl Client {
     /// says with 404 is `Reason::Server`. `Reason::Unsupported` where `HEAD` gives no digest: one `GET` tells, and
     /// [`Client::heads`] remembers it of a registry that never gave one.
     pub async fn head_manifest(&self, repository: &Repository, at: At<'_>) -> Result<Head, RegistryError> {
-        let what = What(repository, at);
+        let what = Location(repository, at);
         let url = self.url(format_args!("/v2/{}/manifests/{at}", repository.name()));
         let mut ask = Ask::new(Operation::HeadManifest, Method::HEAD, url, &what, Take::Nothing);
         ask.accept = Some(ACCEPT);
@@ -105,7 +105,7 @@ impl Client {
         at: At<'_>,
         bytes_max: u64,
     ) -> Result<Fetched, RegistryError> {
-        let what = What(repository, at);
+        let what = Location(repository, at);
         let Some(_pull) = self.transport.metering.pull(self.reserve) else {
             let left = self.transport.metering.remaining().unwrap_or(0);
             let problem = format!("not fetched: {left} pulls are left, and `ratelimit_reserve` keeps {}", self.reserve);
@@ -130,7 +130,7 @@ impl Client {
         Ok(Fetched { body: answer.body, content_type, digest, digest_header })
     }
 
-    fn verified(&self, what: &What<'_>, wanted: &Digest, body: &[u8]) -> Result<Of, RegistryError> {
+    fn verified(&self, what: &Location<'_>, wanted: &Digest, body: &[u8]) -> Result<Of, RegistryError> {
         // What has an algorithm that nobody here can compute is taken as it is.
         let fits = |bytes: &[u8]| wanted.verifies(bytes) != Some(false);
         if fits(body) {
@@ -144,7 +144,7 @@ impl Client {
     }
 
     /// `HEAD` told nothing of one tag; of a registry where it never told anything, that is remembered.
-    fn useless_head(&self, what: &What<'_>, problem: &str) -> RegistryError {
+    fn useless_head(&self, what: &Location<'_>, problem: &str) -> RegistryError {
         let _ = self.heads.compare_exchange(UNKNOWN, USELESS, Ordering::Relaxed, Ordering::Relaxed);
         RegistryError::new(Reason::Unsupported, what, problem)
     }

@@ -6,11 +6,11 @@ use http::{Method, StatusCode};
 use url::Url;
 
 use super::auth::cache::Scope;
+use super::client::Client;
 use super::error::RegistryError;
 use super::transport::{Ask, Take};
-use super::{At, Client, What};
 use crate::oci::manifest::ACCEPT;
-use crate::oci::{Descriptor, Digest, Document, Operation, Reason, Repository};
+use crate::oci::{Descriptor, Digest, Document, Location, Operation, Reason, Repository};
 
 /// Characters of a digest's algorithm and of its value that stand in the tag.
 const TAG_ALGORITHM_CHARS: usize = 32;
@@ -39,7 +39,7 @@ impl Client {
                 Ok(Referring::Refused) | Err(_) => {}
             }
         }
-        let what = What(repository, At::Digest(digest));
+        let what = Location::digest(repository, digest);
         let Some(_pull) = self.transport.metering.pull(self.reserve) else {
             let problem = "its referrers were not fetched, to leave pulls to people".to_owned();
             return Err(self.wrong(Operation::GetManifest, &what, Reason::Reserved, problem));
@@ -58,7 +58,7 @@ impl Client {
         url: Url,
         bytes_max: u64,
     ) -> Result<Referring, RegistryError> {
-        let what = What(repository, At::Digest(digest));
+        let what = Location::digest(repository, digest);
         let mut ask = Ask::new(Operation::GetManifest, Method::GET, url, &what, Take::Whole(bytes_max));
         ask.accept = Some(ACCEPT);
         let answer = self.auth.send_once(&self.transport, Scope::Repository(repository), &ask).await?;

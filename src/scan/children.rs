@@ -10,7 +10,7 @@ use super::document;
 use super::document::{Fetched, ReadError};
 use crate::image::Image;
 use crate::oci::manifest::ACCEPT;
-use crate::oci::{Digest, MediaType, Platform, Reason, Repository};
+use crate::oci::{Digest, Location, MediaType, Platform, Reason, Repository};
 use crate::registry::{At, Client};
 use crate::store::{IndexEntry, Store, Stored, StoredIndex};
 use crate::tag::Child;
@@ -75,7 +75,10 @@ pub(crate) async fn read(
         // The index itself is among those seen.
         if seen.len() > CHILDREN_MAX + 1 {
             let limit = format!("more than {CHILDREN_MAX} manifests under one tag");
-            children.fail(&entries[0].entry, ReadError::Limit { place: format!("{repository}@{digest}"), limit });
+            children.fail(
+                &entries[0].entry,
+                ReadError::Limit { place: Location::digest(repository, digest).to_string(), limit },
+            );
             break;
         }
         level = children.read_level(client, store, repository, &entries, &mut found).await;
@@ -84,7 +87,7 @@ pub(crate) async fn read(
         }
         if depth == NESTING_MAX {
             let limit = format!("indexes nested more than {NESTING_MAX} deep");
-            let place = format!("{repository}@{digest}");
+            let place = Location::digest(repository, digest).to_string();
             children.fail(&nothing(digest), ReadError::Limit { place, limit });
         }
     }

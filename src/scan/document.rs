@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::image;
 use crate::image::{ConfigFacts, Image};
 use crate::oci::manifest::{InvalidDocument, Manifest, Schema1};
-use crate::oci::{Descriptor, Digest, Document, ImageConfig, Index, Operation, Reason, Repository};
+use crate::oci::{Descriptor, Digest, Document, ImageConfig, Index, Location, Operation, Reason, Repository};
 use crate::registry::{At, Client, RegistryError};
 use crate::store::{IndexEntry, Store, Stored, StoredIndex};
 
@@ -77,7 +77,7 @@ pub async fn fetch(client: &Client, store: &Store, repository: &Repository, at: 
     let bytes = fetched.body.len() as u64;
     let parsed = Document::parse(&fetched.content_type, &fetched.body).map_err(|source| {
         client.failed(Operation::GetManifest, Reason::Invalid);
-        ReadError::Invalid { place: super::place(repository, at), source }
+        ReadError::Invalid { place: Location(repository, at).to_string(), source }
     })?;
     drop(fetched.body);
     let mut lacking = None;
@@ -86,7 +86,7 @@ pub async fn fetch(client: &Client, store: &Store, repository: &Repository, at: 
             if index.manifests.len() > INDEX_ENTRIES_MAX {
                 client.failed(Operation::GetManifest, Reason::Limit);
                 let limit = format!("the index has {} entries, more than {INDEX_ENTRIES_MAX}", index.manifests.len());
-                return Err(ReadError::Limit { place: super::place(repository, at), limit });
+                return Err(ReadError::Limit { place: Location(repository, at).to_string(), limit });
             }
             Stored::Index(Arc::new(stored_index(bytes, index)))
         }
@@ -140,7 +140,7 @@ async fn read_config(
     })?;
     let parsed = ImageConfig::parse(&body).map_err(|source| {
         client.failed(Operation::GetBlob, Reason::Invalid);
-        ReadError::Invalid { place: format!("{repository}@{}", descriptor.digest), source }
+        ReadError::Invalid { place: Location::digest(repository, &descriptor.digest).to_string(), source }
     })?;
     let config = Arc::new(ConfigFacts::from(parsed));
     store.remember_config(&descriptor.digest, Arc::clone(&config));

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::oci::{Digest, Platform};
+use crate::oci::{Digest, Location, Platform};
 use crate::store::{IndexEntry, Store, Stored};
 use crate::tag::{Outcome, TagRequest};
 
@@ -59,7 +59,7 @@ impl NoPlatform {
 
     fn new(wanted: &TagRequest, platforms: Vec<Platform>) -> Option<Self> {
         let lacks = !platforms.is_empty() && !platforms.iter().any(|platform| means(&wanted.platforms, platform));
-        lacks.then(|| Self { tag: format!("{}:{}", wanted.repository, wanted.tag), platforms })
+        lacks.then(|| Self { tag: Location::tag(&wanted.repository, &wanted.tag).to_string(), platforms })
     }
 
     /// One line for all of a target's.

@@ -158,7 +158,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_scrape_is_refused_when_others_that_do_read_keep_it_waiting() {
-        let telemetry = Arc::new(Telemetry::new());
+        let telemetry = Arc::new(Telemetry::default());
         let (_publisher, rendered) = metrics::channel(Arc::clone(&telemetry));
         let options = Options { max_requests: 1, ..Options::default() };
         let state = Arc::new(State::new(rendered, telemetry, mpsc::channel(1).0, WebConfig::none(), options));

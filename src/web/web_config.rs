@@ -7,7 +7,6 @@
 mod auth;
 mod client_certificates;
 mod file;
-mod rate;
 mod san;
 mod tls;
 
@@ -21,10 +20,10 @@ use arc_swap::ArcSwap;
 use http::{HeaderName, HeaderValue};
 use rustls::ServerConfig;
 
+use crate::registry::TokenBucket;
 pub(super) use auth::Verdict;
 use auth::{Authenticator, Users};
 use file::File;
-use rate::Bucket;
 
 /// The web configuration in use.
 pub struct WebConfig {
@@ -41,7 +40,7 @@ pub(super) struct Settings {
     tls: Option<Arc<ServerConfig>>,
     headers: Vec<(HeaderName, HeaderValue)>,
     users: Users,
-    rate: Option<Bucket>,
+    rate: Option<Mutex<TokenBucket>>,
 }
 
 /// Why a web configuration cannot be used.
@@ -131,7 +130,7 @@ impl Settings {
 
     /// Whether the limit on requests, if there is one, lets one more pass.
     pub(super) fn passes_rate(&self) -> bool {
-        self.rate.as_ref().is_none_or(Bucket::take)
+        self.rate.as_ref().is_none_or(|bucket| bucket.lock().try_take())
     }
 }
 
@@ -155,7 +154,8 @@ fn settings(path: &Path, file: File) -> Result<Settings, WebConfigError> {
     let invalid = |why| WebConfigError::Invalid(path.to_owned(), why);
     let headers = file.http_server_config.response_headers().map_err(invalid)?;
     let rate = file.rate_limit.interval().map_err(invalid)?;
-    let rate = rate.map(|interval| Bucket::new(interval, file.rate_limit.burst));
+    let rate =
+        rate.map(|interval| Mutex::new(TokenBucket::new(1.0 / interval.as_secs_f64(), file.rate_limit.burst.into())));
     let tls =
         tls::server_config(&file.tls_server_config, file.http_server_config.http2).map_err(|error| match error {
             tls::TlsError::Read(path, source) => WebConfigError::Read(path, source),

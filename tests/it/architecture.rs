@@ -25,7 +25,7 @@ const USES: &[(&str, &str)] = &[
     ("layer", "clock oci image target tag registry store"),
     ("metrics", "clock oci image target registry inventory"),
     ("config", "oci target registry metrics"),
-    ("web", "image target metrics"),
+    ("web", "image target registry metrics"),
     ("daemon", "clock oci image target tag registry inventory store scan layer config metrics web"),
     ("commands", "oci image target tag registry inventory store scan layer config metrics web daemon"),
 ];

@@ -484,14 +484,13 @@ async fn a_file_that_has_gone_since_the_start_is_named_with_what_to_do() {
         ),
     ] {
         let registry = registry(Access::Basic(vec![("alice", "sesame")]));
-        let telemetry = Telemetry::new().into();
-        let client = registry.client_counted(&telemetry, |settings| settings.credential = credential);
+        let (client, counters) = registry.client_counted(|settings| settings.credential = credential);
         let error = head(&client, &registry.repository("acme/app")).await.unwrap_err();
         assert!(error.to_string().contains(&format!(": cannot read credentials: {expected}")), "{error}");
         // Nothing is asked anonymously or with an empty password instead, and what was known is kept.
         assert_eq!((error.reason(), registry.counts().as_str()), (Reason::Denied, "head_manifest 1"));
         assert!(error.is_transient());
-        let text = String::from_utf8(telemetry.encode(Format::OpenMetrics)).unwrap();
+        let text = String::from_utf8(Telemetry::new(counters).encode(Format::OpenMetrics)).unwrap();
         assert!(text.lines().any(|line| line.ends_with("reason=\"denied\"} 1")), "{text}");
     }
 }

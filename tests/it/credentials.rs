@@ -2,7 +2,6 @@
 
 use std::process::Stdio;
 
-use image_size_exporter::metrics::Telemetry;
 use image_size_exporter::oci::Repository;
 use image_size_exporter::registry::{At, Credential, Registries, Settings};
 
@@ -76,7 +75,7 @@ async fn asks_in_a_process_of_its_own() {
     };
     let plain_http = std::env::var("TEST_PLAIN_HTTP").is_ok();
     let settings = Settings { credential, plain_http, ..Settings::default() };
-    let registries = Registries::new([].into(), settings, Telemetry::new().into()).unwrap();
+    let registries = Registries::new([].into(), settings).unwrap();
     let asked = registries.client(repository.registry()).head_manifest(&repository, At::Tag(&tag("v1"))).await;
     println!("{asked:?}");
     if let Err(error) = asked {

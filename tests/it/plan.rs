@@ -12,7 +12,6 @@ use image_size_exporter::inventory::Inventory;
 use image_size_exporter::layer;
 use image_size_exporter::layer::Limits;
 use image_size_exporter::metrics::Rendered;
-use image_size_exporter::metrics::Telemetry;
 use image_size_exporter::oci::Reason;
 use image_size_exporter::registry::{Registries, Settings};
 use image_size_exporter::scan;
@@ -66,7 +65,7 @@ async fn planned(registry: &TestRegistry, targets: &str) -> (Config, Registries,
     let file = folder.path().join("config.toml");
     fs::write(&file, targets.replace("REGISTRY", registry.name().as_str())).unwrap();
     let config = Config::load(&file).unwrap();
-    let registries = Registries::new(BTreeMap::new(), Settings::default(), Arc::new(Telemetry::new())).unwrap();
+    let registries = Registries::new(BTreeMap::new(), Settings::default()).unwrap();
     let plan = plan::plan(&config, &registries).await;
     registry.take_counts();
     (config, registries, plan)

@@ -10,7 +10,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use image_size_exporter::image::{LayerContent, UncompressedHint, Unpacked};
 use image_size_exporter::layer::{Limits, Measure, MeasureError, run};
-use image_size_exporter::metrics::Telemetry;
 use image_size_exporter::oci::{Digest, MediaType};
 use image_size_exporter::registry::{Registries, Settings};
 use image_size_exporter::store::Store;
@@ -154,7 +153,7 @@ fn registry_with(layers: &[(&[u8], &str)], mode: Uncompressed) -> (TestRegistry,
 
 /// What the lane finds, in the order of digests, once all of the work is done.
 async fn found(work: Vec<LayerRequest>, store: &Store, limits: Limits) -> BTreeMap<Digest, LayerContent> {
-    let registries = Registries::new(BTreeMap::new(), Settings::default(), Arc::new(Telemetry::new())).unwrap();
+    let registries = Registries::new(BTreeMap::new(), Settings::default()).unwrap();
     let (work_to, work_from) = mpsc::channel(1);
     let (found_to, mut found_from) = mpsc::channel(16);
     work_to.send(work).await.unwrap();

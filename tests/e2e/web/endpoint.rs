@@ -34,7 +34,7 @@ impl Endpoint {
         let web_config = WebConfig::open(&file).expect("a good web configuration");
         let runtime = Runtime::new().expect("a runtime");
         let address = runtime.block_on(async {
-            let telemetry = Arc::new(Telemetry::new());
+            let telemetry = Arc::new(Telemetry::default());
             let (mut publisher, rendered) = metrics::channel(Arc::clone(&telemetry));
             publisher.publish(Arc::new(snapshot), Arc::new(BTreeSet::new())).await;
             let state = State::new(rendered, telemetry, mpsc::channel(1).0, web_config, Options::default());

@@ -29,7 +29,7 @@ impl Server {
     }
 
     pub async fn with(options: Options, web_config: WebConfig, address: &str) -> Self {
-        let telemetry = Arc::new(Telemetry::new());
+        let telemetry = Arc::new(Telemetry::default());
         let (publisher, rendered) = metrics::channel(Arc::clone(&telemetry));
         let (wants_reload, reloads) = mpsc::channel(1);
         let state = Arc::new(State::new(rendered, telemetry, wants_reload, web_config, options));
