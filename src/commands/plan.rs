@@ -16,7 +16,7 @@ use crate::inventory::{Inventory, Snapshot};
 use crate::metrics::Rendered;
 use crate::oci::{Reason, Registry, Repository, Tag};
 use crate::registry::{Client, Registries};
-use crate::scan::discovery::Found;
+use crate::scan::discovery::Discovery;
 use crate::scan::{NoPlatform, discovery};
 use crate::tag::DiscoveredRepository;
 use crate::target::{NewestBy, Repositories, Target, TargetName, Version};
@@ -107,7 +107,7 @@ pub async fn plan(config: &Config, registries: &Registries) -> Plan {
     let mut found = Vec::new();
     for target in &config.targets {
         let client = registries.client(target.repositories.registry());
-        let Found { discovered, errors, lists, not_versions, nothing } = discovery::discover(&client, target).await;
+        let Discovery { discovered, errors, lists, not_versions, nothing } = discovery::discover(&client, target).await;
         let repositories = discovered.repositories.len();
         let cut = discovered.repositories.iter().filter(|one| cuts_releases(target, one));
         let cut: Vec<Repository> = cut.map(|one| one.repository.clone()).collect();
