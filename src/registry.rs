@@ -41,7 +41,7 @@ pub use manifests::{Fetched, Head};
 pub use settings::{Credential, Settings};
 pub use transport::tls::check_files;
 
-use auth::Auth;
+use auth::Session;
 use auth::cache::Scope;
 use profile::{Profile, Profiles};
 use transport::{Answer, Ask, Take, Transport};
@@ -58,7 +58,7 @@ pub struct Registries {
 /// One registry. Keeps its connections, tokens, and what it learnt of the registry's profiles.
 pub struct Client {
     transport: Transport,
-    auth: Auth,
+    auth: Session,
     reserve: u64,
     /// What is known of `HEAD`: see `manifests`.
     heads: AtomicU8,
@@ -105,7 +105,7 @@ impl Registries {
 
     /// Lets passwords be tried again at once that rest since they were refused.
     pub fn forgive_passwords(&self) {
-        self.clients.lock().values().for_each(|client| client.auth.forgive());
+        self.clients.lock().values().for_each(|client| client.auth.reset_lockout());
     }
 
     fn with(
@@ -159,7 +159,7 @@ impl Client {
         let telemetry = Arc::clone(telemetry);
         Ok(Self {
             transport: Transport::new(registry.clone(), home, connections, settings, telemetry, trust_hint),
-            auth: Auth::new(settings.credential.clone()),
+            auth: Session::new(settings.credential.clone()),
             reserve: settings.ratelimit_reserve.unwrap_or(0),
             heads: AtomicU8::new(0),
             page_size_refused: AtomicBool::new(false),
