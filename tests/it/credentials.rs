@@ -10,6 +10,7 @@ use crate::support::files::Files;
 use crate::support::images::{Blob, image};
 use crate::support::registry::{Access, Kind, Reply, TestRegistry, TokenServer, basic, tag};
 
+mod files;
 mod helpers;
 
 /// Says to the process of a case what to ask.

@@ -4,6 +4,8 @@
 //!
 //! Pure: selects the entry of a repository; where the file is belongs to `keychain`.
 
+mod key;
+
 use std::collections::BTreeMap;
 
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
@@ -14,9 +16,7 @@ use serde::{Deserialize, Deserializer};
 use super::credential::Login;
 use super::secret::Secret;
 use crate::oci::reference::DOCKER_HUB;
-
-/// The key under which Docker keeps Docker Hub's credentials.
-const DOCKER_HUB_KEY: &str = "https://index.docker.io/v1/";
+use key::{DOCKER_HUB_KEY, glob_matches, host_of, is_namespaced, names, without_scheme};
 
 /// Some writers of these files leave the padding out.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -113,7 +113,7 @@ impl DockerConfig {
     }
 
     /// The login for a repository of `registry`: the most specific namespace first, then the registry in every
-    /// spelling. Empty entries only mark that a helper has the login, and are skipped.
+    /// spelling, then Kubernetes' globs. Empty entries only mark that a helper has the login, and are skipped.
     pub(crate) fn login(&self, registry: &str, repository: &str) -> Result<Option<Login>, InvalidConfig> {
         let whole = Some(repository).filter(|name| !name.is_empty());
         let namespaces = std::iter::successors(whole, |name| name.rsplit_once('/').map(|(parent, _)| parent));
@@ -125,7 +125,13 @@ impl DockerConfig {
             let same = |key: &str| names(registry).any(|name| host_of(key).eq_ignore_ascii_case(name));
             self.auths.iter().find(|(key, entry)| !is_namespaced(key) && same(key) && !entry.is_empty())
         };
-        match exact.or_else(by_host) {
+        // The last in the order of their texts, as in Kubernetes, so that a longer path comes first.
+        let by_glob = || {
+            let matching =
+                self.auths.iter().filter(|(key, entry)| glob_matches(key, registry, repository) && !entry.is_empty());
+            matching.max_by_key(|(key, _)| without_scheme(key))
+        };
+        match exact.or_else(by_host).or_else(by_glob) {
             Some((key, entry)) => entry.login().ok_or_else(|| InvalidConfig::Auth(key.clone())),
             None => Ok(None),
         }
@@ -163,29 +169,6 @@ fn decode(auth: &str) -> Option<(String, String)> {
     let text = String::from_utf8(BASE64.decode(auth.trim()).ok()?).ok()?;
     let (username, password) = text.split_once(':')?;
     Some((username.to_owned(), password.trim_end_matches('\0').to_owned()))
-}
-
-/// The names of one registry: Docker Hub has several.
-fn names(registry: &str) -> impl Iterator<Item = &str> {
-    let hub = registry == DOCKER_HUB;
-    let aliases: &[&str] =
-        if hub { &[DOCKER_HUB_KEY, "docker.io", "index.docker.io", "registry-1.docker.io"] } else { &[] };
-    aliases.iter().copied().chain(Some(registry).filter(|_| !hub))
-}
-
-/// The host and port of a key, which may have a scheme and a path.
-fn host_of(key: &str) -> &str {
-    without_scheme(key).split('/').next().unwrap_or_default()
-}
-
-fn without_scheme(key: &str) -> &str {
-    key.strip_prefix("https://").or_else(|| key.strip_prefix("http://")).unwrap_or(key)
-}
-
-/// Whether a key is for a part of a registry: it has a path, other than the API's own, and no scheme.
-fn is_namespaced(key: &str) -> bool {
-    let path = key.split_once('/').map_or("", |(_, path)| path).trim_end_matches('/');
-    without_scheme(key) == key && !matches!(path, "" | "v1" | "v2")
 }
 
 /// serde's own message may quote the wrong value, which may be a secret.
@@ -291,6 +274,22 @@ mod tests {
         let only = r#"{"auths":{"docker.io/acme":{"auth":"Yzpk"}}}"#;
         assert_eq!(shown(only, "docker.io", "acme/app"), "c:d");
         assert_eq!(shown(only, "docker.io", "library/alpine"), "none");
+    }
+
+    #[test]
+    fn a_glob_is_used_where_no_key_names_the_registry_and_a_longer_path_first() {
+        let text = r#"{"auths":{"*.example":{"auth":"YTpi"},"https://*.example/acme":{"auth":"Yzpk"},
+            "r.example":{"auth":"ZTpm"},"*.hollow":{}}}"#;
+        for (registry, repository, expected) in [
+            ("q.example", "acme/app", "c:d"),
+            ("q.example", "other/app", "a:b"),
+            ("q.example", "", "a:b"),
+            ("r.example", "acme/app", "e:f"),
+            ("q.hollow", "acme/app", "none"),
+            ("docker.io", "library/alpine", "none"),
+        ] {
+            assert_eq!(shown(text, registry, repository), expected, "{registry}/{repository}");
+        }
     }
 
     #[test]
