@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use rustls::RootCertStore;
 use url::Url;
 
-use super::auth::Auth;
+use super::auth::Session;
 use super::auth::cache::Scope;
 use super::counters::Counters;
 use super::error::{self, RegistryError, SetupError};
@@ -30,7 +30,7 @@ pub struct Registries {
 /// The client of one registry. Keeps its connections, its tokens and what it has learnt of the registry's behaviour.
 pub struct Client {
     pub(super) transport: Transport,
-    pub(super) auth: Auth,
+    pub(super) auth: Session,
     /// Metered pulls that are left to people.
     pub(super) reserve: u64,
     /// What is known of `HEAD`: see `manifests`.
@@ -72,7 +72,7 @@ impl Registries {
 
     /// Allows passwords that were refused to be tried again at once.
     pub fn forgive_passwords(&self) {
-        self.clients.lock().values().for_each(|client| client.auth.forgive());
+        self.clients.lock().values().for_each(|client| client.auth.reset_lockout());
     }
 
     fn with(
@@ -122,7 +122,7 @@ impl Client {
         let counters = Arc::clone(counters);
         Ok(Self {
             transport: Transport::new(registry.clone(), home, connections, settings, counters, trust_hint),
-            auth: Auth::new(settings.credential.clone()),
+            auth: Session::new(settings.credential.clone()),
             reserve: settings.ratelimit_reserve.unwrap_or(0),
             heads: AtomicU8::new(0),
             page_size_refused: AtomicBool::new(false),
