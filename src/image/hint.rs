@@ -1,16 +1,16 @@
-//! What a publisher says of a layer's size after decompression, in annotations that travel with the manifest.
+//! What a publisher says of a layer's uncompressed size, in the manifest's annotations.
 
 use std::collections::BTreeMap;
 
 use crate::oci::{Descriptor, Digest};
 
-/// What the annotations of a layer say of its tar, so that few bytes of it need to be fetched, or none.
+/// What annotations say of a layer's tar, so that little of the layer needs to be fetched, or nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum UncompressedHint {
-    /// Bytes of the tar, in words: `io.containers.estargz.uncompressed-size`, which eStargz converters and BuildKit write.
+    /// Bytes of the tar: `io.containers.estargz.uncompressed-size`, which eStargz converters and BuildKit write.
     Bytes(u64),
-    /// A zstd:chunked layer: where in it the tar-split stands, from which the tar's length follows.
+    /// A zstd:chunked layer: where its tar-split is, from which the tar's length follows.
     TarSplit {
         /// The table of contents, which holds the tar-split's digest.
         contents: Option<Span>,
@@ -19,7 +19,7 @@ pub enum UncompressedHint {
         /// The tar-split.
         tar_split: Span,
     },
-    /// The image's manifest names a SOCI index, whose digest this is: it may say of the layers how long they are.
+    /// The digest of the SOCI index that the image's manifest names. It may list the layers' uncompressed sizes.
     Soci(Digest),
 }
 
@@ -39,8 +39,8 @@ const CHUNKED: &str = "io.github.containers.zstd-chunked.";
 const SOCI_INDEX: &str = "com.amazon.soci.index-digest";
 
 impl UncompressedHint {
-    /// From a layer's descriptor, in the order of trust: a length in words, then zstd:chunked's tar-split. What is
-    /// malformed says nothing.
+    /// From a layer's descriptor, in the order of trust: a stated length, then zstd:chunked's tar-split. Malformed
+    /// annotations are ignored.
     pub fn of(layer: &Descriptor) -> Option<Self> {
         if let Some(bytes) = layer.annotations.get(ESTARGZ_SIZE).and_then(|text| decimal(text)) {
             return Some(Self::Bytes(bytes));
@@ -54,7 +54,7 @@ impl UncompressedHint {
         None
     }
 
-    /// From a manifest's annotations, for the layers that have none of their own: the second version of SOCI.
+    /// From a manifest's annotations, for the layers without a hint of their own: SOCI index manifest v2.
     pub fn of_manifest(annotations: &BTreeMap<String, String>) -> Option<Self> {
         let digest: Digest = annotations.get(SOCI_INDEX)?.parse().ok()?;
         digest.is_verifiable().then_some(Self::Soci(digest))
@@ -62,7 +62,7 @@ impl UncompressedHint {
 }
 
 impl Span {
-    /// `offset:length:length of the content`, perhaps followed by a type, which is not needed.
+    /// `offset:length:length of the content`, optionally followed by a type, which is ignored.
     fn parse(text: &str) -> Option<Self> {
         let mut numbers = text.split(':').map(decimal);
         let mut next = || numbers.next().flatten();
@@ -76,7 +76,7 @@ impl Span {
     }
 }
 
-/// Digits only: `parse` alone would take a sign.
+/// Digits only: `parse` alone would accept a sign.
 fn decimal(text: &str) -> Option<u64> {
     text.parse().ok().filter(|_| text.bytes().all(|b| b.is_ascii_digit()))
 }

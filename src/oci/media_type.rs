@@ -1,11 +1,11 @@
-//! Media types: of documents, as the specifications name them, and of whatever else a registry holds.
+//! Media types: those of the specifications' documents, and any other.
 
 use std::fmt;
 use std::sync::Arc;
 
 use serde::de::{Deserialize, Deserializer};
 
-/// A media type, without parameters, in lower case. Open: registries hold types that nobody here has heard of.
+/// A media type, without parameters, in lower case. Open: registries hold types that no specification lists.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct MediaType(Arc<str>);
 
@@ -26,7 +26,7 @@ impl MediaType {
     pub const SCHEMA1_SIGNED: &'static str = "application/vnd.docker.distribution.manifest.v1+prettyjws";
     /// Docker image manifest, schema 1, unsigned.
     pub const SCHEMA1: &'static str = "application/vnd.docker.distribution.manifest.v1+json";
-    /// OCI artifact manifest, which was never released but is met.
+    /// OCI artifact manifest, which was never released but exists on registries.
     pub const OCI_ARTIFACT: &'static str = "application/vnd.oci.artifact.manifest.v1+json";
 
     /// From a `Content-Type` or a descriptor: parameters and case are dropped.
@@ -39,7 +39,7 @@ impl MediaType {
         &self.0
     }
 
-    /// Whether nothing was said.
+    /// Whether none was given.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -49,7 +49,7 @@ impl MediaType {
         matches!(self.as_str(), Self::OCI_INDEX | Self::DOCKER_LIST)
     }
 
-    /// Whether this is a manifest of any kind, an index among them.
+    /// Whether this is a manifest of any kind or an index.
     pub fn is_manifest(&self) -> bool {
         matches!(
             self.as_str(),

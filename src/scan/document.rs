@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use crate::image;
 use crate::image::{ConfigFacts, Image};
-use crate::oci::manifest::{InvalidDocument, Manifest, Schema1};
-use crate::oci::{Descriptor, Digest, Document, ImageConfig, Index, Operation, Reason, Repository};
+use crate::oci::{
+    Descriptor, Digest, Document, ImageConfig, Index, InvalidDocument, Manifest, Operation, Reason, Repository, Schema1,
+};
 use crate::registry::{At, Client, RegistryError};
 use crate::store::{IndexEntry, Store, Stored, StoredIndex};
 
@@ -71,7 +72,7 @@ pub async fn fetch(client: &Client, store: &Store, repository: &Repository, at: 
     let header = fetched.digest_header;
     // A tag may have come back to what it was, under a header that does not name it.
     if let Some(document) = store.document(&digest) {
-        store.saw(repository, &digest);
+        store.add_location(repository, &digest);
         return Ok(Fetched { digest, header, document, lacking: None });
     }
     let bytes = fetched.body.len() as u64;
@@ -102,7 +103,7 @@ pub async fn fetch(client: &Client, store: &Store, repository: &Repository, at: 
     if is_whole(&document) {
         store.remember(&digest, document.clone());
     }
-    store.saw(repository, &digest);
+    store.add_location(repository, &digest);
     Ok(Fetched { digest, header, document, lacking })
 }
 
@@ -130,7 +131,7 @@ async fn read_config(
     repository: &Repository,
     descriptor: &Descriptor,
 ) -> Result<Arc<ConfigFacts>, ReadError> {
-    let _claim = store.claim_blob(repository.registry(), &descriptor.digest).await;
+    let _claim = store.blob_flight(repository.registry(), &descriptor.digest).await;
     if let Some(config) = store.config(&descriptor.digest) {
         return Ok(config);
     }
@@ -161,7 +162,7 @@ async fn read_schema1(
     distinct.sort();
     distinct.dedup();
     for layer in distinct {
-        let _claim = store.claim_blob(repository.registry(), layer).await;
+        let _claim = store.blob_flight(repository.registry(), layer).await;
         if store.blob_bytes(layer).is_some() {
             continue;
         }

@@ -95,7 +95,7 @@ async fn config(client: &Client, repository: &Repository, image: &Image) -> Opti
         annotations: std::collections::BTreeMap::default(),
         data: None,
         artifact_type: String::new(),
-        platform: crate::oci::manifest::PlatformFields::default(),
+        platform: crate::oci::PlatformFields::default(),
     };
     let body = client.get_config(repository, &descriptor).await.ok()?;
     ImageConfig::parse(&body).ok()
