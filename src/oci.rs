@@ -4,6 +4,7 @@
 
 pub mod reference;
 
+pub mod annotations;
 pub mod config;
 pub mod descriptor;
 pub mod digest;
@@ -14,7 +15,9 @@ pub mod media_type;
 pub mod platform;
 pub mod reason;
 pub mod schema1;
+pub mod text;
 
+pub use annotations::Annotations;
 pub use config::{History, ImageConfig};
 pub use descriptor::Descriptor;
 pub use digest::{Algorithm, Digest};

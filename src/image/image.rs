@@ -6,6 +6,8 @@ use super::config::ConfigFacts;
 use super::hint::UncompressedHint;
 use super::layer::Layer;
 use super::timestamp::{Timestamp, timestamp};
+use crate::oci::annotations::CREATED;
+use crate::oci::media_type::stored_artifact_type;
 use crate::oci::{Descriptor, Digest, Manifest, MediaType, Platform, Schema1};
 
 /// One platform's manifest, read.
@@ -18,6 +20,7 @@ pub struct Image {
     /// The manifest's media type.
     pub media_type: MediaType,
     /// The artifact type; empty for a container image.
+    #[serde(deserialize_with = "stored_artifact_type")]
     pub artifact_type: Arc<str>,
     /// From the index entry where there is one, else from the config; empty for an artifact.
     pub platform: Platform,
@@ -54,9 +57,6 @@ pub struct ImageSummary {
     pub compressed_bytes: Option<u64>,
 }
 
-/// Annotation of a manifest: when the image was made (OCI image specification, "Pre-Defined Annotation Keys").
-const CREATED: &str = "org.opencontainers.image.created";
-
 impl Image {
     /// From a manifest of `manifest_bytes` bytes and, for a container image, its config.
     ///
@@ -85,7 +85,7 @@ impl Image {
             media_type: manifest.media_type.clone(),
             artifact_type: artifact_type(manifest).into(),
             platform: config.map_or_else(Platform::none, |config| config.platform.clone()),
-            created: created.or_else(|| manifest.annotations.get(CREATED).and_then(|text| timestamp(text))),
+            created: created.or_else(|| manifest.annotations.get(CREATED).and_then(timestamp)),
             config_bytes: manifest.config.as_ref().map_or(0, |config| config.size),
             manifest_bytes,
             layers: manifest.layers.iter().enumerate().map(layer).collect(),
@@ -112,12 +112,7 @@ impl Image {
             image_id: None,
             media_type: manifest.media_type.clone(),
             artifact_type: "".into(),
-            platform: Platform::from_parts(
-                if manifest.architecture.is_empty() { "" } else { "linux" },
-                &manifest.architecture,
-                "",
-                "",
-            ),
+            platform: manifest.platform.clone(),
             created: timestamp(&manifest.created),
             config_bytes: 0,
             manifest_bytes,

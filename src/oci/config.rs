@@ -52,7 +52,9 @@ pub struct History {
 impl ImageConfig {
     /// Reads a config's bytes.
     pub fn parse(body: &[u8]) -> Result<Self, InvalidDocument> {
-        serde_json::from_slice(body).map_err(|error| InvalidDocument::Json(problem(&error)))
+        let config: Self = serde_json::from_slice(body).map_err(|error| InvalidDocument::Json(problem(&error)))?;
+        config.platform.check()?;
+        Ok(config)
     }
 }
 

@@ -35,6 +35,9 @@ pub enum Algorithm {
 #[error("not a digest: expected an algorithm, a colon and its hexadecimal value, as in `sha256:` with 64 digits")]
 pub struct InvalidDigest;
 
+/// The most bytes of a digest's text, and of a header that names one. SHA-512's has 135.
+pub const TEXT_BYTES_MAX: usize = 512;
+
 impl Digest {
     /// The SHA-256 digest of `bytes`.
     pub fn sha256_of(bytes: &[u8]) -> Self {
@@ -81,6 +84,9 @@ impl FromStr for Digest {
     /// Parses by the specification's grammar. The values of the two registered algorithms must have their length in
     /// lower-case hexadecimal; others are accepted as they are.
     fn from_str(text: &str) -> Result<Self, InvalidDigest> {
+        if text.len() > TEXT_BYTES_MAX {
+            return Err(InvalidDigest);
+        }
         let (algorithm, encoded) = text.split_once(':').ok_or(InvalidDigest)?;
         match algorithm {
             "sha256" => decode_hex(encoded).map(|hash| Self(Repr::Sha256(hash))),

@@ -3,17 +3,18 @@
 //! Readers are lenient where the specifications say that they must be (unknown fields, unknown media types, missing
 //! types) and refuse what is ambiguous. What a document means for sizes is decided in `image`, not here.
 
-use std::collections::BTreeMap;
-
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
+use super::annotations::Annotations;
 use super::descriptor::Descriptor;
 use super::digest::Digest;
-use super::json::{or_default, present, problem};
+use super::json::{first, or_default, present, problem};
 use super::manifest::{Index, Manifest};
-use super::media_type::MediaType;
+use super::media_type::{MediaType, artifact_type};
+use super::platform::{InvalidPlatformPart, PlatformFields};
 use super::schema1::Schema1;
+use super::text::{beginning, is_unprintable};
 
 /// What a registry answers where a manifest was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +39,9 @@ pub enum InvalidDocument {
     /// A config alone, which tells nothing of an image's size.
     #[error("not a manifest: it has a `config` and no `layers`")]
     NoLayers,
+    /// The platform of a schema 1 manifest.
+    #[error("invalid manifest: {0}")]
+    Platform(#[from] InvalidPlatformPart),
     /// Neither layers nor manifests.
     #[error("not a manifest: neither `layers`, `manifests`, `fsLayers` nor `blobs` in it (content type `{0}`)")]
     Unknown(String),
@@ -60,14 +64,14 @@ struct Raw {
     fs_layers: Option<Vec<FsLayer>>,
     #[serde(default)]
     signatures: Option<IgnoredAny>,
-    #[serde(default)]
-    history: Option<Vec<HistoryV1>>,
+    #[serde(default, rename = "history", deserialize_with = "first")]
+    top_history: Option<HistoryV1>,
     #[serde(default, deserialize_with = "or_default")]
     architecture: String,
-    #[serde(default, deserialize_with = "or_default")]
+    #[serde(default, deserialize_with = "artifact_type")]
     artifact_type: String,
-    #[serde(default, deserialize_with = "or_default")]
-    annotations: BTreeMap<String, String>,
+    #[serde(default)]
+    annotations: Annotations,
 }
 
 #[derive(Deserialize)]
@@ -104,12 +108,12 @@ impl Document {
             _ => {}
         }
         match &raw {
-            Raw { fs_layers: Some(_), .. } => Ok(raw.into_schema1()),
+            Raw { fs_layers: Some(_), .. } => raw.into_schema1(),
             Raw { manifests: Some(_), .. } => Ok(raw.into_index(said.filter(MediaType::is_index))),
             Raw { layers: Some(_), .. } => Ok(raw.into_manifest(said.filter(|t| !t.is_index()))),
             Raw { blobs: Some(_), .. } => Ok(raw.into_artifact()),
             Raw { config: Some(_), .. } => Err(InvalidDocument::NoLayers),
-            _ => Err(InvalidDocument::Unknown(content_type.to_owned())),
+            _ => Err(InvalidDocument::Unknown(printable(content_type))),
         }
     }
 
@@ -153,16 +157,25 @@ impl Raw {
         }))
     }
 
-    fn into_schema1(self) -> Document {
+    fn into_schema1(self) -> Result<Document, InvalidDocument> {
         let media_type = if self.signatures.is_some() { MediaType::SCHEMA1_SIGNED } else { MediaType::SCHEMA1 };
-        let top = self.history.iter().flatten().next();
-        Document::Schema1(Schema1 {
+        // The document names no operating system: schema 1 is older than images of any other.
+        let os = if self.architecture.is_empty() { "" } else { "linux" };
+        let platform =
+            PlatformFields { os: os.into(), architecture: self.architecture.into(), ..PlatformFields::default() };
+        platform.check()?;
+        Ok(Document::Schema1(Schema1 {
             media_type: MediaType::new(media_type),
             layers: self.fs_layers.into_iter().flatten().rev().map(|layer| layer.blob_sum).collect(),
-            architecture: self.architecture,
-            created: top.and_then(|history| created_v1(&history.v1_compatibility)).unwrap_or_default(),
-        })
+            platform: platform.normal(),
+            created: self.top_history.and_then(|top| created_v1(&top.v1_compatibility)).unwrap_or_default(),
+        }))
     }
+}
+
+/// A header's text for a message: its beginning, without control characters.
+fn printable(text: &str) -> String {
+    beginning(text, 100).chars().filter(|c| !is_unprintable(*c)).collect()
 }
 
 fn created_v1(compatibility: &str) -> Option<String> {
@@ -273,7 +286,7 @@ mod tests {
         );
         let Ok(Document::Schema1(manifest)) = Document::parse("", body.as_bytes()) else { panic!("no schema 1") };
         assert_eq!(manifest.layers, [DIGEST.parse().unwrap(), other.parse().unwrap()]);
-        assert_eq!((manifest.architecture.as_str(), manifest.created.as_str()), ("amd64", "2015-01-01T00:00:00Z"));
+        assert_eq!((manifest.platform.as_str(), manifest.created.as_str()), ("linux/amd64", "2015-01-01T00:00:00Z"));
     }
 
     proptest! {

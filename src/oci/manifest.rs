@@ -1,7 +1,6 @@
 //! Manifests and indexes, in OCI's and in Docker's media types.
 
-use std::collections::BTreeMap;
-
+use super::annotations::Annotations;
 use super::descriptor::Descriptor;
 use super::media_type::MediaType;
 
@@ -23,8 +22,8 @@ pub struct Manifest {
     pub layers: Vec<Descriptor>,
     /// Set by artifacts.
     pub artifact_type: String,
-    /// Free text by key.
-    pub annotations: BTreeMap<String, String>,
+    /// Those that this program reads.
+    pub annotations: Annotations,
 }
 
 /// Several manifests, mostly one for each platform (OCI image index; Docker manifest list).
@@ -36,6 +35,6 @@ pub struct Index {
     pub manifests: Vec<Descriptor>,
     /// Set by artifacts.
     pub artifact_type: String,
-    /// Free text by key.
-    pub annotations: BTreeMap<String, String>,
+    /// Those that this program reads.
+    pub annotations: Annotations,
 }

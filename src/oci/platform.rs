@@ -25,19 +25,49 @@ pub struct InvalidPlatform(String);
 pub struct PlatformFields {
     /// `linux`, `windows`, …
     #[serde(default, deserialize_with = "or_default")]
-    pub os: String,
+    pub os: Box<str>,
     /// `amd64`, `arm64`, …
     #[serde(default, deserialize_with = "or_default")]
-    pub architecture: String,
+    pub architecture: Box<str>,
     /// `v7`, `v8`, …
     #[serde(default, deserialize_with = "or_default")]
-    pub variant: String,
+    pub variant: Box<str>,
     /// The build of Windows.
     #[serde(default, rename = "os.version", deserialize_with = "or_default")]
-    pub os_version: String,
+    pub os_version: Box<str>,
+}
+
+/// A part of a platform is longer than 64 characters, or has others than letters, digits, `.`, `_`, `-` and spaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not part of a platform: expected at most 64 letters, digits, `.`, `_`, `-` and spaces")]
+pub struct InvalidPlatformPart(pub &'static str);
+
+/// The most characters of an operating system, an architecture, a variant or an operating system's version.
+const PART_CHARACTERS_MAX: usize = 64;
+
+/// The most bytes of a platform in normal form: four parts, what separates them, and what tells apart platforms of one
+/// name.
+const NORMAL_BYTES_MAX: usize = 5 * PART_CHARACTERS_MAX;
+
+fn is_part(text: &str) -> bool {
+    text.len() <= PART_CHARACTERS_MAX && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._ -".contains(&b))
 }
 
 impl PlatformFields {
+    /// Checks every part, which the image's author may have written.
+    pub fn check(&self) -> Result<(), InvalidPlatformPart> {
+        let parts = [
+            ("os", &self.os),
+            ("architecture", &self.architecture),
+            ("variant", &self.variant),
+            ("os.version", &self.os_version),
+        ];
+        match parts.into_iter().find(|(_, text)| !is_part(text)) {
+            Some((name, _)) => Err(InvalidPlatformPart(name)),
+            None => Ok(()),
+        }
+    }
+
     /// The platform in normal form.
     pub fn normal(&self) -> Platform {
         Platform::from_parts(&self.os, &self.architecture, &self.variant, &self.os_version)
@@ -128,9 +158,14 @@ impl serde::Serialize for Platform {
 }
 
 impl<'de> serde::Deserialize<'de> for Platform {
-    /// The text that was serialized, already in normal form.
+    /// The text that was serialized, already in normal form. Earlier versions serialized texts of any length.
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(Self(String::deserialize(deserializer)?.into()))
+        let text = String::deserialize(deserializer)?;
+        let fits = |b: u8| b.is_ascii_alphanumeric() || b"._ -/()+".contains(&b);
+        if text.len() > NORMAL_BYTES_MAX || !text.bytes().all(fits) {
+            return Err(serde::de::Error::custom("not a platform in normal form"));
+        }
+        Ok(Self(text.into()))
     }
 }
 

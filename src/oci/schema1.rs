@@ -11,6 +11,7 @@ use serde::de::IgnoredAny;
 
 use super::digest::Digest;
 use super::media_type::MediaType;
+use super::platform::Platform;
 
 /// Docker image manifest, schema 1: layers without sizes and no config.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,8 +20,8 @@ pub struct Schema1 {
     pub media_type: MediaType,
     /// Bottom first, as in other manifests (the document lists the top first).
     pub layers: Vec<Digest>,
-    /// The only part of the platform that the document names.
-    pub architecture: String,
+    /// Linux on the document's architecture; none if it names no architecture.
+    pub platform: Platform,
     /// When the top layer was made, RFC 3339; empty where it does not say.
     pub created: String,
 }

@@ -11,6 +11,7 @@ use super::error::RegistryError;
 use super::transport::body::MANIFEST_BYTES_MAX;
 use super::transport::{Answer, Ask, Take, api_error};
 use super::{At, Client, What};
+use crate::oci::digest::TEXT_BYTES_MAX;
 use crate::oci::manifest::ACCEPT;
 use crate::oci::{Algorithm, Digest, MediaType, Operation, Reason, Repository, schema1};
 
@@ -151,7 +152,8 @@ impl Client {
 }
 
 fn digest_header(answer: &Answer) -> Option<Arc<str>> {
-    answer.header(DIGEST_HEADER).map(str::trim).filter(|text| !text.is_empty()).map(Arc::from)
+    let text = answer.header(DIGEST_HEADER)?.trim();
+    (!text.is_empty() && text.len() <= TEXT_BYTES_MAX).then(|| text.into())
 }
 
 /// The bytes' own digest. The header's is taken only where it is true, and then for its algorithm.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::image;
 use crate::image::{ConfigFacts, Image};
+use crate::oci::annotations::REFERENCE_TYPE;
 use crate::oci::{
     Descriptor, Digest, Document, ImageConfig, Index, InvalidDocument, Manifest, Operation, Reason, Repository, Schema1,
 };
@@ -191,8 +192,7 @@ fn stored_index(bytes: u64, index: Index) -> StoredIndex {
 /// artifact type.
 fn index_entry(descriptor: &Descriptor) -> IndexEntry {
     let platform = descriptor.platform.normal();
-    let annotated =
-        descriptor.annotations.get("vnd.docker.reference.type").is_some_and(|kind| kind == "attestation-manifest");
+    let annotated = descriptor.annotations.get(REFERENCE_TYPE) == Some("attestation-manifest");
     let typed = descriptor.artifact_type == "application/vnd.docker.attestation.manifest.v1+json";
     IndexEntry {
         digest: descriptor.digest.clone(),

@@ -15,6 +15,7 @@ use super::error::StoreError;
 use super::stored::{LayerRecord, Stored};
 use super::sweep::{SECONDS_UNUSED_MAX, blobs_needed, documents_needed};
 use crate::image::{ConfigFacts, Timestamp};
+use crate::oci::digest::TEXT_BYTES_MAX;
 use crate::oci::{Digest, Repository, Tag};
 use crate::tag::TagRecord;
 
@@ -81,7 +82,8 @@ impl File {
             for entry in self.database.begin_read()?.open_table(TAGS)?.iter()? {
                 let (key, value) = entry?;
                 if let (Some((repository, tag)), Some(record)) =
-                    (parse_tag_key(key.value()), unseal(key.value(), value.value()))
+                    (parse_tag_key(key.value()), unseal::<TagRecord>(key.value(), value.value()))
+                    && record.known.header.as_ref().is_none_or(|header| header.len() <= TEXT_BYTES_MAX)
                 {
                     tags.push((repository, tag, record));
                 }

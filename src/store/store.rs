@@ -20,8 +20,12 @@ use super::sweep::sweep_memory;
 use super::writer::{self, Shared};
 use crate::clock::since_epoch;
 use crate::image::{ConfigFacts, Timestamp};
+use crate::oci::text::beginning;
 use crate::oci::{Digest, Registry, Repository, Tag};
 use crate::tag::{TagChange, TagRecord};
+
+/// The most bytes that are remembered of why a layer cannot be measured.
+const REASON_BYTES_MAX: usize = 1_024;
 
 /// What is remembered. Cheap to clone. When the last clone is dropped, what waits is written and the file is closed.
 #[derive(Clone, Debug)]
@@ -140,7 +144,10 @@ impl Store {
     }
 
     /// Remembers a layer's content, or that it cannot be measured.
-    pub fn remember_layer(&self, digest: &Digest, layer: LayerRecord) {
+    pub fn remember_layer(&self, digest: &Digest, mut layer: LayerRecord) {
+        if let LayerRecord::Failed { reason, .. } = &mut layer {
+            reason.truncate(beginning(reason, REASON_BYTES_MAX).len());
+        }
         self.put(|batch| &mut batch.layers, digest, layer);
     }
 

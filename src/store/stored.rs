@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::image::{Image, LayerContent, Timestamp};
+use crate::oci::media_type::stored_artifact_type;
 use crate::oci::{Digest, MediaType, Platform};
 
 /// What was read under a digest. Immutable, as the content of a digest is.
@@ -41,6 +42,7 @@ pub struct IndexEntry {
     /// Whether it is an attestation rather than an image.
     pub attestation: bool,
     /// The child's artifact type; empty where the index does not say.
+    #[serde(deserialize_with = "stored_artifact_type")]
     pub artifact_type: Arc<str>,
 }
 

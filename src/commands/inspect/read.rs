@@ -92,7 +92,7 @@ async fn config(client: &Client, repository: &Repository, image: &Image) -> Opti
         media_type: MediaType::default(),
         digest: image.image_id.clone()?,
         size: image.config_bytes,
-        annotations: std::collections::BTreeMap::default(),
+        annotations: crate::oci::Annotations::default(),
         data: None,
         artifact_type: String::new(),
         platform: crate::oci::PlatformFields::default(),
