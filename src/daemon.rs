@@ -123,7 +123,7 @@ fn open_store(config: &Config) -> anyhow::Result<Store> {
         Err(error @ StoreError::InUse { .. }) => Err(error.into()),
         Err(error) => {
             tracing::error!(%error, "going on in memory: what is known is lost if the program ends before the state file can be opened; it is tried again every minute");
-            Ok(Store::later(path, &error)?)
+            Ok(Store::open_later(path, &error)?)
         }
     }
 }

@@ -82,12 +82,12 @@ async fn read_once(client: &Client, store: &Store, wanted: &TagRequest) -> Repor
     // What a header names is believed only where the store has it, verified when it was fetched.
     let named = head.as_deref().and_then(|header| header.parse::<Digest>().ok());
     let claim = match &named {
-        Some(digest) => Some(store.claim(wanted.repository.registry(), digest).await),
+        Some(digest) => Some(store.document_flight(wanted.repository.registry(), digest).await),
         None => None,
     };
     if let Some((digest, document)) = named.and_then(|digest| store.document(&digest).map(|root| (digest, root))) {
         drop(claim);
-        store.saw(&wanted.repository, &digest);
+        store.add_location(&wanted.repository, &digest);
         return read_root(client, store, wanted, Fetched { digest, header: head, document, lacking: None }).await;
     }
     let fetched = document::fetch(client, store, &wanted.repository, At::Tag(&wanted.tag)).await;

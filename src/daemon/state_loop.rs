@@ -162,10 +162,10 @@ impl StateLoop {
         for pass in [Completeness::Settled, Completeness::Whole] {
             let key = pass_key(target, pass);
             if self.inventory.passed(&target.name, pass) {
-                self.handles.store.remember_pass(&key, unix_now());
-            } else if self.handles.store.has_passed(&key) {
+                self.handles.store.remember_scan(&key, unix_now());
+            } else if self.handles.store.has_scanned(&key) {
                 let others = pass_keys(&self.config).filter(|other| *other != key);
-                self.handles.store.keep_passes(&others.collect());
+                self.handles.store.retain_scans(&others.collect());
             }
         }
     }
@@ -262,13 +262,13 @@ fn restore(inventory: &mut Inventory, handles: &Handles) -> BTreeSet<TargetName>
     if !forgotten.is_empty() {
         handles.store.keep(forgotten);
     }
-    inventory.restored(|target, pass| handles.store.has_passed(&pass_key(target, pass))).into_iter().collect()
+    inventory.restored(|target, pass| handles.store.has_scanned(&pass_key(target, pass))).into_iter().collect()
 }
 
 /// Lets the store forget that targets were scanned which are none any more. Before their tags go: if they came back
 /// and were read only in part, the old pass would vouch for the half of them.
 fn keep_passes(handles: &Handles, config: &Config) {
-    handles.store.keep_passes(&pass_keys(config).collect());
+    handles.store.retain_scans(&pass_keys(config).collect());
 }
 
 fn pass_keys(config: &Config) -> impl Iterator<Item = Digest> {

@@ -6,6 +6,7 @@ use std::ops::Range;
 use super::Family;
 use super::sink::{Sink, Value};
 use crate::inventory::snapshot::{ImageView, NewestView, RegistryView, RepositoryView, Snapshot, TagView};
+use crate::oci::text::is_unprintable;
 
 /// A row's labels: `{a="…",b="…"` in [`Rows::labels`], still open for more.
 type Labels = Range<usize>;
@@ -198,7 +199,8 @@ fn of_registry(family: Family, view: &RegistryView) -> Option<Value> {
 }
 
 /// Adds `key="value"`, after a comma unless it is the first. Both formats escape backslash, quote and newline in a
-/// label's value, and nothing else (OpenMetrics 1.0, "escaped-string"; text 0.0.4, "Text format details").
+/// label's value, and nothing else (OpenMetrics 1.0, "escaped-string"; text 0.0.4, "Text format details"). Other control
+/// characters and those that change the direction of text are replaced.
 fn label(out: &mut String, key: &str, value: impl Display) {
     if !out.ends_with('{') {
         out.push(',');
@@ -215,14 +217,17 @@ struct Escaped<'a>(&'a mut String);
 impl Write for Escaped<'_> {
     fn write_str(&mut self, text: &str) -> std::fmt::Result {
         let mut rest = text;
-        while let Some(position) = rest.find(['\\', '"', '\n']) {
+        while let Some((position, special)) =
+            rest.char_indices().find(|(_, c)| matches!(c, '\\' | '"') || is_unprintable(*c))
+        {
             self.0.push_str(&rest[..position]);
-            self.0.push_str(match rest.as_bytes()[position] {
-                b'\\' => "\\\\",
-                b'"' => "\\\"",
-                _ => "\\n",
-            });
-            rest = &rest[position + 1..];
+            match special {
+                '\\' => self.0.push_str("\\\\"),
+                '"' => self.0.push_str("\\\""),
+                '\n' => self.0.push_str("\\n"),
+                _ => self.0.push(char::REPLACEMENT_CHARACTER),
+            }
+            rest = &rest[position + special.len_utf8()..];
         }
         self.0.push_str(rest);
         Ok(())

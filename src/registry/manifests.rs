@@ -11,6 +11,7 @@ use super::client::Client;
 use super::error::RegistryError;
 use super::transport::body::MANIFEST_BYTES_MAX;
 use super::transport::{Answer, Ask, Take, api_error};
+use crate::oci::digest::TEXT_BYTES_MAX;
 use crate::oci::manifest::ACCEPT;
 use crate::oci::{Algorithm, At, Digest, Location, MediaType, Operation, Reason, Repository, schema1};
 
@@ -154,7 +155,8 @@ impl Client {
 }
 
 fn digest_header(answer: &Answer) -> Option<Arc<str>> {
-    answer.header(DIGEST_HEADER).map(str::trim).filter(|text| !text.is_empty()).map(Arc::from)
+    let text = answer.header(DIGEST_HEADER)?.trim();
+    (!text.is_empty() && text.len() <= TEXT_BYTES_MAX).then(|| text.into())
 }
 
 /// The digest of the bytes: SHA-256, or SHA-512 where the header has a SHA-512 digest that matches.

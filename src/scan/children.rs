@@ -171,14 +171,14 @@ async fn read_child(
 ) -> Result<Fetched, ReadError> {
     let digest = &entry.digest;
     let known = |document| Fetched { digest: digest.clone(), header: None, document, lacking: None };
-    if let Some(document) = store.document(digest).filter(|_| store.was_seen(repository, digest)) {
+    if let Some(document) = store.document(digest).filter(|_| store.has_location(repository, digest)) {
         return Ok(known(document));
     }
-    let _claim = store.claim(repository.registry(), digest).await;
+    let _claim = store.document_flight(repository.registry(), digest).await;
     if let Some(document) = store.document(digest) {
         // What another repository has this one may lack: its index may be sparse.
-        if store.was_seen(repository, digest) || has(client, repository, digest).await? {
-            store.saw(repository, digest);
+        if store.has_location(repository, digest) || has(client, repository, digest).await? {
+            store.add_location(repository, digest);
             return Ok(known(document));
         }
     }

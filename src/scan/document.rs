@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use crate::image;
 use crate::image::{ConfigFacts, Image};
-use crate::oci::manifest::{InvalidDocument, Manifest, Schema1};
-use crate::oci::{Descriptor, Digest, Document, ImageConfig, Index, Location, Operation, Reason, Repository};
+use crate::oci::annotations::REFERENCE_TYPE;
+use crate::oci::{
+    Descriptor, Digest, Document, ImageConfig, Index, InvalidDocument, Location, Manifest, Operation, Reason, Repository, Schema1,
+};
 use crate::registry::{At, Client, RegistryError};
 use crate::store::{IndexEntry, Store, Stored, StoredIndex};
 
@@ -71,7 +73,7 @@ pub async fn fetch(client: &Client, store: &Store, repository: &Repository, at: 
     let header = fetched.digest_header;
     // A tag may have come back to what it was, under a header that does not name it.
     if let Some(document) = store.document(&digest) {
-        store.saw(repository, &digest);
+        store.add_location(repository, &digest);
         return Ok(Fetched { digest, header, document, lacking: None });
     }
     let bytes = fetched.body.len() as u64;
@@ -102,7 +104,7 @@ pub async fn fetch(client: &Client, store: &Store, repository: &Repository, at: 
     if is_whole(&document) {
         store.remember(&digest, document.clone());
     }
-    store.saw(repository, &digest);
+    store.add_location(repository, &digest);
     Ok(Fetched { digest, header, document, lacking })
 }
 
@@ -130,7 +132,7 @@ async fn read_config(
     repository: &Repository,
     descriptor: &Descriptor,
 ) -> Result<Arc<ConfigFacts>, ReadError> {
-    let _claim = store.claim_blob(repository.registry(), &descriptor.digest).await;
+    let _claim = store.blob_flight(repository.registry(), &descriptor.digest).await;
     if let Some(config) = store.config(&descriptor.digest) {
         return Ok(config);
     }
@@ -161,7 +163,7 @@ async fn read_schema1(
     distinct.sort();
     distinct.dedup();
     for layer in distinct {
-        let _claim = store.claim_blob(repository.registry(), layer).await;
+        let _claim = store.blob_flight(repository.registry(), layer).await;
         if store.blob_bytes(layer).is_some() {
             continue;
         }
@@ -190,8 +192,7 @@ fn stored_index(bytes: u64, index: Index) -> StoredIndex {
 /// artifact type.
 fn index_entry(descriptor: &Descriptor) -> IndexEntry {
     let platform = descriptor.platform.normal();
-    let annotated =
-        descriptor.annotations.get("vnd.docker.reference.type").is_some_and(|kind| kind == "attestation-manifest");
+    let annotated = descriptor.annotations.get(REFERENCE_TYPE) == Some("attestation-manifest");
     let typed = descriptor.artifact_type == "application/vnd.docker.attestation.manifest.v1+json";
     IndexEntry {
         digest: descriptor.digest.clone(),

@@ -92,10 +92,10 @@ async fn config(client: &Client, repository: &Repository, image: &Image) -> Opti
         media_type: MediaType::default(),
         digest: image.image_id.clone()?,
         size: image.config_bytes,
-        annotations: std::collections::BTreeMap::default(),
+        annotations: crate::oci::Annotations::default(),
         data: None,
         artifact_type: String::new(),
-        platform: crate::oci::manifest::PlatformFields::default(),
+        platform: crate::oci::PlatformFields::default(),
     };
     let body = client.get_config(repository, &descriptor).await.ok()?;
     ImageConfig::parse(&body).ok()
