@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use crate::oci::{Digest, Registry, Repository, Tag};
 
 /// The version of everything here. A file of another is set aside: raise it with every change of what the bytes
-/// mean, that of a type of [`crate::image`] or [`crate::tag::reading`] included.
+/// mean, that of a type of [`crate::image`] or [`crate::tag`] included.
 pub(super) const VERSION: u32 = 2;
 
 /// The key of what is stored by digest.
