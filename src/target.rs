@@ -7,6 +7,7 @@ mod selection;
 mod version;
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -84,6 +85,37 @@ impl Target {
         &self.selection.tags
     }
 
+    /// What identifies the scans of this target across restarts: its name, and the configuration that decides which tags
+    /// it selects, as text. A target with the same text selects the same tags of the same lists.
+    pub fn scan_identity(&self) -> String {
+        let mut text = String::new();
+        // Each value is preceded by its length, so that no value can look like another key.
+        let mut line = |key: &str, value: &str| {
+            let _ = writeln!(text, "{key} {} {value}", value.len());
+        };
+        line("name", &self.name.0);
+        line("repository", &self.repositories.to_string());
+        for tag in &self.selection.tags {
+            line("tag", tag.as_str());
+        }
+        if let Some(listing) = &self.selection.listing {
+            let Listing { matches, exclude, semver, sort, limit } = listing;
+            matches.iter().for_each(|pattern| line("match", pattern.as_str()));
+            exclude.iter().for_each(|pattern| line("exclude", pattern.as_str()));
+            if let Some(range) = semver {
+                line("semver", range.as_str());
+            }
+            let sort = match sort {
+                Sort::Semver => "semver",
+                Sort::Name => "name",
+            };
+            line("sort", sort);
+            line("limit", &limit.map_or_else(|| "none".to_owned(), |limit| limit.to_string()));
+            line("tags_max", &self.tags_max.to_string());
+        }
+        text
+    }
+
     /// Whether a tag that does not exist is a failure: only where the configuration names it on one repository, where it
     /// may be a typing error. Under a wildcard not every repository has every tag, and a listed tag may be deleted at any
     /// time.
@@ -91,3 +123,6 @@ impl Target {
         matches!(self.repositories, Repositories::One(_)) && self.named_tags().contains(tag)
     }
 }
+
+#[cfg(test)]
+mod tests;

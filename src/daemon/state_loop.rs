@@ -278,11 +278,9 @@ fn pass_keys(config: &Config) -> impl Iterator<Item = Digest> {
         .flat_map(|target| [Completeness::Settled, Completeness::Whole].map(|pass| pass_key(target, pass)))
 }
 
-/// Under what the store remembers that a scan of this target ended so. One that selects other tags is another target;
-/// with what labels they are published, say, does not matter.
-fn pass_key(target: &Target, pass: Completeness) -> Digest {
-    let Target { name, repositories, selection, tags_max, .. } = target;
-    Digest::sha256_of(format!("{:?}", (pass, name, repositories, selection, tags_max)).as_bytes())
+/// The key under which the store remembers that a scan of this target was this complete.
+fn pass_key(target: &Target, completeness: Completeness) -> Digest {
+    Digest::sha256_of(format!("{}\n{}", completeness.as_str(), target.scan_identity()).as_bytes())
 }
 
 async fn finished(

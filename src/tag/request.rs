@@ -56,6 +56,16 @@ pub enum Completeness {
     Whole,
 }
 
+impl Completeness {
+    /// Its name in the key of the state file.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Settled => "settled",
+            Self::Whole => "whole",
+        }
+    }
+}
+
 /// A layer whose uncompressed size a target asks for and that is not known yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LayerRequest {
