@@ -120,12 +120,12 @@ pub async fn plan(config: &Config, registries: &Registries) -> Plan {
     for (target, (repositories, errors, lists, not_versions, cut, nothing)) in config.targets.iter().zip(found) {
         let registry = target.repositories.registry();
         let client = registries.client(registry);
-        let to_read = inventory.to_read(&target.name);
+        let to_read = inventory.assign(&target.name);
         let mut forecast = Forecast::new(&client, seen.entry(registry.clone()).or_default());
         for observation in forecast.read(target, &to_read).await {
             inventory.record(&observation);
         }
-        inventory.pass_ended(&target.name);
+        inventory.scan_ended(&target.name);
         let pages = lists.iter().map(|tags| tags.div_ceil(TAGS_PER_PAGE).max(1) as u64).sum::<u64>();
         let catalog = u64::from(matches!(target.repositories, Repositories::Matching(_)));
         let lists = pages + catalog;
@@ -157,7 +157,7 @@ pub async fn plan(config: &Config, registries: &Registries) -> Plan {
         });
     }
     plan.failure = first_failure.filter(|_| tags_read == 0);
-    let foreseen = foresee_all(config, registries, inventory.uncompressed_work()).await;
+    let foreseen = foresee_all(config, registries, inventory.layer_requests()).await;
     inventory.learn_layers(foreseen.contents);
     plan.layers = foreseen.layers;
     plan.errors = foreseen.errors.iter().map(ToString::to_string).collect();

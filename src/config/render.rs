@@ -76,8 +76,8 @@ fn render_target(toml: &mut Toml, target: &Target) {
     toml.text("repository", Some(&target.repositories));
     render_selection(toml, &target.selection);
     toml.text("newest", target.newest.map(|by| word(&NEWEST, by)));
-    if !target.platforms.is_empty() {
-        toml.list("platforms", &target.platforms);
+    if !target.platforms.is_all() {
+        toml.list("platforms", target.platforms.platforms());
     }
     toml.duration("interval", target.interval);
     toml.text("uncompressed", Some(word(&UNCOMPRESSED, target.uncompressed)));

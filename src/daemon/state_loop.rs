@@ -130,13 +130,13 @@ impl StateLoop {
                 Event::Discovered { target, found, reply } if self.workers.include(&target) => {
                     changes.extend(self.inventory.select(&target.name, found));
                     let _ = reply.send(Assignment {
-                        to_read: self.inventory.to_read(&target.name),
+                        to_read: self.inventory.assign(&target.name),
                         others_are_up: self.inventory.others_are_up(&target.name),
                     });
                 }
                 Event::Observed(observation) => changes.extend(self.inventory.record(&observation)),
                 Event::PassEnded(target) if self.workers.include(&target) => {
-                    self.inventory.pass_ended(&target.name);
+                    self.inventory.scan_ended(&target.name);
                     passes.push(target.clone());
                     if self.awaited.remove(&target.name) && self.awaited.is_empty() {
                         self.at_once = true;
@@ -161,7 +161,7 @@ impl StateLoop {
     fn remember_pass(&self, target: &Target) {
         for pass in [Completeness::Settled, Completeness::Whole] {
             let key = pass_key(target, pass);
-            if self.inventory.passed(&target.name, pass) {
+            if self.inventory.is_scanned(&target.name, pass) {
                 self.handles.store.remember_scan(&key, unix_now());
             } else if self.handles.store.has_scanned(&key) {
                 let others = pass_keys(&self.config).filter(|other| *other != key);
@@ -193,7 +193,7 @@ impl StateLoop {
         self.not_before = Instant::now() + pause;
         self.handles.telemetry.set_store_documents(self.handles.store.documents());
         // Only now: sizes come first.
-        self.lane.offer(|| self.inventory.uncompressed_work());
+        self.lane.offer(|| self.inventory.layer_requests());
     }
 
     fn reload(&mut self, request: ReloadRequest) {
@@ -278,11 +278,9 @@ fn pass_keys(config: &Config) -> impl Iterator<Item = Digest> {
         .flat_map(|target| [Completeness::Settled, Completeness::Whole].map(|pass| pass_key(target, pass)))
 }
 
-/// Under what the store remembers that a scan of this target ended so. One that means other tags is another target;
-/// with what labels they are published, say, does not matter.
-fn pass_key(target: &Target, pass: Completeness) -> Digest {
-    let Target { name, repositories, selection, tags_max, .. } = target;
-    Digest::sha256_of(format!("{:?}", (pass, name, repositories, selection, tags_max)).as_bytes())
+/// The key under which the store remembers that a scan of this target was this complete.
+fn pass_key(target: &Target, completeness: Completeness) -> Digest {
+    Digest::sha256_of(format!("{}\n{}", completeness.as_str(), target.scan_identity()).as_bytes())
 }
 
 async fn finished(

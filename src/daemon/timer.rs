@@ -89,7 +89,7 @@ mod tests {
             repositories: Repositories::One("alpine".parse().unwrap()),
             selection: Selection::default(),
             newest: None,
-            platforms: Vec::new(),
+            platforms: crate::oci::PlatformFilter::all(),
             interval,
             uncompressed: Uncompressed::Off,
             detail: Detail::Images,

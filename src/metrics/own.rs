@@ -214,7 +214,7 @@ mod tests {
             repositories: Repositories::One("docker.io/library/alpine".parse().unwrap()),
             selection: Selection::default(),
             newest: None,
-            platforms: Vec::new(),
+            platforms: crate::oci::PlatformFilter::all(),
             interval: Duration::from_secs(interval_secs),
             uncompressed: Uncompressed::Off,
             detail: Detail::Images,

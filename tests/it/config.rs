@@ -125,7 +125,7 @@ fn the_whole_of_a_configuration_arrives() {
     assert_eq!(backend.repositories.to_string(), "registry.internal:5000/acme/*");
     assert!(backend.selection.lists());
     assert_eq!(backend.newest, Some(NewestBy::Created));
-    assert_eq!(backend.platforms, ["linux/amd64", "linux/arm64"].map(|p| p.parse::<Platform>().unwrap()));
+    assert_eq!(backend.platforms.platforms(), ["linux/amd64", "linux/arm64"].map(|p| p.parse::<Platform>().unwrap()));
     assert_eq!(backend.interval, Duration::from_mins(15));
     assert_eq!((backend.uncompressed, backend.budget_bytes), (Uncompressed::Cheap, Some(250 << 20)));
     assert_eq!(backend.labels.get("team").map(String::as_str), Some("payments"));
@@ -205,7 +205,7 @@ fn a_missing_file_and_a_directory_say_what_to_do() {
 fn a_list_may_be_written_as_its_only_item_and_bare_whole_numbers_are_text() {
     let config = parse("[[targets]]\nrepository = \"a\"\ntags = [3, \"3.20\"]\nplatforms = \"linux/amd64\"\n");
     assert_eq!(config.targets[0].named_tags().iter().map(Tag::as_str).collect::<Vec<_>>(), ["3", "3.20"]);
-    assert_eq!(config.targets[0].platforms.len(), 1);
+    assert_eq!(config.targets[0].platforms.platforms().len(), 1);
 }
 
 #[test]

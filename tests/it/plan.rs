@@ -84,12 +84,12 @@ async fn scan(
         let client = registries.client(target.repositories.registry());
         let found = discovery::discover(&client, target).await;
         inventory.select(&target.name, found.discovered);
-        for wanted in inventory.to_read(&target.name) {
+        for wanted in inventory.assign(&target.name) {
             let outcome = scan::read_tag(&client, store, &wanted).await.outcome;
             let (repository, tag) = (wanted.repository, wanted.tag);
             inventory.record(&Observation { repository, tag, at: 1.0, outcome });
         }
-        inventory.pass_ended(&target.name);
+        inventory.scan_ended(&target.name);
         asked.push(registry.take_counts());
     }
     asked
@@ -304,7 +304,7 @@ async fn the_prediction_of_uncompressed_sizes_is_what_then_happens() {
     scan(&registry, &config, &registries, &store, &mut inventory).await;
     let (work, wanted) = mpsc::channel(1);
     let (found, mut contents) = mpsc::channel(64);
-    work.send(inventory.uncompressed_work()).await.unwrap();
+    work.send(inventory.layer_requests()).await.unwrap();
     drop(work);
     layer::run(wanted, Arc::new(registries), store, found, Limits::default(), CancellationToken::new()).await;
     let mut learnt = Vec::new();

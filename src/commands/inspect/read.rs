@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::io::Write;
 use std::sync::Arc;
 
-use super::report::{FailedReport, ImageReport, Report, Sharing, wanted};
+use super::report::{FailedReport, ImageReport, Report, Sharing};
 use super::{InspectError, Progress};
 use crate::image::{Image, Layer, LayerContent, Unpacked};
 use crate::layer::SociIndexes;
-use crate::oci::{Descriptor, Digest, ImageConfig, MediaType, Platform, Reference, Repository};
+use crate::oci::{Descriptor, Digest, ImageConfig, MediaType, Platform, PlatformFilter, Reference, Repository};
 use crate::registry::{At, Client, Registries};
 use crate::scan::Children;
 use crate::store::{Store, Stored};
@@ -39,14 +39,14 @@ pub(super) async fn read(
     };
     let store = Store::memory();
     let fetched = scan::fetch_document(&client, &store, repository, at).await?;
-    let platforms = wanted(wants.platform);
+    let platforms = PlatformFilter::from(Vec::from_iter(wants.platform.cloned()));
     let (media_type, index_bytes, children) = match fetched.document {
         Stored::Index(index) => {
             let children = scan::read_children(&client, &store, repository, &platforms, &fetched.digest, &index).await;
             (index.media_type.clone(), index.bytes, children)
         }
         Stored::Image(image) => {
-            let fits = platforms.iter().all(|platform| platform.means(&image.platform));
+            let fits = platforms.includes(&image.platform);
             let images = if fits { vec![Arc::clone(&image)] } else { Vec::new() };
             (image.media_type.clone(), 0, Children { images, ..Children::default() })
         }

@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use serde::Serialize;
 
 use crate::image::{Image, Layer, LayerContent, Unpacked};
-use crate::oci::{Digest, ImageConfig, MediaType, Platform, Reason};
+use crate::oci::{Digest, ImageConfig, MediaType, Reason};
 use crate::store::{Store, Stored};
 
 /// One reference.
@@ -226,9 +226,4 @@ pub(super) fn pairs<'a>(old: &'a [ImageReport], new: &'a [ImageReport]) -> Vec<(
         return vec![(old, new)];
     }
     old.iter().filter_map(|old| Some((old, new.iter().find(|new| new.platform == old.platform)?))).collect()
-}
-
-/// The one platform that is meant, or all.
-pub(super) fn wanted(platform: Option<&Platform>) -> Vec<Platform> {
-    platform.cloned().into_iter().collect()
 }

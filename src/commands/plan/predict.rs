@@ -108,7 +108,7 @@ impl<'a> Forecast<'a> {
             Some(Stored::Index(index)) => (Some(index), None),
             Some(Stored::Image(image)) => (None, Some((image.platform.clone(), image.created))),
             None if media_type.is_index() => (Some(self.index(wanted, &digest, metered).await?), None),
-            None => (None, wanted.platforms.first().map(|platform| (platform.clone(), CREATED))),
+            None => (None, wanted.platforms.platforms().first().map(|platform| (platform.clone(), CREATED))),
         };
         let images = if let Some(index) = index {
             self.no_platform.extend(NoPlatform::of_entries(wanted, &index.entries));
@@ -183,7 +183,7 @@ impl<'a> Forecast<'a> {
                     entry.digest.clone()
                 };
                 self.count(wanted, &digest, configs);
-                if scan::means(&wanted.platforms, &platform) && images.iter().all(|image| image.platform != platform) {
+                if wanted.platforms.includes(&platform) && images.iter().all(|image| image.platform != platform) {
                     images.push(image(digest, platform, entry.media_type.clone(), created));
                 }
             }
