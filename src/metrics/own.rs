@@ -1,15 +1,15 @@
-//! The program's own metrics: what it asked of registries, how its scans went, what it costs. They are the tail of
-//! every answer to a scrape; what is published of images is rendered elsewhere, in `exposition`.
+//! The program's own metrics: requests to registries, scans, the process. They are the tail of every scrape; the series
+//! of images are rendered elsewhere, in `rendered`.
 //!
-//! Everything known beforehand starts at 0 (a registry's counters, for every operation and reason), and what goes
-//! from the configuration goes from here: no series lingers.
+//! Counters with known labels start at 0 (a registry's, for every operation and reason). The series of a target or
+//! registry that leaves the configuration disappear.
 
-use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use prometheus_client::encoding::text::encode_registry;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::histogram::Histogram;
@@ -46,7 +46,7 @@ pub struct Build {
     pub rust_version: &'static str,
 }
 
-/// The program's own metrics. Shared by all that have something to count.
+/// The program's own metrics. Shared by every task that counts something.
 #[derive(Debug)]
 pub struct Telemetry {
     inner: Arc<Inner>,
@@ -58,18 +58,18 @@ pub struct Telemetry {
 pub(crate) struct Inner {
     pub(crate) started: Timestamp,
     /// Held for a few additions, or while the tail is written; never across an await.
-    pub(crate) state: Mutex<State>,
-    pub(crate) process: process::Recent,
+    pub(crate) state: Mutex<TelemetryState>,
+    pub(crate) process: process::ProcessReader,
 }
 
 #[derive(Debug, Default)]
-pub(crate) struct State {
+pub(crate) struct TelemetryState {
     pub(crate) registries: BTreeMap<Registry, Counts>,
     /// Whether `registries` are all that count: those of targets. Before targets are set, whoever asks counts any.
     pub(crate) closed: bool,
     /// In the configuration's order.
     pub(crate) targets: Vec<TargetState>,
-    pub(crate) reload: Option<Reload>,
+    pub(crate) reload: Option<LastReload>,
     pub(crate) series: Option<u64>,
     pub(crate) render_seconds: Option<f64>,
     pub(crate) store_documents: Option<u64>,
@@ -88,7 +88,7 @@ pub(crate) struct Counts {
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Reload {
+pub(crate) struct LastReload {
     pub(crate) ok: bool,
     pub(crate) last_success: Option<Timestamp>,
 }
@@ -111,11 +111,11 @@ pub struct ScanEnd {
     pub at: Timestamp,
     /// How long it took.
     pub duration: Duration,
-    /// Whether it read everything that the target means.
+    /// Whether it read every selected tag.
     pub up: bool,
 }
 
-/// What is known of a target: a row of the landing page's table.
+/// A target and its last scan: a row of the landing page's table.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TargetState {
     /// The target's name.
@@ -130,7 +130,7 @@ impl Telemetry {
     /// Nothing counted yet.
     pub fn new() -> Self {
         let started = unix_now();
-        let inner = Arc::new(Inner { started, state: Mutex::default(), process: process::Recent::default() });
+        let inner = Arc::new(Inner { started, state: Mutex::default(), process: process::ProcessReader::default() });
         let mut registry = prometheus_client::registry::Registry::default();
         registry.register_collector(Box::new(Arc::clone(&inner)));
         Self { inner, registry }
@@ -189,7 +189,7 @@ impl Telemetry {
             .collect();
     }
 
-    /// A scan of a target is complete. Of a target that is not configured any more nothing is kept.
+    /// A scan of a target ended. Ignored when the target is no longer configured.
     pub fn scan_ended(&self, name: &TargetName, end: ScanEnd) {
         let mut state = self.inner.state();
         if let Some(target) = state.targets.iter_mut().find(|target| target.name == *name) {
@@ -202,11 +202,11 @@ impl Telemetry {
         self.inner.state().targets.clone()
     }
 
-    /// The configuration was read, at the start or again, or could not be.
+    /// The configuration was read, or could not be, at the start or in a reload.
     pub fn reloaded(&self, ok: bool, at: Timestamp) {
         let mut state = self.inner.state();
         let before = state.reload.and_then(|reload| reload.last_success);
-        state.reload = Some(Reload { ok, last_success: if ok { Some(at) } else { before } });
+        state.reload = Some(LastReload { ok, last_success: if ok { Some(at) } else { before } });
     }
 
     /// The series of images were rendered.
@@ -216,18 +216,18 @@ impl Telemetry {
         state.series = Some(series);
     }
 
-    /// How many documents the store has.
+    /// The number of documents in the store.
     pub fn set_store_documents(&self, documents: u64) {
         self.inner.state().store_documents = Some(documents);
     }
 
-    /// Publishes from now on whether the state file is in use, as `persistent` has it; nothing of one that is not
-    /// configured.
+    /// Publishes from now on whether the state file is in use. None: no state file is configured, and the metric is
+    /// absent.
     pub fn watch_state(&self, persistent: Option<Arc<AtomicBool>>) {
         self.inner.state().persistent = persistent;
     }
 
-    /// All of it and the state of the process, in the given format, without the format's end.
+    /// All metrics and those of the process, in the given format, without the format's end.
     pub fn encode(&self, format: Format) -> Vec<u8> {
         match format {
             Format::OpenMetrics => self.open_metrics().into_bytes(),
@@ -249,13 +249,12 @@ impl Default for Telemetry {
 }
 
 impl Inner {
-    /// A panic elsewhere leaves nothing half done here: the state is usable.
-    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+    pub(crate) fn state(&self) -> MutexGuard<'_, TelemetryState> {
         self.state.lock()
     }
 }
 
-impl State {
+impl TelemetryState {
     /// None of a registry that no target is on.
     fn counts(&mut self, registry: &Registry) -> Option<&mut Counts> {
         if !self.closed && !self.registries.contains_key(registry) {

@@ -3,7 +3,7 @@
 use std::fmt::{Display, Write};
 use std::ops::Range;
 
-use super::Family;
+use super::family::Family;
 use super::sink::{Sink, Value};
 use crate::inventory::snapshot::{ImageView, NewestView, RegistryView, RepositoryView, Snapshot, TagView};
 
