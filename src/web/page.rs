@@ -1,11 +1,11 @@
-//! The landing page: what runs here, how its targets are, and where to go.
+//! The landing page: the version, the state of each target, and links.
 
 use std::fmt::Write;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::State;
+use super::state::ServerState;
 use crate::metrics::own::{BUILD, TargetState};
 
 const HEAD: &str = r#"<!DOCTYPE html>
@@ -30,10 +30,10 @@ td:first-child { overflow-wrap: anywhere; }
 <body>
 "#;
 
-pub(super) fn page(state: &State) -> String {
+pub(super) fn page(state: &ServerState) -> String {
     let mut page = String::from(HEAD);
     let series = state.rendered.borrow().series();
-    let metrics = Escaped(&state.options.telemetry_path);
+    let metrics = HtmlEscaped(&state.options.telemetry_path);
     write!(
         page,
         "<h1>image-size-exporter</h1>\n<p>Sizes of container images for Prometheus. Version {}, revision {}.</p>\n\
@@ -67,7 +67,7 @@ fn row(page: &mut String, target: &TargetState, now: Timestamp) -> std::fmt::Res
         Some(end) if end.up => ("up", "up"),
         Some(_) => ("failing", "failing: see the log"),
     };
-    write!(page, "<tr><td>{}</td><td class=\"{class}\">{state}</td>", Escaped(&target.name.0))?;
+    write!(page, "<tr><td>{}</td><td class=\"{class}\">{state}</td>", HtmlEscaped(&target.name.0))?;
     match target.last {
         None => page.push_str("<td></td><td></td>"),
         Some(end) => {
@@ -77,7 +77,7 @@ fn row(page: &mut String, target: &TargetState, now: Timestamp) -> std::fmt::Res
     writeln!(page, "<td>{}</td></tr>", humantime::format_duration(target.interval))
 }
 
-/// A time and how long it is ago.
+/// A time and how long ago it was.
 fn moment(at: crate::image::Timestamp, now: Timestamp) -> String {
     let parsed = SignedDuration::try_from_secs_f64(at).ok().and_then(|since| Timestamp::from_duration(since).ok());
     let Some(at) = parsed else { return String::new() };
@@ -96,10 +96,10 @@ fn rounded(duration: Duration) -> humantime::FormattedDuration {
     })
 }
 
-/// Text in HTML, attributes included.
-struct Escaped<'a>(&'a str);
+/// Escapes text for HTML and its attributes.
+struct HtmlEscaped<'a>(&'a str);
 
-impl std::fmt::Display for Escaped<'_> {
+impl std::fmt::Display for HtmlEscaped<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         for character in self.0.chars() {
             match character {
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn every_target_has_a_row_that_says_how_it_is() {
+    fn every_target_has_a_row_with_its_state() {
         let end = ScanEnd { at: 1_700_000_000.25, duration: Duration::from_micros(1_234_567), up: true };
         let targets = [
             target("backend", Some(end)),

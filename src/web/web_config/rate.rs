@@ -1,24 +1,24 @@
-//! A limit on requests: a bucket of tokens.
+//! The rate limit on requests: a token bucket.
 
-use parking_lot::Mutex;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
-/// Holds at most a burst of tokens, and gets one more in each interval.
-pub(super) struct Bucket {
+/// Holds at most `burst` tokens, and gains one in each interval.
+pub(super) struct TokenBucket {
     interval: Duration,
     burst: u32,
-    /// Tokens, parts of one included, and when they were counted.
+    /// Tokens, with fractions, and when they were counted.
     level: Mutex<(f64, Instant)>,
 }
 
-impl Bucket {
+impl TokenBucket {
     pub(super) fn new(interval: Duration, burst: u32) -> Self {
         Self { interval, burst, level: Mutex::new((burst.into(), Instant::now())) }
     }
 
-    /// Takes a token, if there is one.
+    /// Takes a token if there is one.
     pub(super) fn take(&self) -> bool {
         let now = Instant::now();
         let mut level = self.level.lock();
@@ -36,8 +36,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn after_a_burst_one_passes_in_each_interval() {
-        let bucket = Bucket::new(Duration::from_secs(1), 3);
-        let passed = |bucket: &Bucket| (0..10).filter(|_| bucket.take()).count();
+        let bucket = TokenBucket::new(Duration::from_secs(1), 3);
+        let passed = |bucket: &TokenBucket| (0..10).filter(|_| bucket.take()).count();
         assert_eq!(passed(&bucket), 3);
         tokio::time::advance(Duration::from_millis(500)).await;
         assert_eq!(passed(&bucket), 0);

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use image_size_exporter::web::{Limits, Options};
+use image_size_exporter::web::{ConnectionLimits, Options};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 
@@ -14,7 +14,7 @@ use crate::snapshots;
 /// Short enough to wait for, long enough for a request.
 const SHORT: Duration = Duration::from_millis(300);
 
-fn limited(limits: Limits) -> Options {
+fn limited(limits: ConnectionLimits) -> Options {
     Options { limits, ..Options::default() }
 }
 
@@ -36,7 +36,7 @@ pub async fn first_bytes(stream: &mut TcpStream) {
 
 #[tokio::test]
 async fn who_sends_nothing_or_half_a_request_is_let_go() {
-    let server = Server::start(limited(Limits { header: SHORT, ..Limits::default() })).await;
+    let server = Server::start(limited(ConnectionLimits { header: SHORT, ..ConnectionLimits::default() })).await;
     for sent in ["", "G", "GET /metrics HTTP/1.1\r\nhost: a\r\n"] {
         let mut stream = TcpStream::connect(server.address).await.unwrap();
         stream.write_all(sent.as_bytes()).await.unwrap();
@@ -46,7 +46,7 @@ async fn who_sends_nothing_or_half_a_request_is_let_go() {
 
 #[tokio::test]
 async fn who_sends_a_byte_at_a_time_is_let_go() {
-    let server = Server::start(limited(Limits { header: SHORT, ..Limits::default() })).await;
+    let server = Server::start(limited(ConnectionLimits { header: SHORT, ..ConnectionLimits::default() })).await;
     let (mut reader, mut writer) = TcpStream::connect(server.address).await.unwrap().into_split();
     let dripping = tokio::spawn(async move {
         let mut drip = tokio::time::interval(SHORT / 10);
@@ -63,7 +63,7 @@ async fn who_sends_a_byte_at_a_time_is_let_go() {
 
 #[tokio::test]
 async fn between_requests_the_idle_time_counts_and_not_the_header_s() {
-    let limits = Limits { header: SHORT / 10, idle: SHORT, ..Limits::default() };
+    let limits = ConnectionLimits { header: SHORT / 10, idle: SHORT, ..ConnectionLimits::default() };
     let server = Server::start(limited(limits)).await;
     let mut stream = TcpStream::connect(server.address).await.unwrap();
     let request = b"GET /-/healthy HTTP/1.1\r\nhost: a\r\n\r\n";
@@ -80,7 +80,7 @@ async fn between_requests_the_idle_time_counts_and_not_the_header_s() {
 
 #[tokio::test]
 async fn who_does_not_read_is_cut_off() {
-    let mut server = Server::start(limited(Limits { answer: SHORT, ..Limits::default() })).await;
+    let mut server = Server::start(limited(ConnectionLimits { answer: SHORT, ..ConnectionLimits::default() })).await;
     server.publish(snapshots::large(4_000)).await;
     let mut stream = slow_reader(server.address).await;
     first_bytes(&mut stream).await;
@@ -108,7 +108,7 @@ async fn a_reader_keeps_what_it_reads_when_something_newer_is_published() {
 
 #[tokio::test]
 async fn those_who_ask_and_do_not_read_keep_nobody_out() {
-    let limits = Limits { connections_max: 64, ..Limits::default() };
+    let limits = ConnectionLimits { connections_max: 64, ..ConnectionLimits::default() };
     let mut server = Server::start(Options { max_requests: 4, limits, ..Options::default() }).await;
     server.publish(snapshots::large(4_000)).await;
     let mut crowd = Vec::new();
@@ -126,7 +126,9 @@ async fn those_who_ask_and_do_not_read_keep_nobody_out() {
 
 #[tokio::test]
 async fn when_there_are_too_many_connections_those_go_that_wait_and_who_asks_is_answered() {
-    let server = Server::start(limited(Limits { connections_max: 2, header: SHORT, ..Limits::default() })).await;
+    let server =
+        Server::start(limited(ConnectionLimits { connections_max: 2, header: SHORT, ..ConnectionLimits::default() }))
+            .await;
     let mut waiting = Vec::new();
     for _ in 0..20 {
         let mut idle = TcpStream::connect(server.address).await.unwrap();
