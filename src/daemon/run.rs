@@ -3,8 +3,9 @@
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use arc_swap::ArcSwap;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -19,6 +20,10 @@ use crate::registry::Registries;
 use crate::store::{Opened, Store, StoreError};
 use crate::web::WantsReload;
 use crate::{metrics, web};
+
+/// How long a shutdown may take: the drain of the web server's answers and the flush of the state file, with a margin.
+/// Less than the 30 s after which Kubernetes kills.
+const SHUTDOWN_MAX: Duration = Duration::from_secs(20);
 
 /// What the daemon is started with, besides its configuration.
 pub struct Start {
@@ -50,11 +55,43 @@ pub fn end_on_panic() {
     }));
 }
 
-/// Runs until `stop`, then shuts down gracefully. An error is one that the daemon cannot recover from.
+/// Runs until `stop`, then shuts down gracefully, within [`SHUTDOWN_MAX`] even if a disk hangs. While it still starts,
+/// `stop` ends it at once. An error is one that the daemon cannot recover from.
 pub async fn run(config: Config, start: Start, stop: CancellationToken) -> anyhow::Result<()> {
+    within_deadline(start_and_serve(config, start, stop.clone()), &stop).await
+}
+
+async fn within_deadline(
+    running: impl Future<Output = anyhow::Result<()>>,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
+    let deadline = async {
+        stop.cancelled().await;
+        tokio::time::sleep(SHUTDOWN_MAX).await;
+    };
+    tokio::select! {
+        ended = running => ended,
+        () = deadline => bail!(
+            "the shutdown did not finish within {}: is the disk of the state file hanging? The last changes may be lost",
+            humantime::format_duration(SHUTDOWN_MAX)
+        ),
+    }
+}
+
+async fn start_and_serve(config: Config, start: Start, stop: CancellationToken) -> anyhow::Result<()> {
     let telemetry = Arc::new(Telemetry::new());
-    let registries = Registries::new(config.registries.clone(), config.registry_defaults.clone(), telemetry.clone())?;
-    let store = open_store(&config)?;
+    // On a thread that may block, as long as a file does not answer.
+    let opening = tokio::task::spawn_blocking({
+        let telemetry = telemetry.clone();
+        move || {
+            let (settings, defaults) = (config.registries.clone(), config.registry_defaults.clone());
+            let registries = Registries::new(settings, defaults, telemetry)?;
+            let store = open_store(&config)?;
+            anyhow::Ok((config, registries, store))
+        }
+    });
+    let Some(opened) = stop.run_until_cancelled(opening).await else { return Ok(()) };
+    let (config, registries, store) = opened.context("opening the state file panicked")??;
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
@@ -65,7 +102,9 @@ pub async fn run(config: Config, start: Start, stop: CancellationToken) -> anyho
 
     let masked = config.masked();
     let (publisher, rendered) = metrics::channel(telemetry.clone());
-    let state_loop = StateLoop::start(handles, config, publisher).await;
+    let restoring = tokio::spawn(StateLoop::start(handles, config, publisher));
+    let Some(restored) = stop.run_until_cancelled(restoring).await else { return Ok(()) };
+    let state_loop = restored.context("restoring the state panicked")?;
     let (reload_sender, reload_requests) = mpsc::channel(1);
     let (wants_reload, reloads) = start.reloads;
     let web = web::ServerState::new(rendered, telemetry.clone(), wants_reload, start.web_config, start.options);
@@ -115,5 +154,26 @@ fn open_store(config: &Config) -> anyhow::Result<Store> {
             tracing::error!(%error, "cannot open the state file: what is read is kept in memory only and lost in a restart; retrying every minute");
             Ok(Store::later(path, &error)?)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_shutdown_that_hangs_ends_at_its_deadline_and_not_before() {
+        let stop = CancellationToken::new();
+        let hanging = tokio::spawn({
+            let stop = stop.clone();
+            async move { within_deadline(std::future::pending(), &stop).await }
+        });
+        tokio::time::sleep(SHUTDOWN_MAX * 10).await;
+        assert!(!hanging.is_finished(), "nobody asked it to stop");
+        stop.cancel();
+        tokio::time::sleep(SHUTDOWN_MAX - Duration::from_millis(1)).await;
+        assert!(!hanging.is_finished(), "it still has time");
+        let error = hanging.await.unwrap().unwrap_err().to_string();
+        assert!(error.starts_with("the shutdown did not finish within 20s"), "{error}");
     }
 }
