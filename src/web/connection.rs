@@ -22,7 +22,7 @@ use super::listener::Listener;
 use super::routes;
 use super::state::ServerState;
 
-/// Bytes of the read buffer, and of what is gathered for one write.
+/// Bytes of the read buffer, and of what is gathered for one write. A header that fills it is refused.
 const BUFFER_BYTES_MAX: usize = 32 * 1024;
 
 /// Bytes of a request's header over HTTP/2.

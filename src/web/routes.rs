@@ -23,6 +23,9 @@ const PLAIN: &str = "text/plain; charset=utf-8";
 
 const READING: &str = "GET, HEAD";
 
+/// Bytes of a request's header, from the method to the empty line.
+const HEADER_BYTES_MAX: usize = 32 * 1024;
+
 /// Answers one request under the web configuration in force. The request's body is not read.
 pub(super) async fn answer<B>(
     state: &ServerState,
@@ -30,7 +33,9 @@ pub(super) async fn answer<B>(
     mut guard: AnswerGuard,
 ) -> Response<ResponseBody> {
     let web = state.web_config.current();
-    let mut response = if !names_one_host(&request) {
+    let mut response = if header_bytes(&request) > HEADER_BYTES_MAX {
+        plain(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "the request's header has more than 32 KiB\n")
+    } else if !names_one_host(&request) {
         plain(StatusCode::BAD_REQUEST, "one Host header is required\n")
     } else if web.passes_rate() {
         match state.web_config.authenticate(&web, request.headers().get(AUTHORIZATION)).await {
@@ -43,6 +48,15 @@ pub(super) async fn answer<B>(
     };
     response.headers_mut().extend(web.headers().iter().cloned());
     response.map(|body| body.with_guard(guard))
+}
+
+/// As HTTP/1.1 writes it. hyper limits its buffer, which may hold most of a second one, and not the header.
+fn header_bytes<B>(request: &Request<B>) -> usize {
+    let uri = request.uri();
+    let target = uri.authority().map_or(0, |authority| authority.as_str().len())
+        + uri.path_and_query().map_or(0, |path| path.as_str().len());
+    let fields = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len());
+    request.method().as_str().len() + target + "  HTTP/1.1\r\n\r\n".len() + fields.sum::<usize>()
 }
 
 /// HTTP/1.1 requires exactly one `Host` (RFC 9112, section 3.2): of several, a proxy and this server could obey different

@@ -202,3 +202,16 @@ async fn what_two_readers_could_understand_differently_is_refused_and_ends_the_c
         assert!(text.starts_with(expected) && text.matches("HTTP/1.1").count() == 1, "{rest}: {text}");
     }
 }
+
+#[tokio::test]
+async fn a_header_may_have_32_kib_and_not_a_byte_more() {
+    let server = Server::start(Options::default()).await;
+    for (bytes, status) in [(32 << 10, 200), ((32 << 10) + 1, 431), (48 << 10, 431)] {
+        let (start, end) = ("GET /-/healthy HTTP/1.1\r\nhost: a\r\nconnection: close\r\nx: ", "\r\n\r\n");
+        let header = format!("{start}{}{end}", "x".repeat(bytes - start.len() - end.len()));
+        assert_eq!(header.len(), bytes);
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        stream.write_all(header.as_bytes()).await.unwrap();
+        assert_eq!(answer(&to_end(&mut stream).await).status, status, "{bytes}");
+    }
+}
