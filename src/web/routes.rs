@@ -4,7 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ALLOW, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HOST, VARY, WWW_AUTHENTICATE};
+use http::header::{
+    ALLOW, AUTHORIZATION, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, VARY, WWW_AUTHENTICATE,
+    X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
@@ -46,7 +49,13 @@ pub(super) async fn answer<B>(
     } else {
         plain(StatusCode::TOO_MANY_REQUESTS, "too many requests\n")
     };
-    response.headers_mut().extend(web.headers().iter().cloned());
+    let headers = response.headers_mut();
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("deny"));
+    headers.insert(CONTENT_SECURITY_POLICY, page::CONTENT_SECURITY_POLICY.clone());
+    for (name, value) in web.headers() {
+        headers.insert(name, value.clone());
+    }
     response.map(|body| body.with_guard(guard))
 }
 

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use image_size_exporter::web::{ConnectionLimits, Options};
+use sha2::Digest as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 
@@ -214,4 +215,20 @@ async fn a_header_may_have_32_kib_and_not_a_byte_more() {
         stream.write_all(header.as_bytes()).await.unwrap();
         assert_eq!(answer(&to_end(&mut stream).await).status, status, "{bytes}");
     }
+}
+
+#[tokio::test]
+async fn every_answer_tells_browsers_not_to_guess_run_or_frame_anything() {
+    let server = Server::start(Options::default()).await;
+    for path in ["/", "/config", "/metrics", "/nothing", "/-/reload"] {
+        let answer = get(server.address, path).await;
+        assert_eq!(answer.header("x-content-type-options"), "nosniff", "{path}");
+        assert_eq!(answer.header("x-frame-options"), "deny", "{path}");
+        let policy = answer.header("content-security-policy");
+        assert!(policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"), "{path}: {policy}");
+    }
+    let page = get(server.address, "/").await;
+    let style = page.text().split("<style>").nth(1).unwrap().split("</style>").next().unwrap();
+    let digest = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, sha2::Sha256::digest(style));
+    assert!(page.header("content-security-policy").contains(&format!("style-src 'sha256-{digest}'")));
 }
