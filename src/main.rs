@@ -212,7 +212,7 @@ async fn serve(
     tokio::spawn(reload_on_hangup(signal(SignalKind::hangup())?, wants_reload.clone()));
     let start = daemon::Start {
         listeners,
-        options: options(cli),
+        options: options(cli, &config),
         web_config,
         config_file: Some(file.to_owned()),
         reloads: (wants_reload, reloads),
@@ -246,9 +246,10 @@ async fn listeners(cli: &Cli, config: &Config) -> anyhow::Result<Vec<web::Listen
     Ok(listeners)
 }
 
-fn options(cli: &Cli) -> web::Options {
+fn options(cli: &Cli, config: &Config) -> web::Options {
     web::Options {
         telemetry_path: cli.web.telemetry_path.clone(),
+        hosts: config.web.hosts.clone(),
         enable_lifecycle: cli.web.enable_lifecycle,
         max_requests: cli.web.max_requests,
         ..web::Options::default()

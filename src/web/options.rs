@@ -7,6 +7,8 @@ use std::time::Duration;
 pub struct Options {
     /// The path of the metrics, beginning with `/`. At `/` there is no landing page.
     pub telemetry_path: String,
+    /// The host names, without port, under which `/` and `/config` answer; empty: any.
+    pub hosts: Vec<String>,
     /// Whether `/-/reload` is enabled.
     pub enable_lifecycle: bool,
     /// Concurrent scrapes, not counting those whose clients do not read; 0: unlimited. Further ones wait for at most
@@ -48,6 +50,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             telemetry_path: "/metrics".to_owned(),
+            hosts: Vec::new(),
             enable_lifecycle: false,
             max_requests: 40,
             limits: ConnectionLimits::default(),

@@ -8,6 +8,7 @@ use http::header::{
     ALLOW, AUTHORIZATION, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, VARY, WWW_AUTHENTICATE,
     X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
+use http::uri::Authority;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
@@ -90,12 +91,28 @@ async fn route<B>(state: &ServerState, request: &Request<B>, guard: &mut AnswerG
         },
         _ if path == state.options.telemetry_path && is_read => metrics(state, request, guard).await,
         _ if path == state.options.telemetry_path => not_allowed(READING),
+        "/" | "/config" if !is_expected_host(&state.options.hosts, request) => {
+            plain(StatusCode::MISDIRECTED_REQUEST, "this host name is not among those of `[web] hosts`\n")
+        }
         "/" => read(is_read, || html(page::page(state))),
         "/config" => read(is_read, || plain(StatusCode::OK, state.config.load().as_str().to_owned())),
         "/-/healthy" => read(is_read, || plain(StatusCode::OK, "image-size-exporter is healthy.\n")),
         "/-/ready" => read(is_read, || ready(state)),
         _ => plain(StatusCode::NOT_FOUND, "not found\n"),
     }
+}
+
+/// Whether the request names an expected host, if any are configured. A page of another site, whose name an attacker
+/// makes resolve to this address (DNS rebinding), names its own.
+fn is_expected_host<B>(hosts: &[String], request: &Request<B>) -> bool {
+    if hosts.is_empty() {
+        return true;
+    }
+    // The target of the request counts before `Host` (RFC 9112, section 3.2.2); in HTTP/2 there is only the former.
+    let header = || request.headers().get(HOST)?.to_str().ok()?.parse::<Authority>().ok();
+    let Some(authority) = request.uri().authority().cloned().or_else(header) else { return false };
+    let host = authority.host().trim_start_matches('[').trim_end_matches([']', '.']);
+    hosts.iter().any(|expected| expected.eq_ignore_ascii_case(host))
 }
 
 fn read(is_read: bool, answer: impl FnOnce() -> Response<ResponseBody>) -> Response<ResponseBody> {

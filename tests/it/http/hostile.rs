@@ -232,3 +232,34 @@ async fn every_answer_tells_browsers_not_to_guess_run_or_frame_anything() {
     let digest = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, sha2::Sha256::digest(style));
     assert!(page.header("content-security-policy").contains(&format!("style-src 'sha256-{digest}'")));
 }
+
+#[tokio::test]
+async fn pages_answer_only_under_the_expected_names() {
+    let hosts = vec!["exporter.example.com".to_owned(), "::1".to_owned()];
+    let server = Server::start(Options { hosts, ..Options::default() }).await;
+    let cases = [
+        ("/", "host: exporter.example.com", 200),
+        ("/config", "host: EXPORTER.example.com:10048", 200),
+        ("/config", "host: exporter.example.com.", 200),
+        ("/", "host: [::1]:10048", 200),
+        ("/", "host: rebound.example.net", 421),
+        ("/config", "host: rebound.example.net:10048", 421),
+        ("/config", "host: exporter.example.com.example.net", 421),
+        ("/config", "host: ", 421),
+        ("http://rebound.example.net/config", "host: exporter.example.com", 421),
+        ("http://exporter.example.com/config", "host: rebound.example.net", 200),
+        ("/metrics", "host: rebound.example.net", 200),
+        ("/-/healthy", "host: rebound.example.net", 200),
+        ("/-/ready", "host: 192.0.2.7", 200),
+    ];
+    for (target, host, status) in cases {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        let request = format!("GET {target} HTTP/1.1\r\n{host}\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let answer = answer(&to_end(&mut stream).await);
+        assert_eq!(answer.status, status, "{target} {host}");
+        if status == 421 {
+            assert_eq!(answer.text(), "this host name is not among those of `[web] hosts`\n");
+        }
+    }
+}
