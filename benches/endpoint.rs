@@ -53,8 +53,8 @@ async fn main() -> anyhow::Result<()> {
     let (mut publisher, reader) = metrics::channel(Arc::clone(&telemetry));
     std::fs::write("/proc/self/clear_refs", "5").context("forget the peak so far")?;
     let (snapshot, nothing) = (Arc::new(snapshot), Arc::new(BTreeSet::new()));
-    publisher.publish(Arc::clone(&snapshot), Arc::clone(&nothing)).await;
-    publisher.publish(snapshot, nothing).await;
+    publisher.publish(Arc::clone(&snapshot), Vec::new(), Arc::clone(&nothing)).await;
+    publisher.publish(snapshot, Vec::new(), nothing).await;
     println!("two_generations_peak_bytes {}", (resident_kib("VmHWM")? - before) * 1024);
     let state =
         Arc::new(ServerState::new(reader, telemetry, mpsc::channel(1).0, WebConfig::none(), Options::default()));

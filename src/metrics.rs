@@ -1,19 +1,21 @@
 //! What a scrape reads: the series of a snapshot, rendered and compressed once when the snapshot changes.
 //!
-//! The bytes are valid OpenMetrics 1.0 and text 0.0.4 at once, since all series of images are gauges; a snapshot
-//! always gives the same bytes. What changes between snapshots, the program's own metrics, is not part of them: each
-//! answer appends it as a tail, without rendering or compressing the rest again.
+//! The bytes are valid OpenMetrics 1.0 and text 0.0.4 at once, since all series of images and targets are gauges; a
+//! snapshot always gives the same bytes. What changes between snapshots, the rest of the program's own metrics, is not
+//! part of them: each answer appends it as a tail, without rendering or compressing the rest again.
 
 mod encode;
 pub mod family;
 mod format;
 mod gzip;
+mod labels;
 pub mod own;
 mod process;
 mod publisher;
 mod rendered;
 mod rows;
 mod sink;
+mod targets;
 
 pub use family::Family;
 pub use format::Format;

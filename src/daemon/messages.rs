@@ -7,6 +7,7 @@ use tokio::sync::oneshot;
 
 use crate::config::Config;
 use crate::metrics::Telemetry;
+use crate::metrics::own::ScanEnd;
 use crate::registry::Registries;
 use crate::store::Store;
 use crate::tag::{Discovered, Observation, TagRequest};
@@ -25,20 +26,12 @@ pub(crate) struct Handles {
 
 /// What workers send to the state loop.
 pub(crate) enum Event {
-    /// A target's repositories and tags. The reply says which of them this scan reads.
-    Discovered { target: Arc<Target>, found: Discovered, reply: oneshot::Sender<Assignment> },
+    /// A target's repositories and tags. The reply assigns those that this scan reads.
+    Discovered { target: Arc<Target>, found: Discovered, reply: oneshot::Sender<Vec<TagRequest>> },
     /// A tag was read.
     Observed(Observation),
-    /// A target's scan ended, successful or not.
-    ScanEnded(Arc<Target>),
-}
-
-/// What a target's scan is to do.
-pub(crate) struct Assignment {
-    /// The tags that it reads.
-    pub(crate) to_read: Vec<TagRequest>,
-    /// Whether the tags that this target selects too, but other targets read, are up.
-    pub(crate) others_are_up: bool,
+    /// A target's scan ended. Sent after all that it observed; `end.up` tells whether all of that was read.
+    ScanEnded { target: Arc<Target>, end: ScanEnd },
 }
 
 /// A new configuration, already validated.

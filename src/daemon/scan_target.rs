@@ -7,7 +7,7 @@ use std::time::Instant;
 use futures_util::{StreamExt as _, stream};
 use tokio::sync::{mpsc, oneshot};
 
-use super::messages::{Assignment, Event, Handles};
+use super::messages::{Event, Handles};
 use super::timer::ScanResult;
 use crate::clock::unix_now;
 use crate::metrics::own::ScanEnd;
@@ -67,9 +67,7 @@ pub(crate) async fn run(
     let (reply, answer) = oneshot::channel();
     let sent = events.send(Event::Discovered { target: target.clone(), found: found.discovered, reply }).await;
     // The state loop is gone when the daemon stops, and does not reply for a target that a reload has changed.
-    let (Ok(()), Ok(Assignment { to_read, others_are_up })) = (sent, answer.await) else {
-        return ScanResult::SomethingRead;
-    };
+    let (Ok(()), Ok(to_read)) = (sent, answer.await) else { return ScanResult::SomethingRead };
 
     let tags = to_read.len();
     let mut no_platform = Vec::new();
@@ -102,9 +100,8 @@ pub(crate) async fn run(
             return ScanResult::SomethingRead;
         }
     }
-    let _ = events.send(Event::ScanEnded(target.clone())).await;
-    let up = failures.is_empty() && others_are_up;
-    handles.telemetry.scan_ended(&target.name, ScanEnd { at: unix_now(), duration: started.elapsed(), up });
+    let end = ScanEnd { at: unix_now(), duration: started.elapsed(), up: failures.is_empty() };
+    let _ = events.send(Event::ScanEnded { target: target.clone(), end }).await;
     last_reported.report(target, tags, &failures);
     last_reported.report_no_platform(target, &no_platform);
     if something_read { ScanResult::SomethingRead } else { ScanResult::NothingRead }

@@ -10,12 +10,13 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::layers::LayerWorker;
-use super::messages::{Assignment, EVENTS_WAITING_MAX, Event, Handles, ReloadRequest};
+use super::messages::{EVENTS_WAITING_MAX, Event, Handles, ReloadRequest};
 use super::workers::Workers;
 use crate::clock::unix_now;
 use crate::config::Config;
 use crate::image::LayerContent;
 use crate::inventory::Inventory;
+use crate::metrics::own::ScanEnd;
 use crate::metrics::{Family, Publisher};
 use crate::oci::Digest;
 use crate::store::Stored;
@@ -61,7 +62,7 @@ impl StateLoop {
         let restored = restore(&mut inventory, &handles);
         handles.telemetry.set_targets(&config.targets);
         let omit = Arc::new(config.omit.clone());
-        publisher.publish(inventory.snapshot(), omit.clone()).await;
+        publisher.publish(inventory.snapshot(), handles.telemetry.target_states(), omit.clone()).await;
         let names = config.targets.iter().map(|target| target.name.clone());
         let awaited = names.filter(|name| !restored.contains(name)).collect();
         let mut workers = Workers::new(handles.clone(), sender);
@@ -121,13 +122,13 @@ impl StateLoop {
             match event {
                 Event::Discovered { target, found, reply } if self.workers.include(&target) => {
                     changes.extend(self.inventory.select(&target.name, found));
-                    let _ = reply.send(Assignment {
-                        to_read: self.inventory.to_read(&target.name),
-                        others_are_up: self.inventory.others_are_up(&target.name),
-                    });
+                    let _ = reply.send(self.inventory.to_read(&target.name));
                 }
                 Event::Observed(observation) => changes.extend(self.inventory.record(&observation)),
-                Event::ScanEnded(target) if self.workers.include(&target) => {
+                Event::ScanEnded { target, end } if self.workers.include(&target) => {
+                    // Tags that this target selects too, but other targets read, count as well.
+                    let up = end.up && self.inventory.others_are_up(&target.name);
+                    self.handles.telemetry.scan_ended(&target.name, ScanEnd { up, ..end });
                     self.inventory.pass_ended(&target.name);
                     scanned.push(target.clone());
                     if self.awaited.remove(&target.name) && self.awaited.is_empty() {
@@ -136,7 +137,7 @@ impl StateLoop {
                     }
                 }
                 // Sent before a reload changed or removed the target.
-                Event::Discovered { .. } | Event::ScanEnded(_) => {}
+                Event::Discovered { .. } | Event::ScanEnded { .. } => {}
             }
         }
         for warning in self.inventory.warnings() {
@@ -173,8 +174,9 @@ impl StateLoop {
         self.changed = false;
         self.publish_now = false;
         let (snapshot, omit) = (self.inventory.snapshot(), self.omit.clone());
+        let targets = self.handles.telemetry.target_states();
         self.publishing = Some(tokio::spawn(async move {
-            let took = publisher.publish(snapshot, omit).await;
+            let took = publisher.publish(snapshot, targets, omit).await;
             (publisher, took)
         }));
     }

@@ -38,7 +38,6 @@ impl Collector for Inner {
         let state = self.state();
         build(&mut encoder)?;
         program(&mut encoder, &state)?;
-        targets(&mut encoder, &state)?;
         registries(&mut encoder, &state)?;
         drop(state);
         process(&mut encoder, self.process.read(), self.started)
@@ -87,35 +86,6 @@ fn program(encoder: &mut DescriptorEncoder, state: &TelemetryState) -> Result<()
         "image_size_exporter_state_persistent",
         "1 while the configured state file is in use, 0 while what is read would be lost in a restart. Absent where none is configured.",
         state.persistent.as_ref().map(|persistent| u64::from(persistent.load(Ordering::Relaxed))),
-    )
-}
-
-fn targets(encoder: &mut DescriptorEncoder, state: &TelemetryState) -> Result<(), Error> {
-    let ends =
-        || state.targets.iter().filter_map(|target| Some((labels([("target", target.name.0.as_ref())]), target.last?)));
-    gauges(
-        encoder,
-        "image_size_exporter_target_up",
-        "1 when the target's last scan read everything that it selects, 0 when something failed.",
-        ends().map(|(labels, end)| (labels, u64::from(end.up))),
-    )?;
-    gauges(
-        encoder,
-        "image_size_exporter_target_last_scan_timestamp_seconds",
-        "When the target's last scan ended, failed or not.",
-        ends().map(|(labels, end)| (labels, end.at)),
-    )?;
-    gauges(
-        encoder,
-        "image_size_exporter_target_last_scan_duration_seconds",
-        "How long the target's last scan took.",
-        ends().map(|(labels, end)| (labels, end.duration.as_secs_f64())),
-    )?;
-    gauges(
-        encoder,
-        "image_size_exporter_target_interval_seconds",
-        "Time between the starts of two scans of the target, as configured.",
-        state.targets.iter().map(|target| (labels([("target", &target.name.0)]), target.interval.as_secs_f64())),
     )
 }
 

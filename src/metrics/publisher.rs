@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::family::Family;
-use super::own::Telemetry;
+use super::own::{TargetState, Telemetry};
 use super::rendered::Rendered;
 use crate::inventory::Snapshot;
 
@@ -37,15 +37,20 @@ pub fn channel(telemetry: Arc<Telemetry>) -> (Publisher, watch::Receiver<Arc<Ren
 }
 
 impl Publisher {
-    /// Renders the snapshot and publishes it. First waits, at most for the grace, until the generation before the current
+    /// Renders the snapshot, with the targets' states of the same moment, and publishes it. First waits, at most for the grace, until the generation before the current
     /// one is out of memory. Returns how long the rendering took.
-    pub async fn publish(&mut self, snapshot: Arc<Snapshot>, omit: Arc<BTreeSet<Family>>) -> Duration {
+    pub async fn publish(
+        &mut self,
+        snapshot: Arc<Snapshot>,
+        targets: Vec<TargetState>,
+        omit: Arc<BTreeSet<Family>>,
+    ) -> Duration {
         if let Some(retiring) = self.retiring.take() {
             // It only sleeps and drops: it fails only when the runtime shuts down.
             let _ = retiring.await;
         }
         let started = Instant::now();
-        let rendering = tokio::task::spawn_blocking(move || Rendered::render(&snapshot, &omit));
+        let rendering = tokio::task::spawn_blocking(move || Rendered::with_targets(&snapshot, &targets, &omit));
         let rendered = match rendering.await {
             Ok(rendered) => rendered,
             // A bug in this program must not hide behind a body that is never updated.

@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 
 use super::family::Family;
+use super::own::TargetState;
 use super::sink::{Frames, Sink};
-use super::{gzip, rows};
+use super::{gzip, rows, targets};
 use crate::inventory::Snapshot;
 
 /// The series of one snapshot as bytes, in both encodings. Frames of at most some 256 KiB, so that an answer never
@@ -30,12 +31,18 @@ impl Rendered {
     /// Renders and compresses all families except the omitted ones. Takes about a second for a million series: call it
     /// where blocking is allowed, as [`super::Publisher`] does.
     pub fn render(snapshot: &Snapshot, omit: &BTreeSet<Family>) -> Self {
+        Self::with_targets(snapshot, &[], omit)
+    }
+
+    /// The same, and what is known of the targets at the moment of the snapshot.
+    pub fn with_targets(snapshot: &Snapshot, states: &[TargetState], omit: &BTreeSet<Family>) -> Self {
         let rows = rows::Rows::of(snapshot);
         let mut sink = Sink::new();
         for family in Family::ALL.into_iter().filter(|family| !omit.contains(family)) {
             rows.write(family, &mut sink);
         }
         let series = sink.samples();
+        targets::write(states, &mut sink);
         Self { frames: sink.finish(), series }
     }
 

@@ -5,7 +5,6 @@ use std::fmt::Write;
 
 use bytes::Bytes;
 
-use super::family::Family;
 use super::gzip::{Deflate, FRAME_BYTES};
 
 /// Room beyond a frame's size for its last sample; a longer sample makes the frame grow.
@@ -19,8 +18,8 @@ pub(crate) struct Sink {
     deflate: Deflate,
     crc: crc32fast::Hasher,
     samples: u64,
-    /// The family whose samples follow, until its HELP and TYPE are written.
-    family: Option<Family>,
+    /// Name and HELP of the family whose samples follow, until they are written.
+    family: Option<(&'static str, &'static str)>,
 }
 
 /// Everything that was written, in both encodings.
@@ -55,9 +54,9 @@ impl Sink {
         }
     }
 
-    /// The samples that follow belong to this family. A family without samples gets no HELP and TYPE.
-    pub(crate) fn begin(&mut self, family: Family) {
-        self.family = Some(family);
+    /// The samples that follow belong to this family of gauges. A family without samples gets no HELP and TYPE.
+    pub(crate) fn begin(&mut self, name: &'static str, help: &'static str) {
+        self.family = Some((name, help));
     }
 
     /// One sample: `labels` begin with `{` and lack their `}`, `more` are further ones beginning with a comma.
@@ -65,8 +64,8 @@ impl Sink {
         if matches!(value, Value::Float(float) if !float.is_finite()) {
             return;
         }
-        if let Some(family) = self.family.take() {
-            self.announce(family);
+        if let Some((name, help)) = self.family.take() {
+            self.announce(name, help);
         }
         let frame = &mut self.frame;
         frame.push_str(name);
@@ -91,8 +90,7 @@ impl Sink {
         self.samples
     }
 
-    fn announce(&mut self, family: Family) {
-        let (name, help) = (family.name(), family.help());
+    fn announce(&mut self, name: &str, help: &str) {
         for part in ["# HELP ", name, " ", help, "\n# TYPE ", name, " gauge\n"] {
             self.frame.push_str(part);
         }

@@ -41,6 +41,6 @@ impl Server {
     }
 
     pub async fn publish(&mut self, snapshot: Snapshot) {
-        self.publisher.publish(Arc::new(snapshot), Arc::new(BTreeSet::new())).await;
+        self.publisher.publish(Arc::new(snapshot), Vec::new(), Arc::new(BTreeSet::new())).await;
     }
 }
