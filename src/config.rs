@@ -60,6 +60,8 @@ pub struct Config {
 pub struct Web {
     /// Addresses as Prometheus exporters take them: `host:port`, `:port` for all interfaces, `[address]:port`.
     pub listen: Vec<String>,
+    /// The host names, without port, under which `/` and `/config` answer; empty: any.
+    pub hosts: Vec<String>,
     /// TLS and authentication, in exporter-toolkit's format.
     pub config_file: Option<PathBuf>,
 }
@@ -81,7 +83,7 @@ pub struct Scan {
 
 impl Default for Web {
     fn default() -> Self {
-        Self { listen: vec!["0.0.0.0:10048".to_owned()], config_file: None }
+        Self { listen: vec!["0.0.0.0:10048".to_owned()], hosts: Vec::new(), config_file: None }
     }
 }
 
@@ -166,6 +168,15 @@ fn read_web(mut table: Table<'_>, files: &Files) -> Web {
             table.problem("listen", "is empty: write an address such as \"0.0.0.0:10048\", or leave the key out");
         }
         web.listen = listen;
+    }
+    if let Some(hosts) = table.texts("hosts", values::host) {
+        if table.is_empty_list("hosts") {
+            table.problem(
+                "hosts",
+                "is empty: write a name such as \"exporter.example.com\", or leave the key out for any",
+            );
+        }
+        web.hosts = hosts;
     }
     web.config_file = table.text("config_file", |text| files.readable(text));
     table.finish();

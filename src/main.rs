@@ -19,25 +19,28 @@ use tokio_util::sync::CancellationToken;
 /// The configuration is wrong (sysexits.h, EX_USAGE).
 const EX_USAGE: u8 = 64;
 
-/// Scans wait for registries, not for cores: more threads would cost memory and bring nothing.
+/// Scans wait for registries, not for cores: more threads would cost memory and gain nothing.
 const THREADS_MAX: usize = 4;
+
+/// While one thread is stuck in a file operation, another one still sees signals.
+const THREADS_MIN: usize = 2;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     logging::init(cli.common.log_level, cli.common.log_format);
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).clamp(THREADS_MIN, THREADS_MAX);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(threads)
         .enable_all()
         .build()
         .expect("a runtime can be built wherever threads can be started");
-    let code = runtime.block_on(dispatch(cli));
+    let code = runtime.block_on(dispatch(Arc::new(cli)));
     // What still runs (a stream that is being measured, say) has nothing left to tell.
     runtime.shutdown_background();
     code
 }
 
-async fn dispatch(cli: Cli) -> ExitCode {
+async fn dispatch(cli: Arc<Cli>) -> ExitCode {
     let result = match &cli.command {
         Some(Command::Health(args)) => {
             health::health(args, &cli.web, || Ok(Config::load(&cli.common.config_file)?)).await
@@ -54,17 +57,17 @@ async fn dispatch(cli: Cli) -> ExitCode {
             }
             Err(error) => return bad_configuration(&error),
         },
-        None => match Config::load(&cli.common.config_file) {
-            Ok(config) => match web_config(&cli, &config) {
-                Ok(_) if cli.config_check => {
-                    warn(&config);
-                    say(&format!("{}: the configuration is valid", cli.common.config_file.display()));
-                    Ok(())
-                }
-                Ok(web_config) => run_daemon(&cli, config, web_config).await,
-                Err(error) => return bad_configuration(&error),
-            },
+        None if cli.config_check => match load(&cli) {
+            Ok((config, _)) => {
+                warn(&config);
+                say(&format!("{}: the configuration is valid", cli.common.config_file.display()));
+                Ok(())
+            }
             Err(error) => return bad_configuration(&error),
+        },
+        None => match run_daemon(cli).await {
+            Ok(code) => return code,
+            Err(error) => Err(error),
         },
     };
     match result {
@@ -160,9 +163,37 @@ fn no_colour() -> bool {
     std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
 }
 
-async fn run_daemon(cli: &Cli, config: Config, web_config: web::WebConfig) -> anyhow::Result<()> {
-    let listeners = listeners(cli, &config).await?;
-    serve(cli, config, listeners, web_config, &cli.common.config_file).await
+/// Handles signals before anything that can block. Until the daemon runs there is nothing to shut down: a signal ends
+/// the program even while a file cannot be read or a name cannot be resolved.
+async fn run_daemon(cli: Arc<Cli>) -> anyhow::Result<ExitCode> {
+    let stop = stop_on_signals()?;
+    let starting = async {
+        let loading = tokio::task::spawn_blocking({
+            let cli = cli.clone();
+            move || load(&cli)
+        });
+        let (config, web_config) = match loading.await? {
+            Ok(loaded) => loaded,
+            Err(error) => return Ok(Err(bad_configuration(&error))),
+        };
+        let listeners = listeners(&cli, &config).await?;
+        anyhow::Ok(Ok((config, web_config, listeners)))
+    };
+    match stop.run_until_cancelled(starting).await.transpose()? {
+        None => Ok(ExitCode::SUCCESS),
+        Some(Err(code)) => Ok(code),
+        Some(Ok((config, web_config, listeners))) => {
+            serve(&cli, config, listeners, web_config, &cli.common.config_file, stop).await?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// The configuration and the web configuration. The error is for the operator.
+fn load(cli: &Cli) -> Result<(Config, web::WebConfig), String> {
+    let config = Config::load(&cli.common.config_file).map_err(|error| error.to_string())?;
+    let web_config = web_config(cli, &config).map_err(|error| error.to_string())?;
+    Ok((config, web_config))
 }
 
 async fn serve(
@@ -171,14 +202,14 @@ async fn serve(
     listeners: Vec<web::Listener>,
     web_config: web::WebConfig,
     file: &Path,
+    stop: CancellationToken,
 ) -> anyhow::Result<()> {
     daemon::end_on_panic();
-    let stop = stop_on_signals()?;
     let (wants_reload, reloads) = mpsc::channel(daemon::RELOADS_WAITING_MAX);
     tokio::spawn(reload_on_hangup(signal(SignalKind::hangup())?, wants_reload.clone()));
     let start = daemon::Start {
         listeners,
-        options: options(cli),
+        options: options(cli, &config),
         web_config,
         config_file: Some(file.to_owned()),
         reloads: (wants_reload, reloads),
@@ -188,6 +219,7 @@ async fn serve(
 
 /// The ordinary daemon, against a registry that this process serves.
 async fn run_demo(cli: &Cli) -> anyhow::Result<()> {
+    let stop = stop_on_signals()?;
     let loopback = tokio::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await?;
     let registry = demo::start(loopback).await.context("cannot serve the demo's registry on loopback")?;
     let config = Config::load(registry.config_file())?;
@@ -196,7 +228,7 @@ async fn run_demo(cli: &Cli) -> anyhow::Result<()> {
         say(&registry.banner(address));
     }
     let web_config = web_config(cli, &config)?;
-    serve(cli, config, listeners, web_config, registry.config_file()).await
+    serve(cli, config, listeners, web_config, registry.config_file(), stop).await
 }
 
 async fn listeners(cli: &Cli, config: &Config) -> anyhow::Result<Vec<web::Listener>> {
@@ -211,9 +243,10 @@ async fn listeners(cli: &Cli, config: &Config) -> anyhow::Result<Vec<web::Listen
     Ok(listeners)
 }
 
-fn options(cli: &Cli) -> web::Options {
+fn options(cli: &Cli, config: &Config) -> web::Options {
     web::Options {
         telemetry_path: cli.web.telemetry_path.clone(),
+        hosts: config.web.hosts.clone(),
         enable_lifecycle: cli.web.enable_lifecycle,
         max_requests: cli.web.max_requests,
         ..web::Options::default()
@@ -227,7 +260,7 @@ fn web_config(cli: &Cli, config: &Config) -> Result<web::WebConfig, web::WebConf
     }
 }
 
-/// SIGTERM and SIGINT end the daemon in order; a second one at once.
+/// SIGTERM and SIGINT shut the daemon down gracefully; a second one exits at once.
 fn stop_on_signals() -> anyhow::Result<CancellationToken> {
     let stop = CancellationToken::new();
     let mut terminate = signal(SignalKind::terminate())?;
@@ -242,7 +275,7 @@ fn stop_on_signals() -> anyhow::Result<CancellationToken> {
             if !first {
                 std::process::exit(1);
             }
-            tracing::info!("ending");
+            tracing::info!("shutting down");
             token.cancel();
         }
     });

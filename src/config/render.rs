@@ -17,6 +17,9 @@ pub(super) fn render(config: &Config) -> String {
     let mut toml = Toml::default();
     toml.header("[web]");
     toml.list("listen", &config.web.listen);
+    if !config.web.hosts.is_empty() {
+        toml.list("hosts", &config.web.hosts);
+    }
     toml.path("config_file", config.web.config_file.as_deref());
     toml.header("[scan]");
     toml.duration("interval", config.scan.interval);

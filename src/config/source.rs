@@ -26,7 +26,7 @@ const PREFIX: &str = "IMAGE_SIZE_EXPORTER__";
 
 /// What can come from variables: each a section and its scalar keys.
 const OVERRIDABLE: [(&str, &[&str]); 3] = [
-    ("web", &["listen", "config_file"]),
+    ("web", &["listen", "hosts", "config_file"]),
     ("scan", &["interval", "concurrency", "timeout", "keep", "tags_max"]),
     ("state", &["path"]),
 ];
@@ -153,9 +153,9 @@ impl Provider for Variable {
     }
 
     fn data(&self) -> figment::Result<Map<Profile, Dict>> {
-        // Several addresses fit one variable, since none has a comma.
+        // Several addresses or names fit one variable, since none has a comma.
         let value = match self.key.as_str() {
-            "listen" => self.value.split(',').map(|address| address.trim().to_owned()).collect::<Vec<_>>().into(),
+            "listen" | "hosts" => self.value.split(',').map(|item| item.trim().to_owned()).collect::<Vec<_>>().into(),
             _ => Value::from(self.value.clone()),
         };
         let section = Dict::from([(self.key.clone(), value)]);

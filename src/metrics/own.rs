@@ -1,15 +1,15 @@
-//! The program's own metrics: what it asked of registries, how its scans went, what it costs. They are the tail of
-//! every answer to a scrape; what is published of images is rendered elsewhere, in `exposition`.
+//! The program's own metrics: requests to registries, scans, the process. They are the tail of every scrape; the series
+//! of images are rendered elsewhere, in `rendered`.
 //!
-//! Everything known beforehand starts at 0 (a registry's counters, for every operation and reason), and what goes
-//! from the configuration goes from here: no series lingers.
+//! Counters with known labels start at 0 (a registry's, for every operation and reason). The series of a target or
+//! registry that leaves the configuration disappear.
 
-use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use prometheus_client::encoding::text::encode_registry;
 
 use crate::clock::unix_now;
@@ -41,7 +41,7 @@ pub struct Build {
     pub rust_version: &'static str,
 }
 
-/// The program's own metrics. Shared by all that have something to count.
+/// The program's own metrics. Shared by every task that counts something.
 #[derive(Debug)]
 pub struct Telemetry {
     inner: Arc<Inner>,
@@ -55,15 +55,15 @@ pub(crate) struct Inner {
     /// What the clients of registries count.
     pub(crate) counters: Arc<Counters>,
     /// Held for a few additions, or while the tail is written; never across an await.
-    pub(crate) state: Mutex<State>,
-    pub(crate) process: process::Recent,
+    pub(crate) state: Mutex<TelemetryState>,
+    pub(crate) process: process::ProcessReader,
 }
 
 #[derive(Debug, Default)]
-pub(crate) struct State {
+pub(crate) struct TelemetryState {
     /// In the configuration's order.
     pub(crate) targets: Vec<TargetState>,
-    pub(crate) reload: Option<Reload>,
+    pub(crate) reload: Option<LastReload>,
     pub(crate) series: Option<u64>,
     pub(crate) render_seconds: Option<f64>,
     pub(crate) store_documents: Option<u64>,
@@ -71,7 +71,7 @@ pub(crate) struct State {
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Reload {
+pub(crate) struct LastReload {
     pub(crate) ok: bool,
     pub(crate) last_success: Option<Timestamp>,
 }
@@ -83,11 +83,11 @@ pub struct ScanEnd {
     pub at: Timestamp,
     /// How long it took.
     pub duration: Duration,
-    /// Whether it read everything that the target means.
+    /// Whether it read every selected tag.
     pub up: bool,
 }
 
-/// What is known of a target: a row of the landing page's table.
+/// A target and its last scan: a row of the landing page's table.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TargetState {
     /// The target's name.
@@ -101,7 +101,7 @@ pub struct TargetState {
 impl Telemetry {
     /// Publishes `counters` beside its own metrics.
     pub fn new(counters: Arc<Counters>) -> Self {
-        let (started, process) = (unix_now(), process::Recent::default());
+        let (started, process) = (unix_now(), process::ProcessReader::default());
         let inner = Arc::new(Inner { started, counters, state: Mutex::default(), process });
         let mut registry = prometheus_client::registry::Registry::default();
         registry.register_collector(Box::new(Arc::clone(&inner)));
@@ -125,7 +125,7 @@ impl Telemetry {
             .collect();
     }
 
-    /// A scan of a target is complete. Of a target that is not configured any more nothing is kept.
+    /// A scan of a target ended. Ignored when the target is no longer configured.
     pub fn scan_ended(&self, name: &TargetName, end: ScanEnd) {
         let mut state = self.inner.state();
         if let Some(target) = state.targets.iter_mut().find(|target| target.name == *name) {
@@ -133,16 +133,16 @@ impl Telemetry {
         }
     }
 
-    /// The targets in the configuration's order, for people to read.
+    /// The targets in the configuration's order.
     pub fn target_states(&self) -> Vec<TargetState> {
         self.inner.state().targets.clone()
     }
 
-    /// The configuration was read, at the start or again, or could not be.
+    /// The configuration was read, or could not be, at the start or in a reload.
     pub fn reloaded(&self, ok: bool, at: Timestamp) {
         let mut state = self.inner.state();
         let before = state.reload.and_then(|reload| reload.last_success);
-        state.reload = Some(Reload { ok, last_success: if ok { Some(at) } else { before } });
+        state.reload = Some(LastReload { ok, last_success: if ok { Some(at) } else { before } });
     }
 
     /// The series of images were rendered.
@@ -152,18 +152,18 @@ impl Telemetry {
         state.series = Some(series);
     }
 
-    /// How many documents the store has.
+    /// The number of documents in the store.
     pub fn set_store_documents(&self, documents: u64) {
         self.inner.state().store_documents = Some(documents);
     }
 
-    /// Publishes from now on whether the state file is in use, as `persistent` has it; nothing of one that is not
-    /// configured.
+    /// Publishes from now on whether the state file is in use. None: no state file is configured, and the metric is
+    /// absent.
     pub fn watch_state(&self, persistent: Option<Arc<AtomicBool>>) {
         self.inner.state().persistent = persistent;
     }
 
-    /// All of it and the state of the process, in the given format, without the format's end.
+    /// All metrics and those of the process, in the given format, without the format's end.
     pub fn encode(&self, format: Format) -> Vec<u8> {
         match format {
             Format::OpenMetrics => self.open_metrics().into_bytes(),
@@ -186,8 +186,7 @@ impl Default for Telemetry {
 }
 
 impl Inner {
-    /// A panic elsewhere leaves nothing half done here: the state is usable.
-    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+    pub(crate) fn state(&self) -> MutexGuard<'_, TelemetryState> {
         self.state.lock()
     }
 }
@@ -278,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn the_series_of_a_removed_target_vanish_and_others_keep_their_last_scan() {
+    fn a_removed_target_is_forgotten_and_others_keep_their_last_scan() {
         let telemetry = Telemetry::default();
         telemetry.set_targets(&[target("a", 300), target("b", 60)]);
         let end = ScanEnd { at: 1.5, duration: Duration::from_secs(2), up: true };
@@ -288,20 +287,6 @@ mod tests {
         telemetry.set_targets(&[target("b", 30), target("c", 300)]);
         let states: Vec<_> = telemetry.target_states().into_iter().map(|t| (t.name.to_string(), t.last)).collect();
         assert_eq!(states, [("b".to_owned(), Some(end)), ("c".to_owned(), None)]);
-        let about_targets: Vec<_> = lines(&telemetry, Format::Text)
-            .into_iter()
-            .filter(|line| line.starts_with("image_size_exporter_target_"))
-            .collect();
-        assert_eq!(
-            about_targets,
-            [
-                r#"image_size_exporter_target_up{target="b"} 1"#,
-                r#"image_size_exporter_target_last_scan_timestamp_seconds{target="b"} 1.5"#,
-                r#"image_size_exporter_target_last_scan_duration_seconds{target="b"} 2.0"#,
-                r#"image_size_exporter_target_interval_seconds{target="b"} 30.0"#,
-                r#"image_size_exporter_target_interval_seconds{target="c"} 300.0"#,
-            ]
-        );
     }
 
     #[test]
@@ -353,13 +338,6 @@ mod tests {
         assert!(has(&telemetry, "image_size_exporter_state_persistent 0"));
         telemetry.watch_state(None);
         assert!(!is_there());
-    }
-
-    #[test]
-    fn a_target_may_have_any_name() {
-        let telemetry = Telemetry::default();
-        telemetry.set_targets(&[target("a\"b\\c\nd é", 1)]);
-        assert!(has(&telemetry, r#"image_size_exporter_target_interval_seconds{target="a\"b\\c\nd é"} 1.0"#));
     }
 
     #[test]

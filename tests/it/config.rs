@@ -92,6 +92,7 @@ fn the_whole_of_a_configuration_arrives() {
     let config = load(&path).unwrap_or_else(|error| panic!("{error}"));
     let directory = path.parent().unwrap();
     assert_eq!(config.web.listen, ["127.0.0.1:10048", "[::1]:10048"]);
+    assert_eq!(config.web.hosts, ["exporter.example.com", "::1"]);
     assert_eq!(config.web.config_file, Some(directory.join("file")));
     assert_eq!(config.scan.interval, Duration::from_mins(10), "the environment wins");
     assert_eq!(config.scan.concurrency, 4);
@@ -170,6 +171,7 @@ fn variables_override_each_scalar() {
     let (_directory, path) = write("[scan]\ninterval = \"1m\"\n[[targets]]\nrepository = \"a\"\n");
     let environment: Environment = [
         ("WEB__LISTEN", "127.0.0.1:1, [::1]:2"),
+        ("WEB__HOSTS", "localhost, ::1"),
         ("SCAN__INTERVAL", "10m"),
         ("SCAN__CONCURRENCY", "3"),
         ("SCAN__TIMEOUT", "5s"),
@@ -181,6 +183,7 @@ fn variables_override_each_scalar() {
     .into();
     let config = Config::load_with(&path, &environment).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(config.web.listen, ["127.0.0.1:1", "[::1]:2"]);
+    assert_eq!(config.web.hosts, ["localhost", "::1"]);
     assert_eq!((config.scan.interval, config.scan.concurrency), (Duration::from_mins(10), 3));
     assert_eq!((config.scan.timeout, config.scan.keep), (Duration::from_secs(5), Duration::from_hours(24)));
     assert_eq!(config.scan.tags_max, 7);

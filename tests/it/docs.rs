@@ -8,9 +8,10 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use image_size_exporter::config::{Config, Environment};
+use image_size_exporter::inventory::snapshot::Snapshot;
 use image_size_exporter::metrics::Family;
 use image_size_exporter::metrics::own::ScanEnd;
-use image_size_exporter::metrics::{Format, Telemetry};
+use image_size_exporter::metrics::{Encoding, Format, Rendered, Telemetry};
 use image_size_exporter::registry::{Counters, RateLimit};
 
 #[test]
@@ -46,7 +47,9 @@ fn the_table_about_itself_has_every_metric() {
     telemetry.rendered(Duration::ZERO, 1);
     telemetry.set_store_documents(1);
     telemetry.watch_state(Some(Arc::new(AtomicBool::new(true))));
-    let text = String::from_utf8(telemetry.encode(Format::Text)).unwrap();
+    let rendered = Rendered::with_targets(&Snapshot::default(), &telemetry.target_states(), &BTreeSet::new());
+    let bytes = [rendered.frames(Encoding::Identity).concat(), telemetry.encode(Format::Text)].concat();
+    let text = String::from_utf8(bytes).unwrap();
     let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE image_size_exporter_"));
     let exposed: BTreeSet<String> = types.map(|line| line.split(' ').next().unwrap().to_owned()).collect();
     assert_eq!(named, exposed);

@@ -1,4 +1,4 @@
-//! Which client certificates are good enough.
+//! Verifies client certificates.
 
 use std::sync::Arc;
 
@@ -11,9 +11,9 @@ use rustls_pki_types::{CertificateDer, UnixTime};
 use super::san;
 use crate::registry::signature_checks;
 
-/// What is asked of a client: a certificate at all, and one that a configured authority has signed.
+/// Whether a client certificate is required, and whether a configured authority must have signed it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Policy {
+pub(super) struct ClientCertPolicy {
     pub(super) required: bool,
     pub(super) verified: bool,
 }
@@ -21,9 +21,9 @@ pub(super) struct Policy {
 #[derive(Debug)]
 struct Verifier {
     required: bool,
-    /// Who checks the chain, if somebody does.
+    /// Verifies the chain, if it must be verified.
     chain: Option<Arc<dyn ClientCertVerifier>>,
-    /// One of these names must be in the certificate.
+    /// The certificate must have one of these names.
     allowed_sans: Option<Vec<String>>,
     provider: Arc<CryptoProvider>,
 }
@@ -34,7 +34,7 @@ struct NoAllowedName;
 
 /// A verifier for rustls.
 pub(super) fn verifier(
-    policy: Policy,
+    policy: ClientCertPolicy,
     roots: RootCertStore,
     allowed_sans: Option<Vec<String>>,
     provider: &Arc<CryptoProvider>,
