@@ -3,6 +3,7 @@
 //! A scrape reads what was rendered before; nothing in here causes work on a registry. A client can hold a connection
 //! only for as long as the timeouts say, and no bytes but those of the last two snapshots.
 
+mod address;
 mod body;
 mod concurrency;
 mod connection;
@@ -26,6 +27,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::metrics::{Rendered, Telemetry};
 
+pub use address::{InvalidListenAddress, ListenAddress};
 pub use listener::{BindError, Listener};
 pub use web_config::{WebConfig, WebConfigError};
 

@@ -10,10 +10,14 @@ mod predict;
 mod table;
 
 use std::collections::{BTreeMap, HashSet};
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
 
+use super::output::{Failure, print_warnings};
 use crate::config::Config;
 use crate::inventory::{Inventory, Snapshot};
-use crate::metrics::Rendered;
+use crate::metrics::{Rendered, Telemetry};
 use crate::oci::{Reason, Registry, Repository, Tag};
 use crate::registry::{Client, Registries};
 use crate::scan::discovery::Found;
@@ -100,6 +104,19 @@ impl Requests {
 
 /// Most registries list so many tags a page when they are asked to.
 const TAGS_PER_PAGE: usize = 1000;
+
+/// Prints the plan of a configuration file. Where nothing at all could be read the exit code says why.
+pub(super) async fn run(config_file: &Path) -> Result<(), Failure> {
+    let config = Config::load(config_file).map_err(Failure::configuration)?;
+    print_warnings(&config);
+    let telemetry = Arc::new(Telemetry::new());
+    let registries = Registries::new(config.registries.clone(), config.registry_defaults.clone(), telemetry)?;
+    let plan = plan(&config, &registries).await;
+    write(&plan, &mut io::stdout().lock())?;
+    let Some(reason) = plan.failure else { return Ok(()) };
+    let message = format!("nothing could be read ({reason}): the figures above are no prediction");
+    Err(Failure { message, exit_code: reason.exit_code() })
+}
 
 /// Asks the registries and predicts.
 pub async fn plan(config: &Config, registries: &Registries) -> Plan {

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::Environment;
+use super::source::Environment;
 
 /// Where relative paths start, and what else of this machine a configuration refers to.
 pub(super) struct Files<'a> {

@@ -7,7 +7,7 @@ use crate::oci::{Registry, Repository};
 use crate::registry::Credential;
 use crate::target::{Detail, Repositories, Target, Uncompressed};
 
-use super::Config;
+use super::schema::Config;
 
 /// The lines to log, each with file and key.
 pub(super) fn warnings(config: &Config) -> Vec<String> {

@@ -2,50 +2,18 @@
 //!
 //! Nothing here stops at the first problem: it is noted under its key, and the caller goes on without the value.
 
-use std::cell::RefCell;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
-use std::path::Path;
 
 use figment::value::{Dict, Num, Value};
 
-use super::render::without_passwords;
+use super::problems::Problems;
 use super::source::Sources;
 use super::suggest::nearest;
+use crate::target::Words;
 
 /// How figment names a TOML date in its tree.
 const DATE: &str = "$__toml_private_datetime";
-
-/// What is wrong so far.
-#[derive(Default)]
-pub(super) struct Problems(RefCell<Vec<Problem>>);
-
-struct Problem {
-    variable: Option<String>,
-    key: String,
-    message: String,
-}
-
-impl Problems {
-    pub(super) fn add_to_variable(&self, name: &str, message: &str) {
-        self.add(Some(name), "", message);
-    }
-
-    fn add(&self, variable: Option<&str>, key: &str, message: &str) {
-        let variable = variable.map(str::to_owned);
-        let (key, message) = (without_passwords(key), without_passwords(message));
-        self.0.borrow_mut().push(Problem { variable, key, message });
-    }
-
-    /// One line for each, in the order in which they were found.
-    pub(super) fn into_lines(self, file: &Path) -> Vec<String> {
-        let line = |problem: Problem| match problem.variable {
-            Some(variable) => format!("{variable}: {}", problem.message),
-            None => format!("{}: {}: {}", file.display(), problem.key, problem.message),
-        };
-        self.0.into_inner().into_iter().map(line).collect()
-    }
-}
 
 /// A table under its full name, which of its keys were asked for, and which are known but refused.
 pub(super) struct Table<'a> {
@@ -115,18 +83,12 @@ impl<'a> Table<'a> {
     }
 
     /// One of a few words.
-    pub(super) fn word<T: Copy>(&mut self, key: &'static str, words: &[(&str, T)]) -> Option<T> {
-        let value = self.value(key)?;
-        let found = match value {
-            Value::String(_, text) => match words.iter().find(|(word, _)| word == text) {
-                Some((_, meaning)) => return Some(*meaning),
-                None => format!("`{text}` is not one of the words for it"),
-            },
-            other => found(other),
+    pub(super) fn word<T: Words>(&mut self, key: &'static str) -> Option<T> {
+        let parsed = match self.value(key)? {
+            Value::String(_, text) => T::from_word(text),
+            other => Err(format!("{}: {}", found(other), T::remedy())),
         };
-        let known: Vec<String> = words.iter().map(|(word, _)| format!("{word:?}")).collect();
-        self.problem(key, format!("{found}: write {}", known.join(" or ")));
-        None
+        parsed.map_err(|message| self.problem(key, message)).ok()
     }
 
     /// Texts under names that people chose. `check` judges each name and its text.

@@ -10,8 +10,8 @@ use figment::providers::{Format as _, Toml};
 use figment::value::{Dict, Map, Tag, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 
-use super::ConfigError;
-use super::reader::Problems;
+use super::error::ConfigError;
+use super::problems::Problems;
 use super::suggest::nearest;
 
 /// The environment: names and values.

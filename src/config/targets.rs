@@ -4,13 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::oci::{Platform, Tag};
-use crate::target::{
-    Detail, InvalidPattern, Listing, NewestBy, Repositories, Selection, Sort, TagPattern, Target, TargetName,
-    Uncompressed, VersionRange,
-};
+use crate::target::{InvalidPattern, Listing, Repositories, Selection, TagPattern, Target, TargetName, VersionRange};
 
 use super::reader::Table;
-use super::{Scan, values};
+use super::schema::Scan;
+use super::values;
 
 const NONE: &str = "there is none: write [[targets]] and below it repository = \"docker.io/library/alpine\"";
 
@@ -49,11 +47,11 @@ fn read_one(table: &mut Table<'_>, scan: &Scan) -> Option<Target> {
     }
     let name = table.text("name", values::name);
     let selection = read_selection(table);
-    let newest = table.word("newest", &NEWEST);
+    let newest = table.word("newest");
     let platforms = table.texts("platforms", str::parse::<Platform>).unwrap_or_default();
     let interval = table.text("interval", values::interval).unwrap_or(scan.interval);
-    let uncompressed = table.word("uncompressed", &UNCOMPRESSED).unwrap_or_default();
-    let detail = table.word("detail", &DETAIL).unwrap_or_default();
+    let uncompressed = table.word("uncompressed").unwrap_or_default();
+    let detail = table.word("detail").unwrap_or_default();
     let budget_bytes = table.text("budget", values::bytes);
     let labels = table.pairs("labels", values::label).into_iter().collect();
     let tags_max = table.count("tags_max", values::TAGS_MAX).unwrap_or(scan.tags_max);
@@ -75,12 +73,6 @@ fn read_one(table: &mut Table<'_>, scan: &Scan) -> Option<Target> {
     })
 }
 
-pub(super) const SORT: [(&str, Sort); 2] = [("semver", Sort::Semver), ("name", Sort::Name)];
-pub(super) const NEWEST: [(&str, NewestBy); 2] = [("semver", NewestBy::Semver), ("created", NewestBy::Created)];
-pub(super) const UNCOMPRESSED: [(&str, Uncompressed); 3] =
-    [("off", Uncompressed::Off), ("cheap", Uncompressed::Cheap), ("exact", Uncompressed::Exact)];
-pub(super) const DETAIL: [(&str, Detail); 2] = [("images", Detail::Images), ("repository", Detail::Repository)];
-
 /// What reads the list by being there.
 const LISTING: [&str; 6] = ["match", "exclude", "semver", "sort", "limit", "newest"];
 
@@ -91,7 +83,7 @@ fn read_selection(table: &mut Table<'_>) -> Selection {
         matches: table.texts("match", str::parse::<TagPattern>).unwrap_or_default(),
         exclude: table.texts("exclude", str::parse::<TagPattern>).unwrap_or_default(),
         semver: table.text("semver", str::parse::<VersionRange>),
-        sort: table.word("sort", &SORT).unwrap_or_default(),
+        sort: table.word("sort").unwrap_or_default(),
         limit: table.count("limit", values::LIMIT),
     };
     let lists = LISTING.iter().any(|key| table.has(key));

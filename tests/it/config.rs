@@ -91,7 +91,7 @@ fn the_whole_of_a_configuration_arrives() {
     let path = corpus("good").into_iter().find(|path| path.ends_with("everything.toml")).unwrap();
     let config = load(&path).unwrap_or_else(|error| panic!("{error}"));
     let directory = path.parent().unwrap();
-    assert_eq!(config.web.listen, ["127.0.0.1:10048", "[::1]:10048"]);
+    assert_eq!(config.web.listen, ["127.0.0.1:10048", "[::1]:10048"].map(|address| address.parse().unwrap()));
     assert_eq!(config.web.config_file, Some(directory.join("file")));
     assert_eq!(config.scan.interval, Duration::from_mins(10), "the environment wins");
     assert_eq!(config.scan.concurrency, 4);
@@ -180,7 +180,7 @@ fn variables_override_each_scalar() {
     .map(|(name, value)| (format!("IMAGE_SIZE_EXPORTER__{name}"), value.to_owned()))
     .into();
     let config = Config::load_with(&path, &environment).unwrap_or_else(|error| panic!("{error}"));
-    assert_eq!(config.web.listen, ["127.0.0.1:1", "[::1]:2"]);
+    assert_eq!(config.web.listen, ["127.0.0.1:1", "[::1]:2"].map(|address| address.parse().unwrap()));
     assert_eq!((config.scan.interval, config.scan.concurrency), (Duration::from_mins(10), 3));
     assert_eq!((config.scan.timeout, config.scan.keep), (Duration::from_secs(5), Duration::from_hours(24)));
     assert_eq!(config.scan.tags_max, 7);

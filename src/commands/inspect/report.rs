@@ -2,13 +2,12 @@
 //!
 //! Sizes are in bytes, times are RFC 3339, digests are `algorithm:value`. What is unknown is `null`, never 0.
 
-use std::collections::{HashMap, HashSet};
-
 use serde::Serialize;
 
 use crate::image::{Image, Layer, LayerContent, Unpacked};
-use crate::oci::{Digest, ImageConfig, MediaType, Platform, Reason};
-use crate::store::{Store, Stored};
+use crate::oci::{Digest, ImageConfig, MediaType, Reason};
+
+use super::sharing::Sharing;
 
 /// One reference.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -109,36 +108,6 @@ pub struct FailedReport {
     pub reason: Reason,
 }
 
-/// How many watched images have a layer, by its digest.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Sharing(HashMap<Digest, u64>);
-
-impl Sharing {
-    /// Counts distinct manifests among the last known tags of a state file.
-    pub fn of(store: &Store) -> Self {
-        let manifests: HashSet<Digest> = store
-            .tags()
-            .into_iter()
-            .flat_map(|(_, _, kept)| kept.known.images.clone())
-            .map(|(_, digest)| digest)
-            .collect();
-        let mut sharing = Self::default();
-        for digest in manifests {
-            if let Some(Stored::Image(image)) = store.document(&digest) {
-                sharing.add(&image);
-            }
-        }
-        sharing
-    }
-
-    fn add(&mut self, image: &Image) {
-        let distinct: HashSet<&Digest> = image.layers.iter().map(|layer| &layer.digest).collect();
-        for digest in distinct {
-            *self.0.entry(digest.clone()).or_default() += 1;
-        }
-    }
-}
-
 impl ImageReport {
     /// Pairs layers with the history's steps, where as many of those made a layer as there are layers.
     pub(super) fn of(
@@ -196,7 +165,7 @@ impl LayerReport {
             uncompressed_bytes: content.map(|content| content.uncompressed_bytes),
             uncompressed_estimated: content.map(|content| content.estimated),
             unpacked_bytes: content.and_then(|content| content.unpacked.bytes()),
-            shared_by: sharing.map(|sharing| sharing.0.get(&layer.digest).copied().unwrap_or(0)),
+            shared_by: sharing.map(|sharing| sharing.count(&layer.digest)),
         }
     }
 }
@@ -226,9 +195,4 @@ pub(super) fn pairs<'a>(old: &'a [ImageReport], new: &'a [ImageReport]) -> Vec<(
         return vec![(old, new)];
     }
     old.iter().filter_map(|old| Some((old, new.iter().find(|new| new.platform == old.platform)?))).collect()
-}
-
-/// The one platform that is meant, or all.
-pub(super) fn wanted(platform: Option<&Platform>) -> Vec<Platform> {
-    platform.cloned().into_iter().collect()
 }

@@ -1,9 +1,9 @@
 //! A plan as a table for people.
 
-use std::fmt::Write as _;
 use std::io;
 
 use super::{Layers, Plan, Requests, TargetPlan};
+use crate::commands::columns::{Columns, Style, Terminal};
 use crate::commands::units;
 use crate::layer::Limits;
 
@@ -12,18 +12,12 @@ const NAMED_MAX: usize = 10;
 
 /// Writes the table, then what is worth a word.
 pub fn write(plan: &Plan, out: &mut impl io::Write) -> io::Result<()> {
-    let heads = ["target", "repositories", "tags", "first scan", "later scans", "a day"];
-    let mut rows: Vec<[String; 6]> = vec![heads.map(String::from)];
-    rows.extend(plan.targets.iter().map(row));
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..heads.len()).map(width).collect();
-    for row in &rows {
-        let mut line = format!("{:<width$}", row[0], width = widths[0]);
-        for (cell, width) in row.iter().zip(&widths).skip(1) {
-            write!(line, "  {cell:>width$}").expect("a string takes what is written to it");
-        }
-        writeln!(out, "{line}")?;
+    let headings = ["target", ">repositories", ">tags", ">first scan", ">later scans", ">a day"];
+    let mut columns = Columns::new(&headings);
+    for target in &plan.targets {
+        columns.row(Style::Plain, row(target));
     }
+    columns.write(out, Terminal::default())?;
     writeln!(out)?;
     let at_least = if plan.is_partial() { "at least " } else { "" };
     writeln!(out, "series: {at_least}{} once everything is read", plan.series)?;
@@ -66,14 +60,14 @@ fn layers(layers: Layers, at_least: &str, out: &mut impl io::Write) -> io::Resul
     Ok(())
 }
 
-fn row(target: &TargetPlan) -> [String; 6] {
+fn row(target: &TargetPlan) -> Vec<String> {
     let shown = |figure: String, is_nothing: bool| match (target.is_partial, is_nothing) {
         (true, true) => "unknown".to_owned(),
         (true, false) => format!("at least {figure}"),
         (false, _) => figure,
     };
     let a_day = target.later.total() as f64 * target.scans_per_day;
-    [
+    vec![
         target.name.to_string(),
         target.repositories.to_string(),
         target.tags.to_string(),
