@@ -108,6 +108,11 @@ impl Registries {
         self.clients.lock().values().for_each(|client| client.auth.forgive());
     }
 
+    /// How many requests of one kind the registry has answered or failed so far.
+    pub fn requests(&self, registry: &Registry, operation: Operation) -> u64 {
+        self.telemetry.requests(registry, operation)
+    }
+
     fn with(
         profiles: Profiles,
         system_roots: Arc<RootCertStore>,

@@ -22,7 +22,7 @@ pub struct Cli {
     /// Flags of the daemon.
     #[command(flatten)]
     pub web: WebFlags,
-    /// Check the configuration and exit, without touching any network
+    /// Check the configuration and exit, without any network access
     #[arg(long = "config.check")]
     pub config_check: bool,
     /// What to do instead of running as a daemon
@@ -54,10 +54,10 @@ pub enum Command {
     /// Show one image as the daemon sees it, layer by layer; or compare two to see why it grew
     Inspect(inspect::Arguments),
     /// Ask a running daemon whether it is healthy, for containers without a shell; exits 0 or 1
-    Health(health::Arguments),
+    Health(health::HealthArguments),
 }
 
-/// In the words of Prometheus programs: version, branch, revision, compiler.
+/// As Prometheus programs print it: version, branch, revision, compiler.
 fn version() -> &'static str {
     static VERSION: LazyLock<String> = LazyLock::new(|| own::BUILD.to_string());
     &VERSION

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use clap::Args;
 
-use super::output::Failure;
+use super::output::CommandFailure;
 use super::run::WebFlags;
 use crate::config::Config;
 
@@ -15,14 +15,18 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Which daemon to ask.
 #[derive(Debug, Args)]
-pub struct Arguments {
+pub struct HealthArguments {
     /// URL to ask, or only host and port, instead of the configured address on this machine
     #[arg(value_name = "URL", value_parser = parse_url)]
     pub url: Option<url::Url>,
 }
 
 /// Asks the daemon. An error says what is wrong.
-pub(super) async fn run(config_file: &Path, flags: &WebFlags, arguments: &Arguments) -> Result<(), Failure> {
+pub(super) async fn run(
+    config_file: &Path,
+    flags: &WebFlags,
+    arguments: &HealthArguments,
+) -> Result<(), CommandFailure> {
     let urls = match &arguments.url {
         Some(url) => vec![url.clone()],
         None => own_urls(flags, &Config::load(config_file)?)?,
@@ -31,7 +35,7 @@ pub(super) async fn run(config_file: &Path, flags: &WebFlags, arguments: &Argume
     let client = reqwest::Client::builder()
         .timeout(TIMEOUT)
         .no_proxy()
-        // It is this machine's own daemon, under whatever name its certificate has.
+        // The certificate need not name this machine's loopback address.
         .tls_danger_accept_invalid_certs(true)
         .build()
         .context("cannot make an HTTP client")?;
@@ -45,7 +49,7 @@ pub(super) async fn run(config_file: &Path, flags: &WebFlags, arguments: &Argume
     Ok(result?)
 }
 
-/// A URL, or host and port alone: then, as where a URL has no path, health is asked for.
+/// A URL, or only host and port. Without a path it is that of the health check.
 fn parse_url(text: &str) -> Result<url::Url, String> {
     const EXAMPLE: &str = "write for example `localhost:10048` or `http://localhost:10048/-/healthy`";
     let whole = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
@@ -61,7 +65,7 @@ fn parse_url(text: &str) -> Result<url::Url, String> {
 
 async fn ask(client: &reqwest::Client, url: url::Url) -> anyhow::Result<()> {
     let response = client.get(url.clone()).send().await.with_context(|| format!("{url} does not answer"))?;
-    // With users configured the daemon asks for a password: it is alive.
+    // A daemon with users configured asks for a password, so it is up.
     if response.status().is_success() || response.status() == http::StatusCode::UNAUTHORIZED {
         return Ok(());
     }

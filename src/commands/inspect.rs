@@ -2,7 +2,7 @@
 //!
 //! The schema of `--json` is [`Report`] for one reference, and `{"old": Report, "new": Report, "comparisons":
 //! [Comparison]}` for two. Exit codes: 0 read; 3 denied; 4 not found; 5 unreachable; 6 any other failure of the registry
-//! or its answer; 1 everything else. What was read is printed even if a platform of it failed.
+//! or its answer; 1 everything else. Platforms that were read are printed even if another one failed.
 
 mod compare;
 mod error;
@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::output::Failure;
+use super::output::CommandFailure;
 use crate::config::{Config, DEFAULT_FILE};
 use crate::metrics::Telemetry;
 use crate::oci::{Platform, Reference};
@@ -33,7 +33,7 @@ pub use error::InspectError;
 pub use report::{FailedReport, ImageReport, LayerReport, Report, Step};
 pub use sharing::Sharing;
 
-/// What `inspect` is told on the command line.
+/// The arguments of `inspect`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Arguments {
     /// An image, as `docker pull` takes it; or two, the old one and the new one, to compare
@@ -42,7 +42,7 @@ pub struct Arguments {
     /// Only this platform, as in `linux/arm64`
     #[arg(long)]
     pub platform: Option<Platform>,
-    /// Find out the layers' uncompressed sizes: `cheap` fetches a few bytes of each, `exact` streams all of them
+    /// Measure the layers' uncompressed sizes: `cheap` fetches a few bytes of each layer, `exact` streams all of them
     #[arg(long, value_name = "off|cheap|exact", default_value = "off", value_parser = Uncompressed::from_word)]
     pub uncompressed: Uncompressed,
     /// Exact bytes instead of KiB and MiB
@@ -55,9 +55,9 @@ pub struct Arguments {
 
 /// Runs with the configuration's registries and state file. Without a configuration file the credentials come from
 /// Docker's and Podman's own files.
-pub(super) async fn run(config_file: &Path, arguments: &Arguments) -> Result<(), Failure> {
+pub(super) async fn run(config_file: &Path, arguments: &Arguments) -> Result<(), CommandFailure> {
     let (registries, defaults, state) = if config_file.exists() || config_file != Path::new(DEFAULT_FILE) {
-        let config = Config::load(config_file).map_err(Failure::configuration)?;
+        let config = Config::load(config_file).map_err(CommandFailure::configuration)?;
         (config.registries, config.registry_defaults, config.state)
     } else {
         Default::default()
@@ -72,7 +72,7 @@ pub(super) async fn run(config_file: &Path, arguments: &Arguments) -> Result<(),
     };
     inspect(&registries, arguments, sharing.as_ref(), terminal, &mut out, &mut err)
         .await
-        .map_err(|error| Failure { message: error.to_string(), exit_code: error.exit_code() })
+        .map_err(|error| CommandFailure { message: error.to_string(), exit_code: error.exit_code() })
 }
 
 /// See no-color.org.
@@ -88,7 +88,7 @@ struct Compared<'a> {
     comparisons: &'a [Comparison],
 }
 
-/// Reads what `arguments` name and prints it to `out`; progress of long work goes to `err`.
+/// Reads the references and prints them to `out`; progress goes to `err`.
 pub async fn inspect(
     registries: &Registries,
     arguments: &Arguments,
@@ -98,11 +98,11 @@ pub async fn inspect(
     err: &mut impl Write,
 ) -> Result<(), InspectError> {
     let Arguments { platform, uncompressed, bytes, json, references } = arguments;
-    let wanted = read::Wanted { platform: platform.as_ref(), uncompressed: *uncompressed, sharing };
+    let options = read::ReadOptions { platform: platform.as_ref(), uncompressed: *uncompressed, sharing };
     let mut progress = Progress::new(err, terminal.progress);
     let mut reports = Vec::new();
     for reference in references {
-        reports.push(read::read(registries, reference, &wanted, &mut progress).await?);
+        reports.push(read::read(registries, reference, &options, &mut progress).await?);
     }
     match &reports[..] {
         [old, new] => {

@@ -7,13 +7,13 @@ const EX_USAGE: u8 = 64;
 
 /// A command's failure.
 #[derive(Debug)]
-pub(crate) struct Failure {
+pub(crate) struct CommandFailure {
     /// For standard error.
     pub(crate) message: String,
     pub(crate) exit_code: u8,
 }
 
-impl Failure {
+impl CommandFailure {
     /// A configuration that cannot be used.
     pub(crate) fn configuration(error: impl std::fmt::Display) -> Self {
         Self { message: error.to_string(), exit_code: EX_USAGE }
@@ -21,7 +21,7 @@ impl Failure {
 }
 
 /// Any other error, with its sources: exit code 1.
-impl<E: Into<anyhow::Error>> From<E> for Failure {
+impl<E: Into<anyhow::Error>> From<E> for CommandFailure {
     fn from(error: E) -> Self {
         Self { message: format!("{:#}", error.into()), exit_code: 1 }
     }

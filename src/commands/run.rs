@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::demo;
-use super::output::{Failure, print_warnings, say};
+use super::output::{CommandFailure, print_warnings, say};
 use crate::config::Config;
 use crate::web::ListenAddress;
 use crate::{daemon, web};
@@ -54,25 +54,25 @@ fn telemetry_path(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// Checks the configuration and the web configuration, without touching any network.
-pub(super) fn check(config_file: &Path, flags: &WebFlags) -> Result<(), Failure> {
-    let config = Config::load(config_file).map_err(Failure::configuration)?;
-    web_config(flags, &config).map_err(Failure::configuration)?;
+/// Checks the configuration and the web configuration, without any network access.
+pub(super) fn check(config_file: &Path, flags: &WebFlags) -> Result<(), CommandFailure> {
+    let config = Config::load(config_file).map_err(CommandFailure::configuration)?;
+    web_config(flags, &config).map_err(CommandFailure::configuration)?;
     print_warnings(&config);
     say(&format!("{}: the configuration is valid", config_file.display()));
     Ok(())
 }
 
 /// Runs the daemon until a signal ends it.
-pub(super) async fn daemon(config_file: &Path, flags: &WebFlags) -> Result<(), Failure> {
-    let config = Config::load(config_file).map_err(Failure::configuration)?;
-    let web_config = web_config(flags, &config).map_err(Failure::configuration)?;
+pub(super) async fn daemon(config_file: &Path, flags: &WebFlags) -> Result<(), CommandFailure> {
+    let config = Config::load(config_file).map_err(CommandFailure::configuration)?;
+    let web_config = web_config(flags, &config).map_err(CommandFailure::configuration)?;
     let listeners = bind(flags, &config).await?;
     Ok(serve(config_file, flags, config, web_config, listeners).await?)
 }
 
 /// Runs the daemon against a registry that this process serves.
-pub(super) async fn demo(flags: &WebFlags) -> Result<(), Failure> {
+pub(super) async fn demo(flags: &WebFlags) -> Result<(), CommandFailure> {
     let loopback = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let registry = demo::start(loopback).await.context("cannot serve the demo's registry on loopback")?;
     let config_file = registry.config_file();

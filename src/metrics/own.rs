@@ -150,6 +150,11 @@ impl Telemetry {
         counts.duration.observe(elapsed.as_secs_f64());
     }
 
+    /// How many requests of one kind were counted.
+    pub fn requests(&self, registry: &Registry, operation: Operation) -> u64 {
+        self.inner.state().registries.get(registry).map_or(0, |counts| counts.requests[operation as usize].get())
+    }
+
     /// Counts the failure of a request, beside the request itself.
     pub fn request_failed(&self, registry: &Registry, operation: Operation, reason: Reason) {
         if let Some(counts) = self.inner.state().counts(registry) {

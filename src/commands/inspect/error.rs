@@ -5,7 +5,7 @@ use std::io;
 use crate::oci::Platform;
 use crate::scan::ReadError;
 
-/// Why nothing could be shown.
+/// Why `inspect` shows nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum InspectError {
     /// It could not be read.
@@ -15,8 +15,8 @@ pub enum InspectError {
         #[from]
         source: ReadError,
     },
-    /// It was read, and has not that platform.
-    #[error("{reference} has no image for {platform}: leave out --platform to see which it has")]
+    /// It was read and does not have the platform.
+    #[error("{reference} has no image for {platform}: leave out --platform to see its platforms")]
     Platform {
         /// The reference.
         reference: String,
@@ -31,7 +31,7 @@ pub enum InspectError {
         /// The second.
         new: String,
     },
-    /// Neither tag nor digest, which no parsed reference is.
+    /// Neither tag nor digest: does not happen with parsed references.
     #[error("the reference has neither a tag nor a digest")]
     Nameless,
     /// It could not be printed.
@@ -50,12 +50,12 @@ impl InspectError {
     }
 }
 
-/// What a person can do about it, where the error does not say so itself.
+/// What to do about an error whose message does not say it.
 fn hint(error: &ReadError) -> &'static str {
     match error.reason().exit_code() {
         3 => {
-            "\nthe registry wants other credentials: log in with `docker login` or `podman login`, or name some under \
-             [registries.\"HOST\"] in the configuration; a misspelt or private repository looks the same"
+            "\nthe registry requires other credentials: log in with `docker login` or `podman login`, or configure them under \
+             [registries.\"HOST\"] in the configuration; a misspelt or private repository gives the same answer"
         }
         4 => "\ncheck the repository's and the tag's spelling",
         5 => {

@@ -1,4 +1,4 @@
-//! One reference, read as the daemon reads it.
+//! Reads one reference as the daemon reads it.
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -18,8 +18,8 @@ use crate::tag::LayerRequest;
 use crate::target::Uncompressed;
 use crate::{layer, scan};
 
-/// What is wanted of a reference.
-pub(super) struct Wanted<'a> {
+/// What to read of a reference.
+pub(super) struct ReadOptions<'a> {
     pub(super) platform: Option<&'a Platform>,
     pub(super) uncompressed: Uncompressed,
     pub(super) sharing: Option<&'a Sharing>,
@@ -29,7 +29,7 @@ pub(super) struct Wanted<'a> {
 pub(super) async fn read(
     registries: &Registries,
     reference: &Reference,
-    wanted: &Wanted<'_>,
+    options: &ReadOptions<'_>,
     progress: &mut Progress<'_, impl Write>,
 ) -> Result<Report, InspectError> {
     let repository = &reference.repository;
@@ -41,7 +41,7 @@ pub(super) async fn read(
     };
     let store = Store::memory();
     let fetched = scan::fetch_document(&client, &store, repository, at).await?;
-    let platforms: Vec<Platform> = wanted.platform.cloned().into_iter().collect();
+    let platforms: Vec<Platform> = options.platform.cloned().into_iter().collect();
     let (media_type, index_bytes, children) = match fetched.document {
         Stored::Index(index) => {
             let children = scan::read_children(&client, &store, repository, &platforms, &fetched.digest, &index).await;
@@ -53,7 +53,7 @@ pub(super) async fn read(
             (image.media_type.clone(), 0, Children { images, ..Children::default() })
         }
     };
-    if let Some(platform) = wanted.platform
+    if let Some(platform) = options.platform
         && children.images.is_empty()
         && children.failed.is_empty()
     {
@@ -64,12 +64,12 @@ pub(super) async fn read(
     {
         return Err(error.into());
     }
-    let contents = uncompressed(&client, repository, &children.images, wanted.uncompressed, progress).await;
+    let contents = uncompressed(&client, repository, &children.images, options.uncompressed, progress).await;
     let mut images = Vec::new();
     for image in &children.images {
         let config = config(&client, repository, image).await;
         let content = |layer: &Layer| contents.get(&layer.digest).copied();
-        images.push(ImageReport::of(image, config.as_ref(), content, wanted.sharing));
+        images.push(ImageReport::of(image, config.as_ref(), content, options.sharing));
     }
     let failed = children.failed.into_iter().map(|child| FailedReport {
         platform: child.platform.to_string(),

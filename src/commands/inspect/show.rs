@@ -1,4 +1,4 @@
-//! What `inspect` found, for people.
+//! The result of `inspect` for people.
 
 use std::io::{self, Write};
 
@@ -8,7 +8,7 @@ use crate::commands::units;
 use super::compare::{Change, Comparison, Difference};
 use super::report::{ImageReport, LayerReport, Report};
 
-/// One reference: what it points at, then each platform with its layers, the last made first as in `docker history`.
+/// One reference: its digest, then each platform with its layers, newest first as in `docker history`.
 pub(super) fn report(out: &mut impl Write, report: &Report, exact: bool, terminal: Terminal) -> io::Result<()> {
     let bytes = |count: Option<u64>| size(count, exact);
     writeln!(out, "{}", Style::Head.paint(&units::plain(&report.reference), terminal.colour))?;
