@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::redact::without_passwords;
 
-/// What is wrong so far.
+/// The problems found so far.
 #[derive(Default)]
 pub(super) struct Problems(RefCell<Vec<Problem>>);
 
@@ -26,7 +26,7 @@ impl Problems {
         self.0.borrow_mut().push(Problem { variable, key, message });
     }
 
-    /// One line for each, in the order in which they were found.
+    /// One line for each problem, in the order found.
     pub(super) fn into_lines(self, file: &Path) -> Vec<String> {
         let line = |problem: Problem| match problem.variable {
             Some(variable) => format!("{variable}: {}", problem.message),

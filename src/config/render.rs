@@ -104,7 +104,7 @@ fn render_selection(toml: &mut Toml, selection: &Selection) {
     toml.bare("limit", listing.limit);
 }
 
-/// A document under construction. Keys without a value are left out.
+/// A TOML document under construction. Keys without a value are left out.
 #[derive(Default)]
 struct Toml(String);
 

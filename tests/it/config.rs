@@ -161,7 +161,9 @@ fn a_variable_with_too_few_underscores_is_warned_of() {
     assert_eq!(config.scan.interval, Duration::from_mins(5));
     assert_eq!(
         config.warnings,
-        ["IMAGE_SIZE_EXPORTER_SCAN_INTERVAL: ignored: with two underscores it is IMAGE_SIZE_EXPORTER__SCAN__INTERVAL"]
+        [
+            "IMAGE_SIZE_EXPORTER_SCAN_INTERVAL: ignored: two underscores are missing, as in IMAGE_SIZE_EXPORTER__SCAN__INTERVAL"
+        ]
     );
 }
 
@@ -196,7 +198,7 @@ fn a_missing_file_and_a_directory_say_what_to_do() {
     };
     assert_eq!(
         shown(&directory.path().join("config.toml")),
-        "DIR/config.toml: no such file: write one, or name another with --config.file; `image-size-exporter demo` needs none"
+        "DIR/config.toml: no such file: write one, or name another with --config.file; `image-size-exporter demo` needs no configuration"
     );
     assert!(shown(directory.path()).starts_with("DIR: cannot be read: "));
 }
@@ -236,13 +238,13 @@ fn what_is_probably_not_meant_is_warned_of() {
     assert_eq!(
         shown,
         [
-            "registries.\"r.example.com\".plain_http: credentials travel in clear text",
-            "registries.\"unused.example.com\": no target is on this registry",
-            "targets[4].limit: with 1 the release before the newest is not read, and `newest` has nothing to compare with: write 2 or more",
+            "registries.\"r.example.com\".plain_http: credentials are sent in clear text",
+            "registries.\"unused.example.com\": no target uses this registry",
+            "targets[4].limit: with 1 the release before the newest is not read, so `newest` has nothing to compare with: write 2 or more",
             "targets[3].budget: not published with `detail = \"repository\"`",
             "targets[3].uncompressed: not published with `detail = \"repository\"`",
-            "targets[1].labels.team: targets[0] gives `x` to repositories of r.example.com/acme/app too, and the first in the file wins",
-            "targets[2].labels.team: targets[0] gives `x` to repositories of r.example.com/acme/app too, and the first in the file wins",
+            "targets[1].labels.team: targets[0] gives repositories of r.example.com/acme/app the value `x`, and the first target in the file wins",
+            "targets[2].labels.team: targets[0] gives repositories of r.example.com/acme/app the value `x`, and the first target in the file wins",
         ]
     );
 }
