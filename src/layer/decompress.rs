@@ -70,6 +70,8 @@ impl Decompressor {
         match start {
             [0x1f, 0x8b, ..] => Ok(Self::Gzip(Box::new(Gzip::new()))),
             [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Ok(Self::Zstd(Zstd::new()?)),
+            // zstd 0.1 to 0.7: only what is built with zstd's legacy decoders reads them, and Docker's engine is not.
+            [0x1e | 0x22..=0x27, 0xb5, 0x2f, 0xfd, ..] => Err(MeasureError::Compression("a zstd before 1.0")),
             [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Err(MeasureError::Compression("xz")),
             [b'B', b'Z', b'h', b'1'..=b'9', 0x31, 0x41, 0x59, 0x26, 0x53, 0x59, ..] => {
                 Err(MeasureError::Compression("bzip2"))

@@ -238,3 +238,30 @@ impl From<TarError> for MeasureError {
         Self::Tar(error.to_string())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(blob: &[u8]) -> String {
+        let mut measure = Measure::new(&Digest::sha256_of(blob), None).unwrap();
+        let fed = measure.feed(&Bytes::copy_from_slice(blob));
+        fed.and_then(|()| measure.finish().map(|_| ())).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn frames_of_zstd_before_1_0_are_refused_wherever_they_stand() {
+        // Half of an empty tar as zstd 0.7 writes it: no flags, a window of 1 KiB, one block stored as it is, the end.
+        let half_tar = [0; 512];
+        let mut old = [&[0x27, 0xb5, 0x2f, 0xfd, 0, 0, 0x40, 2, 0][..], &half_tar, &[0xc0, 0, 0]].concat();
+        let behind = [zstd::bulk::compress(&half_tar, 1).unwrap(), old.clone()].concat();
+        assert_eq!(refused(&behind), "the layer is broken zstd: Unknown frame descriptor");
+        for magic in [0x1e, 0x22, 0x23, 0x24, 0x25, 0x26, 0x27] {
+            old[0] = magic;
+            assert_eq!(
+                refused(&old),
+                "the layer is compressed with a zstd before 1.0, which is not supported: use gzip or zstd"
+            );
+        }
+    }
+}
