@@ -34,6 +34,8 @@ mod transport;
 
 mod profile;
 
+mod quirks;
+
 pub use blobs::BlobStream;
 pub use error::{RegistryError, SetupError};
 pub use lists::{RepositoryList, TagList};
@@ -44,6 +46,7 @@ pub use transport::tls::check_files;
 use auth::Auth;
 use auth::cache::Scope;
 use profile::{Profile, Profiles};
+use quirks::Quirks;
 use transport::{Answer, Ask, Take, Transport};
 use transport::{api_error, connect, redirect, tls};
 
@@ -62,8 +65,7 @@ pub struct Client {
     reserve: u64,
     /// What is known of `HEAD`: see `manifests`.
     heads: AtomicU8,
-    /// Whether the registry refused to be told a page's size.
-    page_size_refused: AtomicBool,
+    quirks: Quirks,
     /// Whether it may have the referrers API.
     referrers: AtomicBool,
 }
@@ -162,7 +164,7 @@ impl Client {
             auth: Auth::new(settings.credential.clone()),
             reserve: settings.ratelimit_reserve.unwrap_or(0),
             heads: AtomicU8::new(0),
-            page_size_refused: AtomicBool::new(false),
+            quirks: Quirks::default(),
             referrers: AtomicBool::new(true),
         })
     }

@@ -229,7 +229,8 @@ impl Transport {
         let deadline = Instant::now() + self.timeout;
         let mut url = ask.url.clone();
         let mut authorization = authorized;
-        let mut elsewhere = false;
+        // A redirected list goes on where it was found.
+        let mut elsewhere = ask.operation != Operation::GetToken && !redirect::shares_credentials(&self.home, &ask.url);
         let own_host = redirect::is_own_host(&self.home, &url);
         for _ in 0..=REDIRECTS_MAX {
             let request = request(ask, url.clone(), authorization);
