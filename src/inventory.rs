@@ -13,7 +13,7 @@ mod sums;
 mod tag_state;
 mod views;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -75,6 +75,8 @@ struct RepositoryState {
     tags: BTreeMap<Tag, TagState>,
     /// Whether some target's list was ever read to its end, or none was needed.
     listed: bool,
+    /// The targets that know a part of its tag list only, so that figures of the whole repository are withheld.
+    partial: BTreeSet<u32>,
     /// Where its figures stand in its registry's `usage`.
     place: Option<Place>,
     /// What of it takes part in sums; none where any of that changed since it was last accounted for.

@@ -4,4 +4,4 @@ mod reading;
 mod request;
 
 pub use reading::{Child, Known, Observation, Outcome, Reading, TagChange, TagRecord};
-pub use request::{Completeness, Discovered, DiscoveredRepository, LayerRequest, TagRequest, Warning};
+pub use request::{Completeness, Discovered, DiscoveredRepository, LayerRequest, ListExtent, TagRequest, Warning};

@@ -9,7 +9,7 @@ use super::policy::Targets;
 use super::tag_state::{TagState, Turn};
 use super::{Inventory, RegistryState, RepositoryState};
 use crate::oci::{Registry, Repository, Tag};
-use crate::tag::{Discovered, DiscoveredRepository, TagChange, Warning};
+use crate::tag::{Discovered, DiscoveredRepository, ListExtent, TagChange, Warning};
 use crate::target::{Repositories, Target, TargetName};
 
 impl Inventory {
@@ -24,7 +24,8 @@ impl Inventory {
                 self.keep_only(number, &lost, &BTreeSet::new(), &mut forgotten);
             }
         }
-        for DiscoveredRepository { repository, tags, candidates, complete, cut } in discovered.repositories {
+        for DiscoveredRepository { repository, tags, candidates, list } in discovered.repositories {
+            let complete = list == ListExtent::Whole;
             if !self.targets.get(number).repositories.include(&repository) {
                 continue;
             }
@@ -37,7 +38,7 @@ impl Inventory {
             self.add_repository(number, &repository);
             let candidates = match self.candidates_known(number, &repository) {
                 // The newest of half a list may be the oldest of all.
-                None if !complete && !cut => None,
+                None if !complete => None,
                 Some(known) if !complete => {
                     let all: Vec<Tag> = candidates.into_iter().chain(known).collect();
                     Some(self.targets.get(number).selection.select(&all).candidates)
@@ -47,9 +48,10 @@ impl Inventory {
             if let Some(candidates) = candidates {
                 self.set_candidates(number, &repository, &candidates);
             }
-            if complete || cut {
+            if complete {
                 self.set_listed(&repository);
             }
+            self.set_partial(number, &repository, list);
         }
         forgotten
     }
@@ -69,6 +71,23 @@ impl Inventory {
         of.listed = true;
         of.view = None;
         state.is_fresh = false;
+    }
+
+    /// Notes whether figures of the whole repository would be figures of a part of it. They are withheld where a list is
+    /// cut, and where it broke off unless it was read whole before: then the last true figures stay.
+    fn set_partial(&mut self, target: u32, repository: &Repository, list: ListExtent) {
+        let Some(registry) = self.registries.get_mut(repository.registry()) else { return };
+        let Some(state) = registry.repositories.get_mut(repository) else { return };
+        let has_changed = match list {
+            ListExtent::Whole => state.partial.remove(&target),
+            ListExtent::Partial if state.listed => false,
+            ListExtent::Cut | ListExtent::Partial => state.partial.insert(target),
+            ListExtent::Unread => false,
+        };
+        if has_changed {
+            state.view = None;
+            registry.is_fresh = false;
+        }
     }
 
     /// Takes a new configuration. What no target means any more is gone at the next snapshot, and the store has to
@@ -103,6 +122,7 @@ impl Inventory {
                 let mut next = RepositoryState {
                     targets: of.targets.iter().filter_map(|before| goes_on.get(before).copied()).collect(),
                     listed: of.listed,
+                    partial: of.partial.iter().filter_map(|before| goes_on.get(before).copied()).collect(),
                     ..RepositoryState::default()
                 };
                 for (before, candidates) in of.candidates {
@@ -261,6 +281,7 @@ impl Inventory {
         if is_left {
             of.targets.retain(|&other| other != target);
             of.candidates.remove(&target);
+            of.partial.remove(&target);
             if of.targets.is_empty() {
                 registry.repositories.remove(repository);
             }

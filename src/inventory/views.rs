@@ -64,9 +64,10 @@ fn repository(
     }
     let selected = || of.tags.values().filter(|state| state.is_selected());
     let count = selected().count() as u64;
-    // Of a list that was never read to its end nobody knows how long it is.
-    let is_known = of.listed || !of.targets.iter().any(|&target| targets.get(target).selection.lists());
-    let usage = figures.usage;
+    // A list that was not read to its end says nothing of the whole repository.
+    let is_known =
+        of.partial.is_empty() && (of.listed || !of.targets.iter().any(|&target| targets.get(target).selection.lists()));
+    let usage = figures.usage.filter(|_| of.partial.is_empty());
     RepositoryView {
         repository: name.clone(),
         stored_bytes: usage.map(|usage| usage.stored_bytes),
@@ -148,8 +149,11 @@ fn labels(of: &RepositoryState, targets: &Targets) -> BTreeMap<String, String> {
 }
 
 fn newest_views(of: &RepositoryState, targets: &Targets) -> Vec<NewestView> {
-    let views =
-        of.candidates.iter().flat_map(|(target, candidates)| newest(targets.get(*target), candidates, &of.tags));
+    let views = of
+        .candidates
+        .iter()
+        .filter(|(target, _)| !of.partial.contains(target))
+        .flat_map(|(target, candidates)| newest(targets.get(*target), candidates, &of.tags));
     let mut views: Vec<NewestView> = views.collect();
     views.sort_by(|a, b| (&a.target, &a.platform).cmp(&(&b.target, &b.platform)));
     views

@@ -37,8 +37,10 @@ pub struct TagList {
     pub tags: Vec<Tag>,
     /// Why the list ends early, if it does: a tag that it lacks may still exist.
     pub stopped: Option<RegistryError>,
-    /// Whether there are more tags than were asked for.
+    /// Whether more tags are selected than were asked for.
     pub cut: bool,
+    /// Tags in the pages that were read, selected or not.
+    pub listed: usize,
 }
 
 /// The repositories of a registry, as far as they could be read.
@@ -87,11 +89,17 @@ struct PageName<'a> {
 }
 
 impl Client {
-    /// The tags of a repository, at most `max`.
+    /// The tags of a repository that `selects` selects, at most `max`. It is asked page by page, so that a list may be
+    /// much longer than what is kept of it.
     ///
     /// # Errors
     /// Only if the first page could not be read; later errors are in [`TagList::stopped`].
-    pub async fn list_tags(&self, repository: &Repository, max: usize) -> Result<TagList, RegistryError> {
+    pub async fn list_tags(
+        &self,
+        repository: &Repository,
+        max: usize,
+        selects: &mut (dyn FnMut(&Tag) -> bool + Send),
+    ) -> Result<TagList, RegistryError> {
         let path = format!("/v2/{}/tags/list", repository.name());
         let list = ListRequest {
             operation: Operation::ListTags,
@@ -100,8 +108,14 @@ impl Client {
             what: repository,
             max,
         };
-        let pages = self.pages(&list, &mut |text| text.parse().ok().filter(Tag::is_for_people)).await?;
-        Ok(TagList { tags: pages.kept, stopped: pages.stopped, cut: pages.cut })
+        let mut listed = 0;
+        let mut keep = |text: &str| {
+            let tag = text.parse().ok().filter(Tag::is_for_people)?;
+            listed += 1;
+            selects(&tag).then_some(tag)
+        };
+        let Pages { kept: tags, stopped, cut, .. } = self.pages(&list, &mut keep).await?;
+        Ok(TagList { tags, stopped, cut, listed })
     }
 
     /// The registry's catalog.

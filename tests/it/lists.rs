@@ -21,7 +21,7 @@ fn registry(tags: usize) -> TestRegistry {
 }
 
 async fn list(registry: &TestRegistry, max: usize) -> Result<TagList, RegistryError> {
-    registry.client().list_tags(&registry.repository(APP), max).await
+    registry.client().list_tags(&registry.repository(APP), max, &mut |_| true).await
 }
 
 fn texts(list: &TagList) -> Vec<&str> {
@@ -194,7 +194,7 @@ async fn a_registry_that_refuses_a_page_size_is_not_told_one_again() {
         registry.always("GET /v2/acme/app/tags/list?n=", refusal);
         let client = registry.client();
         for counts in ["list_tags 2", "list_tags 1"] {
-            assert_eq!(client.list_tags(&registry.repository(APP), 10_000).await.unwrap().tags.len(), 5);
+            assert_eq!(client.list_tags(&registry.repository(APP), 10_000, &mut |_| true).await.unwrap().tags.len(), 5);
             assert_eq!(registry.take_counts(), counts);
         }
     }
@@ -282,7 +282,7 @@ async fn the_next_page_of_a_redirected_list_is_where_the_list_is_and_gets_no_cre
         settings.credential =
             image_size_exporter::registry::Credential::PasswordFile { username: "alice".to_owned(), path };
     });
-    let list = client.list_tags(&front.repository(APP), 10_000).await.unwrap();
+    let list = client.list_tags(&front.repository(APP), 10_000, &mut |_| true).await.unwrap();
     assert_eq!(texts(&list), ["a", "b"]);
     assert_eq!((front.counts().as_str(), behind.counts().as_str()), ("list_tags 2", "list_tags 3"));
     assert!(behind.requests().iter().all(|seen| seen.header("authorization").is_empty()));
@@ -349,7 +349,7 @@ async fn a_link_with_a_wrong_path_is_repaired_with_the_lists_own_path_and_rememb
         registry.next(&format!("GET {wrong}"), refusal);
         let client = registry.client();
         for requests in [3, 2] {
-            let list = client.list_tags(&registry.repository(APP), 10_000).await.unwrap();
+            let list = client.list_tags(&registry.repository(APP), 10_000, &mut |_| true).await.unwrap();
             assert_eq!(texts(&list), ["a", "b"], "{wrong}");
             assert!(list.stopped.is_none(), "{:?}", list.stopped);
             assert_eq!(registry.requests().len(), requests, "{wrong}");
@@ -368,7 +368,7 @@ async fn where_no_address_of_the_next_page_works_the_list_is_read_without_a_page
     registry.always(wrong, Reply::status(404));
     let client = registry.client();
     for requests in [4, 1] {
-        let list = client.list_tags(&registry.repository(APP), 10_000).await.unwrap();
+        let list = client.list_tags(&registry.repository(APP), 10_000, &mut |_| true).await.unwrap();
         assert_eq!((texts(&list), list.stopped.is_none()), (vec!["a", "b", "c"], true));
         assert_eq!(registry.requests().len(), requests);
         registry.take_counts();
@@ -387,4 +387,18 @@ async fn a_list_without_a_page_size_that_has_no_more_than_was_read_repairs_nothi
     let (reason, message) = stopped(&list);
     assert_eq!(reason, Reason::Server);
     assert!(message.contains("page 2 of the list") && message.contains("/wrong): "), "{message}");
+}
+
+#[tokio::test]
+async fn only_selected_tags_take_a_place_in_a_list() {
+    let registry = registry(25);
+    registry.tag(APP, "v1", image("linux/amd64", &[]).digest());
+    registry.tag(APP, "v2", image("linux/amd64", &[]).digest());
+    registry.page_size(10);
+    let client = registry.client();
+    for (max, expected, cut) in [(2, &["v1", "v2"][..], false), (1, &["v1"], true)] {
+        let selects = &mut |tag: &image_size_exporter::oci::Tag| tag.as_str().starts_with('v');
+        let list = client.list_tags(&registry.repository(APP), max, selects).await.unwrap();
+        assert_eq!((texts(&list).as_slice(), list.cut, list.listed), (expected, cut, 27));
+    }
 }

@@ -9,6 +9,7 @@ use crate::image::{Image, Layer, Unpacked};
 use crate::inventory::snapshot::{ImageView, RepositoryView, TagView};
 use crate::inventory::*;
 use crate::oci::{MediaType, Platform, Reason};
+use crate::tag::ListExtent;
 use crate::target::{Detail, Listing, Selection, Target};
 
 pub(super) const WEEK: Duration = Duration::from_hours(7 * 24);
@@ -161,8 +162,7 @@ fn discovered(references: &str, complete: bool) -> Discovered {
                 repository: name,
                 tags: Vec::new(),
                 candidates: Vec::new(),
-                complete,
-                cut: false,
+                list: if complete { ListExtent::Whole } else { ListExtent::Partial },
             });
             repositories.len() - 1
         });
