@@ -17,6 +17,8 @@ mod referrers;
 mod auth;
 mod transport;
 
+mod quirks;
+
 pub use crate::oci::At;
 pub use blobs::BlobStream;
 pub use client::{Client, Registries};

@@ -8,4 +8,4 @@ mod request;
 
 pub use reading::{Child, Known, Observation, Outcome, Reading};
 pub use record::{TagChange, TagRecord};
-pub use request::{Completeness, Discovered, DiscoveredRepository, LayerRequest, TagRequest};
+pub use request::{Completeness, Discovered, DiscoveredRepository, LayerRequest, ListExtent, TagRequest};

@@ -17,7 +17,7 @@ use crate::oci::{PlatformFilter, Tag};
 pub use newest::{Candidate, NewestBy, Standing};
 pub use pattern::{InvalidPattern, InvalidTagPattern, Repositories, RepositoryPattern, TagPattern};
 pub use range::{InvalidRange, VersionRange};
-pub use selection::{Listing, Selection, Sort};
+pub use selection::{LeftOut, Listing, Selection, Sort};
 pub use version::Version;
 pub use words::Words;
 
@@ -54,7 +54,7 @@ pub struct Target {
     pub budget_bytes: Option<u64>,
     /// Published in `container_image_repository_labels`. Keys are valid label names without the `label_` prefix.
     pub labels: BTreeMap<String, String>,
-    /// At most so many tags per repository; what is cut is counted as failed with reason `limit`.
+    /// At most so many selected tags per repository; a list with more is cut and counted as failed with reason `limit`.
     pub tags_max: usize,
 }
 

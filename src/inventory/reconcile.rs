@@ -11,7 +11,7 @@ use super::state::{RegistryState, RepositoryState};
 use super::tag_state::TagState;
 use super::warning::Warning;
 use crate::oci::{Registry, Repository, Tag};
-use crate::tag::{Discovered, DiscoveredRepository, TagChange};
+use crate::tag::{Discovered, DiscoveredRepository, ListExtent, TagChange};
 use crate::target::{Candidate, Repositories, Target, TargetName};
 
 impl Inventory {
@@ -26,7 +26,8 @@ impl Inventory {
                 self.keep_only(number, &lost, &BTreeSet::new(), &mut forgotten);
             }
         }
-        for DiscoveredRepository { repository, tags, candidates, complete, cut } in discovered.repositories {
+        for DiscoveredRepository { repository, tags, candidates, list } in discovered.repositories {
+            let complete = list == ListExtent::Whole;
             if !self.targets.get(number).repositories.include(&repository) {
                 continue;
             }
@@ -39,7 +40,7 @@ impl Inventory {
             self.add_repository(number, &repository);
             let candidates = match self.candidates_known(number, &repository) {
                 // The newest of half a list may be the oldest of all.
-                None if !complete && !cut => None,
+                None if !complete => None,
                 Some(known) if !complete => {
                     let all: Vec<Tag> = candidates.into_iter().chain(known).collect();
                     Some(self.targets.get(number).selection.select(&all).candidates)
@@ -49,9 +50,10 @@ impl Inventory {
             if let Some(candidates) = candidates {
                 self.set_candidates(number, &repository, &candidates);
             }
-            if complete || cut {
+            if complete {
                 self.set_listed(&repository);
             }
+            self.set_partial(number, &repository, list);
         }
         forgotten
     }
@@ -70,6 +72,22 @@ impl Inventory {
         let Some(repository) = registry.repositories.get_mut(name).filter(|state| !state.listed) else { return };
         repository.listed = true;
         registry.stale.mark_with(&mut repository.stale, Part::View);
+    }
+
+    /// Notes whether figures of the whole repository would be figures of a part of it. They are withheld where a list is
+    /// cut, and where it broke off unless it was read whole before: then the last true figures stay.
+    fn set_partial(&mut self, target: u32, name: &Repository, list: ListExtent) {
+        let Some(registry) = self.registries.get_mut(name.registry()) else { return };
+        let Some(repository) = registry.repositories.get_mut(name) else { return };
+        let has_changed = match list {
+            ListExtent::Whole => repository.partial.remove(&target),
+            ListExtent::Partial if repository.listed => false,
+            ListExtent::Cut | ListExtent::Partial => repository.partial.insert(target),
+            ListExtent::Unread => false,
+        };
+        if has_changed {
+            registry.stale.mark_with(&mut repository.stale, Part::View);
+        }
     }
 
     /// Applies a new configuration. Tags that no target selects any more are dropped, and the store has to forget them.
@@ -104,6 +122,7 @@ impl Inventory {
                 let mut next = RepositoryState {
                     targets: repository.targets.iter().filter_map(|before| goes_on.get(before).copied()).collect(),
                     listed: repository.listed,
+                    partial: repository.partial.iter().filter_map(|before| goes_on.get(before).copied()).collect(),
                     ..RepositoryState::default()
                 };
                 for (before, candidates) in repository.candidates {
@@ -252,6 +271,7 @@ impl Inventory {
         if is_left {
             repository.targets.retain(|&other| other != target);
             repository.candidates.remove(&target);
+            repository.partial.remove(&target);
             if repository.targets.is_empty() {
                 registry.repositories.remove(name);
             }

@@ -1,6 +1,6 @@
 //! What is known of one registry and of one repository, and the values cached for publication.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::layer_table::LayerTable;
@@ -37,6 +37,8 @@ pub(super) struct RepositoryState {
     pub(super) tags: BTreeMap<Tag, TagState>,
     /// Whether a target's tag list was ever read to its end, or none was needed.
     pub(super) listed: bool,
+    /// The targets that know only a part of its tag list, so that figures of the whole repository are withheld.
+    pub(super) partial: BTreeSet<u32>,
     pub(super) stale: Stale,
     /// Where its figures stand in its registry's `usage`.
     pub(super) place: Option<Place>,

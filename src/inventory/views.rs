@@ -60,9 +60,10 @@ fn repository(
     }
     let selected = || repository.tags.values().filter(|state| state.is_selected());
     let count = selected().count() as u64;
-    // The length of a list that was never read to its end is unknown.
-    let is_known = repository.listed || !repository.targets.iter().any(|&target| targets.get(target).selection.lists());
-    let usage = figures.usage;
+    // A list that was not read to its end tells nothing of the whole repository.
+    let lists = repository.targets.iter().any(|&target| targets.get(target).selection.lists());
+    let is_known = repository.partial.is_empty() && (repository.listed || !lists);
+    let usage = figures.usage.filter(|_| repository.partial.is_empty());
     RepositoryView {
         repository: name.clone(),
         stored_bytes: usage.map(|usage| usage.stored_bytes),
@@ -148,6 +149,7 @@ fn newest_views(repository: &RepositoryState, targets: &Targets) -> Vec<NewestVi
     let views = repository
         .candidates
         .iter()
+        .filter(|(target, _)| !repository.partial.contains(target))
         .flat_map(|(target, candidates)| newest(targets.get(*target), candidates, &repository.tags));
     let mut views: Vec<NewestView> = views.collect();
     views.sort_by(|a, b| (&a.target, &a.platform).cmp(&(&b.target, &b.platform)));

@@ -14,6 +14,7 @@ use super::auth::cache::Scope;
 use super::counters::Counters;
 use super::error::{self, RegistryError, SetupError};
 use super::profile::{Profile, Profiles};
+use super::quirks::Quirks;
 use super::settings::Settings;
 use super::transport::connect::Connections;
 use super::transport::{Answer, Ask, Transport, api_error, redirect, tls};
@@ -35,8 +36,7 @@ pub struct Client {
     pub(super) reserve: u64,
     /// What is known of `HEAD`: see `manifests`.
     pub(super) heads: AtomicU8,
-    /// Whether the registry refused a page size.
-    pub(super) page_size_refused: AtomicBool,
+    pub(super) quirks: Quirks,
     /// Whether the registry may have the referrers API.
     pub(super) referrers: AtomicBool,
 }
@@ -130,7 +130,7 @@ impl Client {
             auth: Session::new(settings.credential.clone()),
             reserve: settings.ratelimit_reserve.unwrap_or(0),
             heads: AtomicU8::new(0),
-            page_size_refused: AtomicBool::new(false),
+            quirks: Quirks::default(),
             referrers: AtomicBool::new(true),
         })
     }

@@ -4,8 +4,8 @@ use futures_util::{StreamExt as _, stream};
 
 use crate::oci::{Reason, Registry, Repository, Tag};
 use crate::registry::{Client, RegistryError};
-use crate::tag::{Discovered, DiscoveredRepository};
-use crate::target::{Repositories, Target};
+use crate::tag::{Discovered, DiscoveredRepository, ListExtent};
+use crate::target::{LeftOut, Repositories, Target};
 
 /// Tag lists of one target that are read concurrently. The client bounds requests per registry; this bounds memory.
 const LISTS_CONCURRENT: usize = 16;
@@ -16,16 +16,20 @@ pub enum DiscoveryError {
     /// A list could not be read, or not to its end.
     #[error("{0}")]
     Registry(#[from] RegistryError),
-    /// A list was longer than is allowed.
-    #[error("{repository}: more than {max} tags: the rest is left out; raise `tags_max` or select fewer")]
+    /// A list has more selected tags than are read.
+    #[error(
+        "{repository}: more than {max} tags are selected: the rest is not read, and the repository's newest release, tag count and sums are withheld; narrow `match`, `exclude` or `semver`, or raise `tags_max`"
+    )]
     TooManyTags {
         /// Whose list.
         repository: Repository,
         /// The limit.
         max: usize,
     },
-    /// A catalog was longer than is allowed.
-    #[error("{0}: the catalog has more repositories than are read: the rest is left out")]
+    /// A catalog has more repositories than are read.
+    #[error(
+        "{0}: the catalog has more repositories than are read: the rest is left out; name the repositories one by one"
+    )]
     TooManyRepositories(Registry),
 }
 
@@ -154,18 +158,31 @@ struct Listed {
 
 /// One repository's tags, as far as the target needs a list.
 async fn list(client: &Client, target: &Target, repository: Repository) -> Listed {
-    let mut listed = Vec::new();
+    let mut tags = Vec::new();
     let mut error = None;
-    let mut complete = true;
-    let mut cut = false;
-    if target.selection.lists() {
-        match client.list_tags(&repository, target.tags_max).await {
+    let mut extent = ListExtent::Whole;
+    let mut count = None;
+    if let Some(listing) = &target.selection.listing {
+        let mut not_versions = Vec::new();
+        let mut selects = |tag: &Tag| {
+            let judged = listing.judge(tag);
+            if judged == Err(LeftOut::NotAVersion) && not_versions.len() < target.tags_max {
+                not_versions.push(tag.clone());
+            }
+            judged.is_ok()
+        };
+        count = Some(0);
+        match client.list_tags(&repository, target.tags_max, &mut selects).await {
             Ok(list) => {
-                listed = list.tags;
-                complete = list.stopped.is_none() && !list.cut;
-                cut = list.cut;
+                count = Some(list.listed);
+                tags = list.tags;
+                tags.append(&mut not_versions);
+                if list.stopped.is_some() {
+                    extent = ListExtent::Partial;
+                }
                 error = list.stopped.map(DiscoveryError::from);
                 if list.cut {
+                    extent = ListExtent::Cut;
                     error = Some(DiscoveryError::TooManyTags { repository: repository.clone(), max: target.tags_max });
                 }
             }
@@ -176,17 +193,17 @@ async fn list(client: &Client, target: &Target, repository: Repository) -> Liste
                 error = literal.then(|| failure.into());
             }
             Err(failure) => {
-                complete = false;
+                extent = ListExtent::Unread;
                 error = Some(failure.into());
             }
         }
     }
-    let selected = target.selection.select(&listed);
+    let selected = target.selection.select(&tags);
     let (tags, candidates) = (selected.tags, selected.candidates);
     Listed {
-        repository: DiscoveredRepository { repository, tags, candidates, complete, cut },
+        repository: DiscoveredRepository { repository, tags, candidates, list: extent },
         error,
-        tags: target.selection.lists().then_some(listed.len()),
+        tags: count,
         not_versions: selected.not_versions,
     }
 }

@@ -25,10 +25,21 @@ pub struct DiscoveredRepository {
     pub tags: Vec<Tag>,
     /// The tags among which the newest release is picked, newest first.
     pub candidates: Vec<Tag>,
-    /// Whether these are all of them: false where the tag list was read in part.
-    pub complete: bool,
-    /// Whether the list was cut at `tags_max`: later scans will not read more of it.
-    pub cut: bool,
+    /// How much of its tag list was read.
+    pub list: ListExtent,
+}
+
+/// How much of a repository's tag list was read. Only what a whole list lacks is deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ListExtent {
+    /// All of it, or none was needed.
+    Whole,
+    /// As many selected tags as are read at most: more of it will not come.
+    Cut,
+    /// Some pages, before an error.
+    Partial,
+    /// Nothing.
+    Unread,
 }
 
 /// A tag that a scan has to read.

@@ -277,7 +277,7 @@ async fn a_refused_password_is_not_sent_again_and_again() {
             "{shown}"
         );
     }
-    assert_eq!(client.list_tags(&app, 10).await.unwrap_err().reason(), Reason::Denied);
+    assert_eq!(client.list_tags(&app, 10, &mut |_| true).await.unwrap_err().reason(), Reason::Denied);
     assert_eq!(registry.take_counts(), "");
     // Another one is another try.
     files.write("password", "other");

@@ -164,8 +164,7 @@ fn what_limit_leaves_unread_is_not_the_newest_and_lets_no_pre_release_be() {
         let tags: Vec<Tag> = tags.split(' ').map(tag).collect();
         let selected = Selection { tags: Vec::new(), listing: Some(listing) }.select(&tags);
         let (tags, candidates) = (selected.tags, selected.candidates);
-        let one =
-            DiscoveredRepository { repository: repository("r.io/a"), tags, candidates, complete: true, cut: false };
+        let one = DiscoveredRepository { repository: repository("r.io/a"), tags, candidates, list: ListExtent::Whole };
         inventory.select(&TargetName("t".into()), Discovered { repositories: vec![one], complete: true });
         for (number, wanted) in (1..).zip(inventory.assign(&TargetName("t".into()))) {
             let layers = format!("{}:{number}", wanted.tag);
@@ -266,4 +265,34 @@ fn the_newest_release_is_there_at_once_after_a_restart() {
     after.restored(|_, _| true);
     assert_eq!(newest(&mut after), expected);
     assert_eq!(expected, ["v1.5.0 linux/amd64 120 after 110"]);
+}
+
+#[test]
+fn figures_of_a_whole_repository_are_withheld_while_its_list_is_cut() {
+    let target = Target { newest: Some(NewestBy::Semver), ..listing("t", "r.io/a") };
+    let mut inventory = inventory(&[target]);
+    let listed = |inventory: &mut Inventory, list| {
+        let tags = vec![tag("v1")];
+        let one = DiscoveredRepository { repository: repository("r.io/a"), candidates: tags.clone(), tags, list };
+        inventory.select(&TargetName("t".into()), Discovered { repositories: vec![one], complete: true });
+        read(inventory, "r.io/a:v1", 10.0, single("x:1"));
+        pass_ended(inventory, "t");
+        let snapshot = inventory.snapshot();
+        let view = &snapshot.registries[0].repositories[0];
+        assert_eq!(view.tags[0].images.len(), 1, "what was read is published");
+        (view.tags_selected, view.stored_bytes, view.metadata_bytes.is_some(), view.newest.len())
+    };
+    let (whole, withheld) = ((Some(1), Some(1), true, 1), (None, None, false, 0));
+    for (list, expected) in [
+        (ListExtent::Partial, withheld),
+        (ListExtent::Whole, whole),
+        // What was whole once and breaks off later keeps its last true figures.
+        (ListExtent::Partial, whole),
+        (ListExtent::Unread, whole),
+        (ListExtent::Cut, withheld),
+        (ListExtent::Unread, withheld),
+        (ListExtent::Whole, whole),
+    ] {
+        assert_eq!(listed(&mut inventory, list), expected, "{list:?}");
+    }
 }

@@ -162,8 +162,7 @@ fn discovered(references: &str, complete: bool) -> Discovered {
                 repository: name,
                 tags: Vec::new(),
                 candidates: Vec::new(),
-                complete,
-                cut: false,
+                list: if complete { ListExtent::Whole } else { ListExtent::Partial },
             });
             repositories.len() - 1
         });

@@ -138,7 +138,8 @@ impl Exchange {
         let deadline = Instant::now() + self.timeout;
         let mut url = ask.url.clone();
         let mut allowed = authorization;
-        let mut elsewhere = false;
+        // A redirected list continues where it was found, without the registry's credentials.
+        let mut elsewhere = ask.operation != Operation::GetToken && !redirect::shares_credentials(&self.home, &ask.url);
         let own_host = redirect::is_own_host(&self.home, &url);
         for hop in 0..=REDIRECTS_MAX {
             let client = self.connections.to(own_host && !elsewhere);
