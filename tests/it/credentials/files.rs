@@ -44,3 +44,17 @@ async fn a_pull_secrets_globs_are_read_as_kubernetes_reads_them() {
         assert_eq!(asked.is_ok(), is_for_it, "{key}: {asked:?}");
     }
 }
+
+#[tokio::test]
+async fn base64_with_line_ends_is_read_as_docker_reads_it() {
+    const PASSWORD: &str = "a password that is so long that the program `base64` breaks the line, at 76 characters";
+    let files = Files::new();
+    let registry = with_password(PASSWORD);
+    let auth = basic("alice", PASSWORD).replace("Basic ", "");
+    let (first, second) = auth.split_at(76);
+    for auth in [format!("{auth}\\n"), format!("{first}\\n{second}"), format!("{first}\\r\\n{second}\\r\\n")] {
+        let text = format!(r#"{{"auths":{{"{}":{{"auth":"{auth}"}}}}}}"#, registry.name());
+        let path = files.write("config.json", &text);
+        head(&registry, Credential::DockerConfig(path)).await.unwrap();
+    }
+}
