@@ -72,8 +72,10 @@ pub(crate) enum InvalidConfig {
 }
 
 impl DockerConfig {
-    /// Parses the file's text, as the old format where it has no entry of the new one.
+    /// Parses the file's text, as the old format where it has no entry of the new one. Ignores the byte order mark that
+    /// some editors on Windows write.
     pub(crate) fn parse(text: &str) -> Result<Self, InvalidConfig> {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let config: Self = from_json(text)?;
         if !(config.auths.is_empty() && config.cred_helpers.is_empty() && config.creds_store.is_empty()) {
             return Ok(config);
