@@ -358,7 +358,12 @@ async fn a_token_may_come_under_either_name_and_without_a_lifetime() {
 async fn a_token_server_that_answers_nonsense_is_named_with_its_fault() {
     for (reply, reason, expected) in [
         (Reply::json("{}"), Reason::Invalid, "neither `token` nor `access_token`"),
-        (Reply::json("no"), Reason::Invalid, "its answer is not a token server's"),
+        (Reply::json("no"), Reason::Invalid, "gave no token: its answer is not a JSON object"),
+        (
+            Reply::json(r#"{"token":"x","expires_in":"300"}"#),
+            Reason::Invalid,
+            "gave no token: `expires_in` in its answer is text, not a number",
+        ),
         (Reply::json(r#"{"token":"a\nb"}"#), Reason::Invalid, "cannot stand in a header"),
         (Reply::status(404), Reason::Server, "404 Not Found"),
         (Reply::Answer(403, vec![], r#"{"details":"go away"}"#.to_owned()), Reason::Denied, "(go away)"),
