@@ -144,7 +144,7 @@ fn a_password_comes_from_a_variable_of_its_own() {
     ask(&registry, &[("TEST_PASSWORD_VARIABLE", "SECRET"), ("SECRET", "sesame")]);
     assert_eq!(user(&registry), "env");
     let said = ask(&registry, &[("TEST_PASSWORD_VARIABLE", "SECRET")]);
-    assert!(said.contains("cannot read credentials: the variable SECRET is not set"), "{said}");
+    assert!(said.contains("cannot read credentials: the variable that `password_env` names is not set"), "{said}");
 }
 
 #[test]

@@ -55,7 +55,8 @@ impl Keychain {
                 Login::Password { username: username.clone(), password }.from_place(&path.display().to_string())
             }
             Credential::PasswordEnv { username, variable } => {
-                let password = environment(variable).ok_or_else(|| format!("the variable {variable} is not set"))?;
+                let password = environment(variable)
+                    .ok_or_else(|| "the variable that `password_env` names is not set".to_owned())?;
                 let password = Secret::new(without_newline(password));
                 Login::Password { username: username.clone(), password }.from_place(&format!("the variable {variable}"))
             }
