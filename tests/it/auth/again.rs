@@ -186,3 +186,15 @@ async fn a_password_that_changes_within_a_scan_is_sent_by_those_who_are_asking_a
     }
     assert!((1..=3).contains(&times(&registry, "sesame")), "{}", times(&registry, "sesame"));
 }
+
+#[tokio::test]
+async fn a_password_counts_as_refused_where_a_second_attempt_ends_in_a_challenge_for_a_token() {
+    let (_files, registry, client, app) = alice(Access::Open);
+    registry.next("HEAD *", Reply::status(401).and("www-authenticate", r#"Basic realm="r""#));
+    registry.always("HEAD *", Reply::status(401).and("www-authenticate", r#"Bearer realm="/token""#));
+    for _ in 0..3 {
+        let error = head(&client, &app).await.unwrap_err();
+        assert!(error.to_string().contains("refused access to the credentials of alice"), "{error}");
+    }
+    assert_eq!(times(&registry, "sesame"), 1);
+}
