@@ -84,7 +84,42 @@ impl<'a> Files<'a> {
         match self.environment.get(name) {
             Some(value) if !value.is_empty() => Ok(name.to_owned()),
             Some(_) => Err(format!("environment variable `{name}` is empty: put the secret into it")),
-            None => Err(format!("environment variable `{name}` is not set: put the secret into it")),
+            None => Err(format!("no such environment variable: set it, or correct the name ({NOT_SHOWN})")),
         }
     }
+
+    /// What `parse` makes of a path where people may write the secret itself: a path that does not exist is not quoted, only
+    /// the part of it that does.
+    pub(super) fn unquoted(
+        &self,
+        text: &str,
+        parse: impl FnOnce(&Self, &str) -> Result<PathBuf, String>,
+    ) -> Result<PathBuf, String> {
+        if text.is_empty() {
+            return parse(self, text);
+        }
+        let Ok(path) = self.path(text) else {
+            return Err(format!("only `~/` is expanded, to HOME: write an absolute path ({NOT_SHOWN})"));
+        };
+        let Err(error) = path.symlink_metadata() else { return parse(self, text) };
+        let exists = |path: &&Path| path.symlink_metadata().is_ok();
+        let place = match path.ancestors().skip(1).find(exists) {
+            Some(directory) => format!("below `{}`", directory.display()),
+            None => "in the working directory".to_owned(),
+        };
+        Err(match error.kind() {
+            io::ErrorKind::NotFound => {
+                format!("no such file {place}: create it, or correct the path ({NOT_SHOWN})")
+            }
+            io::ErrorKind::PermissionDenied => {
+                format!(
+                    "a file {place} cannot be read: give the user that runs this program read permission ({NOT_SHOWN})"
+                )
+            }
+            _ => format!("no such file {place}: {error} ({NOT_SHOWN})"),
+        })
+    }
 }
+
+/// Why a message does not quote what was written.
+const NOT_SHOWN: &str = "not shown, because it may be the secret itself";

@@ -63,6 +63,21 @@ impl<'a> Table<'a> {
         self.parsed(key, value, parse)
     }
 
+    /// The same for the name of a file or variable that holds a secret: people write the secret itself, which must not be
+    /// shown.
+    pub(super) fn secret_name<T, E: Display>(
+        &mut self,
+        key: &'static str,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        if matches!(self.entries.get(key), Some(Value::Num(_, number)) if is_float(*number)) {
+            self.problem(key, "is a number with a fraction: put it in quotes");
+            self.known.push(key);
+            return None;
+        }
+        self.text(key, parse)
+    }
+
     /// A list of texts, or a single one. A wrong one is noted and left out.
     pub(super) fn texts<T, E: Display>(
         &mut self,

@@ -54,7 +54,7 @@ fn read_one(mut table: Table<'_>, defaults: &Settings, files: &Files) -> Setting
         plain_http: table.flag("plain_http"),
         ca_file: table.text("ca_file", |text| files.readable(text)),
         cert_file: table.text("cert_file", |text| files.readable(text)),
-        key_file: table.text("key_file", |text| files.readable(text)),
+        key_file: table.secret_name("key_file", |text| files.unquoted(text, Files::readable)),
         proxy_url: table.text("proxy_url", proxy_url),
         insecure_skip_verify: table.flag("insecure_skip_verify"),
         requests_per_second: table.rate("requests_per_second", values::REQUESTS_PER_SECOND_MAX),
@@ -101,10 +101,10 @@ fn read_credential(table: &mut Table<'_>, files: &Files) -> Credential {
         text if text.contains(':') => Err("contains a colon, which HTTP basic authentication does not allow"),
         text => Ok(text.to_owned()),
     });
-    let password_file = table.text("password_file", |text| files.secret(text));
-    let password_env = table.text("password_env", |text| files.variable(text));
-    let token_file = table.text("token_file", |text| files.secret(text));
-    let docker_config = table.text("docker_config", |text| files.readable(text));
+    let password_file = table.secret_name("password_file", |text| files.unquoted(text, Files::secret));
+    let password_env = table.secret_name("password_env", |text| files.variable(text));
+    let token_file = table.secret_name("token_file", |text| files.unquoted(text, Files::secret));
+    let docker_config = table.secret_name("docker_config", |text| files.unquoted(text, Files::readable));
     let anonymous = table.flag("anonymous");
     for secret in ["password", "token", "auth"] {
         table.refuse(secret, NOT_HERE);

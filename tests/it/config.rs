@@ -12,6 +12,8 @@ use image_size_exporter::oci::{Platform, Tag};
 use image_size_exporter::registry::Credential;
 use image_size_exporter::target::{Detail, NewestBy, Uncompressed};
 
+mod secrets;
+
 fn corpus(directory: &str) -> Vec<PathBuf> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/config").join(directory);
     let entries = fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().path());

@@ -276,7 +276,7 @@ fn figures_of_a_whole_repository_are_withheld_while_its_list_is_cut() {
         let one = DiscoveredRepository { repository: repository("r.io/a"), candidates: tags.clone(), tags, list };
         inventory.select(&TargetName("t".into()), Discovered { repositories: vec![one], complete: true });
         read(inventory, "r.io/a:v1", 10.0, single("x:1"));
-        pass_ended(inventory, "t");
+        scan_ended(inventory, "t");
         let snapshot = inventory.snapshot();
         let view = &snapshot.registries[0].repositories[0];
         assert_eq!(view.tags[0].images.len(), 1, "what was read is published");

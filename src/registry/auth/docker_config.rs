@@ -72,8 +72,10 @@ pub(crate) enum InvalidConfig {
 }
 
 impl DockerConfig {
-    /// Parses the file's text, as the old format where it has no entry of the new one.
+    /// Parses the file's text, as the old format where it has no entry of the new one. Ignores the byte order mark that
+    /// some editors on Windows write.
     pub(crate) fn parse(text: &str) -> Result<Self, InvalidConfig> {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let config: Self = from_json(text)?;
         if !(config.auths.is_empty() && config.cred_helpers.is_empty() && config.creds_store.is_empty()) {
             return Ok(config);
@@ -164,8 +166,10 @@ impl RawEntry {
     }
 }
 
-/// `user:password` from base64, padded or not. Old versions of docker padded the password with NULs before encoding.
+/// `user:password` from base64, padded or not, in one line or several: Go's decoder, and so docker, podman and
+/// Kubernetes, ignores line ends. Old versions of docker padded the password with NULs before encoding.
 fn decode(auth: &str) -> Option<(String, String)> {
+    let auth: String = auth.chars().filter(|character| !matches!(character, '\r' | '\n')).collect();
     let text = String::from_utf8(BASE64.decode(auth.trim()).ok()?).ok()?;
     let (username, password) = text.split_once(':')?;
     Some((username.to_owned(), password.trim_end_matches('\0').to_owned()))
@@ -229,6 +233,8 @@ mod tests {
             (r#""auth":"YWE6Yg==""#, "aa:b"),
             (r#""auth":"YWE6Yg""#, "aa:b"),
             (r#""auth":"YTpiOmM=""#, "a:b:c"),
+            (r#""auth":"YWE6Yg==\n""#, "aa:b"),
+            (r#""auth":"YW\nE6\r\nYg=\n=\r\n""#, "aa:b"),
             (r#""auth":"YTpiAAA=""#, "a:b"),
             (r#""username":"a","password":"b""#, "a:b"),
             (r#""auth":"YTpi","username":"x","password":"y""#, "a:b"),

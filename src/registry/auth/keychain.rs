@@ -55,7 +55,8 @@ impl Keychain {
                 Login::Password { username: username.clone(), password }.from_place(&path.display().to_string())
             }
             Credential::PasswordEnv { username, variable } => {
-                let password = environment(variable).ok_or_else(|| format!("the variable {variable} is not set"))?;
+                let password = environment(variable)
+                    .ok_or_else(|| "the variable that `password_env` names is not set".to_owned())?;
                 let password = Secret::new(without_newline(password));
                 Login::Password { username: username.clone(), password }.from_place(&format!("the variable {variable}"))
             }
@@ -169,6 +170,10 @@ fn at(path: &Path, problem: impl std::fmt::Display) -> String {
 /// The secret in the file that the configuration's `key` names.
 fn secret(key: &str, path: &Path) -> Result<Secret, String> {
     let text = without_newline(read(key, path)?);
+    // It would be sent as a part of the secret, which would be refused, and nobody sees it in an editor.
+    if text.starts_with('\u{feff}') {
+        return Err(format!("{key} {} starts with a byte order mark: save it as UTF-8 without one", path.display()));
+    }
     // Perhaps the file is being rewritten: an empty password would be refused, and might lock the account.
     if text.is_empty() {
         return Err(format!("{key} {} is empty: write the secret into it", path.display()));
@@ -200,12 +205,16 @@ fn read_if_there(path: &Path) -> Result<Option<String>, Unreadable> {
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
         Err(error) => return Err(unreadable(error)),
     };
-    let mut text = String::new();
-    file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text).map_err(unreadable)?;
-    if text.len() as u64 > FILE_BYTES_MAX {
+    let mut bytes = Vec::new();
+    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > FILE_BYTES_MAX {
         return Err(unreadable(Error::other(format!("longer than {FILE_BYTES_MAX} bytes"))));
     }
-    Ok(Some(text))
+    String::from_utf8(bytes).map(Some).map_err(|error| {
+        let is_utf16 = matches!(error.as_bytes(), [0xff, 0xfe, ..] | [0xfe, 0xff, ..]);
+        let found = if is_utf16 { "is UTF-16 text" } else { "is not UTF-8 text" };
+        Unreadable { forbidden: false, problem: format!("{} {found}: save it as UTF-8", path.display()) }
+    })
 }
 
 /// A newline at the end of a file is not part of the secret.

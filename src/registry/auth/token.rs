@@ -8,6 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderMap, Method, StatusCode, header};
 use serde::Deserialize;
+use serde_json::{Map, Value};
 use url::Url;
 use url::form_urlencoded::Serializer;
 
@@ -51,16 +52,12 @@ pub(crate) struct TokenRequest<'a> {
     pub(crate) login: Option<&'a SourcedLogin>,
 }
 
-#[derive(Deserialize)]
+/// The fields of a token server's answer.
 struct Body {
-    #[serde(default)]
     token: Option<String>,
-    #[serde(default)]
     access_token: Option<String>,
-    #[serde(default)]
     expires_in: Option<f64>,
-    #[serde(default)]
-    issued_at: Option<serde_json::Value>,
+    issued_at: Option<Value>,
 }
 
 /// Asks the token server: with an identity token by POST, and by GET where the server refuses POST; with a password or
@@ -185,8 +182,7 @@ fn read(answer: &Answer) -> Result<Token, String> {
     if answer.status != StatusCode::OK && !answer.status.is_success() {
         return Err(format!(": {}{}", api_error::status(answer.status), api_error::detail(answer)));
     }
-    let body: Body =
-        serde_json::from_slice(&answer.body).map_err(|_| ": its answer is not a token server's".to_owned())?;
+    let body = Body::parse(&answer.body)?;
     let lifetime = lifetime(&body, &answer.headers);
     let text = [body.access_token, body.token].into_iter().flatten().find(|token| !token.is_empty());
     let text = text.map(Secret::new).ok_or(": neither `token` nor `access_token` in its answer")?;
@@ -194,6 +190,43 @@ fn read(answer: &Answer) -> Result<Token, String> {
         return Err(": its token cannot stand in a header".to_owned());
     }
     Ok(Token { text, lifetime: lifetime.saturating_sub(RENEWAL) })
+}
+
+impl Body {
+    /// Reads the fields as strictly as docker and podman do: `"expires_in": "300"` is an error. It names the field, and
+    /// quotes nothing of the answer.
+    fn parse(body: &[u8]) -> Result<Self, String> {
+        let mut fields: Map<String, Value> =
+            serde_json::from_slice(body).map_err(|_| ": its answer is not a JSON object".to_owned())?;
+        let mut take = |name| fields.remove(name).filter(|value| !value.is_null());
+        let text = |name: &str, value| match value {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(other) => Err(format!(": `{name}` in its answer is {}, not text", kind(&other))),
+        };
+        let number = |name: &str, value: Option<Value>| match value.map(|value| value.as_f64().ok_or(value)) {
+            None => Ok(None),
+            Some(Ok(number)) => Ok(Some(number)),
+            Some(Err(other)) => Err(format!(": `{name}` in its answer is {}, not a number", kind(&other))),
+        };
+        Ok(Self {
+            token: text("token", take("token"))?,
+            access_token: text("access_token", take("access_token"))?,
+            expires_in: number("expires_in", take("expires_in"))?,
+            issued_at: take("issued_at"),
+        })
+    }
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "true or false",
+        Value::Number(_) => "a number",
+        Value::String(_) => "text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    }
 }
 
 /// The remaining lifetime. The server's times are compared with the server's own clock, because ours may be skewed:
@@ -240,7 +273,7 @@ mod tests {
     fn lifetime_of(body: &str, date: &str) -> u64 {
         let headers = HeaderMap::from_iter([(header::DATE, date.parse().unwrap())]);
         let jwt = format!("x.{}.y", URL_SAFE_NO_PAD.encode(r#"{"iat":1000,"exp":1300,"nbf":990}"#));
-        lifetime(&serde_json::from_str(&body.replace("JWT", &jwt)).unwrap(), &headers).as_secs()
+        lifetime(&Body::parse(body.replace("JWT", &jwt).as_bytes()).unwrap(), &headers).as_secs()
     }
 
     #[test]
@@ -267,6 +300,24 @@ mod tests {
             (r#"{"access_token":"a.b.c"}"#, 60),
         ] {
             assert_eq!(lifetime_of(body, date), seconds, "{body}");
+        }
+    }
+
+    #[test]
+    fn a_field_that_cannot_be_read_is_named_and_not_quoted() {
+        for (body, expected) in [
+            (r#"{"token":"sesame","expires_in":"300"}"#, ": `expires_in` in its answer is text, not a number"),
+            (r#"{"token":"sesame","expires_in":[300]}"#, ": `expires_in` in its answer is a list, not a number"),
+            (r#"{"token":"sesame","expires_in":true}"#, ": `expires_in` in its answer is true or false, not a number"),
+            (r#"{"token":{"sesame":1}}"#, ": `token` in its answer is an object, not text"),
+            (r#"{"access_token":1234}"#, ": `access_token` in its answer is a number, not text"),
+            ("sesame", ": its answer is not a JSON object"),
+            (r#"["sesame"]"#, ": its answer is not a JSON object"),
+            ("", ": its answer is not a JSON object"),
+            // Absent.
+            (r#"{"token":null,"access_token":"sesame","expires_in":null,"issued_at":null}"#, ""),
+        ] {
+            assert_eq!(Body::parse(body.as_bytes()).map(drop).err().unwrap_or_default(), expected, "{body}");
         }
     }
 }
