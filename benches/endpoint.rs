@@ -58,7 +58,7 @@ async fn main() -> anyhow::Result<()> {
     println!("two_generations_peak_bytes {}", (resident_kib("VmHWM")? - before) * 1024);
     let state =
         Arc::new(ServerState::new(reader, telemetry, mpsc::channel(1).0, WebConfig::none(), Options::default()));
-    let listener = Listener::bind("127.0.0.1:0").await?;
+    let listener = Listener::bind(&"127.0.0.1:0".parse()?).await?;
     println!("listening {}", listener.local_addr()?);
     let stop = CancellationToken::new();
     let serving = tokio::spawn(serve(vec![listener], state, stop.clone()));

@@ -5,6 +5,7 @@ mod pattern;
 mod range;
 mod selection;
 mod version;
+mod words;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -18,6 +19,7 @@ pub use pattern::{InvalidPattern, InvalidTagPattern, Repositories, RepositoryPat
 pub use range::{InvalidRange, VersionRange};
 pub use selection::{Listing, Selection, Sort};
 pub use version::Version;
+pub use words::Words;
 
 /// A target's name: the `target` label. Unique within a configuration.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -76,6 +78,23 @@ pub enum Detail {
     Images,
     /// Only the families of repositories and of the newest release.
     Repository,
+}
+
+impl Words for NewestBy {
+    const WORDS: &'static [(&'static str, Self)] = &[("semver", Self::Semver), ("created", Self::Created)];
+}
+
+impl Words for Uncompressed {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("off", Self::Off), ("cheap", Self::Cheap), ("exact", Self::Exact)];
+}
+
+impl Words for Detail {
+    const WORDS: &'static [(&'static str, Self)] = &[("images", Self::Images), ("repository", Self::Repository)];
+}
+
+impl Words for Sort {
+    const WORDS: &'static [(&'static str, Self)] = &[("semver", Self::Semver), ("name", Self::Name)];
 }
 
 impl Target {

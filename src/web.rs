@@ -3,6 +3,7 @@
 //! A scrape reads what was rendered before; nothing in here sends a request to a registry. A client holds a connection
 //! only as long as the deadlines allow, and no bytes except those of the last two snapshots.
 
+mod address;
 mod body;
 mod connection;
 mod deadlines;
@@ -17,6 +18,7 @@ mod state;
 mod systemd;
 mod web_config;
 
+pub use address::{InvalidListenAddress, ListenAddress};
 pub use listener::{BindError, Listener};
 pub use options::{ConnectionLimits, Options};
 pub use server::serve;

@@ -70,6 +70,11 @@ impl Registries {
         Arc::clone(&self.counters)
     }
 
+    /// How many requests of one kind the registry has answered or failed so far.
+    pub fn requests(&self, registry: &Registry, operation: Operation) -> u64 {
+        self.counters.read(|all| all.get(registry).map_or(0, |counters| counters.requests[operation as usize].get()))
+    }
+
     /// Allows passwords that were refused to be tried again at once.
     pub fn forgive_passwords(&self) {
         self.clients.lock().values().for_each(|client| client.auth.reset_lockout());

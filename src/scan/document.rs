@@ -6,7 +6,8 @@ use crate::image;
 use crate::image::{ConfigFacts, Image};
 use crate::oci::annotations::REFERENCE_TYPE;
 use crate::oci::{
-    Descriptor, Digest, Document, ImageConfig, Index, InvalidDocument, Location, Manifest, Operation, Reason, Repository, Schema1,
+    Descriptor, Digest, Document, ImageConfig, Index, InvalidDocument, Location, Manifest, Operation, Reason,
+    Repository, Schema1,
 };
 use crate::registry::{At, Client, RegistryError};
 use crate::store::{IndexEntry, Store, Stored, StoredIndex};

@@ -25,14 +25,14 @@ pub enum InvalidRange {
     )]
     Part(String),
     /// A part has a suffix that is no pre-release.
-    #[error("`{0}` has a variant, but ranges compare numbers: choose variants by `match` or `exclude`")]
+    #[error("`{0}` has a variant, but ranges compare numbers: select variants with `match` or `exclude`")]
     Variant(String),
     /// `^1.2 || ^2`.
     #[error("`{0}`: `||` is not supported: write one target for each range")]
     Alternatives(String),
     /// Its parts exclude each other.
     #[error(
-        "`{0}` holds no version, since its parts exclude each other: write for example `>=2, <4`, and mind that `>1.2` begins at 1.3"
+        "`{0}` contains no version, since its parts exclude each other: write for example `>=2, <4`; `>1.2` starts at 1.3"
     )]
     Empty(String),
 }

@@ -91,7 +91,7 @@ fn the_whole_of_a_configuration_arrives() {
     let path = corpus("good").into_iter().find(|path| path.ends_with("everything.toml")).unwrap();
     let config = load(&path).unwrap_or_else(|error| panic!("{error}"));
     let directory = path.parent().unwrap();
-    assert_eq!(config.web.listen, ["127.0.0.1:10048", "[::1]:10048"]);
+    assert_eq!(config.web.listen, ["127.0.0.1:10048", "[::1]:10048"].map(|address| address.parse().unwrap()));
     assert_eq!(config.web.hosts, ["exporter.example.com", "::1"]);
     assert_eq!(config.web.config_file, Some(directory.join("file")));
     assert_eq!(config.scan.interval, Duration::from_mins(10), "the environment wins");
@@ -162,7 +162,9 @@ fn a_variable_with_too_few_underscores_is_warned_of() {
     assert_eq!(config.scan.interval, Duration::from_mins(5));
     assert_eq!(
         config.warnings,
-        ["IMAGE_SIZE_EXPORTER_SCAN_INTERVAL: ignored: with two underscores it is IMAGE_SIZE_EXPORTER__SCAN__INTERVAL"]
+        [
+            "IMAGE_SIZE_EXPORTER_SCAN_INTERVAL: ignored: two underscores are missing, as in IMAGE_SIZE_EXPORTER__SCAN__INTERVAL"
+        ]
     );
 }
 
@@ -182,7 +184,7 @@ fn variables_override_each_scalar() {
     .map(|(name, value)| (format!("IMAGE_SIZE_EXPORTER__{name}"), value.to_owned()))
     .into();
     let config = Config::load_with(&path, &environment).unwrap_or_else(|error| panic!("{error}"));
-    assert_eq!(config.web.listen, ["127.0.0.1:1", "[::1]:2"]);
+    assert_eq!(config.web.listen, ["127.0.0.1:1", "[::1]:2"].map(|address| address.parse().unwrap()));
     assert_eq!(config.web.hosts, ["localhost", "::1"]);
     assert_eq!((config.scan.interval, config.scan.concurrency), (Duration::from_mins(10), 3));
     assert_eq!((config.scan.timeout, config.scan.keep), (Duration::from_secs(5), Duration::from_hours(24)));
@@ -199,7 +201,7 @@ fn a_missing_file_and_a_directory_say_what_to_do() {
     };
     assert_eq!(
         shown(&directory.path().join("config.toml")),
-        "DIR/config.toml: no such file: write one, or name another with --config.file; `image-size-exporter demo` needs none"
+        "DIR/config.toml: no such file: write one, or name another with --config.file; `image-size-exporter demo` needs no configuration"
     );
     assert!(shown(directory.path()).starts_with("DIR: cannot be read: "));
 }
@@ -239,13 +241,13 @@ fn what_is_probably_not_meant_is_warned_of() {
     assert_eq!(
         shown,
         [
-            "registries.\"r.example.com\".plain_http: credentials travel in clear text",
-            "registries.\"unused.example.com\": no target is on this registry",
-            "targets[4].limit: with 1 the release before the newest is not read, and `newest` has nothing to compare with: write 2 or more",
+            "registries.\"r.example.com\".plain_http: credentials are sent in clear text",
+            "registries.\"unused.example.com\": no target uses this registry",
+            "targets[4].limit: with 1 the release before the newest is not read, so `newest` has nothing to compare with: write 2 or more",
             "targets[3].budget: not published with `detail = \"repository\"`",
             "targets[3].uncompressed: not published with `detail = \"repository\"`",
-            "targets[1].labels.team: targets[0] gives `x` to repositories of r.example.com/acme/app too, and the first in the file wins",
-            "targets[2].labels.team: targets[0] gives `x` to repositories of r.example.com/acme/app too, and the first in the file wins",
+            "targets[1].labels.team: targets[0] gives repositories of r.example.com/acme/app the value `x`, and the first target in the file wins",
+            "targets[2].labels.team: targets[0] gives repositories of r.example.com/acme/app the value `x`, and the first target in the file wins",
         ]
     );
 }

@@ -117,7 +117,10 @@ async fn a_layer_without_a_size_says_why() {
     let arguments = Arguments { uncompressed: Uncompressed::Exact, ..arguments(&[reference]) };
     let (_, said) = printed(&arguments, Terminal::default()).await.unwrap();
     let expected = [
-        format!("{}: overlay2 cannot unpack it by itself: its unpacked size is left out", linked.gzip.digest),
+        format!(
+            "{}: overlay2 cannot unpack this layer without the ones below: its unpacked size is left out",
+            linked.gzip.digest
+        ),
         format!("{}: uncompressed size unknown: ", broken.gzip.digest),
     ];
     assert!(said.lines().zip(&expected).all(|(line, start)| line.starts_with(start)), "{said}");

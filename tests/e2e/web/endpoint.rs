@@ -38,7 +38,7 @@ impl Endpoint {
             let (mut publisher, rendered) = metrics::channel(Arc::clone(&telemetry));
             publisher.publish(Arc::new(snapshot), Vec::new(), Arc::new(BTreeSet::new())).await;
             let state = ServerState::new(rendered, telemetry, mpsc::channel(1).0, web_config, Options::default());
-            let listener = Listener::bind("127.0.0.1:0").await.expect("a free port");
+            let listener = Listener::bind(&"127.0.0.1:0".parse().expect("an address")).await.expect("a free port");
             let address = listener.local_addr().expect("an address");
             tokio::spawn(async move {
                 // Kept: without its sender there is nothing to read.

@@ -34,7 +34,7 @@ impl Server {
         let (wants_reload, reloads) = mpsc::channel(1);
         let state = Arc::new(ServerState::new(rendered, telemetry, wants_reload, web_config, options));
         state.set_ready(true);
-        let listener = Listener::bind(address).await.unwrap();
+        let listener = Listener::bind(&address.parse().unwrap()).await.unwrap();
         let (address, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
         let serving = tokio::spawn(serve(vec![listener], Arc::clone(&state), stop.clone()));
         Self { address, publisher, reloads, state, stop, serving }
