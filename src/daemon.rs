@@ -1,7 +1,7 @@
 //! The daemon: scans at their time, the one task that writes what is published, and a graceful end.
 //!
-//! Every target has a worker that sleeps, scans and sends what it found to the state loop. The state loop alone changes
-//! the inventory, the stored tags and the published snapshot, so no other task ever waits for a lock on them.
+//! Every target has a worker that sleeps, scans and sends what it found to the state loop. The state loop alone
+//! changes the inventory, the stored tags and the published snapshot, so no other task ever waits for a lock on them.
 
 mod layers;
 mod messages;

@@ -1,4 +1,5 @@
-//! The worker that measures layers, as the state loop sees it: requests go in, sizes come out. Scans never wait for it.
+//! The worker that measures layers, as the state loop sees it: requests go in, sizes come out. Scans never wait for
+//! it.
 
 use std::collections::BTreeSet;
 

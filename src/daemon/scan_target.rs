@@ -24,23 +24,23 @@ const TAGS_UNDER_WAY: usize = 64;
 /// What was last logged about a target, so that a lasting failure is logged once.
 #[derive(Debug, Default)]
 pub(crate) struct LastReported {
-    causes: BTreeSet<Cause>,
+    causes: BTreeSet<ReportedCause>,
     /// Whether it was logged that the target selects nothing.
     nothing: bool,
     /// Whether it was logged that no tag has one of its platforms.
     no_platform: bool,
 }
 
-/// What is worth a line of its own. A transient failure counts once for the whole target: an unreachable registry gives
-/// other messages for other tags from one scan to the next. A permanent one counts once for each place.
+/// What is worth a line of its own. A transient failure counts once for the whole target: an unreachable registry
+/// gives other messages for other tags from one scan to the next. A permanent one counts once for each place.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Cause {
+struct ReportedCause {
     place: Option<String>,
     reason: Reason,
 }
 
 /// One failure: where, why, and the message.
-struct Failure {
+struct ScanFailure {
     place: String,
     reason: Reason,
     message: String,
@@ -56,10 +56,10 @@ pub(crate) async fn run(
     let started = Instant::now();
     let client = handles.registries.load().client(target.repositories.registry());
     let found = discovery::discover(&client, target).await;
-    let mut failures: Vec<Failure> = found
+    let mut failures: Vec<ScanFailure> = found
         .errors
         .iter()
-        .map(|error| Failure { place: target.name.to_string(), reason: error.reason(), message: error.to_string() })
+        .map(|error| ScanFailure { place: target.name.to_string(), reason: error.reason(), message: error.to_string() })
         .collect();
 
     last_reported.report_nothing(target, found.nothing.as_ref());
@@ -85,7 +85,7 @@ pub(crate) async fn run(
         something_read |= !matches!(reported.outcome, Outcome::Failed(_));
         if is_failure(target, &request, &reported.outcome) {
             let place = Location::tag(&request.repository, &request.tag).to_string();
-            failures.extend(reported.errors.iter().map(|error| Failure {
+            failures.extend(reported.errors.iter().map(|error| ScanFailure {
                 place: place.clone(),
                 reason: error.reason(),
                 message: error.to_string(),
@@ -117,9 +117,9 @@ fn is_failure(target: &Target, request: &TagRequest, outcome: &Outcome) -> bool 
 
 impl LastReported {
     /// One line when something new fails, one when all of it can be read again, none in between.
-    fn report(&mut self, target: &Target, tags: usize, failures: &[Failure]) {
-        let now: BTreeSet<Cause> = failures.iter().map(Cause::of).collect();
-        let first_new = failures.iter().find(|failure| !self.causes.contains(&Cause::of(failure)));
+    fn report(&mut self, target: &Target, tags: usize, failures: &[ScanFailure]) {
+        let now: BTreeSet<ReportedCause> = failures.iter().map(ReportedCause::of).collect();
+        let first_new = failures.iter().find(|failure| !self.causes.contains(&ReportedCause::of(failure)));
         if let Some(first) = first_new {
             let places: BTreeSet<_> = failures.iter().map(|failure| &failure.place).collect();
             tracing::warn!(
@@ -162,8 +162,8 @@ impl LastReported {
     }
 }
 
-impl Cause {
-    fn of(failure: &Failure) -> Self {
+impl ReportedCause {
+    fn of(failure: &ScanFailure) -> Self {
         let place = (!failure.reason.is_transient()).then(|| failure.place.clone());
         Self { place, reason: failure.reason }
     }

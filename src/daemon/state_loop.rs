@@ -85,8 +85,8 @@ impl StateLoop {
         }
     }
 
-    /// Runs until `stop`, then flushes the store. An error means that a task panicked: the process must end rather than
-    /// go on without it.
+    /// Runs until `stop`, then flushes the store. An error means that a task panicked: the process must end rather
+    /// than go on without it.
     pub(crate) async fn run(
         mut self,
         mut reloads: mpsc::Receiver<ReloadRequest>,

@@ -98,7 +98,8 @@ mod tests {
         }
     }
 
-    /// The seconds after the start at which scans began within `during`, each taking `takes` and ending with the given result.
+    /// The seconds after the start at which scans began within `during`, each taking `takes` and ending with the given
+    /// result.
     async fn starts(
         first: FirstScan,
         takes: Duration,

@@ -25,8 +25,9 @@ impl Workers {
         Self { handles, events, running: HashMap::new(), tasks: JoinSet::new() }
     }
 
-    /// Starts and stops workers so that exactly `targets` have one. A worker whose target did not change keeps running.
-    /// `restored` tells whether a target's values are known: then its first scan can wait for its scheduled time.
+    /// Starts and stops workers so that exactly `targets` have one. A worker whose target did not change keeps
+    /// running. `restored` tells whether a target's values are known: then its first scan can wait for its scheduled
+    /// time.
     pub(crate) fn set(&mut self, targets: &[Arc<Target>], restored: impl Fn(&Target) -> bool) {
         let wanted: HashMap<&TargetName, &Arc<Target>> = targets.iter().map(|target| (&target.name, target)).collect();
         self.running.retain(|name, (target, stop)| {

@@ -14,19 +14,19 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
-use super::own::{BUILD, Inner, TelemetryState};
+use super::own::{BUILD, TelemetryInner, TelemetryState};
 use super::process::ProcessStats;
 use crate::oci::{Operation, Reason, Registry};
 use crate::registry::{RateLimit, RegistryCounters};
 
 /// A sample's labels, in the order in which they are written.
-struct Labels<const N: usize>([(&'static str, Box<str>); N]);
+struct LabelPairs<const N: usize>([(&'static str, Box<str>); N]);
 
-fn labels<const N: usize>(pairs: [(&'static str, &str); N]) -> Labels<N> {
-    Labels(pairs.map(|(key, value)| (key, value.into())))
+fn labels<const N: usize>(pairs: [(&'static str, &str); N]) -> LabelPairs<N> {
+    LabelPairs(pairs.map(|(key, value)| (key, value.into())))
 }
 
-impl<const N: usize> EncodeLabelSet for Labels<N> {
+impl<const N: usize> EncodeLabelSet for LabelPairs<N> {
     fn encode(&self, encoder: &mut LabelSetEncoder) -> Result<(), Error> {
         for (key, value) in &self.0 {
             prometheus_client::encoding::EncodeLabel::encode(&(*key, &**value), encoder.encode_label())?;
@@ -35,7 +35,7 @@ impl<const N: usize> EncodeLabelSet for Labels<N> {
     }
 }
 
-impl Collector for Inner {
+impl Collector for TelemetryInner {
     fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), Error> {
         let state = self.state();
         build(&mut encoder)?;
@@ -196,7 +196,7 @@ fn gauges<const N: usize, V: EncodeGaugeValue>(
     encoder: &mut DescriptorEncoder,
     name: &str,
     help: &str,
-    samples: impl IntoIterator<Item = (Labels<N>, V)>,
+    samples: impl IntoIterator<Item = (LabelPairs<N>, V)>,
 ) -> Result<(), Error> {
     let mut samples = samples.into_iter().peekable();
     if samples.peek().is_none() {
@@ -211,7 +211,7 @@ fn counters<const N: usize, V: EncodeCounterValue>(
     encoder: &mut DescriptorEncoder,
     name: &str,
     help: &str,
-    samples: impl IntoIterator<Item = (Labels<N>, V)>,
+    samples: impl IntoIterator<Item = (LabelPairs<N>, V)>,
 ) -> Result<(), Error> {
     let mut samples = samples.into_iter().peekable();
     if samples.peek().is_none() {

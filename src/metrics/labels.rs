@@ -5,8 +5,8 @@ use std::fmt::{Display, Write};
 use crate::oci::text::is_unprintable;
 
 /// Adds `key="value"`, after a comma unless it is the first. Both formats escape backslash, quote and newline in a
-/// label's value, and nothing else (OpenMetrics 1.0, "escaped-string"; text 0.0.4, "Text format details"). Other control
-/// characters, and those that change the direction of text, are replaced.
+/// label's value, and nothing else (OpenMetrics 1.0, "escaped-string"; text 0.0.4, "Text format details"). Other
+/// control characters, and those that change the direction of text, are replaced.
 pub(crate) fn label(out: &mut String, key: &str, value: impl Display) {
     if !out.ends_with('{') {
         out.push(',');

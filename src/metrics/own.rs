@@ -1,5 +1,5 @@
-//! The program's own metrics: requests to registries, scans, the process. They are the tail of every scrape; the series
-//! of images are rendered elsewhere, in `rendered`.
+//! The program's own metrics: requests to registries, scans, the process. They are the tail of every scrape; the
+//! series of images are rendered elsewhere, in `rendered`.
 //!
 //! Counters with known labels start at 0 (a registry's, for every operation and reason). The series of a target or
 //! registry that leaves the configuration disappear.
@@ -44,13 +44,13 @@ pub struct Build {
 /// The program's own metrics. Shared by every task that counts something.
 #[derive(Debug)]
 pub struct Telemetry {
-    inner: Arc<Inner>,
+    inner: Arc<TelemetryInner>,
     /// Encodes `inner` and nothing else.
     registry: prometheus_client::registry::Registry,
 }
 
 #[derive(Debug)]
-pub(crate) struct Inner {
+pub(crate) struct TelemetryInner {
     pub(crate) started: Timestamp,
     /// What the clients of registries count.
     pub(crate) counters: Arc<Counters>,
@@ -102,7 +102,7 @@ impl Telemetry {
     /// Publishes `counters` beside its own metrics.
     pub fn new(counters: Arc<Counters>) -> Self {
         let (started, process) = (unix_now(), process::ProcessReader::default());
-        let inner = Arc::new(Inner { started, counters, state: Mutex::default(), process });
+        let inner = Arc::new(TelemetryInner { started, counters, state: Mutex::default(), process });
         let mut registry = prometheus_client::registry::Registry::default();
         registry.register_collector(Box::new(Arc::clone(&inner)));
         Self { inner, registry }
@@ -185,7 +185,7 @@ impl Default for Telemetry {
     }
 }
 
-impl Inner {
+impl TelemetryInner {
     pub(crate) fn state(&self) -> MutexGuard<'_, TelemetryState> {
         self.state.lock()
     }

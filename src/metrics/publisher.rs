@@ -14,8 +14,8 @@ use super::own::{TargetState, Telemetry};
 use super::rendered::Rendered;
 use crate::inventory::Snapshot;
 
-/// How long replaced bytes are kept for answers that still read them. A slower answer is cut off, so that a client that
-/// does not read cannot keep old bodies in memory.
+/// How long replaced bytes are kept for answers that still read them. A slower answer is cut off, so that a client
+/// that does not read cannot keep old bodies in memory.
 const GRACE: Duration = Duration::from_secs(10);
 
 /// How often to check whether an answer still reads them.
@@ -29,16 +29,16 @@ pub struct Publisher {
     telemetry: Arc<Telemetry>,
 }
 
-/// A publisher and its channel, which starts with an empty body. Readers must not hold a [`Rendered`] for longer than it
-/// takes to send one frame: an answer under way keeps a weak reference.
+/// A publisher and its channel, which starts with an empty body. Readers must not hold a [`Rendered`] for longer than
+/// it takes to send one frame: an answer under way keeps a weak reference.
 pub fn channel(telemetry: Arc<Telemetry>) -> (Publisher, watch::Receiver<Arc<Rendered>>) {
     let (current, reader) = watch::channel(Arc::new(Rendered::empty()));
     (Publisher { current, retiring: None, telemetry }, reader)
 }
 
 impl Publisher {
-    /// Renders the snapshot, with the targets' states of the same moment, and publishes it. First waits, at most for the grace, until the generation before the current
-    /// one is out of memory. Returns how long the rendering took.
+    /// Renders the snapshot, with the targets' states of the same moment, and publishes it. First waits, at most for
+    /// the grace, until the generation before the current one is out of memory. Returns how long the rendering took.
     pub async fn publish(
         &mut self,
         snapshot: Arc<Snapshot>,

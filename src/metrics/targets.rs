@@ -1,5 +1,5 @@
-//! The families about targets. They are rendered with the snapshot of the same moment, so that no scrape shows a target
-//! as failing whose tags are all up, or the other way round.
+//! The families about targets. They are rendered with the snapshot of the same moment, so that no scrape shows a
+//! target as failing whose tags are all up, or the other way round.
 
 use super::labels::label;
 use super::own::{ScanEnd, TargetState};

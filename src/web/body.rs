@@ -12,14 +12,14 @@ use crate::metrics::{Encoding, Rendered};
 
 /// The body of an answer.
 pub(super) struct ResponseBody {
-    content: Content,
+    content: BodyContent,
     /// Not sent yet.
     remaining_bytes: u64,
     /// Dropped with the body: the answer ends.
     guard: Option<AnswerGuard>,
 }
 
-enum Content {
+enum BodyContent {
     Bytes(Option<Bytes>),
     Scrape {
         /// Weak, so that a client that does not read keeps no old generation in memory.
@@ -40,7 +40,7 @@ impl ResponseBody {
     pub(super) fn scrape(rendered: &Arc<Rendered>, encoding: Encoding, tail: Bytes) -> Self {
         let remaining_bytes = rendered.frames_bytes(encoding) + tail.len() as u64;
         let rendered = Arc::downgrade(rendered);
-        let content = Content::Scrape { rendered, encoding, next: 0, tail: Some(tail) };
+        let content = BodyContent::Scrape { rendered, encoding, next: 0, tail: Some(tail) };
         Self { content, remaining_bytes, guard: None }
     }
 
@@ -53,8 +53,8 @@ impl ResponseBody {
 
     fn next(&mut self) -> Option<Result<Bytes, Superseded>> {
         match &mut self.content {
-            Content::Bytes(bytes) => bytes.take().map(Ok),
-            Content::Scrape { rendered, encoding, next, tail } => {
+            BodyContent::Bytes(bytes) => bytes.take().map(Ok),
+            BodyContent::Scrape { rendered, encoding, next, tail } => {
                 tail.as_ref()?;
                 let Some(rendered) = rendered.upgrade() else { return Some(Err(Superseded)) };
                 if let Some(guard) = &self.guard {
@@ -70,7 +70,7 @@ impl ResponseBody {
 
 impl From<Bytes> for ResponseBody {
     fn from(bytes: Bytes) -> Self {
-        Self { remaining_bytes: bytes.len() as u64, content: Content::Bytes(Some(bytes)), guard: None }
+        Self { remaining_bytes: bytes.len() as u64, content: BodyContent::Bytes(Some(bytes)), guard: None }
     }
 }
 

@@ -174,11 +174,11 @@ async fn http<Io: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
 pub(super) struct OpenConnections {
     max: usize,
     /// Never held across an await.
-    open: Mutex<Open>,
+    open: Mutex<OpenByNumber>,
 }
 
 #[derive(Default)]
-struct Open {
+struct OpenByNumber {
     next: u64,
     by_number: BTreeMap<u64, (Arc<Deadlines>, CancellationToken)>,
 }

@@ -25,11 +25,11 @@ const MOVING_WITHIN: Duration = Duration::from_millis(100);
 pub(super) struct Deadlines {
     limits: ConnectionLimits,
     /// Never held across an await.
-    inner: Mutex<Inner>,
+    inner: Mutex<ConnectionState>,
 }
 
 #[derive(Debug)]
-struct Inner {
+struct ConnectionState {
     /// When the header that is being read began: the first with the connection, later ones with their first byte.
     header_since: Option<Instant>,
     /// When the last answer ended.
@@ -37,7 +37,7 @@ struct Inner {
     /// Since when the client has taken no bytes.
     blocked_since: Option<Instant>,
     /// The answers under way, by number. At most one in HTTP/1.
-    answers: BTreeMap<u64, Answer>,
+    answers: BTreeMap<u64, AnswerProgress>,
     /// When the last request came, the last answer began, or the client last took some of one.
     moved: Instant,
     /// The number of requests so far.
@@ -46,7 +46,7 @@ struct Inner {
 }
 
 #[derive(Debug)]
-struct Answer {
+struct AnswerProgress {
     at: Instant,
     /// Whether it is ready: until then the client waits for the program, from then on the program for the client.
     is_made: bool,
@@ -75,7 +75,7 @@ pub(super) struct AnswerGuard {
 impl Deadlines {
     pub(super) fn new(limits: ConnectionLimits) -> Arc<Self> {
         let now = Instant::now();
-        let inner = Inner {
+        let inner = ConnectionState {
             header_since: Some(now),
             idle_since: now,
             blocked_since: None,
@@ -101,13 +101,13 @@ impl Deadlines {
         inner.requests += 1;
         inner.moved = now;
         let number = inner.requests;
-        inner.answers.insert(number, Answer { at: now, is_made: false });
+        inner.answers.insert(number, AnswerProgress { at: now, is_made: false });
         drop(inner);
         AnswerGuard { deadlines: Arc::clone(self), number, permit: None }
     }
 
-    /// The connection's place in the order in which connections are closed for others: by class, then by how long it has
-    /// waited. None while an answer is being made or is moving.
+    /// The connection's place in the order in which connections are closed for others: by class, then by how long it
+    /// has waited. None while an answer is being made or is moving.
     pub(super) fn eviction_order(&self) -> Option<(EvictionClass, Instant)> {
         let inner = self.inner.lock();
         let since = if !inner.answers.is_empty() {
@@ -196,8 +196,8 @@ impl<Io> TimedIo<Io> {
         Self { io, deadlines, sleep }
     }
 
-    /// Called when the program waits for the client. The timer is moved forward only when it fires: deadlines change with
-    /// every request and are rarely reached.
+    /// Called when the program waits for the client. The timer is moved forward only when it fires: deadlines change
+    /// with every request and are rarely reached.
     fn wait<T>(&mut self, context: &mut Context<'_>) -> Poll<io::Result<T>> {
         let deadline = self.deadlines.deadline();
         if deadline < self.sleep.deadline() {

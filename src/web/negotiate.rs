@@ -67,8 +67,8 @@ fn accepted(range: &Preference) -> Option<Accepted> {
     }
 }
 
-/// gzip where it is accepted and not preferred less than identity. A client that accepts neither gets identity, which it
-/// can at least read.
+/// gzip where it is accepted and not preferred less than identity. A client that accepts neither gets identity, which
+/// it can at least read.
 pub(super) fn encoding(headers: &HeaderMap) -> Encoding {
     let codings = preferences(headers, &ACCEPT_ENCODING);
     let quality = |names: &[&str]| {

@@ -69,8 +69,8 @@ fn header_bytes<B>(request: &Request<B>) -> usize {
     request.method().as_str().len() + target + "  HTTP/1.1\r\n\r\n".len() + fields.sum::<usize>()
 }
 
-/// HTTP/1.1 requires exactly one `Host` (RFC 9112, section 3.2): of several, a proxy and this server could obey different
-/// ones.
+/// HTTP/1.1 requires exactly one `Host` (RFC 9112, section 3.2): of several, a proxy and this server could obey
+/// different ones.
 fn names_one_host<B>(request: &Request<B>) -> bool {
     request.version() != Version::HTTP_11 || request.headers().get_all(HOST).iter().count() == 1
 }

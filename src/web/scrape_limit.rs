@@ -1,8 +1,8 @@
 //! `--web.max-requests`: the limit on concurrent scrapes.
 //!
-//! A client that does not read keeps its answer until the deadline, but not its permit: otherwise 40 such clients would
-//! keep Prometheus out. When no permit is free, scrapes queue in the order of their requests. Stalled scrapes lose their
-//! permits soon, so that even behind hundreds of clients that never read a scrape waits less than a second.
+//! A client that does not read keeps its answer until the deadline, but not its permit: otherwise 40 such clients
+//! would keep Prometheus out. When no permit is free, scrapes queue in the order of their requests. Stalled scrapes
+//! lose their permits soon, so that even behind hundreds of clients that never read a scrape waits less than a second.
 
 use std::collections::BTreeMap;
 use std::pin::pin;

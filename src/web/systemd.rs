@@ -3,8 +3,8 @@
 use sd_notify::NotifyState;
 use tokio_util::sync::CancellationToken;
 
-/// Notifies that the service is ready; then, with a watchdog, that it is alive, twice per watchdog period; after `stop`,
-/// that it is stopping.
+/// Notifies that the service is ready; then, with a watchdog, that it is alive, twice per watchdog period; after
+/// `stop`, that it is stopping.
 pub(super) async fn notify_until(stop: CancellationToken) {
     notify(&[NotifyState::Ready]);
     if let Some(period) = sd_notify::watchdog_enabled() {

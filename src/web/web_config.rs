@@ -1,8 +1,8 @@
 //! exporter-toolkit's web configuration file, in its own format: TLS, client certificates, basic authentication,
 //! response headers, a limit on requests (exporter-toolkit, `docs/web-configuration.md`).
 //!
-//! Every connection and request checks whether it, or a file that it names, has changed; then it is read again. A version
-//! that cannot be used changes nothing: the previous one stays in force, and the log says why.
+//! Every connection and request checks whether it, or a file that it names, has changed; then it is read again. A
+//! version that cannot be used changes nothing: the previous one stays in force, and the log says why.
 
 mod auth;
 mod client_certificates;

@@ -27,8 +27,8 @@ const COST_MAX: u32 = 22;
 pub(super) struct Users {
     /// Name to hash.
     hashes: BTreeMap<String, String>,
-    /// The hash with the highest cost. Unknown users' passwords are compared with it, so that they take as long as known
-    /// users'.
+    /// The hash with the highest cost. Unknown users' passwords are compared with it, so that they take as long as
+    /// known users'.
     decoy: String,
 }
 
