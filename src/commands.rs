@@ -19,11 +19,11 @@ use std::process::ExitCode;
 use cli::{Cli, Command};
 
 /// Runs the command that the command line names, or the daemon. A failure is printed on standard error.
-pub async fn run(cli: &Cli) -> ExitCode {
+pub async fn run(cli: Cli) -> ExitCode {
     let config_file = &cli.common.config_file;
     let result = match &cli.command {
         None if cli.config_check => run::check(config_file, &cli.web),
-        None => run::daemon(config_file, &cli.web).await,
+        None => run::daemon(cli.common.config_file, cli.web).await,
         Some(Command::Demo) => run::demo(&cli.web).await,
         Some(Command::Plan) => plan::run(config_file).await,
         Some(Command::Inspect(arguments)) => inspect::run(config_file, arguments).await,

@@ -105,6 +105,15 @@ fn read_web(mut table: Table<'_>, files: &Files) -> Web {
         }
         web.listen = listen;
     }
+    if let Some(hosts) = table.texts("hosts", values::host) {
+        if table.is_empty_list("hosts") {
+            table.problem(
+                "hosts",
+                "is empty: write a name such as \"exporter.example.com\", or leave the key out for any",
+            );
+        }
+        web.hosts = hosts;
+    }
     web.config_file = table.text("config_file", |text| files.readable(text));
     table.finish();
     web

@@ -7,19 +7,22 @@ use image_size_exporter::commands;
 use image_size_exporter::commands::cli::Cli;
 use image_size_exporter::commands::logging;
 
-/// Scans wait for registries, not for cores: more threads would cost memory and bring nothing.
+/// While one thread is stuck in a file operation, another one still sees signals.
+const THREADS_MIN: usize = 2;
+
+/// Scans wait for registries, not for cores: more threads would cost memory and gain nothing.
 const THREADS_MAX: usize = 4;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     logging::init(cli.common.log_level, cli.common.log_format);
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).clamp(THREADS_MIN, THREADS_MAX);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(threads)
         .enable_all()
         .build()
         .expect("a runtime can be built wherever threads can be started");
-    let code = runtime.block_on(commands::run(&cli));
+    let code = runtime.block_on(commands::run(cli));
     // Does not wait for tasks that still run, such as the measurement of a layer.
     runtime.shutdown_background();
     code

@@ -1,21 +1,32 @@
-//! The specifications' own things, pure: digests, references, platforms, documents.
+//! What the specifications define, pure: references, digests, platforms, documents, reasons.
 //!
 //! Nothing in here knows of a network, a file, a clock or a configuration.
 
-mod reason;
-pub mod schema1;
+pub mod reference;
 
+pub mod annotations;
 pub mod config;
+pub mod descriptor;
 pub mod digest;
+pub mod document;
+pub(crate) mod json;
+pub mod location;
 pub mod manifest;
 pub mod media_type;
 pub mod platform;
-pub mod reference;
+pub mod reason;
+pub mod schema1;
+pub mod text;
 
+pub use annotations::Annotations;
 pub use config::{History, ImageConfig};
+pub use descriptor::Descriptor;
 pub use digest::{Algorithm, Digest};
-pub use manifest::{Descriptor, Document, Index, Manifest};
+pub use document::{Document, InvalidDocument};
+pub use location::{At, Location};
+pub use manifest::{Index, Manifest};
 pub use media_type::MediaType;
-pub use platform::Platform;
+pub use platform::{Platform, PlatformFields, PlatformFilter};
 pub use reason::{Operation, Reason};
 pub use reference::{Reference, Registry, Repository, Tag};
+pub use schema1::Schema1;

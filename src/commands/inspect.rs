@@ -14,13 +14,11 @@ mod show;
 
 use std::io::{self, IsTerminal as _, Write};
 use std::path::Path;
-use std::sync::Arc;
 
 use serde::Serialize;
 
 use super::output::CommandFailure;
 use crate::config::{Config, DEFAULT_FILE};
-use crate::metrics::Telemetry;
 use crate::oci::{Platform, Reference};
 use crate::registry::Registries;
 use crate::target::{Uncompressed, Words as _};
@@ -62,7 +60,7 @@ pub(super) async fn run(config_file: &Path, arguments: &Arguments) -> Result<(),
     } else {
         Default::default()
     };
-    let registries = Registries::new(registries, defaults, Arc::new(Telemetry::new()))?;
+    let registries = Registries::new(registries, defaults)?;
     let sharing = state.and_then(|path| Sharing::of_copy(&path));
     let (mut out, mut err) = (io::stdout().lock(), io::stderr());
     let terminal = Terminal {

@@ -12,15 +12,14 @@ mod table;
 use std::collections::HashSet;
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
 
 use super::output::{CommandFailure, print_warnings};
 use crate::config::Config;
 use crate::inventory::{Inventory, Snapshot};
-use crate::metrics::{Rendered, Telemetry};
+use crate::metrics::Rendered;
 use crate::oci::{Reason, Registry, Repository, Tag};
 use crate::registry::Registries;
-use crate::scan::discovery::Found;
+use crate::scan::discovery::Discovery;
 use crate::scan::{NoPlatform, discovery};
 use crate::tag::DiscoveredRepository;
 use crate::target::{NewestBy, Target, TargetName, Version};
@@ -34,8 +33,7 @@ pub use table::write;
 pub(super) async fn run(config_file: &Path) -> Result<(), CommandFailure> {
     let config = Config::load(config_file).map_err(CommandFailure::configuration)?;
     print_warnings(&config);
-    let telemetry = Arc::new(Telemetry::new());
-    let registries = Registries::new(config.registries.clone(), config.registry_defaults.clone(), telemetry)?;
+    let registries = Registries::new(config.registries.clone(), config.registry_defaults.clone())?;
     let plan = plan(&config, &registries).await;
     write(&plan, &mut io::stdout().lock())?;
     let Some(reason) = plan.failure else { return Ok(()) };
@@ -64,7 +62,7 @@ pub async fn plan(config: &Config, registries: &Registries) -> Plan {
     let mut first_failure = None;
     for (target, (lists, found, repositories, cut)) in config.targets.iter().zip(listed) {
         let scanned = scans.scan(target).await;
-        let Found { errors, not_versions, nothing, .. } = found;
+        let Discovery { errors, not_versions, nothing, .. } = found;
         let mut failures: Vec<(Reason, String)> =
             errors.iter().map(|error| (error.reason(), error.to_string())).collect();
         failures.extend(scanned.failures);
@@ -90,7 +88,7 @@ pub async fn plan(config: &Config, registries: &Registries) -> Plan {
     plan.failure = first_failure.filter(|_| tags_read == 0);
     let pull_through = |registry: &Registry| config.settings(registry).pull_through;
     let contents;
-    (plan.layers, contents) = layers::foresee_all(inventory.uncompressed_work(), pull_through, &unread);
+    (plan.layers, contents) = layers::foresee_all(inventory.layer_requests(), pull_through, &unread);
     inventory.learn_layers(contents);
     let snapshot = inventory.snapshot();
     for target in &mut plan.targets {

@@ -56,23 +56,45 @@ fn telemetry_path(text: &str) -> Result<String, String> {
 
 /// Checks the configuration and the web configuration, without any network access.
 pub(super) fn check(config_file: &Path, flags: &WebFlags) -> Result<(), CommandFailure> {
-    let config = Config::load(config_file).map_err(CommandFailure::configuration)?;
-    web_config(flags, &config).map_err(CommandFailure::configuration)?;
+    let (config, _) = load(config_file, flags)?;
     print_warnings(&config);
     say(&format!("{}: the configuration is valid", config_file.display()));
     Ok(())
 }
 
 /// Runs the daemon until a signal ends it.
-pub(super) async fn daemon(config_file: &Path, flags: &WebFlags) -> Result<(), CommandFailure> {
+///
+/// Handles signals before anything that can block. Until the daemon runs there is nothing to shut down: a signal ends
+/// the program even while a file cannot be read or a name cannot be resolved.
+pub(super) async fn daemon(config_file: PathBuf, flags: WebFlags) -> Result<(), CommandFailure> {
+    let stop = stop_on_signals()?;
+    let starting = async {
+        let loading = tokio::task::spawn_blocking(move || {
+            let (config, web_config) = load(&config_file, &flags)?;
+            Ok::<_, CommandFailure>((config_file, flags, config, web_config))
+        });
+        let (config_file, flags, config, web_config) = loading.await??;
+        let listeners = bind(&flags, &config).await?;
+        Ok::<_, CommandFailure>((config_file, flags, config, web_config, listeners))
+    };
+    match stop.run_until_cancelled(starting).await {
+        None => Ok(()),
+        Some(started) => {
+            let (config_file, flags, config, web_config, listeners) = started?;
+            Ok(serve(&config_file, &flags, config, web_config, listeners, stop).await?)
+        }
+    }
+}
+
+fn load(config_file: &Path, flags: &WebFlags) -> Result<(Config, web::WebConfig), CommandFailure> {
     let config = Config::load(config_file).map_err(CommandFailure::configuration)?;
     let web_config = web_config(flags, &config).map_err(CommandFailure::configuration)?;
-    let listeners = bind(flags, &config).await?;
-    Ok(serve(config_file, flags, config, web_config, listeners).await?)
+    Ok((config, web_config))
 }
 
 /// Runs the daemon against a registry that this process serves.
 pub(super) async fn demo(flags: &WebFlags) -> Result<(), CommandFailure> {
+    let stop = stop_on_signals()?;
     let loopback = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let registry = demo::start(loopback).await.context("cannot serve the demo's registry on loopback")?;
     let config_file = registry.config_file();
@@ -82,7 +104,7 @@ pub(super) async fn demo(flags: &WebFlags) -> Result<(), CommandFailure> {
         say(&registry.banner(address));
     }
     let web_config = web_config(flags, &config)?;
-    Ok(serve(config_file, flags, config, web_config, listeners).await?)
+    Ok(serve(config_file, flags, config, web_config, listeners, stop).await?)
 }
 
 async fn serve(
@@ -91,15 +113,16 @@ async fn serve(
     config: Config,
     web_config: web::WebConfig,
     listeners: Vec<web::Listener>,
+    stop: CancellationToken,
 ) -> anyhow::Result<()> {
     daemon::end_on_panic();
-    let stop = stop_on_signals()?;
     let (wants_reload, reloads) = mpsc::channel(daemon::RELOADS_WAITING_MAX);
     tokio::spawn(reload_on_hangup(signal(SignalKind::hangup())?, wants_reload.clone()));
     let options = web::Options {
         telemetry_path: flags.telemetry_path.clone(),
         enable_lifecycle: flags.enable_lifecycle,
         max_requests: flags.max_requests,
+        hosts: config.web.hosts.clone(),
         ..web::Options::default()
     };
     let config_file = Some(config_file.to_owned());
@@ -126,7 +149,7 @@ fn web_config(flags: &WebFlags, config: &Config) -> Result<web::WebConfig, web::
     }
 }
 
-/// The first SIGTERM or SIGINT ends the daemon gracefully, the second one at once.
+/// The first SIGTERM or SIGINT shuts the daemon down gracefully, the second one exits at once.
 fn stop_on_signals() -> anyhow::Result<CancellationToken> {
     let stop = CancellationToken::new();
     let mut terminate = signal(SignalKind::terminate())?;
@@ -141,7 +164,7 @@ fn stop_on_signals() -> anyhow::Result<CancellationToken> {
             if !first {
                 std::process::exit(1);
             }
-            tracing::info!("ending");
+            tracing::info!("shutting down");
             token.cancel();
         }
     });

@@ -151,8 +151,9 @@ fn host_only(host: &str) -> Result<(), String> {
 fn proxy_url(text: &str) -> Result<Url, String> {
     let remedy = "write an address such as \"http://proxy.example.com:3128\"";
     let url: Url = text.parse().map_err(|error| format!("is not a URL ({error}): {remedy}"))?;
-    if !matches!(url.scheme(), "http" | "https" | "socks5" | "socks5h") {
-        return Err(format!("is neither http, https, socks5 nor socks5h: {remedy}"));
+    if !registry::PROXY_SCHEMES.contains(&url.scheme()) {
+        let [others @ .., last] = registry::PROXY_SCHEMES;
+        return Err(format!("is neither {} nor {last}: {remedy}", others.join(", ")));
     }
     if url.host_str().is_none_or(str::is_empty) {
         return Err(format!("has no host: {remedy}"));

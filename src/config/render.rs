@@ -14,6 +14,9 @@ pub(super) fn render(config: &Config) -> String {
     let mut toml = Toml::default();
     toml.header("[web]");
     toml.list("listen", &config.web.listen);
+    if !config.web.hosts.is_empty() {
+        toml.list("hosts", &config.web.hosts);
+    }
     toml.path("config_file", config.web.config_file.as_deref());
     toml.header("[scan]");
     toml.duration("interval", config.scan.interval);
@@ -73,8 +76,8 @@ fn render_target(toml: &mut Toml, target: &Target) {
     toml.text("repository", Some(&target.repositories));
     render_selection(toml, &target.selection);
     toml.text("newest", target.newest.map(|by| by.word()));
-    if !target.platforms.is_empty() {
-        toml.list("platforms", &target.platforms);
+    if !target.platforms.is_all() {
+        toml.list("platforms", target.platforms.platforms());
     }
     toml.duration("interval", target.interval);
     toml.text("uncompressed", Some(target.uncompressed.word()));

@@ -39,6 +39,8 @@ pub struct Config {
 pub struct Web {
     /// At least one address.
     pub listen: Vec<ListenAddress>,
+    /// The host names, without port, under which `/` and `/config` answer; empty: any.
+    pub hosts: Vec<String>,
     /// TLS and authentication, in exporter-toolkit's format.
     pub config_file: Option<PathBuf>,
 }
@@ -60,7 +62,7 @@ pub struct Scan {
 
 impl Default for Web {
     fn default() -> Self {
-        Self { listen: vec!["0.0.0.0:10048".parse().expect("a valid address")], config_file: None }
+        Self { listen: vec!["0.0.0.0:10048".parse().expect("a valid address")], hosts: Vec::new(), config_file: None }
     }
 }
 

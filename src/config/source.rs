@@ -25,7 +25,7 @@ const PREFIX: &str = "IMAGE_SIZE_EXPORTER__";
 
 /// What variables can set: sections and their scalar keys.
 const OVERRIDABLE: [(&str, &[&str]); 3] = [
-    ("web", &["listen", "config_file"]),
+    ("web", &["listen", "hosts", "config_file"]),
     ("scan", &["interval", "concurrency", "timeout", "keep", "tags_max"]),
     ("state", &["path"]),
 ];
@@ -152,9 +152,9 @@ impl Provider for Variable {
     }
 
     fn data(&self) -> figment::Result<Map<Profile, Dict>> {
-        // A comma separates addresses: no address contains one.
+        // A comma separates addresses or names: none of them contains one.
         let value = match self.key.as_str() {
-            "listen" => self.value.split(',').map(|address| address.trim().to_owned()).collect::<Vec<_>>().into(),
+            "listen" | "hosts" => self.value.split(',').map(|item| item.trim().to_owned()).collect::<Vec<_>>().into(),
             _ => Value::from(self.value.clone()),
         };
         let section = Dict::from([(self.key.clone(), value)]);

@@ -63,7 +63,7 @@ fn read_one(table: &mut Table<'_>, scan: &Scan) -> Option<Target> {
         repositories,
         selection,
         newest,
-        platforms,
+        platforms: platforms.into(),
         interval,
         uncompressed,
         detail,

@@ -1,5 +1,6 @@
 //! Single values: durations, sizes, names. Each parser's error says what to write.
 
+use std::net::Ipv6Addr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -79,6 +80,19 @@ fn decimal_times(number: &str, unit: u128) -> Option<u64> {
     u64::try_from(bytes).ok()
 }
 
+/// The name or address of a host, without scheme, port or path; an IPv6 address with or without its brackets.
+pub(super) fn host(text: &str) -> Result<String, String> {
+    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+    let is_name =
+        |name: &str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
+    if bare.parse::<Ipv6Addr>().is_ok() || is_name(text) {
+        return Ok(bare.trim_end_matches('.').to_ascii_lowercase());
+    }
+    Err(format!(
+        "`{text}` is not a host name: write it without scheme, port and path, such as \"exporter.example.com\""
+    ))
+}
+
 /// A target's name.
 pub(super) fn name(text: &str) -> Result<String, String> {
     if text.trim().is_empty() {
@@ -145,6 +159,26 @@ mod tests {
             ("0", None),
         ] {
             assert_eq!(bytes(text).ok(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn hosts_are_names_and_addresses_without_port() {
+        for (text, expected) in [
+            ("Exporter.Example.COM", Some("exporter.example.com")),
+            ("exporter.example.com.", Some("exporter.example.com")),
+            ("localhost", Some("localhost")),
+            ("192.0.2.7", Some("192.0.2.7")),
+            ("[2001:DB8::1]", Some("2001:db8::1")),
+            ("::1", Some("::1")),
+            ("localhost:10048", None),
+            ("[::1]:10048", None),
+            ("http://localhost", None),
+            ("localhost/config", None),
+            ("*.example.com", None),
+            ("", None),
+        ] {
+            assert_eq!(host(text).ok().as_deref(), expected, "{text}");
         }
     }
 

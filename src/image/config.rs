@@ -1,15 +1,15 @@
-//! What sizes need of an image's config.
+//! The facts of an image's config that are remembered.
 
-use super::{Timestamp, timestamp};
+use super::timestamp::{Timestamp, timestamp};
 use crate::oci::{Digest, ImageConfig, Platform};
 
-/// What sizes need of an image's config (OCI image specification, "Image Configuration"). Several manifests may name
-/// one config: the same image, compressed in several ways.
+/// The facts of an image's config that are remembered (OCI image specification, "Image Configuration"). Several manifests
+/// may name one config: the same image in several compressions.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct ConfigFacts {
     /// In normal form.
     pub platform: Platform,
-    /// When the image was made; none where it does not say, or says year 1 or the epoch.
+    /// When the image was made; none if the config is silent or names year 1 or the epoch.
     pub created: Option<Timestamp>,
     /// The layers' uncompressed digests, bottom first.
     pub diff_ids: Vec<Digest>,

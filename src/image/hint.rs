@@ -1,16 +1,15 @@
-//! What a publisher says of a layer's size after decompression, in annotations that travel with the manifest.
+//! What a publisher says of a layer's uncompressed size, in the manifest's annotations.
 
-use std::collections::BTreeMap;
+use crate::oci::annotations::{CHUNKED_CONTENTS, CHUNKED_CONTENTS_DIGEST, CHUNKED_TAR_SPLIT, ESTARGZ_SIZE, SOCI_INDEX};
+use crate::oci::{Annotations, Descriptor, Digest};
 
-use crate::oci::{Descriptor, Digest};
-
-/// What the annotations of a layer say of its tar, so that few bytes of it need to be fetched, or none.
+/// What annotations say of a layer's tar, so that little of the layer needs to be fetched, or nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum UncompressedHint {
-    /// Bytes of the tar, in words: `io.containers.estargz.uncompressed-size`, which eStargz converters and BuildKit write.
+    /// Bytes of the tar: `io.containers.estargz.uncompressed-size`, which eStargz converters and BuildKit write.
     Bytes(u64),
-    /// A zstd:chunked layer: where in it the tar-split stands, from which the tar's length follows.
+    /// A zstd:chunked layer: where its tar-split is, from which the tar's length follows.
     TarSplit {
         /// The table of contents, which holds the tar-split's digest.
         contents: Option<Span>,
@@ -19,7 +18,7 @@ pub enum UncompressedHint {
         /// The tar-split.
         tar_split: Span,
     },
-    /// The image's manifest names a SOCI index, whose digest this is: it may say of the layers how long they are.
+    /// The digest of the SOCI index that the image's manifest names. It may list the layers' uncompressed sizes.
     Soci(Digest),
 }
 
@@ -34,35 +33,31 @@ pub struct Span {
     pub content_bytes: u64,
 }
 
-const ESTARGZ_SIZE: &str = "io.containers.estargz.uncompressed-size";
-const CHUNKED: &str = "io.github.containers.zstd-chunked.";
-const SOCI_INDEX: &str = "com.amazon.soci.index-digest";
-
 impl UncompressedHint {
-    /// From a layer's descriptor, in the order of trust: a length in words, then zstd:chunked's tar-split. What is
-    /// malformed says nothing.
+    /// From a layer's descriptor, in the order of trust: a stated length, then zstd:chunked's tar-split. Malformed
+    /// annotations are ignored.
     pub fn of(layer: &Descriptor) -> Option<Self> {
-        if let Some(bytes) = layer.annotations.get(ESTARGZ_SIZE).and_then(|text| decimal(text)) {
+        let annotation = |key: &str| layer.annotations.get(key);
+        if let Some(bytes) = annotation(ESTARGZ_SIZE).and_then(decimal) {
             return Some(Self::Bytes(bytes));
         }
-        let chunked = |key: &str| layer.annotations.get(&format!("{CHUNKED}{key}")).map(String::as_str);
-        if let Some(tar_split) = chunked("tarsplit-position").and_then(Span::parse) {
-            let contents = chunked("manifest-position").and_then(Span::parse);
-            let contents_digest = chunked("manifest-checksum").and_then(|text| text.parse().ok());
+        if let Some(tar_split) = annotation(CHUNKED_TAR_SPLIT).and_then(Span::parse) {
+            let contents = annotation(CHUNKED_CONTENTS).and_then(Span::parse);
+            let contents_digest = annotation(CHUNKED_CONTENTS_DIGEST).and_then(|text| text.parse().ok());
             return Some(Self::TarSplit { contents, contents_digest, tar_split });
         }
         None
     }
 
-    /// From a manifest's annotations, for the layers that have none of their own: the second version of SOCI.
-    pub fn of_manifest(annotations: &BTreeMap<String, String>) -> Option<Self> {
+    /// From a manifest's annotations, for the layers without a hint of their own: SOCI index manifest v2.
+    pub fn of_manifest(annotations: &Annotations) -> Option<Self> {
         let digest: Digest = annotations.get(SOCI_INDEX)?.parse().ok()?;
         digest.is_verifiable().then_some(Self::Soci(digest))
     }
 }
 
 impl Span {
-    /// `offset:length:length of the content`, perhaps followed by a type, which is not needed.
+    /// `offset:length:length of the content`, optionally followed by a type, which is ignored.
     fn parse(text: &str) -> Option<Self> {
         let mut numbers = text.split(':').map(decimal);
         let mut next = || numbers.next().flatten();
@@ -76,7 +71,7 @@ impl Span {
     }
 }
 
-/// Digits only: `parse` alone would take a sign.
+/// Digits only: `parse` alone would accept a sign.
 fn decimal(text: &str) -> Option<u64> {
     text.parse().ok().filter(|_| text.bytes().all(|b| b.is_ascii_digit()))
 }
@@ -88,14 +83,13 @@ mod tests {
     fn hint(layer: &[(&str, &str)]) -> Option<UncompressedHint> {
         let text = format!(r#"{{"digest":"{}","size":9}}"#, Digest::sha256_of(b"x"));
         let mut descriptor: Descriptor = serde_json::from_str(&text).unwrap();
-        descriptor.annotations = layer.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        descriptor.annotations = layer.iter().copied().collect();
         UncompressedHint::of(&descriptor)
     }
 
     #[test]
     fn annotations_are_trusted_in_order_and_malformed_ones_say_nothing() {
-        let split = "io.github.containers.zstd-chunked.tarsplit-position";
-        let toc = "io.github.containers.zstd-chunked.manifest-position";
+        let (split, toc) = (CHUNKED_TAR_SPLIT, CHUNKED_CONTENTS);
         let span = |offset, bytes, content_bytes| Span { offset, bytes, content_bytes };
         for (layer, expected) in [
             (&[][..], None),
@@ -122,9 +116,9 @@ mod tests {
         for (text, expected) in
             [(digest.to_string(), Some(UncompressedHint::Soci(digest))), (other, None), ("latest".to_owned(), None)]
         {
-            let annotations = BTreeMap::from([(SOCI_INDEX.to_owned(), text)]);
+            let annotations = [(SOCI_INDEX, text.as_str())].into_iter().collect();
             assert_eq!(UncompressedHint::of_manifest(&annotations), expected);
         }
-        assert_eq!(UncompressedHint::of_manifest(&BTreeMap::new()), None);
+        assert_eq!(UncompressedHint::of_manifest(&Annotations::default()), None);
     }
 }

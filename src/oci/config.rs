@@ -1,23 +1,25 @@
-//! What a container image says of itself and of how its layers came to be.
+//! Image configs: platform, uncompressed layers, and how each layer was made.
 
 use serde::Deserialize;
 
 use super::digest::Digest;
-use super::manifest::{InvalidDocument, PlatformFields, json_problem, or_default};
+use super::document::InvalidDocument;
+use super::json::{or_default, problem};
+use super::platform::PlatformFields;
 
-/// A container image's config (OCI image specification, "Image Configuration"), as much of it as sizes need.
+/// A container image's config (OCI image specification, "Image Configuration"), the parts that this program uses.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 pub struct ImageConfig {
-    /// When the image was made, RFC 3339; empty where it does not say.
+    /// When the image was made, RFC 3339; empty where the config does not say.
     #[serde(default, deserialize_with = "or_default")]
     pub created: String,
-    /// The platform that it runs on.
+    /// Its platform.
     #[serde(flatten)]
     pub platform: PlatformFields,
     /// The layers' uncompressed digests.
     #[serde(default, deserialize_with = "or_default")]
     pub rootfs: RootFs,
-    /// How each layer, and each step that made none, came to be.
+    /// The steps that made the image, those without a layer included.
     #[serde(default, deserialize_with = "or_default")]
     pub history: Vec<History>,
 }
@@ -39,7 +41,7 @@ pub struct History {
     /// The command.
     #[serde(default, deserialize_with = "or_default")]
     pub created_by: String,
-    /// What the builder said about it.
+    /// The builder's comment.
     #[serde(default, deserialize_with = "or_default")]
     pub comment: String,
     /// Whether the step made no layer.
@@ -50,7 +52,9 @@ pub struct History {
 impl ImageConfig {
     /// Reads a config's bytes.
     pub fn parse(body: &[u8]) -> Result<Self, InvalidDocument> {
-        serde_json::from_slice(body).map_err(|error| InvalidDocument::Json(json_problem(&error)))
+        let config: Self = serde_json::from_slice(body).map_err(|error| InvalidDocument::Json(problem(&error)))?;
+        config.platform.check()?;
+        Ok(config)
     }
 }
 

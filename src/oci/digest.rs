@@ -7,8 +7,8 @@ use sha2::Digest as _;
 
 /// A content digest: an algorithm and its value, `sha256:9f86d0…`.
 ///
-/// Digests of the two registered hash functions are kept as bytes, so that a hundred thousand of them stay
-/// small; others are kept as text, since the grammar lets registries use algorithms that nobody here can check.
+/// Digests of the two registered hash functions are kept as bytes, so that a hundred thousand of them stay small. Others
+/// are kept as text: the grammar allows algorithms that this program cannot compute.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Digest(Repr);
 
@@ -26,14 +26,17 @@ pub enum Algorithm {
     Sha256,
     /// SHA-512, registered and rare.
     Sha512,
-    /// Anything else that the grammar allows; content cannot be verified against it.
+    /// Any other that the grammar allows; content cannot be verified against it.
     Other,
 }
 
-/// The text is no digest: `algorithm:encoded`, with the length that the algorithm has.
+/// The text is not a digest: `algorithm:encoded`, of the algorithm's length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a digest: expected an algorithm, a colon and its hexadecimal value, as in `sha256:` with 64 digits")]
 pub struct InvalidDigest;
+
+/// The most bytes of a digest's text, and of a header that names one. SHA-512's has 135.
+pub const TEXT_BYTES_MAX: usize = 512;
 
 impl Digest {
     /// The SHA-256 digest of `bytes`.
@@ -41,17 +44,17 @@ impl Digest {
         Self::from_sha256(sha2::Sha256::digest(bytes).into())
     }
 
-    /// A digest from the 32 bytes that SHA-256 gave.
+    /// A digest from the 32 bytes of a SHA-256 hash.
     pub fn from_sha256(hash: [u8; 32]) -> Self {
         Self(Repr::Sha256(hash))
     }
 
-    /// A digest from the 64 bytes that SHA-512 gave.
+    /// A digest from the 64 bytes of a SHA-512 hash.
     pub fn from_sha512(hash: [u8; 64]) -> Self {
         Self(Repr::Sha512(Box::new(hash)))
     }
 
-    /// Whether content can be verified against it here.
+    /// Whether this program can verify content against it.
     pub fn is_verifiable(&self) -> bool {
         self.algorithm() != Algorithm::Other
     }
@@ -65,7 +68,7 @@ impl Digest {
         }
     }
 
-    /// Whether `bytes` have this digest; `None` where the algorithm is unknown here.
+    /// Whether `bytes` have this digest; `None` for an unknown algorithm.
     pub fn verifies(&self, bytes: &[u8]) -> Option<bool> {
         match &self.0 {
             Repr::Sha256(hash) => Some(sha2::Sha256::digest(bytes)[..] == hash[..]),
@@ -78,9 +81,12 @@ impl Digest {
 impl FromStr for Digest {
     type Err = InvalidDigest;
 
-    /// Parses as the specification's grammar does. The two registered algorithms must have the length of their
-    /// value in lower-case hexadecimal; others are accepted as they are.
+    /// Parses by the specification's grammar. The values of the two registered algorithms must have their length in
+    /// lower-case hexadecimal; others are accepted as they are.
     fn from_str(text: &str) -> Result<Self, InvalidDigest> {
+        if text.len() > TEXT_BYTES_MAX {
+            return Err(InvalidDigest);
+        }
         let (algorithm, encoded) = text.split_once(':').ok_or(InvalidDigest)?;
         match algorithm {
             "sha256" => decode_hex(encoded).map(|hash| Self(Repr::Sha256(hash))),
@@ -108,7 +114,7 @@ impl fmt::Debug for Digest {
 }
 
 impl serde::Serialize for Digest {
-    /// As text where people read it. In a binary format a byte for the algorithm and the value's bytes: less than half.
+    /// Text in a human-readable format. In a binary one a byte for the algorithm and the value's bytes: less than half.
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         if serializer.is_human_readable() {
             return serializer.collect_str(self);
@@ -214,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_digest_is_refused() {
+    fn an_invalid_digest_is_refused() {
         for text in [
             "",
             "sha256",

@@ -1,13 +1,34 @@
-//! Media types: of documents, as the specifications name them, and of whatever else a registry holds.
+//! Media types: those of the specifications' documents, and any other.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::sync::Arc;
 
-use serde::de::{Deserialize, Deserializer};
+use serde::de::{Deserialize, Deserializer, Error as _};
 
-/// A media type, without parameters, in lower case. Open: registries hold types that nobody here has heard of.
+/// A media type, without parameters, in lower case. Open: registries hold types that no specification lists.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct MediaType(Arc<str>);
+
+/// The text is not a media type (RFC 6838, section 4.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "not a media type: expected at most 127 characters, a slash and at most 127 more, of letters, digits and `!#$&-^_.+`"
+)]
+pub struct InvalidMediaType;
+
+/// The most characters of a type and of a subtype.
+const NAME_CHARACTERS_MAX: usize = 127;
+
+/// Whether a text is a media type without parameters, or empty. Publishers write a type without a subtype, too.
+fn is_media_type(text: &str) -> bool {
+    let name = |name: &str| {
+        name.len() <= NAME_CHARACTERS_MAX
+            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&b))
+    };
+    let (kind, subtype) = text.split_once('/').unwrap_or((text, ""));
+    name(kind) && name(subtype)
+}
 
 impl MediaType {
     /// OCI image index.
@@ -26,12 +47,18 @@ impl MediaType {
     pub const SCHEMA1_SIGNED: &'static str = "application/vnd.docker.distribution.manifest.v1+prettyjws";
     /// Docker image manifest, schema 1, unsigned.
     pub const SCHEMA1: &'static str = "application/vnd.docker.distribution.manifest.v1+json";
-    /// OCI artifact manifest, which was never released but is met.
+    /// OCI artifact manifest, which was never released but exists on registries.
     pub const OCI_ARTIFACT: &'static str = "application/vnd.oci.artifact.manifest.v1+json";
 
-    /// From a `Content-Type` or a descriptor: parameters and case are dropped.
+    /// From a `Content-Type`: without parameters, in lower case; empty if it is not a media type.
     pub fn new(text: &str) -> Self {
-        Self(text.split(';').next().unwrap_or("").trim().to_ascii_lowercase().into())
+        Self::parse(text).unwrap_or_default()
+    }
+
+    /// From a document, which its author wrote: without parameters, in lower case.
+    pub fn parse(text: &str) -> Result<Self, InvalidMediaType> {
+        let text = text.split(';').next().unwrap_or("").trim();
+        if is_media_type(text) { Ok(Self(text.to_ascii_lowercase().into())) } else { Err(InvalidMediaType) }
     }
 
     /// The type's text.
@@ -39,7 +66,7 @@ impl MediaType {
         &self.0
     }
 
-    /// Whether nothing was said.
+    /// Whether none was given.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -49,7 +76,7 @@ impl MediaType {
         matches!(self.as_str(), Self::OCI_INDEX | Self::DOCKER_LIST)
     }
 
-    /// Whether this is a manifest of any kind, an index among them.
+    /// Whether this is a manifest of any kind or an index.
     pub fn is_manifest(&self) -> bool {
         matches!(
             self.as_str(),
@@ -76,16 +103,32 @@ impl MediaType {
     }
 }
 
-impl From<String> for MediaType {
-    fn from(text: String) -> Self {
-        Self::new(&text)
+impl<'de> Deserialize<'de> for MediaType {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        thread_local! {
+            /// The layers of a manifest, of which there may be tens of thousands, share the text of their type.
+            static LAST: RefCell<MediaType> = RefCell::default();
+        }
+        let text = Option::<String>::deserialize(deserializer)?.unwrap_or_default();
+        LAST.with_borrow_mut(|last| {
+            if last.as_str() != text {
+                *last = Self::parse(&text).map_err(D::Error::custom)?;
+            }
+            Ok(last.clone())
+        })
     }
 }
 
-impl<'de> Deserialize<'de> for MediaType {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(Option::<String>::deserialize(deserializer)?.unwrap_or_default().into())
-    }
+/// Reads the artifact type of a document, as its author wrote it. `null` is an empty one.
+pub(super) fn artifact_type<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?.unwrap_or_default();
+    if is_media_type(&text) { Ok(text) } else { Err(D::Error::custom(InvalidMediaType)) }
+}
+
+/// Reads the artifact type of a stored record. Earlier versions stored texts of any length.
+pub fn stored_artifact_type<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<str>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    if is_media_type(&text) { Ok(text.into()) } else { Err(D::Error::custom(InvalidMediaType)) }
 }
 
 impl serde::Serialize for MediaType {
@@ -110,6 +153,28 @@ impl fmt::Debug for MediaType {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_type_and_a_subtype_have_at_most_127_characters_each() {
+        let (most, more) = ("a".repeat(127), "a".repeat(128));
+        for (text, fits) in [
+            (String::new(), true),
+            ("application/vnd.oci.image.layer.v1.tar+gzip".to_owned(), true),
+            ("Text/Plain; charset=utf-8".to_owned(), true),
+            ("x".to_owned(), true),
+            (format!("{most}/{most}"), true),
+            (format!("{more}/a"), false),
+            (format!("a/{more}"), false),
+            ("a/b/c".to_owned(), false),
+            ("a/\u{202e}b".to_owned(), false),
+            ("a b/c".to_owned(), false),
+        ] {
+            assert_eq!(MediaType::parse(&text).is_ok(), fits, "{text}");
+            let json = serde_json::to_string(&text).unwrap();
+            assert_eq!(serde_json::from_str::<MediaType>(&json).is_ok(), fits, "{text}");
+        }
+        assert_eq!(MediaType::new("a b/c"), MediaType::default());
+    }
 
     #[test]
     fn foreign_layers_are_told_by_their_type() {

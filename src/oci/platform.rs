@@ -1,31 +1,89 @@
-//! Platforms in their normal form (OCI image index specification, "platform"; containerd's `platforms.Normalize`).
+//! Platforms in their normal form (OCI image index specification, "platform"; containerd's `platforms.Normalize`), and
+//! which of them a configuration selects.
 
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use serde::Deserialize;
+
+use super::json::or_default;
+
 /// A platform in normal form, `os/architecture[/variant]`: `linux/arm64`, `linux/arm/v7`,
-/// `windows(10.0.20348)/amd64`. Empty for what has no platform, such as an artifact.
+/// `windows(10.0.20348)/amd64`. Empty without a platform, as for an artifact.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Platform(Arc<str>);
 
-/// The text is no platform.
+/// The text is not a platform.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{0}` is not a platform: expected os/architecture or os/architecture/variant, as in `linux/amd64` or `linux/arm/v7`"
 )]
 pub struct InvalidPlatform(String);
 
+/// `platform` of an index entry, and the same fields of a config, before they are brought into normal form.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+pub struct PlatformFields {
+    /// `linux`, `windows`, …
+    #[serde(default, deserialize_with = "or_default")]
+    pub os: Box<str>,
+    /// `amd64`, `arm64`, …
+    #[serde(default, deserialize_with = "or_default")]
+    pub architecture: Box<str>,
+    /// `v7`, `v8`, …
+    #[serde(default, deserialize_with = "or_default")]
+    pub variant: Box<str>,
+    /// The build of Windows.
+    #[serde(default, rename = "os.version", deserialize_with = "or_default")]
+    pub os_version: Box<str>,
+}
+
+/// A part of a platform is longer than 64 characters, or has others than letters, digits, `.`, `_`, `-` and spaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not part of a platform: expected at most 64 letters, digits, `.`, `_`, `-` and spaces")]
+pub struct InvalidPlatformPart(pub &'static str);
+
+/// The most characters of an operating system, an architecture, a variant or an operating system's version.
+const PART_CHARACTERS_MAX: usize = 64;
+
+/// The most bytes of a platform in normal form: four parts, what separates them, and what tells apart platforms of one
+/// name.
+const NORMAL_BYTES_MAX: usize = 5 * PART_CHARACTERS_MAX;
+
+fn is_part(text: &str) -> bool {
+    text.len() <= PART_CHARACTERS_MAX && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._ -".contains(&b))
+}
+
+impl PlatformFields {
+    /// Checks every part, which the image's author may have written.
+    pub fn check(&self) -> Result<(), InvalidPlatformPart> {
+        let parts = [
+            ("os", &self.os),
+            ("architecture", &self.architecture),
+            ("variant", &self.variant),
+            ("os.version", &self.os_version),
+        ];
+        match parts.into_iter().find(|(_, text)| !is_part(text)) {
+            Some((name, _)) => Err(InvalidPlatformPart(name)),
+            None => Ok(()),
+        }
+    }
+
+    /// The platform in normal form.
+    pub fn normal(&self) -> Platform {
+        Platform::from_parts(&self.os, &self.architecture, &self.variant, &self.os_version)
+    }
+}
+
 impl Platform {
-    /// The platform of what has none: an artifact, an image whose config says nothing.
+    /// The platform of an artifact, and of an image whose config names none.
     pub fn none() -> Self {
         Self::default()
     }
 
-    /// The normal form of the fields of an index entry or a config. Without an operating system and an
-    /// architecture there is no platform. Windows adds its build, since images for several builds stand in one
-    /// index: of `os.version` 10.0.20348.2402 the first three numbers, as the last is another with every month's
-    /// base image and a series must live on.
+    /// The normal form of the fields of an index entry or a config. Without an operating system and an architecture there
+    /// is no platform. Windows adds its build, since one index holds images for several builds: the first three numbers
+    /// of `os.version` 10.0.20348.2402, since the last changes with every month's base image and a series must not.
     pub fn from_parts(os: &str, architecture: &str, variant: &str, os_version: &str) -> Self {
         if os.is_empty() && architecture.is_empty() {
             return Self::none();
@@ -43,15 +101,15 @@ impl Platform {
         &self.0
     }
 
-    /// Whether an attestation stands under this platform, which BuildKit calls `unknown/unknown`.
+    /// Whether this is `unknown/unknown`, under which BuildKit lists attestations.
     pub fn is_unknown(&self) -> bool {
         &*self.0 == "unknown/unknown"
     }
 
-    /// Whether this configured platform means `other`: equal, or equal but for a Windows build that the
-    /// configuration left out.
-    pub fn means(&self, other: &Self) -> bool {
-        self == other || other.without_build() == *self.0
+    /// Whether this configured platform selects `other`: it is equal, or equal but for a Windows build that the
+    /// configuration leaves out.
+    fn selects(&self, other: &Self) -> bool {
+        self == other || other.0.contains('(') && other.without_build() == *self.0
     }
 
     fn without_build(&self) -> String {
@@ -101,9 +159,78 @@ impl serde::Serialize for Platform {
 }
 
 impl<'de> serde::Deserialize<'de> for Platform {
-    /// As it was serialized: already in normal form.
+    /// The text that was serialized, already in normal form. Earlier versions serialized texts of any length.
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(Self(String::deserialize(deserializer)?.into()))
+        let text = String::deserialize(deserializer)?;
+        let fits = |b: u8| b.is_ascii_alphanumeric() || b"._ -/()+".contains(&b);
+        if text.len() > NORMAL_BYTES_MAX || !text.bytes().all(fits) {
+            return Err(serde::de::Error::custom("not a platform in normal form"));
+        }
+        Ok(Self(text.into()))
+    }
+}
+
+/// The platforms that a configuration selects: its `platforms`, or all where it lists none.
+///
+/// What has no platform, such as an artifact, is in every selection: no configured platform could name it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(transparent)]
+pub struct PlatformFilter(Vec<Platform>);
+
+impl PlatformFilter {
+    /// Every platform.
+    pub fn all() -> Self {
+        Self::default()
+    }
+
+    /// Whether it selects every platform.
+    pub fn is_all(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The configured platforms, in the configuration's order; empty where all are selected.
+    pub fn platforms(&self) -> &[Platform] {
+        &self.0
+    }
+
+    /// Whether it selects an image of this platform.
+    pub fn includes(&self, platform: &Platform) -> bool {
+        self.0.is_empty() || platform.0.is_empty() || self.0.iter().any(|configured| configured.selects(platform))
+    }
+
+    /// Whether it selects everything that `other` does.
+    pub fn covers(&self, other: &Self) -> bool {
+        self.is_all() || !other.is_all() && other.0.iter().all(|platform| self.includes(platform))
+    }
+
+    /// What any of these filters selects.
+    pub fn union<'a>(filters: impl IntoIterator<Item = &'a Self>) -> Self {
+        let mut union: Vec<Platform> = Vec::new();
+        for filter in filters {
+            if filter.is_all() {
+                return Self::all();
+            }
+            for platform in &filter.0 {
+                if !union.contains(platform) {
+                    union.push(platform.clone());
+                }
+            }
+        }
+        Self(union)
+    }
+}
+
+impl From<Vec<Platform>> for PlatformFilter {
+    /// All, when empty.
+    fn from(platforms: Vec<Platform>) -> Self {
+        Self(platforms)
+    }
+}
+
+impl FromIterator<Platform> for PlatformFilter {
+    /// All, when empty.
+    fn from_iter<I: IntoIterator<Item = Platform>>(platforms: I) -> Self {
+        Self(platforms.into_iter().collect())
     }
 }
 
@@ -114,7 +241,7 @@ fn normal_os(os: &str) -> String {
     }
 }
 
-/// containerd's `normalizeArch`: other names of one architecture become one, and a variant that is the default goes.
+/// containerd's `normalizeArch`: synonyms become one name, and a default variant is dropped.
 fn normal_architecture(architecture: &str, variant: &str) -> (String, String) {
     let (architecture, variant) = (architecture.to_ascii_lowercase(), variant.to_ascii_lowercase());
     let (architecture, variant) = match (architecture.as_str(), variant.as_str()) {
@@ -162,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_platform_is_refused() {
+    fn an_invalid_platform_is_refused() {
         for text in [
             "",
             "linux",
@@ -178,14 +305,49 @@ mod tests {
         }
     }
 
+    fn filter(platforms: &str) -> PlatformFilter {
+        platforms.split_whitespace().map(|platform| platform.parse().unwrap()).collect::<Vec<_>>().into()
+    }
+
     #[test]
-    fn a_configured_windows_platform_means_all_its_builds() {
-        let configured: Platform = "windows/amd64".parse().unwrap();
+    fn a_configured_windows_platform_selects_all_its_builds() {
         let published = Platform::from_parts("windows", "amd64", "", "10.0.20348.2402");
         assert_eq!(published.as_str(), "windows(10.0.20348)/amd64");
-        assert!(configured.means(&published));
-        assert!(!published.means(&configured));
-        assert!(!configured.means(&"linux/amd64".parse().unwrap()));
+        assert!(filter("windows/amd64").includes(&published));
+        assert!(filter("windows(10.0.20348)/amd64").includes(&published));
+        assert!(!filter("windows(10.0.17763)/amd64").includes(&published));
+        assert!(!filter("windows(10.0.20348)/amd64").includes(&"windows/amd64".parse().unwrap()));
+        assert!(!filter("windows/amd64").includes(&"linux/amd64".parse().unwrap()));
+    }
+
+    #[test]
+    fn a_filter_selects_what_it_lists_and_what_has_no_platform() {
+        assert!(filter("linux/amd64 linux/arm").includes(&"linux/arm/v7".parse().unwrap()));
+        assert!(!filter("linux/amd64").includes(&"linux/arm64".parse().unwrap()));
+        assert!(filter("linux/amd64").includes(&Platform::none()));
+        assert!(filter("").includes(&"linux/s390x".parse().unwrap()));
+    }
+
+    #[test]
+    fn a_filter_covers_another_that_selects_no_more() {
+        for (wide, narrow, covers) in [
+            ("", "", true),
+            ("", "linux/amd64", true),
+            ("linux/amd64", "", false),
+            ("linux/amd64 linux/arm64", "linux/arm64", true),
+            ("linux/arm64", "linux/amd64 linux/arm64", false),
+            ("windows/amd64", "windows(10.0.20348)/amd64", true),
+            ("windows(10.0.20348)/amd64", "windows/amd64", false),
+        ] {
+            assert_eq!(filter(wide).covers(&filter(narrow)), covers, "{wide:?} {narrow:?}");
+        }
+    }
+
+    #[test]
+    fn a_union_selects_what_any_filter_does() {
+        let (amd64, both) = (filter("linux/amd64"), filter("linux/arm64 linux/amd64"));
+        assert_eq!(PlatformFilter::union([&amd64, &both]), filter("linux/amd64 linux/arm64"));
+        assert_eq!(PlatformFilter::union([&amd64, &PlatformFilter::all()]), PlatformFilter::all());
     }
 
     proptest! {

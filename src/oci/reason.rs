@@ -49,25 +49,25 @@ impl Operation {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
-    /// The registry refused the credentials, or wants some, or those that are configured cannot be read.
+    /// The registry refused the credentials or requires some, or the configured ones cannot be read.
     Denied,
-    /// There is no such thing, by the registry's own word.
+    /// The registry itself says that it does not exist.
     NotFound,
-    /// The registry said that it was asked too often.
+    /// The registry answered that it was asked too often.
     RateLimited,
-    /// Not asked, to keep metered pulls for people.
+    /// Not requested, to keep metered pulls for people.
     Reserved,
-    /// The registry failed: 5xx, or an answer that a registry would not give.
+    /// The registry failed: 5xx, or an answer outside the distribution API.
     Server,
     /// No connection, or one that broke.
     Network,
     /// No answer in time.
     Timeout,
-    /// The answer was read and is wrong: not a manifest, the wrong digest.
+    /// The answer is wrong: not a manifest, another digest, a text that is too long.
     Invalid,
     /// Past one of this program's limits.
     Limit,
-    /// The registry does not do this (a catalog, say).
+    /// The registry does not offer this, a catalog for example.
     Unsupported,
 }
 
@@ -102,7 +102,7 @@ impl Reason {
         }
     }
 
-    /// The exit code of a command that it ends: 3 denied, 4 not found, 5 unreachable, 6 any other failure of the registry
+    /// The exit code of a command that fails for this reason: 3 denied, 4 not found, 5 unreachable, 6 any other failure of the registry
     /// or its answer.
     pub fn exit_code(self) -> u8 {
         match self {
@@ -113,8 +113,8 @@ impl Reason {
         }
     }
 
-    /// Whether asking again later may well succeed without anybody changing anything: such a failure keeps what
-    /// was known. The others are definite.
+    /// Whether a later attempt may succeed without a change by a person: such a failure keeps the last known values. The
+    /// others are definite.
     pub fn is_transient(self) -> bool {
         match self {
             Self::Denied | Self::RateLimited | Self::Reserved | Self::Server | Self::Network | Self::Timeout => true,

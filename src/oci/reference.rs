@@ -32,17 +32,17 @@ pub struct Reference {
     pub repository: Repository,
     /// The tag: `latest` when neither a tag nor a digest was written.
     pub tag: Option<Tag>,
-    /// The digest, which wins over the tag.
+    /// The digest, which takes precedence over the tag.
     pub digest: Option<Digest>,
 }
 
-/// Why a text is no reference.
+/// Why a text is not a reference.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidReference {
-    /// Nothing was written.
+    /// The text is empty.
     #[error("empty reference")]
     Empty,
-    /// The host is none.
+    /// The host is invalid.
     #[error(
         "`{0}` is not a registry: expected a host name or address with an optional port, as in `registry.example.com:5000`"
     )]
@@ -50,26 +50,26 @@ pub enum InvalidReference {
     /// Repository names are lower case.
     #[error("repository `{0}` has upper-case letters: repository names are lower case")]
     UpperCase(String),
-    /// The name breaks the grammar in another way.
+    /// The name violates the grammar in another way.
     #[error(
         "`{0}` is not a repository name: expected lower-case letters, digits and single separators (`.`, `_`, `__`, `-`) between them, in segments divided by `/`"
     )]
     Repository(String),
-    /// The tag breaks the grammar.
+    /// The tag violates the grammar.
     #[error("`{0}` is not a tag: expected at most 128 letters, digits, `_`, `.` and `-`, not starting with `.` or `-`")]
     Tag(String),
-    /// The digest breaks the grammar.
+    /// The digest violates the grammar.
     #[error(
         "`{0}` is not a digest: expected an algorithm, a colon and its hexadecimal value, as in `sha256:` with 64 digits"
     )]
     Digest(String),
-    /// A whole reference stands where only a repository belongs.
+    /// A whole reference where only a repository is expected.
     #[error("`{0}` names a tag or digest where a repository belongs: write only the part before `{1}`")]
     NotOnlyRepository(String, char),
 }
 
 impl Registry {
-    /// The registry that people mean by Docker Hub.
+    /// Docker Hub.
     pub fn docker_hub() -> Self {
         Self(DOCKER_HUB.into())
     }
@@ -89,7 +89,7 @@ impl Registry {
         &*self.0 == DOCKER_HUB
     }
 
-    /// Whether the host is this machine itself, the only place that is spoken to in plain HTTP unasked.
+    /// Whether the host is this machine: the only one that is spoken to in plain HTTP by default.
     pub fn is_loopback(&self) -> bool {
         let host = host_without_port(&self.0);
         let name = host.to_ascii_lowercase();
@@ -98,13 +98,13 @@ impl Registry {
 }
 
 impl Repository {
-    /// A repository from its parts, as already told apart.
+    /// A repository from its two parts.
     pub fn new(registry: Registry, name: &str) -> Result<Self, InvalidReference> {
         check_name(name)?;
         Ok(Self { registry, name: name.into() })
     }
 
-    /// The registry it stands on.
+    /// Its registry.
     pub fn registry(&self) -> &Registry {
         &self.registry
     }
@@ -116,7 +116,7 @@ impl Repository {
 }
 
 impl Tag {
-    /// The tag that is meant when none is written.
+    /// The tag of a reference without one.
     pub fn latest() -> Self {
         Self("latest".into())
     }

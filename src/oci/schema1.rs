@@ -1,13 +1,30 @@
-//! The payload of a signed manifest (Docker image manifest, schema 1, "Signed Manifests"): its digest is that of what
-//! was signed, not that of the body.
+//! Docker image manifests of schema 1, and the payload of signed ones ("Signed Manifests"): the digest of a signed
+//! manifest is the digest of its payload, not of its body.
 //!
-//! Pure. Signatures are not checked: nobody has the keys. All the more is the envelope taken in the one form that is
-//! written, around a manifest of schema 1: any other could have a body with the digest of something else.
+//! Signatures are not verified, since the keys are not available. The envelope is therefore accepted only in the form
+//! that signers write, around a manifest of schema 1: in any other form a body could claim another document's digest.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+
+use super::digest::Digest;
+use super::media_type::MediaType;
+use super::platform::Platform;
+
+/// Docker image manifest, schema 1: layers without sizes and no config.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Schema1 {
+    /// Signed or not.
+    pub media_type: MediaType,
+    /// Bottom first, as in other manifests (the document lists the top first).
+    pub layers: Vec<Digest>,
+    /// Linux on the document's architecture; none if it names no architecture.
+    pub platform: Platform,
+    /// When the top layer was made, RFC 3339; empty where it does not say.
+    pub created: String,
+}
 
 #[derive(Deserialize)]
 struct Signature {
@@ -21,7 +38,7 @@ struct Protected {
     format_tail: String,
 }
 
-/// What makes a manifest one of schema 1.
+/// The fields that identify a manifest of schema 1.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Payload {
@@ -35,10 +52,10 @@ struct Signed {
     signatures: Vec<Signature>,
 }
 
-/// The bytes that were signed; `None` where the body is no signed manifest.
+/// The bytes that were signed; `None` if the body is not a signed manifest.
 ///
-/// The body is the payload with one member more at its end: the payload's beginning, `,"signatures":[…]`, and its end,
-/// which is a brace.
+/// The body is the payload with one more member at its end: the payload's beginning, `,"signatures":[…]`, and the
+/// payload's closing brace.
 pub(crate) fn payload(body: &[u8]) -> Option<Vec<u8>> {
     let signed: Signed = serde_json::from_slice(body).ok()?;
     let protected = decode(&signed.signatures.first()?.protected)?;
@@ -53,7 +70,7 @@ pub(crate) fn payload(body: &[u8]) -> Option<Vec<u8>> {
     (read.schema_version == 1).then_some(payload)
 }
 
-/// What follows `,"signatures":[…]`, if that is what there is.
+/// What follows `,"signatures":[…]`; `None` if `rest` does not begin so.
 fn after_signatures(rest: &[u8]) -> Option<&[u8]> {
     let rest = rest.strip_prefix(b",")?.trim_ascii_start().strip_prefix(b"\"signatures\"")?;
     let rest = rest.trim_ascii_start().strip_prefix(b":")?;
@@ -92,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_signed_has_no_payload() {
+    fn an_unsigned_body_has_no_payload() {
         for text in [
             "",
             "{}",

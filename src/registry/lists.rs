@@ -7,12 +7,12 @@ use http::{Method, StatusCode, header};
 use serde::Deserialize;
 use url::Url;
 
-use super::Client;
 use super::auth::cache::Scope;
+use super::client::Client;
 use super::error::RegistryError;
 use super::transport::body::PAGE_BYTES_MAX;
 use super::transport::{Answer, Ask, Take, api_error, link};
-use crate::oci::manifest::json_problem;
+use crate::oci::json::problem as json_problem;
 use crate::oci::{Operation, Reason, Repository, Tag};
 
 /// Entries that a page is asked to have. More is refused by some, and without a number some give a hundred.

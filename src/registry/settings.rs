@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// How one registry is spoken to. The default is what people expect of a registry that nobody configured.
+/// How a proxy may be spoken to: the schemes of `proxy_url`.
+pub const PROXY_SCHEMES: [&str; 4] = ["http", "https", "socks5", "socks5h"];
+
+/// How one registry is spoken to. The default suits a registry that is not configured.
 #[derive(Clone, PartialEq)]
 pub struct Settings {
     /// Where its credentials come from.

@@ -4,8 +4,11 @@ use std::sync::Arc;
 
 use crate::image;
 use crate::image::{ConfigFacts, Image};
-use crate::oci::manifest::{InvalidDocument, Manifest, Schema1};
-use crate::oci::{Descriptor, Digest, Document, ImageConfig, Index, Operation, Reason, Repository};
+use crate::oci::annotations::REFERENCE_TYPE;
+use crate::oci::{
+    Descriptor, Digest, Document, ImageConfig, Index, InvalidDocument, Location, Manifest, Operation, Reason,
+    Repository, Schema1,
+};
 use crate::registry::{At, Client, RegistryError};
 use crate::store::{IndexEntry, Store, Stored, StoredIndex};
 
@@ -71,13 +74,13 @@ pub async fn fetch(client: &Client, store: &Store, repository: &Repository, at: 
     let header = fetched.digest_header;
     // A tag may have come back to what it was, under a header that does not name it.
     if let Some(document) = store.document(&digest) {
-        store.saw(repository, &digest);
+        store.add_location(repository, &digest);
         return Ok(Fetched { digest, header, document, lacking: None });
     }
     let bytes = fetched.body.len() as u64;
     let parsed = Document::parse(&fetched.content_type, &fetched.body).map_err(|source| {
         client.failed(Operation::GetManifest, Reason::Invalid);
-        ReadError::Invalid { place: super::place(repository, at), source }
+        ReadError::Invalid { place: Location(repository, at).to_string(), source }
     })?;
     drop(fetched.body);
     let mut lacking = None;
@@ -86,7 +89,7 @@ pub async fn fetch(client: &Client, store: &Store, repository: &Repository, at: 
             if index.manifests.len() > INDEX_ENTRIES_MAX {
                 client.failed(Operation::GetManifest, Reason::Limit);
                 let limit = format!("the index has {} entries, more than {INDEX_ENTRIES_MAX}", index.manifests.len());
-                return Err(ReadError::Limit { place: super::place(repository, at), limit });
+                return Err(ReadError::Limit { place: Location(repository, at).to_string(), limit });
             }
             Stored::Index(Arc::new(stored_index(bytes, index)))
         }
@@ -102,7 +105,7 @@ pub async fn fetch(client: &Client, store: &Store, repository: &Repository, at: 
     if is_whole(&document) {
         store.remember(&digest, document.clone());
     }
-    store.saw(repository, &digest);
+    store.add_location(repository, &digest);
     Ok(Fetched { digest, header, document, lacking })
 }
 
@@ -130,7 +133,7 @@ async fn read_config(
     repository: &Repository,
     descriptor: &Descriptor,
 ) -> Result<Arc<ConfigFacts>, ReadError> {
-    let _claim = store.claim_blob(repository.registry(), &descriptor.digest).await;
+    let _claim = store.blob_flight(repository.registry(), &descriptor.digest).await;
     if let Some(config) = store.config(&descriptor.digest) {
         return Ok(config);
     }
@@ -140,7 +143,7 @@ async fn read_config(
     })?;
     let parsed = ImageConfig::parse(&body).map_err(|source| {
         client.failed(Operation::GetBlob, Reason::Invalid);
-        ReadError::Invalid { place: format!("{repository}@{}", descriptor.digest), source }
+        ReadError::Invalid { place: Location::digest(repository, &descriptor.digest).to_string(), source }
     })?;
     let config = Arc::new(ConfigFacts::from(parsed));
     store.remember_config(&descriptor.digest, Arc::clone(&config));
@@ -161,7 +164,7 @@ async fn read_schema1(
     distinct.sort();
     distinct.dedup();
     for layer in distinct {
-        let _claim = store.claim_blob(repository.registry(), layer).await;
+        let _claim = store.blob_flight(repository.registry(), layer).await;
         if store.blob_bytes(layer).is_some() {
             continue;
         }
@@ -190,8 +193,7 @@ fn stored_index(bytes: u64, index: Index) -> StoredIndex {
 /// artifact type.
 fn index_entry(descriptor: &Descriptor) -> IndexEntry {
     let platform = descriptor.platform.normal();
-    let annotated =
-        descriptor.annotations.get("vnd.docker.reference.type").is_some_and(|kind| kind == "attestation-manifest");
+    let annotated = descriptor.annotations.get(REFERENCE_TYPE) == Some("attestation-manifest");
     let typed = descriptor.artifact_type == "application/vnd.docker.attestation.manifest.v1+json";
     IndexEntry {
         digest: descriptor.digest.clone(),

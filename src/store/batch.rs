@@ -1,35 +1,35 @@
-//! What is to be remembered and is not written yet. Its maps are the writer's queue: what comes twice is written once.
+//! What is to be remembered and is not written yet: the writer's queue. Maps, so that what comes twice is written once.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::{LayerRecord, Stored};
+use super::stored::{LayerRecord, Stored};
 use crate::image::{ConfigFacts, Timestamp};
 use crate::oci::{Digest, Repository, Tag};
 use crate::tag::{TagChange, TagRecord};
 
-/// At most so many things by digest wait for the writer. Only a file that cannot be written makes so many wait; what
-/// is past them is forgotten, which costs a request after the next restart and nothing else.
+/// The most entries of each kind that wait for the writer. Only a file that cannot be written makes so many wait.
+/// Entries beyond the limit are dropped, which costs one request each after the next restart.
 pub(super) const WAITING_MAX: usize = 50_000;
 
-/// What is to be remembered, the latest of everything.
+/// What is to be remembered: the latest value of everything.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Batch {
     pub(super) documents: HashMap<Digest, Stored>,
     pub(super) configs: HashMap<Digest, Arc<ConfigFacts>>,
     pub(super) blobs: HashMap<Digest, u64>,
     pub(super) layers: HashMap<Digest, LayerRecord>,
-    /// None: the tag is to be forgotten. As many as there are watched tags at most, hence no limit of its own.
+    /// None: the tag is to be forgotten. At most one entry for each watched tag, hence no limit of its own.
     pub(super) tags: HashMap<(Repository, Tag), Option<TagRecord>>,
-    /// When what was scanned whole. Two for each target at most.
-    pub(super) passes: HashMap<Digest, Timestamp>,
-    /// The older passes to be remembered still; all where there is no such set.
-    pub(super) passes_left: Option<HashSet<Digest>>,
+    /// When a scan completed, by the caller's key. At most two for each target.
+    pub(super) scans: HashMap<Digest, Timestamp>,
+    /// The older scans that are still to be remembered; none: all of them.
+    pub(super) scans_retained: Option<HashSet<Digest>>,
     pub(super) sweep: Option<Sweep>,
 }
 
-/// A request to remove what has not been in use for a while.
+/// A request to remove what has been unused for too long.
 #[derive(Clone, Debug)]
 pub(super) struct Sweep {
     pub(super) in_use: HashSet<Digest>,
@@ -43,8 +43,8 @@ impl Batch {
             && self.blobs.is_empty()
             && self.layers.is_empty()
             && self.tags.is_empty()
-            && self.passes.is_empty()
-            && self.passes_left.is_none()
+            && self.scans.is_empty()
+            && self.scans_retained.is_none()
             && self.sweep.is_none()
     }
 
@@ -52,33 +52,33 @@ impl Batch {
         self.tags.insert((change.repository, change.tag), change.kept);
     }
 
-    /// Forgets every pass but those under these keys, here and in whatever is older.
-    pub(super) fn keep_passes(&mut self, keys: &HashSet<Digest>) {
-        self.passes.retain(|key, _| keys.contains(key));
-        match &mut self.passes_left {
-            Some(left) => left.retain(|key| keys.contains(key)),
-            None => self.passes_left = Some(keys.clone()),
+    /// Forgets every scan but those under these keys, in this batch and in older ones.
+    pub(super) fn retain_scans(&mut self, keys: &HashSet<Digest>) {
+        self.scans.retain(|key, _| keys.contains(key));
+        match &mut self.scans_retained {
+            Some(retained) => retained.retain(|key| keys.contains(key)),
+            None => self.scans_retained = Some(keys.clone()),
         }
     }
 
-    /// Whether what the key stands for was scanned whole, as far as this batch knows or has it forgotten.
-    pub(super) fn has_passed(&self, key: &Digest) -> Option<bool> {
-        let is_forgotten = || self.passes_left.as_ref().is_some_and(|left| !left.contains(key));
-        if self.passes.contains_key(key) { Some(true) } else { is_forgotten().then_some(false) }
+    /// Whether the key's scan completed; none if this batch neither remembers nor forgets it.
+    pub(super) fn has_scanned(&self, key: &Digest) -> Option<bool> {
+        let is_forgotten = || self.scans_retained.as_ref().is_some_and(|retained| !retained.contains(key));
+        if self.scans.contains_key(key) { Some(true) } else { is_forgotten().then_some(false) }
     }
 
-    /// Takes back a batch that could not be written: what came since is newer and stays.
+    /// Takes back a batch that could not be written. What came since is newer and wins.
     pub(super) fn put_back(&mut self, mut older: Self) {
-        if let Some(left) = &self.passes_left {
-            older.keep_passes(left);
+        if let Some(retained) = &self.scans_retained {
+            older.retain_scans(retained);
         }
         put_back(&mut self.documents, older.documents, WAITING_MAX);
         put_back(&mut self.configs, older.configs, WAITING_MAX);
         put_back(&mut self.blobs, older.blobs, WAITING_MAX);
         put_back(&mut self.layers, older.layers, WAITING_MAX);
         put_back(&mut self.tags, older.tags, usize::MAX);
-        put_back(&mut self.passes, older.passes, usize::MAX);
-        self.passes_left = older.passes_left;
+        put_back(&mut self.scans, older.scans, usize::MAX);
+        self.scans_retained = older.scans_retained;
         self.sweep = self.sweep.take().or(older.sweep);
     }
 }

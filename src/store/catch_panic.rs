@@ -1,4 +1,4 @@
-//! Calls into redb, which panics on some damaged files where an error would do.
+//! Calls into redb, which panics on some damaged files instead of returning an error.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -14,34 +14,34 @@ thread_local! {
 #[derive(Clone, Copy)]
 enum Guarded {
     Not,
-    Calls,
-    Unwinds,
+    Calling,
+    Unwinding,
 }
 
-/// Calls `f`, and gives the message where it panics. Nothing is printed then, nor does any other panic hook run: the
-/// caller says what it means. On some damage redb panics once more while it unwinds, after which no process can go on:
-/// it ends with exit code 1 and a message.
-pub(super) fn guard<T>(f: impl FnOnce() -> T) -> Result<T, String> {
+/// Calls `f` and returns the message of a panic. Other panic hooks do not run, and nothing is printed: the caller
+/// reports it. On some damage redb panics again while it unwinds, which no process survives: this one then exits with
+/// code 1 and a message.
+pub(super) fn catch_panic<T>(f: impl FnOnce() -> T) -> Result<T, String> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
         let others = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| match GUARDED.get() {
             Guarded::Not => others(panic),
-            Guarded::Calls => GUARDED.set(Guarded::Unwinds),
-            Guarded::Unwinds => {
-                let _ = writeln!(std::io::stderr(), "{BEYOND_HELP}");
+            Guarded::Calling => GUARDED.set(Guarded::Unwinding),
+            Guarded::Unwinding => {
+                let _ = writeln!(std::io::stderr(), "{UNWIND_PANICKED}");
                 std::process::exit(1);
             }
         }));
     });
-    let outer = GUARDED.replace(Guarded::Calls);
-    // What `f` leaves behind is a database that is closed and never used again.
+    let outer = GUARDED.replace(Guarded::Calling);
+    // The database that `f` leaves behind is closed and not used again.
     let result = catch_unwind(AssertUnwindSafe(f));
     GUARDED.set(outer);
     result.map_err(|panic| message(&*panic))
 }
 
-const BEYOND_HELP: &str = "the state file was damaged while it was open, in a way that nothing can be done about here: ending; the next start sets the file aside";
+const UNWIND_PANICKED: &str = "the state file was damaged while it was open, and redb panicked twice: exiting; the next start sets the file aside";
 
 fn message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
@@ -54,9 +54,9 @@ mod tests {
 
     #[test]
     fn a_panic_becomes_its_message() {
-        assert_eq!(guard(|| 1), Ok(1));
-        assert_eq!(guard(|| -> u8 { panic!("page {}", 7) }), Err("redb panicked: page 7".to_owned()));
-        assert_eq!(guard(|| -> u8 { guard(|| panic!("inner")).unwrap_or(2) }), Ok(2));
+        assert_eq!(catch_panic(|| 1), Ok(1));
+        assert_eq!(catch_panic(|| -> u8 { panic!("page {}", 7) }), Err("redb panicked: page 7".to_owned()));
+        assert_eq!(catch_panic(|| -> u8 { catch_panic(|| panic!("inner")).unwrap_or(2) }), Ok(2));
     }
     const CHILD: &str = "IMAGE_SIZE_EXPORTER_TEST_GUARD";
 
@@ -72,7 +72,7 @@ mod tests {
     #[expect(clippy::disallowed_methods, reason = "the environment is how a test tells its child apart from itself")]
     fn a_panic_on_top_of_a_panic_ends_the_process_with_a_message() {
         if std::env::var_os(CHILD).is_some() {
-            let _ = guard(|| {
+            let _ = catch_panic(|| {
                 let _again = PanicsWhenDropped;
                 panic!("first");
             });
@@ -84,6 +84,6 @@ mod tests {
             .env(CHILD, "1")
             .output()
             .unwrap();
-        assert_eq!((child.status.code(), String::from_utf8_lossy(&child.stderr).trim()), (Some(1), BEYOND_HELP));
+        assert_eq!((child.status.code(), String::from_utf8_lossy(&child.stderr).trim()), (Some(1), UNWIND_PANICKED));
     }
 }

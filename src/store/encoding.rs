@@ -1,15 +1,15 @@
 //! The bytes of the state file's keys and values.
 //!
-//! Values are postcard, and end in a checksum over key and value: the file's own checksums are looked at when it is
-//! opened, these whenever a value is read.
+//! Values are encoded with postcard and end in a checksum over key and value. redb's own checksums are verified only
+//! when the file is opened, these whenever a value is read.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::oci::{Digest, Registry, Repository, Tag};
 
-/// The version of everything here. A file of another is set aside: raise it with every change of what the bytes
-/// mean, that of a type of [`crate::image`] or [`crate::tag::reading`] included.
+/// The version of the encoding. A file of another version is set aside. Raise it with every change of the bytes'
+/// meaning, which includes changes to the types of [`crate::image`] and [`crate::tag`] that are stored.
 pub(super) const VERSION: u32 = 2;
 
 /// The key of what is stored by digest.
@@ -17,12 +17,12 @@ pub(super) fn digest_key(digest: &Digest) -> Vec<u8> {
     encode(digest)
 }
 
-/// The key of a tag: its registry, repository and tag, divided by a byte that no name has.
+/// The key of a tag: registry, repository and tag, separated by a byte that no name contains.
 pub(super) fn tag_key(repository: &Repository, tag: &Tag) -> Vec<u8> {
     [repository.registry().as_str(), repository.name(), tag.as_str()].join("\0").into_bytes()
 }
 
-/// The tag that a key names; none where the key is none.
+/// The tag that a key names; none for an invalid key.
 pub(super) fn parse_tag_key(key: &[u8]) -> Option<(Repository, Tag)> {
     let mut parts = std::str::from_utf8(key).ok()?.split('\0');
     let registry: Registry = parts.next()?.parse().ok()?;
@@ -39,7 +39,7 @@ pub(super) fn seal(key: &[u8], value: &impl Serialize) -> Vec<u8> {
     bytes
 }
 
-/// The value that `bytes` hold under `key`; none where they are damaged.
+/// The value that `bytes` hold under `key`; none if they are damaged.
 pub(super) fn unseal<T: DeserializeOwned>(key: &[u8], bytes: &[u8]) -> Option<T> {
     let (value, sealed_with) = bytes.split_last_chunk::<4>()?;
     if checksum(key, value) != *sealed_with {
@@ -52,7 +52,7 @@ pub(super) fn unseal<T: DeserializeOwned>(key: &[u8], bytes: &[u8]) -> Option<T>
 }
 
 fn encode(value: &impl Serialize) -> Vec<u8> {
-    postcard::to_allocvec(value).expect("every type of a record has a length that is known before it is written")
+    postcard::to_allocvec(value).expect("every stored type knows its length before it is written")
 }
 
 fn checksum(key: &[u8], value: &[u8]) -> [u8; 4] {

@@ -1,12 +1,13 @@
-//! What can be wrong with a state file.
+//! Why a state file cannot be used.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Why a state file cannot be used. Each says what to do next.
+/// Why a state file cannot be used. Each message says what to do next.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// Another process has it open. The only one after which a daemon must not go on: two would overwrite each other.
+    /// Another process has it open. The only error after which a daemon must not continue: two would overwrite each
+    /// other's state.
     #[error(
         "state file {} is in use by another process: stop that one, or give this one its own `path` under [state]",
         path.display()
@@ -15,7 +16,7 @@ pub enum StoreError {
         /// The state file.
         path: PathBuf,
     },
-    /// It can be neither made nor written here.
+    /// It can be neither created nor written.
     #[error(
         "state file {} cannot be written: {source}; its directory must exist and be writable for this user",
         path.display()
@@ -26,13 +27,13 @@ pub enum StoreError {
         /// What the operating system says.
         source: io::Error,
     },
-    /// Something stands there that is no file.
+    /// It is a directory.
     #[error("state file {} is a directory: name a file in it as `path` under [state]", path.display())]
     Directory {
         /// Where a state file was wanted.
         path: PathBuf,
     },
-    /// It is a file of something else, and stays as it is.
+    /// It is another program's file, and is not touched.
     #[error(
         "{} is not a state file: it is left as it is; give the state its own `path` under [state], or move that file away",
         path.display()

@@ -9,30 +9,33 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::batch::{Batch, Sweep};
-use super::catch_panic::guard;
+use super::catch_panic::catch_panic;
 use super::encoding::{digest_key, parse_tag_key, seal, tag_key, unseal};
-use super::{LayerRecord, SECONDS_UNUSED_MAX, StoreError, Stored};
+use super::error::StoreError;
+use super::stored::{LayerRecord, Stored};
+use super::sweep::{SECONDS_UNUSED_MAX, blobs_needed, documents_needed};
 use crate::image::{ConfigFacts, Timestamp};
+use crate::oci::digest::TEXT_BYTES_MAX;
 use crate::oci::{Digest, Repository, Tag};
 use crate::tag::TagRecord;
 
-/// A table whose keys and values are made in `record`.
+/// A table whose keys and values are encoded by `encoding`.
 type Bytes = TableDefinition<'static, &'static [u8], &'static [u8]>;
 
 const DOCUMENTS: Bytes = TableDefinition::new("documents");
 const CONFIGS: Bytes = TableDefinition::new("configs");
 const BLOBS: Bytes = TableDefinition::new("blobs");
 const LAYERS: Bytes = TableDefinition::new("layers");
-/// What was scanned whole, by the caller's own keys.
-pub(super) const PASSES: Bytes = TableDefinition::new("passes");
+/// Completed scans, by the caller's keys.
+pub(super) const SCANS: Bytes = TableDefinition::new("passes");
 pub(super) const TAGS: Bytes = TableDefinition::new("tags");
-/// Since when a digest has not been in use: what is in use has no entry, so that use costs no writing.
+/// Since when a digest has been unused. What is in use has no entry, so that use costs no write.
 pub(super) const UNUSED: Bytes = TableDefinition::new("unused");
 
-/// The tables of what is remembered by digest.
+/// The tables by digest.
 pub(super) const BY_DIGEST: [Bytes; 4] = [DOCUMENTS, CONFIGS, BLOBS, LAYERS];
 
-/// An open state file. Nobody else has it open.
+/// An open state file, locked against other processes.
 #[derive(Debug)]
 pub(super) struct File {
     pub(super) path: PathBuf,
@@ -56,52 +59,53 @@ impl File {
         self.get(LAYERS, &digest_key(digest))
     }
 
-    pub(super) fn has_passed(&self, key: &Digest) -> Result<Option<bool>, StoreError> {
-        Ok(self.get::<Timestamp>(PASSES, &digest_key(key))?.map(|_| true))
+    pub(super) fn has_scanned(&self, key: &Digest) -> Result<Option<bool>, StoreError> {
+        Ok(self.get::<Timestamp>(SCANS, &digest_key(key))?.map(|_| true))
     }
 
-    /// How many documents there are.
+    /// The number of documents.
     pub(super) fn documents(&self) -> Result<u64, StoreError> {
-        self.guarded(|| Ok(self.database.begin_read()?.open_table(DOCUMENTS)?.len()?))
+        self.checked(|| Ok(self.database.begin_read()?.open_table(DOCUMENTS)?.len()?))
     }
 
     fn get<T: DeserializeOwned>(&self, table: Bytes, key: &[u8]) -> Result<Option<T>, StoreError> {
-        self.guarded(|| {
+        self.checked(|| {
             let table = self.database.begin_read()?.open_table(table)?;
             Ok(table.get(key)?.and_then(|value| unseal(key, value.value())))
         })
     }
 
-    /// Every tag whose record can be read.
+    /// Every tag whose record is readable.
     pub(super) fn tags(&self) -> Result<Vec<(Repository, Tag, TagRecord)>, StoreError> {
-        self.guarded(|| {
+        self.checked(|| {
             let mut tags = Vec::new();
             for entry in self.database.begin_read()?.open_table(TAGS)?.iter()? {
                 let (key, value) = entry?;
-                if let (Some((repository, tag)), Some(kept)) =
-                    (parse_tag_key(key.value()), unseal(key.value(), value.value()))
+                if let (Some((repository, tag)), Some(record)) =
+                    (parse_tag_key(key.value()), unseal::<TagRecord>(key.value(), value.value()))
+                    && record.known.header.as_ref().is_none_or(|header| header.len() <= TEXT_BYTES_MAX)
                 {
-                    tags.push((repository, tag, kept));
+                    tags.push((repository, tag, record));
                 }
             }
             Ok(tags)
         })
     }
 
-    /// Writes a batch, all of it or nothing, and returns once the disk has it.
+    /// Writes a batch in one transaction, and returns once it is on the disk.
     pub(super) fn write(&self, batch: &Batch) -> Result<(), StoreError> {
-        self.guarded(|| {
+        self.checked(|| {
             let transaction = self.database.begin_write()?;
             put_all(&transaction, DOCUMENTS, &batch.documents)?;
             put_all(&transaction, CONFIGS, &batch.configs)?;
             put_all(&transaction, BLOBS, &batch.blobs)?;
             put_all(&transaction, LAYERS, &batch.layers)?;
             put_tags(&transaction, &batch.tags)?;
-            if let Some(left) = &batch.passes_left {
-                let left: HashSet<Vec<u8>> = left.iter().map(digest_key).collect();
-                transaction.open_table(PASSES)?.retain(|key, _| left.contains(key))?;
+            if let Some(retained) = &batch.scans_retained {
+                let retained: HashSet<Vec<u8>> = retained.iter().map(digest_key).collect();
+                transaction.open_table(SCANS)?.retain(|key, _| retained.contains(key))?;
             }
-            put_all(&transaction, PASSES, &batch.passes)?;
+            put_all(&transaction, SCANS, &batch.scans)?;
             if let Some(sweep) = &batch.sweep {
                 sweep_unused(&transaction, sweep)?;
             }
@@ -110,8 +114,8 @@ impl File {
         })
     }
 
-    fn guarded<T>(&self, f: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, StoreError> {
-        match guard(f) {
+    fn checked<T>(&self, f: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, StoreError> {
+        match catch_panic(f) {
             Ok(result) => result.map_err(|error| StoreError::new(&self.path, error)),
             Err(panic) => Err(StoreError::Failed { path: self.path.clone(), why: panic }),
         }
@@ -139,17 +143,17 @@ fn put_tags(
     tags: &HashMap<(Repository, Tag), Option<TagRecord>>,
 ) -> Result<(), redb::Error> {
     let mut table = transaction.open_table(TAGS)?;
-    for ((repository, tag), kept) in tags {
+    for ((repository, tag), record) in tags {
         let key = tag_key(repository, tag);
-        match kept {
-            Some(kept) => table.insert(&*key, &*seal(&key, kept))?,
+        match record {
+            Some(record) => table.insert(&*key, &*seal(&key, record))?,
             None => table.remove(&*key)?,
         };
     }
     Ok(())
 }
 
-/// Notes what is not in use, and removes what was noted long enough ago. What a tag's record needs is in use.
+/// Notes what is unused, and removes what has been unused for too long. What a tag's record needs is in use.
 fn sweep_unused(transaction: &WriteTransaction, sweep: &Sweep) -> Result<(), redb::Error> {
     let mut in_use: HashSet<Vec<u8>> = sweep.in_use.iter().map(digest_key).collect();
     needed_by_tags(transaction, &mut in_use)?;
@@ -181,22 +185,22 @@ fn sweep_unused(transaction: &WriteTransaction, sweep: &Sweep) -> Result<(), red
     Ok(())
 }
 
-/// Adds what the kept tags need. A tag's record that cannot be read is of no use to anybody, and goes.
+/// Adds what the tags' records need. Records that cannot be read are removed.
 fn needed_by_tags(transaction: &WriteTransaction, in_use: &mut HashSet<Vec<u8>>) -> Result<(), redb::Error> {
     let documents = transaction.open_table(DOCUMENTS)?;
     let mut tags = transaction.open_table(TAGS)?;
     let mut unreadable = Vec::new();
     for entry in tags.iter()? {
         let (key, value) = entry?;
-        let Some(kept) = unseal::<TagRecord>(key.value(), value.value()) else {
+        let Some(record) = unseal::<TagRecord>(key.value(), value.value()) else {
             unreadable.push(key.value().to_vec());
             continue;
         };
-        for digest in super::sweep::documents_needed(&kept) {
+        for digest in documents_needed(&record) {
             let key = digest_key(digest);
             let document = documents.get(&*key)?.and_then(|document| unseal(&key, document.value()));
             if let Some(Stored::Image(image)) = document {
-                in_use.extend(super::sweep::blobs_needed(&image).map(digest_key));
+                in_use.extend(blobs_needed(&image).map(digest_key));
             }
             in_use.insert(key);
         }

@@ -1,28 +1,28 @@
-//! Which repositories are known to have a manifest: what is known of it by its digest may come from another one.
+//! In which repositories a manifest is known to exist. Its content may have been read from another repository.
 
 use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet};
 
 use crate::oci::{Digest, Repository};
 
-/// By manifest, the repositories in which it was seen.
+/// By manifest, the repositories in which it was found.
 #[derive(Debug, Default)]
-pub(super) struct Places(Mutex<HashMap<Digest, Vec<Repository>>>);
+pub(super) struct Locations(Mutex<HashMap<Digest, Vec<Repository>>>);
 
-impl Places {
+impl Locations {
     pub(super) fn insert(&self, repository: &Repository, digest: &Digest) {
-        let mut places = self.0.lock();
-        let seen = places.entry(digest.clone()).or_default();
-        if !seen.contains(repository) {
-            seen.push(repository.clone());
+        let mut locations = self.0.lock();
+        let repositories = locations.entry(digest.clone()).or_default();
+        if !repositories.contains(repository) {
+            repositories.push(repository.clone());
         }
     }
 
     pub(super) fn contains(&self, repository: &Repository, digest: &Digest) -> bool {
-        self.0.lock().get(digest).is_some_and(|seen| seen.contains(repository))
+        self.0.lock().get(digest).is_some_and(|repositories| repositories.contains(repository))
     }
 
-    pub(super) fn keep_only(&self, digests: &HashSet<Digest>) {
+    pub(super) fn retain(&self, digests: &HashSet<Digest>) {
         self.0.lock().retain(|digest, _| digests.contains(digest));
     }
 }

@@ -1,4 +1,4 @@
-//! Opening a state file, with distrust.
+//! Opening a state file: checked, and set aside if it is damaged or foreign.
 
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -6,37 +6,53 @@ use std::path::{Path, PathBuf};
 use redb::{Builder, ReadableDatabase, TableDefinition, TableError};
 use tracing::warn;
 
-use super::catch_panic::guard;
+use super::catch_panic::catch_panic;
 use super::encoding::VERSION;
-use super::file::{BY_DIGEST, File, PASSES, TAGS, UNUSED};
-use super::{Opened, StoreError};
+use super::error::StoreError;
+use super::file::{BY_DIGEST, File, SCANS, TAGS, UNUSED};
 
 const META: TableDefinition<'static, &'static str, u32> = TableDefinition::new("meta");
 const VERSION_KEY: &str = "version";
 
-/// Bytes of pages that redb keeps in memory. What is wanted often stands in the inventory anyway.
+/// Bytes of pages that redb caches. Little is read twice: the inventory holds what is in use.
 const CACHE_BYTES: usize = 1 << 20;
 
+/// How a state file was opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Opened {
+    /// There was none: it was created.
+    Fresh,
+    /// It holds what was written, except perhaps in the last second before the process was killed.
+    Existing,
+    /// It could not be used and was renamed. A new one was created.
+    SetAside {
+        /// Its new name.
+        moved_to: PathBuf,
+        /// What is wrong with it, as a predicate of "the state file": "is damaged: …", "has version 1, …".
+        why: String,
+    },
+}
+
 impl File {
-    /// Opens the state file, made anew if there is none. One that cannot be used is set aside by renaming it; `now`,
-    /// in seconds since the Unix epoch, is part of its new name. A file that never was one is not touched.
+    /// Opens the state file, or creates it. A file that cannot be used is set aside by renaming it; `now`, in seconds
+    /// since the Unix epoch, is part of the new name. A file that was never a state file is not touched.
     pub(super) fn open(path: &Path, now: u64) -> Result<(Self, Opened), StoreError> {
-        if is_something_else(path) {
+        if is_foreign(path) {
             return Err(StoreError::NotState { path: path.to_owned() });
         }
         let existed = path.metadata().is_ok_and(|metadata| metadata.len() > 0);
         let unusable = match open_or_create(path) {
             Ok(file) => return Ok((file, if existed { Opened::Existing } else { Opened::Fresh })),
             Err(Refused::Unusable(_)) if was_never_finished(path) => {
-                // Nothing is in it, and nobody has it open, or it would be in use.
+                // It is empty, and no process has it open: that would be `InUse`.
                 let _ = std::fs::remove_file(path);
                 return open_or_create(path)
                     .map(|file| (file, Opened::Fresh))
                     .map_err(|refused| refused.into_error(path));
             }
             Err(Refused::Unusable(unusable)) => unusable,
-            Err(Refused::For(error)) => {
-                forget_beginning(path, existed, &error);
+            Err(Refused::Failed(error)) => {
+                remove_unfinished(path, existed, &error);
                 return Err(error);
             }
         };
@@ -51,7 +67,7 @@ impl File {
             Err(refused) => {
                 warn!(path = %path.display(), moved_to = %moved_to.display(), "the state file {why}: it was set aside");
                 let error = refused.into_error(path);
-                forget_beginning(path, false, &error);
+                remove_unfinished(path, false, &error);
                 Err(error)
             }
         }
@@ -73,7 +89,7 @@ impl File {
     fn make_tables(&self) -> Result<(), redb::Error> {
         let transaction = self.database.begin_write()?;
         transaction.open_table(META)?.insert(VERSION_KEY, VERSION)?;
-        for table in BY_DIGEST.into_iter().chain([TAGS, UNUSED, PASSES]) {
+        for table in BY_DIGEST.into_iter().chain([TAGS, UNUSED, SCANS]) {
             transaction.open_table(table)?;
         }
         transaction.commit()?;
@@ -82,14 +98,14 @@ impl File {
 }
 
 fn open_or_create(path: &Path) -> Result<File, Refused> {
-    guard(|| open_or_create_unguarded(path)).unwrap_or_else(|panic| Err(Refused::damaged(&panic)))
+    catch_panic(|| open_or_create_unguarded(path)).unwrap_or_else(|panic| Err(Refused::damaged(&panic)))
 }
 
 fn open_or_create_unguarded(path: &Path) -> Result<File, Refused> {
     let refused = |error: redb::Error| Refused::new(path, error);
     let mut database =
         Builder::new().set_cache_size(CACHE_BYTES).create(path).map_err(|error| refused(error.into()))?;
-    // Reads do not look at redb's checksums. This does, page by page, in milliseconds a megabyte.
+    // redb's reads do not verify its checksums. This does, page by page, at some milliseconds per megabyte.
     if !database.check_integrity().map_err(|error| refused(error.into()))? {
         return Err(Refused::damaged("its pages and checksums disagree"));
     }
@@ -100,7 +116,7 @@ fn open_or_create_unguarded(path: &Path) -> Result<File, Refused> {
             Err(Refused::other(format!("has version {version}, and this program reads version {VERSION}")))
         }
         None if file.has_tables().map_err(refused)? => {
-            Err(Refused::other("is a redb database, but none of this program's".to_owned()))
+            Err(Refused::other("is a redb database of another program".to_owned()))
         }
         None => {
             file.make_tables().map_err(refused)?;
@@ -111,16 +127,16 @@ fn open_or_create_unguarded(path: &Path) -> Result<File, Refused> {
 
 /// Why a file was not opened.
 enum Refused {
-    /// It cannot be used, and is in the way.
+    /// Its content cannot be used: it is to be set aside.
     Unusable(Unusable),
-    /// Something else, which setting it aside would not help.
-    For(StoreError),
+    /// Setting it aside would not help.
+    Failed(StoreError),
 }
 
 struct Unusable {
-    /// To stand after "the state file".
+    /// As a predicate of "the state file".
     why: String,
-    /// To stand in the name under which it is set aside.
+    /// Part of the name under which it is set aside.
     suffix: &'static str,
 }
 
@@ -138,37 +154,35 @@ impl Refused {
             redb::Error::UpgradeRequired(version) => {
                 Self::other(format!("has version {version} of redb's file format, which this program does not read"))
             }
-            redb::Error::TableTypeMismatch { .. } => {
-                Self::other("is a redb database, but none of this program's".to_owned())
-            }
+            redb::Error::TableTypeMismatch { .. } => Self::other("is a redb database of another program".to_owned()),
             redb::Error::Corrupted(why) => Self::damaged(&why),
             redb::Error::Io(error) if error.kind() == io::ErrorKind::InvalidData => Self::damaged(&error.to_string()),
             redb::Error::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 Self::damaged("it ends too early")
             }
-            error => Self::For(StoreError::new(path, error)),
+            error => Self::Failed(StoreError::new(path, error)),
         }
     }
 
     fn into_error(self, path: &Path) -> StoreError {
         match self {
-            Self::For(error) => error,
+            Self::Failed(error) => error,
             Self::Unusable(Unusable { why, .. }) => StoreError::Failed { path: path.to_owned(), why },
         }
     }
 }
 
-/// What redb's files begin with.
+/// The first bytes of every redb file.
 const MAGIC: [u8; 9] = *b"redb\x1a\x0a\xa9\x0d\x0a";
 
-/// Of so many bytes of it that differ, a disk may be the cause.
+/// Up to so many differing bytes are taken for damage.
 const MAGIC_DAMAGED_MAX: usize = 4;
 
-/// Whether the file begins with other contents than a state file's, be that damaged or unfinished: somebody's, which a
-/// mistaken path must not cost them.
-fn is_something_else(path: &Path) -> bool {
+/// Whether the file does not begin as a state file does, damaged and unfinished ones included. It is then another
+/// program's, and a mistaken path must not destroy it.
+fn is_foreign(path: &Path) -> bool {
     let Ok(file) = std::fs::File::open(path) else { return false };
-    // Of a pipe, what is read is gone.
+    // Reading from a pipe would consume its content.
     if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
         return false;
     }
@@ -180,11 +194,11 @@ fn is_something_else(path: &Path) -> bool {
     differing > MAGIC_DAMAGED_MAX * first.len() / MAGIC.len() && first.iter().any(|byte| *byte != 0)
 }
 
-/// Whether the file is what a process leaves that is killed while it makes one. redb writes the first bytes last: they
-/// are still zero, and so is everything after the header.
+/// Whether the process that created the file was killed before it had finished. redb writes the magic number last: it
+/// is still zero, and so is everything after the header.
 fn was_never_finished(path: &Path) -> bool {
     const HEADER: usize = 4_096;
-    // A finished file is longer, as soon as it holds anything worth keeping.
+    // A finished file that holds anything worth keeping is longer.
     const LENGTH_MAX: u64 = 16 << 20;
     let is_zero = |bytes: &[u8]| bytes.iter().all(|byte| *byte == 0);
     path.metadata().is_ok_and(|metadata| metadata.len() <= LENGTH_MAX)
@@ -193,15 +207,15 @@ fn was_never_finished(path: &Path) -> bool {
         })
 }
 
-/// Removes the beginning of a new file, which would be taken for a damaged one at the next start.
-fn forget_beginning(path: &Path, existed: bool, error: &StoreError) {
+/// Removes the beginning of a new file: the next start would take it for a damaged one.
+fn remove_unfinished(path: &Path, existed: bool, error: &StoreError) {
     if !existed && !matches!(error, StoreError::InUse { .. }) && path.is_file() {
-        // If it cannot be removed either, it is set aside at the next start.
+        // If that fails as well, the next start sets the file aside.
         let _ = std::fs::remove_file(path);
     }
 }
 
-/// Renames the file to `<name>.<suffix>-<now>`, or a higher number if that is taken.
+/// Renames the file to `<name>.<suffix>-<now>`, or to the next number that is free.
 fn set_aside(path: &Path, suffix: &str, now: u64) -> io::Result<PathBuf> {
     let name = |seconds: u64| {
         let mut name = path.as_os_str().to_owned();

@@ -1,50 +1,56 @@
 //! What is removed after a while: in memory here, in the file by the writer.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::batch::Batch;
-use super::{SECONDS_UNUSED_MAX, Store, Stored};
+use super::stored::Stored;
 use crate::image::{Image, Timestamp};
 use crate::oci::Digest;
 use crate::tag::TagRecord;
 
-impl Store {
-    pub(super) fn sweep_memory(&self, in_use: &HashSet<Digest>, now: Timestamp) {
-        let mut queue = self.0.shared.queue();
-        let mut unused = self.0.unused.lock();
-        let Batch { documents, configs, blobs, layers, tags, .. } = &mut queue.waiting;
-        let mut needed: HashSet<&Digest> = tags.values().flatten().flat_map(documents_needed).collect();
-        for digest in needed.clone() {
-            if let Some(Stored::Image(image)) = documents.get(digest) {
-                needed.extend(blobs_needed(image));
-            }
+/// How long something may be unused before it is removed, in seconds: a fortnight, so that a branch that rests over the
+/// holidays costs nothing when it wakes.
+pub(super) const SECONDS_UNUSED_MAX: f64 = 14.0 * 86_400.0;
+
+/// Removes from memory what has been unused for too long. `unused` says since when each digest has been unused.
+pub(super) fn sweep_memory(
+    memory: &mut Batch,
+    unused: &mut HashMap<Digest, Timestamp>,
+    in_use: &HashSet<Digest>,
+    now: Timestamp,
+) {
+    let Batch { documents, configs, blobs, layers, tags, .. } = memory;
+    let mut needed: HashSet<&Digest> = tags.values().flatten().flat_map(documents_needed).collect();
+    for digest in needed.clone() {
+        if let Some(Stored::Image(image)) = documents.get(digest) {
+            needed.extend(blobs_needed(image));
         }
-        let known = documents.keys().chain(configs.keys()).chain(blobs.keys()).chain(layers.keys());
-        let known: HashSet<Digest> = known.cloned().collect();
-        unused.retain(|digest, _| known.contains(digest));
-        let mut expired = HashSet::new();
-        for digest in known {
-            if in_use.contains(&digest) || needed.contains(&digest) {
-                unused.remove(&digest);
-            } else if now - *unused.entry(digest.clone()).or_insert(now) >= SECONDS_UNUSED_MAX {
-                unused.remove(&digest);
-                expired.insert(digest);
-            }
-        }
-        documents.retain(|digest, _| !expired.contains(digest));
-        configs.retain(|digest, _| !expired.contains(digest));
-        blobs.retain(|digest, _| !expired.contains(digest));
-        layers.retain(|digest, _| !expired.contains(digest));
     }
+    let known = documents.keys().chain(configs.keys()).chain(blobs.keys()).chain(layers.keys());
+    let known: HashSet<Digest> = known.cloned().collect();
+    unused.retain(|digest, _| known.contains(digest));
+    let mut expired = HashSet::new();
+    for digest in known {
+        if in_use.contains(&digest) || needed.contains(&digest) {
+            unused.remove(&digest);
+        } else if now - *unused.entry(digest.clone()).or_insert(now) >= SECONDS_UNUSED_MAX {
+            unused.remove(&digest);
+            expired.insert(digest);
+        }
+    }
+    documents.retain(|digest, _| !expired.contains(digest));
+    configs.retain(|digest, _| !expired.contains(digest));
+    blobs.retain(|digest, _| !expired.contains(digest));
+    layers.retain(|digest, _| !expired.contains(digest));
 }
 
-/// The documents that stay as long as a tag is kept.
-pub(super) fn documents_needed(kept: &TagRecord) -> impl Iterator<Item = &Digest> {
-    let images = kept.known.images.iter().map(|(_, digest)| digest);
-    std::iter::once(&kept.known.digest).chain(images).chain(kept.known.failed.iter().map(|child| &child.digest))
+/// The documents that a tag's record needs.
+pub(super) fn documents_needed(record: &TagRecord) -> impl Iterator<Item = &Digest> {
+    let images = record.known.images.iter().map(|(_, digest)| digest);
+    std::iter::once(&record.known.digest).chain(images).chain(record.known.failed.iter().map(|child| &child.digest))
 }
 
-/// The config and the layers that stay as long as an image does, these under both of their digests.
+/// The config and the layers that an image needs, layers under both of their digests.
 pub(super) fn blobs_needed(image: &Image) -> impl Iterator<Item = &Digest> {
     let layers = image.layers.iter().flat_map(|layer| std::iter::once(&layer.digest).chain(&layer.diff_id));
     layers.chain(&image.image_id)

@@ -1,11 +1,15 @@
 //! Whatever was done, what is read back is what a map would have, before and after the file is opened again.
 
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
 use proptest::prelude::*;
 
+use super::batch::Batch;
 use super::*;
-use crate::image::{Layer, Span, UncompressedHint, Unpacked};
-use crate::oci::Reason;
-use crate::tag::{Child, Known};
+use crate::image::{Image, Layer, LayerContent, Span, UncompressedHint, Unpacked};
+use crate::oci::{Digest, MediaType, Platform, Reason, Repository, Tag};
+use crate::tag::{Child, Known, TagChange, TagRecord};
 
 fn digest(number: u8) -> Digest {
     Digest::from_sha256([number; 32])
@@ -45,7 +49,7 @@ fn kept(number: u8, images: &[(u8, bool)]) -> TagRecord {
             images: images.iter().map(|(number, arm)| (platform(*arm), digest(*number))).collect(),
             attestations: 2,
             failed: if number.is_multiple_of(3) { vec![failed] } else { Vec::new() },
-            platforms: vec![platform(true); usize::from(number % 3)],
+            platforms: vec![platform(true); usize::from(number % 3)].into(),
         }),
         up: !number.is_multiple_of(3),
         confirmed: 1_700_000_001.5,
@@ -62,8 +66,8 @@ enum Step {
     Layer(u8, bool),
     Keep(u8, u8, Vec<(u8, bool)>),
     Forget(u8),
-    Pass(u8),
-    KeepPasses(HashSet<u8>),
+    Scan(u8),
+    RetainScans(HashSet<u8>),
     Flush,
     Reopen,
 }
@@ -78,8 +82,8 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (number.clone(), number.clone(), prop::collection::vec((number.clone(), any::<bool>()), 0..4))
             .prop_map(|(tag, number, images)| Step::Keep(tag, number, images)),
         2 => number.clone().prop_map(Step::Forget),
-        2 => number.clone().prop_map(Step::Pass),
-        1 => prop::collection::hash_set(number, 0..12).prop_map(Step::KeepPasses),
+        2 => number.clone().prop_map(Step::Scan),
+        1 => prop::collection::hash_set(number, 0..12).prop_map(Step::RetainScans),
         1 => Just(Step::Flush),
         1 => Just(Step::Reopen),
     ]
@@ -91,7 +95,7 @@ struct Model {
     blobs: HashMap<Digest, u64>,
     layers: HashMap<Digest, LayerRecord>,
     tags: HashMap<(Repository, Tag), TagRecord>,
-    passes: HashSet<u8>,
+    scans: HashSet<u8>,
 }
 
 impl Model {
@@ -118,7 +122,7 @@ impl Model {
                 let media_type = MediaType::new(MediaType::DOCKER_LIST);
                 let index = StoredIndex { media_type, bytes: 7, entries: vec![entry; usize::from(*number)] };
                 let stored = Stored::Index(Arc::new(index));
-                // Nobody's digest but an index's: what a digest names never changes.
+                // A digest of its own: what a digest names never changes.
                 store.remember(&digest(number + 50), stored.clone());
                 self.documents.insert(digest(number + 50), stored);
             }
@@ -148,13 +152,13 @@ impl Model {
                 self.tags.remove(&(repository.clone(), tag.clone()));
                 store.keep(vec![TagChange { repository, tag, kept: None }]);
             }
-            Step::Pass(number) => {
-                store.remember_pass(&digest(*number), 1.5);
-                self.passes.insert(*number);
+            Step::Scan(number) => {
+                store.remember_scan(&digest(*number), 1.5);
+                self.scans.insert(*number);
             }
-            Step::KeepPasses(numbers) => {
-                store.keep_passes(&numbers.iter().copied().map(digest).collect());
-                self.passes.retain(|number| numbers.contains(number));
+            Step::RetainScans(numbers) => {
+                store.retain_scans(&numbers.iter().copied().map(digest).collect());
+                self.scans.retain(|number| numbers.contains(number));
             }
             Step::Flush | Step::Reopen => {}
         }
@@ -168,20 +172,20 @@ impl Model {
             assert_eq!(store.document(&digest), self.documents.get(&digest).cloned());
             assert_eq!(store.blob_bytes(&digest), self.blobs.get(&digest).copied());
             assert_eq!(store.layer(&digest), self.layers.get(&digest).cloned());
-            assert_eq!(store.has_passed(&digest), self.passes.contains(&number));
+            assert_eq!(store.has_scanned(&digest), self.scans.contains(&number));
         }
         let tags: HashMap<_, _> = store.tags().into_iter().map(|(r, t, kept)| ((r, t), kept)).collect();
         assert_eq!(tags, self.tags);
     }
 }
 
-/// Waits as a program that ends does.
+/// Flushes, as a program does that ends.
 fn flush(store: &Store) {
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(store.flush());
 }
 
-/// What came after version 2 was settled: older programs cannot read these, and ask the registry again; the rest of a
-/// file means what it meant.
+/// What was added after version 2 was settled: older programs cannot read these records and ask the registry again; the
+/// rest of a file keeps its meaning.
 #[test]
 fn what_was_added_to_version_2_has_bytes_of_its_own() {
     let content = |unpacked| LayerContent { uncompressed_bytes: 1, estimated: false, unpacked };
@@ -196,8 +200,8 @@ fn what_was_added_to_version_2_has_bytes_of_its_own() {
     assert_eq!(sealed[..2], [2, 33], "the third kind, and a digest of 33 bytes");
 }
 
-/// Whoever has to change what is expected here has to raise `encoding::VERSION` too: files that were written before have
-/// other bytes, and must not be read as if they had these.
+/// A change of what is expected here needs another `encoding::VERSION`: files that were written before have other
+/// bytes, and must not be read as if they had these.
 #[test]
 fn the_bytes_of_version_2_are_these() {
     let hash = |bytes: Vec<u8>| Digest::sha256_of(&bytes).to_string()[7..23].to_owned();
@@ -243,11 +247,11 @@ fn the_bytes_of_version_2_are_these() {
 }
 
 #[test]
-fn what_could_not_be_written_forgets_and_keeps_passes_as_it_would_have() {
+fn what_could_not_be_written_forgets_and_retains_scans_as_it_would_have() {
     let set = |numbers: &[u8]| numbers.iter().copied().map(digest).collect::<HashSet<_>>();
-    let batch = |left: Option<&[u8]>, passes: &[u8]| Batch {
-        passes: passes.iter().map(|number| (digest(*number), 1.5)).collect(),
-        passes_left: left.map(set),
+    let batch = |left: Option<&[u8]>, scans: &[u8]| Batch {
+        scans: scans.iter().map(|number| (digest(*number), 1.5)).collect(),
+        scans_retained: left.map(set),
         ..Batch::default()
     };
     // (older batch, newer batch, those of the file's 1 to 6 that are left)
@@ -260,7 +264,7 @@ fn what_could_not_be_written_forgets_and_keeps_passes_as_it_would_have() {
         let mut both = newer;
         both.put_back(older);
         let in_file = |number: u8| number <= 4;
-        let has = |number: &u8| both.has_passed(&digest(*number)).unwrap_or(in_file(*number));
+        let has = |number: &u8| both.has_scanned(&digest(*number)).unwrap_or(in_file(*number));
         assert_eq!((1..=6).filter(has).collect::<Vec<_>>(), left);
     }
 }

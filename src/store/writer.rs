@@ -1,4 +1,4 @@
-//! The state file's one writer: a thread of its own, since it waits for disks.
+//! The only writer of the state file: a thread, since it waits for disks.
 
 use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
 use std::path::Path;
@@ -10,36 +10,37 @@ use tokio::sync::oneshot;
 use tracing::{info, warn};
 
 use super::batch::Batch;
-use super::catch_panic::guard;
+use super::catch_panic::catch_panic;
+use super::error::StoreError;
 use super::file::File;
-use super::{Opened, StoreError};
+use super::open::Opened;
 use crate::clock::since_epoch;
 
-/// At most about once so often is the disk waited for.
+/// The least time between two writes.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// After a failure it is tried again, at first after twice as long, then less and less often down to this.
+/// The most time between two attempts to write: after each failure it doubles up to this.
 const PAUSE_MAX: Duration = Duration::from_mins(1);
 
-/// What the writer and everybody else share.
+/// What the writer shares with the store's clones.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
-    /// Held for as long as it takes to look up or insert, never while a disk is waited for.
+    /// Locked only to look up or to insert, never while waiting for a disk.
     queue: Mutex<Queue>,
     wake: Condvar,
-    /// None in memory, and while the file cannot be opened. Written only to open it again.
+    /// None in memory, and while the file cannot be opened. Locked for writing only to reopen it.
     pub(super) file: RwLock<Option<File>>,
-    /// Whether it was said that the file cannot be read.
+    /// Whether it was logged that the file cannot be read.
     pub(super) unreadable: AtomicBool,
-    /// Whether what is learnt now comes to the file: it is open, and the last writing went well.
+    /// Whether the file is open and the last write succeeded.
     pub(super) persistent: Arc<AtomicBool>,
 }
 
-/// What waits.
+/// What waits for the writer.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     pub(super) waiting: Batch,
-    /// What is being written, for readers until the file has it.
+    /// What is being written: readers look here until the file has it.
     pub(super) writing: Arc<Batch>,
     flushes: Vec<oneshot::Sender<()>>,
     stop: bool,
@@ -55,7 +56,7 @@ impl Shared {
         self.queue.lock()
     }
 
-    /// Lets something wait. The writer is woken for the first of a batch only, since it counts the time itself then.
+    /// Adds to the waiting batch. Only the first addition wakes the writer, which keeps the time from then on.
     pub(super) fn add(&self, add: impl FnOnce(&mut Batch)) {
         let mut queue = self.queue();
         let first = queue.waiting.is_empty();
@@ -66,7 +67,7 @@ impl Shared {
         }
     }
 
-    /// What answers once all that waits now is written, or could not be.
+    /// Resolves once all that waits now is written, or could not be written.
     pub(super) fn flush(&self) -> oneshot::Receiver<()> {
         let (done, written) = oneshot::channel();
         self.queue().flushes.push(done);
@@ -84,46 +85,46 @@ impl Shared {
         self.file.read().is_some()
     }
 
-    /// Closes the file, once the writer has ended.
+    /// Closes the file. Called after the writer has ended.
     pub(super) fn close(&self) {
         close(&mut self.file.write());
     }
 }
 
-/// Writes what waits until told to stop, and once more then. `said` is why the file is not open yet.
-pub(super) fn run(shared: &Shared, path: &Path, mut said: Option<String>) {
-    let mut pause = if said.is_some() { PAUSE * 2 } else { PAUSE };
+/// Writes what waits until told to stop, and once more then. `error` is why the file is not open yet.
+pub(super) fn run(shared: &Shared, path: &Path, mut error: Option<String>) {
+    let mut pause = if error.is_some() { PAUSE * 2 } else { PAUSE };
     let mut not_before = Instant::now();
     loop {
         let (batch, flushes, stop) = next(shared, not_before);
         let was_open = shared.is_open();
         if !was_open {
-            open_again(shared, path, &mut said);
+            reopen_and_log(shared, path, &mut error);
         }
         match write(shared, &batch) {
             Ok(()) => {
                 shared.persistent.store(shared.is_open(), Ordering::Relaxed);
                 shared.queue().writing = Arc::default();
                 if pause > PAUSE && !batch.is_empty() {
-                    info!(path = %path.display(), "the state file can be written now");
+                    info!(path = %path.display(), "the state file can be written again");
                     pause = PAUSE;
                 }
             }
             Err(why) => {
                 shared.persistent.store(false, Ordering::Relaxed);
                 if pause == PAUSE {
-                    warn!(error = why, "cannot write the state file: going on in memory, trying again every minute");
+                    warn!(error = why, "cannot write the state file: continuing in memory, retrying every minute");
                 }
                 pause = (pause * 2).min(PAUSE_MAX);
                 put_back(shared, batch);
                 if was_open {
-                    open_again(shared, path, &mut said);
+                    reopen_and_log(shared, path, &mut error);
                 }
             }
         }
         not_before = Instant::now() + pause;
         for flush in flushes {
-            // Whoever does not wait any more needs no answer.
+            // A caller that no longer waits needs no answer.
             let _ = flush.send(());
         }
         if stop {
@@ -132,8 +133,7 @@ pub(super) fn run(shared: &Shared, path: &Path, mut said: Option<String>) {
     }
 }
 
-/// Waits until there is something to do: a batch that has waited until `not_before`, or at once when somebody waits
-/// for it.
+/// Waits for a batch that is due at `not_before`, or at once for a flush or the end.
 fn next(shared: &Shared, not_before: Instant) -> (Arc<Batch>, Vec<oneshot::Sender<()>>, bool) {
     let mut queue = shared.queue();
     loop {
@@ -163,22 +163,22 @@ fn write(shared: &Shared, batch: &Batch) -> Result<(), String> {
     }
 }
 
-/// Lets what could not be written wait again.
+/// Puts a batch that could not be written back into the queue.
 fn put_back(shared: &Shared, batch: Arc<Batch>) {
     let mut queue = shared.queue();
     queue.writing = Arc::default();
     queue.waiting.put_back(Arc::unwrap_or_clone(batch));
 }
 
-/// Opens the file again: after an error redb wants nothing else. Why that fails is said when it is news.
-fn open_again(shared: &Shared, path: &Path, said: &mut Option<String>) {
+/// Reopens the file, which redb needs after an error. Logs why that fails, once for each reason.
+fn reopen_and_log(shared: &Shared, path: &Path, last: &mut Option<String>) {
     let failed = reopen(shared, path).err().map(|error| error.to_string());
-    if failed != *said
+    if failed != *last
         && let Some(error) = &failed
     {
         warn!(error, "cannot open the state file yet");
     }
-    *said = failed;
+    *last = failed;
 }
 
 fn reopen(shared: &Shared, path: &Path) -> Result<(), StoreError> {
@@ -193,7 +193,7 @@ fn reopen(shared: &Shared, path: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Closes the file. If that fails, the next opening finds out what of it is good.
+/// Closes the file. If that fails, the next opening checks what of it is good.
 fn close(file: &mut Option<File>) {
-    let _ = guard(|| drop(file.take()));
+    let _ = catch_panic(|| drop(file.take()));
 }

@@ -1,4 +1,4 @@
-//! Where connections come from: addresses, or sockets that systemd opened.
+//! Listening sockets: bound to addresses, or opened by systemd.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -11,22 +11,22 @@ use super::address::ListenAddress;
 pub enum Listener {
     /// An address and port.
     Tcp(TcpListener),
-    /// A socket in the file system, as systemd may hand over.
+    /// A socket in the file system, which systemd may pass.
     Unix(UnixListener),
 }
 
-/// Why there is nothing to listen on.
+/// Why the endpoint cannot listen.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     /// The host has no address, or the system refuses it.
     #[error("cannot listen on `{0}`: {1}")]
     Refused(ListenAddress, std::io::Error),
-    /// systemd gave no socket.
+    /// systemd passed no socket.
     #[error(
         "systemd passed no socket: start the service through its `.socket` unit, or leave `--web.systemd-socket` out"
     )]
     NoSocket,
-    /// A socket that systemd gave is none that connections come from.
+    /// A socket that systemd passed does not accept connections.
     #[error("socket {0} that systemd passed is not a listening stream socket: {1}")]
     Socket(usize, std::io::Error),
 }
@@ -37,14 +37,14 @@ impl Listener {
         let refused = |error| BindError::Refused(address.clone(), error);
         let (host, port) = (address.host(), address.port());
         if host.is_empty() {
-            // Linux answers IPv4 on an IPv6 socket too, unless there is no IPv6 at all.
+            // Linux accepts IPv4 on an IPv6 socket too. Without IPv6 the bind fails.
             return match TcpListener::bind(("::", port)).await {
                 Ok(listener) => Ok(Self::Tcp(listener)),
                 Err(_) => TcpListener::bind(("0.0.0.0", port)).await.map(Self::Tcp).map_err(refused),
             };
         }
         let mut addresses: Vec<SocketAddr> = lookup_host((host, port)).await.map_err(refused)?.collect();
-        // A name stands for its IPv4 address if it has both, as with other exporters.
+        // A name that has both stands for its IPv4 address, as with other exporters.
         addresses.sort_by_key(SocketAddr::is_ipv6);
         TcpListener::bind(addresses.as_slice()).await.map(Self::Tcp).map_err(refused)
     }
@@ -58,7 +58,7 @@ impl Listener {
         (0..sockets.len()).map(|index| take(&mut sockets, index).map_err(|e| BindError::Socket(index, e))).collect()
     }
 
-    /// The address that it listens on, with the port that the system chose where 0 was asked for.
+    /// The address that it listens on, with the port that the system chose for port 0.
     pub fn local_addr(&self) -> std::io::Result<SocketAddr> {
         match self {
             Self::Tcp(listener) => listener.local_addr(),
@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_cannot_be_listened_on_is_said() {
+    async fn an_address_that_cannot_be_bound_is_named() {
         let taken = Listener::bind(&"127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = taken.local_addr().unwrap().to_string();
         let error = Listener::bind(&address.parse().unwrap()).await.err().unwrap().to_string();

@@ -358,7 +358,7 @@ async fn a_token_may_come_under_either_name_and_without_a_lifetime() {
 async fn a_token_server_that_answers_nonsense_is_named_with_its_fault() {
     for (reply, reason, expected) in [
         (Reply::json("{}"), Reason::Invalid, "neither `token` nor `access_token`"),
-        (Reply::json("no"), Reason::Invalid, "not what a token server says"),
+        (Reply::json("no"), Reason::Invalid, "its answer is not a token server's"),
         (Reply::json(r#"{"token":"a\nb"}"#), Reason::Invalid, "cannot stand in a header"),
         (Reply::status(404), Reason::Server, "404 Not Found"),
         (Reply::Answer(403, vec![], r#"{"details":"go away"}"#.to_owned()), Reason::Denied, "(go away)"),
@@ -484,14 +484,13 @@ async fn a_file_that_has_gone_since_the_start_is_named_with_what_to_do() {
         ),
     ] {
         let registry = registry(Access::Basic(vec![("alice", "sesame")]));
-        let telemetry = Telemetry::new().into();
-        let client = registry.client_counted(&telemetry, |settings| settings.credential = credential);
+        let (client, counters) = registry.client_counted(|settings| settings.credential = credential);
         let error = head(&client, &registry.repository("acme/app")).await.unwrap_err();
         assert!(error.to_string().contains(&format!(": cannot read credentials: {expected}")), "{error}");
         // Nothing is asked anonymously or with an empty password instead, and what was known is kept.
         assert_eq!((error.reason(), registry.counts().as_str()), (Reason::Denied, "head_manifest 1"));
         assert!(error.is_transient());
-        let text = String::from_utf8(telemetry.encode(Format::OpenMetrics)).unwrap();
+        let text = String::from_utf8(Telemetry::new(counters).encode(Format::OpenMetrics)).unwrap();
         assert!(text.lines().any(|line| line.ends_with("reason=\"denied\"} 1")), "{text}");
     }
 }

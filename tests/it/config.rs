@@ -92,6 +92,7 @@ fn the_whole_of_a_configuration_arrives() {
     let config = load(&path).unwrap_or_else(|error| panic!("{error}"));
     let directory = path.parent().unwrap();
     assert_eq!(config.web.listen, ["127.0.0.1:10048", "[::1]:10048"].map(|address| address.parse().unwrap()));
+    assert_eq!(config.web.hosts, ["exporter.example.com", "::1"]);
     assert_eq!(config.web.config_file, Some(directory.join("file")));
     assert_eq!(config.scan.interval, Duration::from_mins(10), "the environment wins");
     assert_eq!(config.scan.concurrency, 4);
@@ -125,7 +126,7 @@ fn the_whole_of_a_configuration_arrives() {
     assert_eq!(backend.repositories.to_string(), "registry.internal:5000/acme/*");
     assert!(backend.selection.lists());
     assert_eq!(backend.newest, Some(NewestBy::Created));
-    assert_eq!(backend.platforms, ["linux/amd64", "linux/arm64"].map(|p| p.parse::<Platform>().unwrap()));
+    assert_eq!(backend.platforms.platforms(), ["linux/amd64", "linux/arm64"].map(|p| p.parse::<Platform>().unwrap()));
     assert_eq!(backend.interval, Duration::from_mins(15));
     assert_eq!((backend.uncompressed, backend.budget_bytes), (Uncompressed::Cheap, Some(250 << 20)));
     assert_eq!(backend.labels.get("team").map(String::as_str), Some("payments"));
@@ -172,6 +173,7 @@ fn variables_override_each_scalar() {
     let (_directory, path) = write("[scan]\ninterval = \"1m\"\n[[targets]]\nrepository = \"a\"\n");
     let environment: Environment = [
         ("WEB__LISTEN", "127.0.0.1:1, [::1]:2"),
+        ("WEB__HOSTS", "localhost, ::1"),
         ("SCAN__INTERVAL", "10m"),
         ("SCAN__CONCURRENCY", "3"),
         ("SCAN__TIMEOUT", "5s"),
@@ -183,6 +185,7 @@ fn variables_override_each_scalar() {
     .into();
     let config = Config::load_with(&path, &environment).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(config.web.listen, ["127.0.0.1:1", "[::1]:2"].map(|address| address.parse().unwrap()));
+    assert_eq!(config.web.hosts, ["localhost", "::1"]);
     assert_eq!((config.scan.interval, config.scan.concurrency), (Duration::from_mins(10), 3));
     assert_eq!((config.scan.timeout, config.scan.keep), (Duration::from_secs(5), Duration::from_hours(24)));
     assert_eq!(config.scan.tags_max, 7);
@@ -207,7 +210,7 @@ fn a_missing_file_and_a_directory_say_what_to_do() {
 fn a_list_may_be_written_as_its_only_item_and_bare_whole_numbers_are_text() {
     let config = parse("[[targets]]\nrepository = \"a\"\ntags = [3, \"3.20\"]\nplatforms = \"linux/amd64\"\n");
     assert_eq!(config.targets[0].named_tags().iter().map(Tag::as_str).collect::<Vec<_>>(), ["3", "3.20"]);
-    assert_eq!(config.targets[0].platforms.len(), 1);
+    assert_eq!(config.targets[0].platforms.platforms().len(), 1);
 }
 
 #[test]

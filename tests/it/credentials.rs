@@ -2,7 +2,6 @@
 
 use std::process::Stdio;
 
-use image_size_exporter::metrics::Telemetry;
 use image_size_exporter::oci::Repository;
 use image_size_exporter::registry::{At, Credential, Registries, Settings};
 
@@ -10,6 +9,7 @@ use crate::support::files::Files;
 use crate::support::images::{Blob, image};
 use crate::support::registry::{Access, Kind, Reply, TestRegistry, TokenServer, basic, tag};
 
+mod files;
 mod helpers;
 
 /// Says to the process of a case what to ask.
@@ -76,7 +76,7 @@ async fn asks_in_a_process_of_its_own() {
     };
     let plain_http = std::env::var("TEST_PLAIN_HTTP").is_ok();
     let settings = Settings { credential, plain_http, ..Settings::default() };
-    let registries = Registries::new([].into(), settings, Telemetry::new().into()).unwrap();
+    let registries = Registries::new([].into(), settings).unwrap();
     let asked = registries.client(repository.registry()).head_manifest(&repository, At::Tag(&tag("v1"))).await;
     println!("{asked:?}");
     if let Err(error) = asked {
@@ -199,7 +199,7 @@ fn a_helper_that_fails_is_named_with_its_fault() {
     let path = format!("{}:/usr/bin:/bin", files.path().join("bin").display());
     for (program, expected) in [
         ("#!/bin/sh\necho sesame\nexit 1\n", "docker-credential-x: failed (exit status: 1); run it by hand to see why"),
-        ("#!/bin/sh\necho sesame\n", "docker-credential-x: its answer is not the JSON that credential helpers print"),
+        ("#!/bin/sh\necho sesame\n", "docker-credential-x: its output is not the JSON object of a credential helper"),
         ("", "docker-credential-x: cannot be run"),
     ] {
         if program.is_empty() {

@@ -8,9 +8,11 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use image_size_exporter::config::{Config, Environment};
+use image_size_exporter::inventory::snapshot::Snapshot;
 use image_size_exporter::metrics::Family;
-use image_size_exporter::metrics::own::{RateLimit, ScanEnd};
-use image_size_exporter::metrics::{Format, Telemetry};
+use image_size_exporter::metrics::own::ScanEnd;
+use image_size_exporter::metrics::{Encoding, Format, Rendered, Telemetry};
+use image_size_exporter::registry::{Counters, RateLimit};
 
 #[test]
 fn the_table_of_families_has_each_once_and_in_order() {
@@ -31,12 +33,13 @@ fn the_table_about_itself_has_every_metric() {
     let named: BTreeSet<String> = rows
         .flat_map(|row| row.split(" |").next().unwrap().split(", ").map(|name| name.trim_matches('`').to_owned()))
         .collect();
-    let telemetry = Telemetry::new();
+    let counters = Arc::new(Counters::default());
+    let telemetry = Telemetry::new(Arc::clone(&counters));
     let config = Config::load_with(&root().join("config.toml"), &Environment::new()).unwrap();
     telemetry.set_targets(&config.targets);
     let target = &config.targets[0];
     telemetry.scan_ended(&target.name, ScanEnd { at: 1.0, duration: Duration::ZERO, up: true });
-    telemetry.ratelimit(
+    counters.ratelimit(
         target.repositories.registry(),
         RateLimit { limit: Some(1), remaining: Some(1), window_secs: Some(1) },
     );
@@ -44,7 +47,9 @@ fn the_table_about_itself_has_every_metric() {
     telemetry.rendered(Duration::ZERO, 1);
     telemetry.set_store_documents(1);
     telemetry.watch_state(Some(Arc::new(AtomicBool::new(true))));
-    let text = String::from_utf8(telemetry.encode(Format::Text)).unwrap();
+    let rendered = Rendered::with_targets(&Snapshot::default(), &telemetry.target_states(), &BTreeSet::new());
+    let bytes = [rendered.frames(Encoding::Identity).concat(), telemetry.encode(Format::Text)].concat();
+    let text = String::from_utf8(bytes).unwrap();
     let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE image_size_exporter_"));
     let exposed: BTreeSet<String> = types.map(|line| line.split(' ').next().unwrap().to_owned()).collect();
     assert_eq!(named, exposed);

@@ -12,7 +12,6 @@ use image_size_exporter::inventory::Inventory;
 use image_size_exporter::layer;
 use image_size_exporter::layer::Limits;
 use image_size_exporter::metrics::Rendered;
-use image_size_exporter::metrics::Telemetry;
 use image_size_exporter::oci::Reason;
 use image_size_exporter::registry::{Registries, Settings};
 use image_size_exporter::scan;
@@ -66,7 +65,7 @@ fn configured(registry: &TestRegistry, targets: &str) -> (Config, Registries) {
     let file = folder.path().join("config.toml");
     fs::write(&file, targets.replace("REGISTRY", registry.name().as_str())).unwrap();
     let config = Config::load(&file).unwrap();
-    let registries = Registries::new(BTreeMap::new(), Settings::default(), Arc::new(Telemetry::new())).unwrap();
+    let registries = Registries::new(BTreeMap::new(), Settings::default()).unwrap();
     (config, registries)
 }
 
@@ -90,12 +89,12 @@ async fn scan(
         let client = registries.client(target.repositories.registry());
         let found = discovery::discover(&client, target).await;
         inventory.select(&target.name, found.discovered);
-        for wanted in inventory.to_read(&target.name) {
+        for wanted in inventory.assign(&target.name) {
             let outcome = scan::read_tag(&client, store, &wanted).await.outcome;
             let (repository, tag) = (wanted.repository, wanted.tag);
             inventory.record(&Observation { repository, tag, at: 1.0, outcome });
         }
-        inventory.pass_ended(&target.name);
+        inventory.scan_ended(&target.name);
         asked.push(registry.take_counts());
     }
     asked
@@ -331,7 +330,7 @@ async fn the_prediction_of_uncompressed_sizes_is_what_then_happens() {
     scan(&registry, &config, &registries, &store, &mut inventory).await;
     let (work, wanted) = mpsc::channel(1);
     let (found, mut contents) = mpsc::channel(64);
-    work.send(inventory.uncompressed_work()).await.unwrap();
+    work.send(inventory.layer_requests()).await.unwrap();
     drop(work);
     layer::run(wanted, Arc::new(registries), store, found, Limits::default(), CancellationToken::new()).await;
     let mut learnt = Vec::new();

@@ -10,6 +10,7 @@ use image_size_exporter::oci::{Digest, MediaType, Platform, Repository, Tag};
 use image_size_exporter::store::{Opened, Store, StoreError, Stored};
 use image_size_exporter::tag::{Known, TagChange, TagRecord};
 
+mod bounds;
 mod damage;
 mod full;
 mod kill;
@@ -31,7 +32,7 @@ fn kept(number: u32, version: u32) -> TagRecord {
             images: images(number, version).map(|image| (platform("linux/amd64"), image.digest.clone())).collect(),
             attestations: 1,
             failed: Vec::new(),
-            platforms: vec![platform("linux/amd64")],
+            platforms: vec![platform("linux/amd64")].into(),
         }),
         up: true,
         confirmed: f64::from(version),

@@ -24,7 +24,7 @@ fn images_of(shelf: &Shelf, repository: &str, tag: &str) -> Vec<Manifest> {
         Document::Index(index) => index
             .manifests
             .iter()
-            .filter(|entry| !entry.annotations.contains_key("vnd.docker.reference.type"))
+            .filter(|entry| entry.annotations.get("vnd.docker.reference.type").is_none())
             .map(|entry| match manifest_of(shelf, repository, &entry.digest.to_string()) {
                 Document::Manifest(manifest) => *manifest,
                 other => panic!("no manifest: {other:?}"),

@@ -10,7 +10,7 @@ use super::report::{FailedReport, ImageReport, Report};
 use super::sharing::Sharing;
 use crate::image::{Image, Layer, LayerContent, Unpacked};
 use crate::layer::SociIndexes;
-use crate::oci::{Descriptor, Digest, ImageConfig, MediaType, Platform, Reference, Repository};
+use crate::oci::{Descriptor, Digest, ImageConfig, MediaType, Platform, PlatformFilter, Reference, Repository};
 use crate::registry::{At, Client, Registries};
 use crate::scan::Children;
 use crate::store::{Store, Stored};
@@ -41,14 +41,14 @@ pub(super) async fn read(
     };
     let store = Store::memory();
     let fetched = scan::fetch_document(&client, &store, repository, at).await?;
-    let platforms: Vec<Platform> = options.platform.cloned().into_iter().collect();
+    let platforms = PlatformFilter::from(Vec::from_iter(options.platform.cloned()));
     let (media_type, index_bytes, children) = match fetched.document {
         Stored::Index(index) => {
             let children = scan::read_children(&client, &store, repository, &platforms, &fetched.digest, &index).await;
             (index.media_type.clone(), index.bytes, children)
         }
         Stored::Image(image) => {
-            let fits = platforms.iter().all(|platform| platform.means(&image.platform));
+            let fits = platforms.includes(&image.platform);
             let images = if fits { vec![Arc::clone(&image)] } else { Vec::new() };
             (image.media_type.clone(), 0, Children { images, ..Children::default() })
         }
@@ -94,10 +94,10 @@ async fn config(client: &Client, repository: &Repository, image: &Image) -> Opti
         media_type: MediaType::default(),
         digest: image.image_id.clone()?,
         size: image.config_bytes,
-        annotations: std::collections::BTreeMap::default(),
+        annotations: crate::oci::Annotations::default(),
         data: None,
         artifact_type: String::new(),
-        platform: crate::oci::manifest::PlatformFields::default(),
+        platform: crate::oci::PlatformFields::default(),
     };
     let body = client.get_config(repository, &descriptor).await.ok()?;
     ImageConfig::parse(&body).ok()

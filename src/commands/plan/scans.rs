@@ -7,8 +7,8 @@ use futures_util::{StreamExt as _, stream};
 
 use crate::image::{Image, Layer};
 use crate::inventory::Inventory;
-use crate::oci::{Digest, MediaType, Platform, Reason, Registry};
-use crate::registry::{At, Client, Head, Registries, RegistryError};
+use crate::oci::{At, Digest, Location, MediaType, Platform, Reason, Registry};
+use crate::registry::{Client, Head, Registries, RegistryError};
 use crate::scan;
 use crate::scan::NoPlatform;
 use crate::store::Store;
@@ -54,7 +54,7 @@ impl<'a> Scans<'a> {
     pub(super) async fn scan(&mut self, target: &Target) -> Scanned {
         let registry = target.repositories.registry();
         let client = self.registries.client(registry);
-        let requests = self.inventory.to_read(&target.name);
+        let requests = self.inventory.assign(&target.name);
         // A registry's answer shows whether it meters pulls, and whether it supports HEAD. The daemon learns this once,
         // so it belongs to neither scan.
         if let Some(first) = requests.first().filter(|_| !client.meters_pulls()) {
@@ -66,9 +66,9 @@ impl<'a> Scans<'a> {
         } else {
             scanned.first = self.read_all(&client, target, requests, Some(&mut scanned)).await;
         }
-        self.inventory.pass_ended(&target.name);
+        self.inventory.scan_ended(&target.name);
         if !scanned.is_metered {
-            let requests = self.inventory.to_read(&target.name);
+            let requests = self.inventory.assign(&target.name);
             scanned.later = self.read_all(&client, target, requests, None).await;
         }
         scanned
@@ -129,7 +129,7 @@ impl<'a> Scans<'a> {
                 }
                 Ok((None, head)) => {
                     let text = head.digest_header.unwrap_or_default();
-                    let place = format!("{}:{}", request.repository, request.tag);
+                    let place = Location::tag(&request.repository, &request.tag);
                     let message = format!("{place}: the digest header `{text}` is not a digest");
                     scanned.failures.push((Reason::Invalid, message));
                     Outcome::Failed(Reason::Invalid)
@@ -167,7 +167,7 @@ fn observation(request: &TagRequest, outcome: Outcome) -> Observation {
 
 /// A tag of which only the digest is known, as one image of the first selected platform: each tag has at least one.
 fn reading(request: &TagRequest, digest: Digest, head: Head) -> Reading {
-    let platform = request.platforms.first().cloned();
+    let platform = request.platforms.platforms().first().cloned();
     let layer = Layer {
         digest: digest.clone(),
         bytes: Some(1),

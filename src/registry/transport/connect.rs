@@ -14,13 +14,10 @@ use super::redact::Secrets;
 use super::redirect;
 use super::tls::{Reach, Tls};
 use crate::registry::error::SetupError;
-use crate::registry::settings::Settings;
+use crate::registry::settings::{PROXY_SCHEMES, Settings};
 
 /// Every request says who asks.
 const USER_AGENT: &str = concat!("image-size-exporter/", env!("CARGO_PKG_VERSION"));
-
-/// How proxies are spoken to.
-const PROXY_SCHEMES: [&str; 6] = ["http", "https", "socks4", "socks4a", "socks5", "socks5h"];
 
 /// A connection that takes longer than this to be made does not come about.
 const CONNECT_MAX: Duration = Duration::from_secs(10);

@@ -1,6 +1,6 @@
-//! `Link`: where the next page of a list is (RFC 8288; distribution specification, "Content Discovery").
+//! `Link`: the address of a list's next page (RFC 8288; distribution specification, "Content Discovery").
 //!
-//! Pure. The address is opaque: registries encode their cursor in it, so it is used as it stands and never rebuilt.
+//! Pure. The address is opaque: registries encode their cursor in it, so it is used verbatim.
 
 /// The target of the first link whose relation is `next`; `None` where there is none or it is empty.
 pub(crate) fn next<'a>(headers: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {

@@ -295,7 +295,7 @@ async fn a_token_that_expires_does_not_make_a_helper_be_asked_again() {
 #[tokio::test]
 async fn a_broken_helper_is_named_with_its_fault_and_nothing_of_what_it_prints() {
     let Some(helpers) = place("a_broken_helper_is_named_with_its_fault_and_nothing_of_what_it_prints") else { return };
-    let not_json = "its answer is not the JSON that credential helpers print";
+    let not_json = "its output is not the JSON object of a credential helper";
     let anonymous = "the registry refused anonymous access";
     for (script, expected) in [
         ("echo sesame", not_json),
@@ -332,7 +332,7 @@ async fn a_broken_helper_is_named_with_its_fault_and_nothing_of_what_it_prints()
     let said = head(&helpers.client(&registry, "absent"), &registry).await.unwrap_err();
     assert!(said.contains("docker-credential-absent: cannot be run"), "{said}");
     let said = head(&helpers.client(&registry, "../x"), &registry).await.unwrap_err();
-    assert!(said.contains("docker-credential-../x is no name of a program"), "{said}");
+    assert!(said.contains("docker-credential-../x is not a program's name"), "{said}");
 }
 
 #[tokio::test]

@@ -69,7 +69,7 @@ fn check(blocks: u32, expected: &[&str]) {
 fn a_disk_that_fills_up_stops_nothing_and_is_caught_up_with() {
     check(
         2_000,
-        &["cannot write the state file: going on in memory", "the state file can be written now", "recovered"],
+        &["cannot write the state file: continuing in memory", "the state file can be written again", "recovered"],
     );
 }
 

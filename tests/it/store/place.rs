@@ -51,9 +51,9 @@ fn what_is_remembered_before_the_file_can_be_opened_comes_to_it_with_the_rest() 
     let directory = directory();
     let path = directory.path().join("later/state.redb");
     let error = Store::open(&path).err().unwrap();
-    let later = Store::later(&path, &error).unwrap();
+    let later = Store::open_later(&path, &error).unwrap();
     write(&later, 1, 1);
-    later.keep_passes(&[].into());
+    later.retain_scans(&[].into());
     flush(&later);
     assert_eq!(versions(&later), BTreeMap::from([(1, 1)]));
     let persistent = later.persistent().unwrap();
@@ -64,7 +64,7 @@ fn what_is_remembered_before_the_file_can_be_opened_comes_to_it_with_the_rest() 
     let (other, _) = Store::open(&path).unwrap();
     write(&other, 1, 0);
     write(&other, 2, 0);
-    other.remember_pass(&digest("pass", 0, 0), 1.5);
+    other.remember_scan(&digest("pass", 0, 0), 1.5);
     flush(&other);
     flush(&later);
     assert_eq!(versions(&later), BTreeMap::from([(1, 1)]));
@@ -78,7 +78,7 @@ fn what_is_remembered_before_the_file_can_be_opened_comes_to_it_with_the_rest() 
     drop(later);
     let (store, _) = Store::open(&path).unwrap();
     assert_eq!(versions(&store), BTreeMap::from([(1, 1), (2, 0)]));
-    assert!(!store.has_passed(&digest("pass", 0, 0)), "it was forgotten before it could be read");
+    assert!(!store.has_scanned(&digest("pass", 0, 0)), "it was forgotten before it could be read");
 }
 
 #[cfg(target_os = "linux")]

@@ -82,7 +82,7 @@ fn memory_is_swept_in_the_same_way() {
     let directory = directory();
     let path = directory.path().join("missing/state.redb");
     let error = Store::open(&path).err().unwrap();
-    for store in [Store::memory(), Store::later(&path, &error).unwrap()] {
+    for store in [Store::memory(), Store::open_later(&path, &error).unwrap()] {
         fill(&store);
         sweep_for_weeks(&store);
     }

@@ -1,0 +1,55 @@
+//! Pointers to content.
+
+use serde::Deserialize;
+use serde::de::Deserializer;
+
+use super::annotations::Annotations;
+use super::digest::Digest;
+use super::json::or_default;
+use super::media_type::{MediaType, artifact_type};
+use super::platform::PlatformFields;
+
+/// A pointer to content (OCI image specification, "Content Descriptors").
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Descriptor {
+    /// Of the content; empty where the publisher left it out.
+    #[serde(default)]
+    pub media_type: MediaType,
+    /// Of the content.
+    pub digest: Digest,
+    /// Bytes of the content, by the publisher.
+    #[serde(deserialize_with = "size")]
+    pub size: u64,
+    /// Those that this program reads.
+    #[serde(default)]
+    pub annotations: Annotations,
+    /// The content itself in base64, where the publisher embedded it.
+    #[serde(default, deserialize_with = "data")]
+    pub data: Option<String>,
+    /// The content's artifact type.
+    #[serde(default, deserialize_with = "artifact_type")]
+    pub artifact_type: String,
+    /// The platform of an index entry; empty where it has none, or a text that no platform has.
+    #[serde(default, deserialize_with = "usable_platform")]
+    pub platform: PlatformFields,
+}
+
+/// Longer embedded content is ignored and fetched instead. It is embedded to save requests for small content.
+const DATA_BYTES_MAX: usize = 64 << 10;
+
+fn data<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    Ok(Option::<String>::deserialize(deserializer)?.filter(|data| data.len() <= DATA_BYTES_MAX))
+}
+
+/// An unusable platform is none: the child's config tells.
+fn usable_platform<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PlatformFields, D::Error> {
+    let platform: PlatformFields = or_default(deserializer)?;
+    Ok(if platform.check().is_ok() { platform } else { PlatformFields::default() })
+}
+
+/// Sizes are 64-bit signed integers in the specification. A negative one makes the document invalid.
+fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    let size = i64::deserialize(deserializer)?;
+    u64::try_from(size).map_err(|_| serde::de::Error::custom(format!("size {size} is negative")))
+}

@@ -1,0 +1,288 @@
+//! The store: what other rooms see of the memory and of the file.
+
+use parking_lot::Mutex;
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+
+use tracing::warn;
+
+use super::batch::{Batch, Sweep, WAITING_MAX};
+use super::error::StoreError;
+use super::file::File;
+use super::locations::Locations;
+use super::open::Opened;
+use super::single_flight::{Flight, SingleFlight};
+use super::stored::{LayerRecord, Stored};
+use super::sweep::sweep_memory;
+use super::writer::{self, Shared};
+use crate::clock::since_epoch;
+use crate::image::{ConfigFacts, Timestamp};
+use crate::oci::text::beginning;
+use crate::oci::{Digest, Registry, Repository, Tag};
+use crate::tag::{TagChange, TagRecord};
+
+/// The most bytes that are remembered of why a layer cannot be measured.
+const REASON_BYTES_MAX: usize = 1_024;
+
+/// What is remembered. Cheap to clone. When the last clone is dropped, what waits is written and the file is closed.
+#[derive(Clone, Debug)]
+pub struct Store(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    shared: Arc<Shared>,
+    /// The file's writer; none in memory.
+    writer: Option<JoinHandle<()>>,
+    /// Without a file: since when a digest has been unused.
+    unused: Mutex<HashMap<Digest, Timestamp>>,
+    /// Manifests and indexes that are being fetched.
+    documents: SingleFlight,
+    /// Configs and layers that are being fetched.
+    blobs: SingleFlight,
+    locations: Locations,
+}
+
+impl Store {
+    /// Remembers in memory, until the process ends.
+    pub fn memory() -> Self {
+        Self::new(Arc::new(Shared::new(None)), None)
+    }
+
+    /// Remembers in the file at `path`, which is created if it does not exist.
+    ///
+    /// A damaged file is renamed to `<path>.corrupt-<Unix time>`, one of another version or program to
+    /// `<path>.other-<Unix time>`, and a new one is created.
+    /// After [`StoreError::InUse`] the caller should give up; after any other error it can continue with
+    /// [`Self::open_later`].
+    pub fn open(path: &Path) -> Result<(Self, Opened), StoreError> {
+        let (file, opened) = File::open(path, since_epoch().as_secs())?;
+        Ok((Self::with_writer(path, Some(file), None)?, opened))
+    }
+
+    /// Remembers in memory, after an error of [`Self::open`], until the file can be opened: that is retried, every
+    /// minute at the latest. An error means that no thread can be started.
+    pub fn open_later(path: &Path, error: &StoreError) -> Result<Self, StoreError> {
+        Self::with_writer(path, None, Some(error.to_string()))
+    }
+
+    fn with_writer(path: &Path, file: Option<File>, error: Option<String>) -> Result<Self, StoreError> {
+        let shared = Arc::new(Shared::new(file));
+        let writer = {
+            let (shared, path) = (Arc::clone(&shared), path.to_owned());
+            std::thread::Builder::new().name("store".to_owned()).spawn(move || writer::run(&shared, &path, error))
+        };
+        let writer = writer.map_err(|error| StoreError::Failed {
+            path: path.to_owned(),
+            why: format!("cannot start its writer: {error}"),
+        })?;
+        Ok(Self::new(shared, Some(writer)))
+    }
+
+    fn new(shared: Arc<Shared>, writer: Option<JoinHandle<()>>) -> Self {
+        Self(Arc::new(Inner {
+            shared,
+            writer,
+            unused: Mutex::default(),
+            documents: SingleFlight::default(),
+            blobs: SingleFlight::default(),
+            locations: Locations::default(),
+        }))
+    }
+
+    /// Whether new knowledge survives a restart, kept up to date: false while the file cannot be opened or written. None
+    /// for a store in memory.
+    pub fn persistent(&self) -> Option<Arc<AtomicBool>> {
+        self.0.writer.is_some().then(|| Arc::clone(&self.0.shared.persistent))
+    }
+
+    /// What was read under `digest`.
+    pub fn document(&self, digest: &Digest) -> Option<Stored> {
+        self.find(|batch| batch.documents.get(digest).cloned(), |file| file.document(digest))
+    }
+
+    /// Remembers what was read under `digest`.
+    pub fn remember(&self, digest: &Digest, stored: Stored) {
+        self.put(|batch| &mut batch.documents, digest, stored);
+    }
+
+    /// Notes, until the process ends, that a repository has this manifest. Its content may come from another one.
+    pub fn add_location(&self, repository: &Repository, digest: &Digest) {
+        self.0.locations.insert(repository, digest);
+    }
+
+    /// Whether a repository is known to have this manifest, by [`Self::add_location`] or by its restored tags.
+    pub fn has_location(&self, repository: &Repository, digest: &Digest) -> bool {
+        self.0.locations.contains(repository, digest)
+    }
+
+    /// What sizes need of a config.
+    pub fn config(&self, digest: &Digest) -> Option<Arc<ConfigFacts>> {
+        self.find(|batch| batch.configs.get(digest).cloned(), |file| file.config(digest))
+    }
+
+    /// Remembers what sizes need of a config: several manifests may name it.
+    pub fn remember_config(&self, digest: &Digest, config: Arc<ConfigFacts>) {
+        self.put(|batch| &mut batch.configs, digest, config);
+    }
+
+    /// Bytes of a blob by the registry's answer: schema 1 manifests list no sizes.
+    pub fn blob_bytes(&self, digest: &Digest) -> Option<u64> {
+        self.find(|batch| batch.blobs.get(digest).copied(), |file| file.blob_bytes(digest))
+    }
+
+    /// Remembers a blob's size in bytes.
+    pub fn remember_blob_bytes(&self, digest: &Digest, bytes: u64) {
+        self.put(|batch| &mut batch.blobs, digest, bytes);
+    }
+
+    /// What is known of a layer's content, by its digest or its `diff_id`.
+    pub fn layer(&self, digest: &Digest) -> Option<LayerRecord> {
+        self.find(|batch| batch.layers.get(digest).cloned(), |file| file.layer(digest))
+    }
+
+    /// Remembers a layer's content, or that it cannot be measured.
+    pub fn remember_layer(&self, digest: &Digest, mut layer: LayerRecord) {
+        if let LayerRecord::Failed { reason, .. } = &mut layer {
+            reason.truncate(beginning(reason, REASON_BYTES_MAX).len());
+        }
+        self.put(|batch| &mut batch.layers, digest, layer);
+    }
+
+    /// What was last known of every tag, in no particular order. Needed at the start only.
+    pub fn tags(&self) -> Vec<(Repository, Tag, TagRecord)> {
+        let (writing, waiting) = {
+            let queue = self.0.shared.queue();
+            (Arc::clone(&queue.writing), queue.waiting.tags.clone())
+        };
+        let mut newer = writing.tags.clone();
+        newer.extend(waiting);
+        let mut tags = self.read(File::tags).unwrap_or_default();
+        tags.retain(|(repository, tag, _)| !newer.contains_key(&(repository.clone(), tag.clone())));
+        tags.extend(newer.into_iter().filter_map(|((repository, tag), record)| Some((repository, tag, record?))));
+        for (repository, _, record) in &tags {
+            record.known.images.iter().for_each(|(_, digest)| self.0.locations.insert(repository, digest));
+        }
+        tags
+    }
+
+    /// Remembers what is now known of tags, or forgets them.
+    pub fn keep(&self, changes: Vec<TagChange>) {
+        let in_memory = self.0.writer.is_none();
+        self.0.shared.add(|waiting| {
+            for change in changes {
+                match change.kept {
+                    // No file has to forget it as well.
+                    None if in_memory => drop(waiting.tags.remove(&(change.repository, change.tag))),
+                    _ => waiting.change(change),
+                }
+            }
+        });
+    }
+
+    /// Remembers a completed scan under a key of the caller's: after a restart it distinguishes a target of which
+    /// everything is known from one whose first scan was cut short.
+    pub fn remember_scan(&self, key: &Digest, at: Timestamp) {
+        if !self.has_scanned(key) {
+            self.put(|batch| &mut batch.scans, key, at);
+        }
+    }
+
+    /// Whether the scan under this key completed.
+    pub fn has_scanned(&self, key: &Digest) -> bool {
+        self.find(|batch| batch.has_scanned(key), |file| file.has_scanned(key)).unwrap_or_default()
+    }
+
+    /// Forgets every completed scan but those under these keys: tags of the others may be forgotten from now on.
+    pub fn retain_scans(&self, keys: &HashSet<Digest>) {
+        self.0.shared.add(|waiting| waiting.retain_scans(keys));
+    }
+
+    /// Removes what every sweep of a fortnight found unused: to be called periodically. In use is what is in `in_use`,
+    /// and what the remembered tags need.
+    pub fn sweep(&self, in_use: &HashSet<Digest>, now: Timestamp) {
+        self.0.locations.retain(in_use);
+        if !self.0.shared.is_open() {
+            sweep_memory(&mut self.0.shared.queue().waiting, &mut self.0.unused.lock(), in_use, now);
+            return;
+        }
+        self.0.shared.add(|waiting| waiting.sweep = Some(Sweep { in_use: in_use.clone(), now }));
+    }
+
+    /// The number of documents that are remembered. One that is being rewritten counts twice until it is written.
+    pub fn documents(&self) -> u64 {
+        let waiting = {
+            let queue = self.0.shared.queue();
+            queue.waiting.documents.len() + queue.writing.documents.len()
+        };
+        waiting as u64 + self.read(File::documents).unwrap_or(0)
+    }
+
+    /// Single-flight: waits until no other task is fetching the document `digest` from `registry`. Check the store again
+    /// afterwards.
+    pub async fn document_flight(&self, registry: &Registry, digest: &Digest) -> Flight {
+        self.0.documents.begin(registry, digest).await
+    }
+
+    /// As [`Self::document_flight`], for a config or layer. A task may begin a blob's flight within a document's, never the
+    /// other way round: no task then waits for itself, whatever digests a registry's headers name.
+    pub async fn blob_flight(&self, registry: &Registry, digest: &Digest) -> Flight {
+        self.0.blobs.begin(registry, digest).await
+    }
+
+    /// Waits until all that was remembered before is on the disk, or could not be written, which is logged.
+    pub async fn flush(&self) {
+        if self.0.writer.is_some() {
+            // The writer answers for as long as this store exists.
+            let _ = self.0.shared.flush().await;
+        }
+    }
+
+    fn put<T>(&self, map: impl Fn(&mut Batch) -> &mut HashMap<Digest, T>, digest: &Digest, value: T) {
+        self.0.shared.add(|waiting| {
+            let map = map(waiting);
+            if self.0.writer.is_none() || map.len() < WAITING_MAX {
+                map.insert(digest.clone(), value);
+            }
+        });
+    }
+
+    /// Looks into what waits, newest first, then into the file.
+    fn find<T>(
+        &self,
+        in_batch: impl Fn(&Batch) -> Option<T>,
+        in_file: impl Fn(&File) -> Result<Option<T>, StoreError>,
+    ) -> Option<T> {
+        let found = {
+            let queue = self.0.shared.queue();
+            in_batch(&queue.waiting).or_else(|| in_batch(&queue.writing))
+        };
+        found.or_else(|| self.read(in_file).flatten())
+    }
+
+    fn read<T>(&self, read: impl Fn(&File) -> Result<T, StoreError>) -> Option<T> {
+        let file = self.0.shared.file.read();
+        match read(file.as_ref()?) {
+            Ok(value) => Some(value),
+            Err(error) => {
+                if !self.0.shared.unreadable.swap(true, Ordering::Relaxed) {
+                    warn!(%error, "cannot read all of the state file: asking the registry for what is missing");
+                }
+                None
+            }
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.shared.stop();
+        if let Some(writer) = self.writer.take() {
+            // A panic of the writer was reported when it happened.
+            let _ = writer.join();
+            self.shared.close();
+        }
+    }
+}
