@@ -12,7 +12,7 @@ use super::files::Files;
 use super::reader::Table;
 use super::values;
 
-const NOT_HERE: &str = "secrets do not belong in this file: put it into a file or an environment variable, and name \
+const NOT_HERE: &str = "a secret does not belong in this file: put it into a file or an environment variable, and name \
                         that with `password_file`, `password_env` or `token_file`";
 
 /// Reads all registries. A setting that is absent is taken from `defaults`.

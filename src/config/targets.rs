@@ -125,7 +125,7 @@ fn repositories(text: &str) -> Result<Repositories, String> {
         return Err("is empty: write for example \"docker.io/library/alpine\"".to_owned());
     }
     if let Some((scheme, rest)) = text.split_once("://") {
-        return Err(format!("`{text}` is an address: write `{rest}`, without `{scheme}://`"));
+        return Err(format!("`{text}` is a URL: write `{rest}`, without `{scheme}://`"));
     }
     text.parse().map_err(|error: InvalidPattern| error.to_string())
 }
