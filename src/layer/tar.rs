@@ -4,11 +4,13 @@
 //! ones are skipped), GNU long names and links, GNU sparse files old and new, base-256 numbers. Owners, modes and times
 //! are not read. ARCHITECTURE.md says why this is not the `tar` crate.
 
+mod error;
 mod header;
 mod pax;
 
 use std::io::{self, BufRead, Read as _};
 
+pub(crate) use error::TarError;
 use header::{BLOCK, Header};
 use pax::Pax;
 
@@ -44,32 +46,6 @@ pub(crate) enum Kind {
     Special,
     /// Any other type: a volume label, a vendor's own.
     Unknown,
-}
-
-/// Why bytes are not a tar.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum TarError {
-    /// No header where one belongs.
-    #[error("a header's checksum is wrong")]
-    Checksum,
-    /// A number that is malformed, negative or beyond 63 bits.
-    #[error("a header has an invalid number")]
-    Number,
-    /// A broken extended header.
-    #[error("an extended header is broken")]
-    Pax,
-    /// An extended header or a long name beyond the limit.
-    #[error("an extended header or long name is longer than 1 MiB")]
-    Special,
-    /// An old GNU sparse file in another format's header.
-    #[error("a sparse file's header is of the wrong format")]
-    Sparse,
-    /// One block of zeros instead of two.
-    #[error("a block of zeros stands between two entries")]
-    Zeros,
-    /// It ends within an entry.
-    #[error("it ends in the middle of an entry")]
-    Truncated,
 }
 
 /// Reads `tar` up to the two blocks of zeros that end it, or to the end of the input: as in Docker's engine the last

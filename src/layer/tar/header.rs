@@ -1,6 +1,6 @@
 //! One 512-byte header block: POSIX.1-1988 ustar, its GNU and star variants, and the older v7.
 
-use super::TarError;
+use super::error::TarError;
 
 /// Bytes of a block: everything in a tar is padded to whole blocks.
 pub(crate) const BLOCK: usize = 512;

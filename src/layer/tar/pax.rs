@@ -1,6 +1,6 @@
 //! Extended headers (POSIX.1-2001 pax), which override parts of the next entry's header.
 
-use super::TarError;
+use super::error::TarError;
 
 /// The records of an extended header. Empty values override nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
