@@ -153,6 +153,14 @@ fn registries(encoder: &mut DescriptorEncoder, registries: &BTreeMap<Registry, R
         "image_size_exporter_registry_ratelimit_window_seconds",
         "Length of the window in which the registry counts metered pulls.",
         ratelimits(|ratelimit| ratelimit.window_secs),
+    )?;
+    gauges(
+        encoder,
+        "image_size_exporter_registry_requests_per_second_limit",
+        "Requests per second that the registry is asked at most, as learnt from its answers that it was asked too often (429). Absent without such an answer.",
+        registries
+            .iter()
+            .filter_map(|(registry, counts)| Some((labels([("registry", registry.as_str())]), counts.learnt_rate?))),
     )
 }
 

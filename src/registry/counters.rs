@@ -41,6 +41,8 @@ pub(crate) struct RegistryCounters {
     pub(crate) duration: Histogram,
     /// By the last answer that named one.
     pub(crate) ratelimit: Option<RateLimit>,
+    /// The rate learnt from refusals, requests per second.
+    pub(crate) learnt_rate: Option<f64>,
 }
 
 impl Counters {
@@ -80,6 +82,11 @@ impl Counters {
         });
     }
 
+    /// Publishes the rate at which the registry is asked at most, requests per second, as learnt from its refusals.
+    pub fn learnt_rate(&self, registry: &Registry, per_second: f64) {
+        self.update(registry, |counters| counters.learnt_rate = Some(per_second));
+    }
+
     /// Reads all counters at one moment, by registry in alphabetical order.
     pub(crate) fn read<T>(&self, read: impl FnOnce(&BTreeMap<Registry, RegistryCounters>) -> T) -> T {
         read(&self.state.lock().registries)
@@ -102,6 +109,7 @@ impl Default for RegistryCounters {
             failures: Default::default(),
             duration: Histogram::new(REQUEST_SECONDS),
             ratelimit: None,
+            learnt_rate: None,
         }
     }
 }

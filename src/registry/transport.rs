@@ -5,17 +5,18 @@
 pub(crate) mod exchange;
 pub(crate) mod send;
 
+mod admission;
+mod circuit_breaker;
+pub(crate) mod ratelimit;
+mod retry;
+pub(crate) mod throttle;
+
 pub(crate) mod api_error;
 pub(crate) mod body;
 pub(crate) mod link;
 pub(crate) mod redact;
 pub(crate) mod redirect;
 mod warnings;
-
-mod circuit_breaker;
-pub(crate) mod ratelimit;
-mod retry;
-pub(crate) mod throttle;
 
 pub(crate) mod connect;
 pub(crate) mod tls;

@@ -544,3 +544,27 @@ async fn futures_all<T>(futures: impl Iterator<Item = impl Future<Output = T>>) 
     })
     .await
 }
+
+#[tokio::test]
+async fn interim_answers_without_end_are_given_up_and_their_connections_closed() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let name: Registry = listener.local_addr().unwrap().to_string().parse().unwrap();
+    let (ended_to, mut ended) = tokio::sync::mpsc::channel(10);
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let hints = "HTTP/1.1 103 Early Hints\r\nlink: </x>; rel=preload\r\n\r\n".repeat(100);
+            while stream.write_all(hints.as_bytes()).await.is_ok() {}
+            ended_to.send(()).await.unwrap();
+        }
+    });
+    let timeout = Duration::from_secs(2);
+    let settings = Settings { credential: Credential::Anonymous, timeout, ..Settings::default() };
+    let client = Registries::new([].into(), settings).unwrap().client(&name);
+    let repository = Repository::new(name, APP).unwrap();
+    let (started, v1) = (std::time::Instant::now(), tag("v1"));
+    let error = client.head_manifest(&repository, At::Tag(&v1)).await.unwrap_err();
+    assert!(matches!(error.reason(), Reason::Timeout | Reason::Network), "{error}");
+    // Three tries, at most.
+    assert!(started.elapsed() < 4 * timeout, "{:?}", started.elapsed());
+    tokio::time::timeout(Duration::from_secs(10), ended.recv()).await.expect("the connection is closed").unwrap();
+}

@@ -53,15 +53,28 @@ pub(crate) struct Rejection {
 impl CircuitBreaker {
     /// Admits the request now, or after a short wait for a registry that will be ready soon; otherwise rejects it.
     pub(crate) async fn admit(&self) -> Result<(), Rejection> {
-        loop {
-            let Some(ready) = self.state().admit(Instant::now())? else { return Ok(()) };
-            tokio::time::sleep_until(ready).await;
+        while let Some(until) = self.try_admit()? {
+            tokio::time::sleep_until(until).await;
         }
+        Ok(())
     }
 
-    /// Rejects the request where [`Self::admit`] would now. Neither waits nor takes the place of the one that tries.
-    pub(crate) fn check(&self) -> Result<(), Rejection> {
-        self.state().ready(Instant::now()).map(drop)
+    /// Admits the request now (`None`), or returns when it may try again.
+    pub(crate) fn try_admit(&self) -> Result<Option<Instant>, Rejection> {
+        self.state().admit(Instant::now())
+    }
+
+    /// Waits or rejects as [`Self::admit`] does, but does not take the place of the request that tries whether the
+    /// registry can be reached again.
+    pub(crate) async fn ready(&self) -> Result<(), Rejection> {
+        while let Some(until) = self.check()? {
+            tokio::time::sleep_until(until).await;
+        }
+        Ok(())
+    }
+
+    fn check(&self) -> Result<Option<Instant>, Rejection> {
+        self.state().ready(Instant::now())
     }
 
     /// The registry answered 429. Returns for how long it is left alone.

@@ -11,6 +11,13 @@ pub(crate) const TRIES_MAX: u32 = 3;
 /// The longest `Retry-After` that a request waits for; beyond it the request fails and the next scan asks again.
 pub(crate) const PATIENCE_MAX: Duration = Duration::from_secs(5);
 
+/// What each request saves up for the retries of its registry: a registry that fails all requests receives a tenth more.
+pub(crate) const RETRIES_PER_REQUEST: f64 = 0.1;
+/// What time saves up for them, so that rare requests may be retried too.
+pub(crate) const RETRIES_PER_SECOND: f64 = 0.1;
+/// The most retries that are saved up.
+pub(crate) const RETRIES_SAVED_MAX: f64 = 10.0;
+
 const BACKOFF_FIRST: Duration = Duration::from_millis(200);
 
 /// Statuses after which the same request may succeed.

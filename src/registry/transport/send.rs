@@ -5,16 +5,14 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use http::{HeaderValue, StatusCode};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use url::Url;
 
-use super::circuit_breaker::{CircuitBreaker, Rejection};
+use super::admission::{Admission, Admitted};
 use super::connect::{self, Connections};
 use super::exchange::{Answer, Ask, Exchange, Failure};
 use super::ratelimit::Metering;
 use super::retry::{self, PATIENCE_MAX, TRIES_MAX};
-use super::throttle::Throttle;
 use super::warnings::Warnings;
 use super::{api_error, redirect};
 use crate::oci::{Operation, Reason, Registry};
@@ -31,9 +29,7 @@ pub(crate) struct Transport {
     pub(crate) timeout: Duration,
     pub(crate) metering: Metering,
     exchange: Exchange,
-    permits: Arc<Semaphore>,
-    throttle: Throttle,
-    breaker: CircuitBreaker,
+    admission: Admission,
     warnings: Warnings,
     counters: Arc<Counters>,
 }
@@ -54,9 +50,7 @@ impl Transport {
             timeout,
             metering: Metering::default(),
             exchange: Exchange { home, connections, timeout, trust_hint, proxy_secrets },
-            permits: Arc::new(Semaphore::new(settings.concurrency.clamp(1, Semaphore::MAX_PERMITS))),
-            throttle: Throttle::new(settings.requests_per_second),
-            breaker: CircuitBreaker::default(),
+            admission: Admission::new(settings),
             warnings: Warnings::default(),
             counters,
         }
@@ -81,24 +75,31 @@ impl Transport {
         may: impl Fn() -> Result<(), RegistryError>,
     ) -> Result<Answer, RegistryError> {
         let mut tried = 0;
+        self.admission.save_retries();
         loop {
             tried += 1;
-            let permit = self.admitted(ask).await?;
+            let admitted = self.admitted(ask).await?;
             may()?;
             let started = Instant::now();
             let outcome = self.exchange.run(ask, authorization).await;
-            drop(permit);
             self.counters.request(&self.registry, ask.operation, started.elapsed());
             match &outcome {
-                Err(failure) if !failure.answered => self.breaker.failed(&failure.problem),
-                _ => self.breaker.answered(),
+                Err(failure) if !failure.answered => self.admission.unanswered(&failure.problem),
+                _ => self.admission.answered(),
             }
-            let failure = match outcome.and_then(|answer| self.judged(ask, answer)) {
+            let failure = match outcome.and_then(|answer| self.judged(ask, answer, admitted.as_ref())) {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
             };
+            drop(admitted);
             self.failed(ask.operation, failure.reason);
-            let again = failure.is_retryable && tried < TRIES_MAX && !self.breaker.is_out_of_reach();
+            let again = failure.is_retryable
+                && tried < TRIES_MAX
+                && if failure.reason == Reason::RateLimited {
+                    !self.admission.is_out_of_reach()
+                } else {
+                    self.admission.may_retry()
+                };
             tracing::debug!(registry = %self.registry, operation = ask.operation.as_str(), tried, again, problem = %failure.problem, "request failed");
             if !again {
                 return Err(RegistryError::new(failure.reason, ask.what, failure.problem));
@@ -112,24 +113,17 @@ impl Transport {
         self.counters.request_failed(&self.registry, operation, reason);
     }
 
-    /// Waits until the request may be sent. A token is requested from another server, on behalf of a request that
-    /// waits for it: it takes no place of its own.
-    async fn admitted(&self, ask: &Ask<'_>) -> Result<Option<OwnedSemaphorePermit>, RegistryError> {
-        let rejected = |rejection: Rejection| RegistryError::new(rejection.reason, ask.what, rejection.problem);
-        if ask.operation == Operation::GetToken {
-            self.breaker.admit().await.map_err(rejected)?;
-            return Ok(None);
-        }
-        let permit = Arc::clone(&self.permits).acquire_owned().await.expect("the semaphore is never closed");
-        // Before the turn, which may be long in coming, and after it, when more is known.
-        self.breaker.check().map_err(rejected)?;
-        self.throttle.turn().await;
-        self.breaker.admit().await.map_err(rejected)?;
-        Ok(Some(permit))
+    async fn admitted(&self, ask: &Ask<'_>) -> Result<Option<Admitted>, RegistryError> {
+        let admitted = if ask.operation == Operation::GetToken {
+            self.admission.admit_token().await.map(|()| None)
+        } else {
+            self.admission.admit().await.map(Some)
+        };
+        admitted.map_err(|rejection| RegistryError::new(rejection.reason, ask.what, rejection.problem))
     }
 
     /// Tells answers from failures by their status, and notes what the headers say about limits.
-    fn judged(&self, ask: &Ask<'_>, answer: Answer) -> Result<Answer, Failure> {
+    fn judged(&self, ask: &Ask<'_>, answer: Answer, admitted: Option<&Admitted>) -> Result<Answer, Failure> {
         if !answer.elsewhere {
             if let Some(limit) = self.metering.note(&answer.headers) {
                 self.counters.ratelimit(&self.registry, limit);
@@ -150,8 +144,11 @@ impl Transport {
                 );
                 Failure::definite(Reason::RateLimited, problem)
             } else {
-                self.rate_limited(&answer, retry_after)
+                self.rate_limited(&answer, retry_after, admitted)
             });
+        }
+        if let Some(rate) = admitted.and_then(|admitted| self.admission.accepted(admitted)) {
+            self.counters.learnt_rate(&self.registry, rate);
         }
         let is_transient = retry::is_transient(status);
         if is_transient || status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED {
@@ -163,15 +160,19 @@ impl Transport {
         Ok(answer)
     }
 
-    fn rate_limited(&self, answer: &Answer, retry_after: Option<Duration>) -> Failure {
-        let quiet = self.breaker.rate_limited(retry_after);
+    fn rate_limited(&self, answer: &Answer, retry_after: Option<Duration>, admitted: Option<&Admitted>) -> Failure {
+        let (quiet, rate) = self.admission.refused(admitted, retry_after);
+        if let Some(rate) = rate {
+            tracing::debug!(registry = %self.registry, requests_per_second = rate, "asks the registry at a lower rate");
+            self.counters.learnt_rate(&self.registry, rate);
+        }
         let problem = format!(
             "{} says that it was asked too often{} and is left alone for {}s; a login, a longer interval or `requests_per_second` may help",
             redirect::authority(&answer.url),
             api_error::detail(answer),
             quiet.as_secs()
         );
-        // The circuit breaker does the waiting.
+        // The wait is that of every request to this registry.
         let is_retryable = quiet <= PATIENCE_MAX;
         let failure = Failure::definite(Reason::RateLimited, problem);
         Failure { is_retryable, retry_after: Some(Duration::ZERO), ..failure }
