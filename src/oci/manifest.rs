@@ -200,11 +200,13 @@ impl Document {
         }
         let said = [MediaType::new(content_type), raw.media_type.clone()].into_iter().find(MediaType::is_manifest);
         match said.as_ref().map(MediaType::as_str) {
-            Some(MediaType::OCI_INDEX | MediaType::DOCKER_LIST) if raw.layers.is_none() && raw.manifests.is_some() => {
+            Some(MediaType::OCI_INDEX | MediaType::DOCKER_LIST)
+                if raw.layers.as_ref().is_none_or(Vec::is_empty) && raw.manifests.is_some() =>
+            {
                 return Ok(raw.into_index(said));
             }
             Some(MediaType::OCI_MANIFEST | MediaType::DOCKER_MANIFEST)
-                if raw.manifests.is_none() && raw.layers.is_some() =>
+                if raw.manifests.as_ref().is_none_or(Vec::is_empty) && raw.layers.is_some() =>
             {
                 return Ok(raw.into_manifest(said));
             }
@@ -212,7 +214,12 @@ impl Document {
         }
         match &raw {
             Raw { fs_layers: Some(_), .. } => Ok(raw.into_schema1()),
-            Raw { manifests: Some(_), .. } => Ok(raw.into_index(said.filter(MediaType::is_index))),
+            // The list that has something in it says what the document is.
+            Raw { manifests: Some(manifests), layers, .. }
+                if !manifests.is_empty() || layers.as_ref().is_none_or(Vec::is_empty) =>
+            {
+                Ok(raw.into_index(said.filter(MediaType::is_index)))
+            }
             Raw { layers: Some(_), .. } => Ok(raw.into_manifest(said.filter(|t| !t.is_index()))),
             Raw { blobs: Some(_), .. } => Ok(raw.into_artifact()),
             Raw { config: Some(_), .. } => Err(InvalidDocument::NoLayers),
@@ -363,6 +370,21 @@ mod tests {
                 "",
                 r#"{"layers":[{"digest":"DIGEST","size":1}],"manifests":[{"digest":"DIGEST","size":1}]}"#,
                 "error: ambiguous: the document has both `manifests` and `layers`",
+            ),
+            (
+                "",
+                r#"{"layers":[{"digest":"DIGEST","size":1}],"manifests":[]}"#,
+                "manifest 1 layers, application/vnd.oci.image.manifest.v1+json",
+            ),
+            (
+                MediaType::OCI_MANIFEST,
+                r#"{"layers":[{"digest":"DIGEST","size":1}],"manifests":[]}"#,
+                "manifest 1 layers, application/vnd.oci.image.manifest.v1+json",
+            ),
+            (
+                MediaType::OCI_INDEX,
+                r#"{"layers":[],"manifests":[{"digest":"DIGEST","size":1}]}"#,
+                "index 1 entries, application/vnd.oci.image.index.v1+json",
             ),
             (
                 "text/html",
