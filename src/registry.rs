@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8};
+use std::sync::atomic::AtomicBool;
 
 use http::{HeaderValue, Method};
 use rustls::RootCertStore;
@@ -63,8 +63,6 @@ pub struct Client {
     transport: Transport,
     auth: Auth,
     reserve: u64,
-    /// What is known of `HEAD`: see `manifests`.
-    heads: AtomicU8,
     quirks: Quirks,
     /// Whether it may have the referrers API.
     referrers: AtomicBool,
@@ -163,7 +161,6 @@ impl Client {
             transport: Transport::new(registry.clone(), home, connections, settings, telemetry, trust_hint),
             auth: Auth::new(settings.credential.clone()),
             reserve: settings.ratelimit_reserve.unwrap_or(0),
-            heads: AtomicU8::new(0),
             quirks: Quirks::default(),
             referrers: AtomicBool::new(true),
         })

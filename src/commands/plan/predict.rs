@@ -230,6 +230,7 @@ struct Root {
 /// By one HEAD, or by what a scan would ask where that says nothing and pulls cost nothing.
 async fn root(client: &Client, store: &Store, wanted: &TagRequest) -> Result<Root, ReadError> {
     let (repository, at) = (&wanted.repository, At::Tag(&wanted.tag));
+    let mut is_head_refused = false;
     if client.heads() {
         match client.head_manifest(repository, at).await {
             Ok(Head { digest_header: header, media_type, .. }) => {
@@ -238,10 +239,14 @@ async fn root(client: &Client, store: &Store, wanted: &TagRequest) -> Result<Roo
                 }
             }
             Err(error) if error.reason() == Reason::Unsupported && !client.meters_pulls() => {}
+            Err(error) if client.may_refuse_head_only(&error) && !client.meters_pulls() => is_head_refused = true,
             Err(error) => return Err(error.into()),
         }
     }
     let Fetched { digest, header, document, .. } = scan::fetch_document(client, store, repository, at).await?;
+    if is_head_refused {
+        client.head_is_refused();
+    }
     let media_type = match &document {
         Stored::Image(image) => image.media_type.clone(),
         Stored::Index(index) => index.media_type.clone(),
