@@ -58,13 +58,14 @@ async fn has_moved(client: &Client, wanted: &TagRequest, reported: &Reported) ->
     }
     match client.head_manifest(&wanted.repository, At::Tag(&wanted.tag)).await {
         Ok(head) => head.digest_header != reading.header,
-        Err(error) => error.reason() != Reason::Unsupported,
+        Err(error) => error.reason() != Reason::Unsupported && !client.may_refuse_head_only(&error),
     }
 }
 
 async fn read_once(client: &Client, store: &Store, wanted: &TagRequest) -> Reported {
-    let head = match ask_head(client, wanted).await {
-        Ok(head) => head,
+    let (head, is_head_refused) = match ask_head(client, wanted).await {
+        Ok(head) => (head, false),
+        Err(error) if client.may_refuse_head_only(&error) => (None, true),
         Err(error) => return unread(error),
     };
     if let (Some(header), Some(known)) = (&head, &wanted.known)
@@ -95,6 +96,9 @@ async fn read_once(client: &Client, store: &Store, wanted: &TagRequest) -> Repor
     match fetched {
         // The tag may have changed since the HEAD: the body's own header wins.
         Ok(fetched) => {
+            if is_head_refused {
+                client.head_is_refused();
+            }
             let header = fetched.header.or(head);
             read_root(client, store, wanted, Fetched { header, ..fetched }).await
         }

@@ -97,11 +97,13 @@ impl Document {
         }
         let said = [MediaType::new(content_type), raw.media_type.clone()].into_iter().find(MediaType::is_manifest);
         match said.as_ref().map(MediaType::as_str) {
-            Some(MediaType::OCI_INDEX | MediaType::DOCKER_LIST) if raw.layers.is_none() && raw.manifests.is_some() => {
+            Some(MediaType::OCI_INDEX | MediaType::DOCKER_LIST)
+                if raw.layers.as_ref().is_none_or(Vec::is_empty) && raw.manifests.is_some() =>
+            {
                 return Ok(raw.into_index(said));
             }
             Some(MediaType::OCI_MANIFEST | MediaType::DOCKER_MANIFEST)
-                if raw.manifests.is_none() && raw.layers.is_some() =>
+                if raw.manifests.as_ref().is_none_or(Vec::is_empty) && raw.layers.is_some() =>
             {
                 return Ok(raw.into_manifest(said));
             }
@@ -109,7 +111,12 @@ impl Document {
         }
         match &raw {
             Raw { fs_layers: Some(_), .. } => raw.into_schema1(),
-            Raw { manifests: Some(_), .. } => Ok(raw.into_index(said.filter(MediaType::is_index))),
+            // The list that has entries tells what the document is.
+            Raw { manifests: Some(manifests), layers, .. }
+                if !manifests.is_empty() || layers.as_ref().is_none_or(Vec::is_empty) =>
+            {
+                Ok(raw.into_index(said.filter(MediaType::is_index)))
+            }
             Raw { layers: Some(_), .. } => Ok(raw.into_manifest(said.filter(|t| !t.is_index()))),
             Raw { blobs: Some(_), .. } => Ok(raw.into_artifact()),
             Raw { config: Some(_), .. } => Err(InvalidDocument::NoLayers),

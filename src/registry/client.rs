@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8};
+use std::sync::atomic::AtomicBool;
 
 use parking_lot::Mutex;
 use rustls::RootCertStore;
@@ -34,8 +34,6 @@ pub struct Client {
     pub(super) auth: Session,
     /// Metered pulls that are left to people.
     pub(super) reserve: u64,
-    /// What is known of `HEAD`: see `manifests`.
-    pub(super) heads: AtomicU8,
     pub(super) quirks: Quirks,
     /// Whether the registry may have the referrers API.
     pub(super) referrers: AtomicBool,
@@ -129,7 +127,6 @@ impl Client {
             transport: Transport::new(registry.clone(), home, connections, settings, counters, trust_hint),
             auth: Session::new(settings.credential.clone()),
             reserve: settings.ratelimit_reserve.unwrap_or(0),
-            heads: AtomicU8::new(0),
             quirks: Quirks::default(),
             referrers: AtomicBool::new(true),
         })

@@ -10,6 +10,7 @@ use std::fmt;
 use std::hash::Hash;
 use std::sync::atomic::Ordering;
 
+use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode, header};
 use url::Url;
 
@@ -142,7 +143,7 @@ impl Client {
         let pages =
             self.pages(&list, &mut |text| Repository::new(registry.clone(), text).ok()).await.map_err(|error| {
                 match error.reason() {
-                    Reason::NotFound | Reason::Unsupported => none("the registry has none"),
+                    Reason::Unsupported => none("the registry has none"),
                     _ => error,
                 }
             })?;
@@ -161,6 +162,8 @@ impl Client {
             let link = link::next(answer.headers.get_all(header::LINK).iter().map(HeaderValue::as_bytes));
             let links_on = !matches!(link, Ok(None));
             let read = pages.read(&answer, links_on, list.max, keep).and_then(|()| link.map_err(not_understood));
+            // Lists wait for their turn to ask for a page; what waits must not hold one.
+            answer.body = Bytes::new();
             let target = match read {
                 Ok(_) if pages.cut => {
                     self.failed(list.operation, Reason::Limit);
@@ -197,19 +200,27 @@ impl Client {
                 return Ok(answer);
             }
             if answer.status != StatusCode::BAD_REQUEST && !api_error::is_unsupported(&answer) {
-                return Err(self.refuse(&ask, &answer));
+                return Err(self.refuse_list(list, &ask, &answer));
             }
         }
         let url = self.url(format_args!("{}", list.path));
         let ask = Ask::new(list.operation, Method::GET, url, list.what, Take::Whole(PAGE_BYTES_MAX));
         let answer = self.ask(list.scope, &ask).await?;
         if answer.status != StatusCode::OK {
-            return Err(self.refuse(&ask, &answer));
+            return Err(self.refuse_list(list, &ask, &answer));
         }
         if sized {
             self.quirks.page_size_refused.store(true, Ordering::Relaxed);
         }
         Ok(answer)
+    }
+
+    /// A catalog is optional, so 404 says that there is none, whoever sends it.
+    fn refuse_list(&self, list: &ListRequest<'_>, ask: &Ask<'_>, answer: &Answer) -> RegistryError {
+        if list.operation == Operation::ListRepositories && answer.status == StatusCode::NOT_FOUND {
+            return self.wrong(list.operation, list.what, Reason::Unsupported, "the registry has none".to_owned());
+        }
+        self.refuse(ask, answer)
     }
 
     /// The page that the one at `from` links to.

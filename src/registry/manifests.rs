@@ -1,7 +1,6 @@
 //! `HEAD` and `GET` of manifests (distribution specification, "Pulling manifests").
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
@@ -17,11 +16,6 @@ use crate::oci::{Algorithm, At, Digest, Location, MediaType, Operation, Reason, 
 
 /// The digest of the content that a tag points at. Several registries do not send it.
 const DIGEST_HEADER: &str = "docker-content-digest";
-
-// What is known of a registry's `HEAD`, in `Client::heads`.
-const UNKNOWN: u8 = 0;
-const WORKS: u8 = 1;
-const USELESS: u8 = 2;
 
 /// The answer to `HEAD` of a manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,7 +53,18 @@ enum Digested {
 impl Client {
     /// Whether `HEAD` of a manifest returns a digest on this registry. Where it does not, a tag costs one `GET`.
     pub fn heads(&self) -> bool {
-        self.heads.load(Ordering::Relaxed) != USELESS
+        self.quirks.head.is_useful()
+    }
+
+    /// Whether a `HEAD` that failed may succeed as `GET`: some proxies refuse the method with 401, 403, 406, 411 or 5xx.
+    /// False while other `HEAD`s of the registry succeed.
+    pub fn may_refuse_head_only(&self, error: &RegistryError) -> bool {
+        matches!(error.reason(), Reason::Denied | Reason::Server) && self.quirks.head.is_doubtful()
+    }
+
+    /// Remembers for an hour that a `HEAD` failed where `GET` succeeds.
+    pub fn head_is_refused(&self) {
+        self.quirks.head.failed();
     }
 
     /// Asks what `at` points at. Registries that meter pulls do not count it.
@@ -67,7 +72,7 @@ impl Client {
     /// # Errors
     /// `Reason::NotFound` only where the distribution API's error body confirms it. A `HEAD` has no body, so a 404 costs
     /// one more `GET`; a proxy's 404 is `Reason::Server`. `Reason::Unsupported` where `HEAD` returns no digest: the
-    /// caller needs a `GET`, and [`Client::heads`] is false from then on if no `HEAD` ever returned one.
+    /// caller needs a `GET`, and [`Client::heads`] is false for an hour if no `HEAD` returned one lately.
     pub async fn head_manifest(&self, repository: &Repository, at: At<'_>) -> Result<Head, RegistryError> {
         let what = Location(repository, at);
         let url = self.url(format_args!("/v2/{}/manifests/{at}", repository.name()));
@@ -77,14 +82,18 @@ impl Client {
         match answer.status {
             StatusCode::OK => match digest_header(&answer) {
                 Some(digest) => {
-                    self.heads.store(WORKS, Ordering::Relaxed);
+                    self.quirks.head.worked();
                     let media_type = MediaType::new(answer.content_type());
                     Ok(Head { digest_header: Some(digest), media_type, length: answer.content_length() })
                 }
                 None => Err(self.useless_head(&what, "HEAD returns no digest")),
             },
             StatusCode::NOT_FOUND => match self.get_manifest(repository, at).await {
-                Err(error) => Err(error),
+                Err(error) => {
+                    // GET agrees: HEAD is not refused as such.
+                    self.quirks.head.worked();
+                    Err(error)
+                }
                 Ok(_) => Err(self.useless_head(&what, "HEAD returns 404 where GET returns a manifest")),
             },
             _ if api_error::is_unsupported(&answer) || answer.status == StatusCode::BAD_REQUEST => {
@@ -149,7 +158,7 @@ impl Client {
 
     /// A `HEAD` without a digest. Remembered for a registry on which none ever returned one.
     fn useless_head(&self, what: &Location<'_>, problem: &str) -> RegistryError {
-        let _ = self.heads.compare_exchange(UNKNOWN, USELESS, Ordering::Relaxed, Ordering::Relaxed);
+        self.quirks.head.failed();
         RegistryError::new(Reason::Unsupported, what, problem)
     }
 }

@@ -2,12 +2,86 @@
 //! restart learns it again, for a request or two.
 
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+/// How long what was learnt of `HEAD` counts before it is tried again.
+const RELEARN_AFTER: Duration = Duration::from_hours(1);
 
 /// What a client has learnt of its registry.
 #[derive(Default)]
 pub(crate) struct Quirks {
+    /// Whether `HEAD` of a manifest returns a digest.
+    pub(crate) head: HeadSupport,
     /// It refuses a list that is asked for with a page size, or links to wrong addresses for its further pages.
     pub(crate) page_size_refused: AtomicBool,
     /// Its links to a list's next page have another path than the list.
     pub(crate) links_have_wrong_path: AtomicBool,
+}
+
+/// Whether a registry, with whatever stands in front of it, supports `HEAD` of manifests.
+#[derive(Default)]
+pub(crate) struct HeadSupport(Mutex<Learnt>);
+
+#[derive(Default)]
+enum Learnt {
+    #[default]
+    Nothing,
+    WorkedAt(Instant),
+    UselessSince(Instant),
+}
+
+impl HeadSupport {
+    /// Whether a `HEAD` is worth its request.
+    pub(crate) fn is_useful(&self) -> bool {
+        !matches!(*self.0.lock(), Learnt::UselessSince(since) if since.elapsed() < RELEARN_AFTER)
+    }
+
+    /// Whether a refusal may be one of `HEAD` itself, so that a `GET` is worth a try: not while others work.
+    pub(crate) fn is_doubtful(&self) -> bool {
+        !matches!(*self.0.lock(), Learnt::WorkedAt(at) if at.elapsed() < RELEARN_AFTER)
+    }
+
+    /// A `HEAD` returned a digest.
+    pub(crate) fn worked(&self) {
+        *self.0.lock() = Learnt::WorkedAt(Instant::now());
+    }
+
+    /// A `HEAD` returned no digest, or was refused where `GET` works. One of many that work changes nothing.
+    pub(crate) fn failed(&self) {
+        if self.is_doubtful() {
+            *self.0.lock() = Learnt::UselessSince(Instant::now());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn head_that_never_worked_is_tried_again_later() {
+        let head = HeadSupport::default();
+        assert!(head.is_useful() && head.is_doubtful());
+        head.failed();
+        assert!(!head.is_useful());
+        tokio::time::advance(RELEARN_AFTER).await;
+        assert!(head.is_useful() && head.is_doubtful());
+        head.worked();
+        assert!(head.is_useful() && !head.is_doubtful());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_that_fails_among_many_that_work_is_believed() {
+        let head = HeadSupport::default();
+        head.worked();
+        head.failed();
+        assert!(head.is_useful() && !head.is_doubtful());
+        tokio::time::advance(RELEARN_AFTER).await;
+        assert!(head.is_doubtful(), "something in front of the registry may refuse HEAD since");
+        head.failed();
+        assert!(!head.is_useful());
+    }
 }

@@ -192,7 +192,7 @@ async fn has(client: &Client, repository: &Repository, digest: &Digest) -> Resul
     }
     match client.head_manifest(repository, At::Digest(digest)).await {
         Ok(_) => Ok(true),
-        Err(error) if error.reason() == Reason::Unsupported => Ok(false),
+        Err(error) if error.reason() == Reason::Unsupported || client.may_refuse_head_only(&error) => Ok(false),
         Err(error) => Err(error.into()),
     }
 }

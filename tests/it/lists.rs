@@ -216,7 +216,7 @@ async fn a_catalog_is_listed_like_tags() {
 
 #[tokio::test]
 async fn a_registry_without_a_catalog_says_what_to_do_instead() {
-    for reply in [Reply::error(404, "UNSUPPORTED"), Reply::status(405)] {
+    for reply in [Reply::error(404, "UNSUPPORTED"), Reply::status(404), Reply::status(405)] {
         let registry = registry(1);
         registry.always("GET /v2/_catalog", reply);
         let error = registry.client().list_repositories().await.unwrap_err();
@@ -329,7 +329,7 @@ async fn an_error_on_a_later_page_names_the_page_and_its_address() {
         (
             Reason::Invalid,
             format!(
-                "{name}/acme/app: page 2 of the list ({name}/v2/acme/app/tags/list): the page before links to it, and {name} answers 404 Not Found (NAME_UNKNOWN)"
+                "{name}/acme/app: page 2 of the list ({name}/v2/acme/app/tags/list): the page before links to it, and {name} answers 404 Not Found (NAME_UNKNOWN: name unknown)"
             )
         )
     );

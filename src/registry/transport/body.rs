@@ -37,7 +37,9 @@ pub(crate) async fn read(response: &mut reqwest::Response, max: u64) -> Result<B
     if length == Some(first.len() as u64) {
         return decoded(response.headers(), first, max);
     }
-    let mut body = BytesMut::from(first);
+    // A stated length spares the copies of a buffer that grows.
+    let mut body = BytesMut::with_capacity(usize::try_from(length.unwrap_or_default()).unwrap_or_default());
+    body.extend_from_slice(&first);
     loop {
         if body.len() as u64 > max {
             return Err(BodyError::TooLong(max));

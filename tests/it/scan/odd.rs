@@ -156,3 +156,30 @@ async fn a_header_that_names_the_config_stops_nothing() {
     watcher.cost().await;
     assert_eq!(watcher.sizes(), ["latest linux/amd64 20"]);
 }
+#[tokio::test]
+async fn head_that_is_refused_where_get_works_costs_a_get_and_is_remembered() {
+    for refusal in [401, 403, 406, 411, 500, 502] {
+        let mut watcher = Watcher::new("tags = ['v1', 'v2']");
+        watcher.registry.always("HEAD /v2/", Reply::status(refusal));
+        watcher.push("v1", &one("a"));
+        watcher.push("v2", &one("b"));
+        assert_eq!(watcher.cost().await, "get_blob 2, get_manifest 2");
+        watcher.cost().await;
+        assert_eq!(watcher.up(), [Some(true), Some(true)], "{refusal}");
+        assert_eq!(watcher.cost().await, "get_manifest 2", "{refusal} to HEAD is remembered");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_of_head_that_get_confirms_is_one() {
+    let mut watcher = Watcher::new("tags = ['v1']");
+    watcher.push("v1", &one("a"));
+    watcher.cost().await;
+    watcher.registry.always("* /v2/acme/app/manifests/", Reply::status(403));
+    assert_eq!(watcher.cost().await, "get_manifest 1, head_manifest 1");
+    assert_eq!(watcher.up(), [Some(false)]);
+    watcher.registry.always("* /v2/acme/app/manifests/", Reply::Usual);
+    assert_eq!(watcher.cost().await, "head_manifest 1", "HEAD is asked first again");
+    watcher.registry.always("* /v2/acme/app/manifests/", Reply::status(403));
+    assert_eq!(watcher.cost().await, "head_manifest 1", "a HEAD that worked lately is believed");
+}
