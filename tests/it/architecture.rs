@@ -24,7 +24,7 @@ const USES: &[(&str, &str)] = &[
     ("scan", "oci image target tag registry store"),
     ("layer", "clock oci image target tag registry store"),
     ("metrics", "clock oci image target registry inventory"),
-    ("web", "image target registry metrics"),
+    ("web", "image registry metrics"),
     ("config", "oci target registry metrics web"),
     ("daemon", "clock oci image target tag registry inventory store scan layer config metrics web"),
     ("commands", "oci image target tag registry inventory store scan layer config metrics web daemon"),
