@@ -166,6 +166,19 @@ impl Image {
         }
     }
 
+    /// How its layers are compressed, in the word of their media types: `zstd` if one is, `tar` if none is, else `gzip`,
+    /// the usual one.
+    pub fn compression(&self) -> &'static str {
+        let ends = |end: &str| self.layers.iter().any(|layer| layer.media_type.as_str().ends_with(end));
+        if ends("+zstd") || ends(".zstd") {
+            "zstd"
+        } else if ends(".tar") && !ends("gzip") {
+            "tar"
+        } else {
+            "gzip"
+        }
+    }
+
     /// Sum of the layers' sizes as the manifest lists them, in bytes; none where one is unknown.
     pub fn compressed_bytes(&self) -> Option<u64> {
         self.layers.iter().try_fold(0_u64, |sum, layer| Some(sum.saturating_add(layer.bytes?)))

@@ -16,6 +16,6 @@ pub use config::{History, ImageConfig};
 pub use digest::{Algorithm, Digest};
 pub use manifest::{Descriptor, Document, Index, Manifest};
 pub use media_type::MediaType;
-pub use platform::{Platform, PlatformFilter};
+pub use platform::{DistinctPlatforms, Platform, PlatformFilter};
 pub use reason::{Operation, Reason};
 pub use reference::{Reference, Registry, Repository, Tag};

@@ -18,6 +18,7 @@ use crate::image::LayerContent;
 use crate::inventory::Inventory;
 use crate::metrics::{Family, Publisher};
 use crate::oci::Digest;
+use crate::scan;
 use crate::store::Stored;
 use crate::tag::{Completeness, TagChange};
 use crate::target::{Target, TargetName};
@@ -256,7 +257,14 @@ fn restore(inventory: &mut Inventory, handles: &Handles) -> BTreeSet<TargetName>
         _ => None,
     };
     let mut forgotten = Vec::new();
-    for (repository, tag, kept) in handles.store.tags() {
+    for (repository, tag, mut kept) in handles.store.tags() {
+        // The header says that the tag is unchanged: without it the first scan reads what is missing.
+        if kept.known.index_bytes > 0
+            && let Some(Stored::Index(index)) = handles.store.document(&kept.known.digest)
+            && !scan::has_all_entries(&kept.known, &index)
+        {
+            Arc::make_mut(&mut kept.known).header = None;
+        }
         forgotten.extend(inventory.restore(&repository, &tag, &kept, image_of));
     }
     if !forgotten.is_empty() {

@@ -12,6 +12,7 @@ mod secrecy;
 mod selection;
 mod series;
 mod sums;
+mod upgrade;
 
 use harness::{Daemon, Metrics, config};
 

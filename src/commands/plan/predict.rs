@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures_util::{StreamExt as _, stream};
 
 use crate::image::{Image, Layer, Timestamp};
-use crate::oci::{Digest, MediaType, Platform, Reason, Repository};
+use crate::oci::{Digest, DistinctPlatforms, MediaType, Platform, Reason, Repository};
 use crate::registry::{At, Client, Head};
 use crate::scan;
 use crate::scan::{Fetched, NoPlatform, ReadError};
@@ -150,15 +150,11 @@ impl<'a> Forecast<'a> {
         let mut images: Vec<Arc<Image>> = Vec::new();
         let mut indexes = VecDeque::from([index]);
         let mut met = HashSet::from([root.clone()]);
+        let (mut distinct, mut counted) = (DistinctPlatforms::default(), HashSet::new());
         while let Some(index) = indexes.pop_front() {
             for entry in index.entries.iter().filter(|entry| scan::is_child(entry, &wanted.platforms)) {
                 let (platform, configs, created) = match &entry.platform {
-                    Some(platform) if !entry.media_type.is_index() => {
-                        if images.iter().any(|image| image.platform == *platform) {
-                            continue;
-                        }
-                        (platform.clone(), 1, CREATED)
-                    }
+                    Some(platform) if !entry.media_type.is_index() => (platform.clone(), 1, CREATED),
                     // Only itself would tell.
                     _ if self.client.meters_pulls() || !met.insert(entry.digest.clone()) => continue,
                     _ => match self.fetch(wanted, &entry.digest).await {
@@ -176,6 +172,11 @@ impl<'a> Forecast<'a> {
                         None => continue,
                     },
                 };
+                if !counted.insert((entry.digest.clone(), platform.clone())) {
+                    continue;
+                }
+                let is_included = wanted.platforms.includes(&platform);
+                let platform = distinct.next(&platform, "");
                 // An index that stands for another one has the other's number of children, and none of its digests.
                 let digest = if self.client.meters_pulls() {
                     Digest::sha256_of(format!("{root} {platform}").as_bytes())
@@ -183,7 +184,7 @@ impl<'a> Forecast<'a> {
                     entry.digest.clone()
                 };
                 self.count(wanted, &digest, configs);
-                if wanted.platforms.includes(&platform) && images.iter().all(|image| image.platform != platform) {
+                if is_included {
                     images.push(image(digest, platform, entry.media_type.clone(), created));
                 }
             }

@@ -120,16 +120,6 @@ fn a_platform_out_of_the_index_is_gone_at_the_next_snapshot() {
 }
 
 #[test]
-fn of_colliding_platforms_the_first_counts() {
-    let mut inventory = one(index("odd", &[("linux/amd64", "x:10"), ("linux/amd64", "y:20")]));
-    assert_eq!(
-        published(&mut inventory),
-        ["a:v1 up=1 success=10 stored=10", "a:v1 linux/amd64 compressed=10 unique=10 proportional=10"]
-    );
-    assert_eq!(repositories(&mut inventory), ["a tags=1 unknown=0 stored=10 unique=10 metadata=15"]);
-}
-
-#[test]
 fn a_typing_error_in_a_tags_name_stays_visible() {
     let mut inventory = inventory(&[target("t", "r.io/a", "lattest")]);
     assert_eq!(record(&mut inventory, "r.io/a:lattest", 10.0, Outcome::Gone).unwrap().kept, None);
