@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::oneshot;
 
 use crate::metrics::Telemetry;
+use crate::metrics::own::ScanEnd;
 use crate::registry::Registries;
 use crate::store::Store;
 use crate::tag::{Discovered, Observation, TagRequest};
@@ -33,16 +34,14 @@ pub(crate) enum Event {
     Discovered { target: Arc<Target>, found: Discovered, reply: oneshot::Sender<Assignment> },
     /// A tag was read.
     Observed(Observation),
-    /// A target's scan ended, one way or another.
-    PassEnded(Arc<Target>),
+    /// A target's scan ended, successfully or not. Its `up` says whether the lists were read.
+    ScanEnded(Arc<Target>, ScanEnd),
 }
 
 /// What a target's scan is to do.
 pub(crate) struct Assignment {
     /// The tags that it reads.
     pub(crate) to_read: Vec<TagRequest>,
-    /// Whether those are up that it means as well, and other targets read.
-    pub(crate) others_are_up: bool,
 }
 
 /// How many events may wait for the fold before workers wait.

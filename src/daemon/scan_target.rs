@@ -61,12 +61,13 @@ pub(crate) async fn run(
         .map(|error| Failure { place: target.name.to_string(), reason: error.reason(), message: error.to_string() })
         .collect();
 
+    let lists_read = failures.is_empty();
     said.say_nothing(target, found.nothing.as_ref());
 
     let (reply, answer) = oneshot::channel();
     let told = events.send(Event::Discovered { target: target.clone(), found: found.discovered, reply }).await;
     // The fold is gone when the daemon ends, and does not answer to a target that a reload has changed.
-    let (Ok(()), Ok(Assignment { to_read, others_are_up })) = (told, answer.await) else { return Ended::Useful };
+    let (Ok(()), Ok(Assignment { to_read })) = (told, answer.await) else { return Ended::Useful };
 
     let tags = to_read.len();
     let mut no_platform = Vec::new();
@@ -99,9 +100,9 @@ pub(crate) async fn run(
             return Ended::Useful;
         }
     }
-    let _ = events.send(Event::PassEnded(target.clone())).await;
-    let up = failures.is_empty() && others_are_up;
-    handles.telemetry.scan_ended(&target.name, ScanEnd { at: unix_now(), duration: started.elapsed(), up });
+    // Whether the target is up also depends on its tags: the state loop knows, and publishes both at once.
+    let end = ScanEnd { at: unix_now(), duration: started.elapsed(), up: lists_read };
+    let _ = events.send(Event::ScanEnded(target.clone(), end)).await;
     said.say(target, tags, &failures);
     said.say_no_platform(target, &no_platform);
     if useful { Ended::Useful } else { Ended::Useless }

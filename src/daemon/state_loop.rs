@@ -1,6 +1,6 @@
 //! The one task that writes: it folds what workers tell into the inventory and publishes snapshots of it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use crate::clock::unix_now;
 use crate::config::Config;
 use crate::image::LayerContent;
 use crate::inventory::Inventory;
+use crate::metrics::own::ScanEnd;
 use crate::metrics::{Family, Publisher};
 use crate::oci::Digest;
 use crate::scan;
@@ -55,7 +56,9 @@ pub(crate) struct StateLoop {
     publishing: Option<JoinHandle<(Publisher, Duration)>>,
     changed: bool,
     not_before: Instant,
-    /// The targets whose first pass has not ended.
+    /// By target, its last scan; `up` where the lists were read.
+    scans: BTreeMap<TargetName, ScanEnd>,
+    /// The targets whose first scan has not ended.
     awaited: BTreeSet<TargetName>,
     /// Whether everything is known for the first time: nobody should wait for the sums.
     at_once: bool,
@@ -88,6 +91,7 @@ impl StateLoop {
             publishing: None,
             changed: false,
             not_before: Instant::now(),
+            scans: BTreeMap::new(),
             awaited,
             at_once: false,
         }
@@ -130,13 +134,11 @@ impl StateLoop {
             match event {
                 Event::Discovered { target, found, reply } if self.workers.include(&target) => {
                     changes.extend(self.inventory.select(&target.name, found));
-                    let _ = reply.send(Assignment {
-                        to_read: self.inventory.assign(&target.name),
-                        others_are_up: self.inventory.others_are_up(&target.name),
-                    });
+                    let _ = reply.send(Assignment { to_read: self.inventory.assign(&target.name) });
                 }
                 Event::Observed(observation) => changes.extend(self.inventory.record(&observation)),
-                Event::PassEnded(target) if self.workers.include(&target) => {
+                Event::ScanEnded(target, end) if self.workers.include(&target) => {
+                    self.scans.insert(target.name.clone(), end);
                     self.inventory.scan_ended(&target.name);
                     passes.push(target.clone());
                     if self.awaited.remove(&target.name) && self.awaited.is_empty() {
@@ -145,7 +147,7 @@ impl StateLoop {
                     }
                 }
                 // From before a reload.
-                Event::Discovered { .. } | Event::PassEnded(_) => {}
+                Event::Discovered { .. } | Event::ScanEnded(..) => {}
             }
         }
         for warning in self.inventory.warnings() {
@@ -181,8 +183,14 @@ impl StateLoop {
         self.changed = false;
         self.at_once = false;
         let (snapshot, omit) = (self.inventory.snapshot(), self.omit.clone());
+        // A target is up in the same scrape as its tags are.
+        let down = self.inventory.targets_down();
+        let scan = |(name, end): (&TargetName, &ScanEnd)| {
+            (name.clone(), ScanEnd { up: end.up && !down.contains(name), ..*end })
+        };
+        let scans = self.scans.iter().map(scan).collect();
         self.publishing = Some(tokio::spawn(async move {
-            let took = publisher.publish(snapshot, omit).await;
+            let took = publisher.publish_with_scans(snapshot, omit, scans).await;
             (publisher, took)
         }));
     }
@@ -221,6 +229,7 @@ impl StateLoop {
         self.keep(changes);
         self.handles.telemetry.set_targets(&config.targets);
         self.workers.set(&config.targets, |_| false);
+        self.scans.retain(|name, _| config.targets.iter().any(|target| target.name == *name));
         self.awaited.retain(|name| config.targets.iter().any(|target| target.name == *name));
         self.omit = Arc::new(config.omit.clone());
         if speaks_otherwise {

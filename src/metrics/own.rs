@@ -211,9 +211,26 @@ impl Telemetry {
 
     /// The series of images were rendered.
     pub fn rendered(&self, elapsed: Duration, series: u64) {
+        self.publish(elapsed, series, &BTreeMap::new(), || ());
+    }
+
+    /// The same, where `swap` makes the rendered bytes current and `scans` are the last ones of targets. Both change
+    /// while no tail is encoded, so that bytes which are current before and after [`encode`](Self::encode) belong to what
+    /// it encoded.
+    pub(crate) fn publish<T>(
+        &self,
+        elapsed: Duration,
+        series: u64,
+        scans: &BTreeMap<TargetName, ScanEnd>,
+        swap: impl FnOnce() -> T,
+    ) -> T {
         let mut state = self.inner.state();
         state.render_seconds = Some(elapsed.as_secs_f64());
         state.series = Some(series);
+        for target in &mut state.targets {
+            target.last = scans.get(&target.name).copied().or(target.last);
+        }
+        swap()
     }
 
     /// How many documents the store has.

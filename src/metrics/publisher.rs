@@ -1,7 +1,7 @@
 //! Renders each snapshot off the runtime's threads, and keeps at most two generations of bytes in memory, however
 //! slowly clients read.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,8 +9,10 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until};
 
+use super::own::ScanEnd;
 use super::{Family, Rendered, Telemetry};
 use crate::inventory::Snapshot;
+use crate::target::TargetName;
 
 /// How long the bytes that a newer snapshot replaced are kept for answers that still read them. What takes longer is
 /// cut off, so that a client which does not read cannot keep old bodies in memory.
@@ -38,6 +40,16 @@ impl Publisher {
     /// Renders the snapshot and publishes it, first waiting, at most for the grace, until the generation before the
     /// current one is out of memory. Says how long the rendering took.
     pub async fn publish(&mut self, snapshot: Arc<Snapshot>, omit: Arc<BTreeSet<Family>>) -> Duration {
+        self.publish_with_scans(snapshot, omit, BTreeMap::new()).await
+    }
+
+    /// The same, and publishes with it how the last scans of targets ended: no scrape shows the one without the other.
+    pub async fn publish_with_scans(
+        &mut self,
+        snapshot: Arc<Snapshot>,
+        omit: Arc<BTreeSet<Family>>,
+        scans: BTreeMap<TargetName, ScanEnd>,
+    ) -> Duration {
         if let Some(retiring) = self.retiring.take() {
             // It only sleeps and drops: it cannot fail but by the runtime's end.
             let _ = retiring.await;
@@ -52,8 +64,9 @@ impl Publisher {
             Err(_) => return started.elapsed(),
         };
         let elapsed = started.elapsed();
-        self.telemetry.rendered(elapsed, rendered.series());
-        let previous = self.current.send_replace(Arc::new(rendered));
+        let rendered = Arc::new(rendered);
+        let previous =
+            self.telemetry.publish(elapsed, rendered.series(), &scans, || self.current.send_replace(rendered));
         self.retiring = is_read(&previous).then(|| tokio::spawn(retire(previous)));
         elapsed
     }

@@ -13,10 +13,13 @@ use tokio::time::timeout;
 use super::body::Body;
 use super::web_config::Verdict;
 use super::{State, negotiate, page};
-use crate::metrics::Encoding;
+use crate::metrics::{Encoding, Format, Rendered};
 
 /// How long a reload may take before the client is told that nothing is known of it.
 const RELOAD_WAIT: Duration = Duration::from_secs(50);
+
+/// Publications are a second apart, at least: one during a scrape is rare, and two in a row are no reason to go on.
+const SWAPS_MAX: usize = 3;
 
 const PLAIN: &str = "text/plain; charset=utf-8";
 
@@ -74,6 +77,13 @@ fn read(is_read: bool, answer: impl FnOnce() -> Response<Body>) -> Response<Body
     if is_read { answer() } else { not_allowed(READING) }
 }
 
+/// The rendered bytes, and a tail.
+fn current(state: &State, format: Format) -> (Arc<Rendered>, Vec<u8>) {
+    let rendered = Arc::clone(&state.rendered.borrow());
+    let tail = state.telemetry.encode(format);
+    (rendered, tail)
+}
+
 async fn metrics<B>(state: &State, request: &Request<B>) -> Response<Body> {
     let Some(slot) = state.slots.take().await else {
         let limit = state.options.max_requests;
@@ -84,8 +94,14 @@ async fn metrics<B>(state: &State, request: &Request<B>) -> Response<Body> {
     };
     let accepted = negotiate::format(request.headers());
     let encoding = negotiate::encoding(request.headers());
-    let rendered = Arc::clone(&state.rendered.borrow());
-    let mut tail = state.telemetry.encode(accepted.format);
+    let (mut rendered, mut tail) = current(state, accepted.format);
+    for _ in 0..SWAPS_MAX {
+        if Arc::ptr_eq(&rendered, &state.rendered.borrow()) {
+            break;
+        }
+        // Published in between: the tail may belong to the newer bytes.
+        (rendered, tail) = current(state, accepted.format);
+    }
     tail.extend_from_slice(accepted.format.end().as_bytes());
     let tail = rendered.tail(encoding, tail);
     let mut response = Response::new(Body::scrape(&rendered, encoding, tail, slot));

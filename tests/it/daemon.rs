@@ -2,6 +2,7 @@
 
 mod harness;
 
+mod agree;
 mod failures;
 mod flags;
 mod panics;
