@@ -84,13 +84,12 @@ impl Inventory {
             })
     }
 
-    /// Whether the tags that this target selects and other targets read are up, as far as they were read.
-    pub fn others_are_up(&self, target: &TargetName) -> bool {
-        let Some(number) = self.targets.find(target) else { return true };
-        let selected = self.selected_repositories(number).flat_map(|(_, repository)| repository.selected_by(number));
-        let mut others =
-            selected.map(|(_, state)| state).filter(|state| state.policy.owner != number && state.is_selected());
-        others.all(|state| state.up != Some(false))
+    /// As of the last snapshot: the targets that select a tag whose last reading did not read everything,
+    /// whichever target read it.
+    pub fn targets_down(&self) -> HashSet<TargetName> {
+        let repositories = self.registries.values().flat_map(|registry| registry.repositories.values());
+        let down: HashSet<u32> = repositories.flat_map(|repository| repository.down.iter().copied()).collect();
+        down.into_iter().map(|target| self.targets.get(target).name.clone()).collect()
     }
 
     /// The repositories that a target selects now. A target of one repository does not walk the others.

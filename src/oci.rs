@@ -26,7 +26,7 @@ pub use document::{Document, InvalidDocument};
 pub use location::{At, Location};
 pub use manifest::{Index, Manifest};
 pub use media_type::MediaType;
-pub use platform::{Platform, PlatformFields, PlatformFilter};
+pub use platform::{DistinctPlatforms, Platform, PlatformFields, PlatformFilter};
 pub use reason::{Operation, Reason};
 pub use reference::{Reference, Registry, Repository, Tag};
 pub use schema1::Schema1;

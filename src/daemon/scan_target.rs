@@ -62,6 +62,7 @@ pub(crate) async fn run(
         .map(|error| ScanFailure { place: target.name.to_string(), reason: error.reason(), message: error.to_string() })
         .collect();
 
+    let lists_read = failures.is_empty();
     last_reported.report_nothing(target, found.nothing.as_ref());
 
     let (reply, answer) = oneshot::channel();
@@ -100,7 +101,8 @@ pub(crate) async fn run(
             return ScanResult::SomethingRead;
         }
     }
-    let end = ScanEnd { at: unix_now(), duration: started.elapsed(), up: failures.is_empty() };
+    // Whether the target is up also depends on its tags: the state loop knows, and publishes both at once.
+    let end = ScanEnd { at: unix_now(), duration: started.elapsed(), up: lists_read };
     let _ = events.send(Event::ScanEnded { target: target.clone(), end }).await;
     last_reported.report(target, tags, &failures);
     last_reported.report_no_platform(target, &no_platform);

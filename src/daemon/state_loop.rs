@@ -1,6 +1,6 @@
 //! The one task that writes: applies what workers send to the inventory and the store, and publishes snapshots.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use crate::inventory::Inventory;
 use crate::metrics::own::ScanEnd;
 use crate::metrics::{Family, Publisher};
 use crate::oci::Digest;
+use crate::scan;
 use crate::store::Stored;
 use crate::tag::{Completeness, TagChange};
 use crate::target::{Target, TargetName};
@@ -47,6 +48,8 @@ pub(crate) struct StateLoop {
     publishing: Option<JoinHandle<(Publisher, Duration)>>,
     changed: bool,
     not_before: Instant,
+    /// By target, its last scan; `up` where the lists were read.
+    scans: BTreeMap<TargetName, ScanEnd>,
     /// The targets whose first scan has not ended.
     awaited: BTreeSet<TargetName>,
     /// Every target was scanned for the first time: publish the sums without a pause.
@@ -80,6 +83,7 @@ impl StateLoop {
             publishing: None,
             changed: false,
             not_before: Instant::now(),
+            scans: BTreeMap::new(),
             awaited,
             publish_now: false,
         }
@@ -126,9 +130,7 @@ impl StateLoop {
                 }
                 Event::Observed(observation) => changes.extend(self.inventory.record(&observation)),
                 Event::ScanEnded { target, end } if self.workers.include(&target) => {
-                    // Tags that this target selects too, but other targets read, count as well.
-                    let up = end.up && self.inventory.others_are_up(&target.name);
-                    self.handles.telemetry.scan_ended(&target.name, ScanEnd { up, ..end });
+                    self.scans.insert(target.name.clone(), end);
                     self.inventory.scan_ended(&target.name);
                     scanned.push(target.clone());
                     if self.awaited.remove(&target.name) && self.awaited.is_empty() {
@@ -174,6 +176,12 @@ impl StateLoop {
         self.changed = false;
         self.publish_now = false;
         let (snapshot, omit) = (self.inventory.snapshot(), self.omit.clone());
+        // A target is up in the same scrape as its tags are.
+        let down = self.inventory.targets_down();
+        for (name, end) in &self.scans {
+            let up = end.up && !down.contains(name);
+            self.handles.telemetry.scan_ended(name, ScanEnd { up, ..*end });
+        }
         let targets = self.handles.telemetry.target_states();
         self.publishing = Some(tokio::spawn(async move {
             let took = publisher.publish(snapshot, targets, omit).await;
@@ -215,6 +223,7 @@ impl StateLoop {
         self.keep(changes);
         self.handles.telemetry.set_targets(&config.targets);
         self.workers.set(&config.targets, |_| false);
+        self.scans.retain(|name, _| config.targets.iter().any(|target| target.name == *name));
         self.awaited.retain(|name| config.targets.iter().any(|target| target.name == *name));
         self.omit = Arc::new(config.omit.clone());
         if clients_changed {
@@ -252,7 +261,14 @@ fn restore(inventory: &mut Inventory, handles: &Handles) -> BTreeSet<TargetName>
         _ => None,
     };
     let mut forgotten = Vec::new();
-    for (repository, tag, record) in handles.store.tags() {
+    for (repository, tag, mut record) in handles.store.tags() {
+        // The header says that the tag is unchanged: without it the first scan reads what is missing.
+        if record.known.index_bytes > 0
+            && let Some(Stored::Index(index)) = handles.store.document(&record.known.digest)
+            && !scan::has_all_entries(&record.known, &index)
+        {
+            Arc::make_mut(&mut record.known).header = None;
+        }
         forgotten.extend(inventory.restore(&repository, &tag, &record, image_of));
     }
     if !forgotten.is_empty() {

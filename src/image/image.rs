@@ -120,6 +120,19 @@ impl Image {
         }
     }
 
+    /// How its layers are compressed, in the word of their media types: `zstd` if one is, `tar` if none is, else `gzip`,
+    /// the usual one.
+    pub fn compression(&self) -> &'static str {
+        let ends = |end: &str| self.layers.iter().any(|layer| layer.media_type.as_str().ends_with(end));
+        if ends("+zstd") || ends(".zstd") {
+            "zstd"
+        } else if ends(".tar") && !ends("gzip") {
+            "tar"
+        } else {
+            "gzip"
+        }
+    }
+
     /// The part that is published.
     pub fn summary(&self) -> ImageSummary {
         ImageSummary {

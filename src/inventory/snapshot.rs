@@ -1,4 +1,4 @@
-//! Everything that is published at one moment, immutable and in order.
+//! Everything that is published at one moment: immutable, and sorted.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,30 +7,30 @@ use crate::image::{ImageSummary, Timestamp};
 use crate::oci::{Digest, MediaType, Platform, Registry, Repository, Tag};
 use crate::target::TargetName;
 
-/// Everything that is published at one moment. Sorted by registry, repository, tag and platform, so that one state
-/// of the world always gives the same bytes.
+/// Everything that is published at one moment. Sorted by registry, repository, tag and platform, so that the same values
+/// always give the same bytes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Snapshot {
-    /// One for each registry with a watched repository; shared with the snapshot before where nothing changed on it.
+    /// One for each registry with a watched repository; shared with the previous snapshot where nothing changed on it.
     pub registries: Vec<Arc<RegistryView>>,
 }
 
 /// What is published of a registry.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RegistryView {
-    /// Which.
+    /// The registry.
     pub registry: Registry,
-    /// Bytes of the distinct layers of all that is watched on it; none before each of its targets ended one pass. What a
-    /// reload added is in no sum before that.
+    /// Bytes of the distinct layers of everything watched on it; none before each of its targets has ended one scan. What
+    /// a reload adds enters the sums after its first scan.
     pub stored_bytes: Option<u64>,
-    /// Its watched repositories; each shared with the snapshot before where nothing of it changed.
+    /// Its watched repositories, each shared with the previous snapshot where nothing of it changed.
     pub repositories: Vec<Arc<RepositoryView>>,
 }
 
 /// What is published of a repository.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RepositoryView {
-    /// Which.
+    /// The repository.
     pub repository: Repository,
     /// Bytes of its distinct layers.
     pub stored_bytes: Option<u64>,
@@ -38,7 +38,7 @@ pub struct RepositoryView {
     pub unique_bytes: Option<u64>,
     /// Bytes of its distinct configs, manifests and indexes.
     pub metadata_bytes: Option<u64>,
-    /// How many of its tags are selected; none while that takes a list that was never read.
+    /// How many of its tags are selected; none while that depends on a list that was never read.
     pub tags_selected: Option<u64>,
     /// How many of these were never read.
     pub tags_unknown: Option<u64>,
@@ -46,14 +46,14 @@ pub struct RepositoryView {
     pub labels: BTreeMap<String, String>,
     /// The newest releases, by target and platform.
     pub newest: Vec<NewestView>,
-    /// Its tags, unless every target wants no more than the repository.
+    /// Its tags; none where every target publishes only the repository.
     pub tags: Vec<TagView>,
 }
 
 /// What is published of a tag.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TagView {
-    /// Which.
+    /// The tag.
     pub tag: Tag,
     /// What it points at.
     pub info: Option<(Digest, MediaType)>,
@@ -61,9 +61,9 @@ pub struct TagView {
     pub stored_bytes: Option<u64>,
     /// How many attestation manifests its index has.
     pub attestations: Option<u32>,
-    /// Whether the last reading read all that it meant; none before the first reading ended.
+    /// Whether the last reading read everything that is selected; none before the first reading ended.
     pub up: Option<bool>,
-    /// When a reading last read all that it meant.
+    /// When a reading last read everything that is selected.
     pub last_success: Option<Timestamp>,
     /// When this exporter saw the digest change.
     pub changed: Option<Timestamp>,
@@ -76,7 +76,7 @@ pub struct TagView {
 pub struct ImageView {
     /// Which platform it is for under this tag; empty for an artifact.
     pub platform: Platform,
-    /// What a scan learnt of it.
+    /// What its manifest and config say.
     pub image: Arc<ImageSummary>,
     /// Bytes of its layers that no other image digest watched in the registry has.
     pub unique_bytes: Option<u64>,
@@ -84,16 +84,16 @@ pub struct ImageView {
     pub proportional_bytes: Option<f64>,
     /// Bytes of its layer tars, and whether that is an estimate.
     pub uncompressed: Option<(u64, bool)>,
-    /// Bytes of its files as Docker counts them.
+    /// Bytes of its files, as Docker counts them.
     pub unpacked_bytes: Option<u64>,
-    /// What its compressed size should stay under.
+    /// The configured budget for its compressed size.
     pub budget_bytes: Option<u64>,
 }
 
 /// The newest release of a repository, for one target and one platform.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NewestView {
-    /// Whose `newest` this is.
+    /// The target whose `newest` this is.
     pub target: TargetName,
     /// The platform.
     pub platform: Platform,

@@ -25,7 +25,7 @@ impl Default for Stale {
 }
 
 impl Stale {
-    /// Marks a registry's, or of one of its repositories alone, where the registry is marked for all of them.
+    /// Marks the values of a registry, or of a repository whose registry is marked anyway.
     pub(super) fn mark(&mut self, part: Part) {
         self.view = true;
         self.sums |= part == Part::Sums;
@@ -35,11 +35,6 @@ impl Stale {
     pub(super) fn mark_with(&mut self, repository: &mut Self, part: Part) {
         repository.mark(part);
         self.mark(part);
-    }
-
-    /// Whether what is published may differ from what was published last.
-    pub(super) fn has_view(&self) -> bool {
-        self.view
     }
 
     /// Whether the sums have to be computed, which the caller does now.
@@ -66,7 +61,7 @@ mod tests {
         }
         registry.mark_with(&mut repository, Part::View);
         for stale in [&mut registry, &mut repository] {
-            assert!(stale.has_view() && !stale.take_sums() && stale.take_view() && !stale.has_view());
+            assert!(!stale.take_sums() && stale.take_view());
         }
         registry.mark_with(&mut repository, Part::Sums);
         for stale in [&mut registry, &mut repository] {

@@ -46,6 +46,8 @@ pub(super) struct RepositoryState {
     pub(super) counted: CountedImages,
     /// What is published of it.
     pub(super) view: Option<Arc<RepositoryView>>,
+    /// With that view: the targets of tags that are down.
+    pub(super) down: Vec<u32>,
 }
 
 impl RegistryState {

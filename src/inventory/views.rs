@@ -28,6 +28,7 @@ pub(super) fn refresh(name: &Registry, registry: &mut RegistryState, targets: &T
         if state.stale.take_view() {
             let figures = Figures::at(state.place.as_ref(), &registry.usage);
             state.view = Some(Arc::new(repository(name, state, figures, targets, &registry.layers)));
+            state.down = down(state);
         }
         repositories.extend(state.view.clone().filter(|_| is_published(state, targets)));
     }
@@ -40,6 +41,15 @@ pub(super) fn refresh(name: &Registry, registry: &mut RegistryState, targets: &T
 fn is_published(repository: &RepositoryState, targets: &Targets) -> bool {
     let by_name = |&target: &u32| matches!(targets.get(target).repositories, Repositories::One(_));
     repository.tags.values().any(TagState::is_selected) || repository.targets.iter().any(by_name)
+}
+
+/// The targets that select a tag of the repository which is published as down.
+fn down(repository: &RepositoryState) -> Vec<u32> {
+    let down = repository.tags.values().filter(|state| state.up == Some(false) && state.is_selected());
+    let mut targets: Vec<u32> = down.flat_map(|state| state.policy.targets.iter().copied()).collect();
+    targets.sort_unstable();
+    targets.dedup();
+    targets
 }
 
 fn repository(

@@ -1,6 +1,7 @@
 //! Platforms in their normal form (OCI image index specification, "platform"; containerd's `platforms.Normalize`), and
 //! which of them a configuration selects.
 
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -90,7 +91,7 @@ impl Platform {
         }
         let os = normal_os(os);
         let (architecture, variant) = normal_architecture(architecture, variant);
-        let version = os_version.splitn(4, '.').take(3).collect::<Vec<_>>().join(".");
+        let version = build(os_version);
         let build = if os == "windows" && !version.is_empty() { format!("({version})") } else { String::new() };
         let separator = if variant.is_empty() { "" } else { "/" };
         Self(format!("{os}{build}/{architecture}{separator}{variant}").into())
@@ -106,17 +107,35 @@ impl Platform {
         &*self.0 == "unknown/unknown"
     }
 
-    /// Whether this configured platform selects `other`: it is equal, or equal but for a Windows build that the
-    /// configuration leaves out.
-    fn selects(&self, other: &Self) -> bool {
-        self == other || other.0.contains('(') && other.without_build() == *self.0
+    /// The platform with all of an `os.version`, `darwin(14.5)/arm64`: for what is told apart by nothing else. None where
+    /// the version is empty, longer than 64 bytes, or has characters other than `A-Z a-z 0-9 . _ -` and the space.
+    pub fn with_version(&self, os_version: &str) -> Option<Self> {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._- ".contains(&byte);
+        if os_version.is_empty() || os_version.len() > PART_CHARACTERS_MAX || !os_version.bytes().all(is_plain) {
+            return None;
+        }
+        let (os, rest) = self.0.split_once('/')?;
+        let os = os.split_once('(').map_or(os, |(os, _)| os);
+        Some(Self(format!("{os}({os_version})/{rest}").into()))
     }
 
-    fn without_build(&self) -> String {
-        match (self.0.find('('), self.0.find(')')) {
-            (Some(open), Some(close)) if open < close => format!("{}{}", &self.0[..open], &self.0[close + 1..]),
-            _ => self.0.to_string(),
+    fn with_mark(&self, mark: impl fmt::Display) -> Self {
+        Self(format!("{}+{mark}", self.0).into())
+    }
+
+    /// Whether this configured platform selects `other`: it is equal, or equal but for what tells platforms of one index
+    /// apart, or for a Windows build that the configuration leaves out.
+    fn selects(&self, other: &Self) -> bool {
+        if self == other {
+            return true;
         }
+        if !other.0.contains(['(', '+']) {
+            return false;
+        }
+        let plain = other.0.split_once('+').map_or(&*other.0, |(plain, _)| plain);
+        let Some((os, after)) = plain.split_once('(') else { return plain == &*self.0 };
+        let Some((version, rest)) = after.split_once(')') else { return plain == &*self.0 };
+        *self.0 == format!("{os}{rest}") || *self.0 == format!("{os}({}){rest}", build(version))
     }
 }
 
@@ -167,6 +186,37 @@ impl<'de> serde::Deserialize<'de> for Platform {
             return Err(serde::de::Error::custom("not a platform in normal form"));
         }
         Ok(Self(text.into()))
+    }
+}
+
+/// The first three numbers of a Windows version.
+fn build(os_version: &str) -> String {
+    os_version.splitn(4, '.').take(3).collect::<Vec<_>>().join(".")
+}
+
+/// Gives each image of one index a platform of its own, so that none is left out and no two series have the same labels.
+///
+/// The first image of a platform keeps its plain name. Another one is named by its compression where that differs from
+/// the first's, `linux/amd64+zstd`, else by its place among the images of that platform, `linux/amd64+2`.
+#[derive(Debug, Default)]
+pub struct DistinctPlatforms {
+    /// How many images of each platform there are, and the compression of the first.
+    groups: HashMap<Platform, (usize, &'static str)>,
+    given: HashSet<Platform>,
+}
+
+impl DistinctPlatforms {
+    /// The platform of the next image, in the index's order.
+    pub fn next(&mut self, platform: &Platform, compression: &'static str) -> Platform {
+        let (place, first_compression) = self.groups.entry(platform.clone()).or_insert((0, compression));
+        *place += 1;
+        let plain = (*place == 1).then(|| platform.clone());
+        let by_compression = (compression != *first_compression).then(|| platform.with_mark(compression));
+        let by_place = ((*place).max(2)..).map(|place| platform.with_mark(place));
+        let mut names = plain.into_iter().chain(by_compression).chain(by_place);
+        let distinct = names.find(|name| !self.given.contains(name)).expect("there are more places than names given");
+        self.given.insert(distinct.clone());
+        distinct
     }
 }
 
@@ -326,6 +376,51 @@ mod tests {
         assert!(!filter("linux/amd64").includes(&"linux/arm64".parse().unwrap()));
         assert!(filter("linux/amd64").includes(&Platform::none()));
         assert!(filter("").includes(&"linux/s390x".parse().unwrap()));
+    }
+
+    #[test]
+    fn images_of_one_platform_are_told_apart_and_the_first_keeps_its_name() {
+        let (amd64, none) = (Platform::from_str("linux/amd64").unwrap(), Platform::none());
+        for (images, expected) in [
+            (&[(&amd64, "gzip"), (&amd64, "zstd"), (&amd64, "gzip")][..], "linux/amd64 linux/amd64+zstd linux/amd64+3"),
+            (&[(&amd64, "zstd"), (&amd64, "gzip"), (&amd64, "gzip")], "linux/amd64 linux/amd64+gzip linux/amd64+3"),
+            (&[(&none, "gzip"), (&none, "gzip"), (&amd64, "gzip")], " +2 linux/amd64"),
+            // Whatever an index calls its platforms.
+            (
+                &[(&amd64.with_mark(2), "gzip"), (&amd64, "gzip"), (&amd64, "gzip"), (&amd64, "gzip")],
+                "linux/amd64+2 linux/amd64 linux/amd64+3 linux/amd64+4",
+            ),
+        ] {
+            let mut distinct = DistinctPlatforms::default();
+            let names: Vec<Platform> =
+                images.iter().map(|(platform, compression)| distinct.next(platform, compression)).collect();
+            assert_eq!(names.iter().map(Platform::as_str).collect::<Vec<_>>().join(" "), expected);
+            let plain: PlatformFilter = vec![amd64.clone()].into();
+            assert!(names.iter().all(|name| plain.includes(name) || name.as_str() == "+2"), "{names:?}");
+        }
+    }
+
+    #[test]
+    fn a_version_tells_platforms_apart_and_a_filter_selects_all_of_them() {
+        let darwin: Platform = "darwin/arm64".parse().unwrap();
+        let windows = Platform::from_parts("windows", "amd64", "", "10.0.20348.2402");
+        for (platform, version, expected, selected_by) in [
+            (&darwin, "14.5", Some("darwin(14.5)/arm64"), "darwin/arm64"),
+            (&darwin, "macOS 14", Some("darwin(macOS 14)/arm64"), "darwin/arm64"),
+            (&windows, "10.0.20348.2500", Some("windows(10.0.20348.2500)/amd64"), "windows(10.0.20348)/amd64"),
+            (&windows, "10.0.20348.2500", Some("windows(10.0.20348.2500)/amd64"), "windows/amd64"),
+            (&darwin, "", None, ""),
+            (&darwin, "14\n", None, ""),
+            (&darwin, "1)+(2", None, ""),
+            (&darwin, &"1".repeat(65), None, ""),
+        ] {
+            let told_apart = platform.with_version(version);
+            assert_eq!(told_apart.as_ref().map(Platform::as_str), expected);
+            for name in told_apart.iter().flat_map(|platform| [platform.clone(), platform.with_mark("zstd")]) {
+                assert!(filter(selected_by).includes(&name), "{selected_by} {name}");
+                assert!(!filter("linux/arm64 windows(10.0.17763)/amd64").includes(&name), "{name}");
+            }
+        }
     }
 
     #[test]

@@ -10,10 +10,10 @@ use super::document;
 use super::document::{Fetched, ReadError};
 use crate::image::Image;
 use crate::oci::manifest::ACCEPT;
-use crate::oci::{Digest, Location, MediaType, Platform, PlatformFilter, Reason, Repository};
+use crate::oci::{Digest, DistinctPlatforms, Location, MediaType, Platform, PlatformFilter, Reason, Repository};
 use crate::registry::{At, Client};
 use crate::store::{IndexEntry, Store, Stored, StoredIndex};
-use crate::tag::Child;
+use crate::tag::{Child, Known};
 
 /// An index may list indexes, nested at most this deep.
 const NESTING_MAX: usize = 4;
@@ -42,10 +42,10 @@ struct Placed {
     entry: IndexEntry,
 }
 
-/// An image that was read, and its entry.
-struct Found {
+/// An entry that was read, or could not be.
+struct Met {
     placed: Placed,
-    image: Arc<Image>,
+    image: Option<Arc<Image>>,
 }
 
 /// Reads the children of an index that `platforms` includes, one level of nesting at a time.
@@ -58,7 +58,7 @@ pub(crate) async fn read(
     index: &Arc<StoredIndex>,
 ) -> Children {
     let mut children = Children::default();
-    let mut found = Vec::new();
+    let mut met = Vec::new();
     let mut seen = HashSet::from([(digest.clone(), None)]);
     let mut level = vec![(Vec::new(), Arc::clone(index))];
     for depth in 1..=NESTING_MAX {
@@ -81,7 +81,7 @@ pub(crate) async fn read(
             );
             break;
         }
-        level = children.read_level(client, store, repository, &entries, &mut found).await;
+        level = children.read_level(client, store, repository, &entries, &mut met).await;
         if level.is_empty() {
             break;
         }
@@ -91,10 +91,8 @@ pub(crate) async fn read(
             children.fail(&nothing(digest), ReadError::Limit { place, limit });
         }
     }
-    found.sort_by(|a, b| a.placed.path.cmp(&b.placed.path));
-    for Found { placed, image } in found {
-        children.add(repository, platforms, &placed.entry, image);
-    }
+    met.sort_by(|a, b| a.placed.path.cmp(&b.placed.path));
+    children.images = distinct_images(platforms, met);
     children
 }
 
@@ -106,15 +104,14 @@ impl Children {
         store: &Store,
         repository: &Repository,
         entries: &[Placed],
-        found: &mut Vec<Found>,
+        met: &mut Vec<Met>,
     ) -> Vec<(Vec<usize>, Arc<StoredIndex>)> {
         let mut nested = Vec::new();
-        let distinct = without_collisions(repository, entries);
         let mut reads: FuturesOrdered<_> =
-            distinct.iter().map(|placed| read_child(client, store, repository, &placed.entry)).collect();
+            entries.iter().map(|placed| read_child(client, store, repository, &placed.entry)).collect();
         let mut position = 0;
         while let Some(result) = reads.next().await {
-            let placed = distinct[position];
+            let placed = &entries[position];
             position += 1;
             match result {
                 Ok(Fetched { document: Stored::Index(index), .. }) => {
@@ -123,30 +120,15 @@ impl Children {
                 }
                 Ok(Fetched { document: Stored::Image(image), lacking, .. }) => {
                     self.errors.extend(lacking);
-                    found.push(Found { placed: placed.clone(), image });
+                    met.push(Met { placed: placed.clone(), image: Some(image) });
                 }
-                Err(error) => self.fail(&placed.entry, error),
+                Err(error) => {
+                    self.fail(&placed.entry, error);
+                    met.push(Met { placed: placed.clone(), image: None });
+                }
             }
         }
         nested
-    }
-
-    /// Adds an image. The index entry's platform wins over the config's. Of two images for one platform the first counts.
-    fn add(&mut self, repository: &Repository, platforms: &PlatformFilter, entry: &IndexEntry, image: Arc<Image>) {
-        let image = match &entry.platform {
-            Some(platform) if *platform != image.platform => {
-                Arc::new(Image { platform: platform.clone(), ..Image::clone(&image) })
-            }
-            _ => image,
-        };
-        if !platforms.includes(&image.platform) {
-            return;
-        }
-        if self.images.iter().any(|first| first.platform == image.platform) {
-            tracing::warn!(%repository, digest = %image.digest, platform = %image.platform, "two manifests of one index are for the same platform: the first counts");
-            return;
-        }
-        self.images.push(image);
     }
 
     fn fail(&mut self, entry: &IndexEntry, error: ReadError) {
@@ -161,6 +143,44 @@ impl Children {
             self.errors.push(error);
         }
     }
+}
+
+/// The selected images in the index's order, each with a platform of its own. The index entry's platform wins over the
+/// config's.
+fn distinct_images(platforms: &PlatformFilter, met: Vec<Met>) -> Vec<Arc<Image>> {
+    let mut distinct = DistinctPlatforms::default();
+    let mut seen = HashSet::new();
+    let mut images = Vec::new();
+    for Met { placed: Placed { entry, .. }, image } in met {
+        let Some(image) = image else {
+            // It keeps its place, so that the others' names do not change once it can be read.
+            if let Some(platform) = entry.platform.filter(|_| !entry.media_type.is_index()) {
+                distinct.next(&platform, "gzip");
+            }
+            continue;
+        };
+        let platform = entry.platform.unwrap_or_else(|| image.platform.clone());
+        if !platforms.includes(&platform) || !seen.insert((image.digest.clone(), platform.clone())) {
+            continue;
+        }
+        let platform = distinct.next(&platform, image.compression());
+        let is_named = image.platform == platform;
+        images.push(if is_named { image } else { Arc::new(Image { platform, ..Image::clone(&image) }) });
+    }
+    images
+}
+
+/// Whether the last known state of a tag has every image that its index lists with a platform, or notes it as failed.
+/// Earlier versions left out all but the first image of a platform.
+pub(crate) fn has_all_entries(known: &Known, index: &StoredIndex) -> bool {
+    let is_known = |digest: &Digest| {
+        known.images.iter().any(|(_, image)| image == digest)
+            || known.failed.iter().any(|child| child.digest == *digest)
+    };
+    let is_image = |entry: &&IndexEntry| {
+        entry.platform.is_some() && !entry.media_type.is_index() && is_child(entry, &known.platforms)
+    };
+    index.entries.iter().filter(is_image).all(|entry| is_known(&entry.digest))
 }
 
 async fn read_child(
@@ -214,23 +234,6 @@ pub(crate) fn is_child(entry: &IndexEntry, platforms: &PlatformFilter) -> bool {
 fn is_manifest(entry: &IndexEntry) -> bool {
     let is_known = entry.media_type.is_empty() || ACCEPT.split(", ").any(|known| known == entry.media_type.as_str());
     is_known && !entry.artifact_type.starts_with(SOCI)
-}
-
-/// Two entries that say the same platform cannot both be published: the second is not even fetched. An index within
-/// the index may say its platform, too, and collides with nothing.
-fn without_collisions<'a>(repository: &Repository, entries: &'a [Placed]) -> Vec<&'a Placed> {
-    let mut platforms = HashSet::new();
-    let mut distinct = Vec::new();
-    for placed in entries {
-        let entry = &placed.entry;
-        match &entry.platform {
-            Some(platform) if !entry.media_type.is_index() && !platforms.insert(platform) => {
-                tracing::warn!(%repository, digest = %entry.digest, %platform, "two entries of one index are for the same platform: the first counts");
-            }
-            _ => distinct.push(placed),
-        }
-    }
-    distinct
 }
 
 fn nothing(digest: &Digest) -> IndexEntry {

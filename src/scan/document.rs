@@ -1,27 +1,28 @@
-//! One document: fetched, read, and remembered by its digest.
+//! Fetches one document, parses it, and remembers it by its digest.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::image;
 use crate::image::{ConfigFacts, Image};
 use crate::oci::annotations::REFERENCE_TYPE;
 use crate::oci::{
-    Descriptor, Digest, Document, ImageConfig, Index, InvalidDocument, Location, Manifest, Operation, Reason,
+    Descriptor, Digest, Document, ImageConfig, Index, InvalidDocument, Location, Manifest, Operation, Platform, Reason,
     Repository, Schema1,
 };
 use crate::registry::{At, Client, RegistryError};
 use crate::store::{IndexEntry, Store, Stored, StoredIndex};
 
-/// At most so many entries of an index are looked at.
+/// An index with more entries is refused.
 const INDEX_ENTRIES_MAX: usize = 1000;
 
 /// Why a document could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// The registry's answer, or none.
+    /// The request failed.
     #[error(transparent)]
     Registry(#[from] RegistryError),
-    /// The answer came and is no document.
+    /// The answer is no valid document.
     #[error("{place}: {source}")]
     Invalid {
         /// The reference.
@@ -29,7 +30,7 @@ pub enum ReadError {
         /// What is wrong with it.
         source: InvalidDocument,
     },
-    /// Past one of this program's limits.
+    /// The document exceeds one of this program's limits.
     #[error("{place}: {limit}")]
     Limit {
         /// The reference.
@@ -43,7 +44,7 @@ pub enum ReadError {
 }
 
 impl ReadError {
-    /// The closed word for it.
+    /// Its reason, as in metrics.
     pub fn reason(&self) -> Reason {
         match self {
             Self::Registry(error) => error.reason(),
@@ -56,18 +57,18 @@ impl ReadError {
 /// A document as it was just fetched, or found in the store.
 #[derive(Debug)]
 pub struct Fetched {
-    /// By its bytes.
+    /// Computed from its bytes.
     pub digest: Digest,
-    /// The text of the registry's digest header.
+    /// The registry's digest header, verbatim.
     pub header: Option<Arc<str>>,
     /// The document.
     pub document: Stored,
-    /// What of it stays unknown: the size of a layer that schema 1 names.
+    /// Why a part of it stays unknown: the size of a layer that schema 1 names.
     pub lacking: Option<ReadError>,
 }
 
-/// Fetches a document and whatever its sizes need beside it: a config, or for schema 1 the layers' sizes. What was
-/// read whole is remembered.
+/// Fetches a document and what its sizes need beside it: the config, or for schema 1 the sizes of the layers. A document
+/// that was read completely is remembered.
 pub async fn fetch(client: &Client, store: &Store, repository: &Repository, at: At<'_>) -> Result<Fetched, ReadError> {
     let fetched = client.get_manifest(repository, at).await?;
     let digest = fetched.digest;
@@ -126,7 +127,7 @@ async fn read_manifest(
     Ok(Image::from_manifest(digest.clone(), bytes, manifest, config.as_deref()))
 }
 
-/// Several manifests may name one config: it is fetched for the first of them.
+/// Fetches a config once, however many manifests name it.
 async fn read_config(
     client: &Client,
     store: &Store,
@@ -150,7 +151,8 @@ async fn read_config(
     Ok(config)
 }
 
-/// Schema 1 names layers without sizes: the registry is asked for each distinct blob's. And why one is unknown.
+/// Schema 1 names layers without sizes: asks the registry for the size of each distinct blob. Also returns why one is
+/// unknown.
 async fn read_schema1(
     client: &Client,
     store: &Store,
@@ -170,7 +172,7 @@ async fn read_schema1(
         }
         match client.head_blob(repository, layer).await {
             Ok(size) => store.remember_blob_bytes(layer, size),
-            // One blob that is not there leaves the image's size unknown, and nothing else of it.
+            // A missing blob leaves only the image's size unknown.
             Err(error) if !error.is_transient() => lacking = Some(error.into()),
             Err(error) => return Err(error.into()),
         }
@@ -186,7 +188,25 @@ fn is_whole(document: &Stored) -> bool {
 }
 
 fn stored_index(bytes: u64, index: Index) -> StoredIndex {
-    StoredIndex { media_type: index.media_type, bytes, entries: index.manifests.iter().map(index_entry).collect() }
+    let mut entries: Vec<IndexEntry> = index.manifests.iter().map(index_entry).collect();
+    tell_apart_by_version(&mut entries, &index.manifests);
+    StoredIndex { media_type: index.media_type, bytes, entries }
+}
+
+/// Entries of one platform may be for several versions of its system, as of macOS. The first keeps the plain name.
+fn tell_apart_by_version(entries: &mut [IndexEntry], descriptors: &[Descriptor]) {
+    let mut first_versions: HashMap<Platform, &str> = HashMap::new();
+    for (entry, descriptor) in entries.iter_mut().zip(descriptors) {
+        let is_image = !entry.attestation && !entry.media_type.is_index() && entry.artifact_type.is_empty();
+        let Some(platform) = entry.platform.as_mut().filter(|_| is_image) else { continue };
+        let version = &*descriptor.platform.os_version;
+        let first = *first_versions.entry(platform.clone()).or_insert(version);
+        if version != first
+            && let Some(told_apart) = platform.with_version(version)
+        {
+            *platform = told_apart;
+        }
+    }
 }
 
 /// BuildKit's attestations stand in the index under `unknown/unknown` and say so in an annotation; newer ones have an

@@ -55,6 +55,13 @@ impl NoPlatform {
     }
 
     fn new(wanted: &TagRequest, platforms: Vec<Platform>) -> Option<Self> {
+        let mut distinct: Vec<Platform> = Vec::with_capacity(platforms.len());
+        for platform in platforms {
+            if !distinct.contains(&platform) {
+                distinct.push(platform);
+            }
+        }
+        let platforms = distinct;
         let lacks = !platforms.is_empty() && !platforms.iter().any(|platform| wanted.platforms.includes(platform));
         lacks.then(|| Self { tag: Location::tag(&wanted.repository, &wanted.tag).to_string(), platforms })
     }

@@ -30,16 +30,16 @@ pub struct RepositoryPattern {
 #[derive(Clone, Debug)]
 pub struct TagPattern(regex::Regex);
 
-/// Why a text names no repositories.
+/// Why a text is no repository and no pattern of repositories.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidPattern {
-    /// It is one repository's name, and a wrong one.
+    /// It is not a valid name of one repository.
     #[error(transparent)]
     Reference(#[from] InvalidReference),
-    /// A wildcard where the registry stands.
+    /// A wildcard in place of the registry.
     #[error("`{0}` has a wildcard in place of the registry: write one target for each registry")]
     Registry(String),
-    /// Docker Hub does not answer the catalog.
+    /// Docker Hub has no catalog.
     #[error(
         "`{0}`: Docker Hub lists no repositories, so a wildcard finds none there: name the repositories one by one"
     )]
@@ -49,7 +49,7 @@ pub enum InvalidPattern {
         "`{0}`: `**` stands for whole segments: write it between slashes, as in `acme/**`, or `*` within a segment"
     )]
     DoubleStar(String),
-    /// Characters that no repository has.
+    /// Characters that no repository name has.
     #[error(
         "`{0}` matches no repository name: beside `*` expected lower-case letters, digits, `.`, `_` and `-` in segments divided by `/`"
     )]
@@ -65,7 +65,7 @@ pub struct InvalidTagPattern {
 }
 
 impl Repositories {
-    /// The registry they stand on.
+    /// Their registry.
     pub fn registry(&self) -> &Registry {
         match self {
             Self::One(repository) => repository.registry(),
@@ -101,7 +101,7 @@ impl std::fmt::Display for Repositories {
 }
 
 impl RepositoryPattern {
-    /// Whether a repository's name, without its registry, is meant: `acme/*` means `acme/app`, `acme/**` also
+    /// Whether a repository's name, without its registry, matches: `acme/*` matches `acme/app`, `acme/**` also
     /// `acme/team/app`, `**/app` also `app`.
     pub fn matches(&self, name: &str) -> bool {
         let pattern: Vec<&str> = self.text.split('/').collect();
@@ -163,7 +163,7 @@ impl FromStr for TagPattern {
         compiled.map(Self).map_err(|error| {
             let why = match &error {
                 regex::Error::CompiledTooBig(_) => format!("it takes more than {PATTERN_BYTES_MAX} bytes of memory"),
-                // The parser draws a picture; its last line says what is wrong.
+                // The parser's message is a picture, whose last line says what is wrong.
                 other => {
                     let shown = other.to_string();
                     let last = shown.lines().last().unwrap_or_default();
@@ -189,7 +189,7 @@ impl PartialEq for TagPattern {
     }
 }
 
-/// `**` takes any number of segments, at least one where it ends the pattern.
+/// `**` matches any number of segments, at least one at the end of the pattern.
 fn segments_match(pattern: &[&str], name: &[&str]) -> bool {
     let mut pattern = pattern.to_vec();
     if pattern.last() == Some(&"**") {
@@ -202,8 +202,8 @@ fn segments_match(pattern: &[&str], name: &[&str]) -> bool {
     wildcard(&pattern, name, |part| *part == "**", fits)
 }
 
-/// Whether `text` fits `pattern`, in which what `is_star` holds for takes any number of items. Linear memory, at
-/// most quadratic time: it goes back to the last star only.
+/// Whether `text` matches `pattern`, in which an item for which `is_star` holds matches any number of items. Linear
+/// memory, at most quadratic time: it backtracks to the last star only.
 fn wildcard<T>(pattern: &[T], text: &[T], is_star: impl Fn(&T) -> bool, fits: impl Fn(&T, &T) -> bool) -> bool {
     let (mut p, mut t) = (0, 0);
     let mut star = None;

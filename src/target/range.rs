@@ -6,17 +6,17 @@ use std::str::FromStr;
 use super::Version;
 use super::version::leading_numbers;
 
-/// A range of versions: what all of its parts allow. Variants take no part.
+/// A range of versions: those that all of its parts allow. Variants are not compared.
 ///
-/// A part compares as many numbers as it has, so that `<=1.2` means `1.2.5` too, as does `1.2` or `=1.2`.
-/// Pre-releases are outside, unless a part names one: then they are compared like everything else.
+/// A part compares as many numbers as it has, so that `<=1.2` includes `1.2.5`, as do `1.2` and `=1.2`. Pre-releases are
+/// outside, unless a part names one: then they are compared like everything else.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VersionRange {
     text: String,
     parts: Vec<Comparator>,
 }
 
-/// Why a text is no range.
+/// Why a text is no range of versions.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidRange {
     /// A part is neither a version nor a wildcard.

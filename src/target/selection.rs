@@ -1,7 +1,7 @@
-//! Which repositories and tags a target means. Pure: what a registry listed goes in, what is meant comes out.
+//! Which tags of a list a target selects.
 //!
-//! Not here: how a list is read, and that signatures are left out of it (`registry`); how many of its tags are looked at
-//! (`discovery`); and which of the candidates has been read and so is the newest one (`inventory`).
+//! Not here: how a list is read and that signatures are left out of it (`registry`), how many of its tags are looked at
+//! (`scan::discovery`), and which of the candidates is the newest release (`newest`).
 
 use std::cmp::Ordering;
 use std::collections::HashSet;
@@ -10,23 +10,23 @@ use crate::oci::Tag;
 
 use super::{TagPattern, Version, VersionRange};
 
-/// Which tags of a repository a target means: those it names, and those of the list that it describes.
+/// Which tags of a repository a target selects: those that it names, and those of the list that it describes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Selection {
     /// These, without listing.
     pub tags: Vec<Tag>,
-    /// And these of the list, which is read only if this is given.
+    /// And these of the list, which is read only if this is set.
     pub listing: Option<Listing>,
 }
 
-/// Which of a repository's listed tags are meant. The default means all of them.
+/// Which of a repository's listed tags are selected. The default selects all of them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Listing {
-    /// Those that one of these finds; all when empty.
+    /// Tags in which one of these is found; all when empty.
     pub matches: Vec<TagPattern>,
-    /// None that one of these finds.
+    /// No tag in which one of these is found.
     pub exclude: Vec<TagPattern>,
-    /// Those that are versions in this range.
+    /// Tags that are versions in this range.
     pub semver: Option<VersionRange>,
     /// The order that `limit` cuts.
     pub sort: Sort,
@@ -46,27 +46,27 @@ pub enum LeftOut {
 /// The order of listed tags: newest first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Sort {
-    /// By version, what is no version last.
+    /// By version; what is no version last.
     #[default]
     Semver,
     /// By name, descending, character by character.
     Name,
 }
 
-/// What a selection means of one repository's list.
+/// What a selection selects of one repository's list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selected {
-    /// The tags that are meant: the named ones in the configuration's order, then the listed ones, newest first.
+    /// The selected tags: the named ones in the configuration's order, then the listed ones, newest first.
     pub tags: Vec<Tag>,
-    /// What the newest release is picked among, newest first: what `match`, `exclude` and `semver` leave of the list,
-    /// before `limit`. Releases by version, then pre-releases by version, then what is no version by name.
+    /// The tags among which the newest release is picked, newest first: what `match`, `exclude` and `semver` leave of the
+    /// list, before `limit`. Releases by version, then pre-releases by version, then what is no version by name.
     pub candidates: Vec<Tag>,
-    /// What `semver` left out because it is no version at all, by name.
+    /// The tags that `semver` left out because they are no versions, by name.
     pub not_versions: Vec<Tag>,
 }
 
 impl Selection {
-    /// What is meant where the configuration says nothing of tags.
+    /// The selection where the configuration says nothing about tags.
     pub fn latest() -> Self {
         Self { tags: vec![Tag::latest()], listing: None }
     }
@@ -76,44 +76,44 @@ impl Selection {
         self.listing.is_some()
     }
 
-    /// What is meant of a list. The list's order and repetitions do not matter.
+    /// What is selected of a list. The list's order and repetitions do not matter.
     pub fn select(&self, listed: &[Tag]) -> Selected {
         let mut seen = HashSet::new();
         let mut tags: Vec<Tag> = self.tags.iter().filter(|tag| seen.insert(*tag)).cloned().collect();
         let Some(listing) = &self.listing else {
             return Selected { tags, ..Selected::default() };
         };
-        let (mut meant, not_versions) = listing.filter(listed);
+        let (mut selected, not_versions) = listing.filter(listed);
 
-        meant.sort_unstable_by(by_release);
-        let candidates = meant.iter().map(|(tag, _)| (*tag).clone()).collect();
+        selected.sort_unstable_by(by_release);
+        let candidates = selected.iter().map(|(tag, _)| (*tag).clone()).collect();
 
         match listing.sort {
-            Sort::Semver => meant.sort_unstable_by(by_version),
-            Sort::Name => meant.sort_unstable_by(|(a, _), (b, _)| b.cmp(a)),
+            Sort::Semver => selected.sort_unstable_by(by_version),
+            Sort::Name => selected.sort_unstable_by(|(a, _), (b, _)| b.cmp(a)),
         }
-        meant.truncate(listing.limit.unwrap_or(usize::MAX));
-        tags.extend(meant.iter().filter(|(tag, _)| seen.insert(tag)).map(|(tag, _)| (*tag).clone()));
+        selected.truncate(listing.limit.unwrap_or(usize::MAX));
+        tags.extend(selected.iter().filter(|(tag, _)| seen.insert(tag)).map(|(tag, _)| (*tag).clone()));
         Selected { tags, candidates, not_versions }
     }
 }
 
 impl Listing {
-    /// The distinct tags that are meant, in no order, with the versions that they are; and the names of those that
-    /// `semver` cannot judge.
+    /// The distinct selected tags, in no order, with their versions; and the tags that `semver` leaves out because they are
+    /// no versions.
     fn filter<'a>(&self, listed: &'a [Tag]) -> (Vec<(&'a Tag, Option<Version>)>, Vec<Tag>) {
         let mut seen = HashSet::new();
-        let mut meant = Vec::new();
+        let mut selected = Vec::new();
         let mut not_versions = Vec::new();
         for tag in listed {
             match self.judge(tag) {
-                Ok(version) if seen.insert(tag) => meant.push((tag, version)),
+                Ok(version) if seen.insert(tag) => selected.push((tag, version)),
                 Err(LeftOut::NotAVersion) if seen.insert(tag) => not_versions.push(tag.clone()),
                 Ok(_) | Err(_) => {}
             }
         }
         not_versions.sort_unstable();
-        (meant, not_versions)
+        (selected, not_versions)
     }
 
     /// Whether `match`, `exclude` and `semver` select a tag, with its version if it is one.
@@ -138,7 +138,7 @@ impl Listing {
     }
 }
 
-/// Newest first by version, what is no version last; equal versions and no versions by name.
+/// Newest first by version, what is no version last; equal versions, and what is no version, by name.
 fn by_version(a: &(&Tag, Option<Version>), b: &(&Tag, Option<Version>)) -> Ordering {
     b.1.cmp(&a.1).then_with(|| a.0.cmp(b.0))
 }

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-/// Numbers in a version. More than any scheme in use has.
+/// The most numbers in a version: more than any scheme in use has.
 const NUMBERS_MAX: usize = 8;
 
 /// A version read from a tag.
@@ -45,7 +45,7 @@ enum Word {
 }
 
 impl Version {
-    /// Reads a tag. `None` for what is no version: `latest`, `bookworm`, the hexadecimal digits of a commit, a date
+    /// Parses a tag. None where it is no version: `latest`, `bookworm`, the hexadecimal digits of a commit, a date
     /// with letters in front.
     pub fn parse(tag: &str) -> Option<Self> {
         let (numbers, suffix) = leading_numbers(tag.strip_prefix(['v', 'V']).unwrap_or(tag))?;
@@ -148,7 +148,7 @@ impl PartialEq for Version {
 impl Eq for Version {}
 
 impl Word {
-    /// What this word marks, if it marks a pre-release. `short`: `a` and `b` do.
+    /// The stage that this word marks, if it marks a pre-release. With `short`, `a` and `b` do.
     fn stage(&self, short: bool) -> Option<Stage> {
         let Self::Letters(letters) = self else { return None };
         match letters.as_str() {
@@ -166,7 +166,7 @@ impl Word {
     }
 }
 
-/// Splits `1.2.3-rest` into its numbers and the rest. A number too great to count with is none.
+/// Splits `1.2.3-rest` into its numbers and the rest. None where a number is too great for 64 bits.
 pub(super) fn leading_numbers(text: &str) -> Option<(Vec<u64>, &str)> {
     let mut numbers = Vec::new();
     let mut rest = text;
@@ -199,7 +199,7 @@ fn words(suffix: &str) -> Option<Vec<Word>> {
     (suffix.is_empty() || !words.is_empty()).then_some(words)
 }
 
-/// What has none is the later: a release after its pre-releases, the plain image after its variants.
+/// None is later than some: a release is later than its pre-releases, the plain image later than its variants.
 fn none_last<T: Ord>(a: Option<T>, b: Option<T>) -> Ordering {
     match (a, b) {
         (Some(a), Some(b)) => a.cmp(&b),

@@ -2,6 +2,7 @@
 
 mod harness;
 
+mod agree;
 mod failures;
 mod flags;
 mod panics;
@@ -12,6 +13,7 @@ mod secrecy;
 mod selection;
 mod series;
 mod sums;
+mod upgrade;
 
 use harness::{Daemon, Metrics, config};
 

@@ -15,6 +15,7 @@ use serde_json::json;
 use crate::support::images::*;
 use crate::support::registry::{Reply, TestRegistry, tag};
 
+mod collisions;
 mod hostile;
 mod indexes;
 mod metered;

@@ -1,4 +1,4 @@
-//! Whole histories: what is published follows from what they ended in, and every sum holds.
+//! Whole histories: what is published follows from where they end, and every sum holds.
 
 use proptest::prelude::*;
 
@@ -8,7 +8,7 @@ use crate::oci::Reason;
 use crate::tag::*;
 use crate::target::{Detail, NewestBy, Target};
 
-/// What happens to tags of two repositories and a registry beside, all of them meant.
+/// What happens to selected tags of two repositories and of another registry.
 fn happenings() -> impl Strategy<Value = Vec<(String, Outcome)>> {
     let reference = prop::sample::select(vec!["r.io/a:1", "r.io/a:2", "r.io/a:3", "r.io/b:1", "r.io/b:2", "s.io/a:1"]);
     let layer =
@@ -20,7 +20,7 @@ fn happenings() -> impl Strategy<Value = Vec<(String, Outcome)>> {
         };
         layers.into_iter().map(word).collect::<Vec<_>>().join(" ")
     });
-    let images = prop::collection::vec((prop::sample::select(vec!["linux/amd64", "linux/arm64"]), image), 0..3);
+    let images = prop::collection::btree_map(prop::sample::select(vec!["linux/amd64", "linux/arm64"]), image, 0..3);
     let outcome = images.prop_map(|images| {
         let images: Vec<(&str, &str)> = images.iter().map(|(on, layers)| (*on, layers.as_str())).collect();
         Outcome::Read(Arc::new(index(&format!("{images:?}"), &images)))
@@ -29,7 +29,7 @@ fn happenings() -> impl Strategy<Value = Vec<(String, Outcome)>> {
     prop::collection::vec((reference.prop_map(str::to_owned), outcome), 0..12)
 }
 
-fn meaning_all() -> Inventory {
+fn watching_all() -> Inventory {
     let targets = [
         target("t", "r.io/a", "1 2 3"),
         target("u", "r.io/b", "1 2"),
@@ -65,14 +65,14 @@ fn last(happenings: &[(String, Outcome)]) -> BTreeMap<&str, &Outcome> {
 proptest! {
     #[test]
     fn what_is_published_follows_from_what_each_tag_is_now(happenings in happenings(), looks: bool) {
-        let mut lived = meaning_all();
+        let mut lived = watching_all();
         for (reference, outcome) in &happenings {
             record(&mut lived, reference, 10.0, outcome.clone());
             if looks {
                 lived.snapshot();
             }
         }
-        let mut fresh = meaning_all();
+        let mut fresh = watching_all();
         for (reference, outcome) in last(&happenings) {
             record(&mut fresh, reference, 10.0, outcome.clone());
         }
@@ -82,12 +82,12 @@ proptest! {
     #[test]
     fn recording_commutes_between_tags_and_so_between_targets(happenings in happenings(), seed: u64) {
         let mut apart: Vec<(&str, &Outcome)> = last(&happenings).into_iter().collect();
-        let mut one = meaning_all();
+        let mut one = watching_all();
         for (reference, outcome) in &apart {
             record(&mut one, reference, 10.0, (*outcome).clone());
         }
         apart.sort_by_key(|(reference, _)| reference.bytes().fold(seed, |hash, byte| hash.rotate_left(7) ^ u64::from(byte)));
-        let mut other = meaning_all();
+        let mut other = watching_all();
         for (reference, outcome) in &apart {
             record(&mut other, reference, 10.0, (*outcome).clone());
         }
@@ -97,7 +97,7 @@ proptest! {
 
     #[test]
     fn every_sum_and_inequality_holds_in_what_is_published(happenings in happenings()) {
-        let mut inventory = meaning_all();
+        let mut inventory = watching_all();
         for (reference, outcome) in &happenings {
             record(&mut inventory, reference, 10.0, outcome.clone());
         }
@@ -139,7 +139,7 @@ proptest! {
 
     #[test]
     fn nothing_is_left_of_what_went(happenings in happenings()) {
-        let mut inventory = meaning_all();
+        let mut inventory = watching_all();
         for (reference, outcome) in &happenings {
             record(&mut inventory, reference, 10.0, outcome.clone());
         }
@@ -297,7 +297,7 @@ proptest! {
             }
             keep(&mut store, apply(&mut before, event));
         }
-        // What a list lacked is forgotten, and what it has for the first time no target meant before.
+        // Tags missing from the list are forgotten, and new ones were selected by no target before.
         for &target in &configured {
             let listed = if targets()[target].selection.lists() { LISTED.len() } else { 2 };
             keep(&mut store, apply(&mut before, Event::Found(target, (0..listed).rev().collect(), true)));

@@ -120,16 +120,6 @@ fn a_platform_out_of_the_index_is_gone_at_the_next_snapshot() {
 }
 
 #[test]
-fn of_colliding_platforms_the_first_counts() {
-    let mut inventory = one(index("odd", &[("linux/amd64", "x:10"), ("linux/amd64", "y:20")]));
-    assert_eq!(
-        published(&mut inventory),
-        ["a:v1 up=1 success=10 stored=10", "a:v1 linux/amd64 compressed=10 unique=10 proportional=10"]
-    );
-    assert_eq!(repositories(&mut inventory), ["a tags=1 unknown=0 stored=10 unique=10 metadata=15"]);
-}
-
-#[test]
 fn a_typing_error_in_a_tags_name_stays_visible() {
     let mut inventory = inventory(&[target("t", "r.io/a", "lattest")]);
     assert_eq!(record(&mut inventory, "r.io/a:lattest", 10.0, Outcome::Gone).unwrap().kept, None);
@@ -205,7 +195,7 @@ fn a_listed_tag_that_goes_between_list_and_reading_is_gone_and_no_failure() {
 }
 
 #[test]
-fn a_named_tag_is_meant_whatever_a_list_says() {
+fn a_named_tag_is_selected_whatever_a_list_says() {
     let mut both = listing("t", "r.io/a");
     both.selection.tags = vec![tag("v1")];
     let mut inventory = inventory(&[both]);
@@ -245,7 +235,7 @@ fn a_tag_out_of_the_configuration_is_gone_at_the_next_snapshot() {
 }
 
 #[test]
-fn a_target_that_means_what_it_meant_goes_on_through_a_new_configuration() {
+fn a_target_with_the_same_selection_continues_through_a_new_configuration() {
     let mut inventory = inventory(&[listing("t", "r.io/a")]);
     found(&mut inventory, "t", "r.io/a:v1");
     read(&mut inventory, "r.io/a:v1", 10.0, single("x:1"));
@@ -274,22 +264,30 @@ fn a_new_listing_target_inherits_what_it_may_mean_until_its_list_says_otherwise(
 }
 
 #[test]
-fn a_target_knows_what_it_lacks_and_what_others_lack() {
+fn a_target_is_down_while_a_tag_that_it_selects_is_whichever_target_reads_it() {
     let name = |name: &str| TargetName(name.into());
     let slow = Target { interval: Duration::from_hours(1), ..listing("slow", "r.io/a") };
     let mut inventory = inventory(&[target("fast", "r.io/a", "v1"), slow]);
+    let down = |inventory: &mut Inventory| {
+        inventory.snapshot();
+        let mut down: Vec<String> = inventory.targets_down().iter().map(ToString::to_string).collect();
+        down.sort();
+        down.join(" ")
+    };
     found(&mut inventory, "slow", "r.io/a:v1 r.io/a:v2");
     read(&mut inventory, "r.io/a:v2", 10.0, single("x:1"));
-    assert!(
-        !inventory.is_scanned(&name("slow"), Completeness::Whole)
-            && !inventory.is_scanned(&name("fast"), Completeness::Whole)
-    );
-    assert!(inventory.others_are_up(&name("slow")), "nobody has tried yet");
-    record(&mut inventory, "r.io/a:v1", 20.0, Outcome::Failed(Reason::Denied));
-    assert!(!inventory.others_are_up(&name("slow")) && inventory.others_are_up(&name("fast")));
-    assert!(!inventory.is_scanned(&name("slow"), Completeness::Whole));
-    read(&mut inventory, "r.io/a:v1", 30.0, single("x:1"));
-    assert!(inventory.is_scanned(&name("slow"), Completeness::Whole) && inventory.others_are_up(&name("slow")));
+    for target in ["slow", "fast"] {
+        assert!(!inventory.is_scanned(&name(target), Completeness::Whole));
+    }
+    assert_eq!(down(&mut inventory), "", "v1 was not read yet");
+    record(&mut inventory, "r.io/a:v2", 20.0, Outcome::Failed(Reason::Denied));
+    assert_eq!(down(&mut inventory), "slow");
+    record(&mut inventory, "r.io/a:v1", 20.0, Outcome::Gone);
+    read(&mut inventory, "r.io/a:v2", 30.0, single("x:1"));
+    assert_eq!(down(&mut inventory), "fast slow", "a tag that is named is published although it does not exist");
+    read(&mut inventory, "r.io/a:v1", 40.0, single("x:1"));
+    assert_eq!(down(&mut inventory), "");
+    assert!(inventory.is_scanned(&name("slow"), Completeness::Whole));
 }
 
 #[test]
@@ -312,7 +310,7 @@ fn a_tag_that_was_gone_and_came_back_with_another_digest_has_changed() {
 }
 
 #[test]
-fn an_observation_of_what_nobody_means_changes_nothing() {
+fn an_observation_of_a_tag_that_no_target_selects_changes_nothing() {
     let mut inventory = one(single("x:1"));
     let before = inventory.snapshot();
     assert_eq!(read(&mut inventory, "r.io/other:v1", 20.0, single("y:1")), None);

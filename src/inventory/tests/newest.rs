@@ -71,7 +71,7 @@ fn a_pre_release_is_never_the_newest_while_a_release_exists() {
     found(&mut inventory, "t", "r.io/a:v1.0.0 r.io/a:v2.0.0-rc.2 r.io/a:v2.0.0-rc.1");
     read(&mut inventory, "r.io/a:v2.0.0-rc.1", 10.0, single("x:3"));
     read(&mut inventory, "r.io/a:v2.0.0-rc.2", 10.0, single("x:4"));
-    assert_eq!(newest(&mut inventory), [""; 0], "v1.0.0 exists, though nobody read it yet");
+    assert_eq!(newest(&mut inventory), [""; 0], "v1.0.0 exists, though it is not read yet");
     read(&mut inventory, "r.io/a:v1.0.0", 10.0, single("x:1"));
     assert_eq!(newest(&mut inventory), ["v1.0.0 linux/amd64 1"], "nor is it the release before");
     found(&mut inventory, "t", "r.io/a:v2.0.0-rc.2 r.io/a:v2.0.0-rc.1");

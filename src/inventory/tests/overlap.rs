@@ -1,4 +1,4 @@
-//! Tags that several targets mean.
+//! Tags that several targets select.
 
 use std::time::Duration;
 
@@ -45,7 +45,7 @@ fn what_two_targets_find_by_listing_is_read_by_whoever_lists_it_first_and_then_b
     let all = format!("{all} r.io/a:v2");
     assert_eq!(scan(&mut inventory, "fast", &all).len(), 4);
     assert_eq!(scan(&mut inventory, "slow", &format!("{known} r.io/a:v2")), [""; 0]);
-    // After a reload nobody knows who was reading what.
+    // After a reload no scan is known to read it.
     inventory.reconfigure(&shared(&targets()), WEEK);
     assert_eq!(scan(&mut inventory, "fast", &all).len(), 4);
 }

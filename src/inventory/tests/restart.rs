@@ -107,7 +107,7 @@ fn a_target_with_a_platform_that_was_never_looked_for_is_not_restored() {
 }
 
 #[test]
-fn what_nobody_means_any_more_is_not_restored() {
+fn what_no_target_selects_any_more_is_not_restored() {
     let mut before = one(single("x:1"));
     let change = record(&mut before, "r.io/a:v1", 20.0, Outcome::Unchanged).unwrap();
     let mut after = inventory(&[target("t", "r.io/a", "v2")]);

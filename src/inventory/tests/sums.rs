@@ -61,7 +61,7 @@ fn what_a_reload_adds_joins_the_sums_when_its_first_pass_has_ended_and_nothing_v
     let before = (published(&mut inventory), repositories(&mut inventory), registry_stored(&mut inventory));
     assert_eq!(before.2, [Some(11)]);
 
-    // One adds tags to a repository that another means, one is new, and one means more than it did.
+    // One adds tags to a repository that another selects, one is new, and one selects more than before.
     let more = Target { selection: target("u", "r.io/b", "v1 v2").selection, ..u };
     let wild = Target { interval: std::time::Duration::from_secs(9), ..listing("w", "r.io/*") };
     let added = [t, more, wild];
@@ -238,7 +238,7 @@ fn uncompressed_sizes_stand_where_every_layer_is_known_and_unpacked_ones_where_a
     assert!(!inventory.learn_layers([(digest("x"), content(30, true, None))]), "an estimate is no news");
     assert_eq!(published(&mut inventory)[1], "a:v1 linux/amd64 compressed=21 uncompressed=66 estimated=0 unpacked=61");
     assert!(inventory.layer_requests().is_empty());
-    assert_eq!(published(&mut inventory)[3], "b:v1 linux/amd64 compressed=10", "nobody wants it there");
+    assert_eq!(published(&mut inventory)[3], "b:v1 linux/amd64 compressed=10", "no target there asks for it");
 }
 
 #[test]

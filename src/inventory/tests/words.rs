@@ -10,7 +10,7 @@ use crate::image::Image;
 use crate::inventory::*;
 use crate::tag::*;
 
-/// Where tags are: two registries, one of them with two repositories. The last of each is nobody's at first.
+/// Where tags are: two registries, one of them with two repositories. The last tag of each is not selected at first.
 const TAGS: [&str; 7] = ["r.io/a:1", "r.io/a:2", "r.io/a:3", "r.io/b:1", "r.io/b:2", "s.io/c:1", "s.io/c:2"];
 
 fn watching() -> Inventory {

@@ -32,20 +32,20 @@ fn check(selection: &Selection, expected: &[&str]) {
 }
 
 #[test]
-fn latest_is_meant_when_nothing_else_is_said_and_costs_no_list() {
+fn latest_is_selected_when_nothing_else_is_said_and_costs_no_list() {
     assert!(!Selection::latest().lists());
     check(&Selection::latest(), &["latest"]);
 }
 
 #[test]
-fn named_tags_are_meant_without_listing_them() {
+fn named_tags_are_selected_without_listing_them() {
     let selection = Selection { tags: tags(&["stable", "v9", "stable"]), listing: None };
     assert!(!selection.lists());
     assert_eq!(names(&selection.select(&[]).tags), ["stable", "v9"]);
 }
 
 #[test]
-fn an_empty_listing_means_all_listed_tags_newest_first() {
+fn an_empty_listing_selects_all_listed_tags_newest_first() {
     let all = listing(Listing::default());
     assert!(all.lists());
     check(

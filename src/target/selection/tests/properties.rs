@@ -1,4 +1,4 @@
-//! What holds of any tags and any selection.
+//! What is true for any tags and any selection.
 
 use proptest::prelude::*;
 
@@ -78,7 +78,7 @@ proptest! {
     }
 
     #[test]
-    fn limit_takes_the_first_of_what_is_meant_without_it(listed in parsed_tags(20), mut wanted in any_listing()) {
+    fn limit_takes_the_first_of_what_is_selected_without_it(listed in parsed_tags(20), mut wanted in any_listing()) {
         let limit = wanted.limit.take();
         let all = listing(wanted.clone()).select(&listed);
         wanted.limit = limit;
@@ -98,8 +98,8 @@ proptest! {
                 (Some(range), Some(version)) => range.contains(version),
                 (Some(_), None) => false,
             };
-            let meant = wanted.finds(tag) && inside;
-            prop_assert_eq!(selected.candidates.contains(tag), meant, "{}", tag);
+            let is_selected = wanted.finds(tag) && inside;
+            prop_assert_eq!(selected.candidates.contains(tag), is_selected, "{}", tag);
         }
     }
 
