@@ -39,7 +39,7 @@ impl Login {
     }
 
     /// Adds where it was found.
-    pub(crate) fn from_place(self, place: &str) -> SourcedLogin {
+    pub(crate) fn found_in(self, place: &str) -> SourcedLogin {
         let source = match &self {
             Self::Password { username, .. } => format!("the credentials of {username} from {place}"),
             Self::IdentityToken { .. } => format!("the identity token from {place}"),

@@ -52,16 +52,16 @@ impl Keychain {
             Credential::Anonymous => return Ok(None),
             Credential::PasswordFile { username, path } => {
                 let password = secret("password_file", path)?;
-                Login::Password { username: username.clone(), password }.from_place(&path.display().to_string())
+                Login::Password { username: username.clone(), password }.found_in(&path.display().to_string())
             }
             Credential::PasswordEnv { username, variable } => {
                 let password = environment(variable)
                     .ok_or_else(|| "the variable that `password_env` names is not set".to_owned())?;
                 let password = Secret::new(without_newline(password));
-                Login::Password { username: username.clone(), password }.from_place(&format!("the variable {variable}"))
+                Login::Password { username: username.clone(), password }.found_in(&format!("the variable {variable}"))
             }
             Credential::TokenFile(path) => {
-                Login::RegistryToken(secret("token_file", path)?).from_place(&path.display().to_string())
+                Login::RegistryToken(secret("token_file", path)?).found_in(&path.display().to_string())
             }
             Credential::DockerConfig(path) => {
                 let config = DockerConfig::parse(&read("docker_config", path)?).map_err(|problem| at(path, problem))?;
@@ -117,11 +117,11 @@ impl Keychain {
         if let Some(helper) = config.helper(registry)
             && let Some(login) = self.helpers.get(helper, config.server_url(registry)).await?
         {
-            return Ok(Some(login.from_place(&format!("docker-credential-{helper}, which {place} names"))));
+            return Ok(Some(login.found_in(&format!("docker-credential-{helper}, which {place} names"))));
         }
         // As in podman, the file's own entries follow a helper that has no credentials.
         let login = config.login(registry, name).map_err(|problem| format!("{place}: {problem}"))?;
-        Ok(login.map(|login| login.from_place(place)))
+        Ok(login.map(|login| login.found_in(place)))
     }
 }
 
