@@ -90,8 +90,7 @@ impl Client {
             },
             StatusCode::NOT_FOUND => match self.get_manifest(repository, at).await {
                 Err(error) => {
-                    // GET agrees: HEAD is not refused as such.
-                    self.quirks.head.worked();
+                    self.quirks.head.agreed();
                     Err(error)
                 }
                 Ok(_) => Err(self.useless_head(&what, "HEAD returns 404 where GET returns a manifest")),

@@ -49,6 +49,15 @@ impl HeadSupport {
         *self.0.lock() = Learnt::WorkedAt(Instant::now());
     }
 
+    /// `GET` answered as a failed `HEAD` did, so that the failure is not one of `HEAD` itself. This tells nothing of
+    /// whether a `HEAD` that succeeds has a digest.
+    pub(crate) fn agreed(&self) {
+        let mut learnt = self.0.lock();
+        if matches!(*learnt, Learnt::Nothing) {
+            *learnt = Learnt::WorkedAt(Instant::now());
+        }
+    }
+
     /// A `HEAD` returned no digest, or was refused where `GET` works. One of many that work changes nothing.
     pub(crate) fn failed(&self) {
         if self.is_doubtful() {
@@ -71,6 +80,17 @@ mod tests {
         assert!(head.is_useful() && head.is_doubtful());
         head.worked();
         assert!(head.is_useful() && !head.is_doubtful());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_get_that_agrees_does_not_make_a_useless_head_useful() {
+        let head = HeadSupport::default();
+        head.failed();
+        head.agreed();
+        assert!(!head.is_useful());
+        let head = HeadSupport::default();
+        head.agreed();
+        assert!(!head.is_doubtful());
     }
 
     #[tokio::test(start_paused = true)]

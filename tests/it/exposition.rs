@@ -10,6 +10,7 @@ use image_size_exporter::metrics::Family;
 use image_size_exporter::metrics::{Encoding, Rendered};
 use image_size_exporter::metrics::{Format, Telemetry};
 use image_size_exporter::oci::MediaType;
+use image_size_exporter::oci::text::is_unprintable;
 use image_size_exporter::registry::Counters;
 use proptest::prelude::*;
 
@@ -133,16 +134,21 @@ fn a_share_that_is_no_number_is_left_out() {
     assert!(!families(&snapshot).contains_key(Family::ImageProportionalSize.name()));
 }
 
+/// A text as it stands in a label: what a reader cannot see is replaced, but for newlines, which are escaped.
+fn shown(text: &str) -> String {
+    text.chars().map(|c| if c != '\n' && is_unprintable(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
 /// What was put in, as the labels say that came out.
 fn comes_back(odd: &Odd) {
     let rendered = render(&snapshots::odd(odd));
     for format in [Format::OpenMetrics, Format::Text] {
         let families = parse(&body(&rendered, Encoding::Gzip, format.end().as_bytes()), format).unwrap();
         let sample = |family: Family| -> &Sample { &families[family.name()].samples[0] };
-        assert_eq!(sample(Family::ImageInfo).label("artifact_type"), odd.artifact_type);
+        assert_eq!(sample(Family::ImageInfo).label("artifact_type"), shown(&odd.artifact_type));
         assert_eq!(sample(Family::TagInfo).label("media_type"), MediaType::new(&odd.media_type).as_str());
-        assert_eq!(sample(Family::NewestInfo).label("target"), odd.target);
-        assert_eq!(sample(Family::RepositoryLabels).label("label_team"), odd.label);
+        assert_eq!(sample(Family::NewestInfo).label("target"), shown(&odd.target));
+        assert_eq!(sample(Family::RepositoryLabels).label("label_team"), shown(&odd.label));
     }
 }
 
