@@ -14,7 +14,7 @@ use image_size_exporter::image::accounting::{Series, StoredLayer, account};
 use image_size_exporter::image::{Image, Layer};
 use image_size_exporter::inventory::Inventory;
 use image_size_exporter::oci::{Digest, MediaType, PlatformFilter, Repository, Tag};
-use image_size_exporter::tag::{Discovered, DiscoveredRepository, Observation, Outcome, Reading};
+use image_size_exporter::tag::{Discovered, DiscoveredRepository, ListExtent, Observation, Outcome, Reading};
 use image_size_exporter::target::{Detail, Target, TargetName, Uncompressed};
 use image_size_exporter::target::{Listing, Selection};
 
@@ -112,8 +112,7 @@ fn loaded(images: u32) -> Inventory {
         repository: repository(number * TAGS),
         tags: (0..TAGS).map(|place| tag(number * TAGS + place)).collect(),
         candidates: Vec::new(),
-        complete: true,
-        cut: false,
+        list: ListExtent::Whole,
     };
     let repositories = (0..images / TAGS).map(one).collect();
     inventory.select(&name, Discovered { repositories, complete: true });

@@ -3,6 +3,7 @@
 pub mod accounting;
 mod config;
 mod hint;
+#[expect(clippy::module_inception, reason = "the room's main type, in a file of its own")]
 mod image;
 mod layer;
 mod timestamp;

@@ -4,6 +4,7 @@
 //! or fails because of it: what cannot be read is read from the registry again, what cannot be written stays in memory
 //! and is tried again. Deliberately not here: what a tag's values mean, and when they expire (`inventory`).
 
+#[expect(clippy::module_inception, reason = "the room's main type, in a file of its own")]
 mod store;
 
 mod batch;

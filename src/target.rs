@@ -119,8 +119,12 @@ impl Target {
         }
         if let Some(listing) = &self.selection.listing {
             let Listing { matches, exclude, semver, sort, limit } = listing;
-            matches.iter().for_each(|pattern| line("match", pattern.as_str()));
-            exclude.iter().for_each(|pattern| line("exclude", pattern.as_str()));
+            for pattern in matches {
+                line("match", pattern.as_str());
+            }
+            for pattern in exclude {
+                line("exclude", pattern.as_str());
+            }
             if let Some(range) = semver {
                 line("semver", range.as_str());
             }

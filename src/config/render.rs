@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::registry::{Credential, Settings};
-use crate::target::{Selection, TagPattern, Target, VersionRange, Words as _};
+use crate::target::{Selection, TagPattern, Target, VersionRange, Words};
 
 use super::redact::masked_url;
 use super::schema::Config;
@@ -75,7 +75,7 @@ fn render_target(toml: &mut Toml, target: &Target) {
     toml.text("name", Some(&target.name));
     toml.text("repository", Some(&target.repositories));
     render_selection(toml, &target.selection);
-    toml.text("newest", target.newest.map(|by| by.word()));
+    toml.text("newest", target.newest.map(Words::word));
     if !target.platforms.is_all() {
         toml.list("platforms", target.platforms.platforms());
     }

@@ -167,7 +167,7 @@ mod tests {
         tokio::time::sleep(SHUTDOWN_MAX * 10).await;
         assert!(!hanging.is_finished(), "nobody asked it to stop");
         stop.cancel();
-        tokio::time::sleep(SHUTDOWN_MAX - Duration::from_millis(1)).await;
+        tokio::time::sleep(SHUTDOWN_MAX.saturating_sub(Duration::from_millis(1))).await;
         assert!(!hanging.is_finished(), "it still has time");
         let error = hanging.await.unwrap().unwrap_err().to_string();
         assert!(error.starts_with("the shutdown did not finish within 20s"), "{error}");

@@ -207,6 +207,9 @@ pub struct DistinctPlatforms {
 
 impl DistinctPlatforms {
     /// The platform of the next image, in the index's order.
+    ///
+    /// # Panics
+    /// Never: there are more places than names given.
     pub fn next(&mut self, platform: &Platform, compression: &'static str) -> Platform {
         let (place, first_compression) = self.groups.entry(platform.clone()).or_insert((0, compression));
         *place += 1;

@@ -34,7 +34,7 @@ impl Client {
         if descriptor.size > CONFIG_BYTES_MAX {
             let problem =
                 format!("the manifest gives the config {} bytes, more than {CONFIG_BYTES_MAX}", descriptor.size);
-            return Err(RegistryError::new(Reason::Limit, &what, problem));
+            return Err(RegistryError::new(Reason::Limit, what, problem));
         }
         let ask = self.blob(repository, digest, &what, Method::GET, Take::Whole(CONFIG_BYTES_MAX));
         let answer = self.ask(Scope::Repository(repository), &ask).await?;

@@ -18,7 +18,7 @@ pub(super) struct SingleFlight(InFlight);
 /// The exclusive right to fetch a digest, until it is dropped.
 #[derive(Debug)]
 pub struct Flight {
-    in_flight: InFlight,
+    keys: InFlight,
     key: (Registry, Digest),
     guard: Option<OwnedMutexGuard<()>>,
 }
@@ -31,13 +31,13 @@ impl SingleFlight {
             Arc::clone(in_flight.entry(key.clone()).or_default())
         };
         let guard = Some(lock.lock_owned().await);
-        Flight { in_flight: Arc::clone(&self.0), key, guard }
+        Flight { keys: Arc::clone(&self.0), key, guard }
     }
 }
 
 impl Drop for Flight {
     fn drop(&mut self) {
-        let mut in_flight = self.in_flight.lock();
+        let mut in_flight = self.keys.lock();
         self.guard = None;
         // Tasks that wait hold the lock as well.
         if in_flight.get(&self.key).is_some_and(|lock| Arc::strong_count(lock) == 1) {
