@@ -263,7 +263,7 @@ fn a_database_of_another_program_is_set_aside() {
         transaction.commit().unwrap();
         drop(database);
         let (moved_to, why) = why(open_and_use(&path));
-        assert_eq!(why, "is a redb database, but none of this program's");
+        assert_eq!(why, "is a redb database of another program");
         assert!(moved_to.exists());
         fs::remove_file(&path).unwrap();
     }
