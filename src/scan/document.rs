@@ -6,7 +6,8 @@ use crate::image;
 use crate::image::{ConfigFacts, Image};
 use crate::oci::annotations::REFERENCE_TYPE;
 use crate::oci::{
-    Descriptor, Digest, Document, ImageConfig, Index, InvalidDocument, Manifest, Operation, Reason, Repository, Schema1,
+    Descriptor, Digest, Document, ImageConfig, Index, InvalidConfig, InvalidDocument, Manifest, Operation, Reason,
+    Repository, Schema1,
 };
 use crate::registry::{At, Client, RegistryError};
 use crate::store::{IndexEntry, Store, Stored, StoredIndex};
@@ -28,6 +29,14 @@ pub enum ReadError {
         /// What is wrong with it.
         source: InvalidDocument,
     },
+    /// The config came and cannot be read.
+    #[error("{place}: {source}")]
+    InvalidConfig {
+        /// The config.
+        place: String,
+        /// What is wrong with it.
+        source: InvalidConfig,
+    },
     /// Past one of this program's limits.
     #[error("{place}: {limit}")]
     Limit {
@@ -46,7 +55,7 @@ impl ReadError {
     pub fn reason(&self) -> Reason {
         match self {
             Self::Registry(error) => error.reason(),
-            Self::Invalid { .. } | Self::NoConfig(_) => Reason::Invalid,
+            Self::Invalid { .. } | Self::InvalidConfig { .. } | Self::NoConfig(_) => Reason::Invalid,
             Self::Limit { .. } => Reason::Limit,
         }
     }
@@ -140,9 +149,9 @@ async fn read_config(
         Reason::NotFound => ReadError::NoConfig(error),
         _ => ReadError::Registry(error),
     })?;
-    let parsed = ImageConfig::parse(&body).map_err(|source| {
+    let parsed = ImageConfig::parse_without_history(&body).map_err(|source| {
         client.failed(Operation::GetBlob, Reason::Invalid);
-        ReadError::Invalid { place: format!("{repository}@{}", descriptor.digest), source }
+        ReadError::InvalidConfig { place: format!("{repository}@{}", descriptor.digest), source }
     })?;
     let config = Arc::new(ConfigFacts::from(parsed));
     store.remember_config(&descriptor.digest, Arc::clone(&config));

@@ -16,6 +16,7 @@ use serde_json::json;
 use crate::support::images::*;
 use crate::support::registry::{Reply, TestRegistry, tag};
 
+mod configs;
 mod hostile;
 mod indexes;
 mod metered;
