@@ -13,6 +13,7 @@ mod error;
 mod file;
 mod locations;
 mod open;
+mod relocate;
 mod single_flight;
 mod stored;
 mod sweep;
