@@ -14,7 +14,7 @@ use anyhow::Context as _;
 use image_size_exporter::metrics;
 use image_size_exporter::metrics::{Encoding, Rendered};
 use image_size_exporter::metrics::{Format, Telemetry};
-use image_size_exporter::web::{Listener, Options, State, WebConfig, serve};
+use image_size_exporter::web::{Listener, Options, ServerState, WebConfig, serve};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -43,7 +43,7 @@ async fn main() -> anyhow::Result<()> {
     println!("gzip_bytes {}", rendered.frames_bytes(Encoding::Gzip));
     println!("render_peak_bytes {}", (resident_kib("VmHWM")? - before) * 1024);
 
-    let telemetry = Arc::new(Telemetry::new());
+    let telemetry = Arc::new(Telemetry::default());
     for (encoding, name) in [(Encoding::Identity, "metrics"), (Encoding::Gzip, "metrics.gz")] {
         let tail = rendered.tail(encoding, telemetry.encode(Format::Text));
         std::fs::write(directory.join(name), [rendered.frames(encoding).concat(), tail.to_vec()].concat())?;
@@ -53,11 +53,12 @@ async fn main() -> anyhow::Result<()> {
     let (mut publisher, reader) = metrics::channel(Arc::clone(&telemetry));
     std::fs::write("/proc/self/clear_refs", "5").context("forget the peak so far")?;
     let (snapshot, nothing) = (Arc::new(snapshot), Arc::new(BTreeSet::new()));
-    publisher.publish(Arc::clone(&snapshot), Arc::clone(&nothing)).await;
-    publisher.publish(snapshot, nothing).await;
+    publisher.publish(Arc::clone(&snapshot), Vec::new(), Arc::clone(&nothing)).await;
+    publisher.publish(snapshot, Vec::new(), nothing).await;
     println!("two_generations_peak_bytes {}", (resident_kib("VmHWM")? - before) * 1024);
-    let state = Arc::new(State::new(reader, telemetry, mpsc::channel(1).0, WebConfig::none(), Options::default()));
-    let listener = Listener::bind("127.0.0.1:0").await?;
+    let state =
+        Arc::new(ServerState::new(reader, telemetry, mpsc::channel(1).0, WebConfig::none(), Options::default()));
+    let listener = Listener::bind(&"127.0.0.1:0".parse()?).await?;
     println!("listening {}", listener.local_addr()?);
     let stop = CancellationToken::new();
     let serving = tokio::spawn(serve(vec![listener], state, stop.clone()));

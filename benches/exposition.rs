@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use image_size_exporter::metrics::{Encoding, Rendered};
 use image_size_exporter::metrics::{Format, Telemetry};
+use image_size_exporter::registry::Counters;
 
 #[expect(dead_code, unreachable_pub, clippy::unwrap_used, reason = "shared with the tests")]
 #[path = "../tests/it/snapshots.rs"]
@@ -20,8 +21,9 @@ fn exposition(criterion: &mut Criterion) {
     });
     group.finish();
 
-    let telemetry = Telemetry::new();
-    telemetry.add_registry(&"registry.example.com".parse().expect("a registry"));
+    let counters = Counters::default();
+    counters.watch(&["registry.example.com".parse().expect("a registry")]);
+    let telemetry = Telemetry::new(counters.into());
     criterion.bench_function("tail, gzip", |bencher| {
         bencher.iter_batched(
             || telemetry.encode(Format::OpenMetrics),

@@ -5,8 +5,8 @@
 # layer that `cheap` moves. Needs gzip, pigz, igzip (Debian: isal), zstd, GNU time and docker-registry.
 set -eu
 cd "$(dirname "$0")/.."
-cargo build --release --locked --quiet --bin image-size-exporter --example measure
-measure=target/release/examples/measure
+cargo build --profile dist --locked --quiet --bin image-size-exporter --example measure
+measure=target/dist/examples/measure
 into=$(mktemp -d)
 trap 'rm -rf "$into"' EXIT
 tar=${1:-$into/layer.tar}

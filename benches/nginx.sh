@@ -13,7 +13,7 @@ trap 'exec 3>&-; [ -z "$proxy" ] || kill "$proxy"; [ -z "$server" ] || wait "$se
 endpoint() {
     mkdir -p "$work/www"
     [ -p "$work/stdin" ] || mkfifo "$work/stdin"
-    cargo bench --quiet --bench endpoint -- "$1" "$work/www" <"$work/stdin" >"$work/endpoint" &
+    cargo bench --profile dist --quiet --bench endpoint -- "$1" "$work/www" <"$work/stdin" >"$work/endpoint" &
     server=$!
     exec 3>"$work/stdin"
     until grep -q '^listening' "$work/endpoint"; do

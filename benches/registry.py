@@ -27,7 +27,7 @@ from pathlib import Path
 REPOSITORIES, TAGS, CONCURRENCY, RUNS = 100, 10, 8, 5
 TOTAL = REPOSITORIES * TAGS
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
-BINARY = Path(__file__).resolve().parent.parent / "target/release/image-size-exporter"
+BINARY = Path(__file__).resolve().parent.parent / "target/dist/image-size-exporter"
 
 
 def free_port():

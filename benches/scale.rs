@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use image_size_exporter::image::accounting::{Series, StoredLayer, account};
 use image_size_exporter::image::{Image, Layer};
 use image_size_exporter::inventory::Inventory;
-use image_size_exporter::oci::{Digest, MediaType, Repository, Tag};
+use image_size_exporter::oci::{Digest, MediaType, PlatformFilter, Repository, Tag};
 use image_size_exporter::tag::{Discovered, DiscoveredRepository, Observation, Outcome, Reading};
 use image_size_exporter::target::{Detail, Target, TargetName, Uncompressed};
 use image_size_exporter::target::{Listing, Selection};
@@ -99,7 +99,7 @@ fn loaded(images: u32) -> Inventory {
         repositories: "registry.example.com/**".parse().expect("a pattern"),
         selection: Selection { tags: Vec::new(), listing: Some(Listing::default()) },
         newest: None,
-        platforms: Vec::new(),
+        platforms: PlatformFilter::all(),
         interval: Duration::from_mins(5),
         uncompressed: Uncompressed::Off,
         detail: Detail::Images,
@@ -120,7 +120,7 @@ fn loaded(images: u32) -> Inventory {
     for image in 0..images {
         inventory.record(&observed(image, image));
     }
-    inventory.pass_ended(&name);
+    inventory.scan_ended(&name);
     inventory
 }
 
@@ -153,7 +153,7 @@ fn observed(place: u32, image: u32) -> Observation {
         images: vec![Arc::new(image)],
         attestations: 0,
         failed: Vec::new(),
-        platforms: Vec::new(),
+        platforms: PlatformFilter::all(),
     };
     Observation { repository: repository(place), tag: tag(place), at: 1.7e9, outcome: Outcome::Read(Arc::new(reading)) }
 }

@@ -16,17 +16,14 @@ fn main() -> anyhow::Result<()> {
     let path = arguments.next().context("name a file, its digest and perhaps its diff_id")?;
     let digest: Digest = arguments.next().context("name the file's digest as well")?.parse()?;
     let diff_id: Option<Digest> = arguments.next().map(|text| text.parse()).transpose()?;
-    let mut measure = Measure::new(&digest, diff_id.as_ref())?;
     let mut file = std::fs::File::open(&path)?;
-    loop {
+    let pieces = std::iter::from_fn(|| {
         let mut piece = vec![0; PIECE_BYTES];
-        match file.read(&mut piece)? {
-            0 => break,
-            count => piece.truncate(count),
-        }
-        measure.feed(&Bytes::from(piece))?;
-    }
-    let content = measure.finish()?;
+        let count = file.read(&mut piece).expect("the file can be read");
+        piece.truncate(count);
+        (count > 0).then(|| Bytes::from(piece))
+    });
+    let content = Measure::new(&digest, diff_id.as_ref())?.read(pieces)?;
     let unpacked = content.unpacked.bytes().map_or("refused".to_owned(), |bytes| bytes.to_string());
     writeln!(std::io::stdout(), "{path} uncompressed {} unpacked {unpacked}", content.uncompressed_bytes)?;
     Ok(())

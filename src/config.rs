@@ -1,104 +1,47 @@
-//! The configuration: one TOML file and a few environment variables, parsed into types that cannot be wrong.
+//! The configuration: one TOML file and a few environment variables, parsed into types that cannot hold a wrong value.
 //!
-//! Everything that is wrong is found at once, and said with file, key and remedy. This is the only module that
-//! knows figment. Not here: the contents of secrets, which `registry` reads when it needs them; here they are only
-//! looked for. Certificates it reads once here too, since nothing works without them.
+//! All problems are found in one pass, and each message has file, key and remedy. This is the only room that knows
+//! figment. The contents of secrets are not read here but by `registry`, when it needs them; here they are only checked
+//! to exist. Certificates are read here once too, since nothing works without them.
 
-mod error;
-mod files;
-mod lints;
-mod reader;
-mod registries;
-mod render;
+mod schema;
+
 mod source;
-mod suggest;
+
+mod reader;
+
+mod files;
+mod registries;
 mod targets;
 mod values;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
+mod lints;
+mod render;
+
+mod error;
+mod problems;
+mod redact;
+mod suggest;
+
+use std::collections::BTreeSet;
+use std::path::Path;
 
 use crate::metrics::Family;
-use crate::oci::Registry;
 use crate::registry::Settings;
-use crate::target::Target;
 
 use files::Files;
-use reader::{Problems, Table};
+use problems::Problems;
+use reader::Table;
 
 pub use error::ConfigError;
+pub use schema::{Config, Scan, Web};
 pub use source::Environment;
-pub use values::listen_address;
 
-/// Everything that can be configured, with defaults filled in and paths made independent of where the file is.
-#[derive(Clone, PartialEq)]
-pub struct Config {
-    /// The file that it was read from.
-    pub file: PathBuf,
-    /// `[web]`
-    pub web: Web,
-    /// `[scan]`
-    pub scan: Scan,
-    /// Where what was learnt is kept across restarts; in memory only when left out.
-    pub state: Option<PathBuf>,
-    /// Families that are not published.
-    pub omit: BTreeSet<Family>,
-    /// How each configured registry is spoken to.
-    pub registries: BTreeMap<Registry, Settings>,
-    /// How all other registries are spoken to.
-    pub registry_defaults: Settings,
-    /// What is watched: at least one target, with unique names, in the file's order.
-    pub targets: Vec<Arc<Target>>,
-    /// What is allowed but probably not meant: each a line to log, with file and key.
-    pub warnings: Vec<String>,
-}
-
-/// `[web]`: where the exporter listens.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Web {
-    /// Addresses as Prometheus exporters take them: `host:port`, `:port` for all interfaces, `[address]:port`.
-    pub listen: Vec<String>,
-    /// TLS and authentication, in exporter-toolkit's format.
-    pub config_file: Option<PathBuf>,
-}
-
-/// `[scan]`: how often and how hard registries are asked.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Scan {
-    /// Between the starts of two scans of a target that has no interval of its own.
-    pub interval: Duration,
-    /// Requests under way at once, per registry.
-    pub concurrency: usize,
-    /// For one request; for streams, without progress.
-    pub timeout: Duration,
-    /// What stayed unreadable for so long is dropped.
-    pub keep: Duration,
-    /// At most so many tags are listed per repository, where the target does not say otherwise.
-    pub tags_max: usize,
-}
-
-impl Default for Web {
-    fn default() -> Self {
-        Self { listen: vec!["0.0.0.0:10048".to_owned()], config_file: None }
-    }
-}
-
-impl Default for Scan {
-    fn default() -> Self {
-        Self {
-            interval: Duration::from_mins(5),
-            concurrency: 8,
-            timeout: Duration::from_secs(30),
-            keep: Duration::from_hours(7 * 24),
-            tags_max: 10_000,
-        }
-    }
-}
+/// The configuration file where `--config.file` names none.
+pub const DEFAULT_FILE: &str = "config.toml";
 
 impl Config {
-    /// Reads a file, and the variables of this process's environment that override it.
+    /// Reads a file, and the variables of this process's environment that override its values.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let text = |text: std::ffi::OsString| text.into_string().ok();
         let environment = std::env::vars_os().filter_map(|(name, value)| Some((text(name)?, text(value)?)));
@@ -121,18 +64,13 @@ impl Config {
         Ok(config)
     }
 
-    /// The effective configuration as TOML, for people to look at: no secrets, nor what may hold one.
+    /// The effective configuration as TOML, without secrets and without what may contain one.
     pub fn masked(&self) -> String {
         render::render(self)
     }
-
-    /// How a registry is spoken to.
-    pub fn settings(&self, registry: &Registry) -> &Settings {
-        self.registries.get(registry).unwrap_or(&self.registry_defaults)
-    }
 }
 
-/// Reads the whole tree. What is wrong is noted and stands at its default meanwhile, so that the rest is read too.
+/// Reads the whole tree. A wrong value is noted and replaced by its default, so that the rest is read too.
 fn read(path: &Path, mut root: Table<'_>, files: &Files) -> Config {
     let web = root.table("web").map_or_else(Web::default, |table| read_web(table, files));
     let scan = root.table("scan").map_or_else(Scan::default, read_scan);
@@ -161,11 +99,20 @@ fn read(path: &Path, mut root: Table<'_>, files: &Files) -> Config {
 
 fn read_web(mut table: Table<'_>, files: &Files) -> Web {
     let mut web = Web::default();
-    if let Some(listen) = table.texts("listen", listen_address) {
+    if let Some(listen) = table.texts("listen", str::parse) {
         if table.is_empty_list("listen") {
             table.problem("listen", "is empty: write an address such as \"0.0.0.0:10048\", or leave the key out");
         }
         web.listen = listen;
+    }
+    if let Some(hosts) = table.texts("hosts", values::host) {
+        if table.is_empty_list("hosts") {
+            table.problem(
+                "hosts",
+                "is empty: write a name such as \"exporter.example.com\", or leave the key out for any",
+            );
+        }
+        web.hosts = hosts;
     }
     web.config_file = table.text("config_file", |text| files.readable(text));
     table.finish();

@@ -1,6 +1,6 @@
-//! What is known of every watched tag: the one place that observations change, and that snapshots come from.
+//! What is known of every watched tag: observations change it here, and snapshots are taken of it.
 //!
-//! Not here: when anything is read (`scheduler`), how (`scan`, `discovery`), and what is remembered on disk (`store`).
+//! Not here: when tags are read (`daemon`), how (`scan`), and what is remembered on disk (`store`).
 
 mod interner;
 mod layer_table;
@@ -9,82 +9,48 @@ mod policy;
 mod reconcile;
 mod restore;
 pub mod snapshot;
+mod stale;
+mod state;
 mod sums;
 mod tag_state;
 mod views;
+mod warning;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::image::accounting::Usage;
 use crate::image::{LayerContent, Timestamp};
 use crate::oci::{Digest, Registry, Repository, Tag};
+use crate::tag::{Completeness, LayerRequest, Observation, TagChange, TagRequest};
 use crate::target::{Repositories, Target, TargetName, Uncompressed};
 
-use layer_table::LayerTable;
-use newest::Candidate;
 use policy::Targets;
-use snapshot::{RegistryView, RepositoryView};
-use sums::{Counted, Place};
+use stale::{Part, Stale};
+use state::{RegistryState, RepositoryState};
 use tag_state::{Effect, TagState};
 
-pub use crate::tag::{
-    Child, Completeness, Discovered, DiscoveredRepository, Known, LayerRequest, Observation, Outcome, Reading,
-    TagChange, TagRecord, TagRequest, Warning,
-};
 pub use snapshot::Snapshot;
+pub use warning::Warning;
 
-/// What is known of every tag that some target means.
+/// What is known of every tag that a target selects.
 pub struct Inventory {
     targets: Targets,
-    /// By target: whether its first pass has ended, restored values included.
+    /// By target: whether its first scan has ended, or its restored values stand for one.
     ended: Vec<bool>,
     keep: Duration,
     registries: BTreeMap<Registry, RegistryState>,
     warnings: Vec<Warning>,
-    /// The disagreements about labels that somebody heard of: label, and the two targets.
+    /// The disagreements about labels that were warned about: label, and the two targets.
     warned_labels: HashSet<(String, TargetName, TargetName)>,
-    snapshot: Option<Arc<Snapshot>>,
-}
-
-/// What is known of one registry.
-#[derive(Default)]
-struct RegistryState {
-    repositories: BTreeMap<Repository, RepositoryState>,
-    holdings: LayerTable,
-    /// Whether each of its targets had ended a pass at some time: then there are sums, of the tags that take part.
-    has_sums: bool,
-    /// The figures, as they were last accounted for; empty where none are published.
-    usage: Usage,
-    /// Whether they are of what is held now.
-    is_accounted: bool,
-    /// What is published, if anything is.
-    view: Option<Arc<RegistryView>>,
-    /// Whether `view` is what would be published now.
-    is_fresh: bool,
-}
-
-/// What is known of one repository.
-#[derive(Default)]
-struct RepositoryState {
-    /// The targets that mean something of it, ascending.
-    targets: Vec<u32>,
-    /// By target that wants the newest release: what it is picked among, newest first.
-    candidates: BTreeMap<u32, Vec<Candidate>>,
-    tags: BTreeMap<Tag, TagState>,
-    /// Whether some target's list was ever read to its end, or none was needed.
-    listed: bool,
-    /// Where its figures stand in its registry's `usage`.
-    place: Option<Place>,
-    /// What of it takes part in sums; none where any of that changed since it was last accounted for.
-    counted: Option<Counted>,
-    /// What is published of it; none where anything of it, or its figures, changed since.
-    view: Option<Arc<RepositoryView>>,
+    /// Beyond that of single registries: whether there are other registries than in `snapshot`.
+    stale: Stale,
+    snapshot: Arc<Snapshot>,
 }
 
 impl Inventory {
-    /// Knows the tags that are configured by name, and nothing of them. What stays unreadable for `keep` is dropped.
+    /// An inventory of the tags that are configured by name, of which nothing is known yet. What stays unreadable for
+    /// `keep` is dropped.
     pub fn new(targets: &[Arc<Target>], keep: Duration) -> Self {
         let mut inventory = Self {
             targets: Targets::new(targets),
@@ -93,99 +59,101 @@ impl Inventory {
             registries: BTreeMap::new(),
             warnings: Vec::new(),
             warned_labels: HashSet::new(),
-            snapshot: None,
+            stale: Stale::default(),
+            snapshot: Arc::default(),
         };
         inventory.add_named();
         inventory
     }
 
-    /// Whether a target's scan, that has ended, was such a pass: not where it means tags of which nothing is known, not
-    /// even that they do not exist, nor where it knows some from a list of which nobody saw the end, or none since not
-    /// one list was read.
-    pub fn passed(&self, target: &TargetName, pass: Completeness) -> bool {
+    /// Whether a target's finished scan counts as this complete. It does not while a selected tag is unread, a tag list
+    /// was truncated, or no list was read.
+    pub fn is_scanned(&self, target: &TargetName, completeness: Completeness) -> bool {
         let Some(number) = self.targets.find(target) else { return true };
         let lists = self.targets.get(number).selection.lists();
-        let is_unknown = |state: &TagState| match pass {
+        let is_unread = |state: &TagState| match completeness {
             Completeness::Settled => state.is_awaited(),
             Completeness::Whole => state.is_unknown(),
         };
-        let lacks = |state: &TagState| state.is_selected() && is_unknown(state);
-        let repositories = || self.repositories_meant(number).map(|(_, of)| of);
-        repositories().any(|of| !lists || of.listed)
-            && !repositories().any(|of| of.meant(number).any(|(_, state)| lists && !of.listed || lacks(state)))
+        let is_missing = |state: &TagState| state.is_selected() && is_unread(state);
+        let is_listed = |repository: &RepositoryState| !lists || repository.listed;
+        let repositories = || self.selected_repositories(number).map(|(_, repository)| repository);
+        repositories().any(is_listed)
+            && repositories().all(|repository| {
+                repository.selected_by(number).all(|(_, state)| is_listed(repository) && !is_missing(state))
+            })
     }
 
-    /// Whether all that other targets read of what this one means was read, as far as they tried.
+    /// Whether the tags that this target selects and other targets read are up, as far as they were read.
     pub fn others_are_up(&self, target: &TargetName) -> bool {
         let Some(number) = self.targets.find(target) else { return true };
-        let meant = self.repositories_meant(number).flat_map(|(_, of)| of.meant(number));
+        let selected = self.selected_repositories(number).flat_map(|(_, repository)| repository.selected_by(number));
         let mut others =
-            meant.map(|(_, state)| state).filter(|state| state.meaning.owner != number && state.is_selected());
+            selected.map(|(_, state)| state).filter(|state| state.policy.owner != number && state.is_selected());
         others.all(|state| state.up != Some(false))
     }
 
-    /// The repositories of which a target means something now: for one of a thousand, the others need no look.
-    fn repositories_meant(&self, target: u32) -> impl Iterator<Item = (&Repository, &RepositoryState)> {
+    /// The repositories that a target selects now. A target of one repository does not walk the others.
+    fn selected_repositories(&self, target: u32) -> impl Iterator<Item = (&Repository, &RepositoryState)> {
         let repositories = &self.targets.get(target).repositories;
         let registry = self.registries.get(repositories.registry());
         let (one, many) = match repositories {
             Repositories::One(name) => (registry.and_then(|state| state.repositories.get_key_value(name)), None),
             Repositories::Matching(_) => (None, registry.map(|state| &state.repositories)),
         };
-        one.into_iter().chain(many.into_iter().flatten()).filter(move |(_, of)| of.targets.contains(&target))
+        one.into_iter().chain(many.into_iter().flatten()).filter(move |(_, state)| state.targets.contains(&target))
     }
 
-    /// What a target's scan has to read, now that it begins: the tags that it owns, but for those that the target from
-    /// which it just took them over reads.
-    pub fn to_read(&mut self, target: &TargetName) -> Vec<TagRequest> {
+    /// The tags that a target has to read in the scan that begins now: those that it owns, except those that the owner
+    /// before it is reading.
+    pub fn assign(&mut self, target: &TargetName) -> Vec<TagRequest> {
         let Some(number) = self.targets.find(target) else { return Vec::new() };
         let repositories = &self.targets.get(number).repositories;
         let Some(state) = self.registries.get_mut(repositories.registry()) else { return Vec::new() };
-        let one = |(name, of): (&Repository, &mut RepositoryState)| -> Vec<TagRequest> {
-            let owned = of.tags.iter_mut().filter(|(_, state)| state.meaning.owner == number);
-            let given = owned.filter_map(|(tag, state)| state.give().then_some((tag, state)));
-            let to_read = |(tag, state): (&Tag, &mut TagState)| TagRequest {
+        let assign = |(name, repository): (&Repository, &mut RepositoryState)| -> Vec<TagRequest> {
+            let owned = repository.tags.iter_mut().filter(|(_, state)| state.policy.owner == number);
+            let assigned = owned.filter_map(|(tag, state)| state.assign().then_some((tag, state)));
+            let request = |(tag, state): (&Tag, &mut TagState)| TagRequest {
                 repository: name.clone(),
                 tag: tag.clone(),
-                known: state.held.as_ref().map(|held| Arc::clone(&held.known)),
+                known: state.content.as_ref().map(|content| Arc::clone(&content.known)),
                 lacking: state.is_lacking(),
-                platforms: state.meaning.platforms.clone(),
+                platforms: state.policy.platforms.clone(),
             };
-            given.map(to_read).collect()
+            assigned.map(request).collect()
         };
         match repositories {
-            Repositories::One(name) => state.repositories.get_mut(name).map_or_else(Vec::new, |of| one((name, of))),
+            Repositories::One(name) => {
+                state.repositories.get_mut(name).map_or_else(Vec::new, |repository| assign((name, repository)))
+            }
             Repositories::Matching(_) => {
-                let meant = state.repositories.iter_mut().filter(|(_, of)| of.targets.contains(&number));
-                meant.flat_map(one).collect()
+                let selected = state.repositories.iter_mut().filter(|(_, state)| state.targets.contains(&number));
+                selected.flat_map(assign).collect()
             }
         }
     }
 
-    /// Takes what a reading found, or did not; what the store has to remember of it. A tag that no target means any
-    /// more changes nothing.
+    /// Applies the outcome of a reading; what the store has to remember of it. A tag that no target selects any more
+    /// changes nothing.
     pub fn record(&mut self, observation: &Observation) -> Option<TagChange> {
         let Observation { repository, tag, at, outcome } = observation;
         let registry = self.registries.get_mut(repository.registry())?;
-        let of = registry.repositories.get_mut(repository)?;
-        let state = of.tags.get_mut(tag)?;
-        let effect = state.record(*at, outcome, &mut registry.holdings);
-        if effect == Effect::None {
-            return None;
-        }
-        let kept = state.kept();
-        of.view = None;
-        registry.is_fresh = false;
-        if effect == Effect::TagContent {
-            of.touch();
-            registry.touch();
-        }
+        let in_repository = registry.repositories.get_mut(repository)?;
+        let state = in_repository.tags.get_mut(tag)?;
+        let part = match state.record(*at, outcome, &mut registry.layers) {
+            Effect::None => return None,
+            Effect::Times => Part::View,
+            Effect::Content => Part::Sums,
+        };
+        let kept = state.to_record();
+        registry.stale.mark_with(&mut in_repository.stale, part);
         Some(TagChange { repository: repository.clone(), tag: tag.clone(), kept })
     }
 
-    /// A target's scan has ended, however: once each target of a registry has ended one, its sums are published. What
-    /// a reload added takes part in them then, and not before: they neither climb nor vanish meanwhile.
-    pub fn pass_ended(&mut self, target: &TargetName) {
+    /// A target's scan has ended, successfully or not. Once each target of a registry has ended one, the registry's sums
+    /// are published. What a reload adds enters the sums at the end of its first scan, so that they neither climb nor
+    /// vanish meanwhile.
+    pub fn scan_ended(&mut self, target: &TargetName) {
         let Some(number) = self.targets.find(target) else { return };
         if !std::mem::replace(&mut self.ended[number as usize], true) {
             let registry = self.targets.get(number).repositories.registry().clone();
@@ -193,46 +161,47 @@ impl Inventory {
         }
     }
 
-    /// Learns what layers are after decompression, in every image that has them; whether any of it was news.
+    /// Notes the uncompressed sizes of layers, for every image that has them; whether that changes anything.
     pub fn learn_layers(&mut self, layers: impl IntoIterator<Item = (Digest, LayerContent)>) -> bool {
-        let mut touched = HashSet::new();
-        for (digest, content) in layers {
-            for (registry, state) in &mut self.registries {
-                if state.holdings.learn(&digest, content) {
-                    touched.insert(registry.clone());
+        let layers: Vec<(Digest, LayerContent)> = layers.into_iter().collect();
+        let mut any = false;
+        for registry in self.registries.values_mut() {
+            let mut is_news = false;
+            for (digest, content) in &layers {
+                is_news |= registry.layers.learn(digest, *content);
+            }
+            if is_news {
+                // Uncompressed sizes enter no sum.
+                for repository in registry.repositories.values_mut() {
+                    registry.stale.mark_with(&mut repository.stale, Part::View);
                 }
+                any = true;
             }
         }
-        for registry in &touched {
-            if let Some(state) = self.registries.get_mut(registry) {
-                // No sum knows of it.
-                state.is_fresh = false;
-                state.repositories.values_mut().for_each(|of| of.view = None);
-            }
-        }
-        !touched.is_empty()
+        any
     }
 
-    /// The layers that a target wants to know more of, each digest once for each registry that has it, as exactly as any
-    /// target on that registry wants it: one registry may not give what another does, nor be asked for what another is.
-    pub fn uncompressed_work(&self) -> Vec<LayerRequest> {
-        let mut work: HashMap<(&Registry, &Digest), LayerRequest> = HashMap::new();
+    /// The layers whose uncompressed size is asked for and not known: each digest once for each registry that has it, in
+    /// the most exact mode of any target on that registry. A registry may refuse what another one serves, and its targets
+    /// may ask for less.
+    pub fn layer_requests(&self) -> Vec<LayerRequest> {
+        let mut requests: HashMap<(&Registry, &Digest), LayerRequest> = HashMap::new();
         for (registry, state) in &self.registries {
             for (repository, tag) in
-                state.repositories.iter().flat_map(|(name, of)| of.tags.values().map(move |tag| (name, tag)))
+                state.repositories.iter().flat_map(|(name, state)| state.tags.values().map(move |tag| (name, tag)))
             {
-                let mode = tag.meaning.uncompressed;
+                let mode = tag.policy.uncompressed;
                 if mode == Uncompressed::Off {
                     continue;
                 }
-                let whole = tag.images().filter(|image| image.may_have_content());
-                for (image, listed) in whole.flat_map(|image| image.stored.iter().map(move |listed| (image, listed))) {
-                    let digest = state.holdings.digest(listed.layer);
-                    let facts = state.holdings.facts(listed.layer);
+                let images = tag.images().filter(|image| image.may_have_content());
+                for (image, listed) in images.flat_map(|image| image.stored.iter().map(move |listed| (image, listed))) {
+                    let digest = state.layers.digest(listed.layer);
+                    let facts = state.layers.facts(listed.layer);
                     if facts.content.is_some_and(|content| mode == Uncompressed::Cheap || content.unpacked.is_known()) {
                         continue;
                     }
-                    let wanted = work.entry((registry, digest)).or_insert_with(|| LayerRequest {
+                    let request = requests.entry((registry, digest)).or_insert_with(|| LayerRequest {
                         repository: repository.clone(),
                         image: image.summary.digest.clone(),
                         digest: digest.clone(),
@@ -242,53 +211,49 @@ impl Inventory {
                         hint: facts.hint.as_deref().cloned(),
                         mode,
                     });
-                    wanted.mode = mode.max(wanted.mode);
+                    request.mode = mode.max(request.mode);
                 }
             }
         }
-        let mut work: Vec<LayerRequest> = work.into_values().collect();
-        work.sort_by(|a, b| (&a.repository, &a.digest).cmp(&(&b.repository, &b.digest)));
-        work
+        let mut requests: Vec<LayerRequest> = requests.into_values().collect();
+        requests.sort_by(|a, b| (&a.repository, &a.digest).cmp(&(&b.repository, &b.digest)));
+        requests
     }
 
     /// Drops what has been unreadable for longer than `keep`; what the store has to forget.
     pub fn expire(&mut self, now: Timestamp) -> Vec<TagChange> {
         let deadline = now - self.keep.as_secs_f64();
         let mut forgotten = Vec::new();
-        for state in self.registries.values_mut() {
-            let before = forgotten.len();
-            for (repository, of) in &mut state.repositories {
-                for (tag, one) in &mut of.tags {
-                    if one.expire(deadline, &mut state.holdings) {
-                        (of.counted, of.view) = (None, None);
-                        forgotten.push(TagChange { repository: repository.clone(), tag: tag.clone(), kept: None });
+        for registry in self.registries.values_mut() {
+            for (name, repository) in &mut registry.repositories {
+                for (tag, state) in &mut repository.tags {
+                    if state.expire(deadline, &mut registry.layers) {
+                        registry.stale.mark_with(&mut repository.stale, Part::Sums);
+                        forgotten.push(TagChange { repository: name.clone(), tag: tag.clone(), kept: None });
                     }
                 }
-            }
-            if forgotten.len() > before {
-                state.touch();
             }
         }
         forgotten
     }
 
-    /// The documents and blobs that the store has to keep: all that is held, children that may be tried again
-    /// included; layers only where something is remembered of them.
+    /// The documents and blobs that the store has to keep: those of known tags, failed children included, which are
+    /// tried again; layers only where the store remembers something of them.
     pub fn digests_in_use(&self) -> HashSet<Digest> {
         let mut digests = HashSet::new();
         for state in self.registries.values() {
-            for tag in state.repositories.values().flat_map(|of| of.tags.values()) {
-                let Some(held) = &tag.held else { continue };
-                digests.insert(held.known.digest.clone());
-                digests.extend(held.known.failed.iter().map(|child| child.digest.clone()));
-                for image in &held.images {
+            for tag in state.repositories.values().flat_map(|repository| repository.tags.values()) {
+                let Some(content) = &tag.content else { continue };
+                digests.insert(content.known.digest.clone());
+                digests.extend(content.known.failed.iter().map(|child| child.digest.clone()));
+                for image in &content.images {
                     digests.insert(image.summary.digest.clone());
                     digests.extend(image.summary.image_id.clone());
                     let is_schema1 = image.summary.image_id.is_none();
-                    if is_schema1 || tag.meaning.uncompressed != Uncompressed::Off {
+                    if is_schema1 || tag.policy.uncompressed != Uncompressed::Off {
                         for listed in &image.stored {
-                            digests.insert(state.holdings.digest(listed.layer).clone());
-                            digests.extend(state.holdings.facts(listed.layer).diff_id.clone());
+                            digests.insert(state.layers.digest(listed.layer).clone());
+                            digests.extend(state.layers.facts(listed.layer).diff_id.clone());
                         }
                     }
                 }
@@ -297,48 +262,25 @@ impl Inventory {
         digests
     }
 
-    /// Everything that is published now; the same as last time where nothing changed.
+    /// Everything that is published now; the same snapshot as last time where nothing changed.
     pub fn snapshot(&mut self) -> Arc<Snapshot> {
-        if let Some(snapshot) = &self.snapshot
-            && self.registries.values().all(|state| state.is_fresh)
-        {
-            return Arc::clone(snapshot);
-        }
-        for (name, state) in &mut self.registries {
-            if !state.is_fresh {
-                views::refresh(name, state, &self.targets, &mut self.warnings);
+        let mut any = self.stale.take_view();
+        for (name, registry) in &mut self.registries {
+            if registry.stale.take_view() {
+                views::refresh(name, registry, &self.targets, &mut self.warnings);
+                any = true;
             }
         }
-        let views = self.registries.values().filter_map(|state| state.view.clone());
-        let snapshot = Arc::new(Snapshot { registries: views.collect() });
-        self.snapshot = Some(Arc::clone(&snapshot));
-        snapshot
+        if any {
+            let views = self.registries.values().filter_map(|state| state.view.clone());
+            self.snapshot = Arc::new(Snapshot { registries: views.collect() });
+        }
+        Arc::clone(&self.snapshot)
     }
 
-    /// What somebody should hear of since this was last asked.
+    /// The warnings since the last call.
     pub fn warnings(&mut self) -> Vec<Warning> {
         std::mem::take(&mut self.warnings)
-    }
-}
-
-impl RegistryState {
-    /// Notes that what is held, or meant, changed.
-    fn touch(&mut self) {
-        self.is_accounted = false;
-        self.is_fresh = false;
-    }
-}
-
-impl RepositoryState {
-    /// The tags that a target means.
-    fn meant(&self, target: u32) -> impl Iterator<Item = (&Tag, &TagState)> {
-        self.tags.iter().filter(move |(_, state)| state.meaning.targets.contains(&target))
-    }
-
-    /// Notes that anything of it may have changed, what takes part in sums too.
-    fn touch(&mut self) {
-        self.counted = None;
-        self.view = None;
     }
 }
 

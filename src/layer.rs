@@ -23,7 +23,7 @@ mod measure;
 
 mod decompress;
 
-mod gzip;
+mod tar_stream;
 
 mod hasher;
 
@@ -31,7 +31,10 @@ mod tar;
 
 mod unpack;
 
-pub use measure::{Measure, MeasureError};
+mod error;
+
+pub use error::MeasureError;
+pub use measure::Measure;
 pub use probe::{Foresight, SociIndexes, foresee, look_up};
 pub use stream::StreamError;
 pub use worker::{Limits, run};

@@ -33,3 +33,6 @@ pub mod daemon;
 
 /// The program's version.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+// Cargo.toml chooses its version: `url` reads host names beyond ASCII with it.
+use idna_adapter as _;

@@ -1,8 +1,7 @@
-//! Reading one tag: a reference and what is known of it in, an observation out.
+//! Reads one tag: a request with what is known of the tag in, an observation out.
 //!
-//! Everything that has a digest is read once, ever: what the store has is not asked for again. What is not in here:
-//! when to scan (`scheduler`), which tags (`discovery`), and what an observation does to what is published
-//! (`inventory`).
+//! Everything with a digest is read once, ever: what the store has is not requested again. Not here: when to scan
+//! (`daemon`), which tags (`discovery`), and what an observation changes (`inventory`).
 
 pub mod discovery;
 
@@ -12,21 +11,21 @@ mod platforms;
 
 use std::sync::Arc;
 
-use crate::oci::{Digest, MediaType, Reason, Repository};
+use crate::oci::{Digest, MediaType, Reason};
 use crate::registry::{At, Client, RegistryError};
 use crate::store::{Store, Stored};
 use crate::tag::{Outcome, Reading, TagRequest};
 
-pub(crate) use children::{Children, is_child, means, read as read_children};
+pub(crate) use children::{Children, read as read_children};
 pub use document::{Fetched, ReadError, fetch as fetch_document};
 pub use platforms::NoPlatform;
 
-/// What reading a tag gave, and what to tell the operator of it.
+/// The outcome of reading a tag, and what to tell the operator about it.
 #[derive(Debug)]
 pub struct Reported {
-    /// What the inventory needs to know.
+    /// For the inventory.
     pub outcome: Outcome,
-    /// What failed, in words: of the tag itself or of single platforms.
+    /// What failed: the tag itself, or single platforms.
     pub errors: Vec<ReadError>,
 }
 
@@ -36,10 +35,10 @@ impl Reported {
     }
 }
 
-/// Reads a tag, in as few requests as can be.
+/// Reads a tag, in as few requests as possible.
 ///
-/// An unchanged tag costs one HEAD. A new one is fetched without asking first, unless the registry meters GETs of
-/// manifests: then a HEAD, which is free, tells whether its digest is known already.
+/// An unchanged tag costs one HEAD. A new one is fetched without a HEAD first, unless the registry meters GETs of
+/// manifests: then a HEAD, which is free, tells whether its digest is already known.
 pub async fn read_tag(client: &Client, store: &Store, wanted: &TagRequest) -> Reported {
     let reported = read_once(client, store, wanted).await;
     if has_moved(client, wanted, &reported).await {
@@ -48,7 +47,8 @@ pub async fn read_tag(client: &Client, store: &Store, wanted: &TagRequest) -> Re
     reported
 }
 
-/// An index that is new and lacks children is sparse, unless its tag was pushed again meanwhile.
+/// Whether the tag was pushed again while it was read. Only a new index that lacks children is suspected: it is sparse
+/// otherwise.
 async fn has_moved(client: &Client, wanted: &TagRequest, reported: &Reported) -> bool {
     let Outcome::Read(reading) = &reported.outcome else { return false };
     let is_new = wanted.known.as_ref().is_none_or(|known| known.digest != reading.digest);
@@ -73,13 +73,13 @@ async fn read_once(client: &Client, store: &Store, wanted: &TagRequest) -> Repor
         if !wanted.lacking {
             return Reported { outcome: Outcome::Unchanged, errors: Vec::new() };
         }
-        // The tag is as it was, and something of it is missing still.
+        // The tag has not changed, and something is still missing.
         if let Some(document) = store.document(&known.digest) {
             let root = Fetched { digest: known.digest.clone(), header: head, document, lacking: None };
             return read_root(client, store, wanted, root).await;
         }
     }
-    // What a header names is believed only where the store has it, verified when it was fetched.
+    // The digest of a header is used only to look up the store, whose documents were verified when they were fetched.
     let named = head.as_deref().and_then(|header| header.parse::<Digest>().ok());
     let claim = match &named {
         Some(digest) => Some(store.document_flight(wanted.repository.registry(), digest).await),
@@ -93,7 +93,7 @@ async fn read_once(client: &Client, store: &Store, wanted: &TagRequest) -> Repor
     let fetched = document::fetch(client, store, &wanted.repository, At::Tag(&wanted.tag)).await;
     drop(claim);
     match fetched {
-        // The tag may have changed since the HEAD: what came with the body is the body's.
+        // The tag may have changed since the HEAD: the body's own header wins.
         Ok(fetched) => {
             let header = fetched.header.or(head);
             read_root(client, store, wanted, Fetched { header, ..fetched }).await
@@ -103,7 +103,7 @@ async fn read_once(client: &Client, store: &Store, wanted: &TagRequest) -> Repor
     }
 }
 
-/// The digest header of a HEAD, where it is worth asking for one and the registry answers it.
+/// The digest header of a HEAD, where a HEAD saves requests and the registry answers it.
 async fn ask_head(client: &Client, wanted: &TagRequest) -> Result<Option<Arc<str>>, RegistryError> {
     if !client.heads() || (wanted.known.is_none() && !client.meters_pulls()) {
         return Ok(None);
@@ -120,7 +120,7 @@ fn unread(error: RegistryError) -> Reported {
     Reported { outcome, errors: vec![error.into()] }
 }
 
-/// From the document that the tag points at to all of its images.
+/// Reads all images of the document that the tag points at.
 async fn read_root(client: &Client, store: &Store, wanted: &TagRequest, root: Fetched) -> Reported {
     let mut reading = Reading {
         digest: root.digest,
@@ -150,12 +150,4 @@ async fn read_root(client: &Client, store: &Store, wanted: &TagRequest, root: Fe
         }
     }
     Reported { outcome: Outcome::Read(Arc::new(reading)), errors }
-}
-
-/// Where a document stands, for messages: `repository@digest` or `repository:tag`.
-fn place(repository: &Repository, at: At<'_>) -> String {
-    match at {
-        At::Tag(tag) => format!("{repository}:{tag}"),
-        At::Digest(digest) => format!("{repository}@{digest}"),
-    }
 }

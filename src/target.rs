@@ -1,20 +1,25 @@
-//! What one `[[targets]]` entry of the configuration means, parsed.
+//! One `[[targets]]` entry of the configuration, parsed.
 
+mod newest;
 mod pattern;
 mod range;
 mod selection;
 mod version;
+mod words;
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::oci::{Platform, Tag};
+use crate::oci::{PlatformFilter, Tag};
 
+pub use newest::{Candidate, NewestBy, Standing};
 pub use pattern::{InvalidPattern, InvalidTagPattern, Repositories, RepositoryPattern, TagPattern};
 pub use range::{InvalidRange, VersionRange};
-pub use selection::{Listing, Selection, Sort};
+pub use selection::{LeftOut, Listing, Selection, Sort};
 pub use version::Version;
+pub use words::Words;
 
 /// A target's name: the `target` label. Unique within a configuration.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -37,8 +42,8 @@ pub struct Target {
     pub selection: Selection,
     /// Whether, and how, the newest release is published as one stable series.
     pub newest: Option<NewestBy>,
-    /// Which platforms; all when empty.
-    pub platforms: Vec<Platform>,
+    /// Which platforms.
+    pub platforms: PlatformFilter,
     /// Time between the starts of two scans.
     pub interval: Duration,
     /// Whether and how uncompressed sizes are found.
@@ -49,17 +54,8 @@ pub struct Target {
     pub budget_bytes: Option<u64>,
     /// Published in `container_image_repository_labels`. Keys are valid label names without the `label_` prefix.
     pub labels: BTreeMap<String, String>,
-    /// At most so many tags per repository; what is cut is counted as failed with reason `limit`.
+    /// At most so many selected tags per repository; a list with more is cut and counted as failed with reason `limit`.
     pub tags_max: usize,
-}
-
-/// How the newest release is found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NewestBy {
-    /// The highest version.
-    Semver,
-    /// The latest creation date.
-    Created,
 }
 
 /// How uncompressed sizes are found. Later is more exact.
@@ -84,16 +80,68 @@ pub enum Detail {
     Repository,
 }
 
+impl Words for NewestBy {
+    const WORDS: &'static [(&'static str, Self)] = &[("semver", Self::Semver), ("created", Self::Created)];
+}
+
+impl Words for Uncompressed {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("off", Self::Off), ("cheap", Self::Cheap), ("exact", Self::Exact)];
+}
+
+impl Words for Detail {
+    const WORDS: &'static [(&'static str, Self)] = &[("images", Self::Images), ("repository", Self::Repository)];
+}
+
+impl Words for Sort {
+    const WORDS: &'static [(&'static str, Self)] = &[("semver", Self::Semver), ("name", Self::Name)];
+}
+
 impl Target {
-    /// The tags that are meant without looking at any list: those configured by name, or `latest` where the
-    /// configuration says nothing at all of tags.
+    /// The tags that are selected without reading any list: those configured by name, or `latest` where the
+    /// configuration says nothing about tags.
     pub fn named_tags(&self) -> &[Tag] {
         &self.selection.tags
     }
 
-    /// Whether a tag that is gone is a failure: only where the configuration names it on one repository, a typing error
-    /// perhaps. Under a wildcard not every repository has every tag, and a listed tag may be deleted at any time.
+    /// What identifies the scans of this target across restarts: its name, and the configuration that decides which tags
+    /// it selects, as text. A target with the same text selects the same tags of the same lists.
+    pub fn scan_identity(&self) -> String {
+        let mut text = String::new();
+        // Each value is preceded by its length, so that no value can look like another key.
+        let mut line = |key: &str, value: &str| {
+            let _ = writeln!(text, "{key} {} {value}", value.len());
+        };
+        line("name", &self.name.0);
+        line("repository", &self.repositories.to_string());
+        for tag in &self.selection.tags {
+            line("tag", tag.as_str());
+        }
+        if let Some(listing) = &self.selection.listing {
+            let Listing { matches, exclude, semver, sort, limit } = listing;
+            matches.iter().for_each(|pattern| line("match", pattern.as_str()));
+            exclude.iter().for_each(|pattern| line("exclude", pattern.as_str()));
+            if let Some(range) = semver {
+                line("semver", range.as_str());
+            }
+            let sort = match sort {
+                Sort::Semver => "semver",
+                Sort::Name => "name",
+            };
+            line("sort", sort);
+            line("limit", &limit.map_or_else(|| "none".to_owned(), |limit| limit.to_string()));
+            line("tags_max", &self.tags_max.to_string());
+        }
+        text
+    }
+
+    /// Whether a tag that does not exist is a failure: only where the configuration names it on one repository, where it
+    /// may be a typing error. Under a wildcard not every repository has every tag, and a listed tag may be deleted at any
+    /// time.
     pub fn expects(&self, tag: &Tag) -> bool {
         matches!(self.repositories, Repositories::One(_)) && self.named_tags().contains(tag)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,11 +1,13 @@
 //! `health`: asks a running daemon whether it is up. A container without a shell has no curl for its health check.
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
 
-use super::cli::WebFlags;
+use super::output::CommandFailure;
+use super::run::WebFlags;
 use crate::config::Config;
 
 /// A daemon that does not answer within this is not healthy.
@@ -13,27 +15,27 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Which daemon to ask.
 #[derive(Debug, Args)]
-pub struct HealthArgs {
+pub struct HealthArguments {
     /// URL to ask, or only host and port, instead of the configured address on this machine
     #[arg(value_name = "URL", value_parser = parse_url)]
     pub url: Option<url::Url>,
 }
 
-/// Asks. An error says what is wrong.
-pub async fn health(
-    args: &HealthArgs,
+/// Asks the daemon. An error says what is wrong.
+pub(super) async fn run(
+    config_file: &Path,
     flags: &WebFlags,
-    config: impl FnOnce() -> anyhow::Result<Config>,
-) -> anyhow::Result<()> {
-    let urls = match &args.url {
+    arguments: &HealthArguments,
+) -> Result<(), CommandFailure> {
+    let urls = match &arguments.url {
         Some(url) => vec![url.clone()],
-        None => own_urls(flags, &config()?)?,
+        None => own_urls(flags, &Config::load(config_file)?)?,
     };
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = reqwest::Client::builder()
         .timeout(TIMEOUT)
         .no_proxy()
-        // It is this machine's own daemon, under whatever name its certificate has.
+        // The certificate need not name this machine's loopback address.
         .tls_danger_accept_invalid_certs(true)
         .build()
         .context("cannot make an HTTP client")?;
@@ -44,10 +46,10 @@ pub async fn health(
             break;
         }
     }
-    result
+    Ok(result?)
 }
 
-/// A URL, or host and port alone: then, as where a URL has no path, health is asked for.
+/// A URL, or only host and port. Without a path it is that of the health check.
 fn parse_url(text: &str) -> Result<url::Url, String> {
     const EXAMPLE: &str = "write for example `localhost:10048` or `http://localhost:10048/-/healthy`";
     let whole = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
@@ -63,15 +65,15 @@ fn parse_url(text: &str) -> Result<url::Url, String> {
 
 async fn ask(client: &reqwest::Client, url: url::Url) -> anyhow::Result<()> {
     let response = client.get(url.clone()).send().await.with_context(|| format!("{url} does not answer"))?;
-    // With users configured the daemon asks for a password: it is alive.
+    // A daemon with users configured asks for a password, so it is up.
     if response.status().is_success() || response.status() == http::StatusCode::UNAUTHORIZED {
         return Ok(());
     }
     bail!("{url} answered {}", response.status())
 }
 
-/// The first configured address as this machine reaches it: loopback where the daemon listens on all of them. A web
-/// configuration may be about TLS or only about users: then both are tried.
+/// The first configured address as this machine reaches it: loopback where the daemon listens on all interfaces. A web
+/// configuration may set up TLS or only users, so both schemes are tried.
 fn own_urls(flags: &WebFlags, config: &Config) -> anyhow::Result<Vec<url::Url>> {
     let address = flags
         .listen_address
@@ -83,12 +85,13 @@ fn own_urls(flags: &WebFlags, config: &Config) -> anyhow::Result<Vec<url::Url>> 
     } else {
         &["http"]
     };
-    let (host, port) = address.rsplit_once(':').with_context(|| format!("`{address}` has no port"))?;
-    let host = match host {
-        "" | "0.0.0.0" => "127.0.0.1",
-        "[::]" => "[::1]",
-        host => host,
+    let host = match address.host() {
+        "" | "0.0.0.0" => "127.0.0.1".to_owned(),
+        "::" => "[::1]".to_owned(),
+        v6 if v6.contains(':') => format!("[{v6}]"),
+        host => host.to_owned(),
     };
+    let port = address.port();
     let url = |scheme: &&str| format!("{scheme}://{host}:{port}/-/healthy").parse();
-    schemes.iter().map(url).collect::<Result<_, _>>().with_context(|| format!("`{address}` is no address"))
+    schemes.iter().map(url).collect::<Result<_, _>>().with_context(|| format!("`{address}` is not an address to ask"))
 }

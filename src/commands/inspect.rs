@@ -1,30 +1,37 @@
-//! `inspect`: one reference as the daemon would see it, or two compared, for people and as JSON.
+//! `inspect`: one reference as the daemon sees it, or two compared, for people and as JSON.
 //!
 //! The schema of `--json` is [`Report`] for one reference, and `{"old": Report, "new": Report, "comparisons":
 //! [Comparison]}` for two. Exit codes: 0 read; 3 denied; 4 not found; 5 unreachable; 6 any other failure of the registry
-//! or its answer; 1 everything else. What was read is printed even if a platform of it failed.
+//! or its answer; 1 everything else. Platforms that were read are printed even if another one failed.
 
 mod compare;
+mod error;
+mod progress;
 mod read;
 mod report;
+mod sharing;
 mod show;
-mod table;
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal as _, Write};
+use std::path::Path;
 
 use serde::Serialize;
 
-use super::units;
-use crate::oci::{Digest, Platform, Reference};
+use super::output::CommandFailure;
+use crate::config::{Config, DEFAULT_FILE};
+use crate::oci::{Platform, Reference};
 use crate::registry::Registries;
-use crate::scan::ReadError;
-use crate::target::Uncompressed;
+use crate::target::{Uncompressed, Words as _};
 
+use progress::Progress;
+
+pub use super::columns::Terminal;
 pub use compare::{Change, Comparison, Difference};
-pub use report::{FailedReport, ImageReport, LayerReport, Report, Sharing, Step};
-pub use table::Terminal;
+pub use error::InspectError;
+pub use report::{FailedReport, ImageReport, LayerReport, Report, Step};
+pub use sharing::Sharing;
 
-/// What `inspect` is told on the command line.
+/// The arguments of `inspect`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Arguments {
     /// An image, as `docker pull` takes it; or two, the old one and the new one, to compare
@@ -33,8 +40,8 @@ pub struct Arguments {
     /// Only this platform, as in `linux/arm64`
     #[arg(long)]
     pub platform: Option<Platform>,
-    /// Find out the layers' uncompressed sizes: `cheap` fetches a few bytes of each, `exact` streams all of them
-    #[arg(long, value_name = "off|cheap|exact", default_value = "off", value_parser = parse_uncompressed)]
+    /// Measure the layers' uncompressed sizes: `cheap` fetches a few bytes of each layer, `exact` streams all of them
+    #[arg(long, value_name = "off|cheap|exact", default_value = "off", value_parser = Uncompressed::from_word)]
     pub uncompressed: Uncompressed,
     /// Exact bytes instead of KiB and MiB
     #[arg(long)]
@@ -44,49 +51,32 @@ pub struct Arguments {
     pub json: bool,
 }
 
-/// Why nothing could be shown.
-#[derive(Debug, thiserror::Error)]
-pub enum InspectError {
-    /// It could not be read.
-    #[error("{source}{}", hint(source))]
-    Read {
-        /// Why.
-        #[from]
-        source: ReadError,
-    },
-    /// It was read, and has not that platform.
-    #[error("{reference} has no image for {platform}: leave out --platform to see which it has")]
-    Platform {
-        /// The reference.
-        reference: String,
-        /// What was asked for.
-        platform: Platform,
-    },
-    /// Two images without a platform in common.
-    #[error("{old} and {new} have no platform in common: name one image of each by its digest to compare them")]
-    Incomparable {
-        /// The first reference.
-        old: String,
-        /// The second.
-        new: String,
-    },
-    /// Neither tag nor digest, which no parsed reference is.
-    #[error("the reference has neither a tag nor a digest")]
-    Nameless,
-    /// It could not be printed.
-    #[error("cannot print: {0}")]
-    Output(#[from] io::Error),
+/// Runs with the configuration's registries and state file. Without a configuration file the credentials come from
+/// Docker's and Podman's own files.
+pub(super) async fn run(config_file: &Path, arguments: &Arguments) -> Result<(), CommandFailure> {
+    let (registries, defaults, state) = if config_file.exists() || config_file != Path::new(DEFAULT_FILE) {
+        let config = Config::load(config_file).map_err(CommandFailure::configuration)?;
+        (config.registries, config.registry_defaults, config.state)
+    } else {
+        Default::default()
+    };
+    let registries = Registries::new(registries, defaults)?;
+    let sharing = state.and_then(|path| Sharing::of_copy(&path));
+    let (mut out, mut err) = (io::stdout().lock(), io::stderr());
+    let terminal = Terminal {
+        colour: out.is_terminal() && !no_colour(),
+        width: terminal_size::terminal_size().map(|(terminal_size::Width(width), _)| width.into()),
+        progress: err.is_terminal(),
+    };
+    inspect(&registries, arguments, sharing.as_ref(), terminal, &mut out, &mut err)
+        .await
+        .map_err(|error| CommandFailure { message: error.to_string(), exit_code: error.exit_code() })
 }
 
-impl InspectError {
-    /// The program's exit code: see the module.
-    pub fn exit_code(&self) -> u8 {
-        match self {
-            Self::Read { source } => source.reason().exit_code(),
-            Self::Platform { .. } => 4,
-            Self::Incomparable { .. } | Self::Nameless | Self::Output(_) => 1,
-        }
-    }
+/// See no-color.org.
+#[expect(clippy::disallowed_methods, reason = "a convention between a terminal's user and every program")]
+fn no_colour() -> bool {
+    std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
 }
 
 #[derive(Serialize)]
@@ -96,7 +86,7 @@ struct Compared<'a> {
     comparisons: &'a [Comparison],
 }
 
-/// Reads what `arguments` name and prints it to `out`; progress of long work goes to `err`.
+/// Reads the references and prints them to `out`; progress goes to `err`.
 pub async fn inspect(
     registries: &Registries,
     arguments: &Arguments,
@@ -106,11 +96,11 @@ pub async fn inspect(
     err: &mut impl Write,
 ) -> Result<(), InspectError> {
     let Arguments { platform, uncompressed, bytes, json, references } = arguments;
-    let wants = read::Wanted { platform: platform.as_ref(), uncompressed: *uncompressed, sharing };
-    let mut progress = Progress { err, shown: terminal.progress, layer: String::new(), received: 0, expected: 0 };
+    let options = read::ReadOptions { platform: platform.as_ref(), uncompressed: *uncompressed, sharing };
+    let mut progress = Progress::new(err, terminal.progress);
     let mut reports = Vec::new();
     for reference in references {
-        reports.push(read::read(registries, reference, &wants, &mut progress).await?);
+        reports.push(read::read(registries, reference, &options, &mut progress).await?);
     }
     match &reports[..] {
         [old, new] => {
@@ -149,74 +139,4 @@ fn write_json(out: &mut impl Write, value: &impl Serialize) -> Result<(), Inspec
     serde_json::to_writer_pretty(&mut *out, value).map_err(io::Error::from)?;
     writeln!(out)?;
     Ok(out.flush()?)
-}
-
-/// Progress of one layer after the other, on one line that is written over.
-pub(crate) struct Progress<'a, W> {
-    err: &'a mut W,
-    shown: bool,
-    layer: String,
-    received: u64,
-    expected: u64,
-}
-
-impl<W: Write> Progress<'_, W> {
-    fn begin(&mut self, layer: &Digest, expected: u64) {
-        self.layer = layer.to_string().chars().take(19).collect();
-        (self.received, self.expected) = (0, expected);
-        self.show();
-    }
-
-    fn advance(&mut self, bytes: u64) {
-        const STEP: u64 = 1 << 20;
-        let before = self.received / STEP;
-        self.received += bytes;
-        if self.received / STEP != before {
-            self.show();
-        }
-    }
-
-    fn note(&mut self, layer: &Digest, what: &str) {
-        self.end();
-        let _ = writeln!(self.err, "{layer}: {}", units::plain(what));
-    }
-
-    fn end(&mut self) {
-        if self.shown {
-            let _ = write!(self.err, "\r\u{1b}[K");
-        }
-    }
-
-    /// Nobody is worse off where progress cannot be shown.
-    fn show(&mut self) {
-        if self.shown {
-            let (received, expected) = (units::bytes(self.received, false), units::bytes(self.expected, false));
-            let _ = write!(self.err, "\r\u{1b}[K{}: {received} of {expected}", self.layer);
-            let _ = self.err.flush();
-        }
-    }
-}
-
-/// What a person can do about it, where the error does not say so itself.
-fn hint(error: &ReadError) -> &'static str {
-    match error.reason().exit_code() {
-        3 => {
-            "\nthe registry wants other credentials: log in with `docker login` or `podman login`, or name some under \
-             [registries.\"HOST\"] in the configuration; a misspelt or private repository looks the same"
-        }
-        4 => "\ncheck the repository's and the tag's spelling",
-        5 => {
-            "\ncheck the registry's name, the network and the proxy; for plain HTTP set plain_http = true in the configuration"
-        }
-        _ => "",
-    }
-}
-
-fn parse_uncompressed(text: &str) -> Result<Uncompressed, String> {
-    match text {
-        "off" => Ok(Uncompressed::Off),
-        "cheap" => Ok(Uncompressed::Cheap),
-        "exact" => Ok(Uncompressed::Exact),
-        _ => Err("expected off, cheap or exact".to_owned()),
-    }
 }

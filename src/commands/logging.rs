@@ -1,5 +1,5 @@
-//! The log: one line per event that an operator wants to know of, to stderr, in logfmt or JSON, as the flags of
-//! Prometheus programs say (`--log.level`, `--log.format`). Scrapes are no such event.
+//! The log: one line for each event that matters to an operator, on stderr, in logfmt or JSON, with the flags of
+//! Prometheus programs (`--log.level`, `--log.format`). Scrapes are not logged.
 
 use std::fmt::{self, Write as _};
 
@@ -15,7 +15,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// Severities, least severe first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-#[expect(missing_docs, reason = "the words say it")]
+#[expect(missing_docs, reason = "the names say it")]
 pub enum LogLevel {
     Debug,
     Info,
@@ -23,7 +23,7 @@ pub enum LogLevel {
     Error,
 }
 
-/// How a log line looks.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
     /// `ts=… level=… msg=…`
@@ -32,7 +32,7 @@ pub enum LogFormat {
     Json,
 }
 
-/// Logs to stderr from now on. Called once; a second call changes nothing.
+/// Starts logging to stderr. A second call has no effect.
 pub fn init(level: LogLevel, format: LogFormat) {
     let started = subscriber(level, format, std::io::stderr).try_init();
     if let Err(error) = started {
@@ -40,10 +40,10 @@ pub fn init(level: LogLevel, format: LogFormat) {
     }
 }
 
-/// Libraries whose warnings are about what one connection did: who connects could fill the log with them.
+/// Libraries that warn about single connections: clients could fill the log with these warnings.
 const ABOUT_CONNECTIONS: [&str; 3] = ["h2", "hyper", "rustls"];
 
-/// Only this program's own events below warnings: a library's would be one per request.
+/// Below warnings only this program's own events: libraries log each request.
 fn subscriber<W>(level: LogLevel, format: LogFormat, writer: W) -> Box<dyn Subscriber + Send + Sync>
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
@@ -94,44 +94,44 @@ fn logfmt(writer: &mut Writer<'_>, pairs: impl Iterator<Item = (&'static str, Va
         let separator = if position == 0 { "" } else { " " };
         match value {
             Value::String(text) if is_bare(&text) => write!(writer, "{separator}{key}={text}")?,
-            // What is quoted is quoted as in JSON, which every logfmt parser reads.
-            value => write!(Harmless(writer), "{separator}{key}={value}")?,
+            // Quoted as in JSON, which every logfmt parser reads.
+            value => write!(TerminalSafe(writer), "{separator}{key}={value}")?,
         }
     }
     writeln!(writer)
 }
 
 fn is_bare(text: &str) -> bool {
-    !text.is_empty() && !text.contains(|c: char| c <= ' ' || matches!(c, '"' | '=' | '\\') || is_obeyed(c))
+    !text.is_empty() && !text.contains(|c: char| c <= ' ' || matches!(c, '"' | '=' | '\\') || is_interpreted(c))
 }
 
 fn json(writer: &mut Writer<'_>, pairs: impl Iterator<Item = (&'static str, Value)>) -> fmt::Result {
     let mut separator = '{';
     for (key, value) in pairs {
-        write!(Harmless(writer), "{separator}{}:{value}", Value::from(key))?;
+        write!(TerminalSafe(writer), "{separator}{}:{value}", Value::from(key))?;
         separator = ',';
     }
     writeln!(writer, "}}")
 }
 
-/// Characters beyond ASCII's controls that a terminal or an editor obeys instead of showing them: DEL and the second
-/// set of controls, line and paragraph separators, marks that turn the direction of writing around.
-fn is_obeyed(c: char) -> bool {
+/// Characters beyond ASCII's controls that a terminal or editor interprets instead of showing them: DEL and the C1
+/// controls, line and paragraph separators, bidirectional marks.
+fn is_interpreted(c: char) -> bool {
     matches!(c, '\u{7f}'..='\u{9f}' | '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Escapes, in JSON that is written through it, what JSON does not ask to be escaped and a terminal would obey.
-struct Harmless<'a, 'w>(&'a mut Writer<'w>);
+/// Escapes characters in JSON that a terminal would interpret and that JSON itself leaves unescaped.
+struct TerminalSafe<'a, 'w>(&'a mut Writer<'w>);
 
-impl fmt::Write for Harmless<'_, '_> {
+impl fmt::Write for TerminalSafe<'_, '_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let mut rest = text;
-        while let Some(position) = rest.find(is_obeyed) {
+        while let Some(position) = rest.find(is_interpreted) {
             let (before, from) = rest.split_at(position);
             let mut characters = from.chars();
             self.0.write_str(before)?;
-            if let Some(obeyed) = characters.next() {
-                write!(self.0, "\\u{:04x}", u32::from(obeyed))?;
+            if let Some(character) = characters.next() {
+                write!(self.0, "\\u{:04x}", u32::from(character))?;
             }
             rest = characters.as_str();
         }
@@ -259,7 +259,7 @@ mod tests {
             for format in [LogFormat::Logfmt, LogFormat::Json] {
                 let lines = logged(LogLevel::Info, format, || tracing::warn!(error = %value, more = ?value, "said"));
                 let [line] = &lines[..] else { panic!("{value:?} makes {} lines", lines.len()) };
-                assert!(!line.contains(|c: char| c.is_control() || is_obeyed(c)), "{line:?}");
+                assert!(!line.contains(|c: char| c.is_control() || is_interpreted(c)), "{line:?}");
                 let read: Value = match format {
                     LogFormat::Json => serde_json::from_str::<Value>(line).unwrap()["error"].clone(),
                     LogFormat::Logfmt => {

@@ -1,6 +1,6 @@
 //! Numbers, times and texts as people read them.
 
-/// Bytes in the binary unit that leaves at most four digits: `1.5 MiB`; or all of them.
+/// Bytes in the binary unit that leaves at most four digits, as in `1.5 MiB`; or `exact`.
 pub(crate) fn bytes(bytes: u64, exact: bool) -> String {
     const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
     if exact {
@@ -36,8 +36,8 @@ pub(crate) fn minute(time: &str) -> String {
     }
 }
 
-/// A command as its author wrote it: without the shell that classic builders put in front, and what BuildKit puts
-/// behind; in one line, and with nothing that a terminal would obey.
+/// A command as its author wrote it, in one line: without the shell that classic builders prepend, BuildKit's suffix,
+/// and control characters.
 pub(crate) fn command(text: &str) -> String {
     let text = text.strip_suffix("# buildkit").unwrap_or(text);
     let command = match text.strip_prefix("/bin/sh -c ") {
@@ -48,12 +48,12 @@ pub(crate) fn command(text: &str) -> String {
     plain(&words.join(" "))
 }
 
-/// What a registry says, with nothing that a terminal would obey.
+/// A registry's text without control characters.
 pub(crate) fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
-/// At most so many characters, the last of them a sign that there were more.
+/// At most `width` characters; a longer text ends with an ellipsis.
 pub(crate) fn cut(text: &str, width: usize) -> String {
     if text.chars().count() <= width {
         return text.to_owned();

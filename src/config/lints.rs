@@ -1,4 +1,4 @@
-//! What is allowed but probably not meant: said once, when the configuration is read.
+//! Warnings about what is valid but probably a mistake, given once when the configuration is read.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use crate::oci::{Registry, Repository};
 use crate::registry::Credential;
 use crate::target::{Detail, Repositories, Target, Uncompressed};
 
-use super::Config;
+use super::schema::Config;
 
 /// The lines to log, each with file and key.
 pub(super) fn warnings(config: &Config) -> Vec<String> {
@@ -15,30 +15,30 @@ pub(super) fn warnings(config: &Config) -> Vec<String> {
     lines.map(|line| format!("{}: {line}", config.file.display())).collect()
 }
 
-/// Registries that no target names, and passwords that anybody on the way can read.
+/// Registries that no target uses, and credentials over plain HTTP.
 fn registries(config: &Config) -> Vec<String> {
     let used: BTreeSet<&Registry> = config.targets.iter().map(|target| target.repositories.registry()).collect();
     let mut warnings = Vec::new();
     for (registry, settings) in &config.registries {
         let key = format!("registries.{:?}", registry.as_str());
         if !used.contains(registry) {
-            warnings.push(format!("{key}: no target is on this registry"));
+            warnings.push(format!("{key}: no target uses this registry"));
         }
         let asked_for = !matches!(settings.credential, Credential::Usual | Credential::Anonymous);
         if settings.plain_http && asked_for && !registry.is_loopback() {
-            warnings.push(format!("{key}.plain_http: credentials travel in clear text"));
+            warnings.push(format!("{key}.plain_http: credentials are sent in clear text"));
         }
     }
     warnings
 }
 
-/// Settings of a target that what it publishes does not show, or not all of.
+/// Settings of a target that have no effect on what it publishes.
 fn unpublished(targets: &[Arc<Target>]) -> Vec<String> {
     let mut warnings = Vec::new();
     for (at, target) in targets.iter().enumerate().filter(|(_, target)| target.newest.is_some()) {
         if target.selection.listing.as_ref().and_then(|listing| listing.limit) == Some(1) {
             warnings.push(format!(
-                "targets[{at}].limit: with 1 the release before the newest is not read, and `newest` has nothing to compare with: write 2 or more"
+                "targets[{at}].limit: with 1 the release before the newest is not read, so `newest` has nothing to compare with: write 2 or more"
             ));
         }
     }
@@ -52,7 +52,7 @@ fn unpublished(targets: &[Arc<Target>]) -> Vec<String> {
     warnings
 }
 
-/// Labels that targets of the same repository disagree on: the first in the file wins.
+/// Labels to which targets of the same repository give different values: the first target in the file wins.
 fn labels(targets: &[Arc<Target>]) -> Vec<String> {
     let labelled = || targets.iter().enumerate().filter(|(_, target)| !target.labels.is_empty());
     let mut literal: BTreeMap<&Repository, Vec<usize>> = BTreeMap::new();
@@ -77,7 +77,7 @@ fn labels(targets: &[Arc<Target>]) -> Vec<String> {
     conflicts.into_values().collect()
 }
 
-/// Notes each label of the group that a target before has with another value, once for each target.
+/// Notes each label that an earlier target of the group has with another value, once for each target.
 fn note_conflicts<'a>(
     targets: &'a [Arc<Target>],
     mut group: Vec<usize>,
@@ -92,7 +92,7 @@ fn note_conflicts<'a>(
                 conflicts.entry((at, key)).or_insert_with(|| {
                     let repositories = &targets[at].repositories;
                     format!(
-                        "targets[{at}].labels.{key}: targets[{winner}] gives `{wins}` to repositories of {repositories} too, and the first in the file wins"
+                        "targets[{at}].labels.{key}: targets[{winner}] gives repositories of {repositories} the value `{wins}`, and the first target in the file wins"
                     )
                 });
             }

@@ -1,53 +1,21 @@
-//! Reading a table: what is there, under which name, of which type. Knows nothing of what the keys mean.
+//! Reads TOML tables: keys, types and bounds. Does not know what the keys mean.
 //!
-//! Nothing here stops at the first problem: it is noted under its key, and the caller goes on without the value.
+//! No problem stops the reading: it is noted under its key, and the caller continues without the value.
 
-use std::cell::RefCell;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
-use std::path::Path;
 
 use figment::value::{Dict, Num, Value};
 
-use super::render::without_passwords;
+use super::problems::Problems;
 use super::source::Sources;
 use super::suggest::nearest;
+use crate::target::Words;
 
-/// How figment names a TOML date in its tree.
+/// The key by which figment marks a TOML date in its tree.
 const DATE: &str = "$__toml_private_datetime";
 
-/// What is wrong so far.
-#[derive(Default)]
-pub(super) struct Problems(RefCell<Vec<Problem>>);
-
-struct Problem {
-    variable: Option<String>,
-    key: String,
-    message: String,
-}
-
-impl Problems {
-    pub(super) fn add_to_variable(&self, name: &str, message: &str) {
-        self.add(Some(name), "", message);
-    }
-
-    fn add(&self, variable: Option<&str>, key: &str, message: &str) {
-        let variable = variable.map(str::to_owned);
-        let (key, message) = (without_passwords(key), without_passwords(message));
-        self.0.borrow_mut().push(Problem { variable, key, message });
-    }
-
-    /// One line for each, in the order in which they were found.
-    pub(super) fn into_lines(self, file: &Path) -> Vec<String> {
-        let line = |problem: Problem| match problem.variable {
-            Some(variable) => format!("{variable}: {}", problem.message),
-            None => format!("{}: {}: {}", file.display(), problem.key, problem.message),
-        };
-        self.0.into_inner().into_iter().map(line).collect()
-    }
-}
-
-/// A table under its full name, which of its keys were asked for, and which are known but refused.
+/// A table, its full name, and which of its keys were read or refused.
 pub(super) struct Table<'a> {
     name: String,
     entries: &'a Dict,
@@ -75,17 +43,17 @@ impl<'a> Table<'a> {
         if self.name.is_empty() { key } else { format!("{}.{key}", self.name) }
     }
 
-    /// Whether `key` is there, of whatever type.
+    /// Whether `key` is set, to a value of any type.
     pub(super) fn has(&self, key: &str) -> bool {
         self.entries.contains_key(key)
     }
 
-    /// All keys, of a table whose keys are names that people chose.
+    /// All keys, of a table whose keys are chosen by people.
     pub(super) fn keys(&self) -> impl Iterator<Item = &'a str> + use<'a> {
         self.entries.keys().map(String::as_str)
     }
 
-    /// Text, or a whole number in its place.
+    /// A text, or a whole number as text.
     pub(super) fn text<T, E: Display>(
         &mut self,
         key: &'static str,
@@ -95,7 +63,22 @@ impl<'a> Table<'a> {
         self.parsed(key, value, parse)
     }
 
-    /// A list of texts, or one alone. A wrong one is noted and left out.
+    /// The same for the name of a file or variable that holds a secret: people write the secret itself, which must not be
+    /// shown.
+    pub(super) fn secret_name<T, E: Display>(
+        &mut self,
+        key: &'static str,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        if matches!(self.entries.get(key), Some(Value::Num(_, number)) if is_float(*number)) {
+            self.problem(key, "is a number with a fraction: put it in quotes");
+            self.known.push(key);
+            return None;
+        }
+        self.text(key, parse)
+    }
+
+    /// A list of texts, or a single one. A wrong one is noted and left out.
     pub(super) fn texts<T, E: Display>(
         &mut self,
         key: &'static str,
@@ -115,21 +98,15 @@ impl<'a> Table<'a> {
     }
 
     /// One of a few words.
-    pub(super) fn word<T: Copy>(&mut self, key: &'static str, words: &[(&str, T)]) -> Option<T> {
-        let value = self.value(key)?;
-        let found = match value {
-            Value::String(_, text) => match words.iter().find(|(word, _)| word == text) {
-                Some((_, meaning)) => return Some(*meaning),
-                None => format!("`{text}` is not one of the words for it"),
-            },
-            other => found(other),
+    pub(super) fn word<T: Words>(&mut self, key: &'static str) -> Option<T> {
+        let parsed = match self.value(key)? {
+            Value::String(_, text) => T::from_word(text),
+            other => Err(format!("{}: {}", found(other), T::remedy())),
         };
-        let known: Vec<String> = words.iter().map(|(word, _)| format!("{word:?}")).collect();
-        self.problem(key, format!("{found}: write {}", known.join(" or ")));
-        None
+        parsed.map_err(|message| self.problem(key, message)).ok()
     }
 
-    /// Texts under names that people chose. `check` judges each name and its text.
+    /// Texts under names chosen by people. `check` parses each name with its text.
     pub(super) fn pairs<T, E: Display>(
         &mut self,
         key: &'static str,
@@ -166,7 +143,7 @@ impl<'a> Table<'a> {
         number
     }
 
-    /// A number above 0, whole or not, up to a bound.
+    /// A number above 0, up to `max`.
     pub(super) fn rate(&mut self, key: &'static str, max: f64) -> Option<f64> {
         let value = self.value(key)?;
         let number = match value {
@@ -181,7 +158,7 @@ impl<'a> Table<'a> {
         number
     }
 
-    /// `true` or `false`; `false` when left out.
+    /// `true` or `false`; `false` when absent.
     pub(super) fn flag(&mut self, key: &'static str) -> bool {
         match self.value(key) {
             None => false,
@@ -199,13 +176,13 @@ impl<'a> Table<'a> {
         self.table_of(key, value)
     }
 
-    /// A table in this one, under a name that people chose.
+    /// A table in this one, under a name chosen by people.
     pub(super) fn table_named(&self, name: &str) -> Option<Table<'a>> {
         self.table_of(name, self.entries.get(name)?)
     }
 
-    /// The names in this table that a name without quotes was divided into, where `[a.b.c]` was written for
-    /// `[a."b.c"]`: only of one that has tables in it, at whatever depth.
+    /// The dotted names below `key` that were meant as one quoted name: `[a.b.c]` written for `[a."b.c"]`. Empty if
+    /// `key` contains no tables.
     pub(super) fn divided(&self, key: &str) -> Vec<String> {
         let inner = |entries: &'a Dict| {
             let tables = entries.iter().filter_map(|(key, value)| value.as_dict().map(|table| (key, table)));
@@ -227,20 +204,20 @@ impl<'a> Table<'a> {
         found
     }
 
-    /// Notes a problem of what stands under several keys, in dots.
+    /// Notes a problem of a nested key, given as a dotted path.
     pub(super) fn problem_at(&self, path: &str, message: &str) {
         self.problems.add(None, &format!("{}.{path}", self.name), message);
     }
 
-    /// Whether `key` is there as a list without items.
+    /// Whether `key` is set to an empty list.
     pub(super) fn is_empty_list(&self, key: &str) -> bool {
         matches!(self.entries.get(key), Some(Value::Array(_, items)) if items.is_empty())
     }
 
-    /// An array of tables, as `[[key]]` makes it, each with its place in it.
+    /// An array of tables, written as `[[key]]`, each with its position.
     pub(super) fn tables(&mut self, key: &'static str) -> Option<Vec<(usize, Table<'a>)>> {
         let value = self.value(key)?;
-        let remedy = format!("write [[{key}]] above each one's keys");
+        let remedy = format!("write [[{key}]] above the keys of each one");
         let Value::Array(_, items) = value else {
             self.problem(key, format!("{}: {remedy}", found(value)));
             return None;
@@ -256,7 +233,7 @@ impl<'a> Table<'a> {
         Some(items.iter().enumerate().filter_map(table).collect())
     }
 
-    /// Notes a key that people may expect and that is refused for a reason.
+    /// Refuses a key that people may expect, with the reason.
     pub(super) fn refuse(&mut self, key: &'static str, why: &str) {
         if self.entries.contains_key(key) {
             self.problem(key, why);
@@ -264,7 +241,7 @@ impl<'a> Table<'a> {
         self.refused.push(key);
     }
 
-    /// Notes every key that nobody asked for.
+    /// Notes every unknown key.
     pub(super) fn finish(self) {
         let asked_for = |key: &&String| self.known.contains(&key.as_str()) || self.refused.contains(&key.as_str());
         for key in self.entries.keys().filter(|key| !asked_for(key)) {
@@ -302,23 +279,23 @@ impl<'a> Table<'a> {
     }
 }
 
-/// Whether TOML takes a key without quotes.
+/// Whether TOML accepts the key without quotes.
 fn is_bare(key: &str) -> bool {
     !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
 }
 
-/// The text that was written. Whole numbers have kept theirs, fractions and dates have not: `1.10` is `1.1`.
+/// The text as written. Whole numbers keep theirs; fractions and dates do not: `1.10` becomes `1.1`.
 fn text(value: &Value) -> Result<String, String> {
     match value {
         Value::String(_, text) => Ok(text.clone()),
         Value::Num(_, number) if !is_float(*number) => Ok(decimal(*number)),
-        Value::Num(..) => Err(format!("{}, which may not be all that was written: quote it", found(value))),
-        Value::Dict(_, entries) if entries.contains_key(DATE) => Err(format!("{}: quote it", found(value))),
+        Value::Num(..) => Err(format!("{}, which may have lost digits: put it in quotes", found(value))),
+        Value::Dict(_, entries) if entries.contains_key(DATE) => Err(format!("{}: put it in quotes", found(value))),
         _ => Err(format!("{}: write text in quotes", found(value))),
     }
 }
 
-/// What stands there, without the text itself, which may be long, or secret.
+/// What kind of value it is, without the text, which may be long or secret.
 fn found(value: &Value) -> String {
     match value {
         Value::String(..) | Value::Char(..) => "is text".to_owned(),
@@ -334,7 +311,7 @@ fn found(value: &Value) -> String {
     }
 }
 
-/// A whole number in digits. TOML has none beyond 64 bits.
+/// A whole number in decimal digits. TOML's have at most 64 bits.
 fn decimal(number: Num) -> String {
     match (number.to_i128(), number.to_u128()) {
         (Some(signed), _) => signed.to_string(),

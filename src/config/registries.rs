@@ -1,4 +1,4 @@
-//! `[registries."host"]` → how that registry is spoken to.
+//! `[registries."host"]` → settings of that registry.
 
 use std::collections::BTreeMap;
 
@@ -12,10 +12,10 @@ use super::files::Files;
 use super::reader::Table;
 use super::values;
 
-const NOT_HERE: &str = "secrets are not written in here: put it into a file or an environment variable and name that \
-                        by `password_file`, `password_env` or `token_file`";
+const NOT_HERE: &str = "a secret does not belong in this file: put it into a file or an environment variable, and name \
+                        that with `password_file`, `password_env` or `token_file`";
 
-/// Reads all registries. One that was not configured gets `defaults`.
+/// Reads all registries. A setting that is absent is taken from `defaults`.
 pub(super) fn read(root: &mut Table<'_>, defaults: &Settings, files: &Files) -> BTreeMap<Registry, Settings> {
     let Some(all) = root.table("registries") else { return BTreeMap::new() };
     let mut registries = BTreeMap::new();
@@ -25,7 +25,7 @@ pub(super) fn read(root: &mut Table<'_>, defaults: &Settings, files: &Files) -> 
         for name in &divided {
             all.problem_at(
                 name,
-                &format!("without quotes its dots make tables within tables: write [registries.{name:?}]"),
+                &format!("without quotes TOML reads its dots as nested tables: write [registries.{name:?}]"),
             );
         }
         if !divided.is_empty() {
@@ -54,7 +54,7 @@ fn read_one(mut table: Table<'_>, defaults: &Settings, files: &Files) -> Setting
         plain_http: table.flag("plain_http"),
         ca_file: table.text("ca_file", |text| files.readable(text)),
         cert_file: table.text("cert_file", |text| files.readable(text)),
-        key_file: table.text("key_file", |text| files.readable(text)),
+        key_file: table.secret_name("key_file", |text| files.unquoted(text, Files::readable)),
         proxy_url: table.text("proxy_url", proxy_url),
         insecure_skip_verify: table.flag("insecure_skip_verify"),
         requests_per_second: table.rate("requests_per_second", values::REQUESTS_PER_SECOND_MAX),
@@ -65,13 +65,13 @@ fn read_one(mut table: Table<'_>, defaults: &Settings, files: &Files) -> Setting
     };
     for (one, other) in [("cert_file", "key_file"), ("key_file", "cert_file")] {
         if table.has(one) && !table.has(other) {
-            table.problem(one, format!("needs `{other}` beside it: a client certificate is both"));
+            table.problem(one, format!("needs `{other}` too: a client certificate takes both"));
         }
     }
     if settings.plain_http {
         for tls in ["ca_file", "cert_file", "key_file", "insecure_skip_verify"] {
             if table.has(tls) {
-                table.problem(tls, "has no meaning with `plain_http = true`: keep one of them");
+                table.problem(tls, "has no effect with `plain_http = true`: keep one of them");
             }
         }
     }
@@ -84,29 +84,27 @@ fn read_one(mut table: Table<'_>, defaults: &Settings, files: &Files) -> Setting
     settings
 }
 
-/// Whether the files hold what they are named for: a daemon would end for it, so it is found before one is started.
+/// Checks the certificates and the key, so that `--config.check` finds what would keep the daemon from starting.
 fn check_certificates(table: &Table<'_>, settings: &Settings) {
     let Err(error) = registry::check_files(settings) else { return };
     let remedy = match error.key {
-        "key_file" => {
-            "name the file of the key that belongs to `cert_file`, which has a line -----BEGIN PRIVATE KEY-----"
-        }
+        "key_file" => "name a file with the private key of `cert_file`, which has a line -----BEGIN PRIVATE KEY-----",
         _ => "name a file with a line -----BEGIN CERTIFICATE-----",
     };
     table.problem(error.key, format!("`{}`: {}: {remedy}", error.value, error.problem));
 }
 
-/// Of the ways to authenticate at most one, and that one whole.
+/// At most one way to authenticate, with all of its keys.
 fn read_credential(table: &mut Table<'_>, files: &Files) -> Credential {
     let username = table.text("username", |text| match text {
         "" => Err("is empty: write a name, or leave the key out"),
-        text if text.contains(':') => Err("has a colon, which HTTP's basic authentication does not allow"),
+        text if text.contains(':') => Err("contains a colon, which HTTP basic authentication does not allow"),
         text => Ok(text.to_owned()),
     });
-    let password_file = table.text("password_file", |text| files.secret(text));
-    let password_env = table.text("password_env", |text| files.variable(text));
-    let token_file = table.text("token_file", |text| files.secret(text));
-    let docker_config = table.text("docker_config", |text| files.readable(text));
+    let password_file = table.secret_name("password_file", |text| files.unquoted(text, Files::secret));
+    let password_env = table.secret_name("password_env", |text| files.variable(text));
+    let token_file = table.secret_name("token_file", |text| files.unquoted(text, Files::secret));
+    let docker_config = table.secret_name("docker_config", |text| files.unquoted(text, Files::readable));
     let anonymous = table.flag("anonymous");
     for secret in ["password", "token", "auth"] {
         table.refuse(secret, NOT_HERE);
@@ -114,12 +112,12 @@ fn read_credential(table: &mut Table<'_>, files: &Files) -> Credential {
 
     let password = ["password_file", "password_env"].into_iter().find(|key| table.has(key));
     match (table.has("username"), password) {
-        (true, None) => table.problem("username", "needs `password_file` or `password_env` beside it"),
-        (false, Some(key)) => table.problem(key, "needs `username` beside it"),
+        (true, None) => table.problem("username", "needs `password_file` or `password_env` too"),
+        (false, Some(key)) => table.problem(key, "needs `username` too"),
         _ => {}
     }
     if table.has("password_file") && table.has("password_env") {
-        table.problem("password_env", "stands beside `password_file`: keep one of them");
+        table.problem("password_env", "conflicts with `password_file`: keep one of them");
     }
     let ways = [
         ("username", table.has("username")),
@@ -129,7 +127,7 @@ fn read_credential(table: &mut Table<'_>, files: &Files) -> Credential {
     ];
     let mut ways = ways.into_iter().filter_map(|(key, there)| there.then_some(key));
     if let (Some(first), Some(second)) = (ways.next(), ways.next()) {
-        table.problem(second, format!("stands beside `{first}`: keep one way to authenticate"));
+        table.problem(second, format!("conflicts with `{first}`: keep one way to authenticate"));
     }
 
     match (username, password_file, password_env, token_file, docker_config) {
@@ -142,19 +140,20 @@ fn read_credential(table: &mut Table<'_>, files: &Files) -> Credential {
     }
 }
 
-/// People copy addresses out of browsers, and whole repositories.
+/// People paste URLs and whole repositories.
 fn host_only(host: &str) -> Result<(), String> {
     let bare = host.split_once("://").map_or(host, |(_, rest)| rest);
     let bare = bare.split('/').next().unwrap_or(bare);
-    if bare == host { Ok(()) } else { Err(format!("is not only a host: write [registries.{bare:?}]")) }
+    if bare == host { Ok(()) } else { Err(format!("is more than a host: write [registries.{bare:?}]")) }
 }
 
-/// A proxy's address, which may have a password in it and so is never shown.
+/// A proxy's URL. Messages never quote it, since it may contain a password.
 fn proxy_url(text: &str) -> Result<Url, String> {
     let remedy = "write an address such as \"http://proxy.example.com:3128\"";
     let url: Url = text.parse().map_err(|error| format!("is not a URL ({error}): {remedy}"))?;
-    if !matches!(url.scheme(), "http" | "https" | "socks5" | "socks5h") {
-        return Err(format!("is neither http, https, socks5 nor socks5h: {remedy}"));
+    if !registry::PROXY_SCHEMES.contains(&url.scheme()) {
+        let [others @ .., last] = registry::PROXY_SCHEMES;
+        return Err(format!("is neither {} nor {last}: {remedy}", others.join(", ")));
     }
     if url.host_str().is_none_or(str::is_empty) {
         return Err(format!("has no host: {remedy}"));

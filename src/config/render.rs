@@ -1,22 +1,22 @@
-//! The effective configuration as TOML, for `/config`: defaults filled in, secrets masked. It can be read back.
+//! The effective configuration as TOML, for `/config`: defaults filled in, secrets masked. The program can read it.
 
 use std::fmt::{Display, Write as _};
 use std::path::Path;
 use std::time::Duration;
 
 use crate::registry::{Credential, Settings};
-use crate::target::{Selection, TagPattern, Target, VersionRange};
+use crate::target::{Selection, TagPattern, Target, VersionRange, Words as _};
 
-use super::Config;
-use super::targets::{DETAIL, NEWEST, SORT, UNCOMPRESSED};
-
-/// What stands in place of what may be secret.
-const SECRET: &str = "<secret>";
+use super::redact::masked_url;
+use super::schema::Config;
 
 pub(super) fn render(config: &Config) -> String {
     let mut toml = Toml::default();
     toml.header("[web]");
     toml.list("listen", &config.web.listen);
+    if !config.web.hosts.is_empty() {
+        toml.list("hosts", &config.web.hosts);
+    }
     toml.path("config_file", config.web.config_file.as_deref());
     toml.header("[scan]");
     toml.duration("interval", config.scan.interval);
@@ -75,13 +75,13 @@ fn render_target(toml: &mut Toml, target: &Target) {
     toml.text("name", Some(&target.name));
     toml.text("repository", Some(&target.repositories));
     render_selection(toml, &target.selection);
-    toml.text("newest", target.newest.map(|by| word(&NEWEST, by)));
-    if !target.platforms.is_empty() {
-        toml.list("platforms", &target.platforms);
+    toml.text("newest", target.newest.map(|by| by.word()));
+    if !target.platforms.is_all() {
+        toml.list("platforms", target.platforms.platforms());
     }
     toml.duration("interval", target.interval);
-    toml.text("uncompressed", Some(word(&UNCOMPRESSED, target.uncompressed)));
-    toml.text("detail", Some(word(&DETAIL, target.detail)));
+    toml.text("uncompressed", Some(target.uncompressed.word()));
+    toml.text("detail", Some(target.detail.word()));
     toml.bare("budget", target.budget_bytes);
     toml.bare("tags_max", Some(target.tags_max));
     if !target.labels.is_empty() {
@@ -103,48 +103,11 @@ fn render_selection(toml: &mut Toml, selection: &Selection) {
         toml.list("exclude", listing.exclude.iter().map(TagPattern::as_str));
     }
     toml.text("semver", listing.semver.as_ref().map(VersionRange::as_str));
-    toml.text("sort", Some(word(&SORT, listing.sort)));
+    toml.text("sort", Some(listing.sort.word()));
     toml.bare("limit", listing.limit);
 }
 
-/// The word that means `meaning`.
-fn word<T: PartialEq + Copy>(words: &[(&'static str, T)], meaning: T) -> &'static str {
-    words.iter().find(|(_, other)| *other == meaning).map_or("", |(word, _)| word)
-}
-
-/// A URL without what a password may stand in: user, password, query and fragment.
-fn masked_url(url: &url::Url) -> String {
-    let authority = &url[url::Position::BeforeHost..url::Position::AfterPort];
-    let path = &url[url::Position::BeforePath..url::Position::AfterPath];
-    let user = if url.username().is_empty() && url.password().is_none() { "" } else { "<secret>@" };
-    let query = if url.query().is_some() { format!("?{SECRET}") } else { String::new() };
-    format!("{}://{user}{authority}{path}{query}", url.scheme())
-}
-
-/// A message without the user and password of addresses that it quotes: people copy those where none belongs.
-pub(super) fn without_passwords(text: &str) -> String {
-    let mut shown = String::new();
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once('@') {
-        let start = before.rfind(['/', '`', '"', '\'', ' ', '=']).map_or(0, |at| at + 1);
-        let (kept, user) = before.split_at(start);
-        if kept.is_empty() && shown.ends_with("<secret>@") {
-            // The password had the sign in it.
-            rest = after;
-            continue;
-        }
-        // Within a path it is a tag's or a digest's mark.
-        let in_path = kept.ends_with('/') && !kept.ends_with("//");
-        let is_digest = ["sha256:", "sha512:"].iter().any(|algorithm| after.starts_with(algorithm));
-        shown.push_str(kept);
-        shown.push_str(if user.contains(':') && !in_path && !is_digest { SECRET } else { user });
-        shown.push('@');
-        rest = after;
-    }
-    shown + rest
-}
-
-/// A document under construction. Keys without a value are left out.
+/// A TOML document under construction. Keys without a value are left out.
 #[derive(Default)]
 struct Toml(String);
 
@@ -199,27 +162,4 @@ fn quoted(text: &str) -> String {
     }
     quoted.push('"');
     quoted
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn messages_show_no_passwords_of_addresses() {
-        for (text, expected) in [
-            ("`bob:sesame@x.example/app` is none", "`<secret>@x.example/app` is none"),
-            (
-                "`https://bob:sesame@x.example/app`: write `bob:sesame@x.example`",
-                "`https://<secret>@x.example/app`: write `<secret>@x.example`",
-            ),
-            (r#"registries."bob:sesame@x""#, r#"registries."<secret>@x""#),
-            ("`https://bob:se@same@x.example`", "`https://<secret>@x.example`"),
-            ("`app:v1@sha256:00` and `acme/app:v1@sha256:00`", "`app:v1@sha256:00` and `acme/app:v1@sha256:00`"),
-            ("`someone@x.example`, 1:2", "`someone@x.example`, 1:2"),
-            ("plain", "plain"),
-        ] {
-            assert_eq!(without_passwords(text), expected);
-        }
-    }
 }

@@ -1,5 +1,5 @@
-//! Where the configuration's values come from: the file, and environment variables over it. Everything figment
-//! does for us is in here and in the value type that `table` reads.
+//! The sources of the configuration's values: the file, and environment variables that override it. figment is used
+//! only here and, for its value type, in `reader`.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -10,28 +10,27 @@ use figment::providers::{Format as _, Toml};
 use figment::value::{Dict, Map, Tag, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 
-use super::ConfigError;
-use super::reader::Problems;
+use super::error::ConfigError;
+use super::problems::Problems;
 use super::suggest::nearest;
 
-/// The environment: names and values.
+/// Environment variables: names and values.
 pub type Environment = BTreeMap<String, String>;
 
-/// What a configuration may be long, in bytes.
+/// The largest configuration file, in bytes.
 const FILE_BYTES_MAX: u64 = 16 << 20;
 
-/// What the names of all variables start with. Two underscores, since Kubernetes sets `IMAGE_SIZE_EXPORTER_PORT` and
-/// the like by itself.
+/// The prefix of all variables. Two underscores, since Kubernetes sets `IMAGE_SIZE_EXPORTER_PORT` and similar names.
 const PREFIX: &str = "IMAGE_SIZE_EXPORTER__";
 
-/// What can come from variables: each a section and its scalar keys.
+/// What variables can set: sections and their scalar keys.
 const OVERRIDABLE: [(&str, &[&str]); 3] = [
-    ("web", &["listen", "config_file"]),
+    ("web", &["listen", "hosts", "config_file"]),
     ("scan", &["interval", "concurrency", "timeout", "keep", "tags_max"]),
     ("state", &["path"]),
 ];
 
-/// The merged tree, which knows of every value where it came from.
+/// The merged tree. Every value has a tag that says where it came from.
 pub(super) struct Sources {
     figment: Figment,
     root: Dict,
@@ -42,14 +41,14 @@ impl Sources {
         &self.root
     }
 
-    /// The environment variable that a value came from, if it came from one.
+    /// The environment variable that set a value, if one did.
     pub(super) fn variable(&self, tag: Tag) -> Option<&str> {
         let name = self.figment.get_metadata(tag)?.name.as_ref();
         name.starts_with(PREFIX).then_some(name)
     }
 }
 
-/// Reads the file and what overrides it.
+/// Reads the file and applies the environment variables.
 pub(super) fn read(path: &Path, environment: &Environment, problems: &Problems) -> Result<Sources, ConfigError> {
     let text = read_file(path)?;
     let mut figment = Figment::from(Toml::string(&text));
@@ -66,7 +65,7 @@ pub(super) fn read(path: &Path, environment: &Environment, problems: &Problems) 
     Ok(Sources { root: profiles.remove(&Profile::Default).unwrap_or_default(), figment })
 }
 
-/// Variables that look like overrides and are none, for want of the second underscores.
+/// Variables that look like overrides but have only one underscore between the words.
 pub(super) fn warnings(environment: &Environment) -> Vec<String> {
     let known = OVERRIDABLE.iter().flat_map(|(section, keys)| keys.iter().map(move |key| (section, key)));
     let known = known.map(|(section, key)| {
@@ -78,7 +77,7 @@ pub(super) fn warnings(environment: &Environment) -> Vec<String> {
     });
     known
         .filter(|(mistaken, _)| environment.contains_key(mistaken))
-        .map(|(mistaken, meant)| format!("{mistaken}: ignored: with two underscores it is {meant}"))
+        .map(|(mistaken, meant)| format!("{mistaken}: ignored: two underscores are missing, as in {meant}"))
         .collect()
 }
 
@@ -96,24 +95,24 @@ fn read_file(path: &Path) -> Result<String, ConfigError> {
     Ok(text)
 }
 
-/// The parser draws the line in question over several lines; where and what it is make one, which also keeps the
-/// file's text out of logs.
+/// The parser's message as one line: the position and the reason, without the excerpt of the file, which does not belong
+/// in logs.
 fn syntax_error(shown: &str) -> String {
     let shown = shown.trim_end();
     let mut lines = shown.lines();
     let first = lines.next().unwrap_or_default();
     let place = first.strip_prefix("TOML parse error at ").unwrap_or(first);
     let why: Vec<&str> = lines.filter(|line| !line.contains('|')).map(str::trim).collect();
-    // What follows a value without quotes surprises the parser, and its words surprise people.
+    // The parser reports what follows an unquoted text, which does not help people.
     let hint = match unquoted_registry(shown) {
         Some(host) => format!(": write [registries.{host:?}]"),
-        None if why.iter().any(|why| why.starts_with("expected newline")) => ": text belongs in quotes".to_owned(),
+        None if why.iter().any(|why| why.starts_with("expected newline")) => ": put text in quotes".to_owned(),
         None => String::new(),
     };
-    format!("not TOML: {place}: {}{hint}", why.join(", "))
+    format!("invalid TOML: {place}: {}{hint}", why.join(", "))
 }
 
-/// The registry in the line that the parser draws, if that is a table's head without the quotes that a port needs.
+/// The registry in the parser's excerpt, if the line is a table header that lacks the quotes that a port needs.
 fn unquoted_registry(shown: &str) -> Option<&str> {
     let drawn = shown.lines().find_map(|line| line.split_once(" | ").map(|(_, drawn)| drawn.trim()))?;
     let host = drawn.strip_prefix("[registries.")?.split(']').next()?;
@@ -121,7 +120,7 @@ fn unquoted_registry(shown: &str) -> Option<&str> {
     (host.contains(':') && host.chars().all(of_a_host)).then_some(host)
 }
 
-/// One variable, `IMAGE_SIZE_EXPORTER__SCAN__INTERVAL`. Its value is text: a number is read where one belongs.
+/// One variable, such as `IMAGE_SIZE_EXPORTER__SCAN__INTERVAL`. Its value is text; `reader` parses numbers.
 struct Variable {
     name: String,
     section: &'static str,
@@ -134,8 +133,8 @@ impl Variable {
         let lower = name[PREFIX.len()..].to_ascii_lowercase();
         let (section, key) = lower.split_once("__").unwrap_or((&lower, ""));
         let Some((section, keys)) = OVERRIDABLE.iter().find(|(known, _)| *known == section) else {
-            return Err("only scalars of [web], [scan] and [state] come from the environment: \
-                        write everything else in the file, and unset this variable"
+            return Err("only single values of [web], [scan] and [state] can be set by variables: \
+                        set the others in the file, and unset this variable"
                 .to_owned());
         };
         if !keys.contains(&key) {
@@ -153,9 +152,9 @@ impl Provider for Variable {
     }
 
     fn data(&self) -> figment::Result<Map<Profile, Dict>> {
-        // Several addresses fit one variable, since none has a comma.
+        // A comma separates addresses or names: none of them contains one.
         let value = match self.key.as_str() {
-            "listen" => self.value.split(',').map(|address| address.trim().to_owned()).collect::<Vec<_>>().into(),
+            "listen" | "hosts" => self.value.split(',').map(|item| item.trim().to_owned()).collect::<Vec<_>>().into(),
             _ => Value::from(self.value.clone()),
         };
         let section = Dict::from([(self.key.clone(), value)]);

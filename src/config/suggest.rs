@@ -1,30 +1,14 @@
-//! "Did you mean": the word that a mistyped one is nearest to.
+//! "Did you mean": the known word nearest to a mistyped one.
 
-/// The candidate that is at most a third of its letters away.
+/// The nearest candidate, at most a third of its letters away.
 pub(super) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let near = |candidate: &&str| candidate.chars().count().div_ceil(3);
     candidates
         .into_iter()
-        .map(|candidate| (distance(word, candidate), candidate))
+        .map(|candidate| (strsim::levenshtein(word, candidate), candidate))
         .filter(|(distance, candidate)| *distance <= near(candidate))
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
-}
-
-/// Levenshtein's: how many letters are to be inserted, left out or replaced.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, a) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, b) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(a != *b);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]
@@ -32,7 +16,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_typing_error_finds_the_word_that_was_meant() {
+    fn a_mistyped_word_finds_the_known_one() {
         let words = ["repository", "tags", "tags_max", "semver", "limit"];
         for (typed, meant) in [
             ("repositry", Some("repository")),

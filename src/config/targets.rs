@@ -4,15 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::oci::{Platform, Tag};
-use crate::target::{
-    Detail, InvalidPattern, Listing, NewestBy, Repositories, Selection, Sort, TagPattern, Target, TargetName,
-    Uncompressed, VersionRange,
-};
+use crate::target::{InvalidPattern, Listing, Repositories, Selection, TagPattern, Target, TargetName, VersionRange};
 
 use super::reader::Table;
-use super::{Scan, values};
+use super::schema::Scan;
+use super::values;
 
-const NONE: &str = "there is none: write [[targets]] and below it repository = \"docker.io/library/alpine\"";
+const NONE: &str = "no target is configured: write [[targets]] and below it repository = \"docker.io/library/alpine\"";
 
 /// Reads all targets.
 pub(super) fn read(root: &mut Table<'_>, scan: &Scan) -> Vec<Arc<Target>> {
@@ -31,7 +29,7 @@ pub(super) fn read(root: &mut Table<'_>, scan: &Scan) -> Vec<Arc<Target>> {
                 let name = &target.name;
                 table.problem(
                     key,
-                    format!("`{name}` is the name of targets[{other}] too: give this one its own `name`"),
+                    format!("`{name}` is also the name of targets[{other}]: give this target its own `name`"),
                 );
             }
             targets.push(Arc::new(target));
@@ -41,7 +39,7 @@ pub(super) fn read(root: &mut Table<'_>, scan: &Scan) -> Vec<Arc<Target>> {
     targets
 }
 
-/// Reads one target; none without a repository, since everything else depends on it.
+/// Reads one target; `None` without a valid repository.
 fn read_one(table: &mut Table<'_>, scan: &Scan) -> Option<Target> {
     let repository = table.text("repository", |text| Ok::<_, String>((repositories(text)?, text.to_owned())));
     if !table.has("repository") {
@@ -49,11 +47,11 @@ fn read_one(table: &mut Table<'_>, scan: &Scan) -> Option<Target> {
     }
     let name = table.text("name", values::name);
     let selection = read_selection(table);
-    let newest = table.word("newest", &NEWEST);
+    let newest = table.word("newest");
     let platforms = table.texts("platforms", str::parse::<Platform>).unwrap_or_default();
     let interval = table.text("interval", values::interval).unwrap_or(scan.interval);
-    let uncompressed = table.word("uncompressed", &UNCOMPRESSED).unwrap_or_default();
-    let detail = table.word("detail", &DETAIL).unwrap_or_default();
+    let uncompressed = table.word("uncompressed").unwrap_or_default();
+    let detail = table.word("detail").unwrap_or_default();
     let budget_bytes = table.text("budget", values::bytes);
     let labels = table.pairs("labels", values::label).into_iter().collect();
     let tags_max = table.count("tags_max", values::TAGS_MAX).unwrap_or(scan.tags_max);
@@ -65,7 +63,7 @@ fn read_one(table: &mut Table<'_>, scan: &Scan) -> Option<Target> {
         repositories,
         selection,
         newest,
-        platforms,
+        platforms: platforms.into(),
         interval,
         uncompressed,
         detail,
@@ -75,28 +73,22 @@ fn read_one(table: &mut Table<'_>, scan: &Scan) -> Option<Target> {
     })
 }
 
-pub(super) const SORT: [(&str, Sort); 2] = [("semver", Sort::Semver), ("name", Sort::Name)];
-pub(super) const NEWEST: [(&str, NewestBy); 2] = [("semver", NewestBy::Semver), ("created", NewestBy::Created)];
-pub(super) const UNCOMPRESSED: [(&str, Uncompressed); 3] =
-    [("off", Uncompressed::Off), ("cheap", Uncompressed::Cheap), ("exact", Uncompressed::Exact)];
-pub(super) const DETAIL: [(&str, Detail); 2] = [("images", Detail::Images), ("repository", Detail::Repository)];
-
-/// What reads the list by being there.
+/// Keys that make a target read the tag list.
 const LISTING: [&str; 6] = ["match", "exclude", "semver", "sort", "limit", "newest"];
 
-/// Named tags, and what is meant of the listed ones; `latest` where nothing is said.
+/// Named tags and the selection of listed ones; `latest` where neither is configured.
 fn read_selection(table: &mut Table<'_>) -> Selection {
     let tags = table.texts("tags", tag);
     let listing = Listing {
         matches: table.texts("match", str::parse::<TagPattern>).unwrap_or_default(),
         exclude: table.texts("exclude", str::parse::<TagPattern>).unwrap_or_default(),
         semver: table.text("semver", str::parse::<VersionRange>),
-        sort: table.word("sort", &SORT).unwrap_or_default(),
+        sort: table.word("sort").unwrap_or_default(),
         limit: table.count("limit", values::LIMIT),
     };
     let lists = LISTING.iter().any(|key| table.has(key));
     if !lists && table.is_empty_list("tags") {
-        table.problem("tags", "is empty, so no tag is meant: name one, or leave the key out for `latest`");
+        table.problem("tags", "is empty, so it selects no tag: name one, or leave the key out for `latest`");
     }
     match tags {
         None if !lists => Selection::latest(),
@@ -104,24 +96,21 @@ fn read_selection(table: &mut Table<'_>) -> Selection {
     }
 }
 
-/// A tag alone: not a whole reference, as people copy it.
+/// A tag. People paste whole references.
 fn tag(text: &str) -> Result<Tag, String> {
     if text.contains(['*', '?', '^', '$', '[', '(', '|', '\\']) {
         return Err(format!(
-            "`{text}` is not one tag but describes several: name each one, or write a regular expression under `match`, \
-             such as match = ['{}']",
+            "`{text}` is a pattern, not a tag: name each tag, or use a regular expression, as in match = ['{}']",
             as_expression(text)
         ));
     }
     match text.rsplit_once([':', '@']) {
-        Some((_, rest)) if !rest.is_empty() => {
-            Err(format!("`{text}` is more than a tag: write the tag only, `{rest}`"))
-        }
+        Some((_, rest)) if !rest.is_empty() => Err(format!("`{text}` is more than a tag: write only `{rest}`")),
         _ => text.parse().map_err(|error: crate::oci::reference::InvalidReference| error.to_string()),
     }
 }
 
-/// What is written like a file's name, as a regular expression; what is one already, as it is.
+/// A glob as a regular expression; a regular expression as it is.
 fn as_expression(text: &str) -> String {
     if text.contains(['^', '$', '[', '(', '|', '\\']) {
         return text.to_owned();
@@ -130,13 +119,13 @@ fn as_expression(text: &str) -> String {
     expression.replace(".*$", "")
 }
 
-/// What `repository` means. People copy addresses out of browsers.
+/// The value of `repository`. People paste URLs.
 fn repositories(text: &str) -> Result<Repositories, String> {
     if text.is_empty() {
         return Err("is empty: write for example \"docker.io/library/alpine\"".to_owned());
     }
     if let Some((scheme, rest)) = text.split_once("://") {
-        return Err(format!("`{text}` is an address: write `{rest}`, without `{scheme}://`"));
+        return Err(format!("`{text}` is a URL: write `{rest}`, without `{scheme}://`"));
     }
     text.parse().map_err(|error: InvalidPattern| error.to_string())
 }

@@ -1,4 +1,4 @@
-//! Single values: durations, sizes, addresses, names. Each parser says what would be right.
+//! Single values: durations, sizes, names. Each parser's error says what to write.
 
 use std::net::Ipv6Addr;
 use std::ops::RangeInclusive;
@@ -24,26 +24,26 @@ pub(super) fn interval(text: &str) -> Result<Duration, String> {
     duration(text, "5m", Duration::from_millis(100)..=YEAR)
 }
 
-/// The patience for one request.
+/// The timeout of one request.
 pub(super) fn timeout(text: &str) -> Result<Duration, String> {
     duration(text, "30s", Duration::from_millis(100)..=60 * MINUTE)
 }
 
-/// How long what cannot be read is kept.
+/// How long an unreadable tag is kept.
 pub(super) fn keep(text: &str) -> Result<Duration, String> {
     duration(text, "7d", Duration::from_secs(1)..=10 * YEAR)
 }
 
 fn duration(text: &str, example: &str, bounds: RangeInclusive<Duration>) -> Result<Duration, String> {
     let Ok(duration) = humantime::parse_duration(text) else {
-        return Err(format!("`{text}` is not a duration: write a number and its unit, such as {example:?}"));
+        return Err(format!("`{text}` is not a duration: write a number and a unit, such as {example:?}"));
     };
     if bounds.contains(&duration) {
         return Ok(duration);
     }
     let shown = humantime::format_duration;
     let (min, max) = (shown(*bounds.start()), shown(*bounds.end()));
-    Err(format!("`{text}` is out of bounds: write a duration from {min} to {max}, such as {example:?}"))
+    Err(format!("`{text}` is out of range: write a duration from {min} to {max}, such as {example:?}"))
 }
 
 /// A size: `250MiB`, `1.5 GB`, `1048576`. At least one byte.
@@ -64,10 +64,10 @@ pub(super) fn bytes(text: &str) -> Result<u64, String> {
         _ => return Err(format!("`{text}` is not a size: {EXAMPLE}")),
     };
     let bytes = decimal_times(&text[..unit_at], unit).ok_or_else(|| format!("`{text}` is not a size: {EXAMPLE}"))?;
-    if bytes == 0 { Err(format!("`{text}` is no size to stay under: leave the key out for none")) } else { Ok(bytes) }
+    if bytes == 0 { Err(format!("`{text}` is not a budget: leave the key out to set none")) } else { Ok(bytes) }
 }
 
-/// `1.5` times a unit in whole numbers, rounded down.
+/// A decimal number times a unit, in integers, rounded down.
 fn decimal_times(number: &str, unit: u128) -> Option<u64> {
     let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
     if whole.is_empty() || fraction.is_empty() || fraction.len() > 12 {
@@ -80,24 +80,17 @@ fn decimal_times(number: &str, unit: u128) -> Option<u64> {
     u64::try_from(bytes).ok()
 }
 
-/// An address to listen on, as Prometheus exporters take it: `host:port`, `:port`, `[address]:port`. Port 0 is any
-/// free one.
-///
-/// # Errors
-///
-/// What is wrong and what would be right, for people.
-pub fn listen_address(text: &str) -> Result<String, String> {
-    const EXAMPLE: &str = "write \"0.0.0.0:10048\", \":10048\" or \"[::1]:10048\"";
-    let invalid = || format!("`{text}` is not an address to listen on: {EXAMPLE}");
-    let (host, port) = text.rsplit_once(':').ok_or_else(invalid)?;
-    if !port.bytes().all(|b| b.is_ascii_digit()) || port.parse::<u16>().is_err() {
-        return Err(invalid());
+/// The name or address of a host, without scheme, port or path; an IPv6 address with or without its brackets.
+pub(super) fn host(text: &str) -> Result<String, String> {
+    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+    let is_name =
+        |name: &str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
+    if bare.parse::<Ipv6Addr>().is_ok() || is_name(text) {
+        return Ok(bare.trim_end_matches('.').to_ascii_lowercase());
     }
-    let fits = match host.strip_prefix('[') {
-        Some(v6) => v6.strip_suffix(']').is_some_and(|v6| v6.parse::<Ipv6Addr>().is_ok()),
-        None => host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b)),
-    };
-    if fits { Ok(text.to_owned()) } else { Err(invalid()) }
+    Err(format!(
+        "`{text}` is not a host name: write it without scheme, port and path, such as \"exporter.example.com\""
+    ))
 }
 
 /// A target's name.
@@ -106,7 +99,7 @@ pub(super) fn name(text: &str) -> Result<String, String> {
         return Err("is empty: write a name, or leave the key out".to_owned());
     }
     if text.len() > NAME_BYTES_MAX || text.chars().any(char::is_control) {
-        return Err(format!("is no name: write at most {NAME_BYTES_MAX} bytes without control characters"));
+        return Err(format!("is not a name: write at most {NAME_BYTES_MAX} bytes without control characters"));
     }
     Ok(text.to_owned())
 }
@@ -117,14 +110,14 @@ pub(super) fn label(key: &str, value: &str) -> Result<(String, String), String> 
     if !key.is_empty() && key.chars().all(word) && !key.starts_with(|c: char| c.is_ascii_digit()) {
         return Ok((key.to_owned(), value.to_owned()));
     }
-    let mut meant: String = key.chars().map(|c| if word(c) { c } else { '_' }).collect();
-    if !meant.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') {
-        meant.insert(0, '_');
+    let mut valid: String = key.chars().map(|c| if word(c) { c } else { '_' }).collect();
+    if !valid.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') {
+        valid.insert(0, '_');
     }
-    Err(format!("is not a label name: write letters, digits and `_`, not a digit first, such as `{meant}`"))
+    Err(format!("is not a label name: use letters, digits and `_`, and no digit first, as in `{valid}`"))
 }
 
-/// A family to omit, by its short name or its whole one.
+/// A metric family to omit, by its short or full name.
 pub(super) fn family(text: &str) -> Result<Family, String> {
     let named = |family: &&Family| family.short_name() == text || family.name() == text;
     if let Some(family) = Family::ALL.iter().find(named) {
@@ -137,7 +130,7 @@ pub(super) fn family(text: &str) -> Result<Family, String> {
         None => names().filter(shared).collect(),
     };
     let near = if near.is_empty() { names().collect() } else { near };
-    Err(format!("`{text}` is not a family: write {}", near.join(" or ")))
+    Err(format!("`{text}` is not a metric family: write {}", near.join(" or ")))
 }
 
 #[cfg(test)]
@@ -170,24 +163,22 @@ mod tests {
     }
 
     #[test]
-    fn addresses_are_those_of_other_exporters() {
-        for (text, fits) in [
-            ("0.0.0.0:10048", true),
-            (":10048", true),
-            ("[::1]:10048", true),
-            ("localhost:10048", true),
-            ("127.0.0.1:0", true),
-            ("10048", false),
-            ("::1:10048", false),
-            ("localhost", false),
-            ("localhost:", false),
-            ("localhost:http", false),
-            ("localhost:70000", false),
-            ("localhost:+80", false),
-            ("http://localhost:80", false),
-            ("", false),
+    fn hosts_are_names_and_addresses_without_port() {
+        for (text, expected) in [
+            ("Exporter.Example.COM", Some("exporter.example.com")),
+            ("exporter.example.com.", Some("exporter.example.com")),
+            ("localhost", Some("localhost")),
+            ("192.0.2.7", Some("192.0.2.7")),
+            ("[2001:DB8::1]", Some("2001:db8::1")),
+            ("::1", Some("::1")),
+            ("localhost:10048", None),
+            ("[::1]:10048", None),
+            ("http://localhost", None),
+            ("localhost/config", None),
+            ("*.example.com", None),
+            ("", None),
         ] {
-            assert_eq!(listen_address(text).is_ok(), fits, "{text}");
+            assert_eq!(host(text).ok().as_deref(), expected, "{text}");
         }
     }
 
@@ -195,8 +186,8 @@ mod tests {
     fn a_label_name_is_prometheus_own() {
         assert!(label("team", "a").is_ok());
         assert!(label("_x9", "").is_ok());
-        for (key, meant) in [("app.kubernetes.io/name", "`app_kubernetes_io_name`"), ("9a", "`_9a`"), ("", "`_`")] {
-            assert!(label(key, "").unwrap_err().ends_with(meant), "{key}");
+        for (key, valid) in [("app.kubernetes.io/name", "`app_kubernetes_io_name`"), ("9a", "`_9a`"), ("", "`_`")] {
+            assert!(label(key, "").unwrap_err().ends_with(valid), "{key}");
         }
     }
 }

@@ -1,4 +1,5 @@
-//! The lane of uncompressed sizes, as the fold sees it: work goes in, sizes come out, scans never wait for it.
+//! The worker that measures layers, as the state loop sees it: requests go in, sizes come out. Scans never wait for
+//! it.
 
 use std::collections::BTreeSet;
 
@@ -14,21 +15,21 @@ use crate::layer::Limits;
 use crate::oci::Digest;
 use crate::tag::LayerRequest;
 
-/// How many sizes may wait for the fold before the lane waits.
+/// How many sizes may wait for the state loop before the worker waits.
 const FOUND_WAITING_MAX: usize = 256;
 
-/// The running lane. It stops when this is dropped.
-pub(crate) struct Lane {
-    work: mpsc::Sender<Vec<LayerRequest>>,
+/// The running worker. It stops when this is dropped.
+pub(crate) struct LayerWorker {
+    requests: mpsc::Sender<Vec<LayerRequest>>,
     found: mpsc::Receiver<(Digest, LayerContent)>,
     task: JoinHandle<()>,
     _stop: DropGuard,
 }
 
-impl Lane {
+impl LayerWorker {
     pub(crate) fn start(handles: &Handles, config: &Config) -> Self {
-        // One list at a time: each is all that is wanted, so that an older one is of no use.
-        let (work, wanted) = mpsc::channel(1);
+        // One list at a time: each names every layer that is wanted, so an older one is of no use.
+        let (requests, wanted) = mpsc::channel(1);
         let (sender, found) = mpsc::channel(FOUND_WAITING_MAX);
         let stop = CancellationToken::new();
         let pull_through: BTreeSet<_> = config
@@ -40,23 +41,23 @@ impl Lane {
         let limits = Limits { pull_through, ..Limits::default() };
         let registries = handles.registries.load_full();
         let task = tokio::spawn(layer::run(wanted, registries, handles.store.clone(), sender, limits, stop.clone()));
-        Self { work, found, task, _stop: stop.drop_guard() }
+        Self { requests, found, task, _stop: stop.drop_guard() }
     }
 
-    /// Hands over all that is wanted now, unless the lane has not looked at the last list yet.
-    pub(crate) fn offer(&self, work: impl FnOnce() -> Vec<LayerRequest>) {
-        if let Ok(place) = self.work.try_reserve() {
-            place.send(work());
+    /// Hands over every layer that is wanted now, unless the worker has not taken the last list yet.
+    pub(crate) fn offer(&self, requests: impl FnOnce() -> Vec<LayerRequest>) {
+        if let Ok(permit) = self.requests.try_reserve() {
+            permit.send(requests());
         }
     }
 
-    /// The next sizes that were found. An error means that the lane panicked.
+    /// The next sizes that were found. An error means that the worker panicked.
     pub(crate) async fn found(&mut self) -> Result<Vec<(Digest, LayerContent)>, JoinError> {
         let mut found = Vec::new();
         if self.found.recv_many(&mut found, FOUND_WAITING_MAX).await > 0 {
             return Ok(found);
         }
-        // It ends by itself only when it panics.
+        // The channel closes before `stop` only when the worker panicked.
         (&mut self.task).await?;
         std::future::pending().await
     }

@@ -1,22 +1,19 @@
-//! When to scan, and the one task that writes what is published.
-//!
-//! Every target has a worker that sleeps, scans and tells; all of them tell one fold, which alone changes the
-//! inventory, the kept tags and the snapshot. Nobody else waits for anybody.
+//! What the tasks of the daemon share, and what they send each other.
 
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use tokio::sync::oneshot;
 
+use crate::config::Config;
 use crate::metrics::Telemetry;
+use crate::metrics::own::ScanEnd;
 use crate::registry::Registries;
 use crate::store::Store;
 use crate::tag::{Discovered, Observation, TagRequest};
 use crate::target::Target;
 
-pub(crate) use super::state_loop::{ReloadRequest, StateLoop};
-
-/// What every scan works with.
+/// The shared handles that every scan works with.
 #[derive(Clone)]
 pub(crate) struct Handles {
     /// The clients. Swapped when a reload changes how registries are spoken to.
@@ -27,23 +24,23 @@ pub(crate) struct Handles {
     pub(crate) telemetry: Arc<Telemetry>,
 }
 
-/// What workers tell the fold.
+/// What workers send to the state loop.
 pub(crate) enum Event {
-    /// A target's repositories and tags; the answer is what of them it has to read.
-    Discovered { target: Arc<Target>, found: Discovered, reply: oneshot::Sender<Assignment> },
+    /// A target's repositories and tags. The reply assigns those that this scan reads.
+    Discovered { target: Arc<Target>, found: Discovered, reply: oneshot::Sender<Vec<TagRequest>> },
     /// A tag was read.
     Observed(Observation),
-    /// A target's scan ended, one way or another.
-    PassEnded(Arc<Target>),
+    /// A target's scan ended. Sent after all that it observed; `end.up` tells whether all of that was read.
+    ScanEnded { target: Arc<Target>, end: ScanEnd },
 }
 
-/// What a target's scan is to do.
-pub(crate) struct Assignment {
-    /// The tags that it reads.
-    pub(crate) to_read: Vec<TagRequest>,
-    /// Whether those are up that it means as well, and other targets read.
-    pub(crate) others_are_up: bool,
+/// A new configuration, already validated.
+pub(crate) struct ReloadRequest {
+    /// The configuration.
+    pub(crate) config: Config,
+    /// Where the result goes. The error is a message for the operator.
+    pub(crate) reply: oneshot::Sender<Result<(), String>>,
 }
 
-/// How many events may wait for the fold before workers wait.
+/// How many events may wait for the state loop before workers wait.
 pub(crate) const EVENTS_WAITING_MAX: usize = 4096;

@@ -1,4 +1,4 @@
-//! One scan of one target: discover, ask the fold what to read, read it, tell.
+//! One scan of one target: discovers its tags, asks the state loop which of them to read, and reads them.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -7,39 +7,40 @@ use std::time::Instant;
 use futures_util::{StreamExt as _, stream};
 use tokio::sync::{mpsc, oneshot};
 
-use super::messages::{Assignment, Event, Handles};
-use super::timer::Ended;
+use super::messages::{Event, Handles};
+use super::timer::ScanResult;
 use crate::clock::unix_now;
 use crate::metrics::own::ScanEnd;
-use crate::oci::Reason;
+use crate::oci::{Location, Reason};
 use crate::scan;
 use crate::scan::discovery::Nothing;
 use crate::scan::{NoPlatform, discovery};
 use crate::tag::{Observation, Outcome, TagRequest};
 use crate::target::Target;
 
-/// How many tags of one target are under way at a time. The client bounds requests; this bounds memory.
+/// How many tags of one target are read at once. The client bounds requests; this bounds memory.
 const TAGS_UNDER_WAY: usize = 64;
 
-/// What went wrong in one scan, told to the operator when it changes.
+/// What was last logged about a target, so that a lasting failure is logged once.
 #[derive(Debug, Default)]
 pub(crate) struct LastReported {
-    causes: BTreeSet<Cause>,
-    /// Whether it was said that the target means nothing; that none of its platforms is there.
+    causes: BTreeSet<ReportedCause>,
+    /// Whether it was logged that the target selects nothing.
     nothing: bool,
+    /// Whether it was logged that no tag has one of its platforms.
     no_platform: bool,
 }
 
-/// What is worth a line of its own: a registry that is out of reach says so in other words of other tags from one
-/// scan to the next, and only the words are new. What is definitely wrong is wrong at a place.
+/// What is worth a line of its own. A transient failure counts once for the whole target: an unreachable registry
+/// gives other messages for other tags from one scan to the next. A permanent one counts once for each place.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Cause {
+struct ReportedCause {
     place: Option<String>,
     reason: Reason,
 }
 
-/// One failure, where and in words.
-struct Failure {
+/// One failure: where, why, and the message.
+struct ScanFailure {
     place: String,
     reason: Reason,
     message: String,
@@ -50,76 +51,76 @@ pub(crate) async fn run(
     handles: &Handles,
     target: &Arc<Target>,
     events: &mpsc::Sender<Event>,
-    said: &mut LastReported,
-) -> Ended {
+    last_reported: &mut LastReported,
+) -> ScanResult {
     let started = Instant::now();
     let client = handles.registries.load().client(target.repositories.registry());
     let found = discovery::discover(&client, target).await;
-    let mut failures: Vec<Failure> = found
+    let mut failures: Vec<ScanFailure> = found
         .errors
         .iter()
-        .map(|error| Failure { place: target.name.to_string(), reason: error.reason(), message: error.to_string() })
+        .map(|error| ScanFailure { place: target.name.to_string(), reason: error.reason(), message: error.to_string() })
         .collect();
 
-    said.say_nothing(target, found.nothing.as_ref());
+    last_reported.report_nothing(target, found.nothing.as_ref());
 
     let (reply, answer) = oneshot::channel();
-    let told = events.send(Event::Discovered { target: target.clone(), found: found.discovered, reply }).await;
-    // The fold is gone when the daemon ends, and does not answer to a target that a reload has changed.
-    let (Ok(()), Ok(Assignment { to_read, others_are_up })) = (told, answer.await) else { return Ended::Useful };
+    let sent = events.send(Event::Discovered { target: target.clone(), found: found.discovered, reply }).await;
+    // The state loop is gone when the daemon stops, and does not reply for a target that a reload has changed.
+    let (Ok(()), Ok(to_read)) = (sent, answer.await) else { return ScanResult::SomethingRead };
 
     let tags = to_read.len();
     let mut no_platform = Vec::new();
-    let mut useful = tags == 0 && failures.is_empty();
+    let mut something_read = tags == 0 && failures.is_empty();
     let mut reads = stream::iter(to_read)
-        .map(|wanted| {
+        .map(|request| {
             let client = client.clone();
             async move {
-                let reported = scan::read_tag(&client, &handles.store, &wanted).await;
-                (wanted, reported)
+                let reported = scan::read_tag(&client, &handles.store, &request).await;
+                (request, reported)
             }
         })
         .buffer_unordered(TAGS_UNDER_WAY);
-    while let Some((wanted, reported)) = reads.next().await {
-        useful |= !matches!(reported.outcome, Outcome::Failed(_));
-        if is_failure(target, &wanted, &reported.outcome) {
-            let place = format!("{}:{}", wanted.repository, wanted.tag);
-            failures.extend(reported.errors.iter().map(|error| Failure {
+    while let Some((request, reported)) = reads.next().await {
+        something_read |= !matches!(reported.outcome, Outcome::Failed(_));
+        if is_failure(target, &request, &reported.outcome) {
+            let place = Location::tag(&request.repository, &request.tag).to_string();
+            failures.extend(reported.errors.iter().map(|error| ScanFailure {
                 place: place.clone(),
                 reason: error.reason(),
                 message: error.to_string(),
             }));
         }
-        if !said.no_platform {
-            no_platform.extend(NoPlatform::of(&handles.store, &wanted, &reported.outcome));
+        if !last_reported.no_platform {
+            no_platform.extend(NoPlatform::of(&handles.store, &request, &reported.outcome));
         }
         let observation =
-            Observation { repository: wanted.repository, tag: wanted.tag, at: unix_now(), outcome: reported.outcome };
+            Observation { repository: request.repository, tag: request.tag, at: unix_now(), outcome: reported.outcome };
         if events.send(Event::Observed(observation)).await.is_err() {
-            return Ended::Useful;
+            return ScanResult::SomethingRead;
         }
     }
-    let _ = events.send(Event::PassEnded(target.clone())).await;
-    let up = failures.is_empty() && others_are_up;
-    handles.telemetry.scan_ended(&target.name, ScanEnd { at: unix_now(), duration: started.elapsed(), up });
-    said.say(target, tags, &failures);
-    said.say_no_platform(target, &no_platform);
-    if useful { Ended::Useful } else { Ended::Useless }
+    let end = ScanEnd { at: unix_now(), duration: started.elapsed(), up: failures.is_empty() };
+    let _ = events.send(Event::ScanEnded { target: target.clone(), end }).await;
+    last_reported.report(target, tags, &failures);
+    last_reported.report_no_platform(target, &no_platform);
+    if something_read { ScanResult::SomethingRead } else { ScanResult::NothingRead }
 }
 
-fn is_failure(target: &Target, wanted: &TagRequest, outcome: &Outcome) -> bool {
+/// Whether the outcome counts against the target. A missing tag does only where the target names it.
+fn is_failure(target: &Target, request: &TagRequest, outcome: &Outcome) -> bool {
     match outcome {
-        Outcome::Gone => target.expects(&wanted.tag),
+        Outcome::Gone => target.expects(&request.tag),
         Outcome::Unchanged | Outcome::Read(_) | Outcome::Failed(_) => true,
     }
 }
 
 impl LastReported {
-    /// One line for each target when something new fails, none while it goes on failing.
-    fn say(&mut self, target: &Target, tags: usize, failures: &[Failure]) {
-        let now: BTreeSet<Cause> = failures.iter().map(Cause::of).collect();
-        let news = failures.iter().find(|failure| !self.causes.contains(&Cause::of(failure)));
-        if let Some(first) = news {
+    /// One line when something new fails, one when all of it can be read again, none in between.
+    fn report(&mut self, target: &Target, tags: usize, failures: &[ScanFailure]) {
+        let now: BTreeSet<ReportedCause> = failures.iter().map(ReportedCause::of).collect();
+        let first_new = failures.iter().find(|failure| !self.causes.contains(&ReportedCause::of(failure)));
+        if let Some(first) = first_new {
             let places: BTreeSet<_> = failures.iter().map(|failure| &failure.place).collect();
             tracing::warn!(
                 target_name = %target.name,
@@ -127,7 +128,7 @@ impl LastReported {
                 tags,
                 reason = first.reason.as_str(),
                 error = %first.message,
-                "cannot read all of the target: values that are known stay"
+                "cannot read all of the target: the last known values stay published"
             );
             for failure in failures {
                 tracing::debug!(target_name = %target.name, reason = failure.reason.as_str(), error = %failure.message, "cannot read");
@@ -142,8 +143,8 @@ impl LastReported {
         self.causes.extend(now);
     }
 
-    /// Once: a list that is empty today may be so every day.
-    fn say_nothing(&mut self, target: &Target, nothing: Option<&Nothing>) {
+    /// Once: a list that is empty today may stay empty.
+    fn report_nothing(&mut self, target: &Target, nothing: Option<&Nothing>) {
         if let Some(nothing) = nothing
             && !std::mem::replace(&mut self.nothing, true)
         {
@@ -151,8 +152,8 @@ impl LastReported {
         }
     }
 
-    /// Once, of the first tags that it is true of.
-    fn say_no_platform(&mut self, target: &Target, all: &[NoPlatform]) {
+    /// Once, with the first tags that have none of the platforms.
+    fn report_no_platform(&mut self, target: &Target, all: &[NoPlatform]) {
         if let Some(summary) = NoPlatform::summary(all)
             && !std::mem::replace(&mut self.no_platform, true)
         {
@@ -161,8 +162,8 @@ impl LastReported {
     }
 }
 
-impl Cause {
-    fn of(failure: &Failure) -> Self {
+impl ReportedCause {
+    fn of(failure: &ScanFailure) -> Self {
         let place = (!failure.reason.is_transient()).then(|| failure.place.clone());
         Self { place, reason: failure.reason }
     }

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use crate::target::TargetName;
 
-/// However often a target failed, it is tried again after this long (or its interval, where that is longer).
+/// The longest back-off after repeated failures, or the target's interval where that is longer.
 const BACKOFF_MAX: Duration = Duration::from_hours(1);
 
-/// A target's place within its interval: a hash of its name, so that a thousand targets do not burst and each keeps
-/// its place across restarts.
-pub fn place(name: &TargetName, interval: Duration) -> Duration {
-    // FNV-1a: spread is all that is asked of it, and it must never change from one version of a library to the next.
+/// A target's offset within its interval: a hash of its name, so that a thousand targets are spread out and each keeps
+/// its offset across restarts.
+fn offset(name: &TargetName, interval: Duration) -> Duration {
+    // FNV-1a: only spread matters, and it must not change from one version of a library to the next.
     let hash = name
         .0
         .bytes()
@@ -19,26 +19,26 @@ pub fn place(name: &TargetName, interval: Duration) -> Duration {
     Duration::from_millis(scramble(hash) % millis)
 }
 
-/// How long from `now` (since the epoch) to the target's next tick: the next moment that is at its place in the
-/// interval. After `failures` scans in a row that read nothing it leaves out ticks: one scan in two, four, eight.
-pub fn until_next(now: Duration, name: &TargetName, interval: Duration, failures: u32) -> Duration {
+/// The time from `now` (since the epoch) to the target's next scheduled scan: the next moment at its offset in the
+/// interval. After `failures` scans in a row that read nothing it skips intervals: one scan in two, four, eight.
+pub(super) fn until_next(now: Duration, name: &TargetName, interval: Duration, failures: u32) -> Duration {
     let millis = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX).max(1);
     let now_millis = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
-    let place = u64::try_from(place(name, interval).as_millis()).unwrap_or(0);
-    let since_tick = (now_millis + millis - place % millis) % millis;
-    let next = Duration::from_millis(millis - since_tick);
-    let left_out = 1_u32.checked_shl(failures.saturating_sub(1).min(3)).unwrap_or(8) - 1;
-    let skipped = interval.saturating_mul(left_out).min(BACKOFF_MAX.saturating_sub(interval));
+    let offset = u64::try_from(offset(name, interval).as_millis()).unwrap_or(0);
+    let since_last = (now_millis + millis - offset % millis) % millis;
+    let next = Duration::from_millis(millis - since_last);
+    let skips = 1_u32.checked_shl(failures.saturating_sub(1).min(3)).unwrap_or(8) - 1;
+    let skipped = interval.saturating_mul(skips).min(BACKOFF_MAX.saturating_sub(interval));
     next + whole_intervals(skipped, interval)
 }
 
-/// What is left out are whole ticks, so that a target that failed keeps its place.
+/// Rounded down to whole intervals, so that a target that failed keeps its offset.
 fn whole_intervals(skipped: Duration, interval: Duration) -> Duration {
     let count = skipped.as_millis() / interval.as_millis().max(1);
     interval.saturating_mul(u32::try_from(count).unwrap_or(u32::MAX))
 }
 
-/// Finalizer of splitmix64: FNV's low bits alone are too regular for names that differ in their last letter.
+/// Finalizer of splitmix64: FNV's low bits are too regular for names that differ only in their last letter.
 fn scramble(mut x: u64) -> u64 {
     x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -60,20 +60,20 @@ mod tests {
         let interval = Duration::from_mins(5);
         let mut seconds = [0_u32; 300];
         for number in 0..1000 {
-            let place = place(&name(&format!("registry.example.com/team/app-{number}")), interval);
-            seconds[usize::try_from(place.as_secs()).unwrap()] += 1;
+            let offset = offset(&name(&format!("registry.example.com/team/app-{number}")), interval);
+            seconds[usize::try_from(offset.as_secs()).unwrap()] += 1;
         }
         let busiest = *seconds.iter().max().unwrap();
         assert!(busiest <= 15, "{busiest} targets in one second, where 3.3 is the mean");
     }
 
     #[test]
-    fn failures_leave_out_ticks_up_to_an_hour() {
+    fn failures_skip_intervals_up_to_an_hour() {
         let interval = Duration::from_mins(5);
         let next = until_next(Duration::from_secs(1_000_000), &name("a"), interval, 0);
-        for (failures, left_out) in [(1, 0), (2, 1), (3, 3), (4, 7), (50, 7)] {
+        for (failures, skips) in [(1, 0), (2, 1), (3, 3), (4, 7), (50, 7)] {
             let delay = until_next(Duration::from_secs(1_000_000), &name("a"), interval, failures);
-            assert_eq!(delay, next + interval * left_out, "{failures}");
+            assert_eq!(delay, next + interval * skips, "{failures}");
         }
         let slow = Duration::from_hours(6);
         let delay = until_next(Duration::from_secs(1_000_000), &name("a"), slow, 9);
@@ -84,13 +84,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_next_tick_is_within_an_interval_and_at_the_targets_place(now in 0_u64..4_000_000_000_000, interval in 1_u64..100_000_000, text in "[a-z/]{1,20}") {
+        fn the_next_scan_is_within_an_interval_and_at_the_targets_offset(now in 0_u64..4_000_000_000_000, interval in 1_u64..100_000_000, text in "[a-z/]{1,20}") {
             let interval = Duration::from_millis(interval);
             let name = name(&text);
             let delay = until_next(Duration::from_millis(now), &name, interval, 0);
             prop_assert!(delay > Duration::ZERO && delay <= interval);
-            let tick = Duration::from_millis(now) + delay;
-            prop_assert_eq!(tick.as_millis() % interval.as_millis(), place(&name, interval).as_millis());
+            let scan = Duration::from_millis(now) + delay;
+            prop_assert_eq!(scan.as_millis() % interval.as_millis(), offset(&name, interval).as_millis());
         }
     }
 }

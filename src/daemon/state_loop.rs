@@ -1,63 +1,56 @@
-//! The one task that writes: it folds what workers tell into the inventory and publishes snapshots of it.
+//! The one task that writes: applies what workers send to the inventory and the store, and publishes snapshots.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinHandle};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::layers::Lane;
-use super::messages::{Assignment, EVENTS_WAITING_MAX, Event, Handles};
+use super::layers::LayerWorker;
+use super::messages::{EVENTS_WAITING_MAX, Event, Handles, ReloadRequest};
 use super::workers::Workers;
 use crate::clock::unix_now;
 use crate::config::Config;
 use crate::image::LayerContent;
 use crate::inventory::Inventory;
+use crate::metrics::own::ScanEnd;
 use crate::metrics::{Family, Publisher};
 use crate::oci::Digest;
 use crate::store::Stored;
 use crate::tag::{Completeness, TagChange};
 use crate::target::{Target, TargetName};
 
-/// While things change all the time, this long passes between two publications, at least.
+/// The shortest time between two publications while changes keep coming.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// And at least so many times what the last rendering took.
+/// The same in durations of the last rendering: whichever is longer counts.
 const PAUSE_RENDERINGS: u32 = 10;
 
-/// How often old things are looked for and dropped, at least and at most.
+/// Bounds of the time between two sweeps for what has expired.
 const SWEEP_INTERVAL_MAX: Duration = Duration::from_mins(10);
 const SWEEP_INTERVAL_MIN: Duration = Duration::from_secs(1);
 
-/// A new configuration, already validated; the answer tells whether it holds now.
-pub(crate) struct ReloadRequest {
-    /// The configuration.
-    pub(crate) config: Config,
-    /// Where the answer goes: an error is for the operator.
-    pub(crate) reply: oneshot::Sender<Result<(), String>>,
-}
-
-/// The inventory, and whatever is needed to change and to publish it.
+/// The inventory, and what changing and publishing it takes.
 pub(crate) struct StateLoop {
     handles: Handles,
     config: Config,
     omit: Arc<BTreeSet<Family>>,
     inventory: Inventory,
     workers: Workers,
-    lane: Lane,
+    layers: LayerWorker,
     events: mpsc::Receiver<Event>,
-    /// Away while it renders.
+    /// None while it renders.
     publisher: Option<Publisher>,
     publishing: Option<JoinHandle<(Publisher, Duration)>>,
     changed: bool,
     not_before: Instant,
-    /// The targets whose first pass has not ended.
+    /// The targets whose first scan has not ended.
     awaited: BTreeSet<TargetName>,
-    /// Whether everything is known for the first time: nobody should wait for the sums.
-    at_once: bool,
+    /// Every target was scanned for the first time: publish the sums without a pause.
+    publish_now: bool,
 }
 
 impl StateLoop {
@@ -65,35 +58,35 @@ impl StateLoop {
     pub(crate) async fn start(handles: Handles, config: Config, mut publisher: Publisher) -> Self {
         let (sender, events) = mpsc::channel(EVENTS_WAITING_MAX);
         let mut inventory = Inventory::new(&config.targets, config.scan.keep);
-        keep_passes(&handles, &config);
+        forget_other_scans(&handles, &config);
         let restored = restore(&mut inventory, &handles);
         handles.telemetry.set_targets(&config.targets);
         let omit = Arc::new(config.omit.clone());
-        publisher.publish(inventory.snapshot(), omit.clone()).await;
+        publisher.publish(inventory.snapshot(), handles.telemetry.target_states(), omit.clone()).await;
         let names = config.targets.iter().map(|target| target.name.clone());
         let awaited = names.filter(|name| !restored.contains(name)).collect();
         let mut workers = Workers::new(handles.clone(), sender);
         workers.set(&config.targets, |target| restored.contains(&target.name));
-        let lane = Lane::start(&handles, &config);
+        let layers = LayerWorker::start(&handles, &config);
         Self {
             handles,
             config,
             omit,
             inventory,
             workers,
-            lane,
+            layers,
             events,
             publisher: Some(publisher),
             publishing: None,
             changed: false,
             not_before: Instant::now(),
             awaited,
-            at_once: false,
+            publish_now: false,
         }
     }
 
-    /// Folds until `stop`, then brings what is known to the store. An error means that a task panicked: the process
-    /// must end rather than go on without it.
+    /// Runs until `stop`, then flushes the store. An error means that a task panicked: the process must end rather
+    /// than go on without it.
     pub(crate) async fn run(
         mut self,
         mut reloads: mpsc::Receiver<ReloadRequest>,
@@ -107,8 +100,8 @@ impl StateLoop {
                 () = stop.cancelled() => break,
                 ended = self.workers.ended() => ended?,
                 _ = self.events.recv_many(&mut batch, EVENTS_WAITING_MAX) => self.apply(&mut batch),
-                found = self.lane.found() => self.learn(found?),
-                published = finished(&mut self.publishing) => self.published(published?),
+                found = self.layers.found() => self.learn(found?),
+                published = rendered(&mut self.publishing) => self.published(published?),
                 () = tokio::time::sleep_until(self.not_before), if may_publish => self.publish(),
                 Some(request) = reloads.recv() => self.reload(request),
                 () = tokio::time::sleep_until(sweep_at) => {
@@ -123,48 +116,49 @@ impl StateLoop {
 
     fn apply(&mut self, batch: &mut Vec<Event>) {
         let mut changes = Vec::new();
-        let mut passes = Vec::new();
+        let mut scanned = Vec::new();
         for event in batch.drain(..) {
             self.changed = true;
             match event {
                 Event::Discovered { target, found, reply } if self.workers.include(&target) => {
                     changes.extend(self.inventory.select(&target.name, found));
-                    let _ = reply.send(Assignment {
-                        to_read: self.inventory.to_read(&target.name),
-                        others_are_up: self.inventory.others_are_up(&target.name),
-                    });
+                    let _ = reply.send(self.inventory.assign(&target.name));
                 }
                 Event::Observed(observation) => changes.extend(self.inventory.record(&observation)),
-                Event::PassEnded(target) if self.workers.include(&target) => {
-                    self.inventory.pass_ended(&target.name);
-                    passes.push(target.clone());
+                Event::ScanEnded { target, end } if self.workers.include(&target) => {
+                    // Tags that this target selects too, but other targets read, count as well.
+                    let up = end.up && self.inventory.others_are_up(&target.name);
+                    self.handles.telemetry.scan_ended(&target.name, ScanEnd { up, ..end });
+                    self.inventory.scan_ended(&target.name);
+                    scanned.push(target.clone());
                     if self.awaited.remove(&target.name) && self.awaited.is_empty() {
-                        self.at_once = true;
+                        self.publish_now = true;
                         self.not_before = Instant::now();
                     }
                 }
-                // From before a reload.
-                Event::Discovered { .. } | Event::PassEnded(_) => {}
+                // Sent before a reload changed or removed the target.
+                Event::Discovered { .. } | Event::ScanEnded { .. } => {}
             }
         }
         for warning in self.inventory.warnings() {
             tracing::warn!("{warning}");
         }
         self.keep(changes);
-        // After what they read, so that no kill leaves the one without the other.
-        for target in passes {
-            self.remember_pass(&target);
+        // After the tags, so that a kill in between leaves no completed scan whose tags are not stored.
+        for target in scanned {
+            self.remember_scan(&target);
         }
     }
 
-    /// What was never read is not in the store: after a restart only another scan finds it.
-    fn remember_pass(&self, target: &Target) {
-        for pass in [Completeness::Settled, Completeness::Whole] {
-            let key = pass_key(target, pass);
-            if self.inventory.passed(&target.name, pass) {
+    /// Stores how complete the target's last scan was. A tag that was never read is not in the store, so that after a
+    /// restart only this tells whether the stored tags are all of the target's.
+    fn remember_scan(&self, target: &Target) {
+        for completeness in [Completeness::Settled, Completeness::Whole] {
+            let key = scan_key(target, completeness);
+            if self.inventory.is_scanned(&target.name, completeness) {
                 self.handles.store.remember_scan(&key, unix_now());
             } else if self.handles.store.has_scanned(&key) {
-                let others = pass_keys(&self.config).filter(|other| *other != key);
+                let others = scan_keys(&self.config).filter(|other| *other != key);
                 self.handles.store.retain_scans(&others.collect());
             }
         }
@@ -174,14 +168,15 @@ impl StateLoop {
         self.changed |= self.inventory.learn_layers(found);
     }
 
-    /// Takes a snapshot and has it rendered elsewhere, while events go on being folded.
+    /// Takes a snapshot and has it rendered in another task, while this one goes on.
     fn publish(&mut self) {
         let Some(mut publisher) = self.publisher.take() else { return };
         self.changed = false;
-        self.at_once = false;
+        self.publish_now = false;
         let (snapshot, omit) = (self.inventory.snapshot(), self.omit.clone());
+        let targets = self.handles.telemetry.target_states();
         self.publishing = Some(tokio::spawn(async move {
-            let took = publisher.publish(snapshot, omit).await;
+            let took = publisher.publish(snapshot, targets, omit).await;
             (publisher, took)
         }));
     }
@@ -189,11 +184,11 @@ impl StateLoop {
     fn published(&mut self, (publisher, took): (Publisher, Duration)) {
         self.publishing = None;
         self.publisher = Some(publisher);
-        let pause = if self.at_once { Duration::ZERO } else { PAUSE.max(took * PAUSE_RENDERINGS) };
+        let pause = if self.publish_now { Duration::ZERO } else { PAUSE.max(took * PAUSE_RENDERINGS) };
         self.not_before = Instant::now() + pause;
         self.handles.telemetry.set_store_documents(self.handles.store.documents());
         // Only now: sizes come first.
-        self.lane.offer(|| self.inventory.uncompressed_work());
+        self.layers.offer(|| self.inventory.layer_requests());
     }
 
     fn reload(&mut self, request: ReloadRequest) {
@@ -206,24 +201,24 @@ impl StateLoop {
                 return;
             }
         };
-        let speaks_otherwise = renewed.is_some();
+        let clients_changed = renewed.is_some();
         if let Some(renewed) = renewed {
             self.handles.registries.store(Arc::new(renewed));
         }
-        // Whoever reloads may have put right what no file of ours shows.
+        // The operator may have fixed what the configuration does not show, such as a locked account.
         self.handles.registries.load().forgive_passwords();
         if config.state != self.config.state || config.web != self.config.web {
-            tracing::warn!("`[state]` and `[web]` are read at start only: what changed there counts after a restart");
+            tracing::warn!("`[state]` and `[web]` are read at start only: changes there take effect after a restart");
         }
-        keep_passes(&self.handles, &config);
+        forget_other_scans(&self.handles, &config);
         let changes = self.inventory.reconfigure(&config.targets, config.scan.keep);
         self.keep(changes);
         self.handles.telemetry.set_targets(&config.targets);
         self.workers.set(&config.targets, |_| false);
         self.awaited.retain(|name| config.targets.iter().any(|target| target.name == *name));
         self.omit = Arc::new(config.omit.clone());
-        if speaks_otherwise {
-            self.lane = Lane::start(&self.handles, &config);
+        if clients_changed {
+            self.layers = LayerWorker::start(&self.handles, &config);
         }
         self.config = config;
         self.changed = true;
@@ -244,48 +239,50 @@ impl StateLoop {
     }
 }
 
-/// What is kept for a short time is looked for often.
+/// A tenth of the time for which unreadable tags are kept, within bounds.
 fn sweep_interval(keep: Duration) -> Duration {
     (keep / 10).clamp(SWEEP_INTERVAL_MIN, SWEEP_INTERVAL_MAX)
 }
 
-/// Brings the store's tags into the inventory; the targets whose first scan can wait for its place.
+/// Restores the store's tags into the inventory. Returns the targets whose first scan can wait for its scheduled time,
+/// since their values are complete.
 fn restore(inventory: &mut Inventory, handles: &Handles) -> BTreeSet<TargetName> {
     let image_of = |digest: &Digest| match handles.store.document(digest) {
         Some(Stored::Image(image)) => Some(image),
         _ => None,
     };
     let mut forgotten = Vec::new();
-    for (repository, tag, kept) in handles.store.tags() {
-        forgotten.extend(inventory.restore(&repository, &tag, &kept, image_of));
+    for (repository, tag, record) in handles.store.tags() {
+        forgotten.extend(inventory.restore(&repository, &tag, &record, image_of));
     }
     if !forgotten.is_empty() {
         handles.store.keep(forgotten);
     }
-    inventory.restored(|target, pass| handles.store.has_scanned(&pass_key(target, pass))).into_iter().collect()
+    inventory
+        .restored(|target, completeness| handles.store.has_scanned(&scan_key(target, completeness)))
+        .into_iter()
+        .collect()
 }
 
-/// Lets the store forget that targets were scanned which are none any more. Before their tags go: if they came back
-/// and were read only in part, the old pass would vouch for the half of them.
-fn keep_passes(handles: &Handles, config: &Config) {
-    handles.store.retain_scans(&pass_keys(config).collect());
+/// Drops the completed scans of targets that the configuration no longer has. Called before their tags are dropped: if
+/// the target came back and only half of its tags were read, the old scan would mark them as complete.
+fn forget_other_scans(handles: &Handles, config: &Config) {
+    handles.store.retain_scans(&scan_keys(config).collect());
 }
 
-fn pass_keys(config: &Config) -> impl Iterator<Item = Digest> {
-    config
-        .targets
-        .iter()
-        .flat_map(|target| [Completeness::Settled, Completeness::Whole].map(|pass| pass_key(target, pass)))
+fn scan_keys(config: &Config) -> impl Iterator<Item = Digest> {
+    config.targets.iter().flat_map(|target| {
+        [Completeness::Settled, Completeness::Whole].map(|completeness| scan_key(target, completeness))
+    })
 }
 
-/// Under what the store remembers that a scan of this target ended so. One that means other tags is another target;
-/// with what labels they are published, say, does not matter.
-fn pass_key(target: &Target, pass: Completeness) -> Digest {
-    let Target { name, repositories, selection, tags_max, .. } = target;
-    Digest::sha256_of(format!("{:?}", (pass, name, repositories, selection, tags_max)).as_bytes())
+/// The key under which the store remembers that a scan of this target was this complete.
+fn scan_key(target: &Target, completeness: Completeness) -> Digest {
+    Digest::sha256_of(format!("{}\n{}", completeness.as_str(), target.scan_identity()).as_bytes())
 }
 
-async fn finished(
+/// The rendering under way; pending while there is none.
+async fn rendered(
     publishing: &mut Option<JoinHandle<(Publisher, Duration)>>,
 ) -> Result<(Publisher, Duration), JoinError> {
     match publishing {

@@ -1,4 +1,4 @@
-//! One target's rhythm: at once or at its place, then from tick to tick.
+//! One target's timer: its first scan at once or at its scheduled time, then one scan an interval.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,13 +8,12 @@ use tokio::time::Instant;
 use super::schedule;
 use crate::target::Target;
 
-/// Wall-clock time that moves with tokio's clock, so that tests can pause it, and that is set right at each tick, so
-/// that a corrected system clock counts.
+/// Wall-clock time. It is read again for each scan, so that a corrected system clock takes effect.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Clock {
     /// The machine's.
     System,
-    /// Tokio's, from a moment on.
+    /// Tokio's, from a given moment on.
     #[cfg_attr(not(test), expect(dead_code, reason = "tests pause time"))]
     Tokio { since_epoch: Duration, at: Instant },
 }
@@ -28,52 +27,52 @@ impl Clock {
     }
 }
 
-/// How a scan ended, as far as the next one depends on it.
+/// How a scan ended, as far as the time of the next one depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ended {
-    /// Something could be read, or nothing was to be read.
-    Useful,
-    /// Nothing could be read.
-    Useless,
+pub(crate) enum ScanResult {
+    /// Something was read, or there was nothing to read.
+    SomethingRead,
+    /// Everything failed.
+    NothingRead,
 }
 
 /// When the first scan is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum First {
-    /// Nothing is known of this target.
-    AtOnce,
-    /// Values of it were restored: they can wait for its place.
-    AtItsPlace,
+pub(crate) enum FirstScan {
+    /// At once: no value of this target is known.
+    Now,
+    /// At the scheduled time: its values were restored.
+    Scheduled,
 }
 
-/// One target's rhythm. A scan that takes longer than its interval does not pile up: ticks that passed are gone.
+/// One target's timer. Scans do not pile up: scheduled times that pass during a scan are skipped.
 #[derive(Debug)]
-pub(crate) struct Rhythm {
+pub(crate) struct ScanTimer {
     target: Arc<Target>,
     clock: Clock,
-    at_once: bool,
-    /// Scans in a row that could read nothing.
+    now: bool,
+    /// Scans in a row that read nothing.
     failures: u32,
 }
 
-impl Rhythm {
-    pub(crate) fn new(target: Arc<Target>, clock: Clock, first: First) -> Self {
-        Self { target, clock, at_once: first == First::AtOnce, failures: 0 }
+impl ScanTimer {
+    pub(crate) fn new(target: Arc<Target>, clock: Clock, first: FirstScan) -> Self {
+        Self { target, clock, now: first == FirstScan::Now, failures: 0 }
     }
 
     /// Sleeps until the next scan is due.
-    pub(crate) async fn tick(&mut self) {
-        if !std::mem::take(&mut self.at_once) {
+    pub(crate) async fn wait(&mut self) {
+        if !std::mem::take(&mut self.now) {
             let Target { name, interval, .. } = &*self.target;
             tokio::time::sleep(schedule::until_next(self.clock.since_epoch(), name, *interval, self.failures)).await;
         }
     }
 
-    /// Notes how a scan ended.
-    pub(crate) fn ended(&mut self, ended: Ended) {
-        self.failures = match ended {
-            Ended::Useful => 0,
-            Ended::Useless => self.failures.saturating_add(1),
+    /// Notes how a scan ended: failures in a row delay the next one.
+    pub(crate) fn scanned(&mut self, result: ScanResult) {
+        self.failures = match result {
+            ScanResult::SomethingRead => 0,
+            ScanResult::NothingRead => self.failures.saturating_add(1),
         };
     }
 }
@@ -89,7 +88,7 @@ mod tests {
             repositories: Repositories::One("alpine".parse().unwrap()),
             selection: Selection::default(),
             newest: None,
-            platforms: Vec::new(),
+            platforms: crate::oci::PlatformFilter::all(),
             interval,
             uncompressed: Uncompressed::Off,
             detail: Detail::Images,
@@ -99,27 +98,35 @@ mod tests {
         }
     }
 
-    /// The seconds after the start at which scans began within `during`, each taking `takes` and ending as told.
-    async fn starts(first: First, takes: Duration, during: Duration, ended: impl Fn(usize) -> Ended) -> Vec<f64> {
+    /// The seconds after the start at which scans began within `during`, each taking `takes` and ending with the given
+    /// result.
+    async fn starts(
+        first: FirstScan,
+        takes: Duration,
+        during: Duration,
+        result: impl Fn(usize) -> ScanResult,
+    ) -> Vec<f64> {
         let start = Instant::now();
         let clock = Clock::Tokio { since_epoch: Duration::from_secs(1_700_000_000), at: start };
-        let mut rhythm = Rhythm::new(Arc::new(target(Duration::from_mins(5))), clock, first);
+        let mut timer = ScanTimer::new(Arc::new(target(Duration::from_mins(5))), clock, first);
         let mut starts = Vec::new();
         loop {
-            rhythm.tick().await;
+            timer.wait().await;
             if start.elapsed() > during {
                 return starts;
             }
             starts.push(start.elapsed().as_secs_f64());
             tokio::time::sleep(takes).await;
-            rhythm.ended(ended(starts.len()));
+            timer.scanned(result(starts.len()));
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_unknown_target_is_scanned_at_once_and_then_at_its_place() {
-        let unknown = starts(First::AtOnce, Duration::ZERO, Duration::from_mins(21), |_| Ended::Useful).await;
-        let restored = starts(First::AtItsPlace, Duration::ZERO, Duration::from_mins(21), |_| Ended::Useful).await;
+    async fn an_unknown_target_is_scanned_at_once_and_then_at_its_offset() {
+        let unknown =
+            starts(FirstScan::Now, Duration::ZERO, Duration::from_mins(21), |_| ScanResult::SomethingRead).await;
+        let restored =
+            starts(FirstScan::Scheduled, Duration::ZERO, Duration::from_mins(21), |_| ScanResult::SomethingRead).await;
         assert!(unknown[0] < 0.01);
         let rounded = |starts: &[f64]| starts.iter().map(|start| start.round()).collect::<Vec<_>>();
         assert_eq!(rounded(&unknown[1..]), rounded(&restored));
@@ -129,14 +136,15 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_scan_longer_than_its_interval_does_not_pile_up() {
         let slow = Duration::from_secs(700);
-        let starts = starts(First::AtItsPlace, slow, Duration::from_hours(1), |_| Ended::Useful).await;
+        let starts = starts(FirstScan::Scheduled, slow, Duration::from_hours(1), |_| ScanResult::SomethingRead).await;
         assert!(starts.windows(2).all(|pair| (pair[1] - pair[0] - 900.0).abs() < 0.01), "{starts:?}");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn failures_leave_out_ticks_and_one_success_ends_that() {
-        let ended = |scan: usize| if scan <= 4 || scan > 5 { Ended::Useless } else { Ended::Useful };
-        let starts = starts(First::AtItsPlace, Duration::ZERO, Duration::from_hours(3), ended).await;
+    async fn failures_skip_intervals_until_one_scan_succeeds() {
+        let result =
+            |scan: usize| if scan <= 4 || scan > 5 { ScanResult::NothingRead } else { ScanResult::SomethingRead };
+        let starts = starts(FirstScan::Scheduled, Duration::ZERO, Duration::from_hours(3), result).await;
         let intervals: Vec<f64> = starts.windows(2).map(|pair| ((pair[1] - pair[0]) / 300.0).round()).collect();
         assert_eq!(intervals[..7], [1.0, 2.0, 4.0, 8.0, 1.0, 1.0, 2.0]);
     }

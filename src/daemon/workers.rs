@@ -1,4 +1,4 @@
-//! The workers of all targets: started, stopped, and left alone by a reload that does not touch them.
+//! The workers of all targets: started, stopped, and left running by a reload that does not change their target.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::messages::{Event, Handles};
 use super::scan_target;
-use super::timer::{Clock, First, Rhythm};
+use super::timer::{Clock, FirstScan, ScanTimer};
 use crate::target::{Target, TargetName};
 
 /// The workers, by their target's name.
@@ -25,8 +25,9 @@ impl Workers {
         Self { handles, events, running: HashMap::new(), tasks: JoinSet::new() }
     }
 
-    /// Makes the workers be those of `targets`. One whose target did not change goes on as it was, its schedule and all;
-    /// `restored` tells of which targets values are known, so that they can wait for their place.
+    /// Starts and stops workers so that exactly `targets` have one. A worker whose target did not change keeps
+    /// running. `restored` tells whether a target's values are known: then its first scan can wait for its scheduled
+    /// time.
     pub(crate) fn set(&mut self, targets: &[Arc<Target>], restored: impl Fn(&Target) -> bool) {
         let wanted: HashMap<&TargetName, &Arc<Target>> = targets.iter().map(|target| (&target.name, target)).collect();
         self.running.retain(|name, (target, stop)| {
@@ -38,18 +39,18 @@ impl Workers {
         });
         for target in targets {
             if !self.running.contains_key(&target.name) {
-                let first = if restored(target) { First::AtItsPlace } else { First::AtOnce };
+                let first = if restored(target) { FirstScan::Scheduled } else { FirstScan::Now };
                 self.start(target.clone(), first);
             }
         }
     }
 
-    /// Whether this very target has a worker: what an earlier one of its name still tells is of no use any more.
+    /// Whether this very target has a worker. Events of an earlier target with the same name are stale.
     pub(crate) fn include(&self, target: &Arc<Target>) -> bool {
         self.running.get(&target.name).is_some_and(|(running, _)| Arc::ptr_eq(running, target))
     }
 
-    /// The next worker's end: none of them ends but by being stopped, or by a panic, which is the error.
+    /// Waits for the next worker that ends. It was stopped, or it panicked, which is the error.
     pub(crate) async fn ended(&mut self) -> Result<(), tokio::task::JoinError> {
         match self.tasks.join_next().await {
             Some(result) => result,
@@ -57,22 +58,22 @@ impl Workers {
         }
     }
 
-    fn start(&mut self, target: Arc<Target>, first: First) {
+    fn start(&mut self, target: Arc<Target>, first: FirstScan) {
         let stop = CancellationToken::new();
         self.running.insert(target.name.clone(), (target.clone(), stop.clone()));
         let (handles, events) = (self.handles.clone(), self.events.clone());
-        let mut rhythm = Rhythm::new(target.clone(), Clock::System, first);
+        let mut timer = ScanTimer::new(target.clone(), Clock::System, first);
         self.tasks.spawn(async move {
-            let work = async {
-                let mut said = scan_target::LastReported::default();
+            let scans = async {
+                let mut last_reported = scan_target::LastReported::default();
                 loop {
-                    rhythm.tick().await;
-                    rhythm.ended(scan_target::run(&handles, &target, &events, &mut said).await);
+                    timer.wait().await;
+                    timer.scanned(scan_target::run(&handles, &target, &events, &mut last_reported).await);
                 }
             };
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = work => {}
+                () = scans => {}
             }
         });
     }

@@ -1,4 +1,4 @@
-//! Digests, stored once, and the small numbers that stand for them elsewhere.
+//! Digests, each stored once, and the small numbers that stand for them elsewhere.
 
 use std::hash::{BuildHasher, RandomState};
 
@@ -6,7 +6,7 @@ use hashbrown::HashTable;
 
 use crate::oci::Digest;
 
-/// Numbers digests from 0, and gives the number of one that nobody uses any more to the next.
+/// Numbers digests from 0. The number of a digest that is no longer used goes to the next new one.
 #[derive(Default)]
 pub(super) struct Interner {
     numbers: HashTable<u32>,
@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_digest_keeps_its_number_until_nobody_uses_it() {
+    fn a_digest_keeps_its_number_while_it_is_used() {
         let (a, b, c) = (Digest::sha256_of(b"a"), Digest::sha256_of(b"b"), Digest::sha256_of(b"c"));
         let mut interner = Interner::default();
         assert_eq!([interner.intern(&a), interner.intern(&b), interner.intern(&a)], [(0, true), (1, true), (0, false)]);

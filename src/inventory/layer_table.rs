@@ -1,4 +1,4 @@
-//! The images that are held of one registry, small: a layer's digest stands here once, however many images list it.
+//! The layers and images of one registry, deduplicated: a layer's digest is stored once, however many images list it.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
@@ -11,7 +11,7 @@ use crate::image::{Image, ImageSummary, Layer, LayerContent, Timestamp, Uncompre
 use crate::oci::{Digest, MediaType, Platform};
 use crate::tag::{Known, Reading};
 
-/// The layers of one registry's held images.
+/// The layers of one registry's images, and what is known of them.
 #[derive(Default)]
 pub(super) struct LayerTable {
     layers: Interner,
@@ -20,27 +20,27 @@ pub(super) struct LayerTable {
     media_types: Shared<MediaType>,
     platforms: Shared<Platform>,
     artifact_types: Shared<Arc<str>>,
-    /// Layers that one manifest lists with several sizes, and the smallest, until somebody hears of them.
+    /// Layers that one manifest lists with several sizes, and the smallest, until they are warned about.
     ambiguous: Vec<(Digest, u64)>,
 }
 
-/// What is known of a layer beside its digest.
+/// What is known of a layer beside its digest and size.
 pub(super) struct LayerFacts {
     pub(super) diff_id: Option<Digest>,
     pub(super) media_type: MediaType,
     pub(super) hint: Option<Box<UncompressedHint>>,
     pub(super) content: Option<LayerContent>,
-    /// Whether somebody heard that manifests disagree about its size.
+    /// Whether the operator was warned that manifests disagree about its size.
     pub(super) warned: bool,
 }
 
-/// What was last known of a tag, for sure.
+/// What a tag pointed at when it was last read.
 pub(super) struct TagContent {
     pub(super) known: Arc<Known>,
-    /// When a reading last found it so.
+    /// When a reading last found this.
     pub(super) confirmed: Timestamp,
     pub(super) images: Box<[StoredImage]>,
-    /// Whether these are all that were known: not where the store had lost some when they were restored.
+    /// Whether these are all images of `known`: false where the store had lost some when the tag was restored.
     pub(super) is_all: bool,
 }
 
@@ -54,13 +54,13 @@ pub(super) struct StoredImage {
     pub(super) stored: Box<[StoredLayer]>,
     /// The layers that the manifest lists once more, each as often.
     repeated: Box<[u32]>,
-    /// Whether every layer's size is known: only then does it take part in sums.
-    pub(super) is_counted: bool,
-    /// Whether all layers are stored in the registry: none is distributed elsewhere.
-    is_whole: bool,
+    /// Whether every layer's size is known: only then does the image enter sums.
+    pub(super) is_sized: bool,
+    /// Whether the registry stores all layers: none is distributed elsewhere.
+    stores_all: bool,
 }
 
-/// An image's layers after decompression.
+/// An image's uncompressed sizes.
 #[derive(Clone, Copy)]
 pub(super) struct ImageContent {
     pub(super) uncompressed_bytes: u64,
@@ -69,25 +69,20 @@ pub(super) struct ImageContent {
 }
 
 impl LayerTable {
-    /// Takes what a reading found. Of colliding platforms the first counts.
-    pub(super) fn hold(&mut self, reading: &Reading, confirmed: Timestamp) -> TagContent {
-        let mut known = Known::of(reading);
+    /// Adds a reading's images and their layers.
+    pub(super) fn insert(&mut self, reading: &Reading, confirmed: Timestamp) -> TagContent {
+        let mut known = reading.known();
         known.media_type = self.media_types.share(&known.media_type);
         for (platform, _) in &mut known.images {
             *platform = self.platforms.share(platform);
         }
-        let mut images: Vec<StoredImage> = Vec::with_capacity(known.images.len());
-        for image in &reading.images {
-            if images.iter().all(|held| held.platform != image.platform) {
-                images.push(self.hold_image(image));
-            }
-        }
-        TagContent { known: Arc::new(known), confirmed, images: images.into(), is_all: true }
+        let images = reading.images.iter().map(|image| self.insert_image(image)).collect();
+        TagContent { known: Arc::new(known), confirmed, images, is_all: true }
     }
 
-    /// Lets go of what was held.
-    pub(super) fn release(&mut self, held: TagContent) {
-        for image in held.images {
+    /// Removes a tag's images, and the layers that no other image has.
+    pub(super) fn remove(&mut self, content: TagContent) {
+        for image in content.images {
             self.images.release(image.number);
             let repeated = image.repeated.iter().copied();
             for layer in image.stored.iter().map(|stored| stored.layer).chain(repeated) {
@@ -98,7 +93,7 @@ impl LayerTable {
         }
     }
 
-    /// What an image's layers are after decompression, where all of them are known.
+    /// The uncompressed sizes of an image, where those of all its layers are known.
     pub(super) fn content(&self, image: &StoredImage) -> Option<ImageContent> {
         if !image.may_have_content() {
             return None;
@@ -114,7 +109,7 @@ impl LayerTable {
         })
     }
 
-    /// Learns what a layer is after decompression, if any image has it and nothing more exact is known; whether so.
+    /// Notes a layer's uncompressed sizes if an image has it and no more exact ones are known; whether that is a change.
     pub(super) fn learn(&mut self, digest: &Digest, content: LayerContent) -> bool {
         let Some(number) = self.layers.number(digest) else { return false };
         let known = &mut self.facts[number as usize].content;
@@ -136,17 +131,17 @@ impl LayerTable {
         &self.facts[layer as usize]
     }
 
-    /// The layers whose sizes manifests disagree about, and the smallest, of which nobody heard yet: these, and those
-    /// that one manifest lists with several.
-    pub(super) fn unheard(&mut self, disagreeing: &[StoredLayer]) -> Vec<(Digest, u64)> {
+    /// The layers about whose sizes manifests disagree, and the smallest size: `disagreeing` and those that one manifest
+    /// lists with several sizes, each once.
+    pub(super) fn unwarned(&mut self, disagreeing: &[StoredLayer]) -> Vec<(Digest, u64)> {
         let ambiguous = std::mem::take(&mut self.ambiguous);
-        let of_several = disagreeing.iter().map(|odd| (self.digest(odd.layer).clone(), odd.bytes));
-        let all: Vec<(Digest, u64)> = of_several.chain(ambiguous).collect();
-        let mut is_unheard = |digest: &Digest| {
+        let between_manifests = disagreeing.iter().map(|odd| (self.digest(odd.layer).clone(), odd.bytes));
+        let all: Vec<(Digest, u64)> = between_manifests.chain(ambiguous).collect();
+        let mut is_unwarned = |digest: &Digest| {
             let number = self.layers.number(digest)?;
             Some(!std::mem::replace(&mut self.facts[number as usize].warned, true))
         };
-        all.into_iter().filter(|(digest, _)| is_unheard(digest) == Some(true)).collect()
+        all.into_iter().filter(|(digest, _)| is_unwarned(digest) == Some(true)).collect()
     }
 
     /// All layers' numbers are below this.
@@ -159,7 +154,7 @@ impl LayerTable {
         self.layers.is_empty() && self.images.is_empty()
     }
 
-    fn hold_image(&mut self, image: &Image) -> StoredImage {
+    fn insert_image(&mut self, image: &Image) -> StoredImage {
         let mut summary = image.summary();
         summary.media_type = self.media_types.share(&summary.media_type);
         summary.artifact_type = self.artifact_types.share(&summary.artifact_type);
@@ -168,7 +163,7 @@ impl LayerTable {
         let mut places = HashMap::with_capacity(image.layers.len());
         for layer in image.layers.iter().filter(|layer| !layer.foreign) {
             let Some(bytes) = layer.bytes else { continue };
-            let number = self.hold_layer(layer);
+            let number = self.insert_layer(layer);
             match places.entry(number) {
                 Entry::Vacant(place) => {
                     place.insert(stored.len());
@@ -186,16 +181,16 @@ impl LayerTable {
         }
         StoredImage {
             platform: self.platforms.share(&image.platform),
-            is_counted: summary.compressed_bytes.is_some(),
+            is_sized: summary.compressed_bytes.is_some(),
             summary: Arc::new(summary),
             number: self.images.intern(&image.digest).0,
             stored: stored.into(),
             repeated: repeated.into(),
-            is_whole: image.layers.iter().all(|layer| !layer.foreign),
+            stores_all: image.layers.iter().all(|layer| !layer.foreign),
         }
     }
 
-    fn hold_layer(&mut self, layer: &Layer) -> u32 {
+    fn insert_layer(&mut self, layer: &Layer) -> u32 {
         let (number, new) = self.layers.intern(&layer.digest);
         if new {
             let facts = LayerFacts {
@@ -219,12 +214,12 @@ impl LayerTable {
 }
 
 impl StoredImage {
-    /// Whether what its layers are after decompression can become known: of a foreign one it cannot.
+    /// Whether its uncompressed sizes can become known: those of a foreign layer cannot.
     pub(super) fn may_have_content(&self) -> bool {
-        self.is_whole && self.is_counted
+        self.stores_all && self.is_sized
     }
 
-    /// The layers that the registry stores, one that is listed twice twice.
+    /// The layers that the registry stores; one that is listed twice stands here twice.
     fn layers(&self) -> impl Iterator<Item = u32> {
         self.stored.iter().map(|stored| stored.layer).chain(self.repeated.iter().copied())
     }
@@ -236,10 +231,10 @@ impl LayerFacts {
     }
 }
 
-/// Few values that many things have: one allocation for each value.
+/// Few values that many images share: one allocation for each value.
 struct Shared<T>(HashSet<T>);
 
-/// Beyond this something is odd about the registry, and sharing would only keep the oddities.
+/// More distinct values than this are odd, and sharing them would save nothing.
 const SHARED_MAX: usize = 1_000;
 
 impl<T: Clone + Eq + Hash> Shared<T> {

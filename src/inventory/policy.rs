@@ -1,42 +1,42 @@
-//! Which targets mean a tag, and what follows where several do.
+//! Which targets select a tag, and the settings that follow where several do.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::oci::{Platform, Registry, Repository, Tag};
+use crate::oci::{PlatformFilter, Registry, Repository, Tag};
 use crate::target::{Detail, Repositories, Target, TargetName, Uncompressed};
 
-/// What holds for a tag that these targets mean.
+/// The merged settings of the targets that select a tag.
 #[derive(Debug, PartialEq)]
 pub(super) struct TagPolicy {
     /// Ascending, which is the file's order.
     pub(super) targets: Box<[u32]>,
-    /// The one that reads it: of the shortest interval, ties first in the file.
+    /// The target that reads the tag: that of the shortest interval, of several the first in the file.
     pub(super) owner: u32,
-    /// United, all when empty.
-    pub(super) platforms: Vec<Platform>,
+    /// United.
+    pub(super) platforms: PlatformFilter,
     /// The smallest.
     pub(super) budget_bytes: Option<u64>,
-    /// The most exact of those that publish images: nothing else shows it.
+    /// The most exact of those targets that publish images: nothing else shows it.
     pub(super) uncompressed: Uncompressed,
-    /// Whether any target wants more than the repository.
+    /// Whether any of the targets publishes more than the repository.
     pub(super) images: bool,
-    /// Whether it is configured by name on a repository that is configured by name: then it stays visible even if
-    /// it does not exist.
+    /// Whether the tag is configured by name on a repository that is configured by name: then it stays published even
+    /// if it does not exist.
     pub(super) named: bool,
 }
 
-/// The configuration's targets, by their place in the file.
+/// The configuration's targets, by their position in the file.
 pub(super) struct Targets {
     list: Vec<Arc<Target>>,
     by_name: HashMap<TargetName, u32>,
     by_registry: HashMap<Registry, Vec<u32>>,
-    /// Those of one repository each; there may be as many as repositories.
+    /// Those of one repository each: there may be as many as repositories.
     by_repository: HashMap<Repository, Vec<u32>>,
-    /// The others, by registry.
+    /// Those with a wildcard, by registry.
     wildcards: HashMap<Registry, Vec<u32>>,
-    /// Few targets overlap in few ways: tags share what follows.
-    meanings: HashMap<(Box<[u32]>, bool), Arc<TagPolicy>>,
+    /// Few combinations of targets exist: tags share their policies.
+    policies: HashMap<(Box<[u32]>, bool), Arc<TagPolicy>>,
 }
 
 impl Targets {
@@ -55,7 +55,7 @@ impl Targets {
                 }
             }
         }
-        Self { list: targets.to_vec(), by_name, by_registry, by_repository, wildcards, meanings: HashMap::new() }
+        Self { list: targets.to_vec(), by_name, by_registry, by_repository, wildcards, policies: HashMap::new() }
     }
 
     pub(super) fn get(&self, target: u32) -> &Arc<Target> {
@@ -84,21 +84,21 @@ impl Targets {
         included
     }
 
-    /// Whether the target means this tag without looking at any list.
+    /// Whether the target selects this tag without reading any list.
     pub(super) fn names(&self, target: u32, repository: &Repository, tag: &Tag) -> bool {
         let target = self.get(target);
         target.repositories.include(repository) && target.expects(tag)
     }
 
-    /// Whether the target might mean this tag, of a repository that it includes, once its lists are read.
-    pub(super) fn may_mean(&self, target: u32, tag: &Tag) -> bool {
+    /// Whether the target may select this tag, of a repository that it includes, once its lists are read.
+    pub(super) fn may_select(&self, target: u32, tag: &Tag) -> bool {
         let selection = &self.get(target).selection;
         selection.tags.contains(tag)
             || selection.lists() && selection.select(std::slice::from_ref(tag)).tags.contains(tag)
     }
 
-    /// What holds where these targets mean a tag; none where none does.
-    pub(super) fn meaning(
+    /// The policy of a tag that these targets select; none where no target does.
+    pub(super) fn policy(
         &mut self,
         mut targets: Vec<u32>,
         repository: &Repository,
@@ -109,23 +109,15 @@ impl Targets {
         let first = *targets.first()?;
         let named = targets.iter().any(|&target| self.names(target, repository, tag));
         let key = (targets.into_boxed_slice(), named);
-        if let Some(meaning) = self.meanings.get(&key) {
-            return Some(Arc::clone(meaning));
+        if let Some(policy) = self.policies.get(&key) {
+            return Some(Arc::clone(policy));
         }
         let all = || key.0.iter().map(|&target| (target, self.get(target)));
         let owner = all().min_by_key(|(number, target)| (target.interval, *number)).map_or(first, |(number, _)| number);
-        let mut platforms: Vec<Platform> = Vec::new();
-        if all().all(|(_, target)| !target.platforms.is_empty()) {
-            for platform in all().flat_map(|(_, target)| &target.platforms) {
-                if !platforms.contains(platform) {
-                    platforms.push(platform.clone());
-                }
-            }
-        }
-        let meaning = Arc::new(TagPolicy {
+        let policy = Arc::new(TagPolicy {
             targets: key.0.clone(),
             owner,
-            platforms,
+            platforms: PlatformFilter::union(all().map(|(_, target)| &target.platforms)),
             budget_bytes: all().filter_map(|(_, target)| target.budget_bytes).min(),
             uncompressed: all()
                 .filter(|(_, target)| target.detail == Detail::Images)
@@ -135,28 +127,7 @@ impl Targets {
             images: all().any(|(_, target)| target.detail == Detail::Images),
             named,
         });
-        self.meanings.insert(key, Arc::clone(&meaning));
-        Some(meaning)
+        self.policies.insert(key, Arc::clone(&policy));
+        Some(policy)
     }
-}
-
-impl TagPolicy {
-    /// Whether an image of this platform is wanted.
-    pub(super) fn wants(&self, platform: &Platform) -> bool {
-        wants(&self.platforms, platform)
-    }
-}
-
-/// Whether these configured platforms, all when empty, mean this one. What has no platform, such as an artifact, is
-/// meant by every choice.
-pub(super) fn wants(platforms: &[Platform], platform: &Platform) -> bool {
-    platforms.is_empty()
-        || platform.as_str().is_empty()
-        || platforms.contains(platform)
-        || platforms.iter().any(|wanted| platform.as_str().contains('(') && wanted.means(platform))
-}
-
-/// Whether a reading that looked for these platforms, all when empty, looked for all that are wanted.
-pub(super) fn covers(looked_for: &[Platform], wanted: &[Platform]) -> bool {
-    looked_for.is_empty() || !wanted.is_empty() && wanted.iter().all(|wanted| wants(looked_for, wanted))
 }

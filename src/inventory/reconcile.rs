@@ -1,20 +1,22 @@
-//! Which tags are meant: by the configuration, by what discovery found, and by neither any more.
+//! Brings the tags in line with the configuration and with what discovery found.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::newest::Candidate;
+use super::Inventory;
 use super::policy::Targets;
-use super::tag_state::{TagState, Turn};
-use super::{Inventory, RegistryState, RepositoryState};
+use super::stale::Part;
+use super::state::{RegistryState, RepositoryState};
+use super::tag_state::TagState;
+use super::warning::Warning;
 use crate::oci::{Registry, Repository, Tag};
-use crate::tag::{Discovered, DiscoveredRepository, TagChange, Warning};
-use crate::target::{Repositories, Target, TargetName};
+use crate::tag::{Discovered, DiscoveredRepository, ListExtent, TagChange};
+use crate::target::{Candidate, Repositories, Target, TargetName};
 
 impl Inventory {
-    /// Takes what a target means now. What no target means any more is gone, and the store has to forget it. A list
-    /// that was read in part adds and removes nothing.
+    /// Applies what a target selects now. Tags that no target selects any more are dropped, and the store has to forget
+    /// them. A list that was read in part adds tags and removes none.
     pub fn select(&mut self, target: &TargetName, discovered: Discovered) -> Vec<TagChange> {
         let Some(number) = self.targets.find(target) else { return Vec::new() };
         let mut forgotten = Vec::new();
@@ -24,20 +26,21 @@ impl Inventory {
                 self.keep_only(number, &lost, &BTreeSet::new(), &mut forgotten);
             }
         }
-        for DiscoveredRepository { repository, tags, candidates, complete, cut } in discovered.repositories {
+        for DiscoveredRepository { repository, tags, candidates, list } in discovered.repositories {
+            let complete = list == ListExtent::Whole;
             if !self.targets.get(number).repositories.include(&repository) {
                 continue;
             }
             for tag in &tags {
                 self.add(number, &repository, tag);
             }
-            // What a list that broke off, or is longer than is read, lacks is not gone: it competes for `limit` still.
-            let tags = if complete { tags } else { self.still_meant(number, &repository, &tags) };
+            // A tag missing from a list that broke off or was cut may still exist, and still competes for `limit`.
+            let tags = if complete { tags } else { self.still_selected(number, &repository, &tags) };
             self.keep_only(number, &repository, &tags.into_iter().collect(), &mut forgotten);
             self.add_repository(number, &repository);
             let candidates = match self.candidates_known(number, &repository) {
                 // The newest of half a list may be the oldest of all.
-                None if !complete && !cut => None,
+                None if !complete => None,
                 Some(known) if !complete => {
                     let all: Vec<Tag> = candidates.into_iter().chain(known).collect();
                     Some(self.targets.get(number).selection.select(&all).candidates)
@@ -47,33 +50,49 @@ impl Inventory {
             if let Some(candidates) = candidates {
                 self.set_candidates(number, &repository, &candidates);
             }
-            if complete || cut {
+            if complete {
                 self.set_listed(&repository);
             }
+            self.set_partial(number, &repository, list);
         }
         forgotten
     }
 
-    /// What a target means of what is known of a repository, less what the registry said is gone.
-    fn still_meant(&self, target: u32, repository: &Repository, listed: &[Tag]) -> Vec<Tag> {
-        let of = self.registries.get(repository.registry()).and_then(|state| state.repositories.get(repository));
-        let meant = of.into_iter().flat_map(|of| of.meant(target));
-        let known = meant.filter(|(tag, state)| !state.gone || listed.contains(tag));
+    /// What a target selects among the known tags of a repository, without those that the registry said are gone.
+    fn still_selected(&self, target: u32, name: &Repository, listed: &[Tag]) -> Vec<Tag> {
+        let repository = self.registries.get(name.registry()).and_then(|state| state.repositories.get(name));
+        let selected = repository.into_iter().flat_map(|repository| repository.selected_by(target));
+        let known = selected.filter(|(tag, state)| !state.gone || listed.contains(tag));
         let known: Vec<Tag> = known.map(|(tag, _)| tag.clone()).collect();
         self.targets.get(target).selection.select(&known).tags
     }
 
-    pub(super) fn set_listed(&mut self, repository: &Repository) {
-        let Some(state) = self.registries.get_mut(repository.registry()) else { return };
-        let Some(of) = state.repositories.get_mut(repository).filter(|of| !of.listed) else { return };
-        of.listed = true;
-        of.view = None;
-        state.is_fresh = false;
+    pub(super) fn set_listed(&mut self, name: &Repository) {
+        let Some(registry) = self.registries.get_mut(name.registry()) else { return };
+        let Some(repository) = registry.repositories.get_mut(name).filter(|state| !state.listed) else { return };
+        repository.listed = true;
+        registry.stale.mark_with(&mut repository.stale, Part::View);
     }
 
-    /// Takes a new configuration. What no target means any more is gone at the next snapshot, and the store has to
-    /// forget it. A target that means what it meant goes on as it was; of any other, what is known is published as far
-    /// as it may mean it, until its own discovery says more.
+    /// Notes whether figures of the whole repository would be figures of a part of it. They are withheld where a list is
+    /// cut, and where it broke off unless it was read whole before: then the last true figures stay.
+    fn set_partial(&mut self, target: u32, name: &Repository, list: ListExtent) {
+        let Some(registry) = self.registries.get_mut(name.registry()) else { return };
+        let Some(repository) = registry.repositories.get_mut(name) else { return };
+        let has_changed = match list {
+            ListExtent::Whole => repository.partial.remove(&target),
+            ListExtent::Partial if repository.listed => false,
+            ListExtent::Cut | ListExtent::Partial => repository.partial.insert(target),
+            ListExtent::Unread => false,
+        };
+        if has_changed {
+            registry.stale.mark_with(&mut repository.stale, Part::View);
+        }
+    }
+
+    /// Applies a new configuration. Tags that no target selects any more are dropped, and the store has to forget them.
+    /// A target with the same selection as before continues. For any other target, known tags that it may select are
+    /// published until its own discovery ends.
     pub fn reconfigure(&mut self, targets: &[Arc<Target>], keep: Duration) -> Vec<TagChange> {
         self.keep = keep;
         let old = std::mem::replace(&mut self.targets, Targets::new(targets));
@@ -83,7 +102,7 @@ impl Inventory {
             .iter()
             .filter_map(|(new, target)| {
                 let before = old.find(&target.name)?;
-                means_the_same(old.get(before), target).then_some((before, new))
+                selects_the_same(old.get(before), target).then_some((before, new))
             })
             .collect();
         let as_before: HashMap<u32, u32> = goes_on.iter().map(|(&before, &new)| (new, before)).collect();
@@ -93,36 +112,36 @@ impl Inventory {
         let mut forgotten = Vec::new();
         for (registry, mut state) in std::mem::take(&mut self.registries) {
             if self.targets.on(&registry).is_empty() {
-                let repositories = state.repositories.into_iter();
-                forgotten
-                    .extend(repositories.flat_map(|(name, of)| of.tags.into_keys().map(move |tag| forget(&name, tag))));
+                for (name, repository) in state.repositories {
+                    forgotten.extend(repository.tags.into_keys().map(|tag| forget(&name, tag)));
+                }
                 continue;
             }
-            for (name, of) in std::mem::take(&mut state.repositories) {
+            for (name, repository) in std::mem::take(&mut state.repositories) {
                 let including = self.targets.including(&name);
                 let mut next = RepositoryState {
-                    targets: of.targets.iter().filter_map(|before| goes_on.get(before).copied()).collect(),
-                    listed: of.listed,
+                    targets: repository.targets.iter().filter_map(|before| goes_on.get(before).copied()).collect(),
+                    listed: repository.listed,
+                    partial: repository.partial.iter().filter_map(|before| goes_on.get(before).copied()).collect(),
                     ..RepositoryState::default()
                 };
-                for (before, candidates) in of.candidates {
+                for (before, candidates) in repository.candidates {
                     if let Some(&new) = goes_on.get(&before).filter(|&&new| self.targets.get(new).newest.is_some()) {
                         next.candidates.insert(new, candidates);
                     }
                 }
-                for (tag, mut one) in of.tags {
-                    let means = |&target: &u32| match as_before.get(&target) {
-                        Some(before) => one.meaning.targets.contains(before),
-                        None => self.targets.may_mean(target, &tag),
+                for (tag, mut one) in repository.tags {
+                    let selects = |&target: &u32| match as_before.get(&target) {
+                        Some(before) => one.policy.targets.contains(before),
+                        None => self.targets.may_select(target, &tag),
                     };
-                    let meant: Vec<u32> = including.iter().copied().filter(means).collect();
-                    next.targets.extend(&meant);
-                    if let Some(meaning) = self.targets.meaning(meant, &name, &tag) {
-                        one.meaning = meaning;
-                        one.turn = Turn::Open;
+                    let selecting: Vec<u32> = including.iter().copied().filter(selects).collect();
+                    next.targets.extend(&selecting);
+                    if let Some(policy) = self.targets.policy(selecting, &name, &tag) {
+                        one.reset_policy(policy);
                         next.tags.insert(tag, one);
                     } else {
-                        one.forget(&mut state.holdings);
+                        one.forget(&mut state.layers);
                         forgotten.push(forget(&name, tag));
                     }
                 }
@@ -132,10 +151,10 @@ impl Inventory {
                     state.repositories.insert(name, next);
                 }
             }
-            state.touch();
+            state.stale.mark(Part::Sums);
             self.registries.insert(registry, state);
         }
-        self.snapshot = None;
+        self.stale.mark(Part::View);
         self.add_named();
         self.restore_candidates();
         let registries: Vec<_> = self.registries.keys().cloned().collect();
@@ -145,25 +164,25 @@ impl Inventory {
         forgotten
     }
 
-    /// If each target of a registry has ended a pass, all of its tags take part in its sums.
+    /// Enters all tags of a registry into its sums, if each of its targets has ended a scan.
     pub(super) fn settle(&mut self, registry: &Registry) {
         let have_ended = self.have_ended(registry);
         let Some(state) = self.registries.get_mut(registry).filter(|_| have_ended) else { return };
         state.has_sums = true;
-        for of in state.repositories.values_mut() {
-            for tag in of.tags.values_mut().filter(|tag| !tag.in_sums) {
+        state.stale.mark(Part::Sums);
+        for repository in state.repositories.values_mut() {
+            for tag in repository.tags.values_mut().filter(|tag| !tag.in_sums) {
                 tag.in_sums = true;
-                (of.counted, of.view) = (None, None);
+                repository.stale.mark(Part::Sums);
             }
         }
-        state.touch();
     }
 
     fn have_ended(&self, registry: &Registry) -> bool {
         self.targets.on(registry).iter().all(|&number| self.ended[number as usize])
     }
 
-    /// Adds what targets name of repositories that they name: it is meant whatever any list says.
+    /// Adds the tags that targets name on repositories that they name: these are selected whatever a list says.
     pub(super) fn add_named(&mut self) {
         let named: Vec<(u32, Repository, Vec<Tag>)> = self
             .targets
@@ -181,124 +200,115 @@ impl Inventory {
         }
     }
 
-    /// Notes that a target means a tag.
-    pub(super) fn add(&mut self, target: u32, repository: &Repository, tag: &Tag) {
-        self.add_repository(target, repository);
-        let Some(registry) = self.registries.get_mut(repository.registry()) else { return };
-        let Some(of) = registry.repositories.get_mut(repository) else { return };
-        let existing = of.tags.get_mut(tag);
-        if existing.as_ref().is_some_and(|state| state.meaning.targets.contains(&target)) {
+    /// Notes that a target selects a tag.
+    pub(super) fn add(&mut self, target: u32, name: &Repository, tag: &Tag) {
+        self.add_repository(target, name);
+        let Some(registry) = self.registries.get_mut(name.registry()) else { return };
+        let Some(repository) = registry.repositories.get_mut(name) else { return };
+        let existing = repository.tags.get_mut(tag);
+        if existing.as_ref().is_some_and(|state| state.policy.targets.contains(&target)) {
             return;
         }
-        let mut targets = existing.as_ref().map_or_else(Vec::new, |state| state.meaning.targets.to_vec());
+        let mut targets = existing.as_ref().map_or_else(Vec::new, |state| state.policy.targets.to_vec());
         targets.push(target);
-        let Some(meaning) = self.targets.meaning(targets, repository, tag) else { return };
+        let Some(policy) = self.targets.policy(targets, name, tag) else { return };
         let state = match existing {
             Some(state) => {
-                state.mean(meaning);
+                state.set_policy(policy);
                 state
             }
-            None => of.tags.entry(tag.clone()).or_insert_with(|| TagState::new(meaning)),
+            None => repository.tags.entry(tag.clone()).or_insert_with(|| TagState::new(policy)),
         };
         state.in_sums |= self.ended[target as usize];
-        of.touch();
-        registry.touch();
+        registry.stale.mark_with(&mut repository.stale, Part::Sums);
     }
 
-    /// Notes that a target means something of a repository.
-    fn add_repository(&mut self, target: u32, repository: &Repository) {
-        if !self.registries.contains_key(repository.registry()) {
-            let has_sums = self.have_ended(repository.registry());
-            self.registries
-                .insert(repository.registry().clone(), RegistryState { has_sums, ..RegistryState::default() });
+    /// Notes that a target selects a repository.
+    fn add_repository(&mut self, target: u32, name: &Repository) {
+        if !self.registries.contains_key(name.registry()) {
+            let has_sums = self.have_ended(name.registry());
+            self.registries.insert(name.registry().clone(), RegistryState { has_sums, ..RegistryState::default() });
         }
-        let Some(registry) = self.registries.get_mut(repository.registry()) else { return };
-        if !registry.repositories.contains_key(repository) {
-            registry.repositories.insert(repository.clone(), RepositoryState::default());
+        let Some(registry) = self.registries.get_mut(name.registry()) else { return };
+        if !registry.repositories.contains_key(name) {
+            registry.repositories.insert(name.clone(), RepositoryState::default());
+            // The other repositories' figures move.
+            registry.stale.mark(Part::Sums);
         }
-        let Some(of) = registry.repositories.get_mut(repository) else { return };
-        let Err(place) = of.targets.binary_search(&target) else { return };
-        of.targets.insert(place, target);
-        of.view = None;
-        registry.is_fresh = false;
-        let targets = of.targets.clone();
-        self.compare_labels(repository, &targets);
+        let Some(repository) = registry.repositories.get_mut(name) else { return };
+        let Err(position) = repository.targets.binary_search(&target) else { return };
+        repository.targets.insert(position, target);
+        registry.stale.mark_with(&mut repository.stale, Part::View);
+        let targets = repository.targets.clone();
+        self.compare_labels(name, &targets);
     }
 
-    /// A target means only these tags of a repository, and those that it names.
-    fn keep_only(
-        &mut self,
-        target: u32,
-        repository: &Repository,
-        tags: &BTreeSet<Tag>,
-        forgotten: &mut Vec<TagChange>,
-    ) {
-        let Some(registry) = self.registries.get_mut(repository.registry()) else { return };
-        let Some(of) = registry.repositories.get_mut(repository) else { return };
+    /// Drops what a target selected of a repository, except these tags and those that it names.
+    fn keep_only(&mut self, target: u32, name: &Repository, tags: &BTreeSet<Tag>, forgotten: &mut Vec<TagChange>) {
+        let Some(registry) = self.registries.get_mut(name.registry()) else { return };
+        let Some(repository) = registry.repositories.get_mut(name) else { return };
         let is_lost = |(tag, state): &(&Tag, &TagState)| {
-            let is_meant = state.meaning.targets.contains(&target);
-            is_meant && !tags.contains(*tag) && !self.targets.names(target, repository, tag)
+            let is_selected = state.policy.targets.contains(&target);
+            is_selected && !tags.contains(*tag) && !self.targets.names(target, name, tag)
         };
-        let lost: Vec<Tag> = of.tags.iter().filter(is_lost).map(|(tag, _)| tag.clone()).collect();
+        let lost: Vec<Tag> = repository.tags.iter().filter(is_lost).map(|(tag, _)| tag.clone()).collect();
         for tag in &lost {
-            let Some(mut state) = of.tags.remove(tag) else { continue };
-            let others = state.meaning.targets.iter().copied().filter(|&other| other != target).collect();
-            if let Some(meaning) = self.targets.meaning(others, repository, tag) {
-                state.meaning = meaning;
-                of.tags.insert(tag.clone(), state);
+            let Some(mut state) = repository.tags.remove(tag) else { continue };
+            let others = state.policy.targets.iter().copied().filter(|&other| other != target).collect();
+            if let Some(policy) = self.targets.policy(others, name, tag) {
+                state.policy = policy;
+                repository.tags.insert(tag.clone(), state);
             } else {
-                state.forget(&mut registry.holdings);
-                forgotten.push(forget(repository, tag.clone()));
+                state.forget(&mut registry.layers);
+                forgotten.push(forget(name, tag.clone()));
             }
         }
         let is_named = matches!(self.targets.get(target).repositories, Repositories::One(_));
         let is_left = tags.is_empty() && !is_named;
         if !lost.is_empty() || is_left {
-            of.touch();
-            registry.is_accounted = false;
-            registry.is_fresh = false;
+            registry.stale.mark_with(&mut repository.stale, Part::Sums);
         }
         if is_left {
-            of.targets.retain(|&other| other != target);
-            of.candidates.remove(&target);
-            if of.targets.is_empty() {
-                registry.repositories.remove(repository);
+            repository.targets.retain(|&other| other != target);
+            repository.candidates.remove(&target);
+            repository.partial.remove(&target);
+            if repository.targets.is_empty() {
+                registry.repositories.remove(name);
             }
         }
     }
 
-    /// The repositories of which a target means something now.
+    /// The repositories that a target selects now.
     pub(super) fn repositories_of(&self, target: u32) -> Vec<Repository> {
-        self.repositories_meant(target).map(|(name, _)| name.clone()).collect()
+        self.selected_repositories(target).map(|(name, _)| name.clone()).collect()
     }
 
-    /// What a target's newest release is picked among, as far as any list told.
+    /// The tags among which a target's newest release is picked, if a list told so far.
     fn candidates_known(&self, target: u32, repository: &Repository) -> Option<Vec<Tag>> {
         let known =
             self.registries.get(repository.registry())?.repositories.get(repository)?.candidates.get(&target)?;
         Some(known.iter().map(|candidate| candidate.tag.clone()).collect())
     }
 
-    /// Takes what a target's newest release is picked among.
-    pub(super) fn set_candidates(&mut self, target: u32, repository: &Repository, tags: &[Tag]) {
+    /// Sets the tags among which a target's newest release is picked.
+    pub(super) fn set_candidates(&mut self, target: u32, name: &Repository, tags: &[Tag]) {
         if self.targets.get(target).newest.is_none() {
             return;
         }
-        let Some(registry) = self.registries.get_mut(repository.registry()) else { return };
-        let Some(of) = registry.repositories.get_mut(repository) else { return };
-        let known = of.candidates.get(&target);
+        let Some(registry) = self.registries.get_mut(name.registry()) else { return };
+        let Some(repository) = registry.repositories.get_mut(name) else { return };
+        let known = repository.candidates.get(&target);
         if known.is_none_or(|known| !known.iter().map(|one| &one.tag).eq(tags)) {
-            of.candidates.insert(target, tags.iter().map(Candidate::of).collect());
-            of.view = None;
-            registry.is_fresh = false;
+            repository.candidates.insert(target, tags.iter().map(Candidate::of).collect());
+            registry.stale.mark_with(&mut repository.stale, Part::View);
         }
     }
 
     fn compare_labels(&mut self, repository: &Repository, targets: &[u32]) {
-        for (place, &ignored) in targets.iter().enumerate() {
+        for (position, &ignored) in targets.iter().enumerate() {
             let ignored = self.targets.get(ignored);
             for (label, value) in &ignored.labels {
-                let first = targets[..place]
+                let first = targets[..position]
                     .iter()
                     .map(|&first| self.targets.get(first))
                     .find_map(|first| Some((first, first.labels.get(label)?)));
@@ -316,8 +326,8 @@ impl Inventory {
     }
 }
 
-/// Whether what was discovered for one target holds for the other.
-fn means_the_same(a: &Target, b: &Target) -> bool {
+/// Whether what was discovered for one target is right for the other.
+fn selects_the_same(a: &Target, b: &Target) -> bool {
     a.repositories == b.repositories && a.selection == b.selection && a.tags_max == b.tags_max
 }
 

@@ -1,12 +1,11 @@
-//! The sums of a registry, as they were last accounted for, and which of them are whose.
+//! The sums of a registry as they are cached: the images that enter them, and which figures belong to which repository.
 
 use std::ops::Range;
 
-use super::RegistryState;
 use super::tag_state::TagState;
-use crate::image::accounting::{RepositoryUsage, Series, SeriesUsage, StoredLayer, Usage, account};
+use crate::image::accounting::{RepositoryUsage, Series, SeriesUsage, StoredLayer, Usage};
 
-/// Where a repository's figures stand in its registry's, which are in one piece: all of them are compared whenever
+/// Where a repository's figures stand in its registry's, which are kept in one piece: all of them are compared whenever
 /// anything changed.
 pub(super) struct Place {
     repository: usize,
@@ -25,7 +24,7 @@ pub(super) struct Figures<'a> {
 }
 
 impl<'a> Figures<'a> {
-    /// What stands there.
+    /// The figures at that place.
     pub(super) fn at(place: Option<&Place>, usage: &'a Usage) -> Self {
         let Some(place) = place else { return Self::default() };
         Self {
@@ -36,31 +35,32 @@ impl<'a> Figures<'a> {
     }
 }
 
-/// The images of one repository that take part in sums, with their layers, in one piece: all of a registry's are walked
+/// The images of one repository that enter sums, with their layers, in one piece: all of a registry's are walked
 /// whenever anything changed.
-pub(super) struct Counted {
+#[derive(Default)]
+pub(super) struct CountedImages {
     /// How many tags the repository has, with or without such images.
     tags: u32,
     images: Box<[CountedImage]>,
-    /// Those of the first image, then those of the second, and so on.
+    /// The layers of the first image, then those of the second, and so on.
     layers: Box<[StoredLayer]>,
 }
 
 struct CountedImage {
-    /// Which of the repository's tags.
+    /// Position of its tag in the repository.
     tag: u32,
-    /// Which image digest.
+    /// Number of its digest.
     number: u32,
     /// How many of the layers are its own.
     layers: usize,
 }
 
-impl Counted {
-    fn of<'a>(tags: impl Iterator<Item = &'a TagState>) -> Self {
+impl CountedImages {
+    pub(super) fn of<'a>(tags: impl Iterator<Item = &'a TagState>) -> Self {
         let (mut images, mut layers) = (Vec::new(), Vec::new());
         let mut end = 0;
         for (tag, state) in (0..).zip(tags) {
-            for image in state.images().filter(|image| state.in_sums && image.is_counted) {
+            for image in state.images().filter(|image| state.in_sums && image.is_sized) {
                 images.push(CountedImage { tag, number: image.number, layers: image.stored.len() });
                 layers.extend_from_slice(&image.stored);
             }
@@ -80,43 +80,20 @@ impl Counted {
     }
 }
 
-impl RegistryState {
-    /// Accounts for all that is held. Repositories whose figures changed have no view after it.
-    pub(super) fn account(&mut self) {
-        for of in self.repositories.values_mut().filter(|of| of.counted.is_none()) {
-            of.counted = Some(Counted::of(of.tags.values()));
-        }
-        let mut series = Vec::with_capacity(self.usage.series.len());
-        let mut places: Vec<Place> = Vec::with_capacity(self.repositories.len());
-        let mut tag = 0;
-        for (repository, counted) in (0..).zip(self.repositories.values().flat_map(|of| &of.counted)) {
-            let (first_tag, first_series) = (tag, series.len());
-            series.extend(counted.series(repository, first_tag));
-            tag += counted.tags;
-            let tags = first_tag as usize..tag as usize;
-            places.push(Place { repository: places.len(), tags, series: first_series..series.len() });
-        }
-        let mut usage = account(&series, self.holdings.layers_end());
-        usage.repositories.resize(self.repositories.len(), None);
-        usage.tag_stored_bytes.resize(tag as usize, None);
-        for (of, place) in self.repositories.values_mut().zip(places) {
-            if Figures::at(of.place.as_ref(), &self.usage) != Figures::at(Some(&place), &usage) {
-                of.view = None;
-            }
-            of.place = Some(place);
-        }
-        self.usage = usage;
-        self.is_accounted = true;
+/// Lines up the images of all repositories for accounting: each repository's place, all series, of which there are about
+/// so many, and the number of tags.
+pub(super) fn place_all<'a>(
+    repositories: impl Iterator<Item = &'a CountedImages>,
+    series: usize,
+) -> (Vec<Place>, Vec<Series<'a>>, usize) {
+    let (mut places, mut series) = (Vec::new(), Vec::with_capacity(series));
+    let mut tags = 0;
+    for (repository, counted) in (0..).zip(repositories) {
+        let (first_tag, first_series) = (tags, series.len());
+        series.extend(counted.series(repository, first_tag));
+        tags += counted.tags;
+        let tags = first_tag as usize..tags as usize;
+        places.push(Place { repository: places.len(), tags, series: first_series..series.len() });
     }
-
-    /// Forgets all figures, until each target has ended a pass.
-    pub(super) fn unaccount(&mut self) {
-        for of in self.repositories.values_mut() {
-            if of.place.take().is_some() {
-                of.view = None;
-            }
-        }
-        self.usage = Usage::default();
-        self.is_accounted = false;
-    }
+    (places, series, tags as usize)
 }

@@ -1,111 +1,117 @@
-//! The life of one tag: what each outcome of a reading changes, and what it leaves.
+//! The state machine of one tag: what each outcome of a reading changes.
 
 use std::sync::Arc;
 
 use super::layer_table::{LayerTable, StoredImage, TagContent};
-use super::policy::{TagPolicy, covers};
+use super::policy::TagPolicy;
 use crate::image::{Image, Timestamp};
 use crate::oci::{Digest, Reason};
 use crate::tag::{Child, Known, Outcome, Reading, TagRecord};
 
-/// What is known of one tag that is meant.
+/// What is known of one selected tag.
 pub(super) struct TagState {
-    pub(super) meaning: Arc<TagPolicy>,
-    pub(super) turn: Turn,
-    /// Whether it takes part in sums: not while all that mean it are targets whose first pass has not ended.
+    pub(super) policy: Arc<TagPolicy>,
+    assigned: Assigned,
+    /// Whether it enters sums: not before one of the targets that select it has ended its first scan.
     pub(super) in_sums: bool,
-    /// The last that is known for sure.
-    pub(super) held: Option<TagContent>,
-    /// Whether the last reading read all that it meant; none before the first.
+    /// What it pointed at when it was last read.
+    pub(super) content: Option<TagContent>,
+    /// Whether the last reading read everything that is selected; none before the first.
     pub(super) up: Option<bool>,
-    /// Whether the registry said that there is no such tag.
+    /// Whether the registry said that the tag does not exist.
     pub(super) gone: bool,
-    /// Why the last reading did not find what is held, or anything at all, where it does not say that it is gone.
+    /// Why the last reading did not confirm `content`, unless the tag is gone.
     failing: Option<Reason>,
-    /// What was held before it was let go of.
-    last: Option<Digest>,
+    /// The digest of the last content, once that was dropped.
+    last_digest: Option<Digest>,
     pub(super) last_success: Option<Timestamp>,
     pub(super) changed: Option<Timestamp>,
 }
 
-/// Whether a tag's owner has to read it in its next scan.
+/// The target whose scan was told to read a tag.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Turn {
-    /// Nobody has been given it to read.
-    Open,
-    /// Its owner has been.
-    Given,
-    /// The target from which its owner took it over has been, and reads it for this once: two targets that find it by
-    /// listing do not both ask for it.
-    TakenOver,
+enum Assigned {
+    /// None.
+    No,
+    /// The tag's owner.
+    ToOwner,
+    /// The owner before this one, which still reads it this once: two targets that find a tag by listing do not both
+    /// read it.
+    ToFormerOwner,
 }
 
 /// What an outcome changed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Effect {
-    /// Nothing at all.
+    /// Nothing.
     None,
     /// Timestamps, and whether the tag is up.
     Times,
-    /// What is held.
-    TagContent,
+    /// What the tag points at.
+    Content,
 }
 
 impl TagState {
-    pub(super) fn new(meaning: Arc<TagPolicy>) -> Self {
+    pub(super) fn new(policy: Arc<TagPolicy>) -> Self {
         Self {
-            meaning,
-            turn: Turn::Open,
+            policy,
+            assigned: Assigned::No,
             in_sums: false,
-            held: None,
+            content: None,
             up: None,
             gone: false,
             failing: None,
-            last: None,
+            last_digest: None,
             last_success: None,
             changed: None,
         }
     }
 
-    /// What was known before the program started.
+    /// Takes over what was known before the program started.
     pub(super) fn restore(
         &mut self,
-        kept: &TagRecord,
+        record: &TagRecord,
         image_of: impl Fn(&Digest) -> Option<Arc<Image>>,
-        holdings: &mut LayerTable,
+        layers: &mut LayerTable,
     ) {
-        self.forget(holdings);
-        let mut held = holdings.hold(&kept.known.reading(image_of), kept.confirmed);
-        held.is_all = held.images.len() == kept.known.images.len();
-        self.held = Some(held);
-        self.up = Some(kept.up);
-        self.last_success = kept.last_success;
-        self.changed = kept.changed;
+        self.forget(layers);
+        let mut content = layers.insert(&record.known.reading(image_of), record.confirmed);
+        content.is_all = content.images.len() == record.known.images.len();
+        self.content = Some(content);
+        self.up = Some(record.up);
+        self.last_success = record.last_success;
+        self.changed = record.changed;
     }
 
-    /// Another target joins those that mean it, or one leaves.
-    pub(super) fn mean(&mut self, meaning: Arc<TagPolicy>) {
-        let is_enough = covers(&self.meaning.platforms, &meaning.platforms);
-        if self.turn == Turn::Given && self.meaning.owner != meaning.owner && is_enough {
-            self.turn = Turn::TakenOver;
+    /// Another target selects the tag as well.
+    pub(super) fn set_policy(&mut self, policy: Arc<TagPolicy>) {
+        let is_enough = self.policy.platforms.covers(&policy.platforms);
+        if self.assigned == Assigned::ToOwner && self.policy.owner != policy.owner && is_enough {
+            self.assigned = Assigned::ToFormerOwner;
         }
-        self.meaning = meaning;
+        self.policy = policy;
     }
 
-    /// Whether its owner, which begins a scan, has to read it.
-    pub(super) fn give(&mut self) -> bool {
-        std::mem::replace(&mut self.turn, Turn::Given) != Turn::TakenOver
+    /// After a reload: the policy changes, and scans under way no longer count.
+    pub(super) fn reset_policy(&mut self, policy: Arc<TagPolicy>) {
+        self.policy = policy;
+        self.assigned = Assigned::No;
     }
 
-    /// What one reading found, or did not.
-    pub(super) fn record(&mut self, at: Timestamp, outcome: &Outcome, holdings: &mut LayerTable) -> Effect {
+    /// Whether its owner, which begins a scan, has to read the tag.
+    pub(super) fn assign(&mut self) -> bool {
+        std::mem::replace(&mut self.assigned, Assigned::ToOwner) != Assigned::ToFormerOwner
+    }
+
+    /// Applies the outcome of a reading.
+    pub(super) fn record(&mut self, at: Timestamp, outcome: &Outcome, layers: &mut LayerTable) -> Effect {
         match outcome {
             Outcome::Unchanged => self.confirm(at),
             Outcome::Read(reading) if self.must_wait(reading) => self.fail(Reason::Network),
-            Outcome::Read(reading) => self.replace(at, reading, holdings),
+            Outcome::Read(reading) => self.replace(at, reading, layers),
             Outcome::Failed(reason) => self.fail(*reason),
             Outcome::Gone => {
-                let effect = if self.forget(holdings) { Effect::TagContent } else { Effect::Times };
+                let effect = if self.forget(layers) { Effect::Content } else { Effect::Times };
                 self.gone = true;
                 self.failing = None;
                 self.up = Some(false);
@@ -114,115 +120,117 @@ impl TagState {
         }
     }
 
-    /// Drops what has been unreadable since before `deadline`; whether it did.
-    pub(super) fn expire(&mut self, deadline: Timestamp, holdings: &mut LayerTable) -> bool {
-        let expired = self.failing.is_some() && self.held.as_ref().is_some_and(|held| held.confirmed < deadline);
-        expired && self.forget(holdings)
+    /// Drops the content if the tag has been unreadable since before `deadline`; whether it did.
+    pub(super) fn expire(&mut self, deadline: Timestamp, layers: &mut LayerTable) -> bool {
+        let expired = self.failing.is_some() && self.content.as_ref().is_some_and(|last| last.confirmed < deadline);
+        expired && self.forget(layers)
     }
 
-    /// Lets go of what is held; whether anything was.
-    pub(super) fn forget(&mut self, holdings: &mut LayerTable) -> bool {
-        match self.held.take() {
-            Some(held) => {
-                self.last = Some(held.known.digest.clone());
-                holdings.release(held);
+    /// Drops the content; whether there was any.
+    pub(super) fn forget(&mut self, layers: &mut LayerTable) -> bool {
+        match self.content.take() {
+            Some(content) => {
+                self.last_digest = Some(content.known.digest.clone());
+                layers.remove(content);
                 true
             }
             None => false,
         }
     }
 
-    /// What the store has to remember; none where nothing is held.
-    pub(super) fn kept(&self) -> Option<TagRecord> {
-        let held = self.held.as_ref()?;
+    /// What the store has to remember; none where the tag has no content.
+    pub(super) fn to_record(&self) -> Option<TagRecord> {
+        let content = self.content.as_ref()?;
         Some(TagRecord {
-            known: Arc::clone(&held.known),
+            known: Arc::clone(&content.known),
             up: self.up == Some(true),
-            confirmed: held.confirmed,
+            confirmed: content.confirmed,
             last_success: self.last_success,
             changed: self.changed,
         })
     }
 
-    /// Whether the tag is there for all that anybody knows: under a wildcard, or once it was listed, one that is
-    /// gone is none.
+    /// Whether the tag counts as selected: one that is gone does only where the configuration names it.
     pub(super) fn is_selected(&self) -> bool {
-        !self.gone || self.meaning.named
+        !self.gone || self.policy.named
     }
 
-    /// Whether nothing is known of it, not even that it does not exist, or of an index not one image.
+    /// Whether nothing is known of the tag, not even that it does not exist; or of an index, no image.
     pub(super) fn is_unknown(&self) -> bool {
-        let Some(held) = &self.held else { return !self.gone };
-        self.images().next().is_none() && self.failed(&held.known.failed).any(|child| child.reason.is_transient())
+        let Some(content) = &self.content else { return !self.gone };
+        self.images().next().is_none() && self.failed(&content.known).any(|child| child.reason.is_transient())
     }
 
-    /// Whether nothing is known of it, and another reading may tell.
+    /// Whether nothing is known of the tag, and another reading may change that.
     pub(super) fn is_awaited(&self) -> bool {
         self.is_unknown() && self.failing.is_none_or(Reason::is_transient)
     }
 
-    /// The held images of wanted platforms.
+    /// The images of selected platforms.
     pub(super) fn images(&self) -> impl Iterator<Item = &StoredImage> {
-        let held = self.held.iter().flat_map(|held| &held.images);
-        held.filter(|image| self.meaning.wants(&image.platform))
+        let images = self.content.iter().flat_map(|content| &content.images);
+        images.filter(|image| self.policy.platforms.includes(&image.platform))
     }
 
-    /// Whether all that is wanted is held: no child failed for a reason that passes, and every layer's size is known.
-    pub(super) fn is_whole(&self) -> bool {
-        let Some(held) = &self.held else { return false };
-        !self.failed(&held.known.failed).any(|child| child.reason.is_transient())
-            && self.images().all(|image| image.is_counted)
+    /// Whether everything that is selected is known: no child failed for a transient reason, and every layer's size is
+    /// known.
+    pub(super) fn is_complete(&self) -> bool {
+        let Some(content) = &self.content else { return false };
+        !self.failed(&content.known).any(|child| child.reason.is_transient())
+            && self.images().all(|image| image.is_sized)
     }
 
-    /// Whether something that is wanted is lacking that another reading might find behind the same digest.
+    /// Whether something that is selected is missing and another reading may find it behind the same digest.
     pub(super) fn is_lacking(&self) -> bool {
-        let Some(held) = &self.held else { return false };
+        let Some(content) = &self.content else { return false };
         !self.was_looked_for()
-            || self.failed(&held.known.failed).next().is_some()
-            || self.images().any(|image| !image.is_counted)
+            || self.failed(&content.known).next().is_some()
+            || self.images().any(|image| !image.is_sized)
     }
 
-    /// Whether the reading of what is held looked for all platforms that are wanted now.
+    /// Whether the reading behind the content looked for all platforms that are selected now.
     pub(super) fn was_looked_for(&self) -> bool {
-        let Some(held) = &self.held else { return false };
-        covers(&held.known.platforms, &self.meaning.platforms) || held.known.index_bytes == 0 && !held.images.is_empty()
+        let Some(content) = &self.content else { return false };
+        let is_manifest = content.known.index_bytes == 0 && !content.images.is_empty();
+        is_manifest || content.known.platforms.covers(&self.policy.platforms)
     }
 
-    /// A tag changes all at once: what a reading found only in part does not replace what was found whole. What was
-    /// itself found in part is replaced by another part of the same.
+    /// A tag changes all at once: a reading in part does not replace a complete one, only another reading in part of the
+    /// same digest.
     fn must_wait(&self, reading: &Reading) -> bool {
-        let Some(held) = &self.held else { return false };
-        let in_part = |failed| self.failed(failed).any(|child: &Child| child.reason.is_transient());
-        in_part(&reading.failed) && !(in_part(&held.known.failed) && held.known.digest == reading.digest)
+        let Some(content) = &self.content else { return false };
+        let is_partial = self.failed(reading).any(|child| child.reason.is_transient());
+        let was_partial = self.failed(&content.known).any(|child| child.reason.is_transient());
+        is_partial && !(was_partial && content.known.digest == reading.digest)
     }
 
     fn confirm(&mut self, at: Timestamp) -> Effect {
-        let Some(held) = &mut self.held else { return Effect::None };
-        held.confirmed = at;
+        let Some(content) = &mut self.content else { return Effect::None };
+        content.confirmed = at;
         self.settle(at);
         Effect::Times
     }
 
-    fn replace(&mut self, at: Timestamp, reading: &Reading, holdings: &mut LayerTable) -> Effect {
-        // The new is taken before the old is let go, so that what is in both keeps its numbers and facts.
-        let held = holdings.hold(reading, at);
-        let old = self.held.replace(held);
-        let last = self.last.take();
+    fn replace(&mut self, at: Timestamp, reading: &Reading, layers: &mut LayerTable) -> Effect {
+        // The new content is added before the old one is removed, so that layers in both keep their numbers and facts.
+        let content = layers.insert(reading, at);
+        let old = self.content.replace(content);
+        let last = self.last_digest.take();
         if old.as_ref().map(|old| &old.known.digest).or(last.as_ref()).is_some_and(|before| *before != reading.digest) {
             self.changed = Some(at);
         }
         if let Some(old) = old {
-            holdings.release(old);
+            layers.remove(old);
         }
         self.settle(at);
-        Effect::TagContent
+        Effect::Content
     }
 
-    /// After a reading that found what is held now.
+    /// After a reading that found the content as it is now.
     fn settle(&mut self, at: Timestamp) {
-        let up = self.held.as_ref().is_some_and(|held| self.is_up(&held.known));
+        let up = self.content.as_ref().is_some_and(|content| self.is_up(&content.known));
         // A layer of unknown size, which schema 1 may name, was not read.
-        let up = up && self.images().all(|image| image.is_counted);
+        let up = up && self.images().all(|image| image.is_sized);
         self.up = Some(up);
         self.gone = false;
         self.failing = None;
@@ -238,12 +246,13 @@ impl TagState {
         if before == (self.up, true) { Effect::None } else { Effect::Times }
     }
 
-    /// Whether all was read that is meant: a sparse index's missing children are none of it.
+    /// Whether everything that is selected was read. A sparse index's missing children are not selected.
     fn is_up(&self, known: &Known) -> bool {
-        self.failed(&known.failed).all(|child| child.reason == Reason::NotFound)
+        self.failed(known).all(|child| child.reason == Reason::NotFound)
     }
 
-    fn failed<'a>(&'a self, children: &'a [Child]) -> impl Iterator<Item = &'a Child> {
-        children.iter().filter(|child| self.meaning.wants(&child.platform))
+    /// The failed children of selected platforms.
+    fn failed<'a, I>(&'a self, reading: &'a Reading<I>) -> impl Iterator<Item = &'a Child> {
+        reading.failed.iter().filter(|child| self.policy.platforms.includes(&child.platform))
     }
 }

@@ -2,45 +2,37 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
+use crate::registry::TokenBucket;
 
 const HOUR_SECS: f64 = 3600.0;
 
-/// A budget that refills steadily and holds an hour's worth. It may be overdrawn by the layer that is larger than
-/// what an hour gives, and by streams that start over; then it has to recover first.
-pub(crate) struct Budget {
-    bytes_per_hour: Option<f64>,
-    left: f64,
-    at: Instant,
-}
+/// A budget that refills steadily and holds an hour's worth. A layer that is larger than an hour's worth, or a stream
+/// that starts over, overdraws it; then it has to recover first.
+pub(crate) struct Budget(Option<TokenBucket>);
 
 impl Budget {
     /// Full; without a number there is no limit.
     pub(crate) fn new(bytes_per_hour: Option<u64>) -> Self {
         let bytes_per_hour = bytes_per_hour.map(|bytes| bytes.max(1) as f64);
-        Self { bytes_per_hour, left: bytes_per_hour.unwrap_or(0.0), at: Instant::now() }
+        Self(bytes_per_hour.map(|bytes| TokenBucket::new(bytes / HOUR_SECS, bytes)))
     }
 
-    /// When `bytes` may be streamed: none for at once.
+    /// How long until `bytes` may be streamed; `None` for now.
     pub(crate) fn wait(&mut self, bytes: u64) -> Option<Duration> {
-        let per_hour = self.bytes_per_hour?;
-        let now = Instant::now();
-        self.left = (self.left + (now - self.at).as_secs_f64() / HOUR_SECS * per_hour).min(per_hour);
-        self.at = now;
-        let missing = (bytes as f64).min(per_hour) - self.left;
-        // A year is longer than anybody waits, and short enough for every clock.
-        let seconds = (missing / per_hour * HOUR_SECS).min(31_536_000.0);
-        (missing > 0.5).then(|| Duration::from_secs_f64(seconds))
+        Some(self.0.as_mut()?.wait(bytes as f64)).filter(|wait| !wait.is_zero())
     }
 
-    /// So many bytes will be streamed.
+    /// Counts bytes that will be streamed.
     pub(crate) fn spend(&mut self, bytes: u64) {
-        self.left -= bytes as f64;
+        self.settle(0, bytes);
     }
 
-    /// So many were streamed instead: more by a stream that started over, fewer by one that failed.
+    /// Corrects `expected` bytes to those that were streamed: more by a stream that started over, fewer by one that
+    /// failed.
     pub(crate) fn settle(&mut self, expected: u64, streamed: u64) {
-        self.left += expected as f64 - streamed as f64;
+        if let Some(bucket) = &mut self.0 {
+            bucket.take(streamed as f64 - expected as f64);
+        }
     }
 }
 

@@ -1,112 +1,103 @@
-//! A layer's compression, told by its first bytes as Docker's engine tells it: media types lie.
+//! Decompression. As in Docker's engine, a layer's first bytes tell its compression: media types are often wrong.
 
-use zstd::stream::raw::{Decoder, InBuffer, Operation as _, OutBuffer};
-use zstd::zstd_safe::DParameter;
+use std::io::{self, BufRead, Read};
 
-use super::gzip::Gzip;
-use super::measure::{MeasureError, Output};
+use flate2::bufread::GzDecoder;
 
-/// Windows of zstd frames up to 2^27 bytes, 128 MiB: what `zstd -d` takes unasked.
+use super::error::MeasureError;
+
+/// Windows of zstd frames up to 2^27 bytes, 128 MiB: the limit of `zstd -d`.
 const WINDOW_LOG_MAX: u32 = 27;
 
-/// So many bytes tell every compression.
+/// The length of the longest magic number.
 const MAGIC_BYTES: usize = 10;
 
-/// Decompresses pieces of any length.
-pub(crate) enum Decompressor {
-    /// Not enough bytes yet to tell.
-    Unknown(Vec<u8>),
-    Plain,
-    Gzip(Box<Gzip>),
-    Zstd(Zstd),
-}
-
-/// Zstandard (RFC 8878): many frames and skippable ones too.
-pub(crate) struct Zstd {
-    decoder: Decoder<'static>,
-    frame_ended: bool,
-}
-
-impl Decompressor {
-    pub(crate) fn new() -> Self {
-        Self::Unknown(Vec::with_capacity(MAGIC_BYTES))
-    }
-
-    pub(crate) fn feed(&mut self, input: &bytes::Bytes, output: &mut Output) -> Result<(), MeasureError> {
-        match self {
-            Self::Unknown(seen) => {
-                let mut start = std::mem::take(seen);
-                start.extend_from_slice(input);
-                if start.len() < MAGIC_BYTES {
-                    *seen = start;
-                    return Ok(());
-                }
-                *self = Self::of(&start)?;
-                self.feed(&start.into(), output)
-            }
-            Self::Plain => output.pass(input),
-            Self::Gzip(gzip) => gzip.feed(input, output),
-            Self::Zstd(zstd) => zstd.feed(input, output),
+/// The tar in `blob`. Errors of reading it are [`MeasureError`]s.
+pub(crate) fn decompress<'a>(mut blob: impl BufRead + 'a) -> Result<Box<dyn Read + 'a>, MeasureError> {
+    let mut start = Vec::with_capacity(MAGIC_BYTES);
+    blob.by_ref().take(MAGIC_BYTES as u64).read_to_end(&mut start)?;
+    let whole = |start| Box::new(io::Cursor::new(start).chain(blob));
+    match start[..] {
+        [0x1f, 0x8b, ..] => Ok(Box::new(Gzip(GzDecoder::new(whole(start))))),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Ok(Box::new(Zstd::new(whole(start))?)),
+        // zstd 0.1 to 0.7, which takes zstd's legacy decoders.
+        [0x1e | 0x22..=0x27, 0xb5, 0x2f, 0xfd, ..] => Err(MeasureError::Compression("a zstd before 1.0")),
+        [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Err(MeasureError::Compression("xz")),
+        [b'B', b'Z', b'h', b'1'..=b'9', 0x31, 0x41, 0x59, 0x26, 0x53, 0x59, ..] => {
+            Err(MeasureError::Compression("bzip2"))
         }
-    }
-
-    pub(crate) fn finish(&mut self, output: &mut Output) -> Result<(), MeasureError> {
-        match self {
-            // Nothing compressed is so short, but a zstd frame of nothing is.
-            Self::Unknown(start) => {
-                let start = std::mem::take(start);
-                *self = Self::of(&start)?;
-                self.feed(&start.into(), output)?;
-                self.finish(output)
-            }
-            Self::Plain => Ok(()),
-            Self::Gzip(gzip) => gzip.finish(),
-            Self::Zstd(zstd) if zstd.frame_ended => Ok(()),
-            Self::Zstd(_) => Err(MeasureError::Truncated),
-        }
-    }
-
-    fn of(start: &[u8]) -> Result<Self, MeasureError> {
-        match start {
-            [0x1f, 0x8b, ..] => Ok(Self::Gzip(Box::new(Gzip::new()))),
-            [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Ok(Self::Zstd(Zstd::new()?)),
-            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Err(MeasureError::Compression("xz")),
-            [b'B', b'Z', b'h', b'1'..=b'9', 0x31, 0x41, 0x59, 0x26, 0x53, 0x59, ..] => {
-                Err(MeasureError::Compression("bzip2"))
-            }
-            _ => Ok(Self::Plain),
-        }
+        _ => Ok(whole(start)),
     }
 }
 
-impl Zstd {
-    fn new() -> Result<Self, MeasureError> {
-        let mut decoder = Decoder::new().map_err(|error| MeasureError::Zstd(error.to_string()))?;
-        decoder
-            .set_parameter(DParameter::WindowLogMax(WINDOW_LOG_MAX))
-            .map_err(|error| MeasureError::Zstd(error.to_string()))?;
-        Ok(Self { decoder, frame_ended: true })
-    }
+/// Gzip (RFC 1952): one or more members. As with `gzip -d`, zeros may pad the last one.
+struct Gzip<'a>(GzDecoder<Box<dyn BufRead + 'a>>);
 
-    fn feed(&mut self, input: &[u8], output: &mut Output) -> Result<(), MeasureError> {
-        let mut input = InBuffer::around(input);
+impl Read for Gzip<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         loop {
-            if input.pos() == input.src.len() && self.frame_ended {
-                return Ok(());
+            let count = self.0.read(into).map_err(|error| gzip_error(&error))?;
+            if count > 0 {
+                return Ok(count);
             }
-            let space = output.space();
-            let room = space.len();
-            let mut out = OutBuffer::around(space);
-            let hint = self.decoder.run(&mut input, &mut out).map_err(|error| match error.to_string() {
-                text if text.contains("too much memory") => MeasureError::Window,
-                text => MeasureError::Zstd(text),
-            })?;
-            let written = out.pos();
-            self.frame_ended = hint == 0;
-            output.wrote(written, false)?;
-            if input.pos() == input.src.len() && written < room {
-                return Ok(());
+            let blob = self.0.get_mut();
+            match blob.fill_buf()?.first() {
+                None => return Ok(0),
+                Some(0) => skip_padding(blob)?,
+                Some(0x1f) => {
+                    let blob = std::mem::replace(blob, Box::new(io::empty()));
+                    self.0.reset(blob);
+                }
+                Some(_) => return Err(MeasureError::Gzip("something other than a member follows the last one").into()),
             }
         }
+    }
+}
+
+fn skip_padding(blob: &mut impl BufRead) -> io::Result<()> {
+    loop {
+        let padding = blob.fill_buf()?;
+        if padding.is_empty() {
+            return Ok(());
+        }
+        if padding.iter().any(|&byte| byte != 0) {
+            return Err(MeasureError::Gzip("something other than a member follows the last one").into());
+        }
+        let count = padding.len();
+        blob.consume(count);
+    }
+}
+
+/// Zstandard (RFC 8878): one or more frames, skippable ones included.
+struct Zstd<R>(zstd::stream::read::Decoder<'static, R>);
+
+impl<R: BufRead> Zstd<R> {
+    fn new(blob: R) -> Result<Self, MeasureError> {
+        let mut decoder = zstd::stream::read::Decoder::with_buffer(blob).map_err(|error| zstd_error(&error))?;
+        decoder.window_log_max(WINDOW_LOG_MAX).map_err(|error| zstd_error(&error))?;
+        Ok(Self(decoder))
+    }
+}
+
+impl<R: BufRead> Read for Zstd<R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        Ok(self.0.read(into).map_err(|error| zstd_error(&error))?)
+    }
+}
+
+fn gzip_error(error: &io::Error) -> MeasureError {
+    match error.to_string() {
+        _ if error.kind() == io::ErrorKind::UnexpectedEof => MeasureError::Truncated,
+        text if text.contains("header") => MeasureError::Gzip("a member's header is invalid"),
+        text if text.contains("checksum") => MeasureError::Gzip("a member's checksum or length is wrong"),
+        _ => MeasureError::Gzip("its deflate data is broken"),
+    }
+}
+
+fn zstd_error(error: &io::Error) -> MeasureError {
+    match error.to_string() {
+        _ if error.kind() == io::ErrorKind::UnexpectedEof => MeasureError::Truncated,
+        text if text.contains("too much memory") => MeasureError::Window,
+        text => MeasureError::Zstd(text),
     }
 }

@@ -6,7 +6,8 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::measure::{Measure, MeasureError};
+use super::error::MeasureError;
+use super::measure::Measure;
 use crate::image::LayerContent;
 use crate::oci::Reason;
 use crate::registry::{Client, RegistryError};
@@ -79,7 +80,7 @@ pub(crate) async fn measure(
         }
         let before = measuring.received;
         let error = match receive(client, work, &mut measuring, &mut progress).await {
-            Ok(()) => return measuring.finish().await,
+            Ok(()) => return Ok(measuring.finish().await?),
             Err(StreamError::Registry(error)) if before > 0 && error.reason() == Reason::Unsupported => {
                 *can_resume = false;
                 continue;
@@ -114,7 +115,7 @@ async fn receive(
     let mut stream = client.stream_blob(&work.repository, &work.digest, measuring.received).await?;
     while let Some(piece) = stream.chunk().await? {
         progress(piece.len() as u64);
-        measuring.feed(piece).await?;
+        measuring.feed(piece).await;
         if measuring.received > expected {
             return Err(StreamError::TooLong(expected));
         }
@@ -123,69 +124,29 @@ async fn receive(
     if received < expected { Err(StreamError::TooShort { received, expected }) } else { Ok(()) }
 }
 
-/// The engine on a thread where it may block.
+/// A layer that is being measured, on a thread that may block.
 struct Measuring {
-    pieces: mpsc::Sender<Piece>,
-    thread: Option<JoinHandle<Result<Option<LayerContent>, MeasureError>>>,
+    pieces: mpsc::Sender<Bytes>,
+    thread: JoinHandle<Result<LayerContent, MeasureError>>,
     received: u64,
-}
-
-enum Piece {
-    Bytes(Bytes),
-    End,
 }
 
 impl Measuring {
     fn start(work: &LayerRequest) -> Result<Self, MeasureError> {
-        let mut measure = Measure::new(&work.digest, work.diff_id.as_ref())?;
+        let measure = Measure::new(&work.digest, work.diff_id.as_ref())?;
         let (pieces, mut queue) = mpsc::channel(PIECES);
-        let thread = tokio::task::spawn_blocking(move || {
-            let mut failed = None;
-            while let Some(piece) = queue.blocking_recv() {
-                match (piece, failed.take()) {
-                    (Piece::Bytes(bytes), None) => failed = measure.feed(&bytes).err(),
-                    // What is broken may not be what was asked for: only the blob's digest tells.
-                    (Piece::Bytes(bytes), error) => {
-                        measure.skip(&bytes);
-                        failed = error;
-                    }
-                    (Piece::End, None) => return measure.finish().map(Some),
-                    (Piece::End, Some(error)) => return Err(measure.finish_failed(error)),
-                }
-            }
-            // Given up.
-            Ok(None)
-        });
-        Ok(Self { pieces, thread: Some(thread), received: 0 })
+        let thread = tokio::task::spawn_blocking(move || measure.read(std::iter::from_fn(|| queue.blocking_recv())));
+        Ok(Self { pieces, thread, received: 0 })
     }
 
-    async fn feed(&mut self, bytes: Bytes) -> Result<(), MeasureError> {
-        self.received += bytes.len() as u64;
-        if self.pieces.send(Piece::Bytes(bytes)).await.is_ok() { Ok(()) } else { Err(self.failure().await) }
+    async fn feed(&mut self, piece: Bytes) {
+        self.received += piece.len() as u64;
+        // Fails only if the thread panicked, which `finish` reports.
+        let _ = self.pieces.send(piece).await;
     }
 
-    async fn finish(mut self) -> Result<LayerContent, StreamError> {
-        if self.pieces.send(Piece::End).await.is_err() {
-            return Err(self.failure().await.into());
-        }
-        match self.ended().await? {
-            Some(content) => Ok(content),
-            None => Err(MeasureError::Truncated.into()),
-        }
-    }
-
-    /// Why the thread ended by itself.
-    async fn failure(&mut self) -> MeasureError {
-        match self.ended().await {
-            Err(error) => error,
-            Ok(_) => MeasureError::Truncated,
-        }
-    }
-
-    async fn ended(&mut self) -> Result<Option<LayerContent>, MeasureError> {
-        match self.thread.take() {
-            Some(thread) => thread.await.expect("the engine does not panic"),
-            None => Ok(None),
-        }
+    async fn finish(self) -> Result<LayerContent, MeasureError> {
+        drop(self.pieces);
+        self.thread.await.expect("the measuring thread does not panic")
     }
 }

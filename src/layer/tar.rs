@@ -1,28 +1,33 @@
-//! A tar as it streams by: each entry's path, type and size, without ever holding a file's content.
+//! A tar as it streams by: each entry's path, type and size. No file's content is kept.
 //!
-//! It reads what Docker's engine reads, and as it does: pax headers for the next entry (global ones are skipped), GNU
-//! long names and links, GNU sparse files old and new, base-256 numbers. Extracting nothing, it has no use for owners,
-//! modes and times.
+//! It reads a tar as Docker's engine does, whose reader is Go's `archive/tar`: pax headers for the next entry (global
+//! ones are skipped), GNU long names and links, GNU sparse files old and new, base-256 numbers. Owners, modes and times
+//! are not read. ARCHITECTURE.md says why this is not the `tar` crate.
 
+mod error;
 mod header;
 mod pax;
 
+use std::io::{self, BufRead, Read as _};
+
+pub(crate) use error::TarError;
 use header::{BLOCK, Header};
 use pax::Pax;
 
-/// Extended headers and long names beyond this many bytes are refused, as Docker's engine does.
+/// The limit for an extended header or a long name, as in Docker's engine.
 const SPECIAL_BYTES_MAX: u64 = 1 << 20;
+
+const ZEROS: [u8; BLOCK] = [0; BLOCK];
 
 /// An entry of a tar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Entry<'a> {
-    /// What it is.
     pub(crate) kind: Kind,
     /// Its path as written.
     pub(crate) path: &'a [u8],
-    /// A link's target as written; empty for what is no link.
+    /// A link's target as written; empty for other kinds.
     pub(crate) link: &'a [u8],
-    /// Bytes of a regular file, holes included; 0 for what is none.
+    /// Bytes of a regular file, holes included; 0 for other kinds.
     pub(crate) bytes: u64,
 }
 
@@ -39,233 +44,144 @@ pub(crate) enum Kind {
     Directory,
     /// A device or a FIFO.
     Special,
-    /// A type that is no file: a volume label, a vendor's own.
+    /// Any other type: a volume label, a vendor's own.
     Unknown,
 }
 
-/// Why bytes are no tar.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum TarError {
-    /// No header where one belongs.
-    #[error("a header's checksum is wrong")]
-    Checksum,
-    /// A number that is none.
-    #[error("a header has a number that is none, or out of range")]
-    Number,
-    /// A broken extended header.
-    #[error("an extended header is broken")]
-    Pax,
-    /// An extended header or a long name that is absurd.
-    #[error("an extended header or long name is longer than 1 MiB")]
-    Special,
-    /// An old GNU sparse file in another format's header.
-    #[error("a sparse file's header is of the wrong format")]
-    Sparse,
-    /// One block of zeros and then more.
-    #[error("a block of zeros stands between two entries")]
-    Zeros,
-    /// It ends within an entry.
-    #[error("it ends in the middle of an entry")]
-    Truncated,
+/// Reads `tar` up to the two blocks of zeros that end it, or to the end of the input: as in Docker's engine the last
+/// padding and the blocks of zeros may be missing. Calls `each` with every entry.
+pub(crate) fn read<E: From<TarError> + From<io::Error>>(
+    tar: &mut impl BufRead,
+    mut each: impl FnMut(Entry<'_>) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut overrides = Overrides::default();
+    while let Some(header) = next_header::<E>(tar)? {
+        match header.flag {
+            b'x' => overrides.pax = Pax::parse(&special::<E>(tar, &header)?)?,
+            b'L' => overrides.name = header::text(&special::<E>(tar, &header)?).to_vec(),
+            b'K' => overrides.link = header::text(&special::<E>(tar, &header)?).to_vec(),
+            // As in Docker's engine a global header is checked, then ignored, and so is what preceded it.
+            b'g' => {
+                Pax::parse(&special::<E>(tar, &header)?)?;
+                overrides = Overrides::default();
+            }
+            _ => {
+                let stored_bytes = take_entry(&header, std::mem::take(&mut overrides), &mut each)?;
+                if header.sparse.is_some_and(|sparse| sparse.extended) {
+                    while block::<E>(tar)?.ok_or(TarError::Truncated)?[504] != 0 {}
+                }
+                if skip(tar, stored_bytes)? < stored_bytes {
+                    return Err(TarError::Truncated.into());
+                }
+                skip(tar, padding(stored_bytes))?;
+            }
+        }
+    }
+    Ok(())
 }
 
-/// Reads a tar in pieces of any length.
-pub(crate) struct Tar {
-    state: State,
-    /// A block that began in an earlier piece.
-    partial: Vec<u8>,
+/// What extended headers and long names say of the next entry.
+#[derive(Default)]
+struct Overrides {
     pax: Pax,
-    long_name: Vec<u8>,
-    long_link: Vec<u8>,
+    name: Vec<u8>,
+    link: Vec<u8>,
 }
 
-enum State {
-    /// At a header; whether one block of zeros has been seen.
-    Header { zeros: bool },
-    /// Within the content of an entry, and then its padding.
-    Content { bytes: u64, padding: u64 },
-    /// Within the content of an entry about the next one.
-    Special { flag: u8, content: Vec<u8>, bytes: u64, padding: u64 },
-    /// At a further block of an old GNU sparse file's map.
-    SparseMap { header: Header },
-    /// After the two blocks of zeros that end a tar: whatever follows is nothing.
-    End,
+/// Calls `each` with an entry. Returns the bytes of content that follow its header.
+fn take_entry<E: From<TarError>>(
+    header: &Header,
+    Overrides { pax, name: long_name, link: long_link }: Overrides,
+    each: &mut impl FnMut(Entry<'_>) -> Result<(), E>,
+) -> Result<u64, E> {
+    let first = |long: Vec<u8>, pax: &Option<Vec<u8>>, short: &[u8]| match (long, pax) {
+        (long, _) if !long.is_empty() => long,
+        (_, Some(pax)) => pax.clone(),
+        (_, None) => short.to_vec(),
+    };
+    let mut path = first(long_name, &pax.path, &header.name);
+    let link = first(long_link, &pax.link, &header.link);
+    let kind = Kind::of(header.flag, &path);
+    let stored = if kind.has_content() { pax.bytes.unwrap_or(header.bytes) } else { 0 };
+    let mut apparent = header.sparse.map_or(stored, |sparse| sparse.apparent_bytes);
+    if header.sparse.is_none()
+        && let Some(sparse) = pax.sparse()?
+    {
+        apparent = sparse.apparent_bytes.unwrap_or(apparent);
+        if !sparse.name.is_empty() {
+            path = sparse.name.to_vec();
+        }
+    }
+    let is_link = matches!(kind, Kind::Link | Kind::Symlink);
+    each(Entry {
+        kind,
+        path: &path,
+        link: if is_link { &link } else { &[] },
+        bytes: if kind == Kind::File { apparent } else { 0 },
+    })?;
+    Ok(stored)
 }
 
-impl Tar {
-    pub(crate) fn new() -> Self {
-        Self {
-            state: State::Header { zeros: false },
-            partial: Vec::with_capacity(BLOCK),
-            pax: Pax::default(),
-            long_name: Vec::new(),
-            long_link: Vec::new(),
-        }
+fn next_header<E: From<TarError> + From<io::Error>>(tar: &mut impl BufRead) -> Result<Option<Header>, E> {
+    match block::<E>(tar)? {
+        Some(block) if block != ZEROS => Ok(Some(Header::parse(&block)?)),
+        Some(_) if block::<E>(tar)?.is_some_and(|block| block != ZEROS) => Err(TarError::Zeros.into()),
+        _ => Ok(None),
     }
+}
 
-    /// Takes the next bytes; `each` gets the entries whose headers they complete.
-    pub(crate) fn feed<E: From<TarError>>(
-        &mut self,
-        mut bytes: &[u8],
-        mut each: impl FnMut(Entry<'_>) -> Result<(), E>,
-    ) -> Result<(), E> {
-        while !bytes.is_empty() {
-            match &mut self.state {
-                State::End => return Ok(()),
-                State::Content { bytes: content, padding } => {
-                    skip(&mut bytes, content);
-                    skip(&mut bytes, padding);
-                    if (*content, *padding) == (0, 0) {
-                        self.state = State::Header { zeros: false };
-                    }
-                }
-                State::Special { content, bytes: missing, padding, .. } => {
-                    let taken = bytes.len().min(usize::try_from(*missing).unwrap_or(usize::MAX));
-                    content.extend_from_slice(&bytes[..taken]);
-                    skip(&mut bytes, missing);
-                    skip(&mut bytes, padding);
-                    if (*missing, *padding) == (0, 0) {
-                        self.end_special()?;
-                    }
-                }
-                State::Header { .. } | State::SparseMap { .. } => {
-                    if let Some(block) = self.block(&mut bytes) {
-                        self.take_block(&block, &mut each)?;
-                    }
-                }
-            }
-        }
-        Ok(())
+/// The content of an extended header or a long name.
+fn special<E: From<TarError> + From<io::Error>>(tar: &mut impl BufRead, header: &Header) -> Result<Vec<u8>, E> {
+    if header.bytes > SPECIAL_BYTES_MAX {
+        return Err(TarError::Special.into());
     }
+    let mut content = Vec::new();
+    tar.take(header.bytes).read_to_end(&mut content)?;
+    if (content.len() as u64) < header.bytes {
+        return Err(TarError::Truncated.into());
+    }
+    skip(tar, padding(header.bytes))?;
+    Ok(content)
+}
 
-    /// Whether the tar may end here. As in Docker's engine the last padding and the blocks of zeros may be missing.
-    pub(crate) fn finish(&self) -> Result<(), TarError> {
-        match &self.state {
-            State::End | State::Content { bytes: 0, .. } => Ok(()),
-            State::Header { .. } if self.partial.is_empty() => Ok(()),
-            _ => Err(TarError::Truncated),
+/// The next block; `None` at the end of the input.
+fn block<E: From<TarError> + From<io::Error>>(tar: &mut impl BufRead) -> Result<Option<[u8; BLOCK]>, E> {
+    let mut block = ZEROS;
+    let mut filled = 0;
+    while filled < BLOCK {
+        match tar.read(&mut block[filled..])? {
+            0 if filled == 0 => return Ok(None),
+            0 => return Err(TarError::Truncated.into()),
+            count => filled += count,
         }
     }
+    Ok(Some(block))
+}
 
-    /// The next whole block, once its last byte is there.
-    fn block(&mut self, bytes: &mut &[u8]) -> Option<[u8; BLOCK]> {
-        if self.partial.is_empty()
-            && let Some((block, rest)) = bytes.split_first_chunk::<BLOCK>()
-        {
-            *bytes = rest;
-            return Some(*block);
+/// Skips `bytes` bytes, or less where the input ends. Returns how many.
+fn skip(tar: &mut impl BufRead, bytes: u64) -> io::Result<u64> {
+    let mut left = bytes;
+    while left > 0 {
+        let available = tar.fill_buf()?.len();
+        if available == 0 {
+            break;
         }
-        let (head, rest) = bytes.split_at(bytes.len().min(BLOCK - self.partial.len()));
-        self.partial.extend_from_slice(head);
-        *bytes = rest;
-        let block = <[u8; BLOCK]>::try_from(&*self.partial).ok()?;
-        self.partial.clear();
-        Some(block)
+        let count = available.min(usize::try_from(left).unwrap_or(usize::MAX));
+        tar.consume(count);
+        left -= count as u64;
     }
+    Ok(bytes - left)
+}
 
-    fn take_block<E: From<TarError>>(
-        &mut self,
-        block: &[u8; BLOCK],
-        each: &mut impl FnMut(Entry<'_>) -> Result<(), E>,
-    ) -> Result<(), E> {
-        match std::mem::replace(&mut self.state, State::End) {
-            State::Header { zeros } if block.iter().all(|&byte| byte == 0) => {
-                if !zeros {
-                    self.state = State::Header { zeros: true };
-                }
-                Ok(())
-            }
-            State::Header { zeros: true } => Err(TarError::Zeros.into()),
-            State::SparseMap { header } if block[504] != 0 => {
-                self.state = State::SparseMap { header };
-                Ok(())
-            }
-            State::SparseMap { header } => self.take_entry(&header, each),
-            _ => {
-                let header = Header::parse(block)?;
-                match header {
-                    Header { flag: b'x' | b'g' | b'L' | b'K', .. } => Ok(self.begin_special(&header)?),
-                    Header { sparse: Some(sparse), .. } if sparse.extended => {
-                        self.state = State::SparseMap { header };
-                        Ok(())
-                    }
-                    header => self.take_entry(&header, each),
-                }
-            }
-        }
-    }
-
-    fn begin_special(&mut self, header: &Header) -> Result<(), TarError> {
-        if header.bytes > SPECIAL_BYTES_MAX {
-            return Err(TarError::Special);
-        }
-        let (flag, bytes) = (header.flag, header.bytes);
-        self.state = State::Special { flag, content: Vec::new(), bytes, padding: padding(bytes) };
-        if bytes == 0 { self.end_special() } else { Ok(()) }
-    }
-
-    fn end_special(&mut self) -> Result<(), TarError> {
-        let ended = std::mem::replace(&mut self.state, State::Header { zeros: false });
-        let State::Special { flag, content, .. } = ended else { return Ok(()) };
-        match flag {
-            b'x' => self.pax = Pax::parse(&content)?,
-            b'L' => self.long_name = header::text(&content).to_vec(),
-            b'K' => self.long_link = header::text(&content).to_vec(),
-            // A global header is checked and means nothing to the entries after it, as in Docker's engine.
-            _ => {
-                Pax::parse(&content)?;
-                self.pax = Pax::default();
-                self.long_name.clear();
-                self.long_link.clear();
-            }
-        }
-        Ok(())
-    }
-
-    fn take_entry<E: From<TarError>>(
-        &mut self,
-        header: &Header,
-        each: &mut impl FnMut(Entry<'_>) -> Result<(), E>,
-    ) -> Result<(), E> {
-        let pax = std::mem::take(&mut self.pax);
-        let long_name = std::mem::take(&mut self.long_name);
-        let long_link = std::mem::take(&mut self.long_link);
-        let first = |long: Vec<u8>, pax: &Option<Vec<u8>>, short: &[u8]| match (long, pax) {
-            (long, _) if !long.is_empty() => long,
-            (_, Some(pax)) => pax.clone(),
-            (_, None) => short.to_vec(),
-        };
-        let mut path = first(long_name, &pax.path, &header.name);
-        let link = first(long_link, &pax.link, &header.link);
-        let kind = Kind::of(header.flag, &path);
-        let stored = if kind.has_content() { pax.bytes.unwrap_or(header.bytes) } else { 0 };
-        let mut apparent = header.sparse.map_or(stored, |sparse| sparse.apparent_bytes);
-        if header.sparse.is_none()
-            && let Some(sparse) = pax.sparse()?
-        {
-            apparent = sparse.apparent_bytes.unwrap_or(apparent);
-            if !sparse.name.is_empty() {
-                path = sparse.name.to_vec();
-            }
-        }
-        self.state = match stored {
-            0 => State::Header { zeros: false },
-            bytes => State::Content { bytes, padding: padding(bytes) },
-        };
-        let is_link = matches!(kind, Kind::Link | Kind::Symlink);
-        each(Entry {
-            kind,
-            path: &path,
-            link: if is_link { &link } else { &[] },
-            bytes: if kind == Kind::File { apparent } else { 0 },
-        })
-    }
+/// Bytes from the end of `bytes` bytes to the end of their last block.
+fn padding(bytes: u64) -> u64 {
+    bytes.wrapping_neg() % BLOCK as u64
 }
 
 impl Kind {
     fn of(flag: u8, path: &[u8]) -> Self {
         match flag {
-            // Before POSIX a directory was told by its slash.
+            // Before POSIX a trailing slash marked a directory.
             0 if path.ends_with(b"/") => Self::Directory,
             0 | b'0' | b'7' | b'S' => Self::File,
             b'1' => Self::Link,
@@ -276,20 +192,137 @@ impl Kind {
         }
     }
 
-    /// Whether content may follow the header: the others' size fields mean nothing.
+    /// Whether content may follow the header. The size field of other kinds is ignored.
     fn has_content(self) -> bool {
         matches!(self, Self::File | Self::Unknown)
     }
 }
 
-/// Bytes from the end of `bytes` bytes to the end of their last block.
-fn padding(bytes: u64) -> u64 {
-    bytes.wrapping_neg() % BLOCK as u64
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Drops as many of the next bytes as are left of `bytes`.
-fn skip(input: &mut &[u8], bytes: &mut u64) {
-    let taken = input.len().min(usize::try_from(*bytes).unwrap_or(usize::MAX));
-    *input = &input[taken..];
-    *bytes -= taken as u64;
+    #[derive(Debug, PartialEq)]
+    struct NotATar;
+
+    impl From<TarError> for NotATar {
+        fn from(_: TarError) -> Self {
+            Self
+        }
+    }
+
+    impl From<io::Error> for NotATar {
+        fn from(_: io::Error) -> Self {
+            Self
+        }
+    }
+
+    const USTAR: &[u8] = b"ustar\x0000";
+    const GNU: &[u8] = b"ustar  \0";
+
+    /// A header of these fields, each an offset and its bytes.
+    fn header(flag: u8, size: &[u8], fields: &[(usize, &[u8])]) -> Vec<u8> {
+        let mut block = vec![0; BLOCK];
+        for (at, bytes) in
+            [(0, &b"name"[..]), (124, size), (156, &[flag]), (157, b"link"), (257, USTAR)].iter().chain(fields)
+        {
+            block[*at..at + bytes.len()].copy_from_slice(bytes);
+        }
+        block[148..156].fill(b' ');
+        let sum: u32 = block.iter().map(|&byte| u32::from(byte)).sum();
+        block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+        block
+    }
+
+    fn padded(content: &[u8]) -> Vec<u8> {
+        let mut content = content.to_vec();
+        content.resize(content.len().next_multiple_of(BLOCK), 0);
+        content
+    }
+
+    fn special(flag: u8, content: &[u8]) -> Vec<u8> {
+        [header(flag, format!("{:011o}\0", content.len()).as_bytes(), &[]), padded(content)].concat()
+    }
+
+    /// Each entry's kind, path, link and bytes.
+    fn entries(tar: &[u8]) -> Result<Vec<String>, NotATar> {
+        let mut entries = Vec::new();
+        read(&mut &*tar, |Entry { kind, path, link, bytes }| {
+            let text = String::from_utf8_lossy;
+            entries.push(format!("{kind:?} {} {} {bytes}", text(path), text(link)));
+            Ok::<_, NotATar>(())
+        })?;
+        Ok(entries)
+    }
+
+    /// What Go 1.19's archive/tar, the reader of Docker's engine, makes of the same bytes; `None` where it fails.
+    #[test]
+    fn a_tar_is_read_as_dockers_engine_reads_it() {
+        let file = |fields: &[(usize, &[u8])]| [header(b'0', b"00000000003\0", fields), padded(b"abc")].concat();
+        let plain = file(&[]);
+        let of_size = |flag: u8| [header(flag, b"00000001000\0", &[]), plain.clone()].concat();
+        let after = |flag: u8, content: &[u8]| [special(flag, content), plain.clone()].concat();
+        let comment = format!("{} comment={}\n", (1 << 20) + 17, "c".repeat(1 << 20));
+        for (what, tar, expected) in [
+            ("a hard link with a size has no content", of_size(b'1'), Some("Link name link 0, File name  3")),
+            ("a directory with a size has no content", of_size(b'5'), Some("Directory name  0, File name  3")),
+            ("a device with a size has no content", of_size(b'3'), Some("Special name  0, File name  3")),
+            (
+                "nor has a hard link with a pax size",
+                [special(b'x', b"12 size=700\n"), header(b'1', b"0", &[]), plain.clone()].concat(),
+                Some("Link name link 0, File name  3"),
+            ),
+            (
+                "records after a value with a newline",
+                [after(b'x', b"14 SCHILY=a\nb\n9 path=p\n"), plain.clone()].concat(),
+                Some("File p  3, File name  3"),
+            ),
+            ("a path with a newline", after(b'x', b"12 path=a\nb\n"), Some("File a\nb  3")),
+            ("a path with a NUL", after(b'x', b"12 path=a\0b\n"), None),
+            ("an empty path", after(b'x', b"8 path=\n"), Some("File name  3")),
+            ("the last of two sizes", after(b'x', b"9 size=9\n9 size=3\n"), Some("File name  3")),
+            ("a negative size", after(b'x', b"11 size=-3\n"), None),
+            ("a size with a sign", after(b'x', b"11 size=+3\n"), Some("File name  3")),
+            ("a size beyond 63 bits", after(b'x', b"29 size=99999999999999999999\n"), None),
+            (
+                "the second of two extended headers",
+                [special(b'x', b"9 path=x\n"), after(b'x', b"12 comment=\n")].concat(),
+                Some("File name  3"),
+            ),
+            (
+                "the second of two long names",
+                [special(b'L', b"first\0"), after(b'L', b"second\0")].concat(),
+                Some("File second  3"),
+            ),
+            (
+                "a long name in a v7 header",
+                [header(b'L', b"5", &[(257, &[0; 8])]), padded(b"other"), plain.clone()].concat(),
+                Some("File other  3"),
+            ),
+            ("an extended header of more than 1 MiB", after(b'x', comment.as_bytes()), None),
+            ("a global header", after(b'g', b"9 path=x\n9 size=9\n"), Some("File name  3")),
+            ("a header without a size", header(b'0', b"", &[]), Some("File name  0")),
+            ("a base-256 size", header(b'0', b"\x80\0\0\x01\0\0\0\0\0\0\0\0", &[]), None),
+            ("a v7 directory", header(0, b"", &[(0, b"name/")]), Some("Directory name/  0")),
+            (
+                "a star header",
+                file(&[(345, b"prefix"), (476, b"00000000000 00000000000 "), (508, b"tar\0")]),
+                Some("File prefix/name  3"),
+            ),
+            (
+                "a GNU header with a prefix",
+                file(&[(257, GNU), (345, b"a/long/prefix")]),
+                Some("File a/long/prefix/name  3"),
+            ),
+            ("a GNU header with a time", file(&[(257, GNU), (345, b"14000000000\0")]), Some("File name  3")),
+            ("one block of zeros between entries", [&plain[..], &[0; BLOCK], &plain].concat(), None),
+            ("two blocks of zeros", [&plain[..], &[0; 2 * BLOCK], &plain].concat(), Some("File name  3")),
+            ("no padding", plain[..BLOCK + 3].to_vec(), Some("File name  3")),
+            ("a truncated file", plain[..BLOCK + 2].to_vec(), None),
+            ("a truncated header", plain[..BLOCK - 1].to_vec(), None),
+        ] {
+            let entries = entries(&tar).ok().map(|entries| entries.join(", "));
+            assert_eq!(entries.as_deref(), expected, "{what}");
+        }
+    }
 }

@@ -1,12 +1,13 @@
-//! The files of one layer as overlay2 unpacks them, without the files: what is left of them at the end, and its size.
+//! The files of one layer as overlay2 unpacks them, without their content: which of them are left at the end, and their
+//! size.
 //!
 //! The rule is Docker's: a layer is unpacked alone, into a directory of its own, as if that were the root. A later
-//! entry replaces what stands at its path, with all that is beneath, unless both are directories. Then the sizes of all
-//! that is no directory are added up, each inode once (moby, `directory.Size`): a symbolic link has the length of its
-//! target, a whiteout and a device have none.
+//! entry replaces whatever has its path, with everything beneath, unless both are directories. Then the sizes of all
+//! inodes except directories are added up, each inode once (moby, `directory.Size`): a symbolic link has the length of
+//! its target, a whiteout and a device have 0.
 //!
-//! Memory per path is constant: a path is known by its directory and a hash of its name. A removed directory
-//! is only marked, since nothing can find what was in it any more.
+//! Memory per path is constant: a path is its directory and a hash of its name. A removed directory is only marked,
+//! since no path leads to its content any more.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
@@ -16,37 +17,37 @@ use super::tar::{Entry, Kind};
 /// Paths in one layer, replaced ones included. Each takes about 40 bytes.
 pub(crate) const PATHS_MAX: usize = 10_000_000;
 
-/// Linux takes no longer path, nor a longer target of a symbolic link.
+/// Linux's limit for a path and for the target of a symbolic link.
 const PATH_BYTES_MAX: usize = 4095;
 
-/// Linux takes no longer name.
+/// Linux's limit for a name.
 const NAME_BYTES_MAX: usize = 255;
 
-/// Linux follows no more symbolic links in one path.
+/// Linux's limit for symbolic links that it follows in one path.
 const SYMLINKS_MAX: u32 = 40;
 
-/// Targets of symbolic links that are kept for paths that lead through them.
+/// Bytes of symbolic links' targets that are kept, for paths that lead through the links.
 const TARGET_BYTES_MAX: usize = 32 << 20;
 
-/// More paths than this program keeps track of.
+/// The layer has more paths than [`PATHS_MAX`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TooManyPaths;
 
-/// Overlay2 refuses an entry, so that the layer has no unpacked size.
+/// Overlay2 refuses an entry, so the layer has no unpacked size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Refused;
 
 /// The files of a layer.
 pub(crate) struct Tree {
     slots: HashMap<Key, Slot, BuildHasherDefault<KeyHasher>>,
-    /// A directory's parent; itself for the root, and for what was removed.
+    /// All directories, removed ones included. A parent comes before its children; the root is its own parent.
     directories: Vec<Directory>,
-    /// Bytes of each inode that is no directory.
+    /// Bytes of each inode except directories.
     inodes: Vec<u64>,
     targets: HashMap<u32, Box<[u8]>>,
     target_bytes: usize,
     hashes: [RandomState; 2],
-    /// The last entry's directory, as written: the next one's is mostly the same.
+    /// The last entry's directory, as written: the next entry mostly has the same.
     last: Option<(Vec<u8>, u32)>,
     paths_max: usize,
 }
@@ -61,7 +62,7 @@ struct Slot {
     node: Node,
 }
 
-/// What stands at a path. The number is an index into `directories` or `inodes`.
+/// What has a path. The number is an index into `directories` or `inodes`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Node {
     Directory(u32),
@@ -96,9 +97,9 @@ impl Tree {
         }
     }
 
-    /// Unpacks an entry. False: overlay2 would refuse to, and the layer with it.
+    /// Unpacks an entry. Returns `false` if overlay2 would refuse it, and so the layer.
     pub(crate) fn insert(&mut self, entry: &Entry<'_>) -> Result<bool, TooManyPaths> {
-        // What was replaced keeps its place in a list.
+        // Replaced directories and inodes stay in their lists.
         if self.slots.len().max(self.inodes.len()).max(self.directories.len()) >= self.paths_max {
             return Err(TooManyPaths);
         }
@@ -107,7 +108,7 @@ impl Tree {
 
     /// Bytes of all files.
     pub(crate) fn unpacked_bytes(mut self) -> u64 {
-        // A directory stands behind its parent, so that one pass in order finds all that went with a removed one.
+        // A parent comes before its children, so one pass in order marks everything beneath a removed directory.
         for index in 1..self.directories.len() {
             let parent = self.directories[index].parent;
             self.directories[index].removed |= self.directories[parent as usize].removed;
@@ -127,7 +128,7 @@ impl Tree {
     fn try_insert(&mut self, entry: &Entry<'_>) -> Result<(), Refused> {
         let path = clean(entry.path)?;
         let Some((name, parent)) = path.split_last() else {
-            // The root itself: what is no directory replaces it no more than it would under Docker.
+            // As in Docker's engine nothing replaces the root itself.
             return Ok(());
         };
         if entry.kind == Kind::Unknown {
@@ -161,8 +162,8 @@ impl Tree {
         Ok(())
     }
 
-    /// `.wh.name` removes a lower layer's `name`, which overlay2 marks with a device; `.wh..wh..opq` marks the
-    /// directory itself.
+    /// `.wh.name` removes a lower layer's `name`: overlay2 makes a device of that name. `.wh..wh..opq` only marks its
+    /// directory.
     fn insert_whiteout(&mut self, directory: u32, name: &[u8]) -> Result<(), Refused> {
         if name == OPAQUE {
             return Ok(());
@@ -174,7 +175,8 @@ impl Tree {
         }
     }
 
-    /// What a hard link's target is: not a directory, and in this layer, since overlay2 unpacks it alone.
+    /// The target of a hard link. It must be in this layer, since overlay2 unpacks each layer alone, and not a
+    /// directory.
     fn find(&mut self, target: &[u8]) -> Result<Node, Refused> {
         let path = clean(target)?;
         let (name, parent) = path.split_last().ok_or(Refused)?;
@@ -204,7 +206,7 @@ impl Tree {
         Ok(directory)
     }
 
-    /// The directory `name` in `directory`, which is made where it is missing, if it may be.
+    /// The directory `name` in `directory`. A missing one is made if `make`.
     fn enter(&mut self, directory: u32, name: &[u8], followed: &mut u32, make: bool) -> Result<u32, Refused> {
         let key = self.key(directory, name);
         match self.slots.get(&key).map(|slot| slot.node) {
@@ -220,7 +222,7 @@ impl Tree {
         }
     }
 
-    /// The directory that a symbolic link in `directory` leads to. Nothing is made on the way.
+    /// The directory that a symbolic link in `directory` leads to. Missing directories on the way are not made.
     fn follow(&mut self, directory: u32, inode: u32, followed: &mut u32) -> Result<u32, Refused> {
         *followed += 1;
         let target = self.targets.get(&inode).filter(|_| *followed <= SYMLINKS_MAX).ok_or(Refused)?.clone();
@@ -272,7 +274,7 @@ impl Tree {
 const WHITEOUT: &[u8] = b".wh.";
 const OPAQUE: &[u8] = b".wh..wh..opq";
 
-/// The names of a path as `path.Clean` of Go leaves them, with the layer's directory as the root.
+/// The names of a path after Go's `path.Clean`, with the layer's directory as the root.
 fn clean(path: &[u8]) -> Result<Vec<&[u8]>, Refused> {
     let mut names = Vec::new();
     for name in path.split(|&byte| byte == b'/') {
@@ -287,7 +289,7 @@ fn clean(path: &[u8]) -> Result<Vec<&[u8]>, Refused> {
     if bytes > PATH_BYTES_MAX { Err(Refused) } else { Ok(names) }
 }
 
-/// Of the last of `length` elements.
+/// The index of the last of `length` elements.
 fn index(length: usize) -> u32 {
     u32::try_from(length - 1).expect("the number of paths is limited far below 2^32")
 }
@@ -298,7 +300,7 @@ impl std::hash::Hash for Key {
     }
 }
 
-/// A key is a hash already.
+/// Passes a key on, since it already is a hash.
 #[derive(Default)]
 struct KeyHasher(u64);
 

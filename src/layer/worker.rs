@@ -15,8 +15,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use super::budget::Budget;
+use super::error::MeasureError;
 use super::estimate::Plan;
-use super::measure::MeasureError;
 use super::probe::{LookError, SociIndexes};
 use super::results::{Memory, Recalled};
 use super::stream::StreamError;

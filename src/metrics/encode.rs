@@ -1,7 +1,8 @@
-//! The families of the tail, in a fixed order: what was counted, written with prometheus-client's encoders.
+//! The families of the tail, in a fixed order, written with prometheus-client's encoders.
 //!
-//! Its `Family` is not used, since that is a hash map: two scrapes of one state would differ in order.
+//! Its `Family` is not used because it is a hash map: two scrapes of the same state would differ in order.
 
+use std::collections::BTreeMap;
 use std::fmt::Error;
 use std::sync::atomic::Ordering;
 
@@ -13,18 +14,19 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
-use super::own::{BUILD, Inner, State};
-use super::process::Process;
-use crate::oci::{Operation, Reason};
+use super::own::{BUILD, TelemetryInner, TelemetryState};
+use super::process::ProcessStats;
+use crate::oci::{Operation, Reason, Registry};
+use crate::registry::{RateLimit, RegistryCounters};
 
 /// A sample's labels, in the order in which they are written.
-struct Labels<const N: usize>([(&'static str, Box<str>); N]);
+struct LabelPairs<const N: usize>([(&'static str, Box<str>); N]);
 
-fn labels<const N: usize>(pairs: [(&'static str, &str); N]) -> Labels<N> {
-    Labels(pairs.map(|(key, value)| (key, value.into())))
+fn labels<const N: usize>(pairs: [(&'static str, &str); N]) -> LabelPairs<N> {
+    LabelPairs(pairs.map(|(key, value)| (key, value.into())))
 }
 
-impl<const N: usize> EncodeLabelSet for Labels<N> {
+impl<const N: usize> EncodeLabelSet for LabelPairs<N> {
     fn encode(&self, encoder: &mut LabelSetEncoder) -> Result<(), Error> {
         for (key, value) in &self.0 {
             prometheus_client::encoding::EncodeLabel::encode(&(*key, &**value), encoder.encode_label())?;
@@ -33,14 +35,13 @@ impl<const N: usize> EncodeLabelSet for Labels<N> {
     }
 }
 
-impl Collector for Inner {
+impl Collector for TelemetryInner {
     fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), Error> {
         let state = self.state();
         build(&mut encoder)?;
         program(&mut encoder, &state)?;
-        targets(&mut encoder, &state)?;
-        registries(&mut encoder, &state)?;
         drop(state);
+        self.counters.read(|registries| self::registries(&mut encoder, registries))?;
         process(&mut encoder, self.process.read(), self.started)
     }
 }
@@ -55,12 +56,12 @@ fn build(encoder: &mut DescriptorEncoder) -> Result<(), Error> {
     gauges(encoder, "image_size_exporter_build_info", "1, with what this program was built from.", [(build, 1_u64)])
 }
 
-fn program(encoder: &mut DescriptorEncoder, state: &State) -> Result<(), Error> {
+fn program(encoder: &mut DescriptorEncoder, state: &TelemetryState) -> Result<(), Error> {
     let reload = state.reload;
     gauge(
         encoder,
         "image_size_exporter_config_last_reload_successful",
-        "1 when the configuration was last read without an error, 0 when the one before it is still in use.",
+        "1 when the last read of the configuration succeeded, 0 when it failed and the previous one is still in use.",
         reload.map(|reload| u64::from(reload.ok)),
     )?;
     gauge(
@@ -79,48 +80,18 @@ fn program(encoder: &mut DescriptorEncoder, state: &State) -> Result<(), Error> 
     gauge(
         encoder,
         "image_size_exporter_store_documents",
-        "Number of manifests and configs that are remembered by their digest.",
+        "Number of manifests and configs that are stored by their digest.",
         state.store_documents,
     )?;
     gauge(
         encoder,
         "image_size_exporter_state_persistent",
-        "1 while the configured state file is in use, 0 while what is learnt would be lost in a restart. Absent where none is configured.",
+        "1 while the configured state file is in use, 0 while what is read would be lost in a restart. Absent where none is configured.",
         state.persistent.as_ref().map(|persistent| u64::from(persistent.load(Ordering::Relaxed))),
     )
 }
 
-fn targets(encoder: &mut DescriptorEncoder, state: &State) -> Result<(), Error> {
-    let ends =
-        || state.targets.iter().filter_map(|target| Some((labels([("target", target.name.0.as_ref())]), target.last?)));
-    gauges(
-        encoder,
-        "image_size_exporter_target_up",
-        "1 when the target's last scan read everything that it means, 0 when something failed.",
-        ends().map(|(labels, end)| (labels, u64::from(end.up))),
-    )?;
-    gauges(
-        encoder,
-        "image_size_exporter_target_last_scan_timestamp_seconds",
-        "When the target's last scan ended, failed or not.",
-        ends().map(|(labels, end)| (labels, end.at)),
-    )?;
-    gauges(
-        encoder,
-        "image_size_exporter_target_last_scan_duration_seconds",
-        "How long the target's last scan took.",
-        ends().map(|(labels, end)| (labels, end.duration.as_secs_f64())),
-    )?;
-    gauges(
-        encoder,
-        "image_size_exporter_target_interval_seconds",
-        "Time between the starts of two scans of the target, as configured.",
-        state.targets.iter().map(|target| (labels([("target", &target.name.0)]), target.interval.as_secs_f64())),
-    )
-}
-
-fn registries(encoder: &mut DescriptorEncoder, state: &State) -> Result<(), Error> {
-    let registries = &state.registries;
+fn registries(encoder: &mut DescriptorEncoder, registries: &BTreeMap<Registry, RegistryCounters>) -> Result<(), Error> {
     counters(
         encoder,
         "image_size_exporter_registry_requests",
@@ -160,7 +131,7 @@ fn registries(encoder: &mut DescriptorEncoder, state: &State) -> Result<(), Erro
             counts.duration.encode(family.encode_family(&labels([("registry", registry.as_str())]))?)?;
         }
     }
-    let ratelimits = |value: fn(&super::own::RateLimit) -> Option<u64>| {
+    let ratelimits = |value: fn(&RateLimit) -> Option<u64>| {
         registries.iter().filter_map(move |(registry, counts)| {
             Some((labels([("registry", registry.as_str())]), value(counts.ratelimit.as_ref()?)?))
         })
@@ -182,10 +153,18 @@ fn registries(encoder: &mut DescriptorEncoder, state: &State) -> Result<(), Erro
         "image_size_exporter_registry_ratelimit_window_seconds",
         "Length of the window in which the registry counts metered pulls.",
         ratelimits(|ratelimit| ratelimit.window_secs),
+    )?;
+    gauges(
+        encoder,
+        "image_size_exporter_registry_requests_per_second_limit",
+        "Requests per second that the registry is asked at most, as learnt from its answers that it was asked too often (429). Absent without such an answer.",
+        registries
+            .iter()
+            .filter_map(|(registry, counts)| Some((labels([("registry", registry.as_str())]), counts.learnt_rate?))),
     )
 }
 
-fn process(encoder: &mut DescriptorEncoder, process: Process, started: f64) -> Result<(), Error> {
+fn process(encoder: &mut DescriptorEncoder, process: ProcessStats, started: f64) -> Result<(), Error> {
     if let Some(seconds) = process.cpu_seconds {
         let help = "Total user and system CPU time spent in seconds.";
         let family = encoder.encode_descriptor("process_cpu_seconds", help, None, MetricType::Counter)?;
@@ -220,12 +199,12 @@ fn gauge<V: EncodeGaugeValue>(
     ConstGauge::new(value).encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)
 }
 
-/// A family of gauges; nothing at all where it has no sample.
+/// A family of gauges; no HELP and TYPE either where it has no sample.
 fn gauges<const N: usize, V: EncodeGaugeValue>(
     encoder: &mut DescriptorEncoder,
     name: &str,
     help: &str,
-    samples: impl IntoIterator<Item = (Labels<N>, V)>,
+    samples: impl IntoIterator<Item = (LabelPairs<N>, V)>,
 ) -> Result<(), Error> {
     let mut samples = samples.into_iter().peekable();
     if samples.peek().is_none() {
@@ -235,12 +214,12 @@ fn gauges<const N: usize, V: EncodeGaugeValue>(
     samples.try_for_each(|(labels, value)| ConstGauge::new(value).encode(family.encode_family(&labels)?))
 }
 
-/// A family of counters, named without `_total`, which is added; nothing at all where it has no sample.
+/// A family of counters, named without `_total`, which is appended; no HELP and TYPE either where it has no sample.
 fn counters<const N: usize, V: EncodeCounterValue>(
     encoder: &mut DescriptorEncoder,
     name: &str,
     help: &str,
-    samples: impl IntoIterator<Item = (Labels<N>, V)>,
+    samples: impl IntoIterator<Item = (LabelPairs<N>, V)>,
 ) -> Result<(), Error> {
     let mut samples = samples.into_iter().peekable();
     if samples.peek().is_none() {

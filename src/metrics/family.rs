@@ -1,5 +1,5 @@
-//! The metric families of images and repositories: the one list that the exposition, the configuration, the
-//! documentation's test and the rules' tests are held against.
+//! The metric families of images and repositories: the one list that the exposition, the configuration, and the tests
+//! of documents, boards and rules share.
 
 /// A family of the exposition. All are gauges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -102,7 +102,7 @@ impl Family {
         }
     }
 
-    /// The metric's HELP text: what it counts, among what, and what may not be done with it.
+    /// The metric's HELP text: what it counts, in which scope, and whether it may be summed.
     pub const fn help(self) -> &'static str {
         match self {
             Self::ImageCompressedSize => {
@@ -126,28 +126,28 @@ impl Family {
             Self::ImageConfigSize => "Bytes of the image's config, part of no other size.",
             Self::ImageManifestSize => "Bytes of the image's manifest, part of no other size.",
             Self::ImageLayers => "Number of layers that the image's manifest lists.",
-            Self::ImageCreated => "When the image was made, by its config or else its annotation.",
-            Self::ImageSizeBudget => {
-                "What the configuration wants the image's compressed size to stay under. Nothing is enforced."
+            Self::ImageCreated => {
+                "When the image was created, according to its config, or to its annotation where the config does not say."
             }
+            Self::ImageSizeBudget => "Configured upper limit of the image's compressed size. Not enforced.",
             Self::ImageInfo => "1, with the image's manifest digest, image ID (config digest) and types as labels.",
-            Self::TagInfo => "1, with the digest and media type of what the tag points at (an index, if it is one).",
+            Self::TagInfo => "1, with the digest and media type of the manifest or index that the tag points at.",
             Self::TagStoredSize => {
-                "Bytes of the distinct layers of the tag's selected platforms: what the registry must keep for it. Shared layers count in every tag: do not sum."
+                "Bytes of the distinct layers of the tag's selected platforms: what the registry must store for it. Shared layers count in every tag: do not sum."
             }
             Self::TagAttestations => "Number of attestation manifests in the index that the tag points at.",
-            Self::TagUp => "1 when the tag's last reading read all that it meant, 0 when something failed.",
-            Self::TagLastSuccess => "When a reading of the tag last read all that it meant.",
-            Self::TagChanged => "When this exporter saw the tag's digest change. Absent until it did.",
+            Self::TagUp => "1 when the tag's last read got everything selected, 0 when something failed.",
+            Self::TagLastSuccess => "When the tag was last read without a failure.",
+            Self::TagChanged => "When this exporter last saw the tag's digest change. Absent until it does.",
             Self::NewestCompressedSize => {
-                "Compressed size of the newest release among the tags that the target means: one series that lives on from release to release."
+                "Compressed size of the newest release among the tags that the target selects: one series across releases."
             }
             Self::NewestPreviousCompressedSize => {
                 "Compressed size of the release before the newest one, on the same platform."
             }
             Self::NewestInfo => "1, with the newest release's tag and the tag's digest as labels.",
             Self::RepositoryStoredSize => {
-                "Bytes of the distinct layers of the repository's watched tags: what the registry must keep for it. Layers shared between repositories count in each: do not sum."
+                "Bytes of the distinct layers of the repository's watched tags: what the registry must store for them. Layers shared between repositories count in each: do not sum."
             }
             Self::RepositoryUniqueSize => {
                 "Bytes of the repository's distinct layers that no other watched repository of the same registry has. Do not sum."
@@ -155,11 +155,11 @@ impl Family {
             Self::RepositoryMetadataSize => "Bytes of the repository's distinct configs, manifests and indexes.",
             Self::RepositoryTags => "Number of the repository's tags that the configuration selects.",
             Self::RepositoryTagsUnknown => {
-                "Number of the repository's selected tags that were never read: while above 0, its sums miss something."
+                "Number of the repository's selected tags that were never read: while above 0, its sums are incomplete."
             }
-            Self::RepositoryLabels => "1, with the labels that the configuration gives the repository, to join in.",
+            Self::RepositoryLabels => "1, with the labels that the configuration gives the repository, for joins.",
             Self::RegistryStoredSize => {
-                "Bytes of the distinct layers of all that is watched on the registry: what it must keep for it."
+                "Bytes of the distinct layers of all watched images on the registry: what it must store for them."
             }
         }
     }

@@ -1,5 +1,5 @@
-//! The text formats. They differ in nothing that is published of images, which is gauges only; they differ in how
-//! counters are announced and in how the body ends.
+//! The text formats. Gauges, and so all series of images, look the same in both; counters' HELP and TYPE lines and the
+//! end of the body differ.
 
 /// A text format of the exposition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -11,7 +11,7 @@ pub enum Format {
 }
 
 impl Format {
-    /// What stands after the last sample (OpenMetrics 1.0, "EOF").
+    /// What follows the last sample (OpenMetrics 1.0, "EOF").
     pub fn end(self) -> &'static str {
         match self {
             Self::OpenMetrics => "# EOF\n",
@@ -20,7 +20,7 @@ impl Format {
     }
 }
 
-/// OpenMetrics written as text 0.0.4: there a counter is announced under its samples' name, `_total` included.
+/// Converts OpenMetrics to text 0.0.4, where a counter's HELP and TYPE name it as its samples do, with `_total`.
 pub(crate) fn to_text(open_metrics: &str) -> String {
     let mut text = String::with_capacity(open_metrics.len() + 256);
     let mut lines = open_metrics.lines().peekable();

@@ -1,4 +1,4 @@
-//! One gzip member out of blocks that were compressed beforehand and a tail that was not (RFC 1951, RFC 1952).
+//! One gzip member from blocks that were compressed earlier and a tail that is compressed now (RFC 1951, RFC 1952).
 //!
 //! One member, not two one after the other: curl stops after the first. The blocks end with a full flush, so that
 //! nothing after them refers back into them, and the checksums of both parts are combined.
@@ -8,6 +8,9 @@ use flate2::{Compress, Compression, FlushCompress};
 
 /// Magic, deflate, no flags, no time, no extra flags, unknown system.
 pub(crate) const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
+
+/// Bytes of a frame: large enough for few system calls, small enough to be freed one by one while an answer is sent.
+pub(crate) const FRAME_BYTES: usize = 256 * 1024;
 
 /// Raw deflate blocks from many calls. Level 2: twice as fast as the usual 6 for 6 % more bytes, on such bodies.
 pub(crate) struct Deflate {
@@ -19,12 +22,12 @@ pub(crate) struct Deflate {
 
 const LEVEL: u32 = 2;
 
-/// A frame that has less room left than this is full.
+/// A frame with less room left than this is full.
 const ROOM_BYTES_MIN: usize = 4 * 1024;
 
 impl Deflate {
     pub(crate) fn new() -> Self {
-        let mut frame = Vec::with_capacity(super::sink::FRAME_BYTES);
+        let mut frame = Vec::with_capacity(FRAME_BYTES);
         frame.extend_from_slice(&HEADER);
         Self { compress: Compress::new(Compression::new(LEVEL), false), frame, frames: Vec::new(), bytes: 0 }
     }
@@ -49,7 +52,7 @@ impl Deflate {
             deflate(&mut self.compress, input, &mut self.frame, flush);
             let consumed = usize::try_from(self.compress.total_in() - before).expect("no more than was given");
             input = &input[consumed..];
-            // Room left over means that everything given, and a flush, went out.
+            // Room left over means that all input, and the flush, was written.
             if input.is_empty() && self.frame.len() < self.frame.capacity() {
                 return;
             }
@@ -57,7 +60,7 @@ impl Deflate {
     }
 
     fn end_frame(&mut self) {
-        let next = Vec::with_capacity(super::sink::FRAME_BYTES);
+        let next = Vec::with_capacity(FRAME_BYTES);
         let mut frame = std::mem::replace(&mut self.frame, next);
         frame.shrink_to_fit();
         self.bytes += frame.len() as u64;

@@ -1,22 +1,20 @@
-//! The program's own metrics: what it asked of registries, how its scans went, what it costs. They are the tail of
-//! every answer to a scrape; what is published of images is rendered elsewhere, in `exposition`.
+//! The program's own metrics: requests to registries, scans, the process. They are the tail of every scrape; the
+//! series of images are rendered elsewhere, in `rendered`.
 //!
-//! Everything known beforehand starts at 0 (a registry's counters, for every operation and reason), and what goes
-//! from the configuration goes from here: no series lingers.
+//! Counters with known labels start at 0 (a registry's, for every operation and reason). The series of a target or
+//! registry that leaves the configuration disappear.
 
-use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use prometheus_client::encoding::text::encode_registry;
-use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::histogram::Histogram;
 
 use crate::clock::unix_now;
 use crate::image::Timestamp;
-use crate::oci::{Operation, Reason, Registry};
+use crate::registry::Counters;
 use crate::target::{Target, TargetName};
 
 use super::format::{self, Format};
@@ -29,9 +27,6 @@ pub const BUILD: Build = Build {
     branch: env!("BUILD_BRANCH"),
     rust_version: env!("BUILD_RUST"),
 };
-
-/// Upper bounds of the buckets of request durations, in seconds: from a registry next door to the default timeout.
-const REQUEST_SECONDS: [f64; 11] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
 /// What a program was built from; `unknown` where the build could not tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,62 +41,39 @@ pub struct Build {
     pub rust_version: &'static str,
 }
 
-/// The program's own metrics. Shared by all that have something to count.
+/// The program's own metrics. Shared by every task that counts something.
 #[derive(Debug)]
 pub struct Telemetry {
-    inner: Arc<Inner>,
+    inner: Arc<TelemetryInner>,
     /// Encodes `inner` and nothing else.
     registry: prometheus_client::registry::Registry,
 }
 
 #[derive(Debug)]
-pub(crate) struct Inner {
+pub(crate) struct TelemetryInner {
     pub(crate) started: Timestamp,
+    /// What the clients of registries count.
+    pub(crate) counters: Arc<Counters>,
     /// Held for a few additions, or while the tail is written; never across an await.
-    pub(crate) state: Mutex<State>,
-    pub(crate) process: process::Recent,
+    pub(crate) state: Mutex<TelemetryState>,
+    pub(crate) process: process::ProcessReader,
 }
 
 #[derive(Debug, Default)]
-pub(crate) struct State {
-    pub(crate) registries: BTreeMap<Registry, Counts>,
-    /// Whether `registries` are all that count: those of targets. Before targets are set, whoever asks counts any.
-    pub(crate) closed: bool,
+pub(crate) struct TelemetryState {
     /// In the configuration's order.
     pub(crate) targets: Vec<TargetState>,
-    pub(crate) reload: Option<Reload>,
+    pub(crate) reload: Option<LastReload>,
     pub(crate) series: Option<u64>,
     pub(crate) render_seconds: Option<f64>,
     pub(crate) store_documents: Option<u64>,
     pub(crate) persistent: Option<Arc<AtomicBool>>,
 }
 
-/// What was counted of one registry.
-#[derive(Debug)]
-pub(crate) struct Counts {
-    /// By operation, in the order of [`Operation::ALL`].
-    pub(crate) requests: [Counter; Operation::ALL.len()],
-    /// By operation and reason, in the order of [`Reason::ALL`].
-    pub(crate) failures: [[Counter; Reason::ALL.len()]; Operation::ALL.len()],
-    pub(crate) duration: Histogram,
-    pub(crate) ratelimit: Option<RateLimit>,
-}
-
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Reload {
+pub(crate) struct LastReload {
     pub(crate) ok: bool,
     pub(crate) last_success: Option<Timestamp>,
-}
-
-/// What a registry says of its metered pulls (`ratelimit-limit` and `ratelimit-remaining` headers).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct RateLimit {
-    /// Pulls per window.
-    pub limit: Option<u64>,
-    /// Pulls left.
-    pub remaining: Option<u64>,
-    /// The window's length in seconds.
-    pub window_secs: Option<u64>,
 }
 
 /// How a scan of a target ended.
@@ -111,11 +83,11 @@ pub struct ScanEnd {
     pub at: Timestamp,
     /// How long it took.
     pub duration: Duration,
-    /// Whether it read everything that the target means.
+    /// Whether it read every selected tag.
     pub up: bool,
 }
 
-/// What is known of a target: a row of the landing page's table.
+/// A target and its last scan: a row of the landing page's table.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TargetState {
     /// The target's name.
@@ -127,44 +99,13 @@ pub struct TargetState {
 }
 
 impl Telemetry {
-    /// Nothing counted yet.
-    pub fn new() -> Self {
-        let started = unix_now();
-        let inner = Arc::new(Inner { started, state: Mutex::default(), process: process::Recent::default() });
+    /// Publishes `counters` beside its own metrics.
+    pub fn new(counters: Arc<Counters>) -> Self {
+        let (started, process) = (unix_now(), process::ProcessReader::default());
+        let inner = Arc::new(TelemetryInner { started, counters, state: Mutex::default(), process });
         let mut registry = prometheus_client::registry::Registry::default();
         registry.register_collector(Box::new(Arc::clone(&inner)));
         Self { inner, registry }
-    }
-
-    /// Publishes the registry's counters from 0 on, if they are not published yet. Once targets are set, only the
-    /// registries that they are on have counters.
-    pub fn add_registry(&self, registry: &Registry) {
-        self.inner.state().counts(registry);
-    }
-
-    /// Counts a request that was answered, or failed, after `elapsed`.
-    pub fn request(&self, registry: &Registry, operation: Operation, elapsed: Duration) {
-        let mut state = self.inner.state();
-        let Some(counts) = state.counts(registry) else { return };
-        counts.requests[operation as usize].inc();
-        counts.duration.observe(elapsed.as_secs_f64());
-    }
-
-    /// Counts the failure of a request, beside the request itself.
-    pub fn request_failed(&self, registry: &Registry, operation: Operation, reason: Reason) {
-        if let Some(counts) = self.inner.state().counts(registry) {
-            counts.failures[operation as usize][reason as usize].inc();
-        }
-    }
-
-    /// Publishes what the registry last said of its metered pulls. What it did not say this time stays.
-    pub fn ratelimit(&self, registry: &Registry, ratelimit: RateLimit) {
-        let mut state = self.inner.state();
-        let Some(counts) = state.counts(registry) else { return };
-        let known = counts.ratelimit.get_or_insert_default();
-        known.limit = ratelimit.limit.or(known.limit);
-        known.remaining = ratelimit.remaining.or(known.remaining);
-        known.window_secs = ratelimit.window_secs.or(known.window_secs);
     }
 
     /// The targets of the configuration that is in use from now on. Those that stay keep their last scan; the
@@ -172,12 +113,7 @@ impl Telemetry {
     /// under way there.
     pub fn set_targets(&self, targets: &[Arc<Target>]) {
         let mut state = self.inner.state();
-        state.registries.retain(|registry, _| targets.iter().any(|target| target.repositories.registry() == registry));
-        for target in targets {
-            // One that was dropped and comes back starts from 0, as any other.
-            state.registries.entry(target.repositories.registry().clone()).or_default();
-        }
-        state.closed = true;
+        self.inner.counters.watch(targets.iter().map(|target| target.repositories.registry()));
         let last: BTreeMap<_, _> = state.targets.drain(..).map(|target| (target.name, target.last)).collect();
         state.targets = targets
             .iter()
@@ -189,7 +125,7 @@ impl Telemetry {
             .collect();
     }
 
-    /// A scan of a target is complete. Of a target that is not configured any more nothing is kept.
+    /// A scan of a target ended. Ignored when the target is no longer configured.
     pub fn scan_ended(&self, name: &TargetName, end: ScanEnd) {
         let mut state = self.inner.state();
         if let Some(target) = state.targets.iter_mut().find(|target| target.name == *name) {
@@ -197,16 +133,16 @@ impl Telemetry {
         }
     }
 
-    /// The targets in the configuration's order, for people to read.
+    /// The targets in the configuration's order.
     pub fn target_states(&self) -> Vec<TargetState> {
         self.inner.state().targets.clone()
     }
 
-    /// The configuration was read, at the start or again, or could not be.
+    /// The configuration was read, or could not be, at the start or in a reload.
     pub fn reloaded(&self, ok: bool, at: Timestamp) {
         let mut state = self.inner.state();
         let before = state.reload.and_then(|reload| reload.last_success);
-        state.reload = Some(Reload { ok, last_success: if ok { Some(at) } else { before } });
+        state.reload = Some(LastReload { ok, last_success: if ok { Some(at) } else { before } });
     }
 
     /// The series of images were rendered.
@@ -216,18 +152,18 @@ impl Telemetry {
         state.series = Some(series);
     }
 
-    /// How many documents the store has.
+    /// The number of documents in the store.
     pub fn set_store_documents(&self, documents: u64) {
         self.inner.state().store_documents = Some(documents);
     }
 
-    /// Publishes from now on whether the state file is in use, as `persistent` has it; nothing of one that is not
-    /// configured.
+    /// Publishes from now on whether the state file is in use. None: no state file is configured, and the metric is
+    /// absent.
     pub fn watch_state(&self, persistent: Option<Arc<AtomicBool>>) {
         self.inner.state().persistent = persistent;
     }
 
-    /// All of it and the state of the process, in the given format, without the format's end.
+    /// All metrics and those of the process, in the given format, without the format's end.
     pub fn encode(&self, format: Format) -> Vec<u8> {
         match format {
             Format::OpenMetrics => self.open_metrics().into_bytes(),
@@ -243,36 +179,15 @@ impl Telemetry {
 }
 
 impl Default for Telemetry {
+    /// Without any registry.
     fn default() -> Self {
-        Self::new()
+        Self::new(Arc::default())
     }
 }
 
-impl Inner {
-    /// A panic elsewhere leaves nothing half done here: the state is usable.
-    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+impl TelemetryInner {
+    pub(crate) fn state(&self) -> MutexGuard<'_, TelemetryState> {
         self.state.lock()
-    }
-}
-
-impl State {
-    /// None of a registry that no target is on.
-    fn counts(&mut self, registry: &Registry) -> Option<&mut Counts> {
-        if !self.closed && !self.registries.contains_key(registry) {
-            self.registries.insert(registry.clone(), Counts::default());
-        }
-        self.registries.get_mut(registry)
-    }
-}
-
-impl Default for Counts {
-    fn default() -> Self {
-        Self {
-            requests: Default::default(),
-            failures: Default::default(),
-            duration: Histogram::new(REQUEST_SECONDS),
-            ratelimit: None,
-        }
     }
 }
 
@@ -288,6 +203,8 @@ impl std::fmt::Display for Build {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::oci::{Operation, Reason, Registry};
+    use crate::registry::RateLimit;
     use crate::target::{Detail, Repositories, Selection, Uncompressed};
 
     fn target(name: &str, interval_secs: u64) -> Arc<Target> {
@@ -296,7 +213,7 @@ mod tests {
             repositories: Repositories::One("docker.io/library/alpine".parse().unwrap()),
             selection: Selection::default(),
             newest: None,
-            platforms: Vec::new(),
+            platforms: crate::oci::PlatformFilter::all(),
             interval: Duration::from_secs(interval_secs),
             uncompressed: Uncompressed::Off,
             detail: Detail::Images,
@@ -315,15 +232,9 @@ mod tests {
     }
 
     #[test]
-    fn enums_index_their_counters() {
-        assert!(Operation::ALL.iter().enumerate().all(|(index, operation)| *operation as usize == index));
-        assert!(Reason::ALL.iter().enumerate().all(|(index, reason)| *reason as usize == index));
-    }
-
-    #[test]
     fn known_counters_start_at_zero() {
-        let telemetry = Telemetry::new();
-        telemetry.add_registry(&"quay.io".parse().unwrap());
+        let telemetry = Telemetry::default();
+        telemetry.inner.counters.watch(&["quay.io".parse().unwrap()]);
         for operation in Operation::ALL {
             let labels = format!(r#"{{registry="quay.io",operation="{}""#, operation.as_str());
             assert!(has(&telemetry, &format!("image_size_exporter_registry_requests_total{labels}}} 0")));
@@ -343,12 +254,15 @@ mod tests {
 
     #[test]
     fn requests_failures_and_ratelimits_are_published() {
-        let telemetry = Telemetry::new();
+        let telemetry = Telemetry::default();
         let hub = Registry::docker_hub();
-        telemetry.request(&hub, Operation::GetManifest, Duration::from_millis(40));
-        telemetry.request_failed(&hub, Operation::GetManifest, Reason::Timeout);
-        telemetry.ratelimit(&hub, RateLimit { limit: Some(100), remaining: Some(76), window_secs: Some(21600) });
-        telemetry.ratelimit(&hub, RateLimit { remaining: Some(75), ..RateLimit::default() });
+        telemetry.inner.counters.request(&hub, Operation::GetManifest, Duration::from_millis(40));
+        telemetry.inner.counters.request_failed(&hub, Operation::GetManifest, Reason::Timeout);
+        telemetry
+            .inner
+            .counters
+            .ratelimit(&hub, RateLimit { limit: Some(100), remaining: Some(76), window_secs: Some(21600) });
+        telemetry.inner.counters.ratelimit(&hub, RateLimit { remaining: Some(75), ..RateLimit::default() });
         for line in [
             r#"image_size_exporter_registry_requests_total{registry="docker.io",operation="get_manifest"} 1"#,
             r#"image_size_exporter_registry_request_failures_total{registry="docker.io",operation="get_manifest",reason="timeout"} 1"#,
@@ -363,8 +277,8 @@ mod tests {
     }
 
     #[test]
-    fn the_series_of_a_removed_target_vanish_and_others_keep_their_last_scan() {
-        let telemetry = Telemetry::new();
+    fn a_removed_target_is_forgotten_and_others_keep_their_last_scan() {
+        let telemetry = Telemetry::default();
         telemetry.set_targets(&[target("a", 300), target("b", 60)]);
         let end = ScanEnd { at: 1.5, duration: Duration::from_secs(2), up: true };
         for name in ["a", "b", "never configured"] {
@@ -373,28 +287,14 @@ mod tests {
         telemetry.set_targets(&[target("b", 30), target("c", 300)]);
         let states: Vec<_> = telemetry.target_states().into_iter().map(|t| (t.name.to_string(), t.last)).collect();
         assert_eq!(states, [("b".to_owned(), Some(end)), ("c".to_owned(), None)]);
-        let about_targets: Vec<_> = lines(&telemetry, Format::Text)
-            .into_iter()
-            .filter(|line| line.starts_with("image_size_exporter_target_"))
-            .collect();
-        assert_eq!(
-            about_targets,
-            [
-                r#"image_size_exporter_target_up{target="b"} 1"#,
-                r#"image_size_exporter_target_last_scan_timestamp_seconds{target="b"} 1.5"#,
-                r#"image_size_exporter_target_last_scan_duration_seconds{target="b"} 2.0"#,
-                r#"image_size_exporter_target_interval_seconds{target="b"} 30.0"#,
-                r#"image_size_exporter_target_interval_seconds{target="c"} 300.0"#,
-            ]
-        );
     }
 
     #[test]
     fn the_counters_of_a_registry_without_targets_vanish() {
-        let telemetry = Telemetry::new();
+        let telemetry = Telemetry::default();
         let (hub, quay): (_, Registry) = (Registry::docker_hub(), "quay.io".parse().unwrap());
         for registry in [&hub, &quay] {
-            telemetry.request(registry, Operation::GetManifest, Duration::from_millis(40));
+            telemetry.inner.counters.request(registry, Operation::GetManifest, Duration::from_millis(40));
         }
         telemetry.set_targets(&[target("a", 300)]);
         assert!(has(
@@ -403,10 +303,9 @@ mod tests {
         ));
         assert!(!lines(&telemetry, Format::Text).iter().any(|line| line.contains("quay.io")));
         // Nor do they come back with the end of a request that was under way.
-        telemetry.request(&quay, Operation::GetManifest, Duration::from_millis(40));
-        telemetry.request_failed(&quay, Operation::GetManifest, Reason::Timeout);
-        telemetry.ratelimit(&quay, RateLimit::default());
-        telemetry.add_registry(&quay);
+        telemetry.inner.counters.request(&quay, Operation::GetManifest, Duration::from_millis(40));
+        telemetry.inner.counters.request_failed(&quay, Operation::GetManifest, Reason::Timeout);
+        telemetry.inner.counters.ratelimit(&quay, RateLimit::default());
         assert!(!lines(&telemetry, Format::Text).iter().any(|line| line.contains("quay.io")));
         telemetry.set_targets(&[]);
         assert!(!lines(&telemetry, Format::Text).iter().any(|line| line.contains("docker.io")));
@@ -419,7 +318,7 @@ mod tests {
 
     #[test]
     fn a_failed_reload_keeps_the_time_of_the_last_good_one() {
-        let telemetry = Telemetry::new();
+        let telemetry = Telemetry::default();
         assert!(!lines(&telemetry, Format::Text).iter().any(|line| line.contains("reload")));
         telemetry.reloaded(true, 10.0);
         telemetry.reloaded(false, 20.0);
@@ -429,7 +328,7 @@ mod tests {
 
     #[test]
     fn the_state_file_is_watched_where_one_is_configured() {
-        let telemetry = Telemetry::new();
+        let telemetry = Telemetry::default();
         let is_there = || lines(&telemetry, Format::Text).iter().any(|line| line.contains("state_persistent"));
         assert!(!is_there());
         let persistent = Arc::new(AtomicBool::new(true));
@@ -442,16 +341,9 @@ mod tests {
     }
 
     #[test]
-    fn a_target_may_have_any_name() {
-        let telemetry = Telemetry::new();
-        telemetry.set_targets(&[target("a\"b\\c\nd é", 1)]);
-        assert!(has(&telemetry, r#"image_size_exporter_target_interval_seconds{target="a\"b\\c\nd é"} 1.0"#));
-    }
-
-    #[test]
     fn the_process_is_described_and_no_help_is_missing() {
-        let telemetry = Telemetry::new();
-        telemetry.add_registry(&Registry::docker_hub());
+        let telemetry = Telemetry::default();
+        telemetry.inner.counters.watch(&[Registry::docker_hub()]);
         let lines = lines(&telemetry, Format::Text);
         for name in ["process_cpu_seconds_total ", "process_resident_memory_bytes ", "process_start_time_seconds "] {
             assert!(lines.iter().any(|line| line.starts_with(name)), "{name}");

@@ -1,18 +1,18 @@
 //! The usual `process_*` metrics, from `/proc/self` (Prometheus, "Writing client libraries", process metrics).
-//! What cannot be read is left out, as on systems without `/proc`.
+//! Values that cannot be read are absent, as on systems without `/proc`.
 
 use parking_lot::Mutex;
 use std::fs;
 use std::time::{Duration, Instant};
 
-/// What the system says of this process at one moment.
+/// The state of this process at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(crate) struct Process {
+pub(crate) struct ProcessStats {
     /// User and system time.
     pub(crate) cpu_seconds: Option<f64>,
     /// Open file descriptors.
     pub(crate) open_fds: Option<u64>,
-    /// The limit on these; none if unlimited.
+    /// The limit on them; none if unlimited.
     pub(crate) max_fds: Option<u64>,
     /// Virtual memory.
     pub(crate) virtual_bytes: Option<u64>,
@@ -28,36 +28,36 @@ pub(crate) struct Process {
 /// architecture that this program is built for.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// For so long an answer of the system is good enough: to ask is a fifth of what answering a client costs, and who asks
-/// more often than this learns nothing.
+/// How long a reading is reused. Reading takes a fifth of the time of a scrape, and clients that scrape more often
+/// than this learn nothing new.
 const AGE_MAX: Duration = Duration::from_millis(100);
 
-/// What the system said last.
+/// The last reading.
 #[derive(Debug, Default)]
-pub(crate) struct Recent(Mutex<Option<(Instant, Process)>>);
+pub(crate) struct ProcessReader(Mutex<Option<(Instant, ProcessStats)>>);
 
-impl Recent {
-    /// What the system says now, or said a moment ago.
-    pub(crate) fn read(&self) -> Process {
-        let mut recent = self.0.lock();
-        match *recent {
-            Some((at, process)) if at.elapsed() < AGE_MAX => process,
-            _ => recent.insert((Instant::now(), read())).1,
+impl ProcessReader {
+    /// A reading that is at most [`AGE_MAX`] old.
+    pub(crate) fn read(&self) -> ProcessStats {
+        let mut last = self.0.lock();
+        match *last {
+            Some((at, stats)) if at.elapsed() < AGE_MAX => stats,
+            _ => last.insert((Instant::now(), read())).1,
         }
     }
 }
 
-/// Asks `/proc/self`.
-fn read() -> Process {
+/// Reads `/proc/self`.
+fn read() -> ProcessStats {
     let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
     // One descriptor is the open directory itself.
     let open_fds = fs::read_dir("/proc/self/fd").ok().map(|fds| (fds.count() as u64).saturating_sub(1));
-    Process { open_fds, ..parse(&stat, &status, &limits) }
+    ProcessStats { open_fds, ..parse(&stat, &status, &limits) }
 }
 
-fn parse(stat: &str, status: &str, limits: &str) -> Process {
+fn parse(stat: &str, status: &str, limits: &str) -> ProcessStats {
     let in_status = |key: &str| {
         let rest = status.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))?;
         rest.split_whitespace().next()?.parse::<u64>().ok()
@@ -66,7 +66,7 @@ fn parse(stat: &str, status: &str, limits: &str) -> Process {
         let rest = limits.lines().find_map(|line| line.strip_prefix(key))?;
         rest.split_whitespace().next()?.parse::<u64>().ok()
     };
-    Process {
+    ProcessStats {
         cpu_seconds: cpu_seconds(stat),
         open_fds: None,
         max_fds: limit("Max open files"),
@@ -77,7 +77,7 @@ fn parse(stat: &str, status: &str, limits: &str) -> Process {
     }
 }
 
-/// Fields 14 and 15, counted after the program's name, which may itself have spaces and parentheses.
+/// Fields 14 and 15, counted from the end of the program's name, which may contain spaces and parentheses.
 fn cpu_seconds(stat: &str) -> Option<f64> {
     let (_, rest) = stat.rsplit_once(')')?;
     let mut fields = rest.split_whitespace().skip(11);
@@ -91,14 +91,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_linux_says_is_read() {
+    fn linux_files_are_read() {
         let stat =
             "42 (a (b) c) S 1 42 42 0 -1 4194560 9 0 0 0 250 50 0 0 20 0 4 0 100 1000000 500 18446744073709551615";
         let status = "Name:\ta (b) c\nVmSize:\t    2048 kB\nVmRSS:\t     512 kB\nThreads:\t4\n";
         let limits = "Limit                     Soft Limit           Hard Limit           Units     \n\
                       Max open files            1024                 1048576              files     \n\
                       Max address space         unlimited            unlimited            bytes     \n";
-        let expected = Process {
+        let expected = ProcessStats {
             cpu_seconds: Some(3.0),
             open_fds: None,
             max_fds: Some(1024),
@@ -111,9 +111,9 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_left_out() {
+    fn unreadable_values_are_absent() {
         for text in ["", "42", "42 (x) S 1", "Threads: many", ")"] {
-            assert_eq!(parse(text, text, text), Process::default(), "{text}");
+            assert_eq!(parse(text, text, text), ProcessStats::default(), "{text}");
         }
     }
 }

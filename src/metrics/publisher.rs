@@ -1,5 +1,5 @@
-//! Renders each snapshot off the runtime's threads, and keeps at most two generations of bytes in memory, however
-//! slowly clients read.
+//! Renders each snapshot on a blocking thread, and keeps at most two generations of bytes in memory, however slowly
+//! clients read.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -9,46 +9,53 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::{Family, Rendered, Telemetry};
+use super::family::Family;
+use super::own::{TargetState, Telemetry};
+use super::rendered::Rendered;
 use crate::inventory::Snapshot;
 
-/// How long the bytes that a newer snapshot replaced are kept for answers that still read them. What takes longer is
-/// cut off, so that a client which does not read cannot keep old bodies in memory.
+/// How long replaced bytes are kept for answers that still read them. A slower answer is cut off, so that a client
+/// that does not read cannot keep old bodies in memory.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// How often it is looked whether somebody still reads them.
-const LOOK: Duration = Duration::from_millis(50);
+/// How often to check whether an answer still reads them.
+const CHECK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Renders snapshots for the readers of its channel.
 pub struct Publisher {
     current: watch::Sender<Arc<Rendered>>,
-    /// Holds the generation before, until nobody reads it or its grace is over.
+    /// Holds the previous generation until no answer reads it or its grace is over.
     retiring: Option<JoinHandle<()>>,
     telemetry: Arc<Telemetry>,
 }
 
-/// A publisher and what it publishes: nothing yet, which is a valid body too. Readers must hold no [`Rendered`] for
-/// longer than it takes to send a frame of it: an answer under way keeps a weak reference.
+/// A publisher and its channel, which starts with an empty body. Readers must not hold a [`Rendered`] for longer than
+/// it takes to send one frame: an answer under way keeps a weak reference.
 pub fn channel(telemetry: Arc<Telemetry>) -> (Publisher, watch::Receiver<Arc<Rendered>>) {
     let (current, reader) = watch::channel(Arc::new(Rendered::empty()));
     (Publisher { current, retiring: None, telemetry }, reader)
 }
 
 impl Publisher {
-    /// Renders the snapshot and publishes it, first waiting, at most for the grace, until the generation before the
-    /// current one is out of memory. Says how long the rendering took.
-    pub async fn publish(&mut self, snapshot: Arc<Snapshot>, omit: Arc<BTreeSet<Family>>) -> Duration {
+    /// Renders the snapshot, with the targets' states of the same moment, and publishes it. First waits, at most for
+    /// the grace, until the generation before the current one is out of memory. Returns how long the rendering took.
+    pub async fn publish(
+        &mut self,
+        snapshot: Arc<Snapshot>,
+        targets: Vec<TargetState>,
+        omit: Arc<BTreeSet<Family>>,
+    ) -> Duration {
         if let Some(retiring) = self.retiring.take() {
-            // It only sleeps and drops: it cannot fail but by the runtime's end.
+            // It only sleeps and drops: it fails only when the runtime shuts down.
             let _ = retiring.await;
         }
         let started = Instant::now();
-        let rendering = tokio::task::spawn_blocking(move || Rendered::render(&snapshot, &omit));
+        let rendering = tokio::task::spawn_blocking(move || Rendered::with_targets(&snapshot, &targets, &omit));
         let rendered = match rendering.await {
             Ok(rendered) => rendered,
-            // A mistake in this program is not to be hidden behind a body that is never renewed.
+            // A bug in this program must not hide behind a body that is never updated.
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-            // The runtime ends.
+            // The runtime shuts down.
             Err(_) => return started.elapsed(),
         };
         let elapsed = started.elapsed();
@@ -59,16 +66,17 @@ impl Publisher {
     }
 }
 
-/// Whether an answer under way still refers to it, or one that is about to.
+/// Whether an answer refers to it or is about to.
 fn is_read(rendered: &Arc<Rendered>) -> bool {
-    // An answer first holds it, then also refers to it, then only refers to it: in this order none slips between.
+    // An answer first holds a strong reference, then also a weak one, then only the weak one. Checking in this order
+    // misses none.
     Arc::strong_count(rendered) > 1 || Arc::weak_count(rendered) > 0
 }
 
 async fn retire(previous: Arc<Rendered>) {
     let unread = async {
         while is_read(&previous) {
-            sleep(LOOK).await;
+            sleep(CHECK_INTERVAL).await;
         }
     };
     tokio::select! {

@@ -1,12 +1,11 @@
 //! The rows of a snapshot, each with its labels written once and used for all of its families.
 
-use std::fmt::{Display, Write};
 use std::ops::Range;
 
-use super::Family;
+use super::family::Family;
+use super::labels::label;
 use super::sink::{Sink, Value};
 use crate::inventory::snapshot::{ImageView, NewestView, RegistryView, RepositoryView, Snapshot, TagView};
-use crate::oci::text::is_unprintable;
 
 /// A row's labels: `{a="…",b="…"` in [`Rows::labels`], still open for more.
 type Labels = Range<usize>;
@@ -64,7 +63,7 @@ impl<'a> Rows<'a> {
 
     /// All samples of a family.
     pub(crate) fn write(&self, family: Family, sink: &mut Sink) {
-        sink.begin(family);
+        sink.begin(family.name(), family.help());
         match family {
             Family::ImageInfo => self.image_info(sink),
             Family::TagInfo => self.tag_info(sink),
@@ -195,41 +194,5 @@ fn of_registry(family: Family, view: &RegistryView) -> Option<Value> {
     match family {
         Family::RegistryStoredSize => view.stored_bytes.map(Value::Integer),
         _ => None,
-    }
-}
-
-/// Adds `key="value"`, after a comma unless it is the first. Both formats escape backslash, quote and newline in a
-/// label's value, and nothing else (OpenMetrics 1.0, "escaped-string"; text 0.0.4, "Text format details"). Other control
-/// characters and those that change the direction of text are replaced.
-fn label(out: &mut String, key: &str, value: impl Display) {
-    if !out.ends_with('{') {
-        out.push(',');
-    }
-    out.push_str(key);
-    out.push_str("=\"");
-    write!(Escaped(out), "{value}").expect("writing into a string does not fail");
-    out.push('"');
-}
-
-/// Escapes what is written through it.
-struct Escaped<'a>(&'a mut String);
-
-impl Write for Escaped<'_> {
-    fn write_str(&mut self, text: &str) -> std::fmt::Result {
-        let mut rest = text;
-        while let Some((position, special)) =
-            rest.char_indices().find(|(_, c)| matches!(c, '\\' | '"') || is_unprintable(*c))
-        {
-            self.0.push_str(&rest[..position]);
-            match special {
-                '\\' => self.0.push_str("\\\\"),
-                '"' => self.0.push_str("\\\""),
-                '\n' => self.0.push_str("\\n"),
-                _ => self.0.push(char::REPLACEMENT_CHARACTER),
-            }
-            rest = &rest[position + special.len_utf8()..];
-        }
-        self.0.push_str(rest);
-        Ok(())
     }
 }

@@ -5,27 +5,36 @@ use std::fmt::Write;
 
 use bytes::Bytes;
 
-use super::gzip::Deflate;
-use super::{Family, Rendered};
+use super::gzip::{Deflate, FRAME_BYTES};
 
-/// Bytes of a frame: large enough for few system calls, small enough to be given back one by one.
-pub(crate) const FRAME_BYTES: usize = 256 * 1024;
-
-/// Room beyond a frame's size for its last sample; a longer one makes the frame grow.
+/// Room beyond a frame's size for its last sample; a longer sample makes the frame grow.
 const ROOM_BYTES: usize = 4 * 1024;
 
+/// Collects samples into frames.
 pub(crate) struct Sink {
     frame: String,
     identity: Vec<Bytes>,
     identity_bytes: u64,
     deflate: Deflate,
     crc: crc32fast::Hasher,
-    series: u64,
-    /// Whose samples follow, if it was not announced yet.
-    family: Option<Family>,
+    samples: u64,
+    /// Name and HELP of the family whose samples follow, until they are written.
+    family: Option<(&'static str, &'static str)>,
 }
 
-/// A sample's value. What is no number is unknown, and has no sample.
+/// Everything that was written, in both encodings.
+#[derive(Debug)]
+pub(crate) struct Frames {
+    pub(crate) identity: Vec<Bytes>,
+    pub(crate) identity_bytes: u64,
+    /// A gzip member without its end: its header, and compressed blocks that end on a byte.
+    pub(crate) gzip: Vec<Bytes>,
+    pub(crate) gzip_bytes: u64,
+    /// Over the identity frames.
+    pub(crate) crc: crc32fast::Hasher,
+}
+
+/// A sample's value. A float that is not finite is unknown, and has no sample.
 #[derive(Clone, Copy)]
 pub(crate) enum Value {
     Integer(u64),
@@ -40,14 +49,14 @@ impl Sink {
             identity_bytes: 0,
             deflate: Deflate::new(),
             crc: crc32fast::Hasher::new(),
-            series: 0,
+            samples: 0,
             family: None,
         }
     }
 
-    /// The samples that follow are this family's. Without any it is not announced.
-    pub(crate) fn begin(&mut self, family: Family) {
-        self.family = Some(family);
+    /// The samples that follow belong to this family of gauges. A family without samples gets no HELP and TYPE.
+    pub(crate) fn begin(&mut self, name: &'static str, help: &'static str) {
+        self.family = Some((name, help));
     }
 
     /// One sample: `labels` begin with `{` and lack their `}`, `more` are further ones beginning with a comma.
@@ -55,8 +64,8 @@ impl Sink {
         if matches!(value, Value::Float(float) if !float.is_finite()) {
             return;
         }
-        if let Some(family) = self.family.take() {
-            self.announce(family);
+        if let Some((name, help)) = self.family.take() {
+            self.announce(name, help);
         }
         let frame = &mut self.frame;
         frame.push_str(name);
@@ -70,14 +79,18 @@ impl Sink {
         }
         .expect("writing into a string does not fail");
         frame.push('\n');
-        self.series += 1;
+        self.samples += 1;
         if frame.len() >= FRAME_BYTES {
             self.end_frame();
         }
     }
 
-    fn announce(&mut self, family: Family) {
-        let (name, help) = (family.name(), family.help());
+    /// How many samples were written so far.
+    pub(crate) fn samples(&self) -> u64 {
+        self.samples
+    }
+
+    fn announce(&mut self, name: &str, help: &str) {
         for part in ["# HELP ", name, " ", help, "\n# TYPE ", name, " gauge\n"] {
             self.frame.push_str(part);
         }
@@ -96,20 +109,13 @@ impl Sink {
         self.identity.push(frame.into());
     }
 
-    pub(crate) fn finish(mut self) -> Rendered {
+    pub(crate) fn finish(mut self) -> Frames {
         let mut last = std::mem::take(&mut self.frame);
         if !last.is_empty() {
             last.shrink_to_fit();
             self.keep(last);
         }
         let (gzip, gzip_bytes) = self.deflate.finish();
-        Rendered {
-            identity: self.identity,
-            identity_bytes: self.identity_bytes,
-            gzip,
-            gzip_bytes,
-            crc: self.crc,
-            series: self.series,
-        }
+        Frames { identity: self.identity, identity_bytes: self.identity_bytes, gzip, gzip_bytes, crc: self.crc }
     }
 }

@@ -1,4 +1,5 @@
-//! Platforms in their normal form (OCI image index specification, "platform"; containerd's `platforms.Normalize`).
+//! Platforms in their normal form (OCI image index specification, "platform"; containerd's `platforms.Normalize`), and
+//! which of them a configuration selects.
 
 use std::fmt;
 use std::str::FromStr;
@@ -105,10 +106,10 @@ impl Platform {
         &*self.0 == "unknown/unknown"
     }
 
-    /// Whether this configured platform means `other`: equal, or equal but for a Windows build that the
-    /// configuration left out.
-    pub fn means(&self, other: &Self) -> bool {
-        self == other || other.without_build() == *self.0
+    /// Whether this configured platform selects `other`: it is equal, or equal but for a Windows build that the
+    /// configuration leaves out.
+    fn selects(&self, other: &Self) -> bool {
+        self == other || other.0.contains('(') && other.without_build() == *self.0
     }
 
     fn without_build(&self) -> String {
@@ -166,6 +167,70 @@ impl<'de> serde::Deserialize<'de> for Platform {
             return Err(serde::de::Error::custom("not a platform in normal form"));
         }
         Ok(Self(text.into()))
+    }
+}
+
+/// The platforms that a configuration selects: its `platforms`, or all where it lists none.
+///
+/// What has no platform, such as an artifact, is in every selection: no configured platform could name it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(transparent)]
+pub struct PlatformFilter(Vec<Platform>);
+
+impl PlatformFilter {
+    /// Every platform.
+    pub fn all() -> Self {
+        Self::default()
+    }
+
+    /// Whether it selects every platform.
+    pub fn is_all(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The configured platforms, in the configuration's order; empty where all are selected.
+    pub fn platforms(&self) -> &[Platform] {
+        &self.0
+    }
+
+    /// Whether it selects an image of this platform.
+    pub fn includes(&self, platform: &Platform) -> bool {
+        self.0.is_empty() || platform.0.is_empty() || self.0.iter().any(|configured| configured.selects(platform))
+    }
+
+    /// Whether it selects everything that `other` does.
+    pub fn covers(&self, other: &Self) -> bool {
+        self.is_all() || !other.is_all() && other.0.iter().all(|platform| self.includes(platform))
+    }
+
+    /// What any of these filters selects.
+    pub fn union<'a>(filters: impl IntoIterator<Item = &'a Self>) -> Self {
+        let mut union: Vec<Platform> = Vec::new();
+        for filter in filters {
+            if filter.is_all() {
+                return Self::all();
+            }
+            for platform in &filter.0 {
+                if !union.contains(platform) {
+                    union.push(platform.clone());
+                }
+            }
+        }
+        Self(union)
+    }
+}
+
+impl From<Vec<Platform>> for PlatformFilter {
+    /// All, when empty.
+    fn from(platforms: Vec<Platform>) -> Self {
+        Self(platforms)
+    }
+}
+
+impl FromIterator<Platform> for PlatformFilter {
+    /// All, when empty.
+    fn from_iter<I: IntoIterator<Item = Platform>>(platforms: I) -> Self {
+        Self(platforms.into_iter().collect())
     }
 }
 
@@ -240,14 +305,49 @@ mod tests {
         }
     }
 
+    fn filter(platforms: &str) -> PlatformFilter {
+        platforms.split_whitespace().map(|platform| platform.parse().unwrap()).collect::<Vec<_>>().into()
+    }
+
     #[test]
-    fn a_configured_windows_platform_means_all_its_builds() {
-        let configured: Platform = "windows/amd64".parse().unwrap();
+    fn a_configured_windows_platform_selects_all_its_builds() {
         let published = Platform::from_parts("windows", "amd64", "", "10.0.20348.2402");
         assert_eq!(published.as_str(), "windows(10.0.20348)/amd64");
-        assert!(configured.means(&published));
-        assert!(!published.means(&configured));
-        assert!(!configured.means(&"linux/amd64".parse().unwrap()));
+        assert!(filter("windows/amd64").includes(&published));
+        assert!(filter("windows(10.0.20348)/amd64").includes(&published));
+        assert!(!filter("windows(10.0.17763)/amd64").includes(&published));
+        assert!(!filter("windows(10.0.20348)/amd64").includes(&"windows/amd64".parse().unwrap()));
+        assert!(!filter("windows/amd64").includes(&"linux/amd64".parse().unwrap()));
+    }
+
+    #[test]
+    fn a_filter_selects_what_it_lists_and_what_has_no_platform() {
+        assert!(filter("linux/amd64 linux/arm").includes(&"linux/arm/v7".parse().unwrap()));
+        assert!(!filter("linux/amd64").includes(&"linux/arm64".parse().unwrap()));
+        assert!(filter("linux/amd64").includes(&Platform::none()));
+        assert!(filter("").includes(&"linux/s390x".parse().unwrap()));
+    }
+
+    #[test]
+    fn a_filter_covers_another_that_selects_no_more() {
+        for (wide, narrow, covers) in [
+            ("", "", true),
+            ("", "linux/amd64", true),
+            ("linux/amd64", "", false),
+            ("linux/amd64 linux/arm64", "linux/arm64", true),
+            ("linux/arm64", "linux/amd64 linux/arm64", false),
+            ("windows/amd64", "windows(10.0.20348)/amd64", true),
+            ("windows(10.0.20348)/amd64", "windows/amd64", false),
+        ] {
+            assert_eq!(filter(wide).covers(&filter(narrow)), covers, "{wide:?} {narrow:?}");
+        }
+    }
+
+    #[test]
+    fn a_union_selects_what_any_filter_does() {
+        let (amd64, both) = (filter("linux/amd64"), filter("linux/arm64 linux/amd64"));
+        assert_eq!(PlatformFilter::union([&amd64, &both]), filter("linux/amd64 linux/arm64"));
+        assert_eq!(PlatformFilter::union([&amd64, &PlatformFilter::all()]), PlatformFilter::all());
     }
 
     proptest! {

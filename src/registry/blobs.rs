@@ -9,13 +9,13 @@ use bytes::Bytes;
 use http::{Method, StatusCode, header};
 
 use super::auth::cache::Scope;
+use super::client::Client;
 use super::error::{RegistryError, chain};
 use super::transport::body::CONFIG_BYTES_MAX;
 use super::transport::{Answer, Ask, Open, Take, api_error};
-use super::{At, Client, What};
-use crate::oci::{Descriptor, Digest, Operation, Reason, Repository};
+use crate::oci::{Descriptor, Digest, Location, Operation, Reason, Repository};
 
-/// A blob as it comes. Dropping it ends the request.
+/// The body of a blob, read chunk by chunk. Dropping it ends the request.
 pub struct BlobStream {
     open: Open,
     timeout: Duration,
@@ -24,16 +24,16 @@ pub struct BlobStream {
 }
 
 impl Client {
-    /// The bytes that `descriptor` points at, verified: from its own `data` where they are embedded, else from the
-    /// registry. At most 4 MiB.
+    /// The verified content of `descriptor`, at most 4 MiB: its embedded `data` if it has any, else fetched.
     pub async fn get_config(&self, repository: &Repository, descriptor: &Descriptor) -> Result<Bytes, RegistryError> {
         if let Some(embedded) = embedded(descriptor) {
             return Ok(embedded);
         }
         let digest = &descriptor.digest;
-        let what = What(repository, At::Digest(digest));
+        let what = Location::digest(repository, digest);
         if descriptor.size > CONFIG_BYTES_MAX {
-            let problem = format!("the config is said to have {} bytes, more than {CONFIG_BYTES_MAX}", descriptor.size);
+            let problem =
+                format!("the manifest gives the config {} bytes, more than {CONFIG_BYTES_MAX}", descriptor.size);
             return Err(RegistryError::new(Reason::Limit, &what, problem));
         }
         let ask = self.blob(repository, digest, &what, Method::GET, Take::Whole(CONFIG_BYTES_MAX));
@@ -42,20 +42,19 @@ impl Client {
             return Err(self.refuse(&ask, &answer));
         }
         if digest.verifies(&answer.body) == Some(false) {
-            let problem =
-                format!("the registry sent something else: its digest is {}", Digest::sha256_of(&answer.body));
+            let problem = format!("the blob does not match the digest: its own is {}", Digest::sha256_of(&answer.body));
             return Err(self.wrong(Operation::GetBlob, &what, Reason::Invalid, problem));
         }
         Ok(answer.body)
     }
 
-    /// A blob's size in bytes. Where `HEAD` is refused (by the storage that a registry redirects to, say) a `GET` of
-    /// its first byte tells.
+    /// A blob's size in bytes. Where `HEAD` is refused, as by object storage behind a redirect, a `GET` of the first byte
+    /// returns it in `Content-Range`.
     pub async fn head_blob(&self, repository: &Repository, digest: &Digest) -> Result<u64, RegistryError> {
-        let what = What(repository, At::Digest(digest));
+        let what = Location::digest(repository, digest);
         let ask = self.blob(repository, digest, &what, Method::HEAD, Take::Nothing);
         let refusal = match self.ask(Scope::Repository(repository), &ask).await {
-            // Some answer HEAD with a length of 0 whatever they have.
+            // Some registries answer HEAD with a length of 0 for every blob.
             Ok(answer)
                 if answer.status == StatusCode::OK && answer.content_length().is_some_and(|length| length > 0) =>
             {
@@ -75,7 +74,7 @@ impl Client {
         &self,
         repository: &Repository,
         digest: &Digest,
-        what: &What<'_>,
+        what: &Location<'_>,
     ) -> Result<u64, RegistryError> {
         let ask = self.blob(repository, digest, what, Method::GET, Take::Stream).bytes(0, Some(0));
         let answer = self.ask(Scope::Repository(repository), &ask).await?;
@@ -91,13 +90,15 @@ impl Client {
                 Operation::GetBlob,
                 what,
                 Reason::Invalid,
-                "the registry does not say how long the blob is".to_owned(),
+                "the registry does not return the blob's size".to_owned(),
             )
         })
     }
 
-    /// A part of a blob of `total` bytes. `Reason::Unsupported` where the registry would send the whole: that answer is
-    /// given up at once.
+    /// A range of a blob of `total` bytes.
+    ///
+    /// # Errors
+    /// `Reason::Unsupported` where the registry ignores `Range`: its answer, the whole blob, is not read.
     pub async fn get_blob_range(
         &self,
         repository: &Repository,
@@ -105,7 +106,7 @@ impl Client {
         range: Range<u64>,
         total: u64,
     ) -> Result<Bytes, RegistryError> {
-        let what = What(repository, At::Digest(digest));
+        let what = Location::digest(repository, digest);
         let length = range.end.saturating_sub(range.start);
         if length == 0 {
             return Ok(Bytes::new());
@@ -116,8 +117,8 @@ impl Client {
         let answer = self.ask(Scope::Repository(repository), &ask).await?;
         let invalid = |problem: String| Err(self.wrong(Operation::GetBlob, &what, Reason::Invalid, problem));
         match (answer.status, content_range(&answer)) {
-            (StatusCode::PARTIAL_CONTENT, Some((start, said)))
-                if start == range.start && said.is_none_or(|said| said == total) =>
+            (StatusCode::PARTIAL_CONTENT, Some((start, size)))
+                if start == range.start && size.is_none_or(|size| size == total) =>
             {
                 if answer.body.len() as u64 != length {
                     return invalid(format!("asked for {length} bytes and got {}", answer.body.len()));
@@ -125,37 +126,39 @@ impl Client {
                 Ok(answer.body)
             }
             (StatusCode::PARTIAL_CONTENT, _) => {
-                let said = answer.header(header::CONTENT_RANGE).unwrap_or("nothing");
-                invalid(format!("asked for bytes {}-{} of {total} and got `{said}`", range.start, range.end - 1))
+                let content_range = answer.header(header::CONTENT_RANGE).unwrap_or("no `Content-Range`");
+                invalid(format!("asked for bytes {}-{} of {total}, got {content_range}", range.start, range.end - 1))
             }
             (StatusCode::OK, _) => Err(self.wrong(
                 Operation::GetBlob,
                 &what,
                 Reason::Unsupported,
-                "the registry sends whole blobs only, not parts of them".to_owned(),
+                "the registry does not support ranges of blobs".to_owned(),
             )),
             (StatusCode::BAD_REQUEST, _) => Err(self.wrong(
                 Operation::GetBlob,
                 &what,
                 Reason::Unsupported,
-                format!("the registry refuses to send a part of a blob{}", api_error::detail(&answer)),
+                format!("the registry refuses a range of the blob{}", api_error::detail(&answer)),
             )),
             (StatusCode::RANGE_NOT_SATISFIABLE, _) => {
-                invalid(format!("the blob has not the {total} bytes that its manifest says"))
+                invalid(format!("the blob is shorter than the {total} bytes in its manifest"))
             }
             _ => Err(self.refuse(&ask, &answer)),
         }
     }
 
-    /// A blob from byte `from` on, to be read piece by piece; it is not verified here. `Reason::Unsupported` where it can
-    /// only be had from its beginning.
+    /// A blob from byte `from` on, read chunk by chunk and not verified.
+    ///
+    /// # Errors
+    /// `Reason::Unsupported` where the registry only sends it from its first byte.
     pub async fn stream_blob(
         &self,
         repository: &Repository,
         digest: &Digest,
         from: u64,
     ) -> Result<BlobStream, RegistryError> {
-        let what = What(repository, At::Digest(digest));
+        let what = Location::digest(repository, digest);
         let mut ask = self.blob(repository, digest, &what, Method::GET, Take::Stream);
         if from > 0 {
             ask = ask.bytes(from, None);
@@ -167,7 +170,7 @@ impl Client {
             _ => return Err(self.refuse(&ask, &answer)),
         };
         let Some(open) = answer.open.take().filter(|_| starts_right) else {
-            let problem = format!("the registry does not send the blob from byte {from} on");
+            let problem = format!("the registry does not send the blob from byte {from}");
             return Err(self.wrong(Operation::GetBlob, &what, Reason::Unsupported, problem));
         };
         Ok(BlobStream { open, timeout: self.transport.timeout, what: what.to_string(), failed: false })
@@ -177,7 +180,7 @@ impl Client {
         &self,
         repository: &Repository,
         digest: &Digest,
-        what: &'a What<'a>,
+        what: &'a Location<'a>,
         method: Method,
         take: Take,
     ) -> Ask<'a> {
@@ -188,7 +191,7 @@ impl Client {
 }
 
 impl BlobStream {
-    /// The next piece; `None` at the end. Fails when nothing comes for as long as a request may take.
+    /// The next chunk; `None` at the end. Fails if none arrives within the request timeout.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, RegistryError> {
         if self.failed {
             return Err(RegistryError::new(Reason::Network, &self.what, "the connection broke within the blob"));
@@ -198,7 +201,7 @@ impl BlobStream {
             Ok(Err(error)) => (Reason::Network, format!("the connection broke within the blob: {}", chain(error))),
             Err(_) => {
                 let waited = humantime::format_duration(self.timeout);
-                (Reason::Timeout, format!("nothing more came of the blob within {waited}"))
+                (Reason::Timeout, format!("no more of the blob arrived within {waited}"))
             }
         };
         self.failed = true;
@@ -206,7 +209,7 @@ impl BlobStream {
     }
 }
 
-/// `data` of a descriptor, if it is what the descriptor says (OCI image specification, "Embedded Content").
+/// A descriptor's `data`, if it matches the descriptor's size and digest (OCI image specification, "Embedded Content").
 fn embedded(descriptor: &Descriptor) -> Option<Bytes> {
     let bytes = STANDARD.decode(descriptor.data.as_ref()?).ok()?;
     let fits = bytes.len() as u64 == descriptor.size && descriptor.digest.verifies(&bytes) == Some(true);

@@ -1,13 +1,13 @@
-//! Why a registry could not be asked, or what was wrong with its answer.
+//! Errors of requests to registries, and of their settings.
 
 use std::fmt::Display;
 use std::sync::Arc;
 
 use crate::oci::{Reason, Registry};
 
-/// A request to a registry failed. Shown, it says what was asked of whom, what went wrong and, where a person can do
-/// something about it, what. It holds no secret, no query of any address, and nothing of a redirect's target but its
-/// host.
+/// A request to a registry failed. The message says what was asked of which registry, what went wrong and, where there
+/// is something, what the operator can do about it. It holds no secret, no query of an address, and only the host of a
+/// redirect's target.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct RegistryError {
@@ -16,23 +16,23 @@ pub struct RegistryError {
 }
 
 impl RegistryError {
-    /// What `what` names failed because of `problem`.
+    /// A request about `what` failed because of `problem`.
     pub(crate) fn new(reason: Reason, what: impl Display, problem: impl Display) -> Self {
         Self { reason, message: format!("{what}: {problem}").into() }
     }
 
-    /// The label's word for it.
+    /// The value of the `reason` label.
     pub fn reason(&self) -> Reason {
         self.reason
     }
 
-    /// Whether asking again later may well succeed without anybody changing anything.
+    /// Whether the same request may succeed later although nobody changes anything.
     pub fn is_transient(&self) -> bool {
         self.reason.is_transient()
     }
 }
 
-/// The configuration of a registry names something that cannot be used.
+/// A registry's settings name something that cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("{registry}: {key}: {value}: {problem}")]
 pub struct SetupError {
@@ -40,19 +40,19 @@ pub struct SetupError {
     pub registry: String,
     /// The configuration's key.
     pub key: &'static str,
-    /// The file that it names, or the address.
+    /// The file or address that the key names.
     pub value: String,
-    /// What is wrong with it.
+    /// Why it cannot be used.
     pub problem: String,
 }
 
-/// Of which registry a setup error speaks.
+/// How a setup error names its registry.
 pub(crate) fn named(registry: Option<&Registry>) -> String {
     registry.map_or_else(|| "all registries".to_owned(), |registry| format!("registry {registry}"))
 }
 
-/// An error and what caused it, in one line and without addresses: reqwest's own text has the whole URL in it, whose
-/// query may be a presigned address.
+/// An error with its causes, in one line and without addresses: reqwest's own text has the whole URL in it, whose query
+/// may hold a signature.
 pub(crate) fn chain(error: reqwest::Error) -> String {
     let error = error.without_url();
     let mut text = error.to_string();

@@ -1,21 +1,28 @@
 //! Tag lists and the catalog, page by page (distribution specification, "Content Discovery").
+//!
+//! What is missing from a complete list is taken to be deleted. So a list is complete only if its last page says so:
+//! a `Link` that is not understood, or a page that brings nothing new, is an error.
+
+mod page;
 
 use std::collections::HashSet;
+use std::fmt;
+use std::hash::Hash;
 use std::sync::atomic::Ordering;
 
-use http::{Method, StatusCode, header};
-use serde::Deserialize;
+use http::{HeaderValue, Method, StatusCode, header};
 use url::Url;
 
-use super::Client;
 use super::auth::cache::Scope;
+use super::client::Client;
 use super::error::RegistryError;
 use super::transport::body::PAGE_BYTES_MAX;
-use super::transport::{Answer, Ask, Take, api_error, link};
+use super::transport::{Answer, Ask, Take, api_error, link, redirect};
 use crate::oci::json::problem as json_problem;
 use crate::oci::{Operation, Reason, Repository, Tag};
+use page::Page;
 
-/// Entries that a page is asked to have. More is refused by some, and without a number some give a hundred.
+/// Entries that a page is asked to have. Some registries refuse more, and some send only a hundred unless asked.
 const PAGE_ENTRIES: u32 = 1000;
 /// Pages of one list.
 const PAGES_MAX: usize = 1000;
@@ -28,10 +35,12 @@ pub struct TagList {
     /// In the registry's order, each once. Digests that some registries list as tags are left out, and so are the
     /// `sha256-…` tags of signatures and other referrers.
     pub tags: Vec<Tag>,
-    /// Why the list ends early, if it does: what is missing from it is not known to be gone.
+    /// Why the list ends early, if it does: a tag that it lacks may still exist.
     pub stopped: Option<RegistryError>,
-    /// Whether there are more tags than were asked for.
+    /// Whether more tags are selected than were asked for.
     pub cut: bool,
+    /// Tags in the pages that were read, selected or not.
+    pub listed: usize,
 }
 
 /// The repositories of a registry, as far as they could be read.
@@ -39,39 +48,80 @@ pub struct TagList {
 pub struct RepositoryList {
     /// In the registry's order, each once.
     pub repositories: Vec<Repository>,
-    /// Why the list ends early, if it does: what is missing from it is not known to be gone.
+    /// Why the list ends early, if it does: a repository that it lacks may still exist.
     pub stopped: Option<RegistryError>,
-    /// Whether the catalog has more than this program reads.
+    /// Whether the catalog has more repositories than are read.
     pub cut: bool,
 }
 
-/// A page of either list. `null` stands for an empty list, and in one; without the list it is no page, as what is
-/// missing from a list is taken to be gone.
-#[derive(Deserialize)]
-struct Page {
-    // Named, as serde takes a missing option for `None` otherwise.
-    #[serde(alias = "repositories", deserialize_with = "Option::deserialize")]
-    tags: Option<Vec<Option<String>>>,
+/// Which list to read.
+struct ListRequest<'a> {
+    operation: Operation,
+    scope: Scope<'a>,
+    path: &'a str,
+    /// What an error is about.
+    what: &'a (dyn fmt::Display + Sync),
+    /// At most so many entries are kept.
+    max: usize,
 }
 
-/// The texts of a list, read to its end or to where it failed.
-struct Pages {
-    texts: Vec<String>,
+/// The kept entries of a list, and how far it was read.
+struct Pages<T> {
+    kept: Vec<T>,
+    seen: HashSet<T>,
+    /// The number of the last page read.
+    number: usize,
+    /// Entries of all pages so far.
+    entries: usize,
+    fingerprints: HashSet<u64>,
+    addresses: HashSet<Url>,
     stopped: Option<RegistryError>,
     cut: bool,
 }
 
+/// A page, as errors call it.
+struct PageName<'a> {
+    list: &'a (dyn fmt::Display + Sync),
+    number: usize,
+    url: &'a Url,
+    /// Of a host that the registry redirects to, only the host may be shown.
+    elsewhere: bool,
+}
+
 impl Client {
-    /// The tags of a repository, at most `max`. An error only where not even the first page could be read.
-    pub async fn list_tags(&self, repository: &Repository, max: usize) -> Result<TagList, RegistryError> {
+    /// The tags of a repository that `selects` selects, at most `max`. It is asked page by page, so that a list may be
+    /// much longer than what is kept of it.
+    ///
+    /// # Errors
+    /// Only if the first page could not be read; later errors are in [`TagList::stopped`].
+    pub async fn list_tags(
+        &self,
+        repository: &Repository,
+        max: usize,
+        selects: &mut (dyn FnMut(&Tag) -> bool + Send),
+    ) -> Result<TagList, RegistryError> {
         let path = format!("/v2/{}/tags/list", repository.name());
-        let scope = Scope::Repository(repository);
-        let pages = self.pages(Operation::ListTags, scope, &path, repository, max, is_listed).await?;
-        let tags = pages.texts.iter().filter_map(|text| text.parse().ok()).collect();
-        Ok(TagList { tags, stopped: pages.stopped, cut: pages.cut })
+        let list = ListRequest {
+            operation: Operation::ListTags,
+            scope: Scope::Repository(repository),
+            path: &path,
+            what: repository,
+            max,
+        };
+        let mut listed = 0;
+        let mut keep = |text: &str| {
+            let tag = text.parse().ok().filter(Tag::is_for_people)?;
+            listed += 1;
+            selects(&tag).then_some(tag)
+        };
+        let Pages { kept: tags, stopped, cut, .. } = self.pages(&list, &mut keep).await?;
+        Ok(TagList { tags, stopped, cut, listed })
     }
 
-    /// The registry's catalog, where it has one; `Reason::Unsupported` where it has none.
+    /// The registry's catalog.
+    ///
+    /// # Errors
+    /// Only if the first page could not be read; `Reason::Unsupported` where the registry has no catalog.
     pub async fn list_repositories(&self) -> Result<RepositoryList, RegistryError> {
         let registry = &self.transport.registry;
         let what = format!("the catalog of {registry}");
@@ -82,84 +132,67 @@ impl Client {
         if registry.is_docker_hub() {
             return Err(none("Docker Hub has none"));
         }
-        let repository = |text: &str| Repository::new(registry.clone(), text).ok();
-        let pages = self
-            .pages(Operation::ListRepositories, Scope::Catalog, "/v2/_catalog", &what, REPOSITORIES_MAX, |text| {
-                repository(text).is_some()
-            })
-            .await
-            .map_err(|error| match error.reason() {
-                Reason::NotFound | Reason::Unsupported => none("the registry has none"),
-                _ => error,
+        let list = ListRequest {
+            operation: Operation::ListRepositories,
+            scope: Scope::Catalog,
+            path: "/v2/_catalog",
+            what: &what,
+            max: REPOSITORIES_MAX,
+        };
+        let pages =
+            self.pages(&list, &mut |text| Repository::new(registry.clone(), text).ok()).await.map_err(|error| {
+                match error.reason() {
+                    Reason::NotFound | Reason::Unsupported => none("the registry has none"),
+                    _ => error,
+                }
             })?;
-        let repositories = pages.texts.iter().filter_map(|text| repository(text)).collect();
-        Ok(RepositoryList { repositories, stopped: pages.stopped, cut: pages.cut })
+        Ok(RepositoryList { repositories: pages.kept, stopped: pages.stopped, cut: pages.cut })
     }
 
-    async fn pages(
+    /// Reads a list to its end, or to where it fails, and keeps what `keep` makes of its entries.
+    async fn pages<T: Clone + Eq + Hash>(
         &self,
-        operation: Operation,
-        scope: Scope<'_>,
-        path: &str,
-        what: &(dyn std::fmt::Display + Sync),
-        max: usize,
-        is_wanted: impl Fn(&str) -> bool,
-    ) -> Result<Pages, RegistryError> {
-        let mut pages = Pages { texts: Vec::new(), stopped: None, cut: false };
-        let mut seen = HashSet::new();
-        let mut visited = HashSet::new();
-        let mut answer = self.first_page(operation, scope, path, what).await?;
+        list: &ListRequest<'_>,
+        keep: &mut (dyn FnMut(&str) -> Option<T> + Send),
+    ) -> Result<Pages<T>, RegistryError> {
+        let mut pages = Pages::default();
+        let mut answer = self.first_page(list).await?;
         loop {
-            let page: Page = match serde_json::from_slice(&answer.body) {
-                Ok(page) => page,
-                Err(error) => {
-                    let problem = format!("page {} is not a list ({})", visited.len() + 1, json_problem(&error));
-                    return pages.stop(self.wrong(operation, what, Reason::Invalid, problem), visited.is_empty());
-                }
-            };
-            for text in page.tags.into_iter().flatten().flatten().filter(|text| is_wanted(text)) {
-                if seen.contains(&text) {
-                    continue;
-                }
-                if pages.texts.len() == max {
-                    pages.cut = true;
-                    self.failed(operation, Reason::Limit);
+            let link = link::next(answer.headers.get_all(header::LINK).iter().map(HeaderValue::as_bytes));
+            let links_on = !matches!(link, Ok(None));
+            let read = pages.read(&answer, links_on, list.max, keep).and_then(|()| link.map_err(not_understood));
+            let target = match read {
+                Ok(_) if pages.cut => {
+                    self.failed(list.operation, Reason::Limit);
                     return Ok(pages);
                 }
-                seen.insert(text.clone());
-                pages.texts.push(text);
-            }
-            let Some(next) = next_page(&self.transport.home, &answer) else { return Ok(pages) };
-            if !visited.insert(answer.url.clone()) || visited.contains(&next) {
-                let problem = "its pages lead back to one that was read before".to_owned();
-                return pages.stop(self.wrong(operation, what, Reason::Invalid, problem), false);
-            }
-            if visited.len() == PAGES_MAX {
+                Ok(None) => return Ok(pages),
+                Ok(Some(target)) => target,
+                Err(problem) => {
+                    let page = self.page_name(list, pages.number, &answer.url);
+                    let error = self.wrong(list.operation, &page, Reason::Invalid, problem);
+                    // Without any page that is a list, nothing was read.
+                    return if pages.fingerprints.is_empty() { Err(error) } else { Ok(pages.stop(error)) };
+                }
+            };
+            if pages.number == PAGES_MAX {
                 let problem = format!("it has more than {PAGES_MAX} pages");
-                return pages.stop(self.wrong(operation, what, Reason::Limit, problem), false);
+                return Ok(pages.stop(self.wrong(list.operation, list.what, Reason::Limit, problem)));
             }
-            let ask = Ask::new(operation, Method::GET, next, what, Take::Whole(PAGE_BYTES_MAX));
-            answer = match self.ask(scope, &ask).await {
-                Ok(answer) if answer.status == StatusCode::OK => answer,
-                Ok(answer) => return pages.stop(self.refuse(&ask, &answer), false),
-                Err(error) => return pages.stop(error, false),
+            answer = match self.next_page(list, &answer.url, target, &pages).await {
+                Ok(answer) => answer,
+                Err(error) => return Ok(pages.stop(error)),
             };
         }
     }
 
-    /// The first page, with a page size if the registry takes one.
-    async fn first_page(
-        &self,
-        operation: Operation,
-        scope: Scope<'_>,
-        path: &str,
-        what: &(dyn std::fmt::Display + Sync),
-    ) -> Result<Answer, RegistryError> {
-        let sized = !self.page_size_refused.load(Ordering::Relaxed);
+    /// The first page, with a page size if the registry accepts one.
+    async fn first_page(&self, list: &ListRequest<'_>) -> Result<Answer, RegistryError> {
+        let sized = !self.quirks.page_size_refused.load(Ordering::Relaxed);
         if sized {
-            let url = self.url(format_args!("{path}?n={PAGE_ENTRIES}"));
-            let ask = Ask::new(operation, Method::GET, url, what, Take::Whole(PAGE_BYTES_MAX));
-            let answer = self.ask(scope, &ask).await?;
+            let url = self.url(format_args!("{}?n={PAGE_ENTRIES}", list.path));
+            let ask = Ask::new(list.operation, Method::GET, url, list.what, Take::Whole(PAGE_BYTES_MAX));
+            let answer = self.ask(list.scope, &ask).await?;
             if answer.status == StatusCode::OK {
                 return Ok(answer);
             }
@@ -167,43 +200,194 @@ impl Client {
                 return Err(self.refuse(&ask, &answer));
             }
         }
-        let ask = Ask::new(operation, Method::GET, self.url(format_args!("{path}")), what, Take::Whole(PAGE_BYTES_MAX));
-        let answer = self.ask(scope, &ask).await?;
+        let url = self.url(format_args!("{}", list.path));
+        let ask = Ask::new(list.operation, Method::GET, url, list.what, Take::Whole(PAGE_BYTES_MAX));
+        let answer = self.ask(list.scope, &ask).await?;
         if answer.status != StatusCode::OK {
             return Err(self.refuse(&ask, &answer));
         }
         if sized {
-            self.page_size_refused.store(true, Ordering::Relaxed);
+            self.quirks.page_size_refused.store(true, Ordering::Relaxed);
         }
         Ok(answer)
     }
-}
 
-impl Pages {
-    /// Ends early: with what there is, or with nothing but the error where there is nothing at all.
-    fn stop(mut self, error: RegistryError, at_first: bool) -> Result<Self, RegistryError> {
-        if at_first {
-            return Err(error);
+    /// The page that the one at `from` links to.
+    ///
+    /// Behind a path of its own, Artifactory leaves that path out of the link, and Nexus puts its internal one in. The
+    /// list's own path with the link's cursor leads on; failing that, the list without a page size is a single page.
+    async fn next_page<T>(
+        &self,
+        list: &ListRequest<'_>,
+        from: &Url,
+        target: &str,
+        pages: &Pages<T>,
+    ) -> Result<Answer, RegistryError> {
+        let Some(next) = on_the_same_host(from, target) else {
+            let page = self.page_name(list, pages.number, from);
+            return Err(self.wrong(list.operation, &page, Reason::Invalid, not_understood("it has no valid address")));
+        };
+        if next.path() == from.path() {
+            return self.page(list, next, pages).await;
         }
-        self.stopped = Some(error);
-        Ok(self)
+        let quirks = &self.quirks;
+        let has_cursor = next.query().is_some();
+        let mut repaired = from.clone();
+        repaired.set_query(next.query());
+        let as_linked = (!has_cursor || !quirks.links_have_wrong_path.load(Ordering::Relaxed)).then_some((next, false));
+        let mut refusal = None;
+        for (url, is_repaired) in as_linked.into_iter().chain(has_cursor.then_some((repaired, true))) {
+            match self.page(list, url, pages).await {
+                Ok(answer) => {
+                    if is_repaired {
+                        self.say_repaired("the list's own path is used");
+                    }
+                    return Ok(answer);
+                }
+                Err(error) if !may_be_wrong_address(&error) => return Err(error),
+                Err(error) => refusal = refusal.or(Some(error)),
+            }
+        }
+        if !quirks.page_size_refused.load(Ordering::Relaxed) {
+            let url = self.url(format_args!("{}", list.path));
+            let whole = self.page(list, url, pages).await;
+            let entries = |answer: &Answer| Page::read(&answer.body, &mut |_| {}).map_or(0, |page| page.entries);
+            if let Some(answer) = whole.ok().filter(|answer| entries(answer) > pages.entries) {
+                quirks.page_size_refused.store(true, Ordering::Relaxed);
+                self.say_repaired("lists are read without a page size");
+                return Ok(answer);
+            }
+        }
+        Err(refusal.expect("one of the two addresses was refused"))
+    }
+
+    /// A page after the first, at `url`.
+    async fn page<T>(&self, list: &ListRequest<'_>, url: Url, pages: &Pages<T>) -> Result<Answer, RegistryError> {
+        let page = self.page_name(list, pages.number + 1, &url);
+        if pages.addresses.contains(&url) {
+            let problem = "its pages lead back to one that was read before".to_owned();
+            return Err(self.wrong(list.operation, list.what, Reason::Invalid, problem));
+        }
+        let ask = Ask::new(list.operation, Method::GET, url.clone(), &page, Take::Whole(PAGE_BYTES_MAX));
+        let answer = if page.elsewhere {
+            // The registry redirected the list to another host, which gets no credentials.
+            self.transport.send(&ask, None).await?
+        } else {
+            self.ask(list.scope, &ask).await?
+        };
+        let is_json = answer.body.trim_ascii_start().starts_with(b"{");
+        let (reason, problem) = match api_error::reason(&answer) {
+            _ if answer.status == StatusCode::OK && is_json => return Ok(answer),
+            _ if answer.status == StatusCode::OK => (Reason::Invalid, "it is not a list".to_owned()),
+            reason => {
+                let (status, detail) = (api_error::status(answer.status), api_error::detail(&answer));
+                // The repository exists: its first page was read.
+                let reason = if reason == Reason::NotFound { Reason::Invalid } else { reason };
+                (
+                    reason,
+                    format!("the page before links to it, and {} answers {status}{detail}", redirect::authority(&url)),
+                )
+            }
+        };
+        Err(self.wrong(list.operation, &page, reason, problem))
+    }
+
+    fn page_name<'a>(&self, list: &ListRequest<'a>, number: usize, url: &'a Url) -> PageName<'a> {
+        let elsewhere = !redirect::shares_credentials(&self.transport.home, url);
+        PageName { list: list.what, number, url, elsewhere }
+    }
+
+    /// Logs, once for each registry, that its links are repaired.
+    fn say_repaired(&self, repair: &str) {
+        if !self.quirks.links_have_wrong_path.swap(true, Ordering::Relaxed) {
+            let registry = &self.transport.registry;
+            tracing::warn!(%registry, "the registry links to a wrong address for the next page of a list: {repair} instead");
+        }
     }
 }
 
-/// Where the next page is. Only the path and query of what the registry says are followed: behind a proxy it may not
-/// know its own name, and its credentials go nowhere else.
-fn next_page(home: &Url, answer: &Answer) -> Option<Url> {
-    let links = answer.headers.get_all(header::LINK);
-    let target = link::next(links.iter().filter_map(|value| value.to_str().ok()))?;
-    let resolved = answer.url.join(target).ok()?;
-    // Set, which leaves the host alone, and not joined: a path that begins with `//` would name another one.
-    let mut next = home.clone();
+impl<T> Default for Pages<T> {
+    fn default() -> Self {
+        Self {
+            kept: Vec::new(),
+            seen: HashSet::new(),
+            number: 0,
+            entries: 0,
+            fingerprints: HashSet::new(),
+            addresses: HashSet::new(),
+            stopped: None,
+            cut: false,
+        }
+    }
+}
+
+impl<T: Clone + Eq + Hash> Pages<T> {
+    /// Takes one more page in. Errors say what is wrong with it.
+    fn read(
+        &mut self,
+        answer: &Answer,
+        links_on: bool,
+        max: usize,
+        keep: &mut (dyn FnMut(&str) -> Option<T> + Send),
+    ) -> Result<(), String> {
+        self.number += 1;
+        self.addresses.insert(answer.url.clone());
+        let before = self.kept.len();
+        let Self { kept, seen, cut, .. } = self;
+        let read = Page::read(&answer.body, &mut |text| {
+            let Some(entry) = keep(text).filter(|entry| !seen.contains(entry)) else { return };
+            if kept.len() == max {
+                *cut = true;
+            } else {
+                seen.insert(entry.clone());
+                kept.push(entry);
+            }
+        });
+        let page = read.map_err(|error| {
+            self.kept.truncate(before);
+            format!("it is not a list ({})", json_problem(&error))
+        })?;
+        self.entries += page.entries;
+        let is_new = self.fingerprints.insert(page.fingerprint);
+        if page.entries == 0 && links_on {
+            return Err("it is empty and links to another page".to_owned());
+        }
+        if page.entries > 0 && !is_new {
+            return Err("it brings nothing new: its entries are those of a page before".to_owned());
+        }
+        Ok(())
+    }
+
+    /// Ends early, with what was read so far.
+    fn stop(mut self, error: RegistryError) -> Self {
+        self.stopped = Some(error);
+        self
+    }
+}
+
+impl fmt::Display for PageName<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = if self.elsewhere { "" } else { self.url.path() };
+        write!(f, "{}: page {} of the list ({}{path})", self.list, self.number, redirect::authority(self.url))
+    }
+}
+
+/// Where a link leads, on the host of the page that has it. A link may name another host: behind a proxy a registry may
+/// not know its own name. That is not followed, since credentials must go nowhere else.
+fn on_the_same_host(from: &Url, target: &str) -> Option<Url> {
+    let resolved = from.join(target).ok()?;
+    let mut next = from.clone();
+    // Not joined: a path that begins with `//` would name another host.
     next.set_path(resolved.path());
     next.set_query(resolved.query());
     Some(next)
 }
 
-/// Whether a listed text is a tag that people gave: not a digest, nor what clients keep under tags.
-fn is_listed(text: &str) -> bool {
-    text.parse::<Tag>().is_ok_and(|tag| tag.is_for_people())
+/// Whether an error may come of an address that leads nowhere, and not of the registry's state.
+fn may_be_wrong_address(error: &RegistryError) -> bool {
+    matches!(error.reason(), Reason::Denied | Reason::Server | Reason::Invalid | Reason::Unsupported)
+}
+
+fn not_understood(problem: impl fmt::Display) -> String {
+    format!("its `Link` header is not understood: {problem}")
 }

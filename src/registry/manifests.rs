@@ -7,15 +7,15 @@ use bytes::Bytes;
 use http::{Method, StatusCode};
 
 use super::auth::cache::Scope;
+use super::client::Client;
 use super::error::RegistryError;
 use super::transport::body::MANIFEST_BYTES_MAX;
 use super::transport::{Answer, Ask, Take, api_error};
-use super::{At, Client, What};
 use crate::oci::digest::TEXT_BYTES_MAX;
 use crate::oci::manifest::ACCEPT;
-use crate::oci::{Algorithm, Digest, MediaType, Operation, Reason, Repository, schema1};
+use crate::oci::{Algorithm, At, Digest, Location, MediaType, Operation, Reason, Repository, schema1};
 
-/// Says which content a tag points at. Absent on several registries.
+/// The digest of the content that a tag points at. Several registries do not send it.
 const DIGEST_HEADER: &str = "docker-content-digest";
 
 // What is known of a registry's `HEAD`, in `Client::heads`.
@@ -23,10 +23,10 @@ const UNKNOWN: u8 = 0;
 const WORKS: u8 = 1;
 const USELESS: u8 = 2;
 
-/// What a registry says of a manifest without sending it.
+/// The answer to `HEAD` of a manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head {
-    /// The digest header's text, as it stands: some registries' are wrong, but each changes when the tag does.
+    /// The digest header's text, verbatim: some registries send a wrong digest, but it changes whenever the tag does.
     pub digest_header: Option<Arc<str>>,
     /// `Content-Type`.
     pub media_type: MediaType,
@@ -34,41 +34,42 @@ pub struct Head {
     pub length: Option<u64>,
 }
 
-/// A manifest or index, as it came.
+/// A manifest or index, as received.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fetched {
     /// At most 8 MiB.
     pub body: Bytes,
-    /// `Content-Type` as it was said; empty where it was not. [`MediaType::SCHEMA1_SIGNED`], whatever was said, where
-    /// the digest is that of what was signed: such a body is to be read as nothing else.
+    /// `Content-Type`; empty where the header is missing. Always [`MediaType::SCHEMA1_SIGNED`] where the digest covers
+    /// the signed payload of a schema 1 manifest: the body must not be parsed as anything else.
     pub content_type: String,
-    /// Of the bytes, whatever the registry says; of what was signed, where it is a signed schema 1 manifest.
+    /// Computed from the body, or from the signed payload of a signed schema 1 manifest; never copied from a header.
     pub digest: Digest,
     /// The digest header's text.
     pub digest_header: Option<Arc<str>>,
 }
 
-/// What a digest is of.
+/// Which bytes a digest covers.
 #[derive(Clone, Copy)]
-enum Of {
+enum Digested {
     Body,
-    /// What was signed, of a signed schema 1 manifest.
-    Payload,
+    /// The signed payload of a schema 1 manifest.
+    SignedPayload,
 }
 
 impl Client {
-    /// Whether `HEAD` says anything on this registry. If not, a tag costs one `GET`.
+    /// Whether `HEAD` of a manifest returns a digest on this registry. Where it does not, a tag costs one `GET`.
     pub fn heads(&self) -> bool {
         self.heads.load(Ordering::Relaxed) != USELESS
     }
 
-    /// Asks what `at` points at, for free where pulls are metered.
+    /// Asks what `at` points at. Registries that meter pulls do not count it.
     ///
-    /// `Reason::NotFound` only by the registry's own word, which takes a `GET`, as a `HEAD` has no body: what some proxy
-    /// says with 404 is `Reason::Server`. `Reason::Unsupported` where `HEAD` gives no digest: one `GET` tells, and
-    /// [`Client::heads`] remembers it of a registry that never gave one.
+    /// # Errors
+    /// `Reason::NotFound` only where the distribution API's error body confirms it. A `HEAD` has no body, so a 404 costs
+    /// one more `GET`; a proxy's 404 is `Reason::Server`. `Reason::Unsupported` where `HEAD` returns no digest: the
+    /// caller needs a `GET`, and [`Client::heads`] is false from then on if no `HEAD` ever returned one.
     pub async fn head_manifest(&self, repository: &Repository, at: At<'_>) -> Result<Head, RegistryError> {
-        let what = What(repository, at);
+        let what = Location(repository, at);
         let url = self.url(format_args!("/v2/{}/manifests/{at}", repository.name()));
         let mut ask = Ask::new(Operation::HeadManifest, Method::HEAD, url, &what, Take::Nothing);
         ask.accept = Some(ACCEPT);
@@ -80,33 +81,35 @@ impl Client {
                     let media_type = MediaType::new(answer.content_type());
                     Ok(Head { digest_header: Some(digest), media_type, length: answer.content_length() })
                 }
-                None => Err(self.useless_head(&what, "the answer to HEAD has no digest")),
+                None => Err(self.useless_head(&what, "HEAD returns no digest")),
             },
             StatusCode::NOT_FOUND => match self.get_manifest(repository, at).await {
                 Err(error) => Err(error),
-                Ok(_) => Err(self.useless_head(&what, "HEAD says 404 of what GET finds")),
+                Ok(_) => Err(self.useless_head(&what, "HEAD returns 404 where GET returns a manifest")),
             },
             _ if api_error::is_unsupported(&answer) || answer.status == StatusCode::BAD_REQUEST => {
-                Err(self.useless_head(&what, "the registry does not answer HEAD"))
+                Err(self.useless_head(&what, "the registry does not support HEAD"))
             }
             _ => Err(self.refuse(&ask, &answer)),
         }
     }
 
-    /// Fetches a manifest or index: always with the same `Accept`, at most 8 MiB. Fetched by digest it is verified.
-    /// `Reason::Reserved` where it would cut into the reserve of metered pulls.
+    /// Fetches a manifest or index of at most 8 MiB, always with the same `Accept`. By digest, it is verified.
+    ///
+    /// # Errors
+    /// `Reason::Reserved` where the request would use up a pull of the configured reserve.
     pub async fn get_manifest(&self, repository: &Repository, at: At<'_>) -> Result<Fetched, RegistryError> {
         self.get_manifest_within(repository, at, MANIFEST_BYTES_MAX).await
     }
 
-    /// As [`Self::get_manifest`], at most `bytes_max` bytes: `Reason::Limit` where there are more.
+    /// As [`Self::get_manifest`], with a limit of `bytes_max` bytes; a longer body is `Reason::Limit`.
     pub async fn get_manifest_within(
         &self,
         repository: &Repository,
         at: At<'_>,
         bytes_max: u64,
     ) -> Result<Fetched, RegistryError> {
-        let what = What(repository, at);
+        let what = Location(repository, at);
         let Some(_pull) = self.transport.metering.pull(self.reserve) else {
             let left = self.transport.metering.remaining().unwrap_or(0);
             let problem = format!("not fetched: {left} pulls are left, and `ratelimit_reserve` keeps {}", self.reserve);
@@ -120,32 +123,32 @@ impl Client {
             return Err(self.refuse(&ask, &answer));
         }
         let digest_header = digest_header(&answer);
-        let (digest, of) = match at {
+        let (digest, digested) = match at {
             At::Digest(wanted) => (wanted.clone(), self.verified(&what, wanted, &answer.body)?),
             At::Tag(_) => digest_of(&answer.body, digest_header.as_deref()),
         };
-        let content_type = match of {
-            Of::Body => answer.content_type().to_owned(),
-            Of::Payload => MediaType::SCHEMA1_SIGNED.to_owned(),
+        let content_type = match digested {
+            Digested::Body => answer.content_type().to_owned(),
+            Digested::SignedPayload => MediaType::SCHEMA1_SIGNED.to_owned(),
         };
         Ok(Fetched { body: answer.body, content_type, digest, digest_header })
     }
 
-    fn verified(&self, what: &What<'_>, wanted: &Digest, body: &[u8]) -> Result<Of, RegistryError> {
-        // What has an algorithm that nobody here can compute is taken as it is.
+    fn verified(&self, what: &Location<'_>, wanted: &Digest, body: &[u8]) -> Result<Digested, RegistryError> {
+        // An algorithm that is not implemented here cannot be verified; the body is accepted.
         let fits = |bytes: &[u8]| wanted.verifies(bytes) != Some(false);
         if fits(body) {
-            return Ok(Of::Body);
+            return Ok(Digested::Body);
         }
         if schema1::payload(body).is_some_and(|payload| fits(&payload)) {
-            return Ok(Of::Payload);
+            return Ok(Digested::SignedPayload);
         }
-        let problem = format!("the registry sent something else: its digest is {}", Digest::sha256_of(body));
+        let problem = format!("the body does not match the digest: its own is {}", Digest::sha256_of(body));
         Err(self.wrong(Operation::GetManifest, what, Reason::Invalid, problem))
     }
 
-    /// `HEAD` told nothing of one tag; of a registry where it never told anything, that is remembered.
-    fn useless_head(&self, what: &What<'_>, problem: &str) -> RegistryError {
+    /// A `HEAD` without a digest. Remembered for a registry on which none ever returned one.
+    fn useless_head(&self, what: &Location<'_>, problem: &str) -> RegistryError {
         let _ = self.heads.compare_exchange(UNKNOWN, USELESS, Ordering::Relaxed, Ordering::Relaxed);
         RegistryError::new(Reason::Unsupported, what, problem)
     }
@@ -156,14 +159,15 @@ fn digest_header(answer: &Answer) -> Option<Arc<str>> {
     (!text.is_empty() && text.len() <= TEXT_BYTES_MAX).then(|| text.into())
 }
 
-/// The bytes' own digest. The header's is taken only where it is true, and then for its algorithm.
-fn digest_of(body: &[u8], header: Option<&str>) -> (Digest, Of) {
-    let said: Option<Digest> = header.and_then(|text| text.parse().ok());
-    if let Some(said) = said.filter(|said| said.algorithm() == Algorithm::Sha512 && said.verifies(body) == Some(true)) {
-        return (said, Of::Body);
+/// The digest of the bytes: SHA-256, or SHA-512 where the header has a SHA-512 digest that matches.
+fn digest_of(body: &[u8], header: Option<&str>) -> (Digest, Digested) {
+    let named: Option<Digest> = header.and_then(|text| text.parse().ok());
+    let is_true = |digest: &Digest| digest.algorithm() == Algorithm::Sha512 && digest.verifies(body) == Some(true);
+    if let Some(digest) = named.filter(is_true) {
+        return (digest, Digested::Body);
     }
     match schema1::payload(body) {
-        Some(payload) => (Digest::sha256_of(&payload), Of::Payload),
-        None => (Digest::sha256_of(body), Of::Body),
+        Some(payload) => (Digest::sha256_of(&payload), Digested::SignedPayload),
+        None => (Digest::sha256_of(body), Digested::Body),
     }
 }

@@ -1,4 +1,4 @@
-//! How each registry is spoken to: its settings, and what the files say that they name.
+//! The profile of each registry: its settings and the contents of the files that they name.
 
 use std::collections::BTreeMap;
 
@@ -8,16 +8,16 @@ use super::settings::Settings;
 use super::transport::tls::Tls;
 use crate::oci::Registry;
 
-/// How every registry is spoken to.
+/// The profiles of all registries.
 #[derive(PartialEq)]
 pub(crate) struct Profiles {
-    /// Those of registries that are configured.
+    /// Of the registries that are configured.
     pub(crate) configured: BTreeMap<Registry, Profile>,
-    /// That of all others.
+    /// Of all others.
     pub(crate) others: Profile,
 }
 
-/// How one registry is spoken to. Files whose bytes changed make another profile: certificates are renewed in place.
+/// The profile of one registry. A file with new contents makes another profile: certificates are renewed in place.
 #[derive(PartialEq)]
 pub(crate) struct Profile {
     pub(crate) settings: Settings,

@@ -1,4 +1,4 @@
-//! What refers to a manifest (distribution specification, "Listing Referrers" and "Referrers Tag Schema").
+//! The referrers of a manifest (distribution specification, "Listing Referrers" and "Referrers Tag Schema").
 
 use std::sync::atomic::Ordering;
 
@@ -6,19 +6,19 @@ use http::{Method, StatusCode};
 use url::Url;
 
 use super::auth::cache::Scope;
+use super::client::Client;
 use super::error::RegistryError;
 use super::transport::{Ask, Take};
-use super::{At, Client, What};
 use crate::oci::manifest::ACCEPT;
-use crate::oci::{Descriptor, Digest, Document, Operation, Reason, Repository};
+use crate::oci::{Descriptor, Digest, Document, Location, Operation, Reason, Repository};
 
-/// Characters of a digest's algorithm and of its value that stand in the tag.
+/// At most so many characters of a digest's algorithm, and of its encoded value, go into the fallback tag.
 const TAG_ALGORITHM_CHARS: usize = 32;
 const TAG_VALUE_CHARS: usize = 64;
 
 impl Client {
-    /// The manifests of one artifact type that refer to a manifest, of the first page, which is at most `bytes_max`
-    /// bytes. A registry without the referrers API has a tag for them: that it has none is found out once.
+    /// The referrers of a manifest that have one artifact type, from the first page of at most `bytes_max` bytes. Without
+    /// the referrers API they stand under a fallback tag; which of the two a registry has is remembered.
     pub async fn list_referrers(
         &self,
         repository: &Repository,
@@ -31,54 +31,56 @@ impl Client {
         if self.referrers.load(Ordering::Relaxed) {
             let mut url = self.url(format_args!("/v2/{}/referrers/{digest}", repository.name()));
             url.query_pairs_mut().append_pair("artifactType", artifact_type);
-            match self.referring(repository, digest, url, bytes_max).await {
-                Ok(Referring::These(list)) => return Ok(of_type(list)),
-                Ok(Referring::None) => self.referrers.store(false, Ordering::Relaxed),
+            match self.fetch_referrers(repository, digest, url, bytes_max).await {
+                Ok(ReferrersAnswer::List(list)) => return Ok(of_type(list)),
+                Ok(ReferrersAnswer::Absent) => self.referrers.store(false, Ordering::Relaxed),
                 Err(error) if error.is_transient() => return Err(error),
-                // Another image may have a list that can be read.
-                Ok(Referring::Refused) | Err(_) => {}
+                // Another image's list may be readable.
+                Ok(ReferrersAnswer::Refused) | Err(_) => {}
             }
         }
-        let what = What(repository, At::Digest(digest));
+        let what = Location::digest(repository, digest);
         let Some(_pull) = self.transport.metering.pull(self.reserve) else {
-            let problem = "its referrers were not fetched, to leave pulls to people".to_owned();
+            let problem = "its referrers are not fetched: `ratelimit_reserve` keeps the remaining pulls".to_owned();
             return Err(self.wrong(Operation::GetManifest, &what, Reason::Reserved, problem));
         };
         let url = self.url(format_args!("/v2/{}/manifests/{}", repository.name(), tag(digest)));
-        match self.referring(repository, digest, url, bytes_max).await? {
-            Referring::These(list) => Ok(of_type(list)),
-            Referring::Refused | Referring::None => Ok(Vec::new()),
+        match self.fetch_referrers(repository, digest, url, bytes_max).await? {
+            ReferrersAnswer::List(list) => Ok(of_type(list)),
+            ReferrersAnswer::Refused | ReferrersAnswer::Absent => Ok(Vec::new()),
         }
     }
 
-    async fn referring(
+    async fn fetch_referrers(
         &self,
         repository: &Repository,
         digest: &Digest,
         url: Url,
         bytes_max: u64,
-    ) -> Result<Referring, RegistryError> {
-        let what = What(repository, At::Digest(digest));
+    ) -> Result<ReferrersAnswer, RegistryError> {
+        let what = Location::digest(repository, digest);
         let mut ask = Ask::new(Operation::GetManifest, Method::GET, url, &what, Take::Whole(bytes_max));
         ask.accept = Some(ACCEPT);
         let answer = self.auth.send_once(&self.transport, Scope::Repository(repository), &ask).await?;
         Ok(match (answer.status, Document::parse("", &answer.body)) {
-            (StatusCode::OK, Ok(Document::Index(index))) => Referring::These(index.manifests),
-            (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _) => Referring::Refused,
-            // Some send whoever asks for what they do not know to a page where people log in.
-            _ => Referring::None,
+            (StatusCode::OK, Ok(Document::Index(index))) => ReferrersAnswer::List(index.manifests),
+            (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _) => ReferrersAnswer::Refused,
+            // Some registries redirect unknown paths to a login page.
+            _ => ReferrersAnswer::Absent,
         })
     }
 }
 
-/// What a registry says when it is asked for such a list. Only the first is common, and none is a failure.
-enum Referring {
-    These(Vec<Descriptor>),
+/// The possible answers, none of which is a failure.
+enum ReferrersAnswer {
+    List(Vec<Descriptor>),
+    /// 401 or 403.
     Refused,
-    None,
+    /// The registry has no such endpoint or tag.
+    Absent,
 }
 
-/// `sha256-` and the digest's value.
+/// The fallback tag: `sha256-` and the digest's value.
 fn tag(digest: &Digest) -> String {
     let text = digest.to_string();
     let (algorithm, value) = text.split_once(':').unwrap_or((&text, ""));

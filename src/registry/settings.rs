@@ -1,40 +1,43 @@
-//! How one registry is spoken to: what the configuration says, parsed.
+//! The settings of one registry, as the configuration has them.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// How one registry is spoken to. The default is what people expect of a registry that nobody configured.
+/// How a proxy may be spoken to: the schemes of `proxy_url`.
+pub const PROXY_SCHEMES: [&str; 4] = ["http", "https", "socks5", "socks5h"];
+
+/// The settings of one registry. The default is for registries that are not configured.
 #[derive(Clone, PartialEq)]
 pub struct Settings {
     /// Where its credentials come from.
     pub credential: Credential,
-    /// Speak plain HTTP. Without it only loopback is spoken to so.
+    /// Use plain HTTP. Without it only loopback addresses are asked in plain HTTP.
     pub plain_http: bool,
-    /// A PEM file of certificate authorities, trusted beside the system's, also of whom the registry names: a token
-    /// server, or the storage that it redirects to.
+    /// A PEM file of certificate authorities, trusted beside the system's: for the registry, its token server, and the
+    /// storage that it redirects to.
     pub ca_file: Option<PathBuf>,
-    /// A PEM file with the client certificate's chain. It is shown to the registry, and to a token server on its host.
+    /// A PEM file with the client certificate's chain, shown to the registry and to a token server on its host.
     pub cert_file: Option<PathBuf>,
     /// A PEM file with the client certificate's key.
     pub key_file: Option<PathBuf>,
-    /// A proxy, instead of those that the environment names.
+    /// A proxy, in place of the environment's.
     pub proxy_url: Option<url::Url>,
-    /// Believe any certificate of the registry's own host.
+    /// Accept any certificate of the registry's own host.
     pub insecure_skip_verify: bool,
-    /// At most so many requests a second; unlimited when left out.
+    /// The most requests per second; unlimited without it.
     pub requests_per_second: Option<f64>,
-    /// How many metered pulls are kept for people: below it only free requests are made.
+    /// Metered pulls that are left to people: at this number only free requests are sent.
     pub ratelimit_reserve: Option<u64>,
-    /// It fetches from another registry when it is asked (a pull-through cache): a few bytes of a layer would make it
-    /// fetch all of it, so that nothing is asked of layers for `uncompressed = "cheap"`.
+    /// The registry is a pull-through cache: a request for a few bytes of a layer would make it fetch the whole layer, so
+    /// that `uncompressed = "cheap"` requests no bytes of layers.
     pub pull_through: bool,
-    /// Requests under way at once.
+    /// The most concurrent requests.
     pub concurrency: usize,
-    /// For one request; for streams, without progress.
+    /// For one request; for streams, the longest time without progress.
     pub timeout: Duration,
 }
 
-/// Where a registry's credentials come from. Secrets are read when they are needed, so that a rotated file counts.
+/// Where a registry's credentials come from. Secrets are read when they are needed, so that a rotated file is noticed.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Credential {
     /// Docker's and podman's usual places, and credential helpers.
@@ -45,7 +48,7 @@ pub enum Credential {
     PasswordFile {
         /// The user.
         username: String,
-        /// The file; a newline at its end is no part of the password.
+        /// The file; a newline at its end is not part of the password.
         path: PathBuf,
     },
     /// A user and the environment variable that holds the password.
@@ -57,7 +60,7 @@ pub enum Credential {
     },
     /// A file that holds a bearer token.
     TokenFile(PathBuf),
-    /// None, even if the usual places have some.
+    /// No credentials, even if the usual places have some.
     Anonymous,
 }
 

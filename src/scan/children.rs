@@ -10,21 +10,21 @@ use super::document;
 use super::document::{Fetched, ReadError};
 use crate::image::Image;
 use crate::oci::manifest::ACCEPT;
-use crate::oci::{Digest, MediaType, Platform, Reason, Repository};
+use crate::oci::{Digest, Location, MediaType, Platform, PlatformFilter, Reason, Repository};
 use crate::registry::{At, Client};
 use crate::store::{IndexEntry, Store, Stored, StoredIndex};
 use crate::tag::Child;
 
-/// An index may name indexes; deeper than this nobody means it.
+/// An index may list indexes, nested at most this deep.
 const NESTING_MAX: usize = 4;
 
 /// At most so many manifests below one tag, over all nested indexes.
 const CHILDREN_MAX: usize = 1000;
 
-/// What describes an image's layers stands in the index beside it, for the same platform.
+/// Artifact types of manifests that describe an image's layers: they stand in the index beside it, under its platform.
 const SOCI: &str = "application/vnd.amazon.soci.index.";
 
-/// What an index's children gave.
+/// The children of an index, as far as they could be read.
 #[derive(Debug, Default)]
 pub(crate) struct Children {
     pub(crate) images: Vec<Arc<Image>>,
@@ -35,25 +35,25 @@ pub(crate) struct Children {
     pub(crate) errors: Vec<ReadError>,
 }
 
-/// An entry of the index, or of an index within it, and where it stands: its place in each index on the way.
+/// An entry of the index, or of an index nested in it, and its path: its position in each index on the way.
 #[derive(Clone)]
 struct Placed {
     path: Vec<usize>,
     entry: IndexEntry,
 }
 
-/// An image that was read, where its entry stands.
+/// An image that was read, and its entry.
 struct Found {
     placed: Placed,
     image: Arc<Image>,
 }
 
-/// Reads the children of an index that `platforms` means (all, when empty), one level of nesting at a time.
+/// Reads the children of an index that `platforms` includes, one level of nesting at a time.
 pub(crate) async fn read(
     client: &Client,
     store: &Store,
     repository: &Repository,
-    platforms: &[Platform],
+    platforms: &PlatformFilter,
     digest: &Digest,
     index: &Arc<StoredIndex>,
 ) -> Children {
@@ -75,7 +75,10 @@ pub(crate) async fn read(
         // The index itself is among those seen.
         if seen.len() > CHILDREN_MAX + 1 {
             let limit = format!("more than {CHILDREN_MAX} manifests under one tag");
-            children.fail(&entries[0].entry, ReadError::Limit { place: format!("{repository}@{digest}"), limit });
+            children.fail(
+                &entries[0].entry,
+                ReadError::Limit { place: Location::digest(repository, digest).to_string(), limit },
+            );
             break;
         }
         level = children.read_level(client, store, repository, &entries, &mut found).await;
@@ -84,7 +87,7 @@ pub(crate) async fn read(
         }
         if depth == NESTING_MAX {
             let limit = format!("indexes nested more than {NESTING_MAX} deep");
-            let place = format!("{repository}@{digest}");
+            let place = Location::digest(repository, digest).to_string();
             children.fail(&nothing(digest), ReadError::Limit { place, limit });
         }
     }
@@ -96,7 +99,7 @@ pub(crate) async fn read(
 }
 
 impl Children {
-    /// Reads one level's entries at once. Nested indexes are given back.
+    /// Reads the entries of one level concurrently, and returns the nested indexes.
     async fn read_level(
         &mut self,
         client: &Client,
@@ -128,15 +131,15 @@ impl Children {
         nested
     }
 
-    /// The index's word about the platform wins over the config's. Of two images for one platform the first counts.
-    fn add(&mut self, repository: &Repository, platforms: &[Platform], entry: &IndexEntry, image: Arc<Image>) {
+    /// Adds an image. The index entry's platform wins over the config's. Of two images for one platform the first counts.
+    fn add(&mut self, repository: &Repository, platforms: &PlatformFilter, entry: &IndexEntry, image: Arc<Image>) {
         let image = match &entry.platform {
             Some(platform) if *platform != image.platform => {
                 Arc::new(Image { platform: platform.clone(), ..Image::clone(&image) })
             }
             _ => image,
         };
-        if !means(platforms, &image.platform) {
+        if !platforms.includes(&image.platform) {
             return;
         }
         if self.images.iter().any(|first| first.platform == image.platform) {
@@ -153,7 +156,7 @@ impl Children {
             platform: entry.platform.clone().unwrap_or_default(),
             reason,
         });
-        // A sparse index is none: its publisher left the child out on purpose.
+        // A sparse index is no failure: its publisher left the child out on purpose.
         if reason != Reason::NotFound {
             self.errors.push(error);
         }
@@ -173,7 +176,7 @@ async fn read_child(
     }
     let _claim = store.document_flight(repository.registry(), digest).await;
     if let Some(document) = store.document(digest) {
-        // What another repository has this one may lack: its index may be sparse.
+        // The document may be known from another repository, and this one may lack it: its index may be sparse.
         if store.has_location(repository, digest) || has(client, repository, digest).await? {
             store.add_location(repository, digest);
             return Ok(known(document));
@@ -182,7 +185,7 @@ async fn read_child(
     document::fetch(client, store, repository, At::Digest(digest)).await
 }
 
-/// Whether the repository has the manifest; false where a HEAD does not tell.
+/// Whether the repository has the manifest; false where a HEAD does not say.
 async fn has(client: &Client, repository: &Repository, digest: &Digest) -> Result<bool, ReadError> {
     if !client.heads() {
         return Ok(false);
@@ -194,31 +197,23 @@ async fn has(client: &Client, repository: &Repository, digest: &Digest) -> Resul
     }
 }
 
-/// What makes an entry another one: the same manifest may be meant for two platforms, the same index means the same.
+/// What makes two entries the same: one manifest may stand for two platforms, an index is the same wherever it stands.
 fn key(entry: &IndexEntry) -> (Digest, Option<Platform>) {
     let platform = if entry.media_type.is_index() { None } else { entry.platform.clone() };
     (entry.digest.clone(), platform)
 }
 
-/// Whether an entry may be an image that `platforms` mean.
-pub(crate) fn is_child(entry: &IndexEntry, platforms: &[Platform]) -> bool {
-    !entry.attestation && is_manifest(entry) && is_wanted(entry, platforms)
+/// Whether an entry may be an image that `platforms` includes.
+pub(crate) fn is_child(entry: &IndexEntry, platforms: &PlatformFilter) -> bool {
+    // Without a platform its config, or the index that it is, will tell.
+    let may_be_included = entry.platform.as_ref().is_none_or(|platform| platforms.includes(platform));
+    !entry.attestation && is_manifest(entry) && may_be_included
 }
 
-/// Entries of unknown types are legal and are no images.
+/// Whether an entry is a manifest or index: others are legal, and are no images.
 fn is_manifest(entry: &IndexEntry) -> bool {
     let is_known = entry.media_type.is_empty() || ACCEPT.split(", ").any(|known| known == entry.media_type.as_str());
     is_known && !entry.artifact_type.starts_with(SOCI)
-}
-
-fn is_wanted(entry: &IndexEntry, platforms: &[Platform]) -> bool {
-    // Without a platform its config, or the index that it is, will tell.
-    entry.platform.as_ref().is_none_or(|platform| means(platforms, platform))
-}
-
-/// What has no platform, such as an artifact, is meant by every choice.
-pub(crate) fn means(platforms: &[Platform], platform: &Platform) -> bool {
-    platforms.is_empty() || platform.as_str().is_empty() || platforms.iter().any(|wanted| wanted.means(platform))
 }
 
 /// Two entries that say the same platform cannot both be published: the second is not even fetched. An index within

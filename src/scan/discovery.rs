@@ -1,36 +1,40 @@
-//! From a target to the repositories and tags that it means now.
+//! From a target to the repositories and tags that it selects now.
 
 use futures_util::{StreamExt as _, stream};
 
 use crate::oci::{Reason, Registry, Repository, Tag};
 use crate::registry::{Client, RegistryError};
-use crate::tag::{Discovered, DiscoveredRepository};
-use crate::target::{Repositories, Target};
+use crate::tag::{Discovered, DiscoveredRepository, ListExtent};
+use crate::target::{LeftOut, Repositories, Target};
 
-/// How many tag lists of one target are read at a time. The client bounds requests per registry; this bounds memory.
-const LISTS_UNDER_WAY: usize = 16;
+/// Tag lists of one target that are read concurrently. The client bounds requests per registry; this bounds memory.
+const LISTS_CONCURRENT: usize = 16;
 
-/// Why discovery fell short. What it found all the same is used.
+/// Why discovery is incomplete. What it found is used nevertheless.
 #[derive(Debug, thiserror::Error)]
 pub enum DiscoveryError {
     /// A list could not be read, or not to its end.
     #[error("{0}")]
     Registry(#[from] RegistryError),
-    /// A list was longer than is allowed.
-    #[error("{repository}: more than {max} tags: the rest is left out; raise `tags_max` or select fewer")]
+    /// A list has more selected tags than are read.
+    #[error(
+        "{repository}: more than {max} tags are selected: the rest is not read, and the repository's newest release, tag count and sums are withheld; narrow `match`, `exclude` or `semver`, or raise `tags_max`"
+    )]
     TooManyTags {
         /// Whose list.
         repository: Repository,
         /// The limit.
         max: usize,
     },
-    /// A catalog was longer than is allowed.
-    #[error("{0}: the catalog has more repositories than are read: the rest is left out")]
+    /// A catalog has more repositories than are read.
+    #[error(
+        "{0}: the catalog has more repositories than are read: the rest is left out; name the repositories one by one"
+    )]
     TooManyRepositories(Registry),
 }
 
 impl DiscoveryError {
-    /// The closed word for it.
+    /// The label's value.
     pub fn reason(&self) -> Reason {
         match self {
             Self::Registry(error) => error.reason(),
@@ -39,21 +43,22 @@ impl DiscoveryError {
     }
 }
 
-/// A target that means nothing although all lists were read: a slip, most likely, that would else look like success.
+/// A target that selects nothing although all lists were read: most likely a mistake in the configuration, which would
+/// otherwise look like success.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Nothing {
-    /// A wildcard that fits no repository.
+    /// A wildcard that matches no repository.
     #[error("no repository of the registry's catalog ({listed}) matches `{pattern}`")]
     Repository {
         /// The wildcard, with its registry.
         pattern: String,
-        /// How many the catalog has.
+        /// How many repositories the catalog has.
         listed: usize,
     },
-    /// What is said of listed tags fits none.
+    /// No listed tag is selected.
     #[error("{}", no_tag(*.tags, *.repositories))]
     Tag {
-        /// How many there are.
+        /// How many tags are listed.
         tags: usize,
         /// In how many repositories.
         repositories: usize,
@@ -69,27 +74,27 @@ fn no_tag(tags: usize, repositories: usize) -> String {
     }
 }
 
-/// What leaves listed tags out.
+/// The keys that exclude listed tags.
 const LOOK_AT: &str = "`match`, `exclude` and `semver`";
 
-/// What discovery found, and what it could not.
+/// The result of discovery.
 #[derive(Debug, Default)]
-pub struct Found {
-    /// What the target means.
+pub struct Discovery {
+    /// What the target selects.
     pub discovered: Discovered,
-    /// What fell short.
+    /// What could not be read.
     pub errors: Vec<DiscoveryError>,
-    /// How long each tag list is that was read.
+    /// The number of tags in each list that was read.
     pub lists: Vec<usize>,
     /// Tags that `semver` left out because they are no versions.
     pub not_versions: Vec<(Repository, Tag)>,
-    /// Whether that is nothing at all, or nothing of what is listed.
+    /// Set where the target selects nothing, or none of the listed tags.
     pub nothing: Option<Nothing>,
 }
 
-/// Asks the registry what a target means now. A target that only names tags of one repository costs no request.
-pub async fn discover(client: &Client, target: &Target) -> Found {
-    let mut found = Found::default();
+/// Asks the registry what a target selects now. A target that only names tags of one repository costs no request.
+pub async fn discover(client: &Client, target: &Target) -> Discovery {
+    let mut found = Discovery::default();
     let mut catalog = None;
     let repositories = match &target.repositories {
         Repositories::One(repository) => {
@@ -113,7 +118,7 @@ pub async fn discover(client: &Client, target: &Target) -> Found {
         },
     };
     let lists = repositories.into_iter().map(|repository| list(client, target, repository));
-    let mut lists = stream::iter(lists).buffered(LISTS_UNDER_WAY);
+    let mut lists = stream::iter(lists).buffered(LISTS_CONCURRENT);
     while let Some(listed) = lists.next().await {
         found.lists.extend(listed.tags);
         found.errors.extend(listed.error);
@@ -125,8 +130,8 @@ pub async fn discover(client: &Client, target: &Target) -> Found {
     found
 }
 
-/// Whether a target means nothing, for another reason than that something could not be read.
-fn nothing(target: &Target, found: &Found, catalog: Option<usize>) -> Option<Nothing> {
+/// Why a target selects nothing, if everything could be read.
+fn nothing(target: &Target, found: &Discovery, catalog: Option<usize>) -> Option<Nothing> {
     let repositories = &found.discovered.repositories;
     if !found.errors.is_empty() {
         return None;
@@ -135,7 +140,7 @@ fn nothing(target: &Target, found: &Found, catalog: Option<usize>) -> Option<Not
         Some(listed) if repositories.is_empty() => {
             Some(Nothing::Repository { pattern: target.repositories.to_string(), listed })
         }
-        // What is named beside them is meant, but none of these is.
+        // Tags configured by name are selected without a list; none of the listed ones is.
         _ if target.selection.lists() && repositories.iter().all(|one| one.candidates.is_empty()) => {
             Some(Nothing::Tag { tags: found.lists.iter().sum(), repositories: repositories.len() })
         }
@@ -146,46 +151,59 @@ fn nothing(target: &Target, found: &Found, catalog: Option<usize>) -> Option<Not
 struct Listed {
     repository: DiscoveredRepository,
     error: Option<DiscoveryError>,
-    /// How many there are; none where no list was read.
+    /// The number of tags in the list; none where no list was read.
     tags: Option<usize>,
     not_versions: Vec<Tag>,
 }
 
 /// One repository's tags, as far as the target needs a list.
 async fn list(client: &Client, target: &Target, repository: Repository) -> Listed {
-    let mut listed = Vec::new();
+    let mut tags = Vec::new();
     let mut error = None;
-    let mut complete = true;
-    let mut cut = false;
-    if target.selection.lists() {
-        match client.list_tags(&repository, target.tags_max).await {
+    let mut extent = ListExtent::Whole;
+    let mut count = None;
+    if let Some(listing) = &target.selection.listing {
+        let mut not_versions = Vec::new();
+        let mut selects = |tag: &Tag| {
+            let judged = listing.judge(tag);
+            if judged == Err(LeftOut::NotAVersion) && not_versions.len() < target.tags_max {
+                not_versions.push(tag.clone());
+            }
+            judged.is_ok()
+        };
+        count = Some(0);
+        match client.list_tags(&repository, target.tags_max, &mut selects).await {
             Ok(list) => {
-                listed = list.tags;
-                complete = list.stopped.is_none() && !list.cut;
-                cut = list.cut;
+                count = Some(list.listed);
+                tags = list.tags;
+                tags.append(&mut not_versions);
+                if list.stopped.is_some() {
+                    extent = ListExtent::Partial;
+                }
                 error = list.stopped.map(DiscoveryError::from);
                 if list.cut {
+                    extent = ListExtent::Cut;
                     error = Some(DiscoveryError::TooManyTags { repository: repository.clone(), max: target.tags_max });
                 }
             }
-            // No such repository, by the registry's own word: it has no tags. Under a wildcard the catalog may still
-            // name what was just emptied.
+            // The registry says that the repository does not exist. A catalog may still name a repository whose last
+            // tag was just deleted.
             Err(failure) if failure.reason() == Reason::NotFound => {
                 let literal = matches!(target.repositories, Repositories::One(_));
                 error = literal.then(|| failure.into());
             }
             Err(failure) => {
-                complete = false;
+                extent = ListExtent::Unread;
                 error = Some(failure.into());
             }
         }
     }
-    let selected = target.selection.select(&listed);
+    let selected = target.selection.select(&tags);
     let (tags, candidates) = (selected.tags, selected.candidates);
     Listed {
-        repository: DiscoveredRepository { repository, tags, candidates, complete, cut },
+        repository: DiscoveredRepository { repository, tags, candidates, list: extent },
         error,
-        tags: target.selection.lists().then_some(listed.len()),
+        tags: count,
         not_versions: selected.not_versions,
     }
 }

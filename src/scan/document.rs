@@ -6,8 +6,8 @@ use crate::image;
 use crate::image::{ConfigFacts, Image};
 use crate::oci::annotations::REFERENCE_TYPE;
 use crate::oci::{
-    Descriptor, Digest, Document, ImageConfig, Index, InvalidConfig, InvalidDocument, Manifest, Operation, Reason,
-    Repository, Schema1,
+    Descriptor, Digest, Document, ImageConfig, Index, InvalidConfig, InvalidDocument, Location, Manifest, Operation,
+    Reason, Repository, Schema1,
 };
 use crate::registry::{At, Client, RegistryError};
 use crate::store::{IndexEntry, Store, Stored, StoredIndex};
@@ -88,7 +88,7 @@ pub async fn fetch(client: &Client, store: &Store, repository: &Repository, at: 
     let bytes = fetched.body.len() as u64;
     let parsed = Document::parse(&fetched.content_type, &fetched.body).map_err(|source| {
         client.failed(Operation::GetManifest, Reason::Invalid);
-        ReadError::Invalid { place: super::place(repository, at), source }
+        ReadError::Invalid { place: Location(repository, at).to_string(), source }
     })?;
     drop(fetched.body);
     let mut lacking = None;
@@ -97,7 +97,7 @@ pub async fn fetch(client: &Client, store: &Store, repository: &Repository, at: 
             if index.manifests.len() > INDEX_ENTRIES_MAX {
                 client.failed(Operation::GetManifest, Reason::Limit);
                 let limit = format!("the index has {} entries, more than {INDEX_ENTRIES_MAX}", index.manifests.len());
-                return Err(ReadError::Limit { place: super::place(repository, at), limit });
+                return Err(ReadError::Limit { place: Location(repository, at).to_string(), limit });
             }
             Stored::Index(Arc::new(stored_index(bytes, index)))
         }
@@ -151,7 +151,7 @@ async fn read_config(
     })?;
     let parsed = ImageConfig::parse_without_history(&body).map_err(|source| {
         client.failed(Operation::GetBlob, Reason::Invalid);
-        ReadError::InvalidConfig { place: format!("{repository}@{}", descriptor.digest), source }
+        ReadError::InvalidConfig { place: Location::digest(repository, &descriptor.digest).to_string(), source }
     })?;
     let config = Arc::new(ConfigFacts::from(parsed));
     store.remember_config(&descriptor.digest, Arc::clone(&config));

@@ -1,49 +1,46 @@
-//! Tags of which no platform is wanted: a slip in `platforms`, most likely, that would else look like success.
+//! Tags without a selected platform: probably a mistake in `platforms`, which would otherwise look like success.
 
 use std::fmt;
 
-use crate::oci::{Digest, Platform};
+use crate::oci::{Digest, Location, Platform};
 use crate::store::{IndexEntry, Store, Stored};
 use crate::tag::{Outcome, TagRequest};
 
-use super::children::means;
-
-/// A tag that was read, and of whose platforms none is wanted.
+/// A tag that was read and has none of the selected platforms.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NoPlatform {
     /// `repository:tag`
     tag: String,
-    /// Those that it has; at least one.
+    /// The platforms that it has; at least one.
     platforms: Vec<Platform>,
 }
 
 impl NoPlatform {
-    /// Of a tag that was read now, or found unchanged.
+    /// For a tag that was read or found unchanged.
     pub fn of(store: &Store, wanted: &TagRequest, outcome: &Outcome) -> Option<Self> {
-        if wanted.platforms.is_empty() {
+        if wanted.platforms.is_all() {
             return None;
         }
-        let means = |platform: &Platform| means(&wanted.platforms, platform);
-        let (digest, is_whole, has_wanted) = match outcome {
+        let (digest, is_complete, has_selected) = match outcome {
             Outcome::Read(reading) => {
-                let has_wanted = reading.images.iter().any(|image| means(&image.platform));
-                (&reading.digest, reading.failed.is_empty(), has_wanted)
+                let has_selected = reading.images.iter().any(|image| wanted.platforms.includes(&image.platform));
+                (&reading.digest, reading.failed.is_empty(), has_selected)
             }
             Outcome::Unchanged => {
                 let known = wanted.known.as_ref()?;
-                let has_wanted = known.images.iter().any(|(platform, _)| means(platform));
-                (&known.digest, known.failed.is_empty(), has_wanted)
+                let has_selected = known.images.iter().any(|(platform, _)| wanted.platforms.includes(platform));
+                (&known.digest, known.failed.is_empty(), has_selected)
             }
             Outcome::Failed(_) | Outcome::Gone => return None,
         };
-        if is_whole && !has_wanted { Self::of_document(store, wanted, digest) } else { None }
+        if is_complete && !has_selected { Self::of_document(store, wanted, digest) } else { None }
     }
 
-    /// Of an index of which nothing is known but its entries.
+    /// For an index whose children were not read.
     pub fn of_entries(wanted: &TagRequest, entries: &[IndexEntry]) -> Option<Self> {
         let of_images = || entries.iter().filter(|entry| !entry.attestation);
-        // Of what has no platform here, its config would tell.
-        if wanted.platforms.is_empty() || of_images().any(|entry| entry.platform.is_none()) {
+        // The config of an entry without a platform may have a selected one.
+        if wanted.platforms.is_all() || of_images().any(|entry| entry.platform.is_none()) {
             return None;
         }
         let platforms: Vec<Platform> = of_images().filter_map(|entry| entry.platform.clone()).collect();
@@ -58,11 +55,11 @@ impl NoPlatform {
     }
 
     fn new(wanted: &TagRequest, platforms: Vec<Platform>) -> Option<Self> {
-        let lacks = !platforms.is_empty() && !platforms.iter().any(|platform| means(&wanted.platforms, platform));
-        lacks.then(|| Self { tag: format!("{}:{}", wanted.repository, wanted.tag), platforms })
+        let lacks = !platforms.is_empty() && !platforms.iter().any(|platform| wanted.platforms.includes(platform));
+        lacks.then(|| Self { tag: Location::tag(&wanted.repository, &wanted.tag).to_string(), platforms })
     }
 
-    /// One line for all of a target's.
+    /// One line for all tags of a target.
     pub fn summary(all: &[Self]) -> Option<String> {
         let (first, others) = all.split_first()?;
         let others = match others.len() {

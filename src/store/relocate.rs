@@ -8,7 +8,7 @@ use tracing::warn;
 
 use super::catch_panic::catch_panic;
 use super::error::StoreError;
-use super::file::{File, Identity};
+use super::file::File;
 use super::open::Opened;
 use crate::clock::since_epoch;
 
@@ -34,16 +34,24 @@ pub(super) fn follow(file: &File) -> Result<File, StoreError> {
 /// A copy of the file, in its place, if most of the file is free. Readers use the file until the caller replaces it.
 pub(super) fn compacted(file: &File) -> Result<Option<File>, StoreError> {
     let failed = |error: io::Error| StoreError::new(&file.path, error.into());
-    let bytes = file.path.metadata().map_err(failed)?.len();
-    if bytes < COMPACTED_BYTES_MIN || file.used_bytes()? > bytes / 2 {
+    let metadata = file.path.metadata().map_err(failed)?;
+    // The pages are counted only where that can lead to something: it reads the whole file.
+    if metadata.len() < COMPACTED_BYTES_MIN || file.used_bytes()? > metadata.len() / 2 {
         return Ok(None);
     }
     // Not in the place of a link.
     let path = file.path.canonicalize().map_err(failed)?;
     let temporary = temporary(&path);
     let copy = copy(file, &temporary).and_then(|copy| {
+        fs::set_permissions(&temporary, metadata.permissions()).map_err(failed)?;
+        // What somebody put in its place meanwhile is not overwritten: the next batch follows it.
+        if !file.is_in_place() {
+            return Err(failed(io::ErrorKind::NotFound.into()));
+        }
+        // The copy is complete on the disk. Nothing after this may fail, or the next batch would go to the old file.
         fs::rename(&temporary, &path).map_err(failed)?;
-        Ok(File { path: file.path.clone(), identity: Identity::of(&path).map_err(failed)?, ..copy })
+        sync_directory(&path);
+        Ok(File { path: file.path.clone(), ..copy })
     });
     if copy.is_err() {
         // If it is still there, the next attempt removes it.
@@ -61,6 +69,13 @@ fn copy(file: &File, to: &Path) -> Result<File, StoreError> {
         Ok(Ok(_)) => Ok(copy),
         Ok(Err(error)) => Err(StoreError::Failed { path: to.to_owned(), why: error.to_string() }),
         Err(why) => Err(StoreError::Failed { path: to.to_owned(), why }),
+    }
+}
+
+/// Makes a rename survive a loss of power, on file systems that can sync a directory.
+fn sync_directory(path: &Path) {
+    if let Some(directory) = path.parent() {
+        let _ = fs::File::open(directory).and_then(|directory| directory.sync_all());
     }
 }
 

@@ -242,8 +242,8 @@ impl Store {
         self.0.blobs.begin(registry, digest).await
     }
 
-    /// Waits until all that was remembered before is on the disk, or could not be written, which is logged. A disk that hangs is
-    /// waited for: the caller has the deadline.
+    /// Waits until all that was remembered before is on the disk, or could not be written, which is logged. It waits for
+    /// a disk that hangs, too: the caller sets the deadline.
     pub async fn flush(&self) {
         if self.0.writer.is_some() {
             // The writer answers for as long as this store exists.

@@ -49,7 +49,7 @@ fn kept(number: u8, images: &[(u8, bool)]) -> TagRecord {
             images: images.iter().map(|(number, arm)| (platform(*arm), digest(*number))).collect(),
             attestations: 2,
             failed: if number.is_multiple_of(3) { vec![failed] } else { Vec::new() },
-            platforms: vec![platform(true); usize::from(number % 3)],
+            platforms: vec![platform(true); usize::from(number % 3)].into(),
         }),
         up: !number.is_multiple_of(3),
         confirmed: 1_700_000_001.5,

@@ -3,123 +3,76 @@
 use std::sync::Arc;
 
 use crate::image::{Image, Timestamp};
-use crate::oci::{Digest, MediaType, Platform, Reason, Repository, Tag};
+use crate::oci::{Digest, MediaType, Platform, PlatformFilter, Reason, Repository, Tag};
 
-/// What one reading of one tag gave.
+/// The result of reading one tag once.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Observation {
-    /// Where the tag stands.
+    /// The tag's repository.
     pub repository: Repository,
     /// The tag.
     pub tag: Tag,
     /// When the reading ended.
     pub at: Timestamp,
-    /// What came of it.
+    /// What it found.
     pub outcome: Outcome,
 }
 
-/// What came of reading a tag.
+/// What reading a tag found.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
-    /// It points at what it pointed at, and nothing of that is missing.
+    /// The tag points at what it pointed at before, and nothing of that is missing.
     Unchanged,
-    /// It was read, perhaps not all of it: see [`Reading::failed`].
+    /// It was read, perhaps in part: see [`Reading::failed`].
     Read(Arc<Reading>),
-    /// Nothing of it could be read.
+    /// It could not be read.
     Failed(Reason),
-    /// The registry says, by its API, that there is no such tag.
+    /// The registry answers, by its API, that the tag does not exist.
     Gone,
 }
 
 /// What a tag points at, as far as it could be read.
+///
+/// The images are whole, as a scan reads them, or named by platform and digest, as the inventory and the store keep
+/// them: see [`Known`].
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct Reading {
-    /// What the tag points at: by the bytes of the document, the index's if it is one.
+pub struct Reading<I = Arc<Image>> {
+    /// Digest of the document that the tag points at, computed from its bytes: the index's, if it is an index.
     pub digest: Digest,
-    /// The text of the registry's digest header, which says next time whether anything changed. Kept beside the
-    /// digest since some registries' headers are wrong; none where the registry sends no such header.
+    /// The registry's digest header, verbatim: the next HEAD is compared with it. Kept beside the digest because some
+    /// registries send a wrong one; none where the registry sends none.
     pub header: Option<Arc<str>>,
-    /// Of the document that the tag points at.
+    /// Media type of the document that the tag points at.
     pub media_type: MediaType,
-    /// Bytes of the index, 0 where the tag points at a manifest: it is part of the repository's metadata.
+    /// Bytes of the index, nested ones included; 0 where the tag points at a manifest.
     pub index_bytes: u64,
-    /// The images of the selected platforms that could be read, in the index's order. No two have the same platform.
-    pub images: Vec<Arc<Image>>,
-    /// How many attestation manifests the index has.
+    /// The images of the selected platforms that could be read, in the index's order, each with a platform of its own.
+    pub images: Vec<I>,
+    /// Number of attestation manifests in the index.
     pub attestations: u32,
-    /// The children of the index that could not be read, of the selected platforms.
+    /// The children of selected platforms that could not be read.
     pub failed: Vec<Child>,
-    /// The platforms that this reading looked for, as [`TagRequest::platforms`](super::TagRequest) asked; all when empty.
-    pub platforms: Vec<Platform>,
+    /// The platforms that the reading looked for, as [`TagRequest::platforms`](super::TagRequest) asked.
+    pub platforms: PlatformFilter,
 }
+
+/// A reading whose images are named by their platform under this tag and their manifest's digest.
+pub type Known = Reading<(Platform, Digest)>;
 
 /// A child of an index that could not be read.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Child {
-    /// Its manifest.
+    /// Digest of its manifest.
     pub digest: Digest,
-    /// As the index says.
+    /// Its platform according to the index.
     pub platform: Platform,
-    /// Why it could not be read. [`Reason::NotFound`]: the index is sparse, which is no failure.
+    /// Why it could not be read. [`Reason::NotFound`] means that the index is sparse, which is no failure.
     pub reason: Reason,
 }
 
-/// What a tag points at, its images by digest: a [`Reading`] without what the store has by digest anyway.
-#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct Known {
-    /// What the tag points at, see [`Reading::digest`].
-    pub digest: Digest,
-    /// The text of the registry's digest header, see [`Reading::header`].
-    pub header: Option<Arc<str>>,
-    /// Of the document that the tag points at.
-    pub media_type: MediaType,
-    /// Bytes of the index, 0 where the tag points at a manifest.
-    pub index_bytes: u64,
-    /// The images that could be read: platform under this tag, and manifest. No two have the same platform.
-    pub images: Vec<(Platform, Digest)>,
-    /// How many attestation manifests the index has.
-    pub attestations: u32,
-    /// The children of the index that could not be read.
-    pub failed: Vec<Child>,
-    /// The platforms that were looked for; all when empty.
-    pub platforms: Vec<Platform>,
-}
-
-impl Known {
-    /// Of a reading: the first of colliding platforms counts.
-    pub fn of(reading: &Reading) -> Self {
-        let mut images: Vec<(Platform, Digest)> = Vec::with_capacity(reading.images.len());
-        for image in &reading.images {
-            if images.iter().all(|(platform, _)| *platform != image.platform) {
-                images.push((image.platform.clone(), image.digest.clone()));
-            }
-        }
-        Self {
-            digest: reading.digest.clone(),
-            header: reading.header.clone(),
-            media_type: reading.media_type.clone(),
-            index_bytes: reading.index_bytes,
-            images,
-            attestations: reading.attestations,
-            failed: reading.failed.clone(),
-            platforms: reading.platforms.clone(),
-        }
-    }
-
-    /// The reading again, with its images as `image_of` has them. An image that is lost is a child that failed and
-    /// is worth trying again.
-    pub fn reading(&self, image_of: impl Fn(&Digest) -> Option<Arc<Image>>) -> Reading {
-        let mut images = Vec::with_capacity(self.images.len());
-        let mut failed = self.failed.clone();
-        for (platform, digest) in &self.images {
-            match image_of(digest) {
-                Some(image) if image.platform == *platform => images.push(image),
-                Some(image) => images.push(Arc::new(Image { platform: platform.clone(), ..(*image).clone() })),
-                None => {
-                    failed.push(Child { digest: digest.clone(), platform: platform.clone(), reason: Reason::Network });
-                }
-            }
-        }
+impl<I> Reading<I> {
+    /// The same, with these images.
+    fn with_images<J>(&self, images: Vec<J>) -> Reading<J> {
         Reading {
             digest: self.digest.clone(),
             header: self.header.clone(),
@@ -127,35 +80,37 @@ impl Known {
             index_bytes: self.index_bytes,
             images,
             attestations: self.attestations,
-            failed,
+            failed: self.failed.clone(),
             platforms: self.platforms.clone(),
         }
     }
 }
 
-/// The last that is known of a tag: what survives a restart, small, since it is written after every reading. Its
-/// images stand in the store by digest.
-#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct TagRecord {
-    /// What it pointed at.
-    pub known: Arc<Known>,
-    /// Whether the last reading read all that it meant.
-    pub up: bool,
-    /// When a reading last found what is kept, complete or not: what stays unreadable after it is dropped some day.
-    pub confirmed: Timestamp,
-    /// When a reading last read all that it meant.
-    pub last_success: Option<Timestamp>,
-    /// When this exporter saw the digest change.
-    pub changed: Option<Timestamp>,
+impl Reading {
+    /// The reading with its images by name.
+    pub fn known(&self) -> Known {
+        self.with_images(self.images.iter().map(|image| (image.platform.clone(), image.digest.clone())).collect())
+    }
 }
 
-/// What the store has to remember, or forget, of a tag.
-#[derive(Clone, Debug, PartialEq)]
-pub struct TagChange {
-    /// Where the tag stands.
-    pub repository: Repository,
-    /// The tag.
-    pub tag: Tag,
-    /// What is known of it now; none: forget it.
-    pub kept: Option<TagRecord>,
+impl Known {
+    /// The reading with its images from `image_of`. An image that the store has lost becomes a failed child, so that
+    /// it is read again.
+    pub fn reading(&self, image_of: impl Fn(&Digest) -> Option<Arc<Image>>) -> Reading {
+        let mut reading = self.with_images(Vec::with_capacity(self.images.len()));
+        for (platform, digest) in &self.images {
+            match image_of(digest) {
+                Some(image) if image.platform == *platform => reading.images.push(image),
+                Some(image) => {
+                    reading.images.push(Arc::new(Image { platform: platform.clone(), ..(*image).clone() }));
+                }
+                None => reading.failed.push(Child {
+                    digest: digest.clone(),
+                    platform: platform.clone(),
+                    reason: Reason::Network,
+                }),
+            }
+        }
+        reading
+    }
 }

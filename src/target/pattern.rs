@@ -169,9 +169,9 @@ impl FromStr for TagPattern {
                     let last = shown.lines().last().unwrap_or_default();
                     let why = last.strip_prefix("error: ").unwrap_or(last);
                     let hint = if why.starts_with("look-around") {
-                        ": write what is not meant as `exclude`"
+                        ": use `exclude` for the tags to leave out"
                     } else if why.starts_with("repetition operator") {
-                        r": `*` repeats what stands before it, so write `.*` for any text, and `\.` for a dot"
+                        r": `*` repeats what precedes it, so write `.*` for any text, and `\.` for a dot"
                     } else {
                         ""
                     };

@@ -13,7 +13,7 @@ use super::version::leading_numbers;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VersionRange {
     text: String,
-    parts: Vec<Part>,
+    parts: Vec<Comparator>,
 }
 
 /// Why a text is no range.
@@ -25,26 +25,26 @@ pub enum InvalidRange {
     )]
     Part(String),
     /// A part has a suffix that is no pre-release.
-    #[error("`{0}` has a variant, but ranges compare numbers: choose variants by `match` or `exclude`")]
+    #[error("`{0}` has a variant, but ranges compare numbers: select variants with `match` or `exclude`")]
     Variant(String),
     /// `^1.2 || ^2`.
     #[error("`{0}`: `||` is not supported: write one target for each range")]
     Alternatives(String),
     /// Its parts exclude each other.
     #[error(
-        "`{0}` holds no version, since its parts exclude each other: write for example `>=2, <4`, and mind that `>1.2` begins at 1.3"
+        "`{0}` contains no version, since its parts exclude each other: write for example `>=2, <4`; `>1.2` starts at 1.3"
     )]
     Empty(String),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Part {
-    comparison: Comparison,
+struct Comparator {
+    operator: Operator,
     version: Version,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Comparison {
+enum Operator {
     /// `1.2`, `=1.2`, `1.2.x`: the same numbers, as many as are written.
     Same,
     Above,
@@ -67,7 +67,7 @@ impl VersionRange {
     /// Whether no version is in it. A part allows a run of versions without gaps, from its lowest one on: if all of them
     /// have a version in common, the highest of the lowest ones is one.
     fn is_empty(&self) -> bool {
-        let lowest = self.parts.iter().flat_map(Part::lowest).chain([Version::ZERO, Version::ZERO.earliest()]);
+        let lowest = self.parts.iter().flat_map(Comparator::lowest).chain([Version::ZERO, Version::ZERO.earliest()]);
         !self.parts.is_empty() && !lowest.into_iter().any(|version| self.contains(&version))
     }
 
@@ -84,13 +84,14 @@ impl FromStr for VersionRange {
         if text.contains("||") {
             return Err(InvalidRange::Alternatives(text.to_owned()));
         }
-        let parts: Result<Vec<Vec<Part>>, _> = text.split(',').map(|part| parse_part(part.trim(), text)).collect();
+        let parts: Result<Vec<Vec<Comparator>>, _> =
+            text.split(',').map(|part| parse_part(part.trim(), text)).collect();
         let range = Self { text: text.to_owned(), parts: parts?.into_iter().flatten().collect() };
         if range.is_empty() { Err(InvalidRange::Empty(text.to_owned())) } else { Ok(range) }
     }
 }
 
-impl Part {
+impl Comparator {
     /// Versions among which the lowest is that the part allows, if it excludes low ones at all.
     fn lowest(&self) -> Vec<Version> {
         let next = if self.version.is_prerelease() { self.version.just_after() } else { self.version.next_number() };
@@ -102,18 +103,18 @@ impl Part {
     fn allows(&self, version: &Version) -> bool {
         let written = self.version.numbers.len();
         let at_least = version.precedence(&self.version) != Ordering::Less;
-        match self.comparison {
-            Comparison::Same if self.version.is_prerelease() => version.precedence(&self.version) == Ordering::Equal,
-            Comparison::Same => self.first_numbers(version, written).is_eq(),
-            Comparison::AtLeast => at_least,
-            Comparison::Above => self.coarse(version).is_gt(),
-            Comparison::Below => self.coarse(version).is_lt(),
-            Comparison::AtMost => self.coarse(version).is_le(),
-            Comparison::Caret => {
+        match self.operator {
+            Operator::Same if self.version.is_prerelease() => version.precedence(&self.version) == Ordering::Equal,
+            Operator::Same => self.first_numbers(version, written).is_eq(),
+            Operator::AtLeast => at_least,
+            Operator::Above => self.coarse(version).is_gt(),
+            Operator::Below => self.coarse(version).is_lt(),
+            Operator::AtMost => self.coarse(version).is_le(),
+            Operator::Caret => {
                 let nonzero = self.version.numbers.iter().position(|number| *number != 0);
                 at_least && self.first_numbers(version, nonzero.map_or(written, |at| at + 1)).is_eq()
             }
-            Comparison::Tilde => {
+            Operator::Tilde => {
                 let held = if written > 3 { written - 1 } else { written.min(2) };
                 at_least && self.first_numbers(version, held).is_eq()
             }
@@ -135,22 +136,22 @@ impl Part {
 }
 
 /// One part between commas; `*` restricts nothing and so is none.
-fn parse_part(part: &str, whole: &str) -> Result<Vec<Part>, InvalidRange> {
+fn parse_part(part: &str, whole: &str) -> Result<Vec<Comparator>, InvalidRange> {
     let invalid = || InvalidRange::Part(whole.to_owned());
-    let operator = part.len() - part.trim_start_matches(['<', '>', '=', '^', '~']).len();
-    let comparison = match &part[..operator] {
-        "" | "=" | "==" => Comparison::Same,
-        ">" => Comparison::Above,
-        ">=" => Comparison::AtLeast,
-        "<" => Comparison::Below,
-        "<=" => Comparison::AtMost,
-        "^" => Comparison::Caret,
-        "~" | "~=" => Comparison::Tilde,
+    let version_at = part.len() - part.trim_start_matches(['<', '>', '=', '^', '~']).len();
+    let operator = match &part[..version_at] {
+        "" | "=" | "==" => Operator::Same,
+        ">" => Operator::Above,
+        ">=" => Operator::AtLeast,
+        "<" => Operator::Below,
+        "<=" => Operator::AtMost,
+        "^" => Operator::Caret,
+        "~" | "~=" => Operator::Tilde,
         _ => return Err(invalid()),
     };
-    let written = part[operator..].trim_start();
+    let written = part[version_at..].trim_start();
     if matches!(written, "*" | "x" | "X") {
-        return if comparison == Comparison::Same { Ok(Vec::new()) } else { Err(invalid()) };
+        return if operator == Operator::Same { Ok(Vec::new()) } else { Err(invalid()) };
     }
     let (written, wildcard) = without_wildcards(written);
     let (_, rest) = leading_numbers(written.strip_prefix(['v', 'V']).unwrap_or(written)).ok_or_else(invalid)?;
@@ -161,7 +162,7 @@ fn parse_part(part: &str, whole: &str) -> Result<Vec<Part>, InvalidRange> {
     if version.has_variant() {
         return Err(InvalidRange::Variant(whole.to_owned()));
     }
-    Ok(vec![Part { comparison, version }])
+    Ok(vec![Comparator { operator, version }])
 }
 
 /// `1.x.x` and `1.*` are `1`.

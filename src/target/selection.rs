@@ -34,6 +34,15 @@ pub struct Listing {
     pub limit: Option<usize>,
 }
 
+/// Why a listed tag is not selected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeftOut {
+    /// `semver` is given, and the tag is no version.
+    NotAVersion,
+    /// Any other reason.
+    Other,
+}
+
 /// The order of listed tags: newest first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Sort {
@@ -96,16 +105,31 @@ impl Listing {
         let mut seen = HashSet::new();
         let mut meant = Vec::new();
         let mut not_versions = Vec::new();
-        for tag in listed.iter().filter(|tag| self.finds(tag) && seen.insert(*tag)) {
-            let version = Version::parse(tag.as_str());
-            match (&self.semver, &version) {
-                (Some(_), None) => not_versions.push(tag.clone()),
-                (Some(range), Some(version)) if !range.contains(version) => {}
-                _ => meant.push((tag, version)),
+        for tag in listed {
+            match self.judge(tag) {
+                Ok(version) if seen.insert(tag) => meant.push((tag, version)),
+                Err(LeftOut::NotAVersion) if seen.insert(tag) => not_versions.push(tag.clone()),
+                Ok(_) | Err(_) => {}
             }
         }
         not_versions.sort_unstable();
         (meant, not_versions)
+    }
+
+    /// Whether `match`, `exclude` and `semver` select a tag, with its version if it is one.
+    ///
+    /// # Errors
+    /// Why it is left out.
+    pub fn judge(&self, tag: &Tag) -> Result<Option<Version>, LeftOut> {
+        if !self.finds(tag) {
+            return Err(LeftOut::Other);
+        }
+        let version = Version::parse(tag.as_str());
+        match (&self.semver, &version) {
+            (Some(_), None) => Err(LeftOut::NotAVersion),
+            (Some(range), Some(version)) if !range.contains(version) => Err(LeftOut::Other),
+            _ => Ok(version),
+        }
     }
 
     fn finds(&self, tag: &Tag) -> bool {

@@ -5,63 +5,60 @@ use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use hyper::body::{Frame, SizeHint};
+use hyper::body::{Body, Frame, SizeHint};
 
-use super::concurrency::Slot;
-use super::deadlines::Answering;
+use super::deadlines::AnswerGuard;
 use crate::metrics::{Encoding, Rendered};
 
 /// The body of an answer.
-pub(super) struct Body {
-    content: Content,
-    /// Not yet handed out.
+pub(super) struct ResponseBody {
+    content: BodyContent,
+    /// Not sent yet.
     remaining_bytes: u64,
     /// Dropped with the body: the answer ends.
-    answering: Option<Answering>,
+    guard: Option<AnswerGuard>,
 }
 
-enum Content {
+enum BodyContent {
     Bytes(Option<Bytes>),
     Scrape {
-        /// Weak, so that a client which does not read keeps no old generation in memory.
+        /// Weak, so that a client that does not read keeps no old generation in memory.
         rendered: Weak<Rendered>,
         encoding: Encoding,
         next: usize,
         tail: Option<Bytes>,
-        slot: Slot,
     },
 }
 
-/// The generation of bytes that was being sent is not kept any longer: the answer is cut off.
+/// The generation of bytes that was being sent is gone: the answer is cut off.
 #[derive(Debug, thiserror::Error)]
-#[error("the client read so slowly that what it was reading has been replaced twice")]
+#[error("the client read so slowly that the answer was replaced twice")]
 pub(super) struct Superseded;
 
-impl Body {
-    /// What was rendered, and a tail that belongs to it.
-    pub(super) fn scrape(rendered: &Arc<Rendered>, encoding: Encoding, tail: Bytes, slot: Slot) -> Self {
+impl ResponseBody {
+    /// What was rendered, and its tail.
+    pub(super) fn scrape(rendered: &Arc<Rendered>, encoding: Encoding, tail: Bytes) -> Self {
         let remaining_bytes = rendered.frames_bytes(encoding) + tail.len() as u64;
         let rendered = Arc::downgrade(rendered);
-        let content = Content::Scrape { rendered, encoding, next: 0, tail: Some(tail), slot };
-        Self { content, remaining_bytes, answering: None }
+        let content = BodyContent::Scrape { rendered, encoding, next: 0, tail: Some(tail) };
+        Self { content, remaining_bytes, guard: None }
     }
 
-    /// Holds `answering` until the body ends.
-    pub(super) fn holding(mut self, answering: Answering) -> Self {
-        answering.made();
-        self.answering = Some(answering);
+    /// Holds `guard` until the body ends.
+    pub(super) fn with_guard(mut self, guard: AnswerGuard) -> Self {
+        guard.made();
+        self.guard = Some(guard);
         self
     }
 
     fn next(&mut self) -> Option<Result<Bytes, Superseded>> {
         match &mut self.content {
-            Content::Bytes(bytes) => bytes.take().map(Ok),
-            Content::Scrape { rendered, encoding, next, tail, slot } => {
+            BodyContent::Bytes(bytes) => bytes.take().map(Ok),
+            BodyContent::Scrape { rendered, encoding, next, tail } => {
                 tail.as_ref()?;
                 let Some(rendered) = rendered.upgrade() else { return Some(Err(Superseded)) };
-                slot.progress();
-                if let Some(answering) = &self.answering {
-                    answering.progress();
+                if let Some(guard) = &self.guard {
+                    guard.progress();
                 }
                 let frame = rendered.frames(*encoding).get(*next).cloned();
                 *next += 1;
@@ -71,13 +68,13 @@ impl Body {
     }
 }
 
-impl From<Bytes> for Body {
+impl From<Bytes> for ResponseBody {
     fn from(bytes: Bytes) -> Self {
-        Self { remaining_bytes: bytes.len() as u64, content: Content::Bytes(Some(bytes)), answering: None }
+        Self { remaining_bytes: bytes.len() as u64, content: BodyContent::Bytes(Some(bytes)), guard: None }
     }
 }
 
-impl hyper::body::Body for Body {
+impl Body for ResponseBody {
     type Data = Bytes;
     type Error = Superseded;
 

@@ -1,6 +1,5 @@
 //! One connection from its accept to its end.
 
-use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -11,17 +10,19 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use parking_lot::Mutex;
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::deadlines::{Activity, Guarded};
+use super::deadlines::{Deadlines, TimedIo};
 use super::listener::Listener;
-use super::{State, routes};
+use super::routes;
+use super::state::ServerState;
 
-/// Bytes of a request's header, and of what is put together for one write.
+/// Bytes of the read buffer, and of what is gathered for one write. A header that fills it is refused.
 const BUFFER_BYTES_MAX: usize = 32 * 1024;
 
 /// Bytes of a request's header over HTTP/2.
@@ -30,23 +31,23 @@ const HEADER_BYTES_MAX: u32 = 32 * 1024;
 /// Requests at once on one HTTP/2 connection.
 const STREAMS_MAX: u32 = 32;
 
-/// How long to wait when the system has no file descriptors left.
+/// How long to wait when accepting fails, as without free file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// What connections share.
 #[derive(Clone)]
-pub(super) struct Context {
-    pub(super) state: Arc<State>,
-    pub(super) connections: Arc<Connections>,
+pub(super) struct ConnectionContext {
+    pub(super) state: Arc<ServerState>,
+    pub(super) connections: Arc<OpenConnections>,
     /// No new requests.
     pub(super) stop: CancellationToken,
-    /// No more time.
+    /// Close at once.
     pub(super) kill: CancellationToken,
     pub(super) tracker: TaskTracker,
 }
 
-/// Serves the connections of one listener until the program stops.
-pub(super) async fn accept(listener: Listener, context: Context) {
+/// Serves the connections of one listener until the server stops.
+pub(super) async fn accept(listener: Listener, context: ConnectionContext) {
     let mut is_failing = false;
     loop {
         let accepted = tokio::select! {
@@ -55,9 +56,9 @@ pub(super) async fn accept(listener: Listener, context: Context) {
         };
         match accepted {
             Ok(()) => is_failing = false,
-            Err(error) if is_the_client_s(&error) => {}
+            Err(error) if is_client_error(&error) => {}
             Err(error) => {
-                // Once, however long it lasts: clients must not fill the log.
+                // Logged once, however long it lasts: clients must not fill the log.
                 if !is_failing {
                     tracing::warn!(%error, "cannot accept connections");
                 }
@@ -68,8 +69,8 @@ pub(super) async fn accept(listener: Listener, context: Context) {
     }
 }
 
-/// Whether only this connection failed, because its client went before it was accepted.
-fn is_the_client_s(error: &std::io::Error) -> bool {
+/// Whether only this connection failed, because its client left before it was accepted.
+fn is_client_error(error: &std::io::Error) -> bool {
     use std::io::ErrorKind;
     matches!(
         error.kind(),
@@ -77,11 +78,11 @@ fn is_the_client_s(error: &std::io::Error) -> bool {
     )
 }
 
-async fn accept_one(listener: &Listener, context: &Context) -> std::io::Result<()> {
+async fn accept_one(listener: &Listener, context: &ConnectionContext) -> std::io::Result<()> {
     match listener {
         Listener::Tcp(listener) => {
             let (stream, _) = listener.accept().await?;
-            // Answers are written in few large pieces: nothing is gained by waiting for more.
+            // Answers are written in few large pieces: delaying them to gather more gains nothing.
             stream.set_nodelay(true)?;
             begin(stream, context);
         }
@@ -90,61 +91,61 @@ async fn accept_one(listener: &Listener, context: &Context) -> std::io::Result<(
     Ok(())
 }
 
-fn begin<Io: AsyncRead + AsyncWrite + Send + Unpin + 'static>(io: Io, context: &Context) {
-    let activity = Activity::new(context.state.options.limits);
-    let Some(place) = context.connections.enter(&activity) else { return };
+fn begin<Io: AsyncRead + AsyncWrite + Send + Unpin + 'static>(io: Io, context: &ConnectionContext) {
+    let deadlines = Deadlines::new(context.state.options.limits);
+    let Some(admission) = context.connections.admit(&deadlines) else { return };
     let (context, kill) = (context.clone(), context.kill.clone());
     context.tracker.clone().spawn(async move {
-        let closed = place.closed.clone();
+        let closed = admission.closed.clone();
         tokio::select! {
-            () = run(Guarded::new(io, Arc::clone(&activity)), activity, context) => {}
+            () = run(TimedIo::new(io, Arc::clone(&deadlines)), deadlines, context) => {}
             () = closed.cancelled() => {}
             () = kill.cancelled() => {}
         }
-        drop(place);
+        drop(admission);
     });
 }
 
 async fn run<Io: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
-    io: Guarded<Io>,
-    activity: Arc<Activity>,
-    context: Context,
+    io: TimedIo<Io>,
+    deadlines: Arc<Deadlines>,
+    context: ConnectionContext,
 ) {
     let ended = match context.state.web_config.current().tls() {
-        Some(tls) => https(io, tls, activity, context).await,
-        None => http(io, false, activity, context).await.map_err(Into::into),
+        Some(tls) => https(io, tls, deadlines, context).await,
+        None => http(io, false, deadlines, context).await.map_err(Into::into),
     };
     if let Err(error) = ended {
-        // Timeouts and clients that go are everyday life.
+        // Timeouts and clients that leave are normal.
         tracing::debug!(%error, "connection ended");
     }
 }
 
 async fn https<Io: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
-    io: Guarded<Io>,
+    io: TimedIo<Io>,
     tls: Arc<ServerConfig>,
-    activity: Arc<Activity>,
-    context: Context,
+    deadlines: Arc<Deadlines>,
+    context: ConnectionContext,
 ) -> anyhow::Result<()> {
     let stream = TlsAcceptor::from(tls).accept(io).await.context("TLS handshake")?;
     let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
     if is_http2 {
-        activity.is_http2();
+        deadlines.set_http2();
     }
-    Ok(http(stream, is_http2, activity, context).await?)
+    Ok(http(stream, is_http2, deadlines, context).await?)
 }
 
 async fn http<Io: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
     io: Io,
     is_http2: bool,
-    activity: Arc<Activity>,
-    context: Context,
+    deadlines: Arc<Deadlines>,
+    context: ConnectionContext,
 ) -> hyper::Result<()> {
-    let Context { state, stop, .. } = context;
+    let ConnectionContext { state, stop, .. } = context;
     let service = service_fn(move |request: http::Request<Incoming>| {
-        let answering = activity.answer();
+        let guard = deadlines.answer();
         let state = Arc::clone(&state);
-        async move { Ok::<_, Infallible>(routes::answer(&state, request).await.map(|body| body.holding(answering))) }
+        async move { Ok::<_, Infallible>(routes::answer(&state, request, guard).await) }
     });
     let io = TokioIo::new(io);
     if is_http2 {
@@ -158,7 +159,7 @@ async fn http<Io: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
         connection.await
     } else {
         let mut builder = http1::Builder::new();
-        // Timeouts are `Activity`'s: hyper's for the header would end idle connections too.
+        // `Deadlines` has the timeouts: hyper's for the header would close idle connections too.
         builder.timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(BUFFER_BYTES_MAX);
         let mut connection = std::pin::pin!(builder.serve_connection(io, service));
         tokio::select! {
@@ -169,45 +170,45 @@ async fn http<Io: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
     }
 }
 
-/// The connections there are.
-pub(super) struct Connections {
+/// The open connections.
+pub(super) struct OpenConnections {
     max: usize,
     /// Never held across an await.
-    open: Mutex<Open>,
+    open: Mutex<OpenByNumber>,
 }
 
 #[derive(Default)]
-struct Open {
+struct OpenByNumber {
     next: u64,
-    by_number: BTreeMap<u64, (Arc<Activity>, CancellationToken)>,
+    by_number: BTreeMap<u64, (Arc<Deadlines>, CancellationToken)>,
 }
 
-/// A connection's place among them. Free again when dropped.
-struct Place {
+/// The permission to stay connected. Returned when dropped.
+struct Admission {
     number: u64,
-    /// Another connection needs the place.
+    /// Cancelled when another connection takes its place.
     closed: CancellationToken,
-    connections: Arc<Connections>,
+    connections: Arc<OpenConnections>,
 }
 
-impl Connections {
+impl OpenConnections {
     pub(super) fn new(max: usize) -> Self {
         Self { max, open: Mutex::default() }
     }
 
     pub(super) fn count(&self) -> usize {
-        self.open().by_number.len()
+        self.open.lock().by_number.len()
     }
 
-    /// A place, if need be that of the connection that can best be done without; none if all of them are taking their
-    /// answers.
-    fn enter(self: &Arc<Self>, activity: &Arc<Activity>) -> Option<Place> {
-        let mut open = self.open();
+    /// Admits a connection. Past the maximum it first closes the longest-waiting one: stalled ones first, then idle
+    /// ones. None if all of them are taking their answers.
+    fn admit(self: &Arc<Self>, deadlines: &Arc<Deadlines>) -> Option<Admission> {
+        let mut open = self.open.lock();
         if open.by_number.len() >= self.max {
             let waiting = open
                 .by_number
                 .iter()
-                .filter_map(|(number, (activity, _))| activity.dispensable().map(|order| (order, *number)));
+                .filter_map(|(number, (deadlines, _))| deadlines.eviction_order().map(|order| (order, *number)));
             let (_, number) = waiting.min()?;
             let (_, closed) = open.by_number.remove(&number)?;
             closed.cancel();
@@ -215,19 +216,14 @@ impl Connections {
         let number = open.next;
         open.next += 1;
         let closed = CancellationToken::new();
-        open.by_number.insert(number, (Arc::clone(activity), closed.clone()));
+        open.by_number.insert(number, (Arc::clone(deadlines), closed.clone()));
         drop(open);
-        Some(Place { number, closed, connections: Arc::clone(self) })
-    }
-
-    /// A panic elsewhere leaves nothing half done here: the map is usable.
-    fn open(&self) -> MutexGuard<'_, Open> {
-        self.open.lock()
+        Some(Admission { number, closed, connections: Arc::clone(self) })
     }
 }
 
-impl Drop for Place {
+impl Drop for Admission {
     fn drop(&mut self) {
-        self.connections.open().by_number.remove(&self.number);
+        self.connections.open.lock().by_number.remove(&self.number);
     }
 }

@@ -1,6 +1,5 @@
-//! What a connection is doing, and until when it may: the limits, enforced where its bytes pass.
+//! The deadlines of a connection, enforced where its bytes pass, and the progress of its answers.
 
-use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
 use std::io;
 use std::pin::Pin;
@@ -8,75 +7,79 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::Limits;
+use super::options::ConnectionLimits;
+use super::scrape_limit::ScrapePermit;
 
-/// Who has made the program wait for so long can be done without before anybody else.
-const HANGING: Duration = Duration::from_secs(1);
+/// A client that has made the server wait for this long is stalled: its connection is closed first.
+const STALLED_AFTER: Duration = Duration::from_secs(1);
 
-/// An answer some of which was taken within this is moving.
-const MOVING: Duration = Duration::from_millis(100);
+/// An answer of which the client took something within this is moving: its connection is not closed.
+const MOVING_WITHIN: Duration = Duration::from_millis(100);
 
-/// What a connection is doing.
+/// What a connection is doing, and until when it may.
 #[derive(Debug)]
-pub(super) struct Activity {
-    limits: Limits,
+pub(super) struct Deadlines {
+    limits: ConnectionLimits,
     /// Never held across an await.
-    inner: Mutex<Inner>,
+    inner: Mutex<ConnectionState>,
 }
 
 #[derive(Debug)]
-struct Inner {
-    /// When the header began that is being read: at first with the connection, later with its first byte.
+struct ConnectionState {
+    /// When the header that is being read began: the first with the connection, later ones with their first byte.
     header_since: Option<Instant>,
     /// When the last answer ended.
     idle_since: Instant,
-    /// Since when the client takes no bytes.
+    /// Since when the client has taken no bytes.
     blocked_since: Option<Instant>,
-    /// The answers under way, by number: one, in HTTP/1.
-    answering: BTreeMap<u64, Begun>,
-    /// When a request came, or an answer began, or some of one was taken.
+    /// The answers under way, by number. At most one in HTTP/1.
+    answers: BTreeMap<u64, AnswerProgress>,
+    /// When the last request came, the last answer began, or the client last took some of one.
     moved: Instant,
-    /// How many requests there were.
+    /// The number of requests so far.
     requests: u64,
     is_http2: bool,
 }
 
 #[derive(Debug)]
-struct Begun {
+struct AnswerProgress {
     at: Instant,
-    /// Not before it is does it wait for the client, rather than for the program.
+    /// Whether it is ready: until then the client waits for the program, from then on the program for the client.
     is_made: bool,
 }
 
-/// How well a connection can be done without, best first.
+/// Which connections are closed first when there are too many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Dispensable {
-    /// It sends no request, or does not take its answer, for longer than anybody takes who means well.
-    Hanging,
-    /// It has had its answers, and waits to ask again.
+pub(super) enum EvictionClass {
+    /// It has sent no request, or has not taken its answer, for longer than well-behaved clients need.
+    Stalled,
+    /// It was answered and has not sent another request.
     Idle,
-    /// It is about to send a request, or to take an answer.
+    /// It is about to send a request or to take an answer.
     Slow,
 }
 
-/// An answer under way. Its end is its drop.
+/// An answer under way, from the end of the request's header until the guard is dropped.
 #[derive(Debug)]
-pub(super) struct Answering {
-    activity: Arc<Activity>,
+pub(super) struct AnswerGuard {
+    deadlines: Arc<Deadlines>,
     number: u64,
+    /// Of a scrape.
+    permit: Option<ScrapePermit>,
 }
 
-impl Activity {
-    pub(super) fn new(limits: Limits) -> Arc<Self> {
+impl Deadlines {
+    pub(super) fn new(limits: ConnectionLimits) -> Arc<Self> {
         let now = Instant::now();
-        let inner = Inner {
+        let inner = ConnectionState {
             header_since: Some(now),
             idle_since: now,
             blocked_since: None,
-            answering: BTreeMap::new(),
+            answers: BTreeMap::new(),
             moved: now,
             requests: 0,
             is_http2: false,
@@ -84,115 +87,119 @@ impl Activity {
         Arc::new(Self { limits, inner: Mutex::new(inner) })
     }
 
-    /// It speaks HTTP/2, where what comes between requests is no part of a header but says that pings and answers came:
-    /// once there was a request, only the idle time counts.
-    pub(super) fn is_http2(&self) {
-        self.inner().is_http2 = true;
+    /// The connection speaks HTTP/2, where bytes between requests are pings and acknowledgements rather than the start
+    /// of a header: after the first request only the idle time counts.
+    pub(super) fn set_http2(&self) {
+        self.inner.lock().is_http2 = true;
     }
 
-    /// A header is complete.
-    pub(super) fn answer(self: &Arc<Self>) -> Answering {
-        let mut inner = self.inner();
+    /// A request's header is complete: its answer begins.
+    pub(super) fn answer(self: &Arc<Self>) -> AnswerGuard {
+        let mut inner = self.inner.lock();
         let now = Instant::now();
         inner.header_since = None;
         inner.requests += 1;
         inner.moved = now;
         let number = inner.requests;
-        inner.answering.insert(number, Begun { at: now, is_made: false });
+        inner.answers.insert(number, AnswerProgress { at: now, is_made: false });
         drop(inner);
-        Answering { activity: Arc::clone(self), number }
+        AnswerGuard { deadlines: Arc::clone(self), number, permit: None }
     }
 
-    /// Whether the connection may be closed in favour of others, and in what order: the kind first, and of one kind
-    /// whoever has waited longest. None while an answer is being made or is moving.
-    pub(super) fn dispensable(&self) -> Option<(Dispensable, Instant)> {
-        let inner = self.inner();
-        let since = if !inner.answering.is_empty() {
-            let patience = if inner.answering.values().any(|begun| !begun.is_made) { HANGING } else { MOVING };
-            Some(inner.moved).filter(|moved| moved.elapsed() >= patience)?
+    /// The connection's place in the order in which connections are closed for others: by class, then by how long it
+    /// has waited. None while an answer is being made or is moving.
+    pub(super) fn eviction_order(&self) -> Option<(EvictionClass, Instant)> {
+        let inner = self.inner.lock();
+        let since = if !inner.answers.is_empty() {
+            let allowed =
+                if inner.answers.values().any(|answer| !answer.is_made) { STALLED_AFTER } else { MOVING_WITHIN };
+            Some(inner.moved).filter(|moved| moved.elapsed() >= allowed)?
         } else if let Some(since) = inner.blocked_since.or(inner.header_since) {
             since
         } else {
-            return Some((Dispensable::Idle, inner.idle_since));
+            return Some((EvictionClass::Idle, inner.idle_since));
         };
-        Some((if since.elapsed() >= HANGING { Dispensable::Hanging } else { Dispensable::Slow }, since))
+        Some((if since.elapsed() >= STALLED_AFTER { EvictionClass::Stalled } else { EvictionClass::Slow }, since))
     }
 
-    /// When the connection ends unless something happens before.
+    /// When the connection is closed unless something happens before.
     fn deadline(&self) -> Instant {
-        let inner = self.inner();
-        let doing = match (inner.answering.values().next(), inner.header_since) {
-            (Some(begun), _) => begun.at + self.limits.answer,
+        let inner = self.inner.lock();
+        let deadline = match (inner.answers.values().next(), inner.header_since) {
+            (Some(answer), _) => answer.at + self.limits.answer,
             (None, Some(since)) => since + self.limits.header,
             (None, None) => inner.idle_since + self.limits.idle,
         };
-        inner.blocked_since.map_or(doing, |since| doing.min(since + self.limits.answer))
+        inner.blocked_since.map_or(deadline, |since| deadline.min(since + self.limits.answer))
     }
 
     fn bytes_came(&self) {
-        let mut inner = self.inner();
-        let may_begin_a_header = inner.answering.is_empty() && !(inner.is_http2 && inner.requests > 0);
+        let mut inner = self.inner.lock();
+        let may_begin_a_header = inner.answers.is_empty() && !(inner.is_http2 && inner.requests > 0);
         if may_begin_a_header {
             inner.header_since.get_or_insert_with(Instant::now);
         }
     }
 
     fn blocked(&self, is_blocked: bool) {
-        let mut inner = self.inner();
+        let mut inner = self.inner.lock();
         if is_blocked {
             inner.blocked_since.get_or_insert_with(Instant::now);
         } else {
             inner.blocked_since = None;
         }
     }
-
-    /// A panic elsewhere leaves nothing half done here: the state is usable.
-    fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock()
-    }
 }
 
-impl Answering {
-    /// From now on it waits for the client.
+impl AnswerGuard {
+    /// Holds a scrape's permit until the answer ends or stalls.
+    pub(super) fn hold(&mut self, permit: ScrapePermit) {
+        self.permit = Some(permit);
+    }
+
+    /// The answer is ready: from now on it waits for the client.
     pub(super) fn made(&self) {
-        let mut inner = self.activity.inner();
+        let mut inner = self.deadlines.inner.lock();
         inner.moved = Instant::now();
-        if let Some(begun) = inner.answering.get_mut(&self.number) {
-            begun.is_made = true;
+        if let Some(answer) = inner.answers.get_mut(&self.number) {
+            answer.is_made = true;
         }
     }
 
     /// The client took some of the answer.
     pub(super) fn progress(&self) {
-        self.activity.inner().moved = Instant::now();
+        self.deadlines.inner.lock().moved = Instant::now();
+        if let Some(permit) = &self.permit {
+            permit.progress();
+        }
     }
 }
 
-impl Drop for Answering {
+impl Drop for AnswerGuard {
     fn drop(&mut self) {
-        let mut inner = self.activity.inner();
-        inner.answering.remove(&self.number);
+        let mut inner = self.deadlines.inner.lock();
+        inner.answers.remove(&self.number);
         inner.idle_since = Instant::now();
     }
 }
 
 /// A connection's bytes, which fail with [`io::ErrorKind::TimedOut`] past the deadline.
-pub(super) struct Guarded<Io> {
+pub(super) struct TimedIo<Io> {
     io: Io,
-    activity: Arc<Activity>,
+    deadlines: Arc<Deadlines>,
     sleep: Pin<Box<Sleep>>,
 }
 
-impl<Io> Guarded<Io> {
-    pub(super) fn new(io: Io, activity: Arc<Activity>) -> Self {
-        let sleep = Box::pin(sleep_until(activity.deadline()));
-        Self { io, activity, sleep }
+impl<Io> TimedIo<Io> {
+    pub(super) fn new(io: Io, deadlines: Arc<Deadlines>) -> Self {
+        let sleep = Box::pin(sleep_until(deadlines.deadline()));
+        Self { io, deadlines, sleep }
     }
 
-    /// Called when the client makes the program wait. The timer is moved forward only when it fires: deadlines
-    /// change with every request and nearly never pass.
+    /// Called when the program waits for the client. The timer is moved forward only when it fires: deadlines change
+    /// with every request and are rarely reached.
     fn wait<T>(&mut self, context: &mut Context<'_>) -> Poll<io::Result<T>> {
-        let deadline = self.activity.deadline();
+        let deadline = self.deadlines.deadline();
         if deadline < self.sleep.deadline() {
             self.sleep.as_mut().reset(deadline);
         }
@@ -206,12 +213,12 @@ impl<Io> Guarded<Io> {
     }
 
     fn written<T>(&mut self, result: Poll<io::Result<T>>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
-        self.activity.blocked(result.is_pending());
+        self.deadlines.blocked(result.is_pending());
         if result.is_pending() { self.wait(context) } else { result }
     }
 }
 
-impl<Io: AsyncRead + Unpin> AsyncRead for Guarded<Io> {
+impl<Io: AsyncRead + Unpin> AsyncRead for TimedIo<Io> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let result = Pin::new(&mut self.io).poll_read(cx, buf);
@@ -219,13 +226,13 @@ impl<Io: AsyncRead + Unpin> AsyncRead for Guarded<Io> {
             return self.wait(cx);
         }
         if buf.filled().len() > before {
-            self.activity.bytes_came();
+            self.deadlines.bytes_came();
         }
         result
     }
 }
 
-impl<Io: AsyncWrite + Unpin> AsyncWrite for Guarded<Io> {
+impl<Io: AsyncWrite + Unpin> AsyncWrite for TimedIo<Io> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut self.io).poll_write(cx, buf);
         self.written(result, cx)
@@ -261,48 +268,48 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn kind(activity: &Activity) -> Option<Dispensable> {
-        activity.dispensable().map(|(kind, _)| kind)
+    fn class(deadlines: &Deadlines) -> Option<EvictionClass> {
+        deadlines.eviction_order().map(|(class, _)| class)
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_connection_is_dispensable_by_what_it_keeps_the_program_waiting_for() {
-        let activity = Activity::new(Limits::default());
-        assert_eq!(kind(&activity), Some(Dispensable::Slow), "it is about to ask");
+    async fn connections_are_closed_in_the_order_of_what_they_keep_the_server_waiting_for() {
+        let deadlines = Deadlines::new(ConnectionLimits::default());
+        assert_eq!(class(&deadlines), Some(EvictionClass::Slow), "it is about to send a request");
         tokio::time::advance(SECOND).await;
-        assert_eq!(kind(&activity), Some(Dispensable::Hanging), "it does not ask");
-        let answering = activity.answer();
-        tokio::time::advance(MOVING).await;
-        assert_eq!(kind(&activity), None, "its answer is being made");
-        answering.made();
-        assert_eq!(kind(&activity), None, "its answer begins");
-        tokio::time::advance(MOVING).await;
-        assert_eq!(kind(&activity), Some(Dispensable::Slow));
-        answering.progress();
-        assert_eq!(kind(&activity), None, "it took some of the answer");
+        assert_eq!(class(&deadlines), Some(EvictionClass::Stalled), "it sends no request");
+        let guard = deadlines.answer();
+        tokio::time::advance(MOVING_WITHIN).await;
+        assert_eq!(class(&deadlines), None, "its answer is being made");
+        guard.made();
+        assert_eq!(class(&deadlines), None, "its answer begins");
+        tokio::time::advance(MOVING_WITHIN).await;
+        assert_eq!(class(&deadlines), Some(EvictionClass::Slow));
+        guard.progress();
+        assert_eq!(class(&deadlines), None, "it took some of the answer");
         tokio::time::advance(SECOND).await;
-        assert_eq!(kind(&activity), Some(Dispensable::Hanging), "it takes no more");
-        activity.blocked(true);
-        drop(answering);
+        assert_eq!(class(&deadlines), Some(EvictionClass::Stalled), "it takes no more");
+        deadlines.blocked(true);
+        drop(guard);
         tokio::time::advance(SECOND).await;
-        assert_eq!(kind(&activity), Some(Dispensable::Hanging), "the answer's last bytes are not taken either");
-        activity.blocked(false);
-        assert_eq!(kind(&activity), Some(Dispensable::Idle));
-        activity.bytes_came();
-        assert_eq!(kind(&activity), Some(Dispensable::Slow), "it begins to ask again");
+        assert_eq!(class(&deadlines), Some(EvictionClass::Stalled), "the answer's last bytes are not taken either");
+        deadlines.blocked(false);
+        assert_eq!(class(&deadlines), Some(EvictionClass::Idle));
+        deadlines.bytes_came();
+        assert_eq!(class(&deadlines), Some(EvictionClass::Slow), "it begins another request");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn in_http_2_only_the_first_request_has_a_time_to_come() {
-        let limits = Limits::default();
-        let activity = Activity::new(limits);
-        activity.is_http2();
-        activity.bytes_came();
-        assert_eq!(activity.deadline() - Instant::now(), limits.header);
-        drop(activity.answer());
+    async fn in_http_2_the_header_deadline_applies_only_to_the_first_request() {
+        let limits = ConnectionLimits::default();
+        let deadlines = Deadlines::new(limits);
+        deadlines.set_http2();
+        deadlines.bytes_came();
+        assert_eq!(deadlines.deadline() - Instant::now(), limits.header);
+        drop(deadlines.answer());
         let answered = Instant::now();
         tokio::time::advance(SECOND).await;
-        activity.bytes_came();
-        assert_eq!(activity.deadline() - answered, limits.idle);
+        deadlines.bytes_came();
+        assert_eq!(deadlines.deadline() - answered, limits.idle);
     }
 }

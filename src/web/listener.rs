@@ -1,53 +1,50 @@
-//! Where connections come from: addresses, or sockets that systemd opened.
+//! Listening sockets: bound to addresses, or opened by systemd.
 
 use std::fmt;
 use std::net::SocketAddr;
 
 use tokio::net::{TcpListener, UnixListener, lookup_host};
 
+use super::address::ListenAddress;
+
 /// A listening socket.
 pub enum Listener {
     /// An address and port.
     Tcp(TcpListener),
-    /// A socket in the file system, as systemd may hand over.
+    /// A socket in the file system, which systemd may pass.
     Unix(UnixListener),
 }
 
-/// Why there is nothing to listen on.
+/// Why the endpoint cannot listen.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
-    /// The text is no address.
-    #[error(
-        "`{0}` is not an address to listen on: expected a host and a port, as in `0.0.0.0:10048`, `[::1]:10048` or `:10048`"
-    )]
-    Address(String),
     /// The host has no address, or the system refuses it.
     #[error("cannot listen on `{0}`: {1}")]
-    Refused(String, std::io::Error),
-    /// systemd gave no socket.
+    Refused(ListenAddress, std::io::Error),
+    /// systemd passed no socket.
     #[error(
         "systemd passed no socket: start the service through its `.socket` unit, or leave `--web.systemd-socket` out"
     )]
     NoSocket,
-    /// A socket that systemd gave is none that connections come from.
+    /// A socket that systemd passed does not accept connections.
     #[error("socket {0} that systemd passed is not a listening stream socket: {1}")]
     Socket(usize, std::io::Error),
 }
 
 impl Listener {
-    /// Listens on an address: `host:port`, `[::1]:port`, or `:port` for every address of both kinds.
-    pub async fn bind(address: &str) -> Result<Self, BindError> {
-        let refused = |error| BindError::Refused(address.to_owned(), error);
-        let (host, port) = split(address).ok_or_else(|| BindError::Address(address.to_owned()))?;
+    /// Listens on an address; without a host on every address of both kinds.
+    pub async fn bind(address: &ListenAddress) -> Result<Self, BindError> {
+        let refused = |error| BindError::Refused(address.clone(), error);
+        let (host, port) = (address.host(), address.port());
         if host.is_empty() {
-            // Linux answers IPv4 on an IPv6 socket too, unless there is no IPv6 at all.
+            // Linux accepts IPv4 on an IPv6 socket too. Without IPv6 the bind fails.
             return match TcpListener::bind(("::", port)).await {
                 Ok(listener) => Ok(Self::Tcp(listener)),
                 Err(_) => TcpListener::bind(("0.0.0.0", port)).await.map(Self::Tcp).map_err(refused),
             };
         }
         let mut addresses: Vec<SocketAddr> = lookup_host((host, port)).await.map_err(refused)?.collect();
-        // A name stands for its IPv4 address if it has both, as with other exporters.
+        // A name that has both stands for its IPv4 address, as with other exporters.
         addresses.sort_by_key(SocketAddr::is_ipv6);
         TcpListener::bind(addresses.as_slice()).await.map(Self::Tcp).map_err(refused)
     }
@@ -61,7 +58,7 @@ impl Listener {
         (0..sockets.len()).map(|index| take(&mut sockets, index).map_err(|e| BindError::Socket(index, e))).collect()
     }
 
-    /// The address that it listens on, with the port that the system chose where 0 was asked for.
+    /// The address that it listens on, with the port that the system chose for port 0.
     pub fn local_addr(&self) -> std::io::Result<SocketAddr> {
         match self {
             Self::Tcp(listener) => listener.local_addr(),
@@ -80,17 +77,6 @@ fn take(sockets: &mut listenfd::ListenFd, index: usize) -> std::io::Result<Liste
     let socket = sockets.take_unix_listener(index)?.ok_or_else(none)?;
     socket.set_nonblocking(true)?;
     UnixListener::from_std(socket).map(Listener::Unix)
-}
-
-fn split(address: &str) -> Option<(&str, u16)> {
-    let (host, port) = address.rsplit_once(':')?;
-    let port = port.parse().ok()?;
-    let host = match host.strip_prefix('[') {
-        Some(bracketed) => bracketed.strip_suffix(']')?,
-        None if host.contains(':') => return None,
-        None => host,
-    };
-    (!host.contains('/')).then_some((host, port))
 }
 
 impl fmt::Display for Listener {
@@ -114,35 +100,11 @@ impl fmt::Display for Listener {
 mod tests {
     use super::*;
 
-    #[test]
-    fn hosts_are_told_from_ports() {
-        let cases = [
-            (":10048", Some(("", 10048))),
-            ("0.0.0.0:80", Some(("0.0.0.0", 80))),
-            ("[::1]:10048", Some(("::1", 10048))),
-            ("[::]:0", Some(("::", 0))),
-            ("localhost:9", Some(("localhost", 9))),
-            ("10048", None),
-            ("::1:10048", None),
-            ("[::1:1", None),
-            ("localhost", None),
-            ("localhost:", None),
-            ("localhost:70000", None),
-            ("vsock://:1", None),
-            ("", None),
-        ];
-        for (address, expected) in cases {
-            assert_eq!(split(address), expected, "{address}");
-        }
-    }
-
     #[tokio::test]
-    async fn what_cannot_be_listened_on_is_said() {
-        let taken = Listener::bind("127.0.0.1:0").await.unwrap();
+    async fn an_address_that_cannot_be_bound_is_named() {
+        let taken = Listener::bind(&"127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = taken.local_addr().unwrap().to_string();
-        let error = Listener::bind(&address).await.err().unwrap().to_string();
+        let error = Listener::bind(&address.parse().unwrap()).await.err().unwrap().to_string();
         assert!(error.starts_with(&format!("cannot listen on `{address}`: ")), "{error}");
-        let error = Listener::bind("10048").await.err().unwrap().to_string();
-        assert!(error.starts_with("`10048` is not an address to listen on"), "{error}");
     }
 }

@@ -1,12 +1,12 @@
-//! Which format and which encoding a client gets: what it likes best of what there is (RFC 9110, section 12;
-//! Prometheus, "Content negotiation").
+//! Content negotiation: the format and encoding that the client prefers (RFC 9110, section 12; Prometheus, "Content
+//! negotiation").
 
 use http::header::{ACCEPT, ACCEPT_ENCODING};
 use http::{HeaderMap, HeaderName};
 
 use crate::metrics::{Encoding, Format};
 
-/// What an answer to a scrape depends on.
+/// The request headers that an answer to a scrape depends on.
 pub(super) const VARY: &str = "Accept, Accept-Encoding";
 
 /// A format and how it is announced.
@@ -18,7 +18,7 @@ pub(super) struct Accepted {
 
 const TEXT: Accepted = Accepted { format: Format::Text, content_type: "text/plain; version=0.0.4; charset=utf-8" };
 
-/// All names are plain ASCII, so that every escaping but `dots` leaves them as they are.
+/// All names are plain ASCII, so that every escaping except `dots` leaves them as they are.
 const OPEN_METRICS: Accepted = Accepted {
     format: Format::OpenMetrics,
     content_type: "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=underscores",
@@ -29,13 +29,13 @@ const OPEN_METRICS_UTF8: Accepted = Accepted {
     content_type: "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=allow-utf-8",
 };
 
-/// The version before 1.0.0 knows no escaping.
+/// The version before 1.0.0 has no escaping.
 const OPEN_METRICS_0_0_1: Accepted = Accepted {
     format: Format::OpenMetrics,
     content_type: "application/openmetrics-text; version=0.0.1; charset=utf-8",
 };
 
-/// The format with the highest quality, in case of a tie the one that is listed first, text 0.0.4 where nothing fits.
+/// The format with the highest quality, on a tie the one listed first, text 0.0.4 where none is accepted.
 pub(super) fn format(headers: &HeaderMap) -> Accepted {
     let ranges = preferences(headers, &ACCEPT);
     let mut best: Option<(f32, Accepted)> = None;
@@ -45,7 +45,7 @@ pub(super) fn format(headers: &HeaderMap) -> Accepted {
             best = Some((range.quality, accepted));
         }
     }
-    // A wildcard asks for nothing in particular: it means text, unless text is rated by itself.
+    // A wildcard means text, unless text has a quality of its own.
     let text_is_rated = ranges.iter().any(|range| accepted(range) == Some(TEXT));
     let wildcard = ranges.iter().filter(|range| range.name == "*/*" && !text_is_rated).map(|range| range.quality);
     match best {
@@ -67,8 +67,8 @@ fn accepted(range: &Preference) -> Option<Accepted> {
     }
 }
 
-/// gzip where it is accepted and not liked less than none. A client that accepts neither gets none: it can read
-/// that at least, and its error would say less.
+/// gzip where it is accepted and not preferred less than identity. A client that accepts neither gets identity, which
+/// it can at least read.
 pub(super) fn encoding(headers: &HeaderMap) -> Encoding {
     let codings = preferences(headers, &ACCEPT_ENCODING);
     let quality = |names: &[&str]| {
@@ -109,7 +109,7 @@ impl Preference {
     }
 }
 
-/// The elements of all such headers; what cannot be understood is left out.
+/// The elements of all headers of this name. Invalid ones are skipped.
 fn preferences(headers: &HeaderMap, name: &HeaderName) -> Vec<Preference> {
     let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).filter_map(Preference::parse).collect()
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn the_format_is_what_the_client_likes_best() {
+    fn the_format_is_the_one_that_the_client_prefers() {
         let prometheus_2 = "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,\
                             text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
         let prometheus_3 = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,\
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn the_encoding_is_what_the_client_likes_best() {
+    fn the_encoding_is_the_one_that_the_client_prefers() {
         let cases = [
             (None, Encoding::Identity),
             (Some("gzip"), Encoding::Gzip),

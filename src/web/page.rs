@@ -1,20 +1,19 @@
-//! The landing page: what runs here, how its targets are, and where to go.
+//! The landing page: the version, the state of each target, and links. No script, nothing from elsewhere.
 
 use std::fmt::Write;
+use std::sync::LazyLock;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::HeaderValue;
 use jiff::{SignedDuration, Timestamp};
+use sha2::{Digest as _, Sha256};
 
-use super::State;
+use super::state::ServerState;
 use crate::metrics::own::{BUILD, TargetState};
 
-const HEAD: &str = r#"<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>image-size-exporter</title>
-<style>
+const STYLE: &str = "
 :root { color-scheme: light dark; --good: #060; --bad: #b00; --dim: #666; }
 @media (prefers-color-scheme: dark) { :root { --good: #6c6; --bad: #f77; --dim: #aaa; } }
 body { font-family: system-ui, sans-serif; margin: 2em auto; max-width: 60em; padding: 0 1em; }
@@ -25,15 +24,29 @@ td:first-child { overflow-wrap: anywhere; }
 .up { color: var(--good); }
 .failing { color: var(--bad); font-weight: bold; }
 .waiting { color: var(--dim); }
-</style>
-</head>
-<body>
-"#;
+";
 
-pub(super) fn page(state: &State) -> String {
-    let mut page = String::from(HEAD);
+/// Allows the page's own style, by its hash, and nothing else (Content Security Policy Level 3, section 6.6).
+pub(super) static CONTENT_SECURITY_POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
+    let hash = STANDARD.encode(Sha256::digest(STYLE));
+    let policy = format!(
+        "default-src 'none'; style-src 'sha256-{hash}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    );
+    HeaderValue::try_from(policy).expect("base64 and the rest are visible ASCII")
+});
+
+const HEAD: &str = r#"<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>image-size-exporter</title>
+<style>"#;
+
+pub(super) fn page(state: &ServerState) -> String {
+    let mut page = format!("{HEAD}{STYLE}</style>\n</head>\n<body>\n");
     let series = state.rendered.borrow().series();
-    let metrics = Escaped(&state.options.telemetry_path);
+    let metrics = HtmlEscaped(&state.options.telemetry_path);
     write!(
         page,
         "<h1>image-size-exporter</h1>\n<p>Sizes of container images for Prometheus. Version {}, revision {}.</p>\n\
@@ -67,7 +80,7 @@ fn row(page: &mut String, target: &TargetState, now: Timestamp) -> std::fmt::Res
         Some(end) if end.up => ("up", "up"),
         Some(_) => ("failing", "failing: see the log"),
     };
-    write!(page, "<tr><td>{}</td><td class=\"{class}\">{state}</td>", Escaped(&target.name.0))?;
+    write!(page, "<tr><td>{}</td><td class=\"{class}\">{state}</td>", HtmlEscaped(&target.name.0))?;
     match target.last {
         None => page.push_str("<td></td><td></td>"),
         Some(end) => {
@@ -77,7 +90,7 @@ fn row(page: &mut String, target: &TargetState, now: Timestamp) -> std::fmt::Res
     writeln!(page, "<td>{}</td></tr>", humantime::format_duration(target.interval))
 }
 
-/// A time and how long it is ago.
+/// A time and how long ago it was.
 fn moment(at: crate::image::Timestamp, now: Timestamp) -> String {
     let parsed = SignedDuration::try_from_secs_f64(at).ok().and_then(|since| Timestamp::from_duration(since).ok());
     let Some(at) = parsed else { return String::new() };
@@ -96,10 +109,10 @@ fn rounded(duration: Duration) -> humantime::FormattedDuration {
     })
 }
 
-/// Text in HTML, attributes included.
-struct Escaped<'a>(&'a str);
+/// Escapes text for HTML and its attributes.
+struct HtmlEscaped<'a>(&'a str);
 
-impl std::fmt::Display for Escaped<'_> {
+impl std::fmt::Display for HtmlEscaped<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         for character in self.0.chars() {
             match character {
@@ -126,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn every_target_has_a_row_that_says_how_it_is() {
+    fn every_target_has_a_row_with_its_state() {
         let end = ScanEnd { at: 1_700_000_000.25, duration: Duration::from_micros(1_234_567), up: true };
         let targets = [
             target("backend", Some(end)),

@@ -1,26 +1,26 @@
-//! What systemd is told of the service: that it is ready, that it lives, that it ends (`sd_notify(3)`). Without
-//! systemd nothing happens.
+//! Notifies systemd that the service is ready, alive and stopping (`sd_notify(3)`). Without systemd it does nothing.
 
 use sd_notify::NotifyState;
 use tokio_util::sync::CancellationToken;
 
-/// Tells that the service is ready, then, if systemd watches it, that it lives, twice as often as it must.
-pub(super) async fn live(stop: CancellationToken) {
-    tell(&[NotifyState::Ready]);
+/// Notifies that the service is ready; then, with a watchdog, that it is alive, twice per watchdog period; after
+/// `stop`, that it is stopping.
+pub(super) async fn notify_until(stop: CancellationToken) {
+    notify(&[NotifyState::Ready]);
     if let Some(period) = sd_notify::watchdog_enabled() {
         let mut beat = tokio::time::interval(period / 2);
         loop {
             tokio::select! {
-                _ = beat.tick() => tell(&[NotifyState::Watchdog]),
+                _ = beat.tick() => notify(&[NotifyState::Watchdog]),
                 () = stop.cancelled() => break,
             }
         }
     }
     stop.cancelled().await;
-    tell(&[NotifyState::Stopping]);
+    notify(&[NotifyState::Stopping]);
 }
 
-fn tell(state: &[NotifyState]) {
+fn notify(state: &[NotifyState]) {
     if let Err(error) = sd_notify::notify(state) {
         tracing::warn!(%error, "cannot notify systemd");
     }

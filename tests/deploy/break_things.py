@@ -182,7 +182,7 @@ def promtool(folder, groups, files):
 
 
 def copy(target):
-    for name in ("deploy", "grafana", "tests/deploy", "src", "Cargo.toml", "rust-toolchain.toml", ".dockerignore", "README.md"):
+    for name in ("deploy", "grafana", "tests/deploy", "src", "Cargo.toml", "rust-toolchain.toml", ".dockerignore", "README.md", "docs"):
         source = ROOT / name
         if source.is_dir():
             shutil.copytree(source, target / name, ignore=shutil.ignore_patterns("__pycache__"))

@@ -192,11 +192,11 @@ def check_install(binary):
     there, except that what they install goes to another root than this machine's."""
     (commands,) = [block for block in blocks((DEPLOY / "README.md").read_text()) if any("systemctl" in line for line in block)]
     build, *install = [line for line in commands if not line.startswith("systemctl ")]
-    assert re.fullmatch(r"cargo build --release( --locked)?", build), f"{build} does not build what is installed"
+    assert re.fullmatch(r"cargo build --profile dist( --locked)?", build), f"{build} does not build what is installed"
     with tempfile.TemporaryDirectory() as name:
         root, checkout = pathlib.Path(name, "root"), pathlib.Path(name, "checkout")
-        (checkout / "target/release").mkdir(parents=True)
-        (checkout / "target/release/image-size-exporter").symlink_to(pathlib.Path(binary).resolve())
+        (checkout / "target/dist").mkdir(parents=True)
+        (checkout / "target/dist/image-size-exporter").symlink_to(pathlib.Path(binary).resolve())
         for entry in ("config.toml", "deploy"):
             (checkout / entry).symlink_to(ROOT / entry)
         for line in install:
@@ -213,10 +213,10 @@ def check_numbers():
     """What two documents say, they say alike."""
     counts = [
         re.search(r"[Aa]bout (\w+) for each image|An image is about (\w+) series", (ROOT / path).read_text())
-        for path in ("README.md", "deploy/prometheus/prometheus.yml")
+        for path in ("docs/faq.md", "deploy/prometheus/prometheus.yml")
     ]
-    assert all(counts), "README or prometheus.yml does not say how many series an image has"
-    assert len({count[1] or count[2] for count in counts}) == 1, "README and prometheus.yml: series of an image"
+    assert all(counts), "docs/faq.md or prometheus.yml does not say how many series an image has"
+    assert len({count[1] or count[2] for count in counts}) == 1, "docs/faq.md and prometheus.yml: series of an image"
 
 
 def flags_used():

@@ -4,7 +4,7 @@ already built, run read-only and without any right against a registry, and asked
 
 Needs root, and IMAGE_SIZE_EXPORTER to be linked statically:
 
-    RUSTFLAGS="-C target-feature=+crt-static" cargo build --release --target x86_64-unknown-linux-gnu
+    RUSTFLAGS="-C target-feature=+crt-static" cargo build --profile dist --target x86_64-unknown-linux-gnu
 
 The engine is started by hand, with nothing of the machine's: its own folder, no bridge, no iptables. Nothing is pulled,
 so the first stage is left out: its commands are the build above.

@@ -8,10 +8,8 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
-use std::sync::Arc;
 
 use image_size_exporter::commands::inspect::{Arguments, Terminal, inspect};
-use image_size_exporter::metrics::Telemetry;
 use image_size_exporter::oci::{Platform, Reference};
 use image_size_exporter::registry::{Registries, Settings};
 use image_size_exporter::target::Uncompressed;
@@ -40,7 +38,7 @@ fn inspected_and_said(reference: &str, uncompressed: Uncompressed) -> (Value, St
         bytes: true,
         json: true,
     };
-    let registries = Registries::new(BTreeMap::new(), Settings::default(), Arc::new(Telemetry::new()));
+    let registries = Registries::new(BTreeMap::new(), Settings::default());
     let registries = registries.expect("no settings, no errors");
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let (mut out, mut err) = (Vec::new(), Vec::new());

@@ -8,7 +8,6 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use image_size_exporter::metrics::Telemetry;
 use image_size_exporter::oci::Reason;
 use image_size_exporter::oci::{Digest, Registry as Name, Repository};
 use image_size_exporter::registry::{At, Client, Credential, Registries, RegistryError, Settings};
@@ -29,8 +28,7 @@ fn client(address: &str, change: impl FnOnce(&mut Settings)) -> Arc<Client> {
         Settings { credential: Credential::Anonymous, timeout: Duration::from_secs(20), ..Settings::default() };
     change(&mut settings);
     let name: Name = address.parse().expect("an address names a registry");
-    let telemetry = Arc::new(Telemetry::new());
-    let registries = Registries::new(BTreeMap::from([(name.clone(), settings)]), Settings::default(), telemetry);
+    let registries = Registries::new(BTreeMap::from([(name.clone(), settings)]), Settings::default());
     registries.expect("the settings are right").client(&name)
 }
 
@@ -65,7 +63,7 @@ async fn ask(client: &Client, address: &str) -> Result<Digest, RegistryError> {
         whole.extend_from_slice(&chunk);
     }
     assert_eq!(layer.digest.verifies(&whole), Some(true));
-    let list = client.list_tags(&repository, 10_000).await?;
+    let list = client.list_tags(&repository, 10_000, &mut |_| true).await?;
     assert!(list.stopped.is_none() && list.tags.contains(&tag));
     Ok(fetched.digest)
 }

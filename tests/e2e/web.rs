@@ -162,6 +162,11 @@ fn hostile() -> (String, snapshots::Odd) {
     (text, odd)
 }
 
+/// As it stands in a label: a newline is escaped, other control characters and line separators are replaced.
+fn shown(text: &str) -> String {
+    text.replace(['\u{0}', '\r', '\t', '\u{85}', '\u{2028}'], "\u{fffd}")
+}
+
 #[test]
 fn prometheus_takes_whatever_a_registry_invents() {
     let (text, odd) = hostile();
@@ -169,12 +174,12 @@ fn prometheus_takes_whatever_a_registry_invents() {
     let prometheus = Prometheus::start(&endpoint.address.to_string());
     prometheus.wait_for("container_image_info", |found| {
         let sample = found.first()?;
-        assert_eq!(sample.labels["artifact_type"], text);
+        assert_eq!(sample.labels["artifact_type"], shown(&text));
         assert_eq!(sample.labels["media_type"].len(), 4096);
         Some(())
     });
     let labels = prometheus.query("container_image_repository_labels");
-    assert_eq!(labels[0].labels["label_team"], text);
+    assert_eq!(labels[0].labels["label_team"], shown(&text));
 }
 
 #[test]
@@ -185,9 +190,9 @@ fn other_people_s_parsers_take_whatever_a_registry_invents() {
         let body = curl(arguments, &endpoint.url("http", "/metrics"));
         let samples = parsers::python(format, body.as_bytes());
         let info = samples.iter().find(|sample| sample.name == "container_image_info").expect("it is published");
-        assert_eq!((info.label("artifact_type"), info.label("media_type").len()), (&*text, 4096), "{format}");
+        assert_eq!((info.label("artifact_type"), info.label("media_type").len()), (&*shown(&text), 4096), "{format}");
         let labels = samples.iter().find(|sample| sample.name == "container_image_repository_labels");
-        assert_eq!(labels.expect("they are published").label("label_team"), text, "{format}");
+        assert_eq!(labels.expect("they are published").label("label_team"), shown(&text), "{format}");
         let unread = parsers::promtool(body.as_bytes());
         assert!(
             unread.iter().all(|line| format == "openmetrics" && line.ends_with("_total no help text")),

@@ -1,26 +1,33 @@
 //! Which room may use which, as data; and what is absent from where.
+//!
+//! A room is a file of `src/` with the folder of its name. Imports are read as text: `use` declarations and paths that
+//! begin with `crate`, `self` or `super`, followed through re-exports to the file that defines the name.
+
+mod imports;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
 
-/// Room → the rooms that it may use. A room is a file of `src/` with the folder of its name.
-const MAY_USE: &[(&str, &str)] = &[
+use imports::{Source, circles, edges, root, sources};
+
+/// Room → the rooms that it uses, no more and no fewer, from the lowest storey up: a room uses only rooms above its
+/// own line.
+const USES: &[(&str, &str)] = &[
     ("clock", ""),
     ("oci", ""),
     ("image", "oci"),
     ("target", "oci"),
     ("tag", "oci image target"),
-    ("registry", "clock oci metrics"),
+    ("registry", "oci"),
     ("inventory", "oci image target tag"),
     ("store", "clock oci image tag"),
     ("scan", "oci image target tag registry store"),
     ("layer", "clock oci image target tag registry store"),
-    ("metrics", "clock oci image target inventory"),
-    ("config", "oci target registry metrics"),
-    ("web", "metrics image target"),
-    ("daemon", "clock oci image target tag registry inventory store scan layer metrics config web"),
-    ("commands", "oci image target tag registry inventory store scan layer metrics config web daemon"),
+    ("metrics", "clock oci image target registry inventory"),
+    ("web", "image registry metrics"),
+    ("config", "oci target registry metrics web"),
+    ("daemon", "clock oci image target tag registry inventory store scan layer config metrics web"),
+    ("commands", "oci image target tag registry inventory store scan layer config metrics web daemon"),
 ];
 
 /// Rooms that know no runtime, no network, no file, no clock, no environment.
@@ -28,6 +35,7 @@ const PURE: &[&str] = &["oci", "image", "target", "tag", "inventory"];
 
 /// What a pure room must not name.
 const IMPURE: &[&str] = &[
+    "crate::clock",
     "tokio",
     "reqwest",
     "hyper",
@@ -46,37 +54,56 @@ const IMPURE: &[&str] = &[
 const LINES_MAX: usize = 400;
 
 #[test]
-fn rooms_use_only_what_they_may() {
-    let allowed: BTreeMap<&str, BTreeSet<&str>> =
-        MAY_USE.iter().map(|(room, uses)| (*room, uses.split_whitespace().collect())).collect();
-    let mut wrong = Vec::new();
-    let mut met = BTreeSet::new();
-    for (path, room, code) in sources() {
-        if room == "lib" || room == "main" {
-            continue;
-        }
-        let Some(may) = allowed.get(room.as_str()) else {
-            wrong.push(format!("{}: the room `{room}` is not in the table", path.display()));
-            continue;
-        };
-        met.insert(room.clone());
-        for used in rooms_named(&code) {
-            if used != room && !may.contains(used.as_str()) && allowed.contains_key(used.as_str()) {
-                wrong.push(format!("{}: `{room}` must not use `{used}`", path.display()));
-            }
+fn rooms_use_exactly_the_rooms_of_the_table() {
+    let sources = sources();
+    let mut used: BTreeMap<&str, BTreeSet<&str>> =
+        sources.iter().map(|source| (source.room(), BTreeSet::new())).collect();
+    for (from, to) in edges(&sources) {
+        let (from, to) = (sources[from].room(), sources[to].room());
+        if from != to && !is_top(from) {
+            used.get_mut(from).unwrap().insert(to);
         }
     }
+    used.retain(|room, _| !is_top(room));
+    let table: BTreeMap<&str, BTreeSet<&str>> =
+        USES.iter().map(|(room, uses)| (*room, uses.split_whitespace().collect())).collect();
+    let rooms: BTreeSet<&&str> = used.keys().chain(table.keys()).collect();
+    let wrong: Vec<String> = rooms
+        .into_iter()
+        .filter(|room| used.get(**room) != table.get(**room))
+        .map(|room| format!("`{room}` uses {:?}, the table says {:?}", used.get(room), table.get(room)))
+        .collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    let gone: Vec<_> = allowed.keys().filter(|room| !met.contains(**room)).collect();
-    assert!(gone.is_empty(), "in the table, not in src: {gone:?}");
+}
+
+#[test]
+fn no_room_uses_a_room_of_a_higher_storey() {
+    for (line, (room, uses)) in USES.iter().enumerate() {
+        for used in uses.split_whitespace() {
+            assert!(
+                USES[..line].iter().any(|(lower, _)| *lower == used),
+                "`{room}` uses `{used}`, which is not below it"
+            );
+        }
+    }
+}
+
+#[test]
+fn no_files_import_each_other_in_a_circle() {
+    let sources = sources();
+    let circles: Vec<String> = circles(&sources)
+        .into_iter()
+        .map(|circle| circle.into_iter().map(|at| sources[at].name()).collect::<Vec<_>>().join(" ↔ "))
+        .collect();
+    assert!(circles.is_empty(), "{}", circles.join("\n"));
 }
 
 #[test]
 fn pure_rooms_name_nothing_impure() {
     let mut wrong = Vec::new();
-    for (path, room, code) in sources().into_iter().filter(|(_, room, _)| PURE.contains(&room.as_str())) {
-        for word in IMPURE.iter().filter(|word| code.contains(**word)) {
-            wrong.push(format!("{}: `{room}` is pure and names `{word}`", path.display()));
+    for source in sources().iter().filter(|source| PURE.contains(&source.room())) {
+        for word in IMPURE.iter().filter(|word| source.code.contains(**word)) {
+            wrong.push(format!("{}: `{}` is pure and names `{word}`", source.name(), source.room()));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -84,16 +111,17 @@ fn pure_rooms_name_nothing_impure() {
 
 #[test]
 fn only_config_knows_figment_and_the_environment_is_read_in_few_places() {
-    for (path, room, code) in sources() {
-        assert!(room == "config" || !code.contains("figment"), "{}: figment outside config", path.display());
-        let reads = ["env::var(", "env::var_os(", "env::vars("].iter().any(|call| code.contains(call));
-        let may = room == "config"
-            || path.to_string_lossy().contains("registry/auth/")
+    for source in sources() {
+        let name = source.name();
+        assert!(source.room() == "config" || !source.code.contains("figment"), "{name}: figment outside config");
+        let reads = ["env::var(", "env::var_os(", "env::vars("].iter().any(|call| source.code.contains(call));
+        let may = source.room() == "config"
+            || name.starts_with("registry/auth/")
             // Whether a proxy is named there, which reqwest reads by itself.
-            || path.ends_with("registry/transport/connect.rs")
+            || name == "registry/transport/connect.rs"
             // NO_COLOR.
-            || path.ends_with("main.rs");
-        assert!(may || !reads, "{}: reads the environment", path.display());
+            || name.starts_with("commands/");
+        assert!(may || !reads, "{name}: reads the environment");
     }
 }
 
@@ -101,92 +129,44 @@ fn only_config_knows_figment_and_the_environment_is_read_in_few_places() {
 fn no_file_outgrows_its_room() {
     let long: Vec<_> = sources()
         .into_iter()
-        .map(|(path, _, code)| (code.lines().count(), path))
+        .map(|source| (source.code.lines().count(), source.name()))
         .filter(|(lines, _)| *lines > LINES_MAX)
         .collect();
-    assert!(long.is_empty(), "cut these along a word of the design: {long:?}");
+    assert!(long.is_empty(), "cut these along a word of the glossary: {long:?}");
 }
 
 #[test]
 fn the_architecture_document_names_every_room() {
     let document = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
-    for (room, _) in MAY_USE {
-        let named = [format!("`{room}`"), format!("`{room}/*`")].iter().any(|name| document.contains(name.as_str()));
-        assert!(named, "ARCHITECTURE.md has no row for `{room}`");
+    for (room, _) in USES {
+        assert!(document.contains(&format!("`{room}`")), "ARCHITECTURE.md has no row for `{room}`");
     }
+}
+
+/// `main.rs` and `lib.rs` are above all rooms.
+fn is_top(room: &str) -> bool {
+    ["main", "lib"].contains(&room)
 }
 
 #[test]
-fn the_reader_of_uses_reads_groups() {
-    let code = "use crate::{config::Config, oci::{Tag, manifest::X}, scan};\nlet x = crate::store::Store;";
-    let expected: BTreeSet<String> = ["config", "oci", "scan", "store"].map(String::from).into();
-    assert_eq!(rooms_named(code), expected);
-}
-
-fn root() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-}
-
-/// Every source file: its path, its room, and its code without tests and comments.
-fn sources() -> Vec<(PathBuf, String, String)> {
-    let mut files = Vec::new();
-    walk(&root().join("src"), &mut files);
-    assert!(files.len() > 20, "src was not found");
-    files.retain(|path| path.file_stem().is_none_or(|stem| stem != "tests"));
-    files.into_iter().map(|path| source(&path)).collect()
-}
-
-fn source(path: &Path) -> (PathBuf, String, String) {
-    let relative = path.strip_prefix(root().join("src")).unwrap().to_path_buf();
-    let first = relative.components().next().unwrap().as_os_str().to_string_lossy().into_owned();
-    let room = first.strip_suffix(".rs").unwrap_or(&first).to_owned();
-    let text = fs::read_to_string(path).unwrap();
-    let code = text.split("#[cfg(test)]\nmod ").next().unwrap();
-    let code: Vec<&str> = code.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
-    (relative, room, code.join("\n"))
-}
-
-fn walk(folder: &Path, files: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            walk(&path, files);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            files.push(path);
-        }
-    }
-}
-
-/// The rooms that a piece of code names: `crate::room…` and `crate::{room…, room…}`.
-fn rooms_named(code: &str) -> BTreeSet<String> {
-    let mut rooms = BTreeSet::new();
-    for rest in code.split("crate::").skip(1) {
-        match rest.strip_prefix('{') {
-            Some(group) => rooms.extend(group_members(group)),
-            None => rooms.extend(identifier(rest)),
-        }
-    }
-    rooms
-}
-
-/// The first identifiers of a `{a::b, c::{d, e}, f}` group, after its opening brace.
-fn group_members(group: &str) -> Vec<String> {
-    let mut depth = 0;
-    let mut members = vec![String::new()];
-    for c in group.chars() {
-        match c {
-            '{' => depth += 1,
-            '}' if depth == 0 => break,
-            '}' => depth -= 1,
-            ',' if depth == 0 => members.push(String::new()),
-            _ if depth == 0 => members.last_mut().unwrap().push(c),
-            _ => {}
-        }
-    }
-    members.iter().filter_map(|member| identifier(member.trim())).collect()
-}
-
-fn identifier(text: &str) -> Option<String> {
-    let name: String = text.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
-    name.starts_with(|c: char| c.is_ascii_lowercase()).then_some(name)
+fn an_import_is_followed_through_groups_parents_and_re_exports() {
+    let source = |module: &str, code: &str| Source {
+        module: module.split("::").map(str::to_owned).collect(),
+        code: code.to_owned(),
+    };
+    let sources = [
+        source("a", "mod b;\nmod c;\npub use b::Thing;\npub(crate) use c::{Other, deep::Deep};"),
+        source("a::b", "use super::c::Other;"),
+        source("a::c", "mod deep;\nuse crate::{a::Thing, d};\nlet x = super::super::d::f();"),
+        source("a::c::deep", ""),
+        source("d", "use crate::a::Deep;"),
+    ];
+    let names = |at: usize| sources[at].module.join("::");
+    let found: BTreeSet<String> =
+        edges(&sources).into_iter().map(|(from, to)| format!("{} {}", names(from), names(to))).collect();
+    let expected = ["a a::b", "a a::c", "a a::c::deep", "a::b a::c", "a::c a::b", "a::c d", "d a::c::deep"];
+    assert_eq!(found, expected.map(str::to_owned).into());
+    let circles: Vec<Vec<String>> =
+        circles(&sources).into_iter().map(|circle| circle.into_iter().map(names).collect()).collect();
+    assert_eq!(circles, [["a::b", "a::c"].map(str::to_owned).to_vec()]);
 }

@@ -1,4 +1,4 @@
-//! How registries want to be asked, and what they say to those who ask in another way.
+//! Authentication: what registries demand, and what follows a refusal.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,7 +34,7 @@ fn password(files: &Files) -> Credential {
     Credential::PasswordFile { username: "alice".to_owned(), path: files.write("password", "sesame\n") }
 }
 
-/// A registry with `acme/app:v1`, and alice, who asks for it with the password in her file: `sesame`.
+/// A registry with `acme/app:v1`, and a client with the password of alice, `sesame`, in a file.
 fn alice(access: Access) -> (Files, TestRegistry, Arc<Client>, Repository) {
     let files = Files::new();
     let registry = registry(access);
@@ -79,7 +79,7 @@ async fn an_anonymous_token_is_asked_for_once_and_used_until_it_expires() {
 
 #[tokio::test]
 async fn a_token_is_renewed_before_it_expires() {
-    // What says nothing of its life lives for a minute.
+    // A token without `expires_in` is valid for a minute.
     for (expires_in, good, old) in [(None, 45, 10), (Some(300), 280, 15), (Some(1), 45, 10)] {
         let registry = registry(Access::Token(TokenServer { expires_in, ..TokenServer::default() }));
         let (client, app) = (registry.client(), registry.repository("acme/app"));
@@ -177,7 +177,7 @@ async fn every_form_of_challenge_leads_to_a_token() {
         r#"Bearer realm="token?tenant=x&y=z",scope="repository:acme/app:pull,push""#,
         r#"Negotiate, Bearer realm="{base}/token",scope="{scope} repository:acme/base:pull""#,
     ] {
-        // Relative to the request's address, as any reference: for `token` that is beside the manifest.
+        // Relative to the request's URL, so that `token` is a sibling of the manifest.
         let registry = registry(Access::Token(TokenServer { challenge: Some(challenge), ..TokenServer::default() }));
         if challenge.contains("realm=\"token?") {
             let token = Reply::json(r#"{"access_token":"token-x"}"#);
@@ -203,7 +203,7 @@ async fn an_expired_token_is_replaced_once() {
     registry.take_counts();
     head(&client, &app).await.unwrap();
     assert_eq!(registry.take_counts(), "head_manifest 2, token 1");
-    // A registry that refuses whatever it issues is not asked for ever.
+    // A registry that refuses every token that it issues does not cause a loop.
     registry.always(
         "HEAD *",
         Reply::status(401)
@@ -267,7 +267,7 @@ async fn amazons_private_registry_says_403_to_an_expired_password_and_a_rotated_
 #[tokio::test]
 async fn a_refused_password_is_not_sent_again_and_again() {
     let (files, registry, client, app) = alice(Access::Basic(vec![("alice", "other")]));
-    // Once, and then it is known, for other tags and lists as well.
+    // Once. Other tags and lists are then not asked for either.
     for counts in ["head_manifest 2", "", ""] {
         let error = head(&client, &app).await.unwrap_err();
         assert_eq!((error.reason(), registry.take_counts().as_str()), (Reason::Denied, counts));
@@ -277,9 +277,9 @@ async fn a_refused_password_is_not_sent_again_and_again() {
             "{shown}"
         );
     }
-    assert_eq!(client.list_tags(&app, 10).await.unwrap_err().reason(), Reason::Denied);
+    assert_eq!(client.list_tags(&app, 10, &mut |_| true).await.unwrap_err().reason(), Reason::Denied);
     assert_eq!(registry.take_counts(), "");
-    // Another one is another try.
+    // A new password is tried.
     files.write("password", "other");
     head(&client, &app).await.unwrap();
     assert_eq!(registry.take_counts(), "head_manifest 1");
@@ -358,7 +358,12 @@ async fn a_token_may_come_under_either_name_and_without_a_lifetime() {
 async fn a_token_server_that_answers_nonsense_is_named_with_its_fault() {
     for (reply, reason, expected) in [
         (Reply::json("{}"), Reason::Invalid, "neither `token` nor `access_token`"),
-        (Reply::json("no"), Reason::Invalid, "not what a token server says"),
+        (Reply::json("no"), Reason::Invalid, "gave no token: its answer is not a JSON object"),
+        (
+            Reply::json(r#"{"token":"x","expires_in":"300"}"#),
+            Reason::Invalid,
+            "gave no token: `expires_in` in its answer is text, not a number",
+        ),
         (Reply::json(r#"{"token":"a\nb"}"#), Reason::Invalid, "cannot stand in a header"),
         (Reply::status(404), Reason::Server, "404 Not Found"),
         (Reply::Answer(403, vec![], r#"{"details":"go away"}"#.to_owned()), Reason::Denied, "(go away)"),
@@ -454,7 +459,7 @@ async fn a_token_server_in_a_forbidden_place_gets_no_credentials() {
         ..TokenServer::default()
     }));
     let client = registry.client_with(|settings| settings.credential = password(&files));
-    // The registry itself is on loopback, where it may name neighbours; link-local addresses are nobody's neighbours.
+    // A registry on loopback may name other loopback addresses, but no link-local one.
     let error = head(&client, &registry.repository("acme/app")).await.unwrap_err();
     assert!(error.to_string().contains("token server that is not asked"), "{error}");
     assert_eq!(registry.counts(), "head_manifest 1");
@@ -484,14 +489,13 @@ async fn a_file_that_has_gone_since_the_start_is_named_with_what_to_do() {
         ),
     ] {
         let registry = registry(Access::Basic(vec![("alice", "sesame")]));
-        let telemetry = Telemetry::new().into();
-        let client = registry.client_counted(&telemetry, |settings| settings.credential = credential);
+        let (client, counters) = registry.client_counted(|settings| settings.credential = credential);
         let error = head(&client, &registry.repository("acme/app")).await.unwrap_err();
         assert!(error.to_string().contains(&format!(": cannot read credentials: {expected}")), "{error}");
-        // Nothing is asked anonymously or with an empty password instead, and what was known is kept.
+        // No anonymous request and no empty password is sent instead, and the error is transient: last values are kept.
         assert_eq!((error.reason(), registry.counts().as_str()), (Reason::Denied, "head_manifest 1"));
         assert!(error.is_transient());
-        let text = String::from_utf8(telemetry.encode(Format::OpenMetrics)).unwrap();
+        let text = String::from_utf8(Telemetry::new(counters).encode(Format::OpenMetrics)).unwrap();
         assert!(text.lines().any(|line| line.ends_with("reason=\"denied\"} 1")), "{text}");
     }
 }

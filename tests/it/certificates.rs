@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use image_size_exporter::metrics::Telemetry;
 use image_size_exporter::oci::Reason;
 use image_size_exporter::oci::{Registry, Repository};
 use image_size_exporter::registry::{At, Client, Credential, Registries, RegistryError, Settings};
@@ -57,9 +56,7 @@ impl World {
         let mut settings = Settings { credential: Credential::Anonymous, ..Settings::default() };
         change(&mut settings, &self.authority);
         let name: Registry = self.front.name().parse().unwrap();
-        Registries::new([(name.clone(), settings)].into(), Settings::default(), Telemetry::new().into())
-            .unwrap()
-            .client(&name)
+        Registries::new([(name.clone(), settings)].into(), Settings::default()).unwrap().client(&name)
     }
 
     async fn ask(&self, client: &Client) -> Result<(), RegistryError> {

@@ -12,6 +12,8 @@ use image_size_exporter::oci::{Platform, Tag};
 use image_size_exporter::registry::Credential;
 use image_size_exporter::target::{Detail, NewestBy, Uncompressed};
 
+mod secrets;
+
 fn corpus(directory: &str) -> Vec<PathBuf> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/config").join(directory);
     let entries = fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().path());
@@ -91,7 +93,8 @@ fn the_whole_of_a_configuration_arrives() {
     let path = corpus("good").into_iter().find(|path| path.ends_with("everything.toml")).unwrap();
     let config = load(&path).unwrap_or_else(|error| panic!("{error}"));
     let directory = path.parent().unwrap();
-    assert_eq!(config.web.listen, ["127.0.0.1:10048", "[::1]:10048"]);
+    assert_eq!(config.web.listen, ["127.0.0.1:10048", "[::1]:10048"].map(|address| address.parse().unwrap()));
+    assert_eq!(config.web.hosts, ["exporter.example.com", "::1"]);
     assert_eq!(config.web.config_file, Some(directory.join("file")));
     assert_eq!(config.scan.interval, Duration::from_mins(10), "the environment wins");
     assert_eq!(config.scan.concurrency, 4);
@@ -125,7 +128,7 @@ fn the_whole_of_a_configuration_arrives() {
     assert_eq!(backend.repositories.to_string(), "registry.internal:5000/acme/*");
     assert!(backend.selection.lists());
     assert_eq!(backend.newest, Some(NewestBy::Created));
-    assert_eq!(backend.platforms, ["linux/amd64", "linux/arm64"].map(|p| p.parse::<Platform>().unwrap()));
+    assert_eq!(backend.platforms.platforms(), ["linux/amd64", "linux/arm64"].map(|p| p.parse::<Platform>().unwrap()));
     assert_eq!(backend.interval, Duration::from_mins(15));
     assert_eq!((backend.uncompressed, backend.budget_bytes), (Uncompressed::Cheap, Some(250 << 20)));
     assert_eq!(backend.labels.get("team").map(String::as_str), Some("payments"));
@@ -161,7 +164,9 @@ fn a_variable_with_too_few_underscores_is_warned_of() {
     assert_eq!(config.scan.interval, Duration::from_mins(5));
     assert_eq!(
         config.warnings,
-        ["IMAGE_SIZE_EXPORTER_SCAN_INTERVAL: ignored: with two underscores it is IMAGE_SIZE_EXPORTER__SCAN__INTERVAL"]
+        [
+            "IMAGE_SIZE_EXPORTER_SCAN_INTERVAL: ignored: two underscores are missing, as in IMAGE_SIZE_EXPORTER__SCAN__INTERVAL"
+        ]
     );
 }
 
@@ -170,6 +175,7 @@ fn variables_override_each_scalar() {
     let (_directory, path) = write("[scan]\ninterval = \"1m\"\n[[targets]]\nrepository = \"a\"\n");
     let environment: Environment = [
         ("WEB__LISTEN", "127.0.0.1:1, [::1]:2"),
+        ("WEB__HOSTS", "localhost, ::1"),
         ("SCAN__INTERVAL", "10m"),
         ("SCAN__CONCURRENCY", "3"),
         ("SCAN__TIMEOUT", "5s"),
@@ -180,7 +186,8 @@ fn variables_override_each_scalar() {
     .map(|(name, value)| (format!("IMAGE_SIZE_EXPORTER__{name}"), value.to_owned()))
     .into();
     let config = Config::load_with(&path, &environment).unwrap_or_else(|error| panic!("{error}"));
-    assert_eq!(config.web.listen, ["127.0.0.1:1", "[::1]:2"]);
+    assert_eq!(config.web.listen, ["127.0.0.1:1", "[::1]:2"].map(|address| address.parse().unwrap()));
+    assert_eq!(config.web.hosts, ["localhost", "::1"]);
     assert_eq!((config.scan.interval, config.scan.concurrency), (Duration::from_mins(10), 3));
     assert_eq!((config.scan.timeout, config.scan.keep), (Duration::from_secs(5), Duration::from_hours(24)));
     assert_eq!(config.scan.tags_max, 7);
@@ -196,7 +203,7 @@ fn a_missing_file_and_a_directory_say_what_to_do() {
     };
     assert_eq!(
         shown(&directory.path().join("config.toml")),
-        "DIR/config.toml: no such file: write one, or name another with --config.file; `image-size-exporter demo` needs none"
+        "DIR/config.toml: no such file: write one, or name another with --config.file; `image-size-exporter demo` needs no configuration"
     );
     assert!(shown(directory.path()).starts_with("DIR: cannot be read: "));
 }
@@ -205,7 +212,7 @@ fn a_missing_file_and_a_directory_say_what_to_do() {
 fn a_list_may_be_written_as_its_only_item_and_bare_whole_numbers_are_text() {
     let config = parse("[[targets]]\nrepository = \"a\"\ntags = [3, \"3.20\"]\nplatforms = \"linux/amd64\"\n");
     assert_eq!(config.targets[0].named_tags().iter().map(Tag::as_str).collect::<Vec<_>>(), ["3", "3.20"]);
-    assert_eq!(config.targets[0].platforms.len(), 1);
+    assert_eq!(config.targets[0].platforms.platforms().len(), 1);
 }
 
 #[test]
@@ -236,13 +243,13 @@ fn what_is_probably_not_meant_is_warned_of() {
     assert_eq!(
         shown,
         [
-            "registries.\"r.example.com\".plain_http: credentials travel in clear text",
-            "registries.\"unused.example.com\": no target is on this registry",
-            "targets[4].limit: with 1 the release before the newest is not read, and `newest` has nothing to compare with: write 2 or more",
+            "registries.\"r.example.com\".plain_http: credentials are sent in clear text",
+            "registries.\"unused.example.com\": no target uses this registry",
+            "targets[4].limit: with 1 the release before the newest is not read, so `newest` has nothing to compare with: write 2 or more",
             "targets[3].budget: not published with `detail = \"repository\"`",
             "targets[3].uncompressed: not published with `detail = \"repository\"`",
-            "targets[1].labels.team: targets[0] gives `x` to repositories of r.example.com/acme/app too, and the first in the file wins",
-            "targets[2].labels.team: targets[0] gives `x` to repositories of r.example.com/acme/app too, and the first in the file wins",
+            "targets[1].labels.team: targets[0] gives repositories of r.example.com/acme/app the value `x`, and the first target in the file wins",
+            "targets[2].labels.team: targets[0] gives repositories of r.example.com/acme/app the value `x`, and the first target in the file wins",
         ]
     );
 }

@@ -1,8 +1,8 @@
-//! Where credentials and proxies are found. The environment names them, so each case runs in a process of its own: this test program again, which asks the registry of the case and says how it went.
+//! Where credentials and proxies are found. The environment names them, so each case runs this test program in a process
+//! of its own, which asks the registry of the case and prints the outcome.
 
 use std::process::Stdio;
 
-use image_size_exporter::metrics::Telemetry;
 use image_size_exporter::oci::Repository;
 use image_size_exporter::registry::{At, Credential, Registries, Settings};
 
@@ -10,13 +10,14 @@ use crate::support::files::Files;
 use crate::support::images::{Blob, image};
 use crate::support::registry::{Access, Kind, Reply, TestRegistry, TokenServer, basic, tag};
 
+mod files;
 mod helpers;
 
-/// Says to the process of a case what to ask.
+/// Tells the process of a case which repository to ask for.
 const ASK: &str = "TEST_ASK_REPOSITORY";
 const CHILD: &str = "credentials::asks_in_a_process_of_its_own";
 
-/// A registry that wants a password, whichever.
+/// A registry that wants a password, of any of these users.
 fn registry() -> TestRegistry {
     let registry = TestRegistry::start();
     registry.push("acme/app", "v1", &image("linux/amd64", &[&Blob::named("base", 100)]));
@@ -31,7 +32,7 @@ fn auths(key: &str, user: &str) -> String {
     format!(r#"{{"auths":{{"{key}":{{"auth":"{auth}"}}}}}}"#)
 }
 
-/// Asks with these variables and no others. Gives everything that the process said.
+/// Asks with only these variables. Returns the output of the process.
 fn ask(registry: &TestRegistry, variables: &[(&str, &str)]) -> String {
     let child = std::process::Command::new(std::env::current_exe().unwrap())
         .args(["--exact", CHILD, "--nocapture"])
@@ -46,7 +47,7 @@ fn ask(registry: &TestRegistry, variables: &[(&str, &str)]) -> String {
     said
 }
 
-/// As `ask`, of a registry under a name that nobody resolves.
+/// As `ask`, for a registry whose name does not resolve.
 fn ask_for_a_name(variables: &[(&str, &str)]) -> String {
     let registry = TestRegistry::start();
     let mut all = vec![("TEST_PLAIN_HTTP", "yes"), (ASK, "registry.invalid/acme/app")];
@@ -54,7 +55,7 @@ fn ask_for_a_name(variables: &[(&str, &str)]) -> String {
     ask(&registry, &all)
 }
 
-/// Who asked in the end; empty for nobody.
+/// The user of the last request; empty if it was anonymous.
 fn user(registry: &TestRegistry) -> String {
     use base64::Engine as _;
     let requests = registry.requests();
@@ -63,7 +64,7 @@ fn user(registry: &TestRegistry) -> String {
     String::from_utf8(decoded).unwrap().split(':').next().unwrap().to_owned()
 }
 
-/// No test by itself: what the others run in a process of its own.
+/// Not a test by itself: the others run it in a process of its own.
 #[tokio::test]
 #[expect(clippy::disallowed_methods, reason = "how a case tells its process what to ask")]
 async fn asks_in_a_process_of_its_own() {
@@ -76,7 +77,7 @@ async fn asks_in_a_process_of_its_own() {
     };
     let plain_http = std::env::var("TEST_PLAIN_HTTP").is_ok();
     let settings = Settings { credential, plain_http, ..Settings::default() };
-    let registries = Registries::new([].into(), settings, Telemetry::new().into()).unwrap();
+    let registries = Registries::new([].into(), settings).unwrap();
     let asked = registries.client(repository.registry()).head_manifest(&repository, At::Tag(&tag("v1"))).await;
     println!("{asked:?}");
     if let Err(error) = asked {
@@ -143,7 +144,7 @@ fn a_password_comes_from_a_variable_of_its_own() {
     ask(&registry, &[("TEST_PASSWORD_VARIABLE", "SECRET"), ("SECRET", "sesame")]);
     assert_eq!(user(&registry), "env");
     let said = ask(&registry, &[("TEST_PASSWORD_VARIABLE", "SECRET")]);
-    assert!(said.contains("cannot read credentials: the variable SECRET is not set"), "{said}");
+    assert!(said.contains("cannot read credentials: the variable that `password_env` names is not set"), "{said}");
 }
 
 #[test]
@@ -199,7 +200,7 @@ fn a_helper_that_fails_is_named_with_its_fault() {
     let path = format!("{}:/usr/bin:/bin", files.path().join("bin").display());
     for (program, expected) in [
         ("#!/bin/sh\necho sesame\nexit 1\n", "docker-credential-x: failed (exit status: 1); run it by hand to see why"),
-        ("#!/bin/sh\necho sesame\n", "docker-credential-x: its answer is not the JSON that credential helpers print"),
+        ("#!/bin/sh\necho sesame\n", "docker-credential-x: its output is not the JSON object of a credential helper"),
         ("", "docker-credential-x: cannot be run"),
     ] {
         if program.is_empty() {
@@ -239,7 +240,7 @@ fn proxies_are_those_of_the_environment() {
         assert_eq!(proxy.take_counts(), "", "{exception}: {said}");
         assert!(said.contains("cannot reach registry.invalid"), "{said}");
     }
-    // This machine itself is never asked by way of another one.
+    // Loopback is never asked through a proxy.
     let registry = registry();
     registry.require(Access::Open);
     ask(&registry, &[("HTTP_PROXY", &url)]);
@@ -248,7 +249,7 @@ fn proxies_are_those_of_the_environment() {
 
 #[test]
 fn nothing_that_a_run_says_has_a_secret_in_it() {
-    // All kinds of secrets, in answers that succeed and in answers that fail, logged at every level.
+    // All kinds of secrets, accepted and refused, logged at every level.
     let secrets = ["sesame", "refresh-secret", "token-1", "token-2", "x-registry-token"];
     let files = Files::new();
     let docker = files.path().join("docker").display().to_string();

@@ -1,4 +1,4 @@
-//! README, boards and rules against what is published: none can drift from the others.
+//! README, `docs/`, boards and rules against what is published: none can drift from the others.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -8,14 +8,16 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use image_size_exporter::config::{Config, Environment};
+use image_size_exporter::inventory::snapshot::Snapshot;
 use image_size_exporter::metrics::Family;
-use image_size_exporter::metrics::own::{RateLimit, ScanEnd};
-use image_size_exporter::metrics::{Format, Telemetry};
+use image_size_exporter::metrics::own::ScanEnd;
+use image_size_exporter::metrics::{Encoding, Format, Rendered, Telemetry};
+use image_size_exporter::registry::{Counters, RateLimit};
 
 #[test]
-fn readmes_table_has_every_family_once_and_in_order() {
-    let readme = readme();
-    let table = readme.split("<!-- metrics:").nth(1).unwrap().split("<!-- end of metrics -->").next().unwrap();
+fn the_table_of_families_has_each_once_and_in_order() {
+    let metrics = metrics();
+    let table = metrics.split("<!-- metrics:").nth(1).unwrap().split("<!-- end of metrics -->").next().unwrap();
     let rows = table.lines().filter_map(|line| line.strip_prefix("| `"));
     let names: Vec<&str> = rows.map(|row| row.split('`').next().unwrap()).collect();
     let families: Vec<&str> = Family::ALL.iter().map(|family| family.name()).collect();
@@ -24,27 +26,31 @@ fn readmes_table_has_every_family_once_and_in_order() {
 
 /// The table of what the program says about itself: each name is one that a daemon publishes, and none is missing.
 #[test]
-fn readmes_table_about_itself_has_every_metric() {
-    let readme = readme();
-    let table = readme.split("About itself").nth(1).unwrap().split("and the usual `process_*`").next().unwrap();
+fn the_table_about_itself_has_every_metric() {
+    let metrics = metrics();
+    let table = metrics.split("## About itself").nth(1).unwrap().split("The usual `process_*`").next().unwrap();
     let rows = table.lines().filter_map(|line| line.strip_prefix("| `"));
     let named: BTreeSet<String> = rows
         .flat_map(|row| row.split(" |").next().unwrap().split(", ").map(|name| name.trim_matches('`').to_owned()))
         .collect();
-    let telemetry = Telemetry::new();
+    let counters = Arc::new(Counters::default());
+    let telemetry = Telemetry::new(Arc::clone(&counters));
     let config = Config::load_with(&root().join("config.toml"), &Environment::new()).unwrap();
     telemetry.set_targets(&config.targets);
     let target = &config.targets[0];
     telemetry.scan_ended(&target.name, ScanEnd { at: 1.0, duration: Duration::ZERO, up: true });
-    telemetry.ratelimit(
+    counters.ratelimit(
         target.repositories.registry(),
         RateLimit { limit: Some(1), remaining: Some(1), window_secs: Some(1) },
     );
+    counters.learnt_rate(target.repositories.registry(), 1.0);
     telemetry.reloaded(true, 1.0);
     telemetry.rendered(Duration::ZERO, 1);
     telemetry.set_store_documents(1);
     telemetry.watch_state(Some(Arc::new(AtomicBool::new(true))));
-    let text = String::from_utf8(telemetry.encode(Format::Text)).unwrap();
+    let rendered = Rendered::with_targets(&Snapshot::default(), &telemetry.target_states(), &BTreeSet::new());
+    let bytes = [rendered.frames(Encoding::Identity).concat(), telemetry.encode(Format::Text)].concat();
+    let text = String::from_utf8(bytes).unwrap();
     let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE image_size_exporter_"));
     let exposed: BTreeSet<String> = types.map(|line| line.split(' ').next().unwrap().to_owned()).collect();
     assert_eq!(named, exposed);
@@ -54,7 +60,7 @@ fn readmes_table_about_itself_has_every_metric() {
 fn metrics_named_in_documents_boards_and_rules_exist() {
     let known: BTreeSet<&str> = Family::ALL.iter().map(|family| family.name()).collect();
     let mut wrong = Vec::new();
-    for place in ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "grafana", "deploy"] {
+    for place in ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "docs", "grafana", "deploy"] {
         for file in files(&root().join(place)) {
             let Ok(text) = fs::read_to_string(&file) else { continue };
             for name in words(&text, "container_image_").iter().filter(|name| !known.contains(name.as_str())) {
@@ -74,8 +80,74 @@ fn the_quick_start_is_two_commands() {
     assert_eq!(commands, ["cargo run --release -- demo", "tests/run"]);
 }
 
+/// Every fenced TOML block is a configuration: as it stands, or with a target where it has none.
+#[test]
+fn every_configuration_in_the_documents_is_valid() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("config.toml");
+    let mut count = 0;
+    for page in files(&root().join("docs")).into_iter().chain([root().join("README.md")]) {
+        let text = fs::read_to_string(&page).unwrap();
+        for block in text.split("```toml\n").skip(1).map(|block| block.split("\n```").next().unwrap()) {
+            // Secrets stand where they are configured; here each is an empty file.
+            let mut config = block.to_owned();
+            for secret in block.lines().filter_map(|line| line.split_once("_file = \"")?.1.split('"').next()) {
+                let name = secret.rsplit('/').next().unwrap();
+                fs::write(folder.path().join(name), "secret").unwrap();
+                config = config.replace(secret, name);
+            }
+            fs::write(folder.path().join("docker.json"), "{}").unwrap();
+            fs::write(&file, config.replace("/etc/image-size-exporter/docker.json", "docker.json")).unwrap();
+            let result = Config::load_with(&file, &Environment::new());
+            assert!(result.is_ok(), "{}: {}\n{block}", page.display(), result.err().unwrap());
+            count += 1;
+        }
+    }
+    assert!(count > 10, "the documents have configurations");
+}
+
+#[test]
+fn every_page_begins_with_a_table_of_its_sections_and_links_lead_somewhere() {
+    for page in files(&root().join("docs")).into_iter().chain([root().join("README.md")]) {
+        let text = fs::read_to_string(&page).unwrap();
+        if page.parent().unwrap().ends_with("docs") {
+            let sections =
+                text.lines().filter_map(|line| line.strip_prefix("## ")).map(|title| format!("](#{})", anchor(title)));
+            let listed = text.split("\n## ").next().unwrap();
+            let missing: Vec<String> = sections.filter(|section| !listed.contains(section.as_str())).collect();
+            assert!(missing.is_empty(), "{}: not in the table of contents: {missing:?}", page.display());
+        }
+        for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let (path, section) = target.split_once('#').unwrap_or((target, ""));
+            if path.starts_with("http") || path.is_empty() && section.is_empty() {
+                continue;
+            }
+            let file = if path.is_empty() { page.clone() } else { page.parent().unwrap().join(path) };
+            assert!(file.exists(), "{}: {target} leads nowhere", page.display());
+            if !section.is_empty() {
+                let there = fs::read_to_string(&file).unwrap();
+                let found = there
+                    .lines()
+                    .filter(|line| line.starts_with('#'))
+                    .any(|line| anchor(line.trim_start_matches('#').trim()) == section);
+                assert!(found, "{}: {target} leads to no section", page.display());
+            }
+        }
+    }
+}
+
+/// A heading's anchor, as GitHub makes it.
+fn anchor(title: &str) -> String {
+    let kept = title.to_lowercase().chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c)).collect::<String>();
+    kept.replace(' ', "-")
+}
+
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn metrics() -> String {
+    fs::read_to_string(root().join("docs/metrics.md")).unwrap()
 }
 
 fn readme() -> String {

@@ -10,6 +10,7 @@ use image_size_exporter::metrics::Family;
 use image_size_exporter::metrics::{Encoding, Rendered};
 use image_size_exporter::metrics::{Format, Telemetry};
 use image_size_exporter::oci::MediaType;
+use image_size_exporter::registry::Counters;
 use proptest::prelude::*;
 
 use crate::snapshots::{self, Odd};
@@ -42,8 +43,9 @@ fn families(snapshot: &Snapshot) -> BTreeMap<String, strict::Family> {
 
 #[test]
 fn both_formats_are_parsed_back_in_both_encodings() {
-    let (rendered, telemetry) = (render(&snapshots::large(200)), Telemetry::new());
-    telemetry.add_registry(&"registry.example.com:5000".parse().unwrap());
+    let (rendered, counters) = (render(&snapshots::large(200)), Counters::default());
+    counters.watch(&["registry.example.com:5000".parse().unwrap()]);
+    let telemetry = Telemetry::new(counters.into());
     for format in [Format::OpenMetrics, Format::Text] {
         let tail = [telemetry.encode(format), format.end().as_bytes().to_vec()].concat();
         let identity = body(&rendered, Encoding::Identity, &tail);

@@ -1,10 +1,8 @@
 //! `inspect`: what is printed, and with which exit code it fails.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use image_size_exporter::commands::inspect::{Arguments, InspectError, Terminal, inspect};
-use image_size_exporter::metrics::Telemetry;
 use image_size_exporter::oci::Digest;
 use image_size_exporter::registry::{Registries, Settings};
 use image_size_exporter::target::Uncompressed;
@@ -31,7 +29,7 @@ fn arguments(references: &[String]) -> Arguments {
 
 /// What comes on stdout and on stderr.
 async fn printed(arguments: &Arguments, terminal: Terminal) -> Result<(String, String), InspectError> {
-    let registries = Registries::new(BTreeMap::new(), Settings::default(), Arc::new(Telemetry::new())).unwrap();
+    let registries = Registries::new(BTreeMap::new(), Settings::default()).unwrap();
     let (mut out, mut err) = (Vec::new(), Vec::new());
     inspect(&registries, arguments, None, terminal, &mut out, &mut err).await?;
     Ok((String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap()))
@@ -119,7 +117,10 @@ async fn a_layer_without_a_size_says_why() {
     let arguments = Arguments { uncompressed: Uncompressed::Exact, ..arguments(&[reference]) };
     let (_, said) = printed(&arguments, Terminal::default()).await.unwrap();
     let expected = [
-        format!("{}: overlay2 cannot unpack it by itself: its unpacked size is left out", linked.gzip.digest),
+        format!(
+            "{}: overlay2 cannot unpack this layer without the ones below: its unpacked size is left out",
+            linked.gzip.digest
+        ),
         format!("{}: uncompressed size unknown: ", broken.gzip.digest),
     ];
     assert!(said.lines().zip(&expected).all(|(line, start)| line.starts_with(start)), "{said}");

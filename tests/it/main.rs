@@ -18,6 +18,7 @@ mod exposition;
 mod http;
 mod inspect;
 mod lists;
+mod pace;
 mod plan;
 mod restart;
 mod scan;

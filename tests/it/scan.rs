@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use image_size_exporter::config::{Config, Environment};
 use image_size_exporter::inventory::{Inventory, Snapshot};
-use image_size_exporter::oci::Reason;
-use image_size_exporter::oci::{Digest, MediaType};
+use image_size_exporter::oci::{Digest, MediaType, PlatformFilter, Reason};
 use image_size_exporter::registry::Client;
 use image_size_exporter::scan;
 use image_size_exporter::store::Store;
@@ -67,13 +66,13 @@ impl Watcher {
         self.registry.take_counts();
         self.seconds += 1.0;
         let mut outcomes = Vec::new();
-        for wanted in self.inventory.to_read(&self.target.name) {
+        for wanted in self.inventory.assign(&self.target.name) {
             let outcome = scan::read_tag(&self.client, &self.store, &wanted).await.outcome;
             let (repository, tag) = (wanted.repository, wanted.tag);
             self.inventory.record(&Observation { repository, tag, at: self.seconds, outcome: outcome.clone() });
             outcomes.push(outcome);
         }
-        self.inventory.pass_ended(&self.target.name);
+        self.inventory.scan_ended(&self.target.name);
         Scanned { cost: self.registry.take_counts(), outcomes }
     }
 
@@ -192,7 +191,7 @@ async fn what_several_tags_share_is_fetched_once_even_at_the_same_time() {
     for name in ["latest", "v1", "v1.0"] {
         watcher.push(name, &index);
     }
-    let wanted = watcher.inventory.to_read(&watcher.target.name);
+    let wanted = watcher.inventory.assign(&watcher.target.name);
     let (client, store) = (&watcher.client, &watcher.store);
     let read = futures_util::future::join_all(wanted.iter().map(|wanted| scan::read_tag(client, store, wanted))).await;
     assert!(read.iter().all(|read| matches!(&read.outcome, Outcome::Read(reading) if reading.images.len() == 2)));
@@ -212,7 +211,7 @@ async fn a_document_is_remembered_for_another_repository_and_target() {
         tag: tag("v1"),
         known: None,
         lacking: false,
-        platforms: Vec::new(),
+        platforms: PlatformFilter::all(),
     };
     let read = scan::read_tag(&first.client, &first.store, &wanted).await;
     assert!(matches!(read.outcome, Outcome::Read(_)));

@@ -33,7 +33,7 @@ fn kept(number: u32, version: u32) -> TagRecord {
             images: images(number, version).map(|image| (platform("linux/amd64"), image.digest.clone())).collect(),
             attestations: 1,
             failed: Vec::new(),
-            platforms: vec![platform("linux/amd64")],
+            platforms: vec![platform("linux/amd64")].into(),
         }),
         up: true,
         confirmed: f64::from(version),

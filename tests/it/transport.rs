@@ -388,8 +388,7 @@ async fn tls_is_spoken_unless_plain_http_is_configured_or_the_registry_is_this_m
             ..Settings::default()
         };
         let registry: Registry = name.parse().unwrap();
-        let registries =
-            Registries::new([(registry.clone(), settings)].into(), Settings::default(), Telemetry::new().into());
+        let registries = Registries::new([(registry.clone(), settings)].into(), Settings::default());
         let repository = Repository::new(registry.clone(), APP).unwrap();
         let client = registries.unwrap().client(&registry);
         let error = client.head_manifest(&repository, At::Tag(&tag("v1"))).await.unwrap_err();
@@ -429,8 +428,8 @@ async fn a_socks_proxy_is_used_where_it_is_configured() {
 async fn what_is_asked_and_what_fails_is_counted() {
     let registry = registry();
     registry.require(Access::Token(TokenServer::default()));
-    let telemetry = Arc::new(Telemetry::new());
-    let client = registry.client_counted(&telemetry, |_| {});
+    let (client, counters) = registry.client_counted(|_| {});
+    let telemetry = Telemetry::new(counters);
     let left = Reply::Answer(
         200,
         vec![
@@ -472,7 +471,7 @@ fn settings_that_cannot_work_are_refused_with_their_place() {
         let mut settings = Settings::default();
         change(&mut settings);
         let name: Registry = "registry.example".parse().unwrap();
-        let made = Registries::new([(name, settings)].into(), Settings::default(), Telemetry::new().into());
+        let made = Registries::new([(name, settings)].into(), Settings::default());
         let Err(error) = made else { panic!("it works: {expected}") };
         assert!(error.to_string().contains(expected), "{error}");
     };
@@ -506,7 +505,7 @@ fn with_other_settings_the_clients_of_registries_that_are_spoken_to_as_before_go
         (BTreeMap::from([(names[0].clone(), one), (names[1].clone(), two)]), others)
     };
     let (settings, others) = with(&|_, _, _| {});
-    let before = Registries::new(settings, others, Telemetry::new().into()).unwrap();
+    let before = Registries::new(settings, others).unwrap();
     let old = names.each_ref().map(|name| before.client(name));
     let goes_on = |change: &dyn Fn(&mut Settings, &mut Settings, &mut Settings)| {
         let (settings, others) = with(change);
@@ -544,4 +543,28 @@ async fn futures_all<T>(futures: impl Iterator<Item = impl Future<Output = T>>) 
         std::task::Poll::Pending
     })
     .await
+}
+
+#[tokio::test]
+async fn interim_answers_without_end_are_given_up_and_their_connections_closed() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let name: Registry = listener.local_addr().unwrap().to_string().parse().unwrap();
+    let (ended_to, mut ended) = tokio::sync::mpsc::channel(10);
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let hints = "HTTP/1.1 103 Early Hints\r\nlink: </x>; rel=preload\r\n\r\n".repeat(100);
+            while stream.write_all(hints.as_bytes()).await.is_ok() {}
+            ended_to.send(()).await.unwrap();
+        }
+    });
+    let timeout = Duration::from_secs(2);
+    let settings = Settings { credential: Credential::Anonymous, timeout, ..Settings::default() };
+    let client = Registries::new([].into(), settings).unwrap().client(&name);
+    let repository = Repository::new(name, APP).unwrap();
+    let (started, v1) = (std::time::Instant::now(), tag("v1"));
+    let error = client.head_manifest(&repository, At::Tag(&v1)).await.unwrap_err();
+    assert!(matches!(error.reason(), Reason::Timeout | Reason::Network), "{error}");
+    // Three tries, at most.
+    assert!(started.elapsed() < 4 * timeout, "{:?}", started.elapsed());
+    tokio::time::timeout(Duration::from_secs(10), ended.recv()).await.expect("the connection is closed").unwrap();
 }

@@ -10,7 +10,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use image_size_exporter::image::{LayerContent, UncompressedHint, Unpacked};
 use image_size_exporter::layer::{Limits, Measure, MeasureError, run};
-use image_size_exporter::metrics::Telemetry;
 use image_size_exporter::oci::{Digest, MediaType};
 use image_size_exporter::registry::{Registries, Settings};
 use image_size_exporter::store::Store;
@@ -27,11 +26,7 @@ use crate::support::tar::{gzip, hard_link, tar};
 const GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 
 fn measured(blob: &[u8], diff_id: Option<&Digest>, piece: usize) -> Result<LayerContent, MeasureError> {
-    let mut measure = Measure::new(&Digest::sha256_of(blob), diff_id)?;
-    for piece in blob.chunks(piece) {
-        measure.feed(&Bytes::copy_from_slice(piece))?;
-    }
-    measure.finish()
+    Measure::new(&Digest::sha256_of(blob), diff_id)?.read(blob.chunks(piece).map(Bytes::copy_from_slice))
 }
 
 fn exactly(uncompressed: usize, unpacked: usize) -> LayerContent {
@@ -49,6 +44,12 @@ fn broken_layers_say_what_is_wrong_and_are_worth_nothing() {
     let mut checksum = whole.clone();
     let at = checksum.len() - 8;
     checksum[at] ^= 1;
+    let mut length = whole.clone();
+    length[at + 4] ^= 1;
+    let mut header = whole.clone();
+    header[3] = 0xff;
+    let mut deflate = whole.clone();
+    deflate[10] |= 0b110;
     let bomb = zstd::stream::encode_all(std::io::repeat(0).take(3 << 30), 1).unwrap();
     for (what, blob, expected) in [
         (
@@ -56,8 +57,20 @@ fn broken_layers_say_what_is_wrong_and_are_worth_nothing() {
             &whole[..whole.len() - 9],
             "the layer is truncated: its compressed stream ends in the middle",
         ),
-        ("a wrong checksum", &checksum, "the layer is broken gzip: a member's checksum is wrong"),
-        ("garbage behind", &[&whole[..], b"x"].concat(), "the layer is broken gzip: a member's header is none"),
+        ("a wrong checksum", &checksum, "the layer is broken gzip: a member's checksum or length is wrong"),
+        ("a wrong length", &length, "the layer is broken gzip: a member's checksum or length is wrong"),
+        ("an impossible deflate block", &deflate, "the layer is broken gzip: its deflate data is broken"),
+        (
+            "garbage behind the padding",
+            &[&whole[..], &[0, 0, 1]].concat(),
+            "the layer is broken gzip: something other than a member follows the last one",
+        ),
+        ("a broken header", &header, "the layer is broken gzip: a member's header is invalid"),
+        (
+            "garbage behind",
+            &[&whole[..], b"x"].concat(),
+            "the layer is broken gzip: something other than a member follows the last one",
+        ),
         ("a truncated tar", &gzip(&tar[..700]), "the layer is not a tar: it ends in the middle of an entry"),
         ("no tar", &gzip(&[7; 600]), "the layer is not a tar: a header's checksum is wrong"),
         ("xz", b"\xfd7zXZ\0\0\0\0\0\0\0", "the layer is compressed with xz, which is not supported: use gzip or zstd"),
@@ -69,9 +82,8 @@ fn broken_layers_say_what_is_wrong_and_are_worth_nothing() {
     assert!(matches!(measured(&bomb, None, 1 << 20), Err(MeasureError::Bomb { .. })));
     let other = Digest::sha256_of(b"other");
     assert!(matches!(measured(&whole, Some(&other), 100), Err(MeasureError::DiffId { .. })));
-    let mut swapped = Measure::new(&other, Some(&Digest::sha256_of(&tar))).unwrap();
-    swapped.feed(&whole.clone().into()).unwrap();
-    assert!(matches!(swapped.finish(), Err(MeasureError::Mismatch { .. })));
+    let swapped = Measure::new(&other, Some(&Digest::sha256_of(&tar))).unwrap();
+    assert!(matches!(swapped.read([whole.into()]), Err(MeasureError::Mismatch { .. })));
 }
 
 #[test]
@@ -141,7 +153,7 @@ fn registry_with(layers: &[(&[u8], &str)], mode: Uncompressed) -> (TestRegistry,
 
 /// What the lane finds, in the order of digests, once all of the work is done.
 async fn found(work: Vec<LayerRequest>, store: &Store, limits: Limits) -> BTreeMap<Digest, LayerContent> {
-    let registries = Registries::new(BTreeMap::new(), Settings::default(), Arc::new(Telemetry::new())).unwrap();
+    let registries = Registries::new(BTreeMap::new(), Settings::default()).unwrap();
     let (work_to, work_from) = mpsc::channel(1);
     let (found_to, mut found_from) = mpsc::channel(16);
     work_to.send(work).await.unwrap();

@@ -1,4 +1,4 @@
-//! Two images, layer by layer: why did it grow?
+//! Compares two images layer by layer.
 
 use std::collections::VecDeque;
 
@@ -15,18 +15,18 @@ pub struct Comparison {
     pub old_bytes: Option<u64>,
     /// Compressed bytes of the new one.
     pub new_bytes: Option<u64>,
-    /// Compressed bytes of the new one's layers that the old one has too: what a pull does not fetch again.
+    /// Compressed bytes of the new image's layers that the old one has too, which a pull does not fetch again.
     pub shared_bytes: u64,
-    /// The new image's layers, bottom first, and in between the old one's that it has not.
+    /// The new image's layers, bottom first, and between them the old image's removed layers.
     pub layers: Vec<Difference>,
 }
 
 /// One layer in two images.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Difference {
-    /// What became of it.
+    /// How it changed.
     pub change: Change,
-    /// The command that made it, of the new image where it is in both.
+    /// The command that created it, from the new image if it is in both.
     pub command: Option<String>,
     /// The old image's.
     pub old: Option<LayerReport>,
@@ -34,13 +34,13 @@ pub struct Difference {
     pub new: Option<LayerReport>,
 }
 
-/// What became of a layer.
+/// How a layer changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Change {
     /// The same blob, or the same tar compressed differently.
     Shared,
-    /// Another content from the same command.
+    /// Different content from the same command.
     Changed,
     /// Only in the new image.
     Added,
@@ -51,8 +51,8 @@ pub enum Change {
 type Made<'a> = (&'a Step, &'a LayerReport);
 
 impl Comparison {
-    /// Finds the layers that both have, in order; what remains between two of these is changed where the commands are
-    /// the same, and otherwise removed or added.
+    /// Finds the common layers, in order. The layers between two of these are changed where the commands are the same,
+    /// and removed or added otherwise.
     pub(super) fn of(old: &ImageReport, new: &ImageReport) -> Self {
         let mut layers = Vec::new();
         let (old_layers, new_layers): (Vec<Made<'_>>, Vec<Made<'_>>) = (old.layers().collect(), new.layers().collect());

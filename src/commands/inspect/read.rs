@@ -1,14 +1,16 @@
-//! One reference, read as the daemon reads it.
+//! Reads one reference as the daemon reads it.
 
 use std::collections::HashMap;
 use std::io::Write;
 use std::sync::Arc;
 
-use super::report::{FailedReport, ImageReport, Report, Sharing, wanted};
-use super::{InspectError, Progress};
+use super::error::InspectError;
+use super::progress::Progress;
+use super::report::{FailedReport, ImageReport, Report};
+use super::sharing::Sharing;
 use crate::image::{Image, Layer, LayerContent, Unpacked};
 use crate::layer::SociIndexes;
-use crate::oci::{Descriptor, Digest, ImageConfig, MediaType, Platform, Reference, Repository};
+use crate::oci::{Descriptor, Digest, ImageConfig, MediaType, Platform, PlatformFilter, Reference, Repository};
 use crate::registry::{At, Client, Registries};
 use crate::scan::Children;
 use crate::store::{Store, Stored};
@@ -16,18 +18,18 @@ use crate::tag::LayerRequest;
 use crate::target::Uncompressed;
 use crate::{layer, scan};
 
-/// What is wanted of a reference.
-pub(super) struct Wanted<'a> {
+/// What to read of a reference.
+pub(super) struct ReadOptions<'a> {
     pub(super) platform: Option<&'a Platform>,
     pub(super) uncompressed: Uncompressed,
     pub(super) sharing: Option<&'a Sharing>,
 }
 
-/// Reads a reference, its platforms and their configs and, if that is wanted, its layers.
+/// Reads a reference, its platforms and their configs and, if wanted, its layers.
 pub(super) async fn read(
     registries: &Registries,
     reference: &Reference,
-    wants: &Wanted<'_>,
+    options: &ReadOptions<'_>,
     progress: &mut Progress<'_, impl Write>,
 ) -> Result<Report, InspectError> {
     let repository = &reference.repository;
@@ -39,19 +41,19 @@ pub(super) async fn read(
     };
     let store = Store::memory();
     let fetched = scan::fetch_document(&client, &store, repository, at).await?;
-    let platforms = wanted(wants.platform);
+    let platforms = PlatformFilter::from(Vec::from_iter(options.platform.cloned()));
     let (media_type, index_bytes, children) = match fetched.document {
         Stored::Index(index) => {
             let children = scan::read_children(&client, &store, repository, &platforms, &fetched.digest, &index).await;
             (index.media_type.clone(), index.bytes, children)
         }
         Stored::Image(image) => {
-            let fits = platforms.iter().all(|platform| platform.means(&image.platform));
+            let fits = platforms.includes(&image.platform);
             let images = if fits { vec![Arc::clone(&image)] } else { Vec::new() };
             (image.media_type.clone(), 0, Children { images, ..Children::default() })
         }
     };
-    if let Some(platform) = wants.platform
+    if let Some(platform) = options.platform
         && children.images.is_empty()
         && children.failed.is_empty()
     {
@@ -62,12 +64,12 @@ pub(super) async fn read(
     {
         return Err(error.into());
     }
-    let contents = look_into(&client, repository, &children.images, wants.uncompressed, progress).await;
+    let contents = uncompressed(&client, repository, &children.images, options.uncompressed, progress).await;
     let mut images = Vec::new();
     for image in &children.images {
         let config = config(&client, repository, image).await;
         let content = |layer: &Layer| contents.get(&layer.digest).copied();
-        images.push(ImageReport::of(image, config.as_ref(), content, wants.sharing));
+        images.push(ImageReport::of(image, config.as_ref(), content, options.sharing));
     }
     let failed = children.failed.into_iter().map(|child| FailedReport {
         platform: child.platform.to_string(),
@@ -86,7 +88,7 @@ pub(super) async fn read(
     })
 }
 
-/// The config once more, for its history: what scans remember has none. Without it the layers stand without commands.
+/// The config once more, for its history, which scans do not keep. Without it the layers have no commands.
 async fn config(client: &Client, repository: &Repository, image: &Image) -> Option<ImageConfig> {
     let descriptor = Descriptor {
         media_type: MediaType::default(),
@@ -101,7 +103,7 @@ async fn config(client: &Client, repository: &Repository, image: &Image) -> Opti
     ImageConfig::parse(&body).ok()
 }
 
-async fn look_into(
+async fn uncompressed(
     client: &Client,
     repository: &Repository,
     images: &[Arc<Image>],
@@ -118,16 +120,19 @@ async fn look_into(
         if contents.contains_key(&layer.digest) {
             continue;
         }
-        let Some(work) = LayerRequest::new(repository, image, layer, mode) else { continue };
+        let Some(request) = LayerRequest::new(repository, image, layer, mode) else { continue };
         let known = layer.diff_id.as_ref().and_then(|diff_id| by_diff_id.get(diff_id).copied());
         let content = if known.is_some() {
             known
         } else {
-            progress.begin(&layer.digest, work.bytes);
-            let found = layer::look_up(client, &work, &indexes, |received| progress.advance(received)).await;
+            progress.begin(&layer.digest, request.bytes);
+            let found = layer::look_up(client, &request, &indexes, |received| progress.advance(received)).await;
             match &found {
                 Ok(LayerContent { unpacked: Unpacked::Refused, .. }) => {
-                    progress.note(&layer.digest, "overlay2 cannot unpack it by itself: its unpacked size is left out");
+                    progress.note(
+                        &layer.digest,
+                        "overlay2 cannot unpack this layer without the ones below: its unpacked size is left out",
+                    );
                 }
                 Ok(_) => (),
                 Err(why) => progress.note(&layer.digest, &format!("uncompressed size unknown: {why}")),

@@ -1,29 +1,28 @@
-//! What `inspect` found, as data: the schema of `--json`.
+//! The result of `inspect` as data: the schema of `--json`.
 //!
 //! Sizes are in bytes, times are RFC 3339, digests are `algorithm:value`. What is unknown is `null`, never 0.
-
-use std::collections::{HashMap, HashSet};
 
 use serde::Serialize;
 
 use crate::image::{Image, Layer, LayerContent, Unpacked};
-use crate::oci::{Digest, ImageConfig, MediaType, Platform, Reason};
-use crate::store::{Store, Stored};
+use crate::oci::{Digest, ImageConfig, MediaType, Reason};
+
+use super::sharing::Sharing;
 
 /// One reference.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Report {
-    /// With registry and tag or digest, as it was understood.
+    /// With registry and tag or digest, in full.
     pub reference: String,
-    /// What the reference points at, by its bytes.
+    /// The digest that the reference points at, computed from the bytes.
     pub digest: Digest,
-    /// Of what the reference points at.
+    /// The media type of the document that the reference points at.
     pub media_type: MediaType,
     /// The index's own bytes; 0 where the reference points at a manifest.
     pub index_bytes: u64,
     /// How many attestation manifests the index has.
     pub attestations: u32,
-    /// One for each platform that was asked for, in the index's order.
+    /// One for each requested platform, in the index's order.
     pub images: Vec<ImageReport>,
     /// The platforms that could not be read.
     pub failed: Vec<FailedReport>,
@@ -44,7 +43,7 @@ pub struct ImageReport {
     pub media_type: MediaType,
     /// What kind of artifact this is; empty for a container image.
     pub artifact_type: String,
-    /// When it was made.
+    /// When it was created.
     pub created: Option<String>,
     /// The config's own bytes.
     pub config_bytes: u64,
@@ -54,22 +53,22 @@ pub struct ImageReport {
     pub compressed_bytes: Option<u64>,
     /// Sum of the layers' tars; only with `--uncompressed`.
     pub uncompressed_bytes: Option<u64>,
-    /// Whether that has an estimate in it.
+    /// Whether that includes an estimate.
     pub uncompressed_estimated: Option<bool>,
     /// What `docker image inspect` calls `Size` on overlay2; only with `--uncompressed exact`.
     pub unpacked_bytes: Option<u64>,
-    /// How it was made, bottom first. Without a usable history one step for each layer.
+    /// How it was built, bottom first. Without a usable history one step for each layer.
     pub steps: Vec<Step>,
 }
 
-/// One step of an image's making.
+/// One step of an image's build.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Step {
     /// When.
     pub created: Option<String>,
     /// By which command, as the config has it.
     pub command: Option<String>,
-    /// The layer that it made; none for a step that only changed the config.
+    /// The layer that it created; none for a step that only changed the config.
     pub layer: Option<LayerReport>,
 }
 
@@ -82,9 +81,9 @@ pub struct LayerReport {
     pub diff_id: Option<Digest>,
     /// As the manifest says.
     pub media_type: MediaType,
-    /// Whether it is distributed elsewhere.
+    /// Whether it is a foreign layer, which another server distributes.
     pub foreign: bool,
-    /// Whether there is nothing in it.
+    /// Whether it contains no files.
     pub empty: bool,
     /// Of the blob.
     pub compressed_bytes: Option<u64>,
@@ -94,7 +93,7 @@ pub struct LayerReport {
     pub uncompressed_estimated: Option<bool>,
     /// Of the files as Docker unpacks them; only with `--uncompressed exact`.
     pub unpacked_bytes: Option<u64>,
-    /// How many watched images have it; only where a state file could be read.
+    /// How many watched images have it; only with a readable state file.
     pub shared_by: Option<u64>,
 }
 
@@ -105,42 +104,12 @@ pub struct FailedReport {
     pub platform: String,
     /// Its manifest.
     pub digest: Digest,
-    /// The closed word, as in metrics.
+    /// The reason, as in metrics.
     pub reason: Reason,
 }
 
-/// How many watched images have a layer, by its digest.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Sharing(HashMap<Digest, u64>);
-
-impl Sharing {
-    /// Counts distinct manifests among the last known tags of a state file.
-    pub fn of(store: &Store) -> Self {
-        let manifests: HashSet<Digest> = store
-            .tags()
-            .into_iter()
-            .flat_map(|(_, _, kept)| kept.known.images.clone())
-            .map(|(_, digest)| digest)
-            .collect();
-        let mut sharing = Self::default();
-        for digest in manifests {
-            if let Some(Stored::Image(image)) = store.document(&digest) {
-                sharing.add(&image);
-            }
-        }
-        sharing
-    }
-
-    fn add(&mut self, image: &Image) {
-        let distinct: HashSet<&Digest> = image.layers.iter().map(|layer| &layer.digest).collect();
-        for digest in distinct {
-            *self.0.entry(digest.clone()).or_default() += 1;
-        }
-    }
-}
-
 impl ImageReport {
-    /// Pairs layers with the history's steps, where as many of those made a layer as there are layers.
+    /// Pairs layers with the history's steps if the history has as many layers as the manifest.
     pub(super) fn of(
         image: &Image,
         config: Option<&ImageConfig>,
@@ -184,7 +153,7 @@ impl ImageReport {
 
 impl LayerReport {
     fn of(layer: &Layer, content: Option<LayerContent>, sharing: Option<&Sharing>) -> Self {
-        // Two blocks of zeros: what builders write for a step that changed no file.
+        // Two blocks of zeros: the tar that builders write for a step without changes.
         let nothing = layer.diff_id.as_ref().is_some_and(|diff_id| *diff_id == Digest::sha256_of(&[0; 1024]));
         Self {
             digest: layer.digest.clone(),
@@ -196,7 +165,7 @@ impl LayerReport {
             uncompressed_bytes: content.map(|content| content.uncompressed_bytes),
             uncompressed_estimated: content.map(|content| content.estimated),
             unpacked_bytes: content.and_then(|content| content.unpacked.bytes()),
-            shared_by: sharing.map(|sharing| sharing.0.get(&layer.digest).copied().unwrap_or(0)),
+            shared_by: sharing.map(|sharing| sharing.count(&layer.digest)),
         }
     }
 }
@@ -226,9 +195,4 @@ pub(super) fn pairs<'a>(old: &'a [ImageReport], new: &'a [ImageReport]) -> Vec<(
         return vec![(old, new)];
     }
     old.iter().filter_map(|old| Some((old, new.iter().find(|new| new.platform == old.platform)?))).collect()
-}
-
-/// The one platform that is meant, or all.
-pub(super) fn wanted(platform: Option<&Platform>) -> Vec<Platform> {
-    platform.cloned().into_iter().collect()
 }

@@ -1,17 +1,17 @@
-//! What `inspect` found, for people.
+//! The result of `inspect` for people.
 
 use std::io::{self, Write};
 
+use crate::commands::columns::{Columns, Style, Terminal};
 use crate::commands::units;
 
 use super::compare::{Change, Comparison, Difference};
 use super::report::{ImageReport, LayerReport, Report};
-use super::table::{Look, Table, Terminal};
 
-/// One reference: what it points at, then each platform with its layers, the last made first as in `docker history`.
+/// One reference: its digest, then each platform with its layers, newest first as in `docker history`.
 pub(super) fn report(out: &mut impl Write, report: &Report, exact: bool, terminal: Terminal) -> io::Result<()> {
     let bytes = |count: Option<u64>| size(count, exact);
-    writeln!(out, "{}", Look::Head.paint(&units::plain(&report.reference), terminal.colour))?;
+    writeln!(out, "{}", Style::Head.paint(&units::plain(&report.reference), terminal.colour))?;
     let mut facts =
         vec![("digest", report.digest.to_string()), ("media type", units::plain(report.media_type.as_str()))];
     if report.index_bytes > 0 {
@@ -26,7 +26,7 @@ pub(super) fn report(out: &mut impl Write, report: &Report, exact: bool, termina
     write_facts(out, &facts)?;
     if report.images.len() > 1 {
         writeln!(out)?;
-        let mut table = Table::new(&["PLATFORM", ">LAYERS", ">COMPRESSED", ">UNCOMPRESSED", ">UNPACKED", "DIGEST"]);
+        let mut table = Columns::new(&["PLATFORM", ">LAYERS", ">COMPRESSED", ">UNCOMPRESSED", ">UNPACKED", "DIGEST"]);
         for image in &report.images {
             let unpacked = image.unpacked_bytes.map_or_else(String::new, |bytes| units::bytes(bytes, exact));
             let layers = image.layers().count().to_string();
@@ -34,7 +34,7 @@ pub(super) fn report(out: &mut impl Write, report: &Report, exact: bool, termina
             let [compressed, uncompressed, unpacked] = sizes;
             let digest = image.digest.to_string();
             let row = vec![units::plain(&image.platform), layers, compressed, uncompressed, unpacked, digest];
-            table.row(Look::Plain, row);
+            table.row(Style::Plain, row);
         }
         table.write(out, terminal)?;
     }
@@ -44,7 +44,7 @@ pub(super) fn report(out: &mut impl Write, report: &Report, exact: bool, termina
     }
     for failed in &report.failed {
         let line = format!("{} {}: not read: {}", failed.platform, failed.digest, failed.reason);
-        writeln!(out, "\n{}", Look::Changed.paint(&units::plain(&line), terminal.colour))?;
+        writeln!(out, "\n{}", Style::Changed.paint(&units::plain(&line), terminal.colour))?;
     }
     Ok(())
 }
@@ -57,13 +57,13 @@ pub(super) fn comparison(
     terminal: Terminal,
 ) -> io::Result<()> {
     let unknown = String::new;
-    let mut table = Table::new(&["", ">OLD", ">NEW", ">CHANGE", "DIGEST", "COMMAND"]);
+    let mut table = Columns::new(&["", ">OLD", ">NEW", ">CHANGE", "DIGEST", "COMMAND"]);
     for layer in &comparison.layers {
-        let (sign, look) = match layer.change {
-            Change::Shared => ("=", Look::Faint),
-            Change::Changed => ("~", Look::Changed),
-            Change::Added => ("+", Look::Added),
-            Change::Removed => ("-", Look::Removed),
+        let (sign, style) = match layer.change {
+            Change::Shared => ("=", Style::Faint),
+            Change::Changed => ("~", Style::Changed),
+            Change::Added => ("+", Style::Added),
+            Change::Removed => ("-", Style::Removed),
         };
         let of = |side: &Option<LayerReport>| side.as_ref().and_then(|layer| layer.compressed_bytes);
         let (old, new) = (of(&layer.old), of(&layer.new));
@@ -73,13 +73,13 @@ pub(super) fn comparison(
         };
         let shown = |bytes: Option<u64>| bytes.map_or_else(unknown, |bytes| units::bytes(bytes, exact));
         let command = layer.command.as_deref().map_or_else(unknown, units::command);
-        table.row(look, vec![sign.to_owned(), shown(old), shown(new), change, digest_of(layer), command]);
+        table.row(style, vec![sign.to_owned(), shown(old), shown(new), change, digest_of(layer), command]);
     }
     let (old, new) = (comparison.old_bytes, comparison.new_bytes);
     let change = old.zip(new).map_or_else(unknown, |(old, new)| units::difference(old, new, exact));
-    table.row(Look::Head, vec![unknown(), size(old, exact), size(new, exact), change, "total".to_owned(), unknown()]);
+    table.row(Style::Head, vec![unknown(), size(old, exact), size(new, exact), change, "total".to_owned(), unknown()]);
     if !comparison.platform.is_empty() {
-        writeln!(out, "{}", Look::Head.paint(&units::plain(&comparison.platform), terminal.colour))?;
+        writeln!(out, "{}", Style::Head.paint(&units::plain(&comparison.platform), terminal.colour))?;
     }
     table.write(out, terminal)?;
     writeln!(out, "= shared ({}), ~ changed, + added, - removed", units::bytes(comparison.shared_bytes, exact))
@@ -88,7 +88,7 @@ pub(super) fn comparison(
 fn write_image(out: &mut impl Write, image: &ImageReport, exact: bool, terminal: Terminal) -> io::Result<()> {
     let kind = units::plain(if image.artifact_type.is_empty() { &image.platform } else { &image.artifact_type });
     if !kind.is_empty() {
-        writeln!(out, "{}", Look::Head.paint(&kind, terminal.colour))?;
+        writeln!(out, "{}", Style::Head.paint(&kind, terminal.colour))?;
     }
     let mut facts = vec![("manifest", format!("{} ({})", image.digest, units::bytes(image.manifest_bytes, exact)))];
     if let Some(image_id) = &image.image_id {
@@ -107,22 +107,22 @@ fn write_image(out: &mut impl Write, image: &ImageReport, exact: bool, terminal:
     write_facts(out, &facts)?;
     let headings =
         [">COMPRESSED", ">UNCOMPRESSED", ">UNPACKED", ">SHARED BY", "CREATED", "DIGEST", "DIFF ID", "COMMAND"];
-    let mut table = Table::new(&headings);
+    let mut table = Columns::new(&headings);
     for step in image.steps.iter().rev() {
         let created = step.created.as_deref().map_or_else(String::new, units::minute);
         let command = step.command.as_deref().map_or_else(String::new, units::command);
         let Some(layer) = &step.layer else {
             let empty = ["-", "", "", "", &created, "(no layer)", "", &command].map(str::to_owned);
-            table.row(Look::Faint, empty.to_vec());
+            table.row(Style::Faint, empty.to_vec());
             continue;
         };
         let estimate = if layer.uncompressed_estimated == Some(true) { "~" } else { "" };
         let optional = |bytes: Option<u64>| bytes.map_or_else(String::new, |bytes| units::bytes(bytes, exact));
-        let look = if layer.empty { Look::Faint } else { Look::Plain };
+        let style = if layer.empty { Style::Faint } else { Style::Plain };
         let marks = [(layer.empty, " (empty)"), (layer.foreign, " (foreign)")];
         let marks: String = marks.iter().filter(|(set, _)| *set).map(|(_, mark)| *mark).collect();
         table.row(
-            look,
+            style,
             vec![
                 size(layer.compressed_bytes, exact),
                 layer

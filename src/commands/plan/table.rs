@@ -1,51 +1,50 @@
 //! A plan as a table for people.
 
-use std::fmt::Write as _;
 use std::io;
 
-use super::{Layers, Plan, Requests, TargetPlan};
+use super::figures::{Layers, Plan, Pulls, Requests, TargetPlan};
+use crate::commands::columns::{Columns, Style, Terminal};
 use crate::commands::units;
 use crate::layer::Limits;
 
-/// So many of what is worth a word are named; of the rest only the number is said.
+/// At most so many items of a list are named; of the rest only the number is shown.
 const NAMED_MAX: usize = 10;
 
-/// Writes the table, then what is worth a word.
+/// Writes the table, then the totals and notes.
 pub fn write(plan: &Plan, out: &mut impl io::Write) -> io::Result<()> {
-    let heads = ["target", "repositories", "tags", "first scan", "later scans", "a day"];
-    let mut rows: Vec<[String; 6]> = vec![heads.map(String::from)];
-    rows.extend(plan.targets.iter().map(row));
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..heads.len()).map(width).collect();
-    for row in &rows {
-        let mut line = format!("{:<width$}", row[0], width = widths[0]);
-        for (cell, width) in row.iter().zip(&widths).skip(1) {
-            write!(line, "  {cell:>width$}").expect("a string takes what is written to it");
-        }
-        writeln!(out, "{line}")?;
+    let headings = ["target", ">repositories", ">tags", ">first scan", ">later scans", ">a day"];
+    let mut columns = Columns::new(&headings);
+    for target in &plan.targets {
+        columns.row(Style::Plain, row(target));
     }
+    columns.write(out, Terminal::default())?;
     writeln!(out)?;
-    let at_least = if plan.is_partial() { "at least " } else { "" };
+    let at_least = if plan.is_lower_bound() { "at least " } else { "" };
     writeln!(out, "series: {at_least}{} once everything is read", plan.series)?;
     let of_what = if plan.is_partial() { " for what could be read" } else { "" };
     for (registry, pulls) in &plan.pulls {
         writeln!(
             out,
-            "{registry} meters pulls: the first scan makes at most {pulls}{of_what}; later scans make none for unchanged tags"
+            "{registry} meters pulls: the first scan makes {}{of_what}; later scans make none for unchanged tags",
+            shown(*pulls)
         )?;
     }
     layers(plan.layers, at_least, out)?;
     for target in &plan.targets {
         notes(target, out)?;
     }
-    for error in &plan.errors {
-        writeln!(out, "{error}")?;
-    }
     Ok(())
 }
 
+fn shown(pulls: Pulls) -> String {
+    match pulls.indexes {
+        0 => pulls.at_least.to_string(),
+        indexes => format!("at least {}, and one more for each selected platform of {indexes} indexes", pulls.at_least),
+    }
+}
+
 fn layers(layers: Layers, at_least: &str, out: &mut impl io::Write) -> io::Result<()> {
-    let Layers { asked, streamed, streamed_bytes, unread_images } = layers;
+    let Layers { asked, streamed, streamed_bytes, unread_manifests } = layers;
     if asked > 0 {
         writeln!(out, "uncompressed = \"cheap\" asks {at_least}{asked} layers for a few bytes, each once")?;
     }
@@ -56,30 +55,31 @@ fn layers(layers: Layers, at_least: &str, out: &mut impl io::Write) -> io::Resul
         let an_hour = an_hour.unwrap_or_default();
         writeln!(out, "uncompressed = \"exact\" streams {at_least}{streamed} layers of {bytes}, each once{an_hour}")?;
     }
-    if unread_images > 0 {
+    if unread_manifests > 0 {
         writeln!(
             out,
-            "uncompressed: {unread_images} images are on registries that meter pulls, so that their layers are not known here: \
-             each layer is asked or streamed once"
+            "uncompressed: {unread_manifests} manifests are on registries that meter pulls and were not fetched, so \
+             their layers are not counted here: each layer is asked or streamed once"
         )?;
     }
     Ok(())
 }
 
-fn row(target: &TargetPlan) -> [String; 6] {
-    let shown = |figure: String, is_nothing: bool| match (target.is_partial, is_nothing) {
+fn row(target: &TargetPlan) -> Vec<String> {
+    let bound = |figure: String, is_bound: bool, is_nothing: bool| match (is_bound, is_nothing) {
         (true, true) => "unknown".to_owned(),
         (true, false) => format!("at least {figure}"),
         (false, _) => figure,
     };
-    let a_day = target.later.total() as f64 * target.scans_per_day;
-    [
+    let TargetPlan { first, later, is_partial, .. } = target;
+    let a_day = later.total() as f64 * target.scans_per_day;
+    vec![
         target.name.to_string(),
         target.repositories.to_string(),
         target.tags.to_string(),
-        shown(requests(target.first), target.first.total() == 0),
-        shown(requests(target.later), target.later.total() == 0),
-        shown(format!("{a_day:.0}"), target.later.total() == 0),
+        bound(requests(*first), *is_partial || target.is_metered, first.total() == 0),
+        bound(requests(*later), *is_partial, later.total() == 0),
+        bound(format!("{a_day:.0}"), *is_partial, later.total() == 0),
     ]
 }
 
@@ -89,6 +89,7 @@ fn requests(requests: Requests) -> String {
         (requests.heads, "HEAD"),
         (requests.manifests, "GET manifest"),
         (requests.configs, "GET config"),
+        (requests.layer_heads, "HEAD layer"),
     ];
     let named: Vec<String> =
         parts.iter().filter(|(count, _)| *count > 0).map(|(count, kind)| format!("{count} {kind}")).collect();
@@ -98,13 +99,13 @@ fn requests(requests: Requests) -> String {
 fn notes(target: &TargetPlan, out: &mut impl io::Write) -> io::Result<()> {
     if !target.not_versions.is_empty() {
         let named = target.not_versions.iter().map(|(repository, tag)| format!("{repository}:{tag}"));
-        writeln!(out, "{}: no versions, left out by `semver`: {}", target.name, first_of(named))?;
+        writeln!(out, "{}: not versions, so left out by `semver`: {}", target.name, first_of(named))?;
     }
     if !target.without_newest.is_empty() {
         let named = target.without_newest.iter().map(ToString::to_string);
         writeln!(
             out,
-            "{}: no two releases within `limit` for `newest` to compare, raise it or `exclude` other tags: {}",
+            "{}: within `limit` there are no two releases for `newest` to compare; raise it or `exclude` other tags: {}",
             target.name,
             first_of(named)
         )?;

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::world::*;
 use crate::inventory::*;
 use crate::oci::Reason;
+use crate::tag::*;
 use crate::target::{Detail, NewestBy, Target};
 
 /// What happens to tags of two repositories and a registry beside, all of them meant.
@@ -37,7 +38,7 @@ fn meaning_all() -> Inventory {
     ];
     let mut inventory = inventory(&targets);
     for name in ["t", "u", "w", "x"] {
-        pass_ended(&mut inventory, name);
+        scan_ended(&mut inventory, name);
     }
     inventory
 }
@@ -147,7 +148,7 @@ proptest! {
         }
         prop_assert!(inventory.digests_in_use().is_empty());
         for state in inventory.registries.values() {
-            prop_assert!(state.holdings.is_empty());
+            prop_assert!(state.layers.is_empty());
         }
     }
 }
@@ -169,7 +170,7 @@ fn targets() -> Vec<Target> {
         target("named", "r.io/a", "1 2"),
         Target { newest: Some(NewestBy::Semver), ..listing("listing", "r.io/a") },
         Target {
-            platforms: vec![platform("linux/amd64")],
+            platforms: vec![platform("linux/amd64")].into(),
             uncompressed: Uncompressed::Exact,
             ..listing("wild", "r.io/*")
         },
@@ -212,15 +213,15 @@ fn apply(inventory: &mut Inventory, event: Event) -> Vec<TagChange> {
             return record(inventory, &reference, 10.0, outcome).into_iter().collect();
         }
         Event::Found(target, listed, complete) => {
-            let meant = listed.iter().map(|&place| LISTED[place]);
-            let meant = meant.filter(|reference| {
+            let selected = listed.iter().map(|&place| LISTED[place]);
+            let selected = selected.filter(|reference| {
                 targets()[target].repositories.include(&repository(reference.rsplit_once(':').unwrap().0))
             });
-            let references = meant.collect::<Vec<_>>().join(" ");
+            let references = selected.collect::<Vec<_>>().join(" ");
             let found = if complete { found } else { found_in_part };
             return found(inventory, &name(target).0, &references);
         }
-        Event::PassEnded(target) => inventory.pass_ended(&name(target)),
+        Event::PassEnded(target) => inventory.scan_ended(&name(target)),
         Event::Learnt(layer, content) => drop(inventory.learn_layers([(digest(&format!("l{layer}")), content)])),
         Event::Expires => return inventory.expire(11.0 + WEEK.as_secs_f64()),
         Event::Configured(chosen) => {
@@ -237,15 +238,15 @@ proptest! {
     fn a_snapshot_that_reuses_the_one_before_is_what_a_new_one_would_be(events in events(), has_sums: bool) {
         let mut inventory = inventory(&targets());
         for target in targets().iter().filter(|_| has_sums) {
-            inventory.pass_ended(&target.name);
+            inventory.scan_ended(&target.name);
         }
         for event in events {
             apply(&mut inventory, event);
         }
         let reused = inventory.snapshot();
         for state in inventory.registries.values_mut() {
-            state.touch();
-            state.repositories.values_mut().for_each(RepositoryState::touch);
+            state.stale.mark(Part::Sums);
+            state.repositories.values_mut().for_each(|repository| repository.stale.mark(Part::Sums));
         }
         prop_assert_eq!(&*reused, &*inventory.snapshot());
     }
@@ -309,7 +310,7 @@ proptest! {
         after.restored(|_, _| true);
         for inventory in [&mut before, &mut after] {
             for target in &now {
-                inventory.pass_ended(&target.name);
+                inventory.scan_ended(&target.name);
             }
         }
         prop_assert_eq!(of_kept(&mut before), of_kept(&mut after));

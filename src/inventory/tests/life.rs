@@ -3,6 +3,7 @@
 use super::world::*;
 use crate::inventory::*;
 use crate::oci::Reason;
+use crate::tag::*;
 use crate::target::{Listing, Selection, Target};
 
 const NOTHING: [&str; 0] = [];
@@ -11,7 +12,7 @@ const NOTHING: [&str; 0] = [];
 pub(super) fn one(reading: Reading) -> Inventory {
     let mut inventory = inventory(&[target("t", "r.io/a", "v1")]);
     read(&mut inventory, "r.io/a:v1", 10.0, reading);
-    pass_ended(&mut inventory, "t");
+    scan_ended(&mut inventory, "t");
     inventory
 }
 
@@ -24,7 +25,7 @@ fn a_tag_that_is_configured_by_name_is_there_before_anything_is_known() {
     let mut inventory = inventory(&[target("t", "r.io/a", "v1")]);
     assert_eq!(published(&mut inventory), ["a:v1"]);
     assert_eq!(repositories(&mut inventory), ["a tags=1 unknown=1"]);
-    assert_eq!(to_read(&mut inventory, "t"), ["r.io/a:v1 new"]);
+    assert_eq!(assign(&mut inventory, "t"), ["r.io/a:v1 new"]);
 }
 
 #[test]
@@ -75,10 +76,10 @@ fn a_first_reading_in_part_publishes_the_good_platforms_and_withholds_the_tags_s
     let half = failing(index("both", &[("linux/amd64", "base:100 x:10")]), "linux/arm64", Reason::Timeout);
     let mut inventory = one(half);
     assert_eq!(published(&mut inventory), ["a:v1 up=0", "a:v1 linux/amd64 compressed=110 unique=110 proportional=110"]);
-    assert_eq!(to_read(&mut inventory, "t"), ["r.io/a:v1 lacking"]);
+    assert_eq!(assign(&mut inventory, "t"), ["r.io/a:v1 lacking"]);
     read(&mut inventory, "r.io/a:v1", 20.0, two_platforms());
     assert_eq!(published(&mut inventory)[0], "a:v1 up=1 success=20 stored=130");
-    assert_eq!(to_read(&mut inventory, "t"), ["r.io/a:v1"]);
+    assert_eq!(assign(&mut inventory, "t"), ["r.io/a:v1"]);
 }
 
 #[test]
@@ -106,7 +107,7 @@ fn a_definite_failure_leaves_out_that_platform_only() {
         read(&mut inventory, "r.io/a:v1", 20.0, failing(rest, "linux/arm64", reason));
         let after = published(&mut inventory);
         assert_eq!(after, [expected, "a:v1 linux/amd64 compressed=100 unique=100 proportional=100"], "{reason}");
-        assert_eq!(to_read(&mut inventory, "t"), ["r.io/a:v1 lacking"], "failed children are tried again");
+        assert_eq!(assign(&mut inventory, "t"), ["r.io/a:v1 lacking"], "failed children are tried again");
     }
 }
 
@@ -132,10 +133,10 @@ fn of_colliding_platforms_the_first_counts() {
 fn a_typing_error_in_a_tags_name_stays_visible() {
     let mut inventory = inventory(&[target("t", "r.io/a", "lattest")]);
     assert_eq!(record(&mut inventory, "r.io/a:lattest", 10.0, Outcome::Gone).unwrap().kept, None);
-    pass_ended(&mut inventory, "t");
+    scan_ended(&mut inventory, "t");
     assert_eq!(published(&mut inventory), ["a:lattest up=0"]);
     assert_eq!(repositories(&mut inventory), ["a tags=1 unknown=0"]);
-    assert_eq!(to_read(&mut inventory, "t"), ["r.io/a:lattest new"]);
+    assert_eq!(assign(&mut inventory, "t"), ["r.io/a:lattest new"]);
     read(&mut inventory, "r.io/a:lattest", 20.0, single("x:1"));
     assert_eq!(published(&mut inventory)[0], "a:lattest up=1 success=20 stored=1");
 }
@@ -155,10 +156,10 @@ fn under_a_wildcard_a_repository_without_a_configured_tag_is_no_failure() {
     assert_eq!(repositories(&mut inventory), ["a tags=1 unknown=1", "b tags=1 unknown=1"]);
     read(&mut inventory, "r.io/a:latest", 10.0, single("x:1"));
     record(&mut inventory, "r.io/b:latest", 10.0, Outcome::Gone);
-    pass_ended(&mut inventory, "t");
+    scan_ended(&mut inventory, "t");
     assert_eq!(published(&mut inventory).len(), 2);
     assert_eq!(repositories(&mut inventory), ["a tags=1 unknown=0 stored=1 unique=1 metadata=10"]);
-    assert_eq!(to_read(&mut inventory, "t"), ["r.io/a:latest", "r.io/b:latest new"], "it may come some day");
+    assert_eq!(assign(&mut inventory, "t"), ["r.io/a:latest", "r.io/b:latest new"], "it may come some day");
     read(&mut inventory, "r.io/b:latest", 20.0, single("y:1"));
     assert_eq!(published(&mut inventory).len(), 4);
 }
@@ -181,7 +182,7 @@ fn a_partial_tag_list_adds_and_removes_nothing() {
     let mut inventory = inventory(&[listing("t", "r.io/a")]);
     found(&mut inventory, "t", "r.io/a:v1 r.io/a:v2");
     assert!(found_in_part(&mut inventory, "t", "r.io/a:v3").is_empty());
-    assert_eq!(to_read(&mut inventory, "t"), ["r.io/a:v1 new", "r.io/a:v2 new", "r.io/a:v3 new"]);
+    assert_eq!(assign(&mut inventory, "t"), ["r.io/a:v1 new", "r.io/a:v2 new", "r.io/a:v3 new"]);
 }
 
 #[test]
@@ -248,7 +249,7 @@ fn a_target_that_means_what_it_meant_goes_on_through_a_new_configuration() {
     let mut inventory = inventory(&[listing("t", "r.io/a")]);
     found(&mut inventory, "t", "r.io/a:v1");
     read(&mut inventory, "r.io/a:v1", 10.0, single("x:1"));
-    pass_ended(&mut inventory, "t");
+    scan_ended(&mut inventory, "t");
     let before = published(&mut inventory);
     let mut same = listing("t", "r.io/a");
     same.budget_bytes = Some(5);
@@ -258,7 +259,7 @@ fn a_target_that_means_what_it_meant_goes_on_through_a_new_configuration() {
         inventory.reconfigure(&shared(&[target("other", "r.io/b", "v1"), listing("t", "r.io/a")]), WEEK).is_empty()
     );
     assert_eq!(published(&mut inventory)[..2], before);
-    pass_ended(&mut inventory, "other");
+    scan_ended(&mut inventory, "other");
     assert_eq!(published(&mut inventory)[..2], before);
 }
 
@@ -280,14 +281,15 @@ fn a_target_knows_what_it_lacks_and_what_others_lack() {
     found(&mut inventory, "slow", "r.io/a:v1 r.io/a:v2");
     read(&mut inventory, "r.io/a:v2", 10.0, single("x:1"));
     assert!(
-        !inventory.passed(&name("slow"), Completeness::Whole) && !inventory.passed(&name("fast"), Completeness::Whole)
+        !inventory.is_scanned(&name("slow"), Completeness::Whole)
+            && !inventory.is_scanned(&name("fast"), Completeness::Whole)
     );
     assert!(inventory.others_are_up(&name("slow")), "nobody has tried yet");
     record(&mut inventory, "r.io/a:v1", 20.0, Outcome::Failed(Reason::Denied));
     assert!(!inventory.others_are_up(&name("slow")) && inventory.others_are_up(&name("fast")));
-    assert!(!inventory.passed(&name("slow"), Completeness::Whole));
+    assert!(!inventory.is_scanned(&name("slow"), Completeness::Whole));
     read(&mut inventory, "r.io/a:v1", 30.0, single("x:1"));
-    assert!(inventory.passed(&name("slow"), Completeness::Whole) && inventory.others_are_up(&name("slow")));
+    assert!(inventory.is_scanned(&name("slow"), Completeness::Whole) && inventory.others_are_up(&name("slow")));
 }
 
 #[test]
@@ -332,22 +334,24 @@ fn a_registry_on_which_nothing_changed_keeps_its_view() {
 fn how_many_tags_there_are_is_unknown_while_their_list_was_never_read() {
     let mut inventory = inventory(&[listing("t", "r.io/a")]);
     found_in_part(&mut inventory, "t", "r.io/a:");
-    pass_ended(&mut inventory, "t");
+    scan_ended(&mut inventory, "t");
     assert_eq!(repositories(&mut inventory), ["a tags=? unknown=?"]);
     let target = TargetName("t".into());
-    assert!(!inventory.passed(&target, Completeness::Whole) && !inventory.passed(&target, Completeness::Settled));
+    assert!(
+        !inventory.is_scanned(&target, Completeness::Whole) && !inventory.is_scanned(&target, Completeness::Settled)
+    );
     found_in_part(&mut inventory, "t", "r.io/a:v1");
     read(&mut inventory, "r.io/a:v1", 10.0, single("x:1"));
     assert!(
         repositories(&mut inventory)[0].starts_with("a tags=? unknown=?"),
         "nor while it was never read to its end"
     );
-    assert!(!inventory.passed(&target, Completeness::Whole), "whatever else is listed");
+    assert!(!inventory.is_scanned(&target, Completeness::Whole), "whatever else is listed");
     found(&mut inventory, "t", "r.io/a:v1");
-    assert!(inventory.passed(&target, Completeness::Whole));
+    assert!(inventory.is_scanned(&target, Completeness::Whole));
     found(&mut inventory, "t", "r.io/a:");
     assert_eq!(repositories(&mut inventory), ["a tags=0 unknown=0"]);
-    assert!(inventory.passed(&target, Completeness::Whole));
+    assert!(inventory.is_scanned(&target, Completeness::Whole));
 }
 
 #[test]
@@ -357,8 +361,8 @@ fn a_list_longer_than_is_read_keeps_the_limit_and_loses_what_is_gone() {
     let mut inventory = inventory(&[Target { selection, ..super::world::listing("t", "r.io/a") }]);
     found_in_part(&mut inventory, "t", "r.io/a:v1 r.io/a:v2");
     found_in_part(&mut inventory, "t", "r.io/a:v3 r.io/a:v2");
-    assert_eq!(to_read(&mut inventory, "t"), ["r.io/a:v2 new", "r.io/a:v3 new"]);
+    assert_eq!(assign(&mut inventory, "t"), ["r.io/a:v2 new", "r.io/a:v3 new"]);
     record(&mut inventory, "r.io/a:v2", 10.0, Outcome::Gone);
     found_in_part(&mut inventory, "t", "r.io/a:v3");
-    assert_eq!(to_read(&mut inventory, "t"), ["r.io/a:v3 new"]);
+    assert_eq!(assign(&mut inventory, "t"), ["r.io/a:v3 new"]);
 }

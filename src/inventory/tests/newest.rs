@@ -4,6 +4,7 @@ use super::world::*;
 use crate::image::Image;
 use crate::inventory::*;
 use crate::oci::Reason;
+use crate::tag::*;
 use crate::target::{Detail, Listing, NewestBy, Selection, Target};
 
 fn by(by: NewestBy) -> Inventory {
@@ -13,7 +14,11 @@ fn by(by: NewestBy) -> Inventory {
 /// `v1.5.0 linux/amd64 120 after 110`
 fn newest(inventory: &mut Inventory) -> Vec<String> {
     let snapshot = inventory.snapshot();
-    let views = snapshot.registries.iter().flat_map(|registry| &registry.repositories).flat_map(|of| &of.newest);
+    let views = snapshot
+        .registries
+        .iter()
+        .flat_map(|registry| &registry.repositories)
+        .flat_map(|repository| &repository.newest);
     let shown = |view: &snapshot::NewestView| {
         let previous = view.previous_compressed_bytes.map_or(String::new(), |bytes| format!(" after {bytes}"));
         format!("{} {} {}{previous}", view.tag, view.platform, view.compressed_bytes)
@@ -159,10 +164,9 @@ fn what_limit_leaves_unread_is_not_the_newest_and_lets_no_pre_release_be() {
         let tags: Vec<Tag> = tags.split(' ').map(tag).collect();
         let selected = Selection { tags: Vec::new(), listing: Some(listing) }.select(&tags);
         let (tags, candidates) = (selected.tags, selected.candidates);
-        let one =
-            DiscoveredRepository { repository: repository("r.io/a"), tags, candidates, complete: true, cut: false };
+        let one = DiscoveredRepository { repository: repository("r.io/a"), tags, candidates, list: ListExtent::Whole };
         inventory.select(&TargetName("t".into()), Discovered { repositories: vec![one], complete: true });
-        for (number, wanted) in (1..).zip(inventory.to_read(&TargetName("t".into()))) {
+        for (number, wanted) in (1..).zip(inventory.assign(&TargetName("t".into()))) {
             let layers = format!("{}:{number}", wanted.tag);
             read(inventory, &format!("r.io/a:{}", wanted.tag), 10.0, single(&layers));
         }
@@ -226,10 +230,16 @@ fn a_list_that_was_read_in_part_hides_no_newer_release() {
 
 #[test]
 fn each_target_has_its_own_newest_release_on_its_own_platforms() {
-    let amd =
-        Target { newest: Some(NewestBy::Semver), platforms: vec![platform("linux/amd64")], ..listing("amd", "r.io/a") };
-    let arm =
-        Target { newest: Some(NewestBy::Semver), platforms: vec![platform("linux/arm64")], ..listing("arm", "r.io/a") };
+    let amd = Target {
+        newest: Some(NewestBy::Semver),
+        platforms: vec![platform("linux/amd64")].into(),
+        ..listing("amd", "r.io/a")
+    };
+    let arm = Target {
+        newest: Some(NewestBy::Semver),
+        platforms: vec![platform("linux/arm64")].into(),
+        ..listing("arm", "r.io/a")
+    };
     let mut inventory = inventory(&[amd, arm]);
     found(&mut inventory, "amd", "r.io/a:v2 r.io/a:v1");
     found(&mut inventory, "arm", "r.io/a:v1");
@@ -244,7 +254,7 @@ fn the_newest_release_is_there_at_once_after_a_restart() {
     found(&mut before, "t", "r.io/a:v1.5.0 r.io/a:v1.4.0");
     let old = read(&mut before, "r.io/a:v1.4.0", 10.0, single("x:110")).unwrap();
     let new = read(&mut before, "r.io/a:v1.5.0", 10.0, single("y:120")).unwrap();
-    pass_ended(&mut before, "t");
+    scan_ended(&mut before, "t");
     let expected = newest(&mut before);
     let images: Vec<_> = single("x:110").images.into_iter().chain(single("y:120").images).collect();
     let mut after = by(NewestBy::Semver);
@@ -255,4 +265,34 @@ fn the_newest_release_is_there_at_once_after_a_restart() {
     after.restored(|_, _| true);
     assert_eq!(newest(&mut after), expected);
     assert_eq!(expected, ["v1.5.0 linux/amd64 120 after 110"]);
+}
+
+#[test]
+fn figures_of_a_whole_repository_are_withheld_while_its_list_is_cut() {
+    let target = Target { newest: Some(NewestBy::Semver), ..listing("t", "r.io/a") };
+    let mut inventory = inventory(&[target]);
+    let listed = |inventory: &mut Inventory, list| {
+        let tags = vec![tag("v1")];
+        let one = DiscoveredRepository { repository: repository("r.io/a"), candidates: tags.clone(), tags, list };
+        inventory.select(&TargetName("t".into()), Discovered { repositories: vec![one], complete: true });
+        read(inventory, "r.io/a:v1", 10.0, single("x:1"));
+        scan_ended(inventory, "t");
+        let snapshot = inventory.snapshot();
+        let view = &snapshot.registries[0].repositories[0];
+        assert_eq!(view.tags[0].images.len(), 1, "what was read is published");
+        (view.tags_selected, view.stored_bytes, view.metadata_bytes.is_some(), view.newest.len())
+    };
+    let (whole, withheld) = ((Some(1), Some(1), true, 1), (None, None, false, 0));
+    for (list, expected) in [
+        (ListExtent::Partial, withheld),
+        (ListExtent::Whole, whole),
+        // What was whole once and breaks off later keeps its last true figures.
+        (ListExtent::Partial, whole),
+        (ListExtent::Unread, whole),
+        (ListExtent::Cut, withheld),
+        (ListExtent::Unread, withheld),
+        (ListExtent::Whole, whole),
+    ] {
+        assert_eq!(listed(&mut inventory, list), expected, "{list:?}");
+    }
 }

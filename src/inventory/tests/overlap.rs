@@ -13,13 +13,13 @@ fn a_tag_belongs_to_the_target_with_the_shortest_interval_and_ties_to_the_first(
     let fast = Target { interval: Duration::from_secs(10), ..fast };
     let late = Target { interval: Duration::from_secs(10), ..late };
     let mut inventory = inventory(&[slow, fast, late]);
-    assert_eq!(to_read(&mut inventory, "slow"), ["r.io/a:v2 new"]);
-    assert_eq!(to_read(&mut inventory, "late"), ["r.io/a:v1 new"]);
+    assert_eq!(assign(&mut inventory, "slow"), ["r.io/a:v2 new"]);
+    assert_eq!(assign(&mut inventory, "late"), ["r.io/a:v1 new"]);
     found(&mut inventory, "fast", "r.io/a:v1");
-    assert_eq!(to_read(&mut inventory, "fast"), [""; 0], "it is being read");
+    assert_eq!(assign(&mut inventory, "fast"), [""; 0], "it is being read");
     found(&mut inventory, "fast", "r.io/a:v1");
-    assert_eq!(to_read(&mut inventory, "fast"), ["r.io/a:v1 new"]);
-    assert_eq!(to_read(&mut inventory, "late"), [""; 0]);
+    assert_eq!(assign(&mut inventory, "fast"), ["r.io/a:v1 new"]);
+    assert_eq!(assign(&mut inventory, "late"), [""; 0]);
     assert_eq!(published(&mut inventory), ["a:v1", "a:v2"], "published once");
 }
 
@@ -31,13 +31,13 @@ fn what_two_targets_find_by_listing_is_read_by_whoever_lists_it_first_and_then_b
     };
     let scan = |inventory: &mut Inventory, target: &str, references: &str| {
         found(inventory, target, references);
-        to_read(inventory, target)
+        assign(inventory, target)
     };
     let mut inventory = inventory(&targets());
     let known = "r.io/a:v1 r.io/ab:v1";
     assert_eq!(scan(&mut inventory, "slow", known), ["r.io/a:v1 new", "r.io/ab:v1 new"]);
     assert_eq!(scan(&mut inventory, "fast", &format!("{known} r.io/b:v1")), ["r.io/b:v1 new"]);
-    pass_ended(&mut inventory, "fast");
+    scan_ended(&mut inventory, "fast");
     let all = format!("{known} r.io/b:v1");
     assert_eq!(scan(&mut inventory, "fast", &all), ["r.io/a:v1 new", "r.io/ab:v1 new", "r.io/b:v1 new"]);
     assert_eq!(scan(&mut inventory, "slow", known), [""; 0]);
@@ -65,9 +65,9 @@ fn whoever_takes_a_tag_over_and_wants_other_platforms_reads_it() {
         let fast = Target { interval: Duration::from_secs(10), ..with(fast, listing("fast", "r.io/*")) };
         let mut inventory = inventory(&[with(slow, listing("slow", "r.io/a")), fast]);
         found(&mut inventory, "slow", "r.io/a:v1");
-        assert_eq!(to_read(&mut inventory, "slow").len(), 1);
+        assert_eq!(assign(&mut inventory, "slow").len(), 1);
         found(&mut inventory, "fast", "r.io/a:v1");
-        assert_eq!(to_read(&mut inventory, "fast").len(), usize::from(is_read), "{slow:?}");
+        assert_eq!(assign(&mut inventory, "fast").len(), usize::from(is_read), "{slow:?}");
     }
 }
 
@@ -93,7 +93,7 @@ fn platforms_are_united_and_whoever_wants_all_gets_all() {
 
 #[test]
 fn only_wanted_platforms_are_in_sums_and_failures() {
-    let one = Target { platforms: vec![platform("linux/amd64")], ..target("t", "r.io/a", "v1") };
+    let one = Target { platforms: vec![platform("linux/amd64")].into(), ..target("t", "r.io/a", "v1") };
     let mut inventory = inventory(&[one]);
     let reading = failing(
         index("all", &[("linux/amd64", "a:1"), ("linux/arm64", "b:2")]),
@@ -101,13 +101,13 @@ fn only_wanted_platforms_are_in_sums_and_failures() {
         crate::oci::Reason::Network,
     );
     read(&mut inventory, "r.io/a:v1", 10.0, reading);
-    pass_ended(&mut inventory, "t");
+    scan_ended(&mut inventory, "t");
     assert_eq!(
         published(&mut inventory),
         ["a:v1 up=1 success=10 stored=1", "a:v1 linux/amd64 compressed=1 unique=1 proportional=1"]
     );
     assert_eq!(repositories(&mut inventory), ["a tags=1 unknown=0 stored=1 unique=1 metadata=15"]);
-    assert_eq!(to_read(&mut inventory, "t"), ["r.io/a:v1"]);
+    assert_eq!(assign(&mut inventory, "t"), ["r.io/a:v1"]);
 }
 
 #[test]
@@ -118,20 +118,20 @@ fn a_platform_that_is_wanted_newly_has_to_be_read_though_the_tag_did_not_change(
     };
     let mut inventory = inventory(&[with(&["linux/amd64"])]);
     let mut reading = index("all", &[("linux/amd64", "a:1")]);
-    reading.platforms = vec![platform("linux/amd64")];
+    reading.platforms = vec![platform("linux/amd64")].into();
     read(&mut inventory, "r.io/a:v1", 10.0, reading);
-    assert_eq!(to_read(&mut inventory, "t"), ["r.io/a:v1"]);
+    assert_eq!(assign(&mut inventory, "t"), ["r.io/a:v1"]);
     for more in [&["linux/amd64", "linux/arm64"][..], &[]] {
         inventory.reconfigure(&shared(&[with(more)]), WEEK);
-        assert_eq!(to_read(&mut inventory, "t"), ["r.io/a:v1 lacking"]);
+        assert_eq!(assign(&mut inventory, "t"), ["r.io/a:v1 lacking"]);
     }
     inventory.reconfigure(&shared(&[with(&["linux/amd64"])]), WEEK);
-    assert_eq!(to_read(&mut inventory, "t"), ["r.io/a:v1"]);
+    assert_eq!(assign(&mut inventory, "t"), ["r.io/a:v1"]);
 }
 
 #[test]
 fn an_artifact_is_measured_whatever_platforms_are_wanted() {
-    let one = Target { platforms: vec![platform("linux/amd64")], ..target("t", "r.io/chart", "v1") };
+    let one = Target { platforms: vec![platform("linux/amd64")].into(), ..target("t", "r.io/chart", "v1") };
     let mut inventory = inventory(&[one]);
     read(&mut inventory, "r.io/chart:v1", 10.0, of(image("", "chart:4000")));
     assert_eq!(published(&mut inventory), ["chart:v1 up=1 success=10", "chart:v1  compressed=4000"]);
@@ -156,7 +156,7 @@ fn the_smallest_budget_and_the_most_exact_uncompressed_hold() {
         ]
     );
     let mut work: Vec<(u64, Uncompressed)> =
-        inventory.uncompressed_work().iter().map(|work| (work.bytes, work.mode)).collect();
+        inventory.layer_requests().iter().map(|work| (work.bytes, work.mode)).collect();
     work.sort();
     assert_eq!(work, [(0, Uncompressed::Exact), (1, Uncompressed::Exact), (2, Uncompressed::Cheap)]);
 }
@@ -174,7 +174,7 @@ fn a_layer_is_asked_of_each_registry_that_has_it_as_exactly_as_a_target_on_it_wa
     for reference in ["a.io/a:v1", "b.io/a:v1", "b.io/b:v1", "c.io/a:v1"] {
         read(&mut inventory, reference, 10.0, single("l:1"));
     }
-    let work = inventory.uncompressed_work();
+    let work = inventory.layer_requests();
     let asked: Vec<(&str, Uncompressed)> =
         work.iter().map(|work| (work.repository.registry().as_str(), work.mode)).collect();
     assert_eq!(asked, [("a.io", Uncompressed::Cheap), ("b.io", Uncompressed::Exact)]);
@@ -192,7 +192,7 @@ fn nothing_is_asked_of_layers_for_a_target_that_publishes_no_images() {
         let targets: Vec<Target> = [hidden()].into_iter().chain(other).collect();
         let mut inventory = inventory(&targets);
         read(&mut inventory, "r.io/a:v1", 10.0, single("l:1"));
-        let modes: Vec<Uncompressed> = inventory.uncompressed_work().iter().map(|work| work.mode).collect();
+        let modes: Vec<Uncompressed> = inventory.layer_requests().iter().map(|work| work.mode).collect();
         assert_eq!(modes, expected);
     }
 }
@@ -230,8 +230,8 @@ fn detail_repository_hides_images_but_those_that_another_target_wants() {
     found(&mut inventory, "huge", "r.io/a:v1 r.io/a:v2");
     read(&mut inventory, "r.io/a:v1", 10.0, single("base:100 x:10"));
     read(&mut inventory, "r.io/a:v2", 10.0, single("base:100 y:20"));
-    pass_ended(&mut inventory, "huge");
-    pass_ended(&mut inventory, "some");
+    scan_ended(&mut inventory, "huge");
+    scan_ended(&mut inventory, "some");
     assert_eq!(repositories(&mut inventory), ["a tags=2 unknown=0 stored=130 unique=130 metadata=20"]);
     assert_eq!(
         published(&mut inventory),

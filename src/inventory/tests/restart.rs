@@ -5,6 +5,7 @@ use super::world::*;
 use crate::image::Image;
 use crate::inventory::*;
 use crate::oci::Reason;
+use crate::tag::*;
 use crate::target::Target;
 
 /// What a store would have after these changes.
@@ -26,15 +27,15 @@ fn after_a_restart_the_last_known_values_are_published_at_once_with_their_old_ti
     found(&mut before, "u", "r.io/b:v1");
     read(&mut before, "r.io/b:v1", 10.0, single("base:100"));
     let listed = read(&mut before, "r.io/b:v1", 20.0, single("base:100 z:1")).unwrap();
-    pass_ended(&mut before, "t");
-    pass_ended(&mut before, "u");
+    scan_ended(&mut before, "t");
+    scan_ended(&mut before, "u");
 
     let images: Vec<_> = two_platforms().images.into_iter().chain([image("linux/amd64", "base:100 z:1")]).collect();
     let mut after = restart(&targets, &[listed, named], &images);
     assert_eq!(after.restored(|_, _| true), [TargetName("t".into()), TargetName("u".into())]);
     assert_eq!(published(&mut after), published(&mut before));
     assert_eq!(repositories(&mut after), repositories(&mut before));
-    assert_eq!(to_read(&mut after, "t"), ["r.io/a:v1"]);
+    assert_eq!(assign(&mut after, "t"), ["r.io/a:v1"]);
 }
 
 #[test]
@@ -47,7 +48,7 @@ fn a_target_with_a_tag_that_was_never_read_is_not_restored() {
     for (is_settled, expected) in [(false, v1), (true, summed)] {
         let mut after =
             restart(&[target("t", "r.io/a", "v1 v2")], std::slice::from_ref(&change), &single("x:1").images);
-        assert_eq!(after.restored(|_, pass| is_settled && pass == Completeness::Settled), []);
+        assert_eq!(after.restored(|_, complete| is_settled && complete == Completeness::Settled), []);
         assert_eq!(published(&mut after), [expected[0], expected[1], "a:v2"]);
     }
 }
@@ -61,7 +62,7 @@ fn a_target_that_names_nothing_that_can_be_read_takes_no_sums_away_if_it_was_set
     let summed = ["a:v1 up=1 success=20 stored=1", "a:v1 linux/amd64 compressed=1 unique=1 proportional=1"];
     for (is_settled, expected) in [(false, v1), (true, summed)] {
         let mut after = restart(&targets, std::slice::from_ref(&change), &single("x:1").images);
-        let restored = after.restored(|_, pass| is_settled && pass == Completeness::Settled);
+        let restored = after.restored(|_, complete| is_settled && complete == Completeness::Settled);
         assert_eq!(restored, [TargetName("t".into())], "the other is scanned at once");
         assert_eq!(published(&mut after), [expected[0], expected[1], "b:v1"]);
     }
@@ -83,14 +84,15 @@ fn a_pass_is_settled_where_nothing_is_unread_but_what_cannot_be_read() {
         if let Some(outcome) = &outcome {
             record(&mut inventory, "r.io/a:v2", 10.0, outcome.clone());
         }
-        let passed = [Completeness::Settled, Completeness::Whole].map(|pass| inventory.passed(&target, pass));
-        assert_eq!(passed, [settled, whole], "{outcome:?}");
+        let scanned =
+            [Completeness::Settled, Completeness::Whole].map(|complete| inventory.is_scanned(&target, complete));
+        assert_eq!(scanned, [settled, whole], "{outcome:?}");
     }
 }
 
 #[test]
 fn a_target_with_a_platform_that_was_never_looked_for_is_not_restored() {
-    let narrow = Target { platforms: vec![platform("linux/amd64")], ..target("t", "r.io/a", "v1") };
+    let narrow = Target { platforms: vec![platform("linux/amd64")].into(), ..target("t", "r.io/a", "v1") };
     let mut before = inventory(std::slice::from_ref(&narrow));
     let amd64 = index("both", &[("linux/amd64", "x:1")]);
     let reading = Reading { platforms: narrow.platforms.clone(), ..amd64 };
@@ -121,8 +123,8 @@ fn an_image_that_the_store_lost_is_read_again() {
     let mut after = restart(&[target("t", "r.io/a", "v1")], &[change], &two_platforms().images[..1]);
     assert_eq!(after.restored(|_, _| true), [], "at once, and no sums of a half before");
     assert_eq!(published(&mut after), ["a:v1 up=1 success=20", "a:v1 linux/amd64 compressed=110"]);
-    assert_eq!(to_read(&mut after, "t"), ["r.io/a:v1 lacking"]);
-    pass_ended(&mut after, "t");
+    assert_eq!(assign(&mut after, "t"), ["r.io/a:v1 lacking"]);
+    scan_ended(&mut after, "t");
     assert_eq!(
         published(&mut after),
         ["a:v1 up=1 success=20", "a:v1 linux/amd64 compressed=110 unique=110 proportional=110"]

@@ -16,7 +16,7 @@ fn the_worked_example() {
     read(&mut inventory, "r.io/a:v1", 10.0, single("base:100 x:10"));
     read(&mut inventory, "r.io/a:v2", 10.0, single("base:100 y:20"));
     read(&mut inventory, "r.io/a:latest", 10.0, single("base:100 y:20"));
-    pass_ended(&mut inventory, "t");
+    scan_ended(&mut inventory, "t");
     assert_eq!(
         published(&mut inventory),
         [
@@ -37,15 +37,15 @@ fn sums_wait_for_each_targets_first_pass_on_their_registry() {
     let targets = [target("t", "r.io/a", "v1"), listing("u", "r.io/b*"), target("v", "s.io/a", "v1")];
     let mut inventory = inventory(&targets);
     read(&mut inventory, "r.io/a:v1", 10.0, single("x:1"));
-    pass_ended(&mut inventory, "t");
+    scan_ended(&mut inventory, "t");
     assert_eq!(published(&mut inventory)[..2], ["a:v1 up=1 success=10", "a:v1 linux/amd64 compressed=1"]);
     assert_eq!(repositories(&mut inventory)[0], "a tags=1 unknown=0");
     assert_eq!(registry_stored(&mut inventory), [None, None]);
     // A pass that failed altogether ends too.
-    pass_ended(&mut inventory, "u");
+    scan_ended(&mut inventory, "u");
     assert_eq!(registry_stored(&mut inventory), [Some(1), None]);
     assert_eq!(repositories(&mut inventory)[0], "a tags=1 unknown=0 stored=1 unique=1 metadata=10");
-    pass_ended(&mut inventory, "v");
+    scan_ended(&mut inventory, "v");
     assert_eq!(registry_stored(&mut inventory), [Some(1), None], "what was never read is not zero");
     assert_eq!(repositories(&mut inventory)[1], "a tags=1 unknown=1");
 }
@@ -56,8 +56,8 @@ fn what_a_reload_adds_joins_the_sums_when_its_first_pass_has_ended_and_nothing_v
     let mut inventory = inventory(&[t.clone(), u.clone()]);
     read(&mut inventory, "r.io/a:v1", 10.0, single("x:1 y:10"));
     read(&mut inventory, "r.io/b:v1", 10.0, single("x:1"));
-    pass_ended(&mut inventory, "t");
-    pass_ended(&mut inventory, "u");
+    scan_ended(&mut inventory, "t");
+    scan_ended(&mut inventory, "u");
     let before = (published(&mut inventory), repositories(&mut inventory), registry_stored(&mut inventory));
     assert_eq!(before.2, [Some(11)]);
 
@@ -83,11 +83,11 @@ fn what_a_reload_adds_joins_the_sums_when_its_first_pass_has_ended_and_nothing_v
     assert!(before.0.iter().all(|line| now.contains(line)), "{now:#?}");
     assert_eq!(now[2..4], ["a:v2 up=1 success=20", "a:v2 linux/amd64 compressed=110"]);
     // What a target that stays finds in the meantime is as it always is.
-    pass_ended(&mut inventory, "u");
+    scan_ended(&mut inventory, "u");
     read(&mut inventory, "r.io/a:v1", 20.0, single("x:1 y:10 y2:1000"));
     assert_eq!(registry_stored(&mut inventory), [Some(1011)]);
 
-    pass_ended(&mut inventory, "w");
+    scan_ended(&mut inventory, "w");
     assert_eq!(registry_stored(&mut inventory), [Some(1111)]);
     assert_eq!(
         repositories(&mut inventory),
@@ -104,7 +104,7 @@ fn a_new_target_that_goes_before_its_first_pass_has_ended_leaves_the_sums_of_the
     let (t, late) = (target("t", "r.io/a", "v1"), target("late", "r.io/b", "v1"));
     let mut inventory = inventory(&[t.clone(), late]);
     read(&mut inventory, "r.io/a:v1", 10.0, single("x:1"));
-    pass_ended(&mut inventory, "t");
+    scan_ended(&mut inventory, "t");
     assert_eq!(registry_stored(&mut inventory), [None]);
     inventory.reconfigure(&shared(&[t]), WEEK);
     assert_eq!(registry_stored(&mut inventory), [Some(1)]);
@@ -114,7 +114,7 @@ fn a_new_target_that_goes_before_its_first_pass_has_ended_leaves_the_sums_of_the
 fn a_layer_listed_twice_counts_twice_in_compressed_and_once_elsewhere() {
     let mut inventory = inventory(&[target("t", "r.io/a", "v1")]);
     read(&mut inventory, "r.io/a:v1", 10.0, single("x:10 y:1 x:10"));
-    pass_ended(&mut inventory, "t");
+    scan_ended(&mut inventory, "t");
     assert_eq!(
         published(&mut inventory),
         ["a:v1 up=1 success=10 stored=11", "a:v1 linux/amd64 compressed=21 unique=11 proportional=11"]
@@ -126,7 +126,7 @@ fn foreign_layers_count_in_compressed_only_and_listing_one_is_not_having_it() {
     let mut inventory = inventory(&[target("t", "r.io/a", "v1 v2")]);
     read(&mut inventory, "r.io/a:v1", 10.0, single("~base:100 x:10"));
     read(&mut inventory, "r.io/a:v2", 10.0, single("base:100"));
-    pass_ended(&mut inventory, "t");
+    scan_ended(&mut inventory, "t");
     assert_eq!(
         published(&mut inventory),
         [
@@ -143,7 +143,7 @@ fn only_images_whose_every_layer_size_is_known_take_part() {
     let mut inventory = inventory(&[target("t", "r.io/a", "v1 v2")]);
     read(&mut inventory, "r.io/a:v1", 10.0, single("base:100 x:?"));
     read(&mut inventory, "r.io/a:v2", 10.0, single("base:100 y:1"));
-    pass_ended(&mut inventory, "t");
+    scan_ended(&mut inventory, "t");
     assert_eq!(
         published(&mut inventory),
         [
@@ -153,7 +153,7 @@ fn only_images_whose_every_layer_size_is_known_take_part() {
             "a:v2 linux/amd64 compressed=101 unique=101 proportional=101",
         ]
     );
-    assert_eq!(to_read(&mut inventory, "t"), ["r.io/a:v1 lacking", "r.io/a:v2"]);
+    assert_eq!(assign(&mut inventory, "t"), ["r.io/a:v1 lacking", "r.io/a:v2"]);
 }
 
 #[test]
@@ -161,7 +161,7 @@ fn where_manifests_disagree_about_a_size_the_smallest_counts_and_that_is_said_on
     let mut inventory = inventory(&[target("t", "r.io/a", "v1 v2")]);
     read(&mut inventory, "r.io/a:v1", 10.0, single("base:100"));
     read(&mut inventory, "r.io/a:v2", 10.0, single("base:90 y:1"));
-    pass_ended(&mut inventory, "t");
+    scan_ended(&mut inventory, "t");
     assert_eq!(registry_stored(&mut inventory), [Some(91)]);
     assert_eq!(published(&mut inventory)[1], "a:v1 linux/amd64 compressed=100 unique=0 proportional=45");
     let expected = Warning::SizesDisagree { registry: "r.io".parse().unwrap(), digest: digest("base"), bytes: 90 };
@@ -175,7 +175,7 @@ fn where_manifests_disagree_about_a_size_the_smallest_counts_and_that_is_said_on
 fn one_manifest_that_disagrees_with_itself_is_told_of_too() {
     let mut inventory = inventory(&[target("t", "r.io/a", "v1")]);
     read(&mut inventory, "r.io/a:v1", 10.0, single("base:100 base:90"));
-    pass_ended(&mut inventory, "t");
+    scan_ended(&mut inventory, "t");
     assert_eq!(registry_stored(&mut inventory), [Some(90)]);
     assert_eq!(inventory.warnings().len(), 1);
 }
@@ -188,7 +188,7 @@ fn a_repository_keeps_alone_what_no_other_watched_one_of_the_registry_has() {
     read(&mut inventory, "r.io/b:v1", 10.0, single("base:100 y:20"));
     read(&mut inventory, "s.io/c:v1", 10.0, single("base:100 x:10"));
     for name in ["t", "u", "w"] {
-        pass_ended(&mut inventory, name);
+        scan_ended(&mut inventory, name);
     }
     assert_eq!(
         repositories(&mut inventory),
@@ -217,7 +217,7 @@ fn metadata_counts_each_config_manifest_and_index_of_a_repository_once() {
         read(&mut inventory, reference, 10.0, index("i", &[("linux/amd64", "x:1"), ("linux/arm64", "y:1")]));
     }
     read(&mut inventory, "r.io/a:v3", 10.0, single("x:1"));
-    pass_ended(&mut inventory, "t");
+    scan_ended(&mut inventory, "t");
     assert_eq!(repositories(&mut inventory), ["a tags=3 unknown=0 stored=2 unique=2 metadata=25"]);
 }
 
@@ -227,17 +227,17 @@ fn uncompressed_sizes_stand_where_every_layer_is_known_and_unpacked_ones_where_a
     let mut inventory = inventory(&[wanted, target("u", "r.io/b", "v1")]);
     read(&mut inventory, "r.io/a:v1", 10.0, single("x:10 y:1 x:10"));
     read(&mut inventory, "r.io/b:v1", 10.0, single("x:10"));
-    let work: Vec<Digest> = inventory.uncompressed_work().into_iter().map(|work| work.digest).collect();
+    let work: Vec<Digest> = inventory.layer_requests().into_iter().map(|work| work.digest).collect();
     assert_eq!(work.len(), 2);
     inventory.learn_layers([(digest("x"), content(30, true, None))]);
     assert_eq!(published(&mut inventory)[1], "a:v1 linux/amd64 compressed=21");
     inventory.learn_layers([(digest("y"), content(4, false, Some(3)))]);
     assert_eq!(published(&mut inventory)[1], "a:v1 linux/amd64 compressed=21 uncompressed=64 estimated=1");
-    assert_eq!(inventory.uncompressed_work().len(), 1, "an estimate is not exact");
+    assert_eq!(inventory.layer_requests().len(), 1, "an estimate is not exact");
     assert!(inventory.learn_layers([(digest("x"), content(31, false, Some(29)))]));
     assert!(!inventory.learn_layers([(digest("x"), content(30, true, None))]), "an estimate is no news");
     assert_eq!(published(&mut inventory)[1], "a:v1 linux/amd64 compressed=21 uncompressed=66 estimated=0 unpacked=61");
-    assert!(inventory.uncompressed_work().is_empty());
+    assert!(inventory.layer_requests().is_empty());
     assert_eq!(published(&mut inventory)[3], "b:v1 linux/amd64 compressed=10", "nobody wants it there");
 }
 
@@ -247,10 +247,10 @@ fn a_layer_that_overlay2_refuses_was_streamed_and_is_no_work() {
     let mut inventory = inventory(&[wanted]);
     read(&mut inventory, "r.io/a:v1", 10.0, single("x:10"));
     assert!(inventory.learn_layers([(digest("x"), content(30, false, None))]));
-    assert_eq!(inventory.uncompressed_work().len(), 1, "exact, but not streamed");
+    assert_eq!(inventory.layer_requests().len(), 1, "exact, but not streamed");
     let refused = LayerContent { unpacked: Unpacked::Refused, ..content(30, false, None) };
     assert!(inventory.learn_layers([(digest("x"), refused)]));
-    assert!(inventory.uncompressed_work().is_empty());
+    assert!(inventory.layer_requests().is_empty());
     assert!(!inventory.learn_layers([(digest("x"), refused)]), "nothing to publish");
     assert_eq!(published(&mut inventory)[1], "a:v1 linux/amd64 compressed=10 uncompressed=30 estimated=0");
 }
@@ -260,7 +260,7 @@ fn the_uncompressed_size_of_an_image_with_a_foreign_layer_is_unknown() {
     let wanted = Target { uncompressed: Uncompressed::Cheap, ..target("t", "r.io/a", "v1") };
     let mut inventory = inventory(&[wanted]);
     read(&mut inventory, "r.io/a:v1", 10.0, single("~base:100 x:10"));
-    assert!(inventory.uncompressed_work().is_empty());
+    assert!(inventory.layer_requests().is_empty());
     inventory.learn_layers([(digest("x"), content(30, false, None))]);
     assert_eq!(published(&mut inventory)[1], "a:v1 linux/amd64 compressed=110");
 }
@@ -284,7 +284,7 @@ fn a_layer_that_says_more_of_itself_under_another_image_is_known_by_both() {
     let mut more = (*image("linux/amd64", "x:10 y:1")).clone();
     more.layers = more.layers.iter().map(|layer| Layer { diff_id: Some(digest("tar")), ..layer.clone() }).collect();
     read(&mut inventory, "r.io/a:v2", 10.0, of(Arc::new(more)));
-    assert!(inventory.uncompressed_work().iter().all(|work| work.diff_id == Some(digest("tar"))));
+    assert!(inventory.layer_requests().iter().all(|work| work.diff_id == Some(digest("tar"))));
 }
 
 #[test]
@@ -295,7 +295,7 @@ fn a_repository_of_which_nothing_changed_keeps_its_view() {
         read(&mut inventory, reference, 10.0, single(layers));
     }
     for name in ["t", "u", "w"] {
-        pass_ended(&mut inventory, name);
+        scan_ended(&mut inventory, name);
     }
     let before = inventory.snapshot();
     read(&mut inventory, "r.io/a:v1", 20.0, single("x:1"));

@@ -1,13 +1,14 @@
 //! What is published is what the words mean: each figure, computed once more from the last readings, image by image
 //! and without any care for speed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
 use super::world::*;
 use crate::image::Image;
 use crate::inventory::*;
+use crate::tag::*;
 
 /// Where tags are: two registries, one of them with two repositories. The last of each is nobody's at first.
 const TAGS: [&str; 7] = ["r.io/a:1", "r.io/a:2", "r.io/a:3", "r.io/b:1", "r.io/b:2", "s.io/c:1", "s.io/c:2"];
@@ -16,7 +17,7 @@ fn watching() -> Inventory {
     let mut inventory =
         inventory(&[target("a", "r.io/a", "1 2 3"), target("b", "r.io/b", "1 2"), target("c", "s.io/c", "1 2")]);
     for name in ["a", "b", "c"] {
-        pass_ended(&mut inventory, name);
+        scan_ended(&mut inventory, name);
     }
     inventory
 }
@@ -33,9 +34,9 @@ fn readings() -> impl Strategy<Value = Vec<Option<Reading>>> {
     let image = prop::collection::vec(layer, 0..5).prop_map(|layers| layers.join(" "));
     let pool = prop::collection::vec(image, 6);
     let platform = prop::sample::select(vec!["linux/amd64", "linux/arm64", "linux/s390x"]);
-    let tag = prop::option::weighted(0.8, prop::collection::vec((platform, 0..6_usize), 0..4));
+    let tag = prop::option::weighted(0.8, prop::collection::btree_map(platform, 0..6_usize, 0..4));
     (pool, prop::collection::vec(tag, TAGS.len())).prop_map(|(pool, tags)| {
-        let reading = |images: Vec<(&str, usize)>| {
+        let reading = |images: BTreeMap<&str, usize>| {
             let images: Vec<(&str, &str)> = images.into_iter().map(|(on, image)| (on, pool[image].as_str())).collect();
             index(&format!("{images:?}"), &images)
         };
@@ -43,7 +44,7 @@ fn readings() -> impl Strategy<Value = Vec<Option<Reading>>> {
     })
 }
 
-/// One series: registry, repository, tag, and the image. Of colliding platforms the first counts.
+/// One series: registry, repository, tag, and the image.
 type Series<'a> = (&'a str, &'a str, &'a str, &'a Image);
 
 fn series(readings: &[Option<Reading>]) -> Vec<Series<'_>> {
@@ -52,9 +53,7 @@ fn series(readings: &[Option<Reading>]) -> Vec<Series<'_>> {
         let (repository, tag) = reference.split_once(':').unwrap();
         let registry = repository.split_once('/').unwrap().0;
         for image in reading.iter().flat_map(|reading| &reading.images) {
-            if !all.iter().any(|one| (one.1, one.2) == (repository, tag) && one.3.platform == image.platform) {
-                all.push((registry, repository, tag, image));
-            }
+            all.push((registry, repository, tag, image));
         }
     }
     all
@@ -90,11 +89,11 @@ fn figures(inventory: &mut Inventory) -> BTreeMap<String, f64> {
         let mut note = |what: String, bytes: Option<f64>| lines.extend(bytes.map(|bytes| (what, bytes)));
         let whole = |bytes: Option<u64>| bytes.map(|bytes| bytes as f64);
         note(format!("{} stored", registry.registry), whole(registry.stored_bytes));
-        for of in &registry.repositories {
-            note(format!("{} stored", of.repository), whole(of.stored_bytes));
-            note(format!("{} unique", of.repository), whole(of.unique_bytes));
-            for tag in &of.tags {
-                let name = format!("{}:{}", of.repository, tag.tag);
+        for view in &registry.repositories {
+            note(format!("{} stored", view.repository), whole(view.stored_bytes));
+            note(format!("{} unique", view.repository), whole(view.unique_bytes));
+            for tag in &view.tags {
+                let name = format!("{}:{}", view.repository, tag.tag);
                 note(format!("{name} stored"), whole(tag.stored_bytes));
                 for image in &tag.images {
                     let name = format!("{name} {}", image.platform);

@@ -8,19 +8,20 @@ use std::time::Duration;
 use crate::image::{Image, Layer, Unpacked};
 use crate::inventory::snapshot::{ImageView, RepositoryView, TagView};
 use crate::inventory::*;
-use crate::oci::{MediaType, Platform, Reason};
+use crate::oci::{MediaType, Platform, PlatformFilter, Reason};
+use crate::tag::*;
 use crate::target::{Detail, Listing, Selection, Target};
 
 pub(super) const WEEK: Duration = Duration::from_hours(7 * 24);
 
-/// A target of the name, for a repository or pattern, that means the tags, separated by spaces.
+/// A target of the name, for a repository or pattern, that selects the tags, separated by spaces.
 pub(super) fn target(name: &str, repositories: &str, tags: &str) -> Target {
     Target {
         name: TargetName(name.into()),
         repositories: repositories.parse().unwrap(),
         selection: Selection { tags: tags.split_whitespace().map(tag).collect(), listing: None },
         newest: None,
-        platforms: Vec::new(),
+        platforms: PlatformFilter::all(),
         interval: Duration::from_mins(5),
         uncompressed: Uncompressed::Off,
         detail: Detail::Images,
@@ -102,7 +103,7 @@ pub(super) fn of(image: Arc<Image>) -> Reading {
         images: vec![image],
         attestations: 0,
         failed: Vec::new(),
-        platforms: Vec::new(),
+        platforms: PlatformFilter::all(),
     }
 }
 
@@ -116,7 +117,7 @@ pub(super) fn index(name: &str, images: &[(&str, &str)]) -> Reading {
         images: images.iter().map(|(on, layers)| image(on, layers)).collect(),
         attestations: 0,
         failed: Vec::new(),
-        platforms: Vec::new(),
+        platforms: PlatformFilter::all(),
     }
 }
 
@@ -137,8 +138,8 @@ pub(super) fn read(inventory: &mut Inventory, reference: &str, at: Timestamp, re
 }
 
 pub(super) fn record(inventory: &mut Inventory, reference: &str, at: Timestamp, outcome: Outcome) -> Option<TagChange> {
-    let (name, of) = reference.rsplit_once(':').unwrap();
-    inventory.record(&Observation { repository: repository(name), tag: tag(of), at, outcome })
+    let (name, text) = reference.rsplit_once(':').unwrap();
+    inventory.record(&Observation { repository: repository(name), tag: tag(text), at, outcome })
 }
 
 /// A target found these tags, such as `r.io/a:v1`, and all of them.
@@ -154,31 +155,30 @@ pub(super) fn found_in_part(inventory: &mut Inventory, target: &str, references:
 fn discovered(references: &str, complete: bool) -> Discovered {
     let mut repositories: Vec<DiscoveredRepository> = Vec::new();
     for reference in references.split_whitespace() {
-        let (name, of) = reference.rsplit_once(':').unwrap();
+        let (name, tag) = reference.rsplit_once(':').unwrap();
         let name = repository(name);
         let place = repositories.iter().position(|one| one.repository == name).unwrap_or_else(|| {
             repositories.push(DiscoveredRepository {
                 repository: name,
                 tags: Vec::new(),
                 candidates: Vec::new(),
-                complete,
-                cut: false,
+                list: if complete { ListExtent::Whole } else { ListExtent::Partial },
             });
             repositories.len() - 1
         });
         // `r.io/a:` is a repository without a tag.
-        repositories[place].tags.extend(of.parse().ok());
-        repositories[place].candidates.extend(of.parse().ok());
+        repositories[place].tags.extend(tag.parse().ok());
+        repositories[place].candidates.extend(tag.parse().ok());
     }
     Discovered { repositories, complete }
 }
 
-pub(super) fn pass_ended(inventory: &mut Inventory, target: &str) {
-    inventory.pass_ended(&TargetName(target.into()));
+pub(super) fn scan_ended(inventory: &mut Inventory, target: &str) {
+    inventory.scan_ended(&TargetName(target.into()));
 }
 
-pub(super) fn to_read(inventory: &mut Inventory, target: &str) -> Vec<String> {
-    let to_read = inventory.to_read(&TargetName(target.into()));
+pub(super) fn assign(inventory: &mut Inventory, target: &str) -> Vec<String> {
+    let requests = inventory.assign(&TargetName(target.into()));
     let shown = |one: &TagRequest| {
         let mark = match &one.known {
             None => " new",
@@ -187,7 +187,7 @@ pub(super) fn to_read(inventory: &mut Inventory, target: &str) -> Vec<String> {
         };
         format!("{}:{}{mark}", one.repository, one.tag)
     };
-    to_read.iter().map(shown).collect()
+    requests.iter().map(shown).collect()
 }
 
 /// What is published of tags and images, one line each: `a:v1 up=1 success=5 stored=110`, `a:v1 linux/amd64 110

@@ -1,18 +1,18 @@
-//! One 512-byte header block (POSIX.1-1988 ustar, the GNU and star variants, and what preceded them).
+//! One 512-byte header block: POSIX.1-1988 ustar, its GNU and star variants, and the older v7.
 
-use super::TarError;
+use super::error::TarError;
 
-/// Bytes of a block, which everything in a tar is padded to.
+/// Bytes of a block: everything in a tar is padded to whole blocks.
 pub(crate) const BLOCK: usize = 512;
 
-/// What a header block says of the entry that it starts.
+/// What a header block says of its entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
     /// The type flag.
     pub(crate) flag: u8,
-    /// Name, with its prefix where the format has one.
+    /// The name, with its prefix where the format has one.
     pub(crate) name: Vec<u8>,
-    /// Target of a link.
+    /// The target of a link.
     pub(crate) link: Vec<u8>,
     /// The size field: bytes of the data that follow, unless the type has none.
     pub(crate) bytes: u64,
@@ -83,8 +83,8 @@ impl Format {
     }
 }
 
-/// GNU keeps times where ustar has the prefix; some writers mix the two, and Docker's reader takes what is no time
-/// for a prefix.
+/// GNU keeps times where ustar has the prefix. Some writers mix the two: as in Docker's engine, text that is not a time
+/// is a prefix.
 fn gnu_prefix(block: &[u8; BLOCK]) -> &[u8] {
     let is_time = |field: &[u8]| field[0] == 0 || field[0] & 0x80 != 0 || octal(field).is_some();
     let prefix = text(&block[345..500]);
@@ -92,7 +92,7 @@ fn gnu_prefix(block: &[u8; BLOCK]) -> &[u8] {
 }
 
 /// The sum of all bytes with the checksum field as spaces: of unsigned bytes, and of signed ones as some old programs
-/// had it.
+/// write it.
 fn checksums(block: &[u8; BLOCK]) -> [u64; 2] {
     let mut unsigned = 8 * u64::from(b' ');
     let mut high = 0;
@@ -100,7 +100,7 @@ fn checksums(block: &[u8; BLOCK]) -> [u64; 2] {
         unsigned += u64::from(byte);
         high += u64::from(byte >> 7);
     }
-    // A sum that is negative as signed is none that the field can hold.
+    // A negative signed sum wraps to a number that the field cannot hold.
     [unsigned, unsigned.wrapping_sub(256 * high)]
 }
 
@@ -109,7 +109,7 @@ pub(crate) fn text(field: &[u8]) -> &[u8] {
     field.split(|&byte| byte == 0).next().unwrap_or(field)
 }
 
-/// Octal digits, or GNU's base-256 where the first bit is set. None for what is no number, or negative, or beyond
+/// Octal digits, or GNU's base-256 where the first bit is set. `None` if the number is malformed, negative or beyond
 /// 63 bits.
 fn number(field: &[u8]) -> Option<u64> {
     if field[0] & 0x80 == 0 {
@@ -125,7 +125,7 @@ fn number(field: &[u8]) -> Option<u64> {
     (value >> 63 == 0).then_some(value)
 }
 
-/// Octal digits between spaces and NULs; nothing is 0.
+/// Octal digits between spaces and NULs; an empty field is 0.
 fn octal(field: &[u8]) -> Option<u64> {
     let blank = |byte: &u8| *byte == b' ' || *byte == 0;
     let start = field.iter().position(|byte| !blank(byte)).unwrap_or(field.len());

@@ -1,8 +1,8 @@
-//! Extended headers (POSIX.1-2001 pax): what they override of the entry that follows.
+//! Extended headers (POSIX.1-2001 pax), which override parts of the next entry's header.
 
-use super::TarError;
+use super::error::TarError;
 
-/// What extended headers override. Empty values override nothing.
+/// The records of an extended header. Empty values override nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Pax {
     /// `path`.
@@ -14,16 +14,16 @@ pub(crate) struct Pax {
     sparse: Sparse,
 }
 
-/// What a sparse file really is, since its header describes what is stored.
+/// A sparse file's own name and size: its header describes what is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SparseFile<'a> {
-    /// Its name; empty: the header's.
+    /// Empty where the header's name is right.
     pub(crate) name: &'a [u8],
-    /// Bytes of the file with its holes; none: as many as are stored.
+    /// Bytes of the file with its holes; `None` where it is as many as are stored.
     pub(crate) apparent_bytes: Option<u64>,
 }
 
-/// GNU tar's records of a sparse file, in the three versions that it has had.
+/// GNU tar's records of a sparse file, in its versions 0.0, 0.1 and 1.0.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Sparse {
     major: Vec<u8>,
@@ -35,7 +35,8 @@ struct Sparse {
 }
 
 impl Pax {
-    /// Reads the records of one extended header: `length key=value\n`, where the length counts the whole record.
+    /// Reads the records of one extended header: `length key=value\n`, where the length is that of the whole record. A
+    /// value may contain newlines.
     pub(crate) fn parse(mut records: &[u8]) -> Result<Self, TarError> {
         let mut pax = Self::default();
         while !records.is_empty() {
@@ -46,7 +47,7 @@ impl Pax {
         Ok(pax)
     }
 
-    /// Of a sparse file: what it really is.
+    /// `None` unless the entry is a sparse file.
     pub(crate) fn sparse(&self) -> Result<Option<SparseFile<'_>>, TarError> {
         let sparse = &self.sparse;
         let known = match (&*sparse.major, &*sparse.minor) {
@@ -81,7 +82,7 @@ impl Pax {
     }
 }
 
-/// The first record's key and value, and what follows it.
+/// The first record's key and value, and the records after it.
 fn record(records: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     let space = records.iter().position(|&byte| byte == b' ')?;
     let length = usize::try_from(decimal(&records[..space])?).ok()?;
@@ -91,10 +92,9 @@ fn record(records: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     Some((&record[..equals], &record[equals + 1..], rest))
 }
 
-/// A decimal number of at most 63 bits.
+/// A decimal number of at most 63 bits. As in Docker's engine a plus sign may precede it.
 fn decimal(text: &[u8]) -> Option<u64> {
-    let digits = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
-    let number = std::str::from_utf8(text).ok().filter(|_| digits)?.parse::<i64>().ok()?;
+    let number: i64 = std::str::from_utf8(text).ok()?.parse().ok()?;
     u64::try_from(number).ok()
 }
 

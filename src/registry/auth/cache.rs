@@ -1,20 +1,21 @@
-//! What is remembered of authentication: how a registry wants to be asked, and what may be sent for each repository.
+//! Cached authorizations: which authentication scheme a registry uses, and the `Authorization` header for each
+//! repository until it expires.
 
-use parking_lot::{Mutex, MutexGuard};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use http::HeaderValue;
+use parking_lot::Mutex;
 use tokio::time::Instant;
 use url::Url;
 
 use crate::oci::Repository;
 use crate::registry::error::RegistryError;
 
-/// More repositories than this, and what was kept for those with an expired token is dropped.
-const SLOTS_MAX: usize = 4096;
+/// With more repositories than this, entries without a valid authorization are dropped.
+const ENTRIES_MAX: usize = 4096;
 
 /// What a request is for: one repository, or the registry's catalog.
 #[derive(Clone, Copy)]
@@ -23,21 +24,21 @@ pub(crate) enum Scope<'a> {
     Catalog,
 }
 
-/// What is remembered of one registry.
+/// The cached authorizations of one registry.
 #[derive(Default)]
-pub(crate) struct Grants {
-    state: Mutex<State>,
+pub(crate) struct AuthorizationCache {
+    entries: Mutex<Entries>,
 }
 
 #[derive(Default)]
-struct State {
-    /// How repositories are asked for, once one has been.
-    scheme: Option<Scheme>,
-    /// By the repository's name; empty for the catalog.
-    slots: HashMap<Arc<str>, Arc<Slot>>,
+struct Entries {
+    /// The scheme that a repository's challenge named last.
+    repository_scheme: Option<Scheme>,
+    /// By `Scope::name`.
+    by_scope: HashMap<Arc<str>, Arc<ScopeEntry>>,
 }
 
-/// How a registry wants to be asked.
+/// An authentication scheme (RFC 9110, section 11.1).
 #[derive(Clone)]
 pub(crate) enum Scheme {
     Basic,
@@ -50,36 +51,36 @@ pub(crate) struct TokenServer {
     pub(crate) service: String,
 }
 
-/// What is known for one repository.
+/// What is cached for one scope.
 #[derive(Default)]
-pub(crate) struct Slot {
-    grant: Mutex<Option<Arc<Grant>>>,
-    wants: Mutex<Wants>,
-    /// Held while a new grant is obtained: others wait for it instead of asking too. Holds the token server's last
-    /// failure.
-    pub(crate) turn: tokio::sync::Mutex<Option<(Instant, RegistryError)>>,
+pub(crate) struct ScopeEntry {
+    authorization: Mutex<Option<Arc<Authorization>>>,
+    challenged: Mutex<Challenged>,
+    /// Single-flight: held while a new authorization is obtained, so that concurrent requests wait for it instead of
+    /// asking too. Holds the token server's last failure.
+    pub(crate) renewal: tokio::sync::Mutex<Option<(Instant, RegistryError)>>,
 }
 
-/// How, and for what beyond what is asked of its own accord, a token is wanted here.
-#[derive(Clone, Default)]
-pub(crate) struct Wants {
-    pub(crate) scheme: Option<Scheme>,
-    pub(crate) scopes: Vec<String>,
+/// What the registry's last challenge asked for.
+#[derive(Default)]
+struct Challenged {
+    scheme: Option<Scheme>,
+    /// Token scopes beside the one of the request itself.
+    scopes: Vec<String>,
 }
 
-/// A header to send, and how long.
-pub(crate) struct Grant {
-    /// The `Authorization` header.
+/// An `Authorization` header and how long it is valid.
+pub(crate) struct Authorization {
     pub(crate) header: HeaderValue,
-    /// When it was made: what was known then may be forgotten when it is refused.
-    pub(crate) made: Instant,
-    until: Instant,
+    /// If the header is refused, cached helper answers up to this time are dropped.
+    pub(crate) obtained: Instant,
+    expires: Instant,
     /// Whether it is a token from a token server, which expires.
     pub(crate) is_token: bool,
-    /// Whose it is, in words; `None` for anonymous tokens.
+    /// Where the credentials come from, for messages; `None` for anonymous tokens.
     pub(crate) source: Option<String>,
-    /// Refused when it was new: the registry means it, and a newer one would not help.
-    pub(crate) refused: AtomicBool,
+    /// The registry refused it on first use: a newer one would be refused too.
+    pub(crate) refused_when_new: AtomicBool,
 }
 
 impl<'a> Scope<'a> {
@@ -91,12 +92,12 @@ impl<'a> Scope<'a> {
         }
     }
 
-    /// What tells it from other scopes of the same registry: the repository's name; empty for the catalog.
+    /// Unique among the scopes of one registry: the repository's name; empty for the catalog.
     pub(crate) fn name(self) -> &'a str {
         self.repository().map_or("", Repository::name)
     }
 
-    /// What a token must allow (distribution project, "Token Scope Documentation").
+    /// The scope that a token must have (distribution project, "Token Scope Documentation").
     pub(crate) fn text(self) -> String {
         match self {
             Self::Repository(repository) => format!("repository:{}:pull", repository.name()),
@@ -105,79 +106,84 @@ impl<'a> Scope<'a> {
     }
 }
 
-impl Grants {
-    /// What is known for `scope`, and how it is asked for. The catalog is often asked for in another way than
-    /// repositories (Harbor): what holds for these says nothing about it.
-    pub(crate) fn of(&self, scope: Scope<'_>) -> (Arc<Slot>, Option<Scheme>) {
-        let mut state = self.state.lock();
-        let slot = state.slot(scope.name());
-        let own = slot.wants.lock().scheme.clone();
-        let scheme = own.or_else(|| state.scheme.clone().filter(|_| scope.repository().is_some()));
-        (slot, scheme)
+impl AuthorizationCache {
+    /// The entry for `scope`, and the scheme to use for it. A repository without a challenge of its own uses the scheme
+    /// of the others; the catalog does not, because registries may protect it in another way (Harbor).
+    pub(crate) fn entry(&self, scope: Scope<'_>) -> (Arc<ScopeEntry>, Option<Scheme>) {
+        let mut entries = self.entries.lock();
+        let entry = entries.entry(scope.name());
+        let own = entry.challenged.lock().scheme.clone();
+        let scheme = own.or_else(|| entries.repository_scheme.clone().filter(|_| scope.repository().is_some()));
+        (entry, scheme)
     }
 
-    /// Remembers how `scope` is asked for.
-    pub(crate) fn learn(&self, scope: Scope<'_>, slot: &Slot, scheme: Scheme) -> Scheme {
-        slot.wants.lock().scheme = Some(scheme.clone());
+    /// Stores the scheme of a challenge.
+    pub(crate) fn set_scheme(&self, scope: Scope<'_>, entry: &ScopeEntry, scheme: Scheme) -> Scheme {
+        entry.challenged.lock().scheme = Some(scheme.clone());
         if scope.repository().is_some() {
-            self.state.lock().scheme = Some(scheme.clone());
+            self.entries.lock().repository_scheme = Some(scheme.clone());
         }
         scheme
     }
 }
 
-impl State {
-    fn slot(&mut self, name: &str) -> Arc<Slot> {
-        if let Some(slot) = self.slots.get(name) {
-            return Arc::clone(slot);
+impl Entries {
+    fn entry(&mut self, name: &str) -> Arc<ScopeEntry> {
+        if let Some(entry) = self.by_scope.get(name) {
+            return Arc::clone(entry);
         }
-        if self.slots.len() >= SLOTS_MAX {
-            self.slots.retain(|_, slot| slot.current().is_some());
+        if self.by_scope.len() >= ENTRIES_MAX {
+            self.by_scope.retain(|_, entry| entry.valid().is_some());
         }
-        let slot = Arc::<Slot>::default();
-        self.slots.insert(name.into(), Arc::clone(&slot));
-        slot
+        let entry = Arc::<ScopeEntry>::default();
+        self.by_scope.insert(name.into(), Arc::clone(&entry));
+        entry
     }
 }
 
-impl Slot {
-    /// What may be sent now.
-    pub(crate) fn current(&self) -> Option<Arc<Grant>> {
-        self.grant.lock().as_ref().filter(|grant| grant.until > Instant::now()).cloned()
+impl ScopeEntry {
+    /// The cached authorization, unless it has expired.
+    pub(crate) fn valid(&self) -> Option<Arc<Authorization>> {
+        self.authorization.lock().as_ref().filter(|authorization| authorization.expires > Instant::now()).cloned()
     }
 
-    /// Remembers what may be sent.
-    pub(crate) fn keep(&self, grant: Option<Arc<Grant>>) {
-        *self.grant.lock() = grant;
+    /// Replaces the cached authorization.
+    pub(crate) fn set(&self, authorization: Option<Arc<Authorization>>) {
+        *self.authorization.lock() = authorization;
     }
 
-    /// What the registry wants here.
-    pub(crate) fn wants(&self) -> MutexGuard<'_, Wants> {
-        self.wants.lock()
+    /// The token scopes that the last challenge asked for, beside the request's own.
+    pub(crate) fn challenged_scopes(&self) -> Vec<String> {
+        self.challenged.lock().scopes.clone()
+    }
+
+    /// Stores them.
+    pub(crate) fn set_challenged_scopes(&self, scopes: Vec<String>) {
+        self.challenged.lock().scopes = scopes;
     }
 }
 
-impl Grant {
+impl Authorization {
     /// Whether it is a user and a password (RFC 7617).
     pub(crate) fn is_password(&self) -> bool {
         self.header.as_bytes().starts_with(b"Basic ")
     }
 
-    /// `None` where there is no header.
+    /// Valid for `lifetime` from now on; `None` without a header.
     pub(crate) fn new(
         header: Option<HeaderValue>,
-        usable: Duration,
+        lifetime: Duration,
         is_token: bool,
         source: Option<String>,
     ) -> Option<Arc<Self>> {
-        let made = Instant::now();
+        let obtained = Instant::now();
         Some(Arc::new(Self {
             header: header?,
-            made,
-            until: made + usable,
+            obtained,
+            expires: obtained + lifetime,
             is_token,
             source,
-            refused: AtomicBool::new(false),
+            refused_when_new: AtomicBool::new(false),
         }))
     }
 }

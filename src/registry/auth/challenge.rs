@@ -1,33 +1,33 @@
-//! `WWW-Authenticate`: what a registry says about how it wants to be asked (RFC 9110, section 11.6.1).
+//! `WWW-Authenticate`: the authentication scheme that a registry asks for (RFC 9110, section 11.6.1).
 //!
-//! Pure. Headers are read as leniently as registries write them: several headers, several challenges in one, commas
-//! and escapes within quotes, any case, stray spaces. What cannot be read is passed over; nothing here is an error.
+//! Pure. The parser is as lenient as registries need: several headers, several challenges in one, commas and escapes
+//! within quotes, any case, stray spaces. It skips what it cannot read; nothing here is an error.
 
 /// A challenge that can be answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Challenge {
-    /// A user and a password.
+    /// A user and a password (RFC 7617).
     Basic,
     /// A token from a token server (distribution project, "Token Authentication Specification").
     Bearer(Bearer),
 }
 
-/// Where a token comes from, and what for.
+/// Where a token comes from, and what it must allow.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Bearer {
-    /// The token server's address; may be relative to what was asked.
+    /// The token server's address; may be relative to the request's.
     pub(crate) realm: String,
-    /// The name under which the token server knows the registry; empty where it was not said.
+    /// The registry's name at the token server; empty if the challenge has none.
     pub(crate) service: String,
-    /// What the token must allow, one of `type:name:actions` each.
+    /// What the token must allow, each as `type:name:actions`.
     pub(crate) scopes: Vec<String>,
-    /// `invalid_token` or `insufficient_scope`, where a token was sent and refused.
+    /// `invalid_token` or `insufficient_scope` after a token was refused; otherwise empty.
     pub(crate) error: String,
 }
 
 impl Challenge {
-    /// The challenge to answer among all that the headers have: the first bearer challenge with a realm, since a
-    /// registry that offers both wants Basic from browsers; otherwise Basic.
+    /// The challenge to answer among those of all headers: the first bearer challenge with a realm, since registries
+    /// that offer both offer Basic to browsers; otherwise Basic.
     pub(crate) fn choose<'a>(headers: impl IntoIterator<Item = &'a str>) -> Option<Self> {
         let mut basic = None;
         for header in headers {
@@ -62,11 +62,11 @@ impl Bearer {
     }
 }
 
-/// What is left of a header.
+/// The unread rest of a header.
 struct Scanner<'a>(&'a str);
 
 impl<'a> Scanner<'a> {
-    /// All challenges: a scheme and its parameters each. A token that no `=` follows starts the next challenge.
+    /// All challenges, each a scheme and its parameters. A word that no `=` follows starts the next challenge.
     fn challenges(mut self) -> Vec<(&'a str, Vec<(&'a str, String)>)> {
         let mut challenges: Vec<(&str, Vec<(&str, String)>)> = Vec::new();
         while !self.0.is_empty() {
@@ -74,7 +74,7 @@ impl<'a> Scanner<'a> {
             let word = self.take(|c| !matches!(c, ',' | '=' | '"') && !c.is_ascii_whitespace());
             self.skip(|c| c.is_ascii_whitespace());
             if word.is_empty() {
-                // A stray quote or equals sign: nothing that belongs to a challenge.
+                // A stray quote or equals sign, which belongs to no challenge.
                 self.step();
             } else if let Some(rest) = self.0.strip_prefix('=') {
                 self.0 = rest;
@@ -181,7 +181,7 @@ mod tests {
                 &[r#"Bearer realm="r",scope="repository:h:5000/a:pull",scope="repository:b:pull""#],
                 "bearer r||repository:h:5000/a:pull + repository:b:pull|",
             ),
-            // Broken ones: an unterminated quote, stray signs.
+            // Malformed: an unterminated quote, stray signs.
             (&[r#"Bearer realm="https://a/t"#], "bearer https://a/t|||"),
             (&[r#"=,"Bearer realm="https://a/t""#], "bearer https://a/t|||"),
             (&[r#"Bearer realm="a" ,, ,service="s","#], "bearer a|s||"),
@@ -201,7 +201,7 @@ mod tests {
         }
 
         #[test]
-        fn what_was_quoted_comes_back(realm in "[ -~]{1,30}", service in "[ -~]{0,30}", scope in "[!-~]{1,20}") {
+        fn quoted_values_are_read_back(realm in "[ -~]{1,30}", service in "[ -~]{0,30}", scope in "[!-~]{1,20}") {
             let header = format!("Bearer realm={}, service={}, scope={}", quoted(&realm), quoted(&service), quoted(&scope));
             let expected = Bearer { realm, service, scopes: vec![scope], error: String::new() };
             prop_assert_eq!(Challenge::choose([header.as_str()]), Some(Challenge::Bearer(expected)));

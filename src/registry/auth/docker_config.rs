@@ -1,7 +1,10 @@
-//! Docker's `config.json`, podman's `auth.json`, Kubernetes' `.dockerconfigjson`: one shape, many spellings. Beside it the
-//! old shape of `.dockercfg`, which Kubernetes' `kubernetes.io/dockercfg` secrets still have: the entries stand at the top.
+//! Docker's `config.json`, podman's `auth.json` and Kubernetes' `.dockerconfigjson`: one format, many spellings. Also the
+//! old format of `.dockercfg`, which Kubernetes' `kubernetes.io/dockercfg` secrets still have: its entries are at the top
+//! level.
 //!
-//! Pure: which entry is meant, not where the file is.
+//! Pure: selects the entry of a repository; where the file is belongs to `keychain`.
+
+mod key;
 
 use std::collections::BTreeMap;
 
@@ -10,13 +13,12 @@ use base64::{Engine as _, alphabet};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 
+use super::credential::Login;
 use super::secret::Secret;
 use crate::oci::reference::DOCKER_HUB;
+use key::{DOCKER_HUB_KEY, glob_matches, host_of, is_namespaced, names, without_scheme};
 
-/// The key under which Docker keeps Docker Hub's credentials.
-const DOCKER_HUB_KEY: &str = "https://index.docker.io/v1/";
-
-/// Padding may be missing, as some writers of these files leave it out.
+/// Some writers of these files leave the padding out.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new()
@@ -24,7 +26,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
         .with_decode_allow_trailing_bits(true),
 );
 
-/// What a file says about who asks.
+/// The part of a file that is about credentials.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct DockerConfig {
@@ -50,7 +52,7 @@ struct RawEntry {
     registrytoken: String,
 }
 
-/// What stands at the top of the old shape, or of a newer file that knows no registry.
+/// A value at the top level: an entry of the old format, or a setting of the new one.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Top {
@@ -58,27 +60,22 @@ enum Top {
     Other(IgnoredAny),
 }
 
-/// A usable entry.
-pub(crate) enum Entry {
-    Password { username: String, password: Secret },
-    Identity { username: String, token: Secret },
-    Bearer(Secret),
-}
-
-/// What is wrong with a file, without anything of what stands in it.
+/// What is wrong with a file. It quotes nothing of the file but an entry's key.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum InvalidConfig {
-    /// Not even JSON, or a field of the wrong shape.
+    /// Not JSON, or a field of the wrong type.
     #[error("not a docker config.json (line {line}, column {column})")]
     Json { line: usize, column: usize },
-    /// An `auth` that is no base64 of `user:password`.
+    /// An `auth` that is not the base64 form of `user:password`.
     #[error("entry `{0}`: `auth` is not the base64 form of user:password")]
     Auth(String),
 }
 
 impl DockerConfig {
-    /// Reads the file's text, in the old shape where it says nothing in the new one.
+    /// Parses the file's text, as the old format where it has no entry of the new one. Ignores the byte order mark that
+    /// some editors on Windows write.
     pub(crate) fn parse(text: &str) -> Result<Self, InvalidConfig> {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let config: Self = from_json(text)?;
         if !(config.auths.is_empty() && config.cred_helpers.is_empty() && config.creds_store.is_empty()) {
             return Ok(config);
@@ -91,12 +88,12 @@ impl DockerConfig {
         Ok(Self { auths: auths.collect(), ..Self::default() })
     }
 
-    /// Only the entries that hold their own secret.
+    /// Without credential helpers: only entries that hold their own secret.
     pub(crate) fn without_helpers(self) -> Self {
         Self { auths: self.auths, ..Self::default() }
     }
 
-    /// The suffix of the credential helper to ask about `registry`: its own, or the one for all.
+    /// The suffix of the credential helper for `registry`: its own, or the one for all registries.
     pub(crate) fn helper(&self, registry: &str) -> Option<&str> {
         let own = names(registry).find_map(|name| self.cred_helpers.get(name)).or_else(|| {
             let same = |key: &str| names(registry).any(|name| host_of(key).eq_ignore_ascii_case(name));
@@ -105,7 +102,7 @@ impl DockerConfig {
         own.or(Some(&self.creds_store)).map(String::as_str).filter(|helper| !helper.is_empty())
     }
 
-    /// How a helper knows `registry`: by the key that stands in the file, if there is one.
+    /// The server address under which a helper stores `registry`: the file's key, if there is one.
     pub(crate) fn server_url<'a>(&'a self, registry: &'a str) -> &'a str {
         if registry == DOCKER_HUB {
             return DOCKER_HUB_KEY;
@@ -117,9 +114,9 @@ impl DockerConfig {
         self.auths.keys().map(String::as_str).find(same).unwrap_or(registry)
     }
 
-    /// The entry for a repository of `registry`: the most specific namespace first, then the registry in every
-    /// spelling. An empty entry, which marks that a helper knows more, is none.
-    pub(crate) fn entry(&self, registry: &str, repository: &str) -> Result<Option<Entry>, InvalidConfig> {
+    /// The login for a repository of `registry`: the most specific namespace first, then the registry in every
+    /// spelling, then Kubernetes' globs. Empty entries only mark that a helper has the login, and are skipped.
+    pub(crate) fn login(&self, registry: &str, repository: &str) -> Result<Option<Login>, InvalidConfig> {
         let whole = Some(repository).filter(|name| !name.is_empty());
         let namespaces = std::iter::successors(whole, |name| name.rsplit_once('/').map(|(parent, _)| parent));
         let keys = namespaces.flat_map(|namespace| names(registry).map(move |name| format!("{name}/{namespace}")));
@@ -130,8 +127,14 @@ impl DockerConfig {
             let same = |key: &str| names(registry).any(|name| host_of(key).eq_ignore_ascii_case(name));
             self.auths.iter().find(|(key, entry)| !is_namespaced(key) && same(key) && !entry.is_empty())
         };
-        match exact.or_else(by_host) {
-            Some((key, entry)) => entry.usable().ok_or_else(|| InvalidConfig::Auth(key.clone())),
+        // The last in the order of their texts, as in Kubernetes, so that a longer path comes first.
+        let by_glob = || {
+            let matching =
+                self.auths.iter().filter(|(key, entry)| glob_matches(key, registry, repository) && !entry.is_empty());
+            matching.max_by_key(|(key, _)| without_scheme(key))
+        };
+        match exact.or_else(by_host).or_else(by_glob) {
+            Some((key, entry)) => entry.login().ok_or_else(|| InvalidConfig::Auth(key.clone())),
             None => Ok(None),
         }
     }
@@ -143,59 +146,36 @@ impl RawEntry {
         fields.iter().all(|field| field.is_empty())
     }
 
-    /// `None` where `auth` cannot be read; `Some(None)` where the entry says nothing.
+    /// `None` where `auth` cannot be decoded; `Some(None)` where the entry has no login.
     #[expect(clippy::option_option, reason = "unreadable and absent are told apart, in one private function")]
-    fn usable(&self) -> Option<Option<Entry>> {
+    fn login(&self) -> Option<Option<Login>> {
         if !self.registrytoken.is_empty() {
-            return Some(Some(Entry::Bearer(Secret::new(self.registrytoken.as_str()))));
+            return Some(Some(Login::RegistryToken(Secret::new(self.registrytoken.as_str()))));
         }
         let (username, password) = match self.auth.as_str() {
             "" => (self.username.clone(), self.password.clone()),
             auth => decode(auth)?,
         };
         Some(if !self.identitytoken.is_empty() {
-            Some(Entry::Identity { username, token: Secret::new(self.identitytoken.as_str()) })
-        } else if username == "<token>" {
-            Some(Entry::Identity { username: String::new(), token: Secret::new(password) })
+            Some(Login::IdentityToken { username, token: Secret::new(self.identitytoken.as_str()) })
         } else if username.is_empty() && password.is_empty() {
             None
         } else {
-            Some(Entry::Password { username, password: Secret::new(password) })
+            Some(Login::from_pair(username, Secret::new(password)))
         })
     }
 }
 
-/// `user:password` from base64, padded or not. Old docker padded the password with NULs before encoding.
+/// `user:password` from base64, padded or not, in one line or several: Go's decoder, and so docker, podman and
+/// Kubernetes, ignores line ends. Old versions of docker padded the password with NULs before encoding.
 fn decode(auth: &str) -> Option<(String, String)> {
+    let auth: String = auth.chars().filter(|character| !matches!(character, '\r' | '\n')).collect();
     let text = String::from_utf8(BASE64.decode(auth.trim()).ok()?).ok()?;
     let (username, password) = text.split_once(':')?;
     Some((username.to_owned(), password.trim_end_matches('\0').to_owned()))
 }
 
-/// The names of one registry: Docker Hub has several.
-fn names(registry: &str) -> impl Iterator<Item = &str> {
-    let hub = registry == DOCKER_HUB;
-    let aliases: &[&str] =
-        if hub { &[DOCKER_HUB_KEY, "docker.io", "index.docker.io", "registry-1.docker.io"] } else { &[] };
-    aliases.iter().copied().chain(Some(registry).filter(|_| !hub))
-}
-
-/// The host, with its port, of a key that may have a scheme and a path.
-fn host_of(key: &str) -> &str {
-    without_scheme(key).split('/').next().unwrap_or_default()
-}
-
-fn without_scheme(key: &str) -> &str {
-    key.strip_prefix("https://").or_else(|| key.strip_prefix("http://")).unwrap_or(key)
-}
-
-/// Whether a key is for a part of a registry: it has a path, other than the API's own, and no scheme.
-fn is_namespaced(key: &str) -> bool {
-    let path = key.split_once('/').map_or("", |(_, path)| path).trim_end_matches('/');
-    without_scheme(key) == key && !matches!(path, "" | "v1" | "v2")
-}
-
-/// serde's own message may quote the value that it did not like, which is a secret here.
+/// serde's own message may quote the wrong value, which may be a secret.
 fn from_json<'de, T: Deserialize<'de>>(text: &'de str) -> Result<T, InvalidConfig> {
     serde_json::from_str(text).map_err(|error| InvalidConfig::Json { line: error.line(), column: error.column() })
 }
@@ -209,11 +189,11 @@ mod tests {
     use super::*;
 
     fn shown(text: &str, registry: &str, repository: &str) -> String {
-        match DockerConfig::parse(text).and_then(|config| config.entry(registry, repository)) {
+        match DockerConfig::parse(text).and_then(|config| config.login(registry, repository)) {
             Ok(None) => "none".to_owned(),
-            Ok(Some(Entry::Password { username, password })) => format!("{username}:{}", password.expose()),
-            Ok(Some(Entry::Identity { username, token })) => format!("identity {username}:{}", token.expose()),
-            Ok(Some(Entry::Bearer(token))) => format!("bearer {}", token.expose()),
+            Ok(Some(Login::Password { username, password })) => format!("{username}:{}", password.expose()),
+            Ok(Some(Login::IdentityToken { username, token })) => format!("identity {username}:{}", token.expose()),
+            Ok(Some(Login::RegistryToken(token))) => format!("bearer {}", token.expose()),
             Err(error) => format!("error: {error}"),
         }
     }
@@ -247,12 +227,14 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_says_its_secret_in_every_form() {
+    fn a_secret_is_read_from_every_form_of_an_entry() {
         for (entry, expected) in [
             (r#""auth":"YTpi""#, "a:b"),
             (r#""auth":"YWE6Yg==""#, "aa:b"),
             (r#""auth":"YWE6Yg""#, "aa:b"),
             (r#""auth":"YTpiOmM=""#, "a:b:c"),
+            (r#""auth":"YWE6Yg==\n""#, "aa:b"),
+            (r#""auth":"YW\nE6\r\nYg=\n=\r\n""#, "aa:b"),
             (r#""auth":"YTpiAAA=""#, "a:b"),
             (r#""username":"a","password":"b""#, "a:b"),
             (r#""auth":"YTpi","username":"x","password":"y""#, "a:b"),
@@ -272,12 +254,12 @@ mod tests {
     }
 
     #[test]
-    fn the_old_shape_has_its_entries_at_the_top() {
+    fn the_old_format_has_its_entries_at_the_top_level() {
         for (text, expected) in [
             (r#"{"r.example":{"auth":"YTpi","email":"x@y"}}"#, "a:b"),
             (r#"{"https://r.example/v1/":{"username":"a","password":"b"}}"#, "a:b"),
             (r#"{"other.example":{"auth":"eDp5"},"r.example":{"auth":"YTpi"}}"#, "a:b"),
-            // A newer file that knows no registry, and one that knows others: nothing at its top is an entry.
+            // A file of the new format, without entries and with others: nothing at its top level is an entry.
             (r#"{"auths":{},"psFormat":"x","HttpHeaders":{"X":"y"},"proxies":{"default":{"httpProxy":"x"}}}"#, "none"),
             (r#"{"auths":{"other.example":{"auth":"eDp5"}},"r.example":{"auth":"YTpi"}}"#, "none"),
             (r#"{"credsStore":"x","r.example":{"auth":"YTpi"}}"#, "none"),
@@ -298,6 +280,22 @@ mod tests {
         let only = r#"{"auths":{"docker.io/acme":{"auth":"Yzpk"}}}"#;
         assert_eq!(shown(only, "docker.io", "acme/app"), "c:d");
         assert_eq!(shown(only, "docker.io", "library/alpine"), "none");
+    }
+
+    #[test]
+    fn a_glob_is_used_where_no_key_names_the_registry_and_a_longer_path_first() {
+        let text = r#"{"auths":{"*.example":{"auth":"YTpi"},"https://*.example/acme":{"auth":"Yzpk"},
+            "r.example":{"auth":"ZTpm"},"*.hollow":{}}}"#;
+        for (registry, repository, expected) in [
+            ("q.example", "acme/app", "c:d"),
+            ("q.example", "other/app", "a:b"),
+            ("q.example", "", "a:b"),
+            ("r.example", "acme/app", "e:f"),
+            ("q.hollow", "acme/app", "none"),
+            ("docker.io", "library/alpine", "none"),
+        ] {
+            assert_eq!(shown(text, registry, repository), expected, "{registry}/{repository}");
+        }
     }
 
     #[test]

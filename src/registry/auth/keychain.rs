@@ -1,177 +1,138 @@
-//! Who asks: a registry's credentials, from where the configuration says or from where docker and podman keep them.
+//! Where a registry's credentials come from: from where the configuration says, or from where docker and podman keep
+//! them.
 //!
-//! The usual places, the first that knows the registry wins:
+//! The usual places, in order; the first that has an entry for the registry wins:
 //!
 //! 1. `DOCKER_AUTH_CONFIG`: an `auth.json` as text.
-//! 2. `REGISTRY_AUTH_FILE`: an `auth.json`; nothing below is looked at then.
+//! 2. `REGISTRY_AUTH_FILE`: an `auth.json`; the places below are not read then.
 //! 3. `$XDG_RUNTIME_DIR/containers/auth.json`, without that variable `/run/containers/UID/auth.json`.
 //! 4. `$XDG_CONFIG_HOME/containers/auth.json`, without that variable `~/.config/containers/auth.json`.
 //! 5. `$DOCKER_CONFIG/config.json`, without that variable `~/.docker/config.json`.
 //! 6. `~/.dockercfg`.
 //!
-//! Files are read when a credential is needed, so that a rotated one counts without a reload.
+//! Files are read when a credential is needed, so that a rotated one takes effect without a reload.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use http::HeaderValue;
 use tokio::time::Instant;
 
+use super::credential::{Login, SourcedLogin};
+use super::docker_config::DockerConfig;
+use super::helper::Helpers;
 use super::secret::Secret;
-use super::token;
 use crate::oci::Repository;
 use crate::registry::settings::Credential;
 
-use super::docker_config::{DockerConfig, Entry};
-use super::helper::Helpers;
-
-/// Longer files are no credentials.
+/// The most that is read of a file.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
-/// Where one registry's credentials come from.
-pub(crate) struct Credentials {
-    from: Credential,
+/// Looks up the credentials of one registry.
+pub(crate) struct Keychain {
+    source: Credential,
     helpers: Helpers,
-    /// Whether it was said that a usual place may not be looked at.
+    /// Whether it was logged that a usual place cannot be read.
     warned: AtomicBool,
 }
 
-/// A credential, and in words where it was found.
-#[derive(Clone)]
-pub(crate) struct Login {
-    pub(crate) secret: LoginSecret,
-    /// `the credentials of alice from ~/.docker/config.json`.
-    pub(crate) source: String,
-}
-
-/// What proves who asks.
-#[derive(Clone)]
-pub(crate) enum LoginSecret {
-    /// For Basic, and for token servers.
-    Password { username: String, password: Secret },
-    /// A refresh token, for token servers only.
-    Identity { username: String, token: Secret },
-    /// A token for the registry itself.
-    Bearer(Secret),
-}
-
-impl Credentials {
-    pub(crate) fn new(from: Credential) -> Self {
-        Self { from, helpers: Helpers::default(), warned: AtomicBool::new(false) }
+impl Keychain {
+    pub(crate) fn new(source: Credential) -> Self {
+        Self { source, helpers: Helpers::default(), warned: AtomicBool::new(false) }
     }
 
-    /// The credential for a repository, or for the registry's catalog where there is none; `None` to ask
-    /// anonymously. An error names the place and what is wrong with it, never what stands there.
-    pub(crate) async fn login(&self, registry: &str, repository: Option<&Repository>) -> Result<Option<Login>, String> {
+    /// The login for a repository, or for the registry's catalog if there is none; `None` means anonymous. An error names
+    /// the place and what is wrong with it, and quotes nothing of its content.
+    pub(crate) async fn login(
+        &self,
+        registry: &str,
+        repository: Option<&Repository>,
+    ) -> Result<Option<SourcedLogin>, String> {
         let name = repository.map_or("", Repository::name);
-        match &self.from {
-            Credential::Anonymous => Ok(None),
+        let login = match &self.source {
+            Credential::Anonymous => return Ok(None),
             Credential::PasswordFile { username, path } => {
                 let password = secret("password_file", path)?;
-                let source = format!("the credentials of {username} from {}", path.display());
-                Ok(Some(Login { secret: LoginSecret::Password { username: username.clone(), password }, source }))
+                Login::Password { username: username.clone(), password }.from_place(&path.display().to_string())
             }
             Credential::PasswordEnv { username, variable } => {
-                let password = environment(variable).ok_or_else(|| format!("the variable {variable} is not set"))?;
-                let source = format!("the credentials of {username} from the variable {variable}");
-                let password = Secret::new(line(password));
-                Ok(Some(Login { secret: LoginSecret::Password { username: username.clone(), password }, source }))
+                let password = environment(variable)
+                    .ok_or_else(|| "the variable that `password_env` names is not set".to_owned())?;
+                let password = Secret::new(without_newline(password));
+                Login::Password { username: username.clone(), password }.from_place(&format!("the variable {variable}"))
             }
             Credential::TokenFile(path) => {
-                let source = format!("the token from {}", path.display());
-                Ok(Some(Login { secret: LoginSecret::Bearer(secret("token_file", path)?), source }))
+                Login::RegistryToken(secret("token_file", path)?).from_place(&path.display().to_string())
             }
             Credential::DockerConfig(path) => {
                 let config = DockerConfig::parse(&read("docker_config", path)?).map_err(|problem| at(path, problem))?;
-                self.find(&config, &path.display().to_string(), registry, name).await
+                return self.look_up(&config, &path.display().to_string(), registry, name).await;
             }
-            Credential::Usual => self.usual(registry, name).await,
-        }
+            Credential::Usual => return self.usual(registry, name).await,
+        };
+        Ok(Some(login))
     }
 
-    /// Forgets what helpers said of this registry until `then`: it was refused.
+    /// Drops what helpers answered up to `then`: the registry refused it.
     pub(crate) fn forget(&self, then: Instant) {
         self.helpers.forget(then);
     }
 
-    async fn usual(&self, registry: &str, name: &str) -> Result<Option<Login>, String> {
+    async fn usual(&self, registry: &str, name: &str) -> Result<Option<SourcedLogin>, String> {
         if let Some(text) = environment("DOCKER_AUTH_CONFIG") {
             let config = DockerConfig::parse(&text).map_err(|problem| format!("DOCKER_AUTH_CONFIG: {problem}"))?;
-            if let Some(login) = self.find(&config.without_helpers(), "DOCKER_AUTH_CONFIG", registry, name).await? {
-                return Ok(Some(login));
+            let found = self.look_up(&config.without_helpers(), "DOCKER_AUTH_CONFIG", registry, name).await?;
+            if found.is_some() {
+                return Ok(found);
             }
         }
         for path in usual_files() {
             let text = match read_if_there(&path) {
                 Ok(Some(text)) => text,
                 Ok(None) => continue,
-                // A daemon without a home of its own often has somebody else's, which is not for it to read.
+                // A daemon without a home directory of its own often has another user's, which it must not read.
                 Err(Unreadable { problem, forbidden: true }) => {
                     if !self.warned.swap(true, Ordering::Relaxed) {
-                        tracing::warn!(registry, problem, "credentials are looked for elsewhere");
+                        tracing::warn!(registry, problem, "cannot read a credentials file, looking in the next place");
                     }
                     continue;
                 }
                 Err(Unreadable { problem, forbidden: false }) => return Err(problem),
             };
             let config = DockerConfig::parse(&text).map_err(|problem| at(&path, problem))?;
-            if let Some(login) = self.find(&config, &path.display().to_string(), registry, name).await? {
-                return Ok(Some(login));
+            let found = self.look_up(&config, &path.display().to_string(), registry, name).await?;
+            if found.is_some() {
+                return Ok(found);
             }
         }
         Ok(None)
     }
 
-    async fn find(
+    async fn look_up(
         &self,
         config: &DockerConfig,
         place: &str,
         registry: &str,
         name: &str,
-    ) -> Result<Option<Login>, String> {
+    ) -> Result<Option<SourcedLogin>, String> {
         if let Some(helper) = config.helper(registry)
-            && let Some(entry) = self.helpers.get(helper, config.server_url(registry)).await?
+            && let Some(login) = self.helpers.get(helper, config.server_url(registry)).await?
         {
-            return Ok(Some(Login::from_entry(entry, &format!("docker-credential-{helper}, which {place} names"))));
+            return Ok(Some(login.from_place(&format!("docker-credential-{helper}, which {place} names"))));
         }
-        // A helper that knows nothing leaves room for what stands in the file itself, as podman has it.
-        let entry = config.entry(registry, name).map_err(|problem| format!("{place}: {problem}"))?;
-        Ok(entry.map(|entry| Login::from_entry(entry, place)))
-    }
-}
-
-impl Login {
-    /// The header of a user and a password; `None` where it is neither, or cannot stand in one.
-    pub(crate) fn basic_header(&self) -> Option<HeaderValue> {
-        match &self.secret {
-            LoginSecret::Password { username, password } => token::basic_header(username, password),
-            LoginSecret::Identity { .. } | LoginSecret::Bearer(_) => None,
-        }
-    }
-
-    fn from_entry(entry: Entry, place: &str) -> Self {
-        let source = match &entry {
-            Entry::Password { username, .. } => format!("the credentials of {username} from {place}"),
-            Entry::Identity { .. } => format!("the identity token from {place}"),
-            Entry::Bearer(_) => format!("the token from {place}"),
-        };
-        let secret = match entry {
-            Entry::Password { username, password } => LoginSecret::Password { username, password },
-            Entry::Identity { username, token } => LoginSecret::Identity { username, token },
-            Entry::Bearer(token) => LoginSecret::Bearer(token),
-        };
-        Self { secret, source }
+        // As in podman, the file's own entries follow a helper that has no credentials.
+        let login = config.login(registry, name).map_err(|problem| format!("{place}: {problem}"))?;
+        Ok(login.map(|login| login.from_place(place)))
     }
 }
 
 /// Why a file could not be read.
 struct Unreadable {
     problem: String,
-    /// Its owner does not want this program to.
+    /// Permission was denied.
     forbidden: bool,
 }
 
-/// The files of the usual places in their order.
+/// The files among the usual places, in order.
 fn usual_files() -> Vec<PathBuf> {
     if let Some(path) = environment("REGISTRY_AUTH_FILE") {
         return vec![path.into()];
@@ -190,14 +151,14 @@ fn usual_files() -> Vec<PathBuf> {
     files.into_iter().flatten().collect()
 }
 
-/// podman's `/run/containers/UID`. The owner of this process' own entry in `/proc` is the user's number.
+/// podman's `/run/containers/UID`. This process' own entry in `/proc` belongs to the user.
 fn runtime_directory() -> Option<PathBuf> {
     use std::os::unix::fs::MetadataExt as _;
     let uid = std::fs::metadata("/proc/self").ok()?.uid();
     Some(PathBuf::from(format!("/run/containers/{uid}")))
 }
 
-#[expect(clippy::disallowed_methods, reason = "the places of credentials are named by variables; read nowhere else")]
+#[expect(clippy::disallowed_methods, reason = "variables name the places of credentials; read nowhere else")]
 fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
@@ -206,17 +167,21 @@ fn at(path: &Path, problem: impl std::fmt::Display) -> String {
     format!("{}: {problem}", path.display())
 }
 
-/// The one secret of the file that the configuration's `key` names.
+/// The secret in the file that the configuration's `key` names.
 fn secret(key: &str, path: &Path) -> Result<Secret, String> {
-    let text = line(read(key, path)?);
-    // A file that is just being written: what is sent now would be refused, and might lock an account.
+    let text = without_newline(read(key, path)?);
+    // It would be sent as a part of the secret, which would be refused, and nobody sees it in an editor.
+    if text.starts_with('\u{feff}') {
+        return Err(format!("{key} {} starts with a byte order mark: save it as UTF-8 without one", path.display()));
+    }
+    // Perhaps the file is being rewritten: an empty password would be refused, and might lock the account.
     if text.is_empty() {
         return Err(format!("{key} {} is empty: write the secret into it", path.display()));
     }
     Ok(Secret::new(text))
 }
 
-/// The file that the configuration's `key` names. It was there when the configuration was read.
+/// The text of the file that the configuration's `key` names. It existed when the configuration was read.
 fn read(key: &str, path: &Path) -> Result<String, String> {
     match read_if_there(path) {
         Ok(Some(text)) => Ok(text),
@@ -228,7 +193,7 @@ fn read(key: &str, path: &Path) -> Result<String, String> {
     }
 }
 
-/// Small local files: reading them does not block for longer than a lock would.
+/// `None` where there is no such file. Blocks, as reading small local files takes no longer than a lock.
 fn read_if_there(path: &Path) -> Result<Option<String>, Unreadable> {
     use std::io::{Error, ErrorKind, Read as _};
     let unreadable = |error: Error| Unreadable {
@@ -240,18 +205,20 @@ fn read_if_there(path: &Path) -> Result<Option<String>, Unreadable> {
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
         Err(error) => return Err(unreadable(error)),
     };
-    let mut text = String::new();
-    file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text).map_err(unreadable)?;
-    if text.len() as u64 > FILE_BYTES_MAX {
+    let mut bytes = Vec::new();
+    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > FILE_BYTES_MAX {
         return Err(unreadable(Error::other(format!("longer than {FILE_BYTES_MAX} bytes"))));
     }
-    Ok(Some(text))
+    String::from_utf8(bytes).map(Some).map_err(|error| {
+        let is_utf16 = matches!(error.as_bytes(), [0xff, 0xfe, ..] | [0xfe, 0xff, ..]);
+        let found = if is_utf16 { "is UTF-16 text" } else { "is not UTF-8 text" };
+        Unreadable { forbidden: false, problem: format!("{} {found}: save it as UTF-8", path.display()) }
+    })
 }
 
-/// A newline at the end of a secret's file is no part of it.
-fn line(text: String) -> String {
-    let kept = text.trim_end_matches(['\r', '\n']).len();
-    let mut text = text;
-    text.truncate(kept);
+/// A newline at the end of a file is not part of the secret.
+fn without_newline(mut text: String) -> String {
+    text.truncate(text.trim_end_matches(['\r', '\n']).len());
     text
 }

@@ -1,50 +1,53 @@
-//! Which passwords were refused. One that is sent again and again may lock its account, so that it is left alone until
-//! there is another one, or for a while: what refuses a good password for a moment is to be got over, too.
+//! Protection against account lock-out: a password that was refused is not sent again until another one is configured, or
+//! an hour has passed. The hour is there because a good password may be refused for a while, too.
 
-use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderValue;
+use parking_lot::Mutex;
 use tokio::sync::OwnedMutexGuard;
 use tokio::time::{Instant, timeout};
 
-/// So long a refused password is not sent again.
-const REST: Duration = Duration::from_hours(1);
-/// Refused for so many repositories in a row, and accepted for none in between, a password is taken for wrong: it is
-/// not tried for yet another one. A single refusal may be about the repository.
+/// How long a refused password is not sent again.
+const BLOCK: Duration = Duration::from_hours(1);
+/// After refusals for so many repositories in a row, without a success in between, a password counts as wrong and is
+/// not tried for any other repository. A single refusal may be about the repository.
 const REFUSALS_MAX: usize = 3;
-/// So long a password that was accepted is taken for right by all who ask at once. It may be another one by the next scan.
-const PROOF: Duration = Duration::from_secs(30);
-/// Whoever tries a password is waited for so long: a registry that does not answer does not refuse it either.
-const TURN_MAX: Duration = Duration::from_secs(10);
-/// More repositories than this, and only those still count of which a password was refused lately.
+/// How long an accepted password counts as right, so that requests need not wait for each other. It may be replaced
+/// before the next scan.
+const PROVEN: Duration = Duration::from_secs(30);
+/// How long a request waits for another one that tries the password. A registry that does not answer does not count
+/// failed logins.
+const TRIAL_WAIT_MAX: Duration = Duration::from_secs(10);
+/// With more repositories than this, only those with a recent refusal are kept.
 const REPOSITORIES_MAX: usize = 4096;
-/// Passwords of one registry of which something is known: parts of it may have their own, and each is replaced some day.
+/// Passwords of one registry of which the history is kept: parts of a registry may have their own, and each is replaced
+/// some day.
 const PASSWORDS_MAX: usize = 16;
 
-/// What became of the passwords that were sent to one registry and its token server.
+/// Which passwords one registry and its token server accepted and refused.
 #[derive(Default)]
 pub(crate) struct Lockout {
-    /// By the header that they make.
-    fates: Mutex<HashMap<Box<[u8]>, Fate>>,
-    /// Held while one is sent of which nobody knows whether it is right.
-    proof: Arc<tokio::sync::Mutex<()>>,
+    /// By the `Basic` header.
+    passwords: Mutex<HashMap<Box<[u8]>, History>>,
+    /// Held while an unproven password is sent.
+    trial: Arc<tokio::sync::Mutex<()>>,
 }
 
+/// What became of one password.
 #[derive(Default)]
-struct Fate {
-    /// When it was sent the last time.
-    sent: Option<Instant>,
-    /// When it was accepted, if it was the last time.
+struct History {
+    last_sent: Option<Instant>,
+    /// When it was accepted, if that was the last answer.
     accepted: Option<Instant>,
     /// How often it was accepted.
     acceptances: u64,
-    /// Repositories for which it was accepted, none of which has refused it since.
-    known: HashSet<Box<str>>,
+    /// Repositories for which it was accepted, and not refused since.
+    accepted_for: HashSet<Box<str>>,
     /// By the repository's name.
-    refused: HashMap<Box<str>, Refusal>,
+    refusals: HashMap<Box<str>, Refusal>,
 }
 
 struct Refusal {
@@ -55,96 +58,97 @@ struct Refusal {
 }
 
 impl Lockout {
-    /// Waits until nobody else is trying whether a password is right, if nobody knows of this one: several wrong ones
-    /// sent at once count as several.
-    pub(crate) async fn turn(&self, header: &HeaderValue) -> Option<OwnedMutexGuard<()>> {
-        if self.is_accepted(header) {
+    /// Waits until no other request is trying an unproven password, and reserves the trial; `None` where the password is
+    /// proven, or the wait is too long. Several wrong passwords sent at once would count as several failed logins.
+    pub(crate) async fn trial(&self, header: &HeaderValue) -> Option<OwnedMutexGuard<()>> {
+        if self.is_proven(header) {
             return None;
         }
-        let turn = timeout(TURN_MAX, Arc::clone(&self.proof).lock_owned()).await.ok()?;
-        (!self.is_accepted(header)).then_some(turn)
+        let trial = timeout(TRIAL_WAIT_MAX, Arc::clone(&self.trial).lock_owned()).await.ok()?;
+        (!self.is_proven(header)).then_some(trial)
     }
 
-    /// Why it is not sent for `repository` now: what was said when it was refused.
-    pub(crate) fn problem(&self, header: &HeaderValue, repository: &str) -> Option<String> {
-        let fates = self.fates.lock();
-        let fate = fates.get(header.as_bytes())?;
-        let own = fate.refused.get(repository).filter(|refusal| refusal.rests());
+    /// Why the password must not be sent for `repository` now: the message of the refusal.
+    pub(crate) fn block(&self, header: &HeaderValue, repository: &str) -> Option<String> {
+        let passwords = self.passwords.lock();
+        let history = passwords.get(header.as_bytes())?;
+        let own = history.refusals.get(repository).filter(|refusal| refusal.blocks());
         let refusal = match own {
-            None if fate.known.contains(repository) => None,
-            None => fate.refused_in_a_row(),
+            None if history.accepted_for.contains(repository) => None,
+            None => history.refused_in_a_row(),
             own => own,
         }?;
-        let minutes = REST.as_secs() / 60;
+        let minutes = BLOCK.as_secs() / 60;
         Some(format!(
-            "{}; not sent again for {minutes} minutes or until a reload, lest the account be locked",
+            "{}; the password is not sent again for {minutes} minutes or until a reload, because further failures may lock the account",
             refusal.problem
         ))
     }
 
-    /// It was refused for `repository`.
-    pub(crate) fn refused(&self, header: &HeaderValue, repository: &str, problem: String) {
-        let mut fates = self.fates.lock();
-        let fate = sent(&mut fates, header);
-        fate.accepted = None;
-        if fate.known.contains(repository) {
-            // It is another one now, or its user lost a right: nobody knows for how many repositories.
-            fate.known.clear();
+    /// Notes that the password was refused for `repository`.
+    pub(crate) fn note_refused(&self, header: &HeaderValue, repository: &str, problem: String) {
+        let mut passwords = self.passwords.lock();
+        let history = history_of(&mut passwords, header);
+        history.accepted = None;
+        if history.accepted_for.contains(repository) {
+            // It was changed, or its user lost a permission, perhaps for other repositories as well.
+            history.accepted_for.clear();
         }
-        if fate.refused.len() >= REPOSITORIES_MAX {
-            fate.refused.retain(|_, refusal| refusal.rests());
+        if history.refusals.len() >= REPOSITORIES_MAX {
+            history.refusals.retain(|_, refusal| refusal.blocks());
         }
-        let refusal = Refusal { at: Instant::now(), acceptances: fate.acceptances, problem };
-        fate.refused.insert(repository.into(), refusal);
+        let refusal = Refusal { at: Instant::now(), acceptances: history.acceptances, problem };
+        history.refusals.insert(repository.into(), refusal);
     }
 
-    /// It was not refused for `repository`.
-    pub(crate) fn accepted(&self, header: &HeaderValue, repository: &str) {
-        let mut fates = self.fates.lock();
-        let fate = sent(&mut fates, header);
-        fate.accepted = fate.sent;
-        fate.acceptances += 1;
-        fate.refused.remove(repository);
-        if fate.known.len() < REPOSITORIES_MAX && !fate.known.contains(repository) {
-            fate.known.insert(repository.into());
-        }
-    }
-
-    /// Whoever looks after the registry says that it is worth another try.
-    pub(crate) fn forgive(&self) {
-        for fate in self.fates.lock().values_mut() {
-            fate.refused.clear();
+    /// Notes that the password was accepted for `repository`.
+    pub(crate) fn note_accepted(&self, header: &HeaderValue, repository: &str) {
+        let mut passwords = self.passwords.lock();
+        let history = history_of(&mut passwords, header);
+        history.accepted = history.last_sent;
+        history.acceptances += 1;
+        history.refusals.remove(repository);
+        if history.accepted_for.len() < REPOSITORIES_MAX && !history.accepted_for.contains(repository) {
+            history.accepted_for.insert(repository.into());
         }
     }
 
-    fn is_accepted(&self, header: &HeaderValue) -> bool {
-        let fates = self.fates.lock();
-        fates.get(header.as_bytes()).and_then(|fate| fate.accepted).is_some_and(|at| at.elapsed() < PROOF)
+    /// Forgets all refusals.
+    pub(crate) fn reset(&self) {
+        for history in self.passwords.lock().values_mut() {
+            history.refusals.clear();
+        }
+    }
+
+    fn is_proven(&self, header: &HeaderValue) -> bool {
+        let passwords = self.passwords.lock();
+        passwords.get(header.as_bytes()).and_then(|history| history.accepted).is_some_and(|at| at.elapsed() < PROVEN)
     }
 }
 
-/// What is known of a password that was sent just now. What was rotated long ago is nobody's password any more.
-fn sent<'a>(fates: &'a mut HashMap<Box<[u8]>, Fate>, header: &HeaderValue) -> &'a mut Fate {
-    if fates.len() >= PASSWORDS_MAX && !fates.contains_key(header.as_bytes()) {
-        let oldest = fates.iter().min_by_key(|(_, fate)| fate.sent).map(|(header, _)| header.clone());
-        oldest.and_then(|oldest| fates.remove(&oldest));
+/// The history of a password that was sent just now. The one that was not sent for the longest time is dropped for it:
+/// it was replaced long ago.
+fn history_of<'a>(passwords: &'a mut HashMap<Box<[u8]>, History>, header: &HeaderValue) -> &'a mut History {
+    if passwords.len() >= PASSWORDS_MAX && !passwords.contains_key(header.as_bytes()) {
+        let oldest = passwords.iter().min_by_key(|(_, history)| history.last_sent).map(|(header, _)| header.clone());
+        oldest.and_then(|oldest| passwords.remove(&oldest));
     }
-    let fate = fates.entry(header.as_bytes().into()).or_default();
-    fate.sent = Some(Instant::now());
-    fate
+    let history = passwords.entry(header.as_bytes().into()).or_default();
+    history.last_sent = Some(Instant::now());
+    history
 }
 
-impl Fate {
-    /// The last of so many refusals since it was accepted that it is taken for wrong.
+impl History {
+    /// The last of `REFUSALS_MAX` or more refusals since the password was accepted.
     fn refused_in_a_row(&self) -> Option<&Refusal> {
-        let in_a_row = || self.refused.values().filter(|one| one.acceptances == self.acceptances && one.rests());
+        let in_a_row = || self.refusals.values().filter(|one| one.acceptances == self.acceptances && one.blocks());
         in_a_row().max_by_key(|one| one.at).filter(|_| in_a_row().count() >= REFUSALS_MAX)
     }
 }
 
 impl Refusal {
-    fn rests(&self) -> bool {
-        self.at.elapsed() < REST
+    fn blocks(&self) -> bool {
+        self.at.elapsed() < BLOCK
     }
 }
 
@@ -157,126 +161,126 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_refused_password_rests_for_its_repository_and_then_may_be_tried() {
-        let passwords = Lockout::default();
+    async fn a_refused_password_is_blocked_for_its_repository_for_an_hour() {
+        let lockout = Lockout::default();
         let wrong = header("Basic wrong");
-        passwords.refused(&wrong, "a", "refused: 401".to_owned());
-        let problem = passwords.problem(&wrong, "a").unwrap();
+        lockout.note_refused(&wrong, "a", "refused: 401".to_owned());
+        let problem = lockout.block(&wrong, "a").unwrap();
         assert_eq!(
             problem,
-            "refused: 401; not sent again for 60 minutes or until a reload, lest the account be locked"
+            "refused: 401; the password is not sent again for 60 minutes or until a reload, because further failures may lock the account"
         );
-        assert_eq!(passwords.problem(&wrong, "b"), None);
-        assert_eq!(passwords.problem(&header("Basic other"), "a"), None);
-        tokio::time::advance(REST).await;
-        assert_eq!(passwords.problem(&wrong, "a"), None);
+        assert_eq!(lockout.block(&wrong, "b"), None);
+        assert_eq!(lockout.block(&header("Basic other"), "a"), None);
+        tokio::time::advance(BLOCK).await;
+        assert_eq!(lockout.block(&wrong, "a"), None);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_password_that_several_repositories_refuse_in_a_row_rests_for_all() {
-        let passwords = Lockout::default();
+    async fn a_password_that_several_repositories_refuse_in_a_row_is_blocked_for_all() {
+        let lockout = Lockout::default();
         let wrong = header("Basic wrong");
         for repository in ["a", "b", "c"] {
-            assert_eq!(passwords.problem(&wrong, "d"), None);
-            passwords.refused(&wrong, repository, repository.to_owned());
+            assert_eq!(lockout.block(&wrong, "d"), None);
+            lockout.note_refused(&wrong, repository, repository.to_owned());
         }
-        assert!(passwords.problem(&wrong, "d").unwrap().contains("lest the account"));
-        tokio::time::advance(REST).await;
-        assert_eq!(passwords.problem(&wrong, "d"), None);
+        assert!(lockout.block(&wrong, "d").unwrap().contains("may lock the account"));
+        tokio::time::advance(BLOCK).await;
+        assert_eq!(lockout.block(&wrong, "d"), None);
     }
 
     #[tokio::test]
-    async fn repositories_that_are_not_ones_own_do_not_make_a_good_password_rest() {
-        let passwords = Lockout::default();
+    async fn refusals_by_other_peoples_repositories_do_not_block_a_good_password() {
+        let lockout = Lockout::default();
         let good = header("Basic good");
         for repository in ["a", "b", "c", "d"] {
-            passwords.refused(&good, repository, String::new());
-            passwords.accepted(&good, "own");
+            lockout.note_refused(&good, repository, String::new());
+            lockout.note_accepted(&good, "own");
         }
-        assert_eq!(passwords.problem(&good, "own"), None);
-        assert!(passwords.problem(&good, "a").is_some());
-        passwords.accepted(&good, "a");
-        assert_eq!(passwords.problem(&good, "a"), None);
+        assert_eq!(lockout.block(&good, "own"), None);
+        assert!(lockout.block(&good, "a").is_some());
+        lockout.note_accepted(&good, "a");
+        assert_eq!(lockout.block(&good, "a"), None);
     }
 
     #[tokio::test(start_paused = true)]
     async fn refusals_that_are_long_past_or_of_the_same_repository_do_not_add_up() {
-        let passwords = Lockout::default();
+        let lockout = Lockout::default();
         let good = header("Basic good");
         for _ in 0..5 {
-            passwords.refused(&good, "a", String::new());
-            tokio::time::advance(REST / 2).await;
-            passwords.refused(&good, "b", String::new());
-            tokio::time::advance(REST / 2).await;
-            assert_eq!(passwords.problem(&good, "own"), None);
+            lockout.note_refused(&good, "a", String::new());
+            tokio::time::advance(BLOCK / 2).await;
+            lockout.note_refused(&good, "b", String::new());
+            tokio::time::advance(BLOCK / 2).await;
+            assert_eq!(lockout.block(&good, "own"), None);
         }
     }
 
     #[tokio::test]
-    async fn a_repository_that_took_the_password_is_asked_until_it_refuses_it_itself() {
-        let passwords = Lockout::default();
+    async fn a_repository_that_accepted_the_password_is_asked_until_it_refuses_it_itself() {
+        let lockout = Lockout::default();
         let password = header("Basic password");
         for own in ["own", "another"] {
-            passwords.accepted(&password, own);
+            lockout.note_accepted(&password, own);
         }
         for repository in ["a", "b", "c"] {
-            passwords.refused(&password, repository, String::new());
+            lockout.note_refused(&password, repository, String::new());
         }
-        assert!(passwords.problem(&password, "d").is_some());
-        assert_eq!(passwords.problem(&password, "own"), None);
-        passwords.accepted(&password, "own");
-        assert_eq!(passwords.problem(&password, "d"), None, "it is right");
+        assert!(lockout.block(&password, "d").is_some());
+        assert_eq!(lockout.block(&password, "own"), None);
+        lockout.note_accepted(&password, "own");
+        assert_eq!(lockout.block(&password, "d"), None, "it is right");
         for repository in ["d", "e", "own"] {
-            assert_eq!(passwords.problem(&password, repository), None);
-            passwords.refused(&password, repository, String::new());
+            assert_eq!(lockout.block(&password, repository), None);
+            lockout.note_refused(&password, repository, String::new());
         }
-        assert!(passwords.problem(&password, "another").is_some(), "it was right");
-        passwords.forgive();
-        assert_eq!(passwords.problem(&password, "another"), None);
+        assert!(lockout.block(&password, "another").is_some(), "it was right");
+        lockout.reset();
+        assert_eq!(lockout.block(&password, "another"), None);
     }
 
     #[tokio::test]
     async fn several_passwords_may_be_right_and_old_ones_are_forgotten() {
-        let passwords = Lockout::default();
+        let lockout = Lockout::default();
         let [one, other] = [header("Basic one"), header("Basic other")];
         for password in [&one, &other] {
-            passwords.accepted(password, "a");
+            lockout.note_accepted(password, "a");
         }
-        assert!(passwords.is_accepted(&one) && passwords.is_accepted(&other));
+        assert!(lockout.is_proven(&one) && lockout.is_proven(&other));
         for number in 0..PASSWORDS_MAX {
-            passwords.refused(&HeaderValue::try_from(format!("Basic {number}")).unwrap(), "a", String::new());
+            lockout.note_refused(&HeaderValue::try_from(format!("Basic {number}")).unwrap(), "a", String::new());
         }
-        assert!(!passwords.is_accepted(&one));
-        assert_eq!(passwords.fates.lock().len(), PASSWORDS_MAX);
+        assert!(!lockout.is_proven(&one));
+        assert_eq!(lockout.passwords.lock().len(), PASSWORDS_MAX);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_password_is_proved_anew_after_a_while_and_nobody_waits_for_ever() {
-        let passwords = Lockout::default();
+    async fn a_password_is_proven_for_a_while_and_no_request_waits_for_ever() {
+        let lockout = Lockout::default();
         let password = header("Basic password");
-        passwords.accepted(&password, "a");
-        assert!(passwords.turn(&password).await.is_none());
-        tokio::time::advance(PROOF).await;
-        let turn = passwords.turn(&password).await;
-        assert!(turn.is_some());
+        lockout.note_accepted(&password, "a");
+        assert!(lockout.trial(&password).await.is_none());
+        tokio::time::advance(PROVEN).await;
+        let trial = lockout.trial(&password).await;
+        assert!(trial.is_some());
         let asked = Instant::now();
-        assert!(passwords.turn(&password).await.is_none());
-        assert_eq!(asked.elapsed(), TURN_MAX);
+        assert!(lockout.trial(&password).await.is_none());
+        assert_eq!(asked.elapsed(), TRIAL_WAIT_MAX);
     }
 
     #[tokio::test]
-    async fn only_what_is_not_known_to_be_right_waits_for_its_turn() {
-        let passwords = Lockout::default();
+    async fn only_unproven_passwords_wait_for_a_trial() {
+        let lockout = Lockout::default();
         let password = header("Basic password");
-        let turn = passwords.turn(&password).await;
-        assert!(turn.is_some());
+        let trial = lockout.trial(&password).await;
+        assert!(trial.is_some());
         {
-            let mut second = std::pin::pin!(passwords.turn(&password));
+            let mut second = std::pin::pin!(lockout.trial(&password));
             assert!(futures_util::poll!(second.as_mut()).is_pending());
-            passwords.accepted(&password, "a");
-            drop(turn);
+            lockout.note_accepted(&password, "a");
+            drop(trial);
             assert!(second.await.is_none());
         }
-        assert!(passwords.turn(&password).await.is_none());
+        assert!(lockout.trial(&password).await.is_none());
     }
 }

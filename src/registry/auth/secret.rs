@@ -1,7 +1,7 @@
-//! Text that must not be seen.
+//! Text that must not be printed.
 
-/// A password or token. It has neither `Debug` nor `Display`, so that no log, error or panic can print it; what
-/// needs the text says so by asking for it.
+/// A password or token. It has neither `Debug` nor `Display`, so that no log, error or panic can print it; code that
+/// needs the text calls `expose`.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Secret(Box<str>);
 
@@ -24,25 +24,27 @@ mod tests {
 
     use super::*;
     use crate::config::Config;
-    use crate::registry::auth::cache::{Grant, Grants};
-    use crate::registry::auth::keychain::{Credentials, Login, LoginSecret};
+    use crate::registry::auth::Session;
+    use crate::registry::auth::cache::{Authorization, AuthorizationCache};
+    use crate::registry::auth::credential::{Login, SourcedLogin};
+    use crate::registry::auth::keychain::Keychain;
     use crate::registry::auth::lockout::Lockout;
-    use crate::registry::auth::token::{Token, Wanted};
+    use crate::registry::auth::token::{Token, TokenRequest};
     use crate::registry::transport::redact::Secrets;
     use crate::registry::transport::{Answer, Ask, Transport};
     use crate::registry::{Client, Credential, Registries, Settings};
     use crate::web::WebConfig;
 
-    /// What a type has of itself comes before what everything has.
+    /// An inherent constant takes precedence over the trait's.
     struct Printable<T>(PhantomData<T>);
     struct Debuggable<T>(PhantomData<T>);
 
-    trait Nobody {
+    trait Neither {
         const IS: bool = false;
     }
 
-    impl<T> Nobody for Printable<T> {}
-    impl<T> Nobody for Debuggable<T> {}
+    impl<T> Neither for Printable<T> {}
+    impl<T> Neither for Debuggable<T> {}
 
     impl<T: Display> Printable<T> {
         const IS: bool = true;
@@ -59,7 +61,8 @@ mod tests {
                 $(assert!(!Printable::<$type>::IS && !Debuggable::<$type>::IS, stringify!($type));)*
             };
         }
-        check!(Secret, Secrets, Login, LoginSecret, Credentials, Lockout, Grant, Grants, Token, Wanted<'static>);
+        check!(Secret, Secrets, Login, SourcedLogin, Keychain, Lockout, Session, Authorization, AuthorizationCache);
+        check!(Token, TokenRequest<'static>);
         check!(Ask<'static>, Answer, Transport, Client, Registries, Credential, Settings, Config, WebConfig);
         let works = [Debuggable::<String>::IS, Printable::<String>::IS];
         assert_eq!(works, [true, true], "the check itself");

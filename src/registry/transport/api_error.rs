@@ -1,12 +1,12 @@
-//! What a registry says when it says no (distribution specification, "Error Codes").
+//! Error bodies (distribution specification, "Error Codes").
 
 use http::StatusCode;
 use serde::Deserialize;
 
-use super::Answer;
+use super::exchange::Answer;
 use crate::oci::Reason;
 
-/// Longer messages are cut: they are somebody else's text in our log.
+/// Longer messages are cut: they end up in the log.
 const DETAIL_CHARS_MAX: usize = 300;
 
 #[derive(Deserialize)]
@@ -32,13 +32,13 @@ struct Entry {
     message: Option<String>,
 }
 
-/// Whether the body is an error as the distribution API has it, so that the registry itself speaks and not some
-/// proxy in front of it.
+/// Whether the body is an error of the distribution API, which means that the registry answered and not a proxy in
+/// front of it.
 pub(crate) fn is_from_the_api(body: &[u8]) -> bool {
     serde_json::from_slice::<Body>(body).is_ok_and(|body| !body.errors.is_empty())
 }
 
-/// Whether the registry says that it does not do what was asked.
+/// Whether the registry does not support the request.
 pub(crate) fn is_unsupported(answer: &Answer) -> bool {
     let said = |code: &str| {
         serde_json::from_slice::<Body>(&answer.body)
@@ -47,14 +47,14 @@ pub(crate) fn is_unsupported(answer: &Answer) -> bool {
     matches!(answer.status.as_u16(), 405 | 501) || said("UNSUPPORTED")
 }
 
-/// The registry's own words, ready to stand behind a sentence; empty where it has none that a person could read.
+/// The registry's own message, in parentheses to follow a sentence; empty where the body has none in text or JSON.
 pub(crate) fn detail(answer: &Answer) -> String {
     let text = match serde_json::from_slice::<Body>(&answer.body) {
         Ok(body) => body.text(),
         Err(_) if answer.content_type().starts_with("text/plain") => String::from_utf8_lossy(&answer.body).into_owned(),
         Err(_) => String::new(),
     };
-    // Before it is cut: half a secret is one, too.
+    // Before the text is cut, which could leave a part of a secret.
     if answer.secrets.stand_in(&text) {
         return " (its words repeat a secret and are not shown)".to_owned();
     }
@@ -63,7 +63,7 @@ pub(crate) fn detail(answer: &Answer) -> String {
     if text.is_empty() { text } else { format!(" ({text})") }
 }
 
-/// `404 Not Found`, or the number alone where it has no name.
+/// `404 Not Found`, or the number alone for a status without a name.
 pub(crate) fn status(status: StatusCode) -> String {
     match status.canonical_reason() {
         Some(name) => format!("{} {name}", status.as_u16()),
@@ -71,7 +71,7 @@ pub(crate) fn status(status: StatusCode) -> String {
     }
 }
 
-/// What a status means where nothing more is known.
+/// The reason that a status stands for by itself.
 pub(crate) fn reason(answer: &Answer) -> Reason {
     match answer.status.as_u16() {
         401 | 403 => Reason::Denied,

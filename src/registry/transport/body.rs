@@ -1,4 +1,4 @@
-//! Bodies, read to a limit.
+//! Bodies, read up to a limit.
 
 use std::io::Read as _;
 
@@ -13,7 +13,7 @@ pub(crate) const CONFIG_BYTES_MAX: u64 = 4 << 20;
 pub(crate) const TOKEN_BYTES_MAX: u64 = 1 << 20;
 /// One page of a list, bytes.
 pub(crate) const PAGE_BYTES_MAX: u64 = 8 << 20;
-/// What is read of an answer that says why something failed, bytes.
+/// The body of an error, bytes.
 pub(crate) const ERROR_BYTES_MAX: u64 = 64 << 10;
 
 /// Why a body could not be read.
@@ -23,7 +23,7 @@ pub(crate) enum BodyError {
     TooLong(u64),
     /// The connection broke within it.
     Broken(String),
-    /// It is compressed in a way that was not asked for.
+    /// It is compressed, with an encoding that was not requested and is not gzip.
     Encoding(String),
 }
 
@@ -53,7 +53,7 @@ async fn chunk(response: &mut reqwest::Response) -> Result<Option<Bytes>, BodyEr
     response.chunk().await.map_err(|error| BodyError::Broken(crate::registry::error::chain(error)))
 }
 
-/// Undoes gzip where a server compressed although it was asked not to: the digest is that of what was stored.
+/// Decompresses gzip, which some servers send although `identity` was requested: the digest is of the stored bytes.
 fn decoded(headers: &HeaderMap, body: Bytes, max: u64) -> Result<Bytes, BodyError> {
     let encoding = match headers.get(header::CONTENT_ENCODING) {
         None => return Ok(body),

@@ -1,31 +1,35 @@
-//! Whether a registry may be asked at all right now: not while it said that it was asked too often, and not by
-//! everybody at once while nobody can reach it.
+//! Whether a registry may be asked at all: not while it said that it was asked too often, and by a single request at a
+//! time while it cannot be reached.
 //!
-//! Requests fail fast at a closed gate instead of queueing: a scan of a thousand tags then ends, keeps what it knew,
-//! and the next one asks again.
+//! Requests fail fast while the breaker is open instead of queueing: a scan of a thousand tags then ends, keeps what it
+//! knew, and the next scan asks again.
 
-use parking_lot::{Mutex, MutexGuard};
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
-use super::retry::PATIENCE_MAX;
+use super::retry::{PATIENCE_MAX, random};
 use crate::oci::Reason;
 
-/// The longest that a registry is left alone, whatever it says.
-pub(crate) const QUIET_MAX: Duration = Duration::from_mins(15);
+/// The longest that a registry is left alone, whatever its `Retry-After` says.
+const QUIET_MAX: Duration = Duration::from_mins(15);
 
-/// How long a registry is left alone that says 429 and not until when.
-const QUIET_UNSAID: Duration = Duration::from_mins(1);
+/// How long a registry is left alone that answers 429 without `Retry-After`.
+const QUIET_DEFAULT: Duration = Duration::from_mins(1);
 
-/// So many failures to get any answer, one after the other, and a registry counts as out of reach.
+/// The longest addition to a quiet, chosen at random, so that the programs that a registry refused together do not
+/// return together.
+const JITTER_MAX: Duration = Duration::from_secs(1);
+
+/// After this many consecutive requests without any answer a registry counts as out of reach.
 const FAILURES_MAX: u32 = 8;
 
-/// How long nobody tries to reach it then; afterwards one request tries, for at most `TRIAL`, and the rest still fail.
+/// How long no request is sent then; afterwards one request tries, for at most `TRIAL`, and the others still fail.
 const OUT_OF_REACH: Duration = Duration::from_secs(2);
 const TRIAL: Duration = Duration::from_secs(30);
 
-/// The gate in front of one registry.
+/// The circuit breaker of one registry.
 #[derive(Default)]
 pub(crate) struct CircuitBreaker {
     state: Mutex<State>,
@@ -41,44 +45,57 @@ struct State {
 
 /// Why a request was not sent.
 #[derive(Debug)]
-pub(crate) struct Closed {
+pub(crate) struct Rejection {
     pub(crate) reason: Reason,
     pub(crate) problem: String,
 }
 
 impl CircuitBreaker {
-    /// Passes, waits a moment for a registry that will be ready soon, or fails.
-    pub(crate) async fn enter(&self) -> Result<(), Closed> {
-        loop {
-            let Some(ready) = self.lock().check(Instant::now())? else { return Ok(()) };
-            tokio::time::sleep_until(ready).await;
+    /// Admits the request now, or after a short wait for a registry that will be ready soon; otherwise rejects it.
+    pub(crate) async fn admit(&self) -> Result<(), Rejection> {
+        while let Some(until) = self.try_admit()? {
+            tokio::time::sleep_until(until).await;
         }
+        Ok(())
     }
 
-    /// Fails where [`Self::enter`] would fail now, and takes nothing: neither time nor the one trial.
-    pub(crate) fn look(&self) -> Result<(), Closed> {
-        self.lock().ready(Instant::now()).map(drop)
+    /// Admits the request now (`None`), or returns when it may try again.
+    pub(crate) fn try_admit(&self) -> Result<Option<Instant>, Rejection> {
+        self.state().admit(Instant::now())
     }
 
-    /// The registry said 429. Gives how long it is left alone.
+    /// Waits or rejects as [`Self::admit`] does, but does not take the place of the request that tries whether the
+    /// registry can be reached again.
+    pub(crate) async fn ready(&self) -> Result<(), Rejection> {
+        while let Some(until) = self.check()? {
+            tokio::time::sleep_until(until).await;
+        }
+        Ok(())
+    }
+
+    fn check(&self) -> Result<Option<Instant>, Rejection> {
+        self.state().ready(Instant::now())
+    }
+
+    /// The registry answered 429. Returns for how long it is left alone.
     pub(crate) fn rate_limited(&self, retry_after: Option<Duration>) -> Duration {
-        let quiet = retry_after.unwrap_or(QUIET_UNSAID).clamp(Duration::from_secs(1), QUIET_MAX);
-        let mut state = self.lock();
-        let until = Instant::now() + quiet;
-        state.quiet_until = state.quiet_until.max(Some(until));
+        let quiet = retry_after.unwrap_or(QUIET_DEFAULT).clamp(Duration::from_secs(1), QUIET_MAX);
+        let jitter = (quiet / 4).min(JITTER_MAX).mul_f64(random());
+        let mut state = self.state();
+        state.quiet_until = state.quiet_until.max(Some(Instant::now() + quiet + jitter));
         quiet
     }
 
-    /// The registry answered, whatever it said.
+    /// The registry answered, whatever the answer.
     pub(crate) fn answered(&self) {
-        let mut state = self.lock();
+        let mut state = self.state();
         state.failures = 0;
         state.next_trial = None;
     }
 
-    /// The registry could not be reached, or did not answer.
+    /// The registry could not be reached, or did not answer in time.
     pub(crate) fn failed(&self, problem: &str) {
-        let mut state = self.lock();
+        let mut state = self.state();
         state.failures = state.failures.saturating_add(1);
         if state.failures >= FAILURES_MAX {
             state.next_trial = Some(Instant::now() + OUT_OF_REACH);
@@ -86,19 +103,19 @@ impl CircuitBreaker {
         }
     }
 
-    /// Whether so much failed lately that trying again at once would only keep others waiting.
+    /// Whether so many requests failed lately that a retry would only keep others waiting.
     pub(crate) fn is_out_of_reach(&self) -> bool {
-        self.lock().failures >= FAILURES_MAX
+        self.state().failures >= FAILURES_MAX
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock()
     }
 }
 
 impl State {
-    /// `None`: go, as the one that tries where the registry was out of reach. `Some`: soon, wait until then.
-    fn check(&mut self, now: Instant) -> Result<Option<Instant>, Closed> {
+    /// `None`: admitted, as the one that tries where the registry was out of reach. `Some`: wait until then.
+    fn admit(&mut self, now: Instant) -> Result<Option<Instant>, Rejection> {
         let ready = self.ready(now)?;
         if ready.is_none() {
             self.quiet_until = None;
@@ -107,13 +124,13 @@ impl State {
         Ok(ready)
     }
 
-    fn ready(&self, now: Instant) -> Result<Option<Instant>, Closed> {
+    fn ready(&self, now: Instant) -> Result<Option<Instant>, Rejection> {
         if let Some(until) = self.quiet_until {
             let left = until.saturating_duration_since(now);
-            if left > PATIENCE_MAX {
+            if left > PATIENCE_MAX + JITTER_MAX {
                 let problem =
                     format!("the registry said that it was asked too often and is left alone for {}s", left.as_secs());
-                return Err(Closed { reason: Reason::RateLimited, problem });
+                return Err(Rejection { reason: Reason::RateLimited, problem });
             }
             if !left.is_zero() {
                 return Ok(Some(until));
@@ -123,7 +140,7 @@ impl State {
             Some(at) if at > now => {
                 let problem =
                     format!("not asked: the registry could not be reached a moment ago ({})", self.last_failure);
-                Err(Closed { reason: Reason::Network, problem })
+                Err(Rejection { reason: Reason::Network, problem })
             }
             _ => Ok(None),
         }
@@ -135,57 +152,57 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_registry_that_said_429_is_left_alone_until_it_said() {
-        for (said, quiet_secs) in
+    async fn a_registry_is_left_alone_after_429_for_as_long_as_it_said() {
+        for (retry_after, quiet_secs) in
             [(Some(60), 60), (None, 60), (Some(0), 1), (Some(10_000_000), 900), (Some(u64::MAX), 900)]
         {
-            let gate = CircuitBreaker::default();
-            assert_eq!(gate.rate_limited(said.map(Duration::from_secs)).as_secs(), quiet_secs);
+            let breaker = CircuitBreaker::default();
+            assert_eq!(breaker.rate_limited(retry_after.map(Duration::from_secs)).as_secs(), quiet_secs);
             if quiet_secs > 5 {
-                assert_eq!(gate.enter().await.unwrap_err().reason, Reason::RateLimited);
+                assert_eq!(breaker.admit().await.unwrap_err().reason, Reason::RateLimited);
             }
             tokio::time::advance(Duration::from_secs(quiet_secs)).await;
-            gate.enter().await.unwrap();
+            breaker.admit().await.unwrap();
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_short_quiet_is_waited_for() {
-        let gate = CircuitBreaker::default();
-        gate.rate_limited(Some(Duration::from_secs(2)));
+        let breaker = CircuitBreaker::default();
+        breaker.rate_limited(Some(Duration::from_secs(2)));
         let started = Instant::now();
-        gate.enter().await.unwrap();
+        breaker.admit().await.unwrap();
         assert_eq!(started.elapsed().as_secs(), 2);
     }
 
     #[tokio::test(start_paused = true)]
     async fn out_of_reach_one_request_tries_while_the_others_fail_fast() {
-        let gate = CircuitBreaker::default();
+        let breaker = CircuitBreaker::default();
         for _ in 0..FAILURES_MAX {
-            gate.enter().await.unwrap();
-            gate.failed("connection refused");
+            breaker.admit().await.unwrap();
+            breaker.failed("connection refused");
         }
-        let closed = gate.enter().await.unwrap_err();
-        assert_eq!(closed.reason, Reason::Network);
-        assert!(closed.problem.contains("connection refused"), "{}", closed.problem);
-        assert!(gate.look().is_err());
+        let rejection = breaker.admit().await.unwrap_err();
+        assert_eq!(rejection.reason, Reason::Network);
+        assert!(rejection.problem.contains("connection refused"), "{}", rejection.problem);
+        assert!(breaker.check().is_err());
         tokio::time::advance(OUT_OF_REACH).await;
-        gate.look().unwrap();
-        gate.enter().await.unwrap();
-        assert!(gate.look().is_err());
-        assert!(gate.enter().await.is_err(), "one is trying");
-        gate.answered();
-        gate.enter().await.unwrap();
-        gate.enter().await.unwrap();
+        breaker.check().unwrap();
+        breaker.admit().await.unwrap();
+        assert!(breaker.check().is_err());
+        assert!(breaker.admit().await.is_err(), "one is trying");
+        breaker.answered();
+        breaker.admit().await.unwrap();
+        breaker.admit().await.unwrap();
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_answer_between_failures_keeps_the_gate_open() {
-        let gate = CircuitBreaker::default();
+    async fn one_answer_between_failures_keeps_requests_going() {
+        let breaker = CircuitBreaker::default();
         for _ in 0..3 * FAILURES_MAX {
-            gate.failed("timeout");
-            gate.answered();
+            breaker.failed("timeout");
+            breaker.answered();
         }
-        gate.enter().await.unwrap();
+        breaker.admit().await.unwrap();
     }
 }

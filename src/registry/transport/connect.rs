@@ -14,15 +14,12 @@ use super::redact::Secrets;
 use super::redirect;
 use super::tls::{Reach, Tls};
 use crate::registry::error::SetupError;
-use crate::registry::settings::Settings;
+use crate::registry::settings::{PROXY_SCHEMES, Settings};
 
-/// Every request says who asks.
+/// Sent with every request.
 const USER_AGENT: &str = concat!("image-size-exporter/", env!("CARGO_PKG_VERSION"));
 
-/// How proxies are spoken to.
-const PROXY_SCHEMES: [&str; 6] = ["http", "https", "socks4", "socks4a", "socks5", "socks5h"];
-
-/// A connection that takes longer than this to be made does not come about.
+/// The longest that making a connection may take.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
 
 /// Idle connections are closed before the middleboxes between forget them.
@@ -31,7 +28,7 @@ const IDLE_MAX: Duration = Duration::from_mins(1);
 /// The clients for one registry: they keep connections, and follow no redirects by themselves.
 pub(crate) struct Connections {
     own: reqwest::Client,
-    /// Shows nobody the client certificate. The same as `own` where there is none.
+    /// Without the client certificate. The same as `own` where there is none.
     elsewhere: reqwest::Client,
 }
 
@@ -52,7 +49,7 @@ impl Connections {
         Ok(Self { own, elsewhere })
     }
 
-    /// The client for the registry's own host, or for whatever else it names.
+    /// The client for the registry's own host, or for other hosts that it names.
     pub(crate) fn to(&self, own_host: bool) -> &reqwest::Client {
         if own_host { &self.own } else { &self.elsewhere }
     }
@@ -75,13 +72,13 @@ fn client(
     };
     let reach = Reach { host: home.host_str(), identity };
     let config = tls.config(system, &reach).map_err(|problem| error("ca_file", String::new(), problem.to_string()))?;
-    // Redirects are followed by `transport`, which knows what may go where.
+    // Redirects are followed by `exchange`, which knows which credentials may go where.
     let mut builder = reqwest::Client::builder()
         .tls_backend_preconfigured(config)
         .redirect(reqwest::redirect::Policy::none())
         .referer(false)
         .user_agent(USER_AGENT)
-        // Compressed manifests have neither the length nor the digest that the registry says.
+        // A compressed manifest has neither the length nor the digest that the registry states.
         .default_headers(HeaderMap::from_iter([(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"))]))
         .connect_timeout(CONNECT_MAX.min(settings.timeout))
         .pool_idle_timeout(IDLE_MAX)
@@ -92,7 +89,7 @@ fn client(
     let mut named = vec![own.to_string()];
     if let Some(proxy_url) = &settings.proxy_url {
         let refuse = |problem: String| {
-            // Without its path and user: there may be a password in it.
+            // Without its user and path, which may hold a password.
             let shown = format!("{}://{}", proxy_url.scheme(), redirect::authority(proxy_url));
             error("proxy_url", shown, problem)
         };
@@ -104,7 +101,7 @@ fn client(
         builder = builder.proxy(proxy);
         named.extend(proxy_url.host_str().map(str::to_owned));
     } else if at_loopback {
-        // A proxy elsewhere would look for the registry on itself.
+        // A proxy on another machine would connect to itself.
         builder = builder.no_proxy();
     } else {
         named.extend(environment_proxies().iter().filter_map(Url::host_str).map(str::to_owned));
@@ -122,7 +119,7 @@ fn environment_proxies() -> Vec<Url> {
     texts.filter_map(|text| address(text).parse().ok()).collect()
 }
 
-/// What may stand in the proxies' addresses that nobody is to read.
+/// The credentials in the addresses of proxies.
 pub(crate) fn proxy_secrets(settings: &Settings) -> Secrets {
     let proxies = settings.proxy_url.iter().cloned().chain(environment_proxies());
     proxies.fold(Secrets::default(), |secrets, url| secrets.proxy(&url))
@@ -137,8 +134,8 @@ fn by_system(name: &str) -> Found {
     Box::pin(async move { Ok(tokio::net::lookup_host((name, 0)).await?.map(|address| address.ip()).collect()) })
 }
 
-/// Resolves names, but none to an address of this machine or link except those that the configuration names: a redirect
-/// must not reach there by way of a name either. What goes through a proxy is resolved by the proxy.
+/// Resolves names, but only names from the configuration to an address of this machine or link: a redirect must not
+/// reach there by a name either. Requests through a proxy are resolved by the proxy.
 struct Elsewhere {
     /// The registry's own host.
     own: Arc<str>,

@@ -1,29 +1,56 @@
-//! `Link`: where the next page of a list is (RFC 8288; distribution specification, "Content Discovery").
+//! `Link`: the address of a list's next page (RFC 8288; distribution specification, "Content Discovery").
 //!
-//! Pure. The address is opaque: registries encode their cursor in it, so it is used as it stands and never rebuilt.
+//! Pure. The address is opaque: registries encode their cursor in it, so it is used verbatim.
 
-/// The target of the first link whose relation is `next`; `None` where there is none or it is empty.
-pub(crate) fn next<'a>(headers: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    headers.into_iter().find_map(next_in)
+/// Why a header does not give the address of the next page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum InvalidLink {
+    /// Addresses in headers are percent-encoded.
+    #[error("it is not ASCII")]
+    NotAscii,
+    /// Every link starts with its target in angle brackets.
+    #[error("it has no address in angle brackets")]
+    NoBrackets,
+    /// Without it a link may lead anywhere.
+    #[error("it has an address without `rel`")]
+    NoRelation,
 }
 
-fn next_in(header: &str) -> Option<&str> {
-    let mut rest = header;
-    loop {
-        rest = &rest[rest.find('<')? + 1..];
-        let end = rest.find('>')?;
-        let target = rest[..end].trim();
-        rest = &rest[end + 1..];
-        let parameters = parameters(&mut rest);
-        if parameters.into_iter().any(|(key, value)| is_next(key, value)) {
-            return Some(target).filter(|target| !target.is_empty());
+/// The target of the first link whose relation is `next`; `None` where there is none or it is empty. A header that is not
+/// understood is an error: read as "no next page" it would truncate the list.
+pub(crate) fn next<'a>(headers: impl IntoIterator<Item = &'a [u8]>) -> Result<Option<&'a str>, InvalidLink> {
+    for header in headers {
+        let text = std::str::from_utf8(header).ok().filter(|text| text.is_ascii()).ok_or(InvalidLink::NotAscii)?;
+        if let Some(target) = next_in(text)? {
+            return Ok(Some(target));
         }
     }
+    Ok(None)
 }
 
-fn is_next(key: &str, value: &str) -> bool {
-    let relation = |word: &str| word.eq_ignore_ascii_case("next");
-    key.eq_ignore_ascii_case("rel") && value.split_ascii_whitespace().any(relation)
+fn next_in(header: &str) -> Result<Option<&str>, InvalidLink> {
+    let mut rest = header;
+    loop {
+        rest = rest.trim_start_matches(|c: char| c == ',' || c.is_ascii_whitespace());
+        if rest.is_empty() {
+            return Ok(None);
+        }
+        let (target, after) =
+            rest.strip_prefix('<').and_then(|link| link.split_once('>')).ok_or(InvalidLink::NoBrackets)?;
+        rest = after;
+        let target = target.trim();
+        let mut relations =
+            parameters(&mut rest).into_iter().filter(|(key, _)| key.eq_ignore_ascii_case("rel")).peekable();
+        if target.is_empty() {
+            continue;
+        }
+        if relations.peek().is_none() {
+            return Err(InvalidLink::NoRelation);
+        }
+        if relations.any(|(_, value)| value.split_ascii_whitespace().any(|word| word.eq_ignore_ascii_case("next"))) {
+            return Ok(Some(target));
+        }
+    }
 }
 
 /// Reads `;key=value` pairs up to the comma that ends this link.
@@ -53,32 +80,54 @@ mod tests {
 
     use super::*;
 
+    fn shown(headers: &[&str]) -> String {
+        match next(headers.iter().map(|header| header.as_bytes())) {
+            Ok(target) => target.unwrap_or("no next page").to_owned(),
+            Err(problem) => problem.to_string(),
+        }
+    }
+
     #[test]
     fn the_next_page_is_found_as_registries_write_it() {
         for (headers, expected) in [
-            (&[][..], None),
-            (&[r#"</v2/a/tags/list?last=b&n=2>; rel="next""#], Some("/v2/a/tags/list?last=b&n=2")),
-            (&["</v2/a/tags/list?last=b>;rel=next"], Some("/v2/a/tags/list?last=b")),
+            (&[][..], "no next page"),
+            (&[""], "no next page"),
+            (&[r#"</v2/a/tags/list?last=b&n=2>; rel="next""#], "/v2/a/tags/list?last=b&n=2"),
+            (&["</v2/a/tags/list?last=b>;rel=next"], "/v2/a/tags/list?last=b"),
             (
                 &[r#"< https://r.example/v2/x?a=1,2;3 > ; title="a, b"; REL="prev Next""#],
-                Some("https://r.example/v2/x?a=1,2;3"),
+                "https://r.example/v2/x?a=1,2;3",
             ),
-            (&[r#"</first>; rel="first", </second>; rel="next""#], Some("/second")),
-            (&[r#"</first>; rel="first""#, r#"</second>; rel="next""#], Some("/second")),
-            (&[r#"<>; rel="next""#], None),
-            (&[r#"</x>; rel="last""#], None),
-            (&["</x>"], None),
-            (&["</x"], None),
-            (&[r#"</x>; crossorigin; rel="next""#], Some("/x")),
+            (&[r#"</first>; rel="first", </second>; rel="next""#], "/second"),
+            (&[r#"</first>; rel="first""#, r#"</second>; rel="next""#], "/second"),
+            (&[r#"<>; rel="next""#], "no next page"),
+            (&["<>"], "no next page"),
+            (&[r#"</x>; rel="last""#], "no next page"),
+            (&[r#"</x>; crossorigin; rel="next""#], "/x"),
         ] {
-            assert_eq!(next(headers.iter().copied()), expected, "{headers:?}");
+            assert_eq!(shown(headers), expected, "{headers:?}");
+        }
+    }
+
+    #[test]
+    fn a_header_that_is_not_understood_is_an_error_and_not_the_last_page() {
+        for (header, expected) in [
+            ("</x>", "it has an address without `rel`"),
+            (r#"</x> rel="next""#, "it has an address without `rel`"),
+            ("</x", "it has no address in angle brackets"),
+            (r#"/v2/a/tags/list?last=b; rel="next""#, "it has no address in angle brackets"),
+            ("/v2/a/tags/list?last=b", "it has no address in angle brackets"),
+            (r#"</x>; rel="last" garbage"#, "it has no address in angle brackets"),
+            ("</ü>; rel=next", "it is not ASCII"),
+        ] {
+            assert_eq!(shown(&[header]), expected, "{header}");
         }
     }
 
     proptest! {
         #[test]
         fn no_header_panics_the_parser(header in "[<>;,=\" a-z]{0,40}|.*") {
-            let _ = next([header.as_str()]);
+            let _ = next([header.as_bytes()]);
         }
     }
 }

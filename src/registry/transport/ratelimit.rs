@@ -1,17 +1,26 @@
 //! Docker Hub's `ratelimit-*` headers: how many pulls are left, and which of them are kept for people.
 
-use parking_lot::Mutex;
 use std::time::Duration;
 
 use http::HeaderMap;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
-use crate::metrics::own::RateLimit;
+/// How long the headers' numbers hold at most, and where they name no window.
+const USABLE_MAX: Duration = Duration::from_hours(6);
 
-/// How long "none left" is believed of a registry that does not say how long its window is, or says that it is longer.
-const BELIEVED_MAX: Duration = Duration::from_hours(6);
+/// What a registry says of its metered pulls (`ratelimit-limit` and `ratelimit-remaining` headers).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RateLimit {
+    /// Pulls per window.
+    pub limit: Option<u64>,
+    /// Pulls left.
+    pub remaining: Option<u64>,
+    /// The window's length in seconds.
+    pub window_secs: Option<u64>,
+}
 
-/// What a registry said of its limit, and how many pulls are under way that it has not counted yet.
+/// The last headers of a registry about its limit, and the pulls under way, which they do not count yet.
 #[derive(Default)]
 pub(crate) struct Metering {
     state: Mutex<State>,
@@ -20,56 +29,56 @@ pub(crate) struct Metering {
 #[derive(Default)]
 struct State {
     last: Option<RateLimit>,
-    /// When what was said is over, if nothing newer is said.
+    /// When `last` ceases to hold.
     until: Option<Instant>,
     under_way: u64,
 }
 
-/// One metered pull under way; over when dropped.
+/// One metered pull under way, until it is dropped.
 pub(crate) struct Pull<'a>(&'a Metering);
 
 impl Metering {
-    /// Takes note of an answer's headers. Gives what they say, to be published.
+    /// Notes an answer's headers. Returns what they say, to be published.
     pub(crate) fn note(&self, headers: &HeaderMap) -> Option<RateLimit> {
         let limit = parse(headers, "ratelimit-limit");
         let remaining = parse(headers, "ratelimit-remaining");
         let (_, window) = limit.or(remaining)?;
         let window_secs = window.or_else(|| remaining?.1);
-        let said = RateLimit {
+        let read = RateLimit {
             limit: limit.map(|(limit, _)| limit),
             remaining: remaining.map(|(remaining, _)| remaining),
             window_secs,
         };
-        let mut state = self.lock();
-        state.last = Some(said);
-        let window = window_secs.map_or(BELIEVED_MAX, Duration::from_secs);
-        state.until = Some(Instant::now() + window.min(BELIEVED_MAX));
-        Some(said)
+        let mut state = self.state();
+        state.last = Some(read);
+        let window = window_secs.map_or(USABLE_MAX, Duration::from_secs);
+        state.until = Some(Instant::now() + window.min(USABLE_MAX));
+        Some(read)
     }
 
-    /// Whether this registry has said that it meters pulls.
+    /// Whether this registry meters pulls, by any of its answers.
     pub(crate) fn is_metered(&self) -> bool {
-        self.lock().last.is_some()
+        self.state().last.is_some()
     }
 
-    /// Whether one more pull leaves the reserve untouched. Unknown counts as yes: the answer will tell.
+    /// Whether one more pull leaves the reserve untouched. An unknown number counts as enough: the answer will tell.
     pub(crate) fn may_pull(&self, reserve: u64) -> bool {
-        self.lock().may_pull(reserve)
+        self.state().may_pull(reserve)
     }
 
     /// Starts a metered pull, unless it would cut into the reserve.
     pub(crate) fn pull(&self, reserve: u64) -> Option<Pull<'_>> {
-        let mut state = self.lock();
+        let mut state = self.state();
         state.may_pull(reserve).then(|| state.under_way += 1)?;
         Some(Pull(self))
     }
 
-    /// Pulls left, as last said; `None` where that is unknown or long ago.
+    /// Pulls left by the last answer; `None` where that is unknown or too old.
     pub(crate) fn remaining(&self) -> Option<u64> {
-        self.lock().remaining()
+        self.state().remaining()
     }
 
-    fn lock(&self) -> parking_lot::MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock()
     }
 }
@@ -86,7 +95,7 @@ impl State {
 
 impl Drop for Pull<'_> {
     fn drop(&mut self) {
-        self.0.lock().under_way -= 1;
+        self.0.state().under_way -= 1;
     }
 }
 
@@ -122,8 +131,8 @@ mod tests {
             ("", "", None),
             ("many", "few", None),
         ] {
-            let said = Metering::default().note(&headers(limit, remaining));
-            assert_eq!(said.map(|s| (s.limit, s.remaining, s.window_secs)), expected, "{limit} {remaining}");
+            let read = Metering::default().note(&headers(limit, remaining));
+            assert_eq!(read.map(|s| (s.limit, s.remaining, s.window_secs)), expected, "{limit} {remaining}");
         }
     }
 
@@ -145,7 +154,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_was_said_is_believed_for_its_window() {
+    async fn the_headers_hold_for_their_window() {
         let metering = Metering::default();
         for (remaining, secs) in [("0;w=60", 60), ("0", 6 * 3600), ("0;w=99999999999999999", 6 * 3600)] {
             metering.note(&headers("", remaining));

@@ -1,5 +1,5 @@
-//! Secrets in a registry's own words: some servers answer a request that they do not like by printing it, with all of
-//! its headers. Such words are not shown.
+//! Secrets in a registry's messages: some servers answer a request that they refuse by printing it, with all of its
+//! headers. Such messages are not shown.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
@@ -8,10 +8,10 @@ use url::{Url, form_urlencoded};
 
 use crate::registry::auth::secret::Secret;
 
-/// A value in an address to which a registry redirects that is at least so long may be a signature, characters.
+/// A query's value of at least this many characters, in an address that a registry redirects to, may be a signature.
 const SIGNATURE_CHARS_MIN: usize = 8;
 
-/// The secrets that one request had in it.
+/// The secrets that one request carried.
 #[derive(Clone, Default)]
 pub(crate) struct Secrets(Vec<Secret>);
 
@@ -52,7 +52,7 @@ impl Secrets {
         self
     }
 
-    /// Adds what may be a signature in an address to which a registry redirected.
+    /// Adds the values that may be signatures in an address that a registry redirected to.
     pub(crate) fn redirect(mut self, url: &Url) -> Self {
         for (_, value) in url.query_pairs().filter(|(_, value)| value.chars().count() >= SIGNATURE_CHARS_MIN) {
             self.add(&value);
@@ -77,7 +77,7 @@ impl Secrets {
     }
 }
 
-/// `%xx` undone; nothing else, as plus signs stand in base64.
+/// Decodes `%xx` and nothing else: plus signs are part of base64.
 fn percent_decoded(text: &str) -> String {
     let protected = text.replace('+', "%2B").replace('&', "%26").replace('=', "%3D");
     form_urlencoded::parse(protected.as_bytes()).map(|(text, _)| text.into_owned()).collect()

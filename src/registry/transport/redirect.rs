@@ -1,4 +1,4 @@
-//! Where a request may be sent on to, and what may go with it. Pure.
+//! Which redirects are followed, and with which credentials. Pure.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -7,24 +7,24 @@ use url::{Host, Url};
 /// Redirects followed for one request.
 pub(crate) const REDIRECTS_MAX: usize = 5;
 
-/// Why a place is not gone to.
+/// Why a redirect is not followed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Refusal {
-    /// `Location` is missing or no address.
+    /// `Location` is missing or not an address.
     #[error("it redirects without saying where to")]
     NoLocation,
-    /// Only the web's two schemes.
+    /// The scheme is neither http nor https.
     #[error("it leads to `{0}:`, which is neither http nor https")]
     Scheme(String),
-    /// What was private would no longer be.
+    /// The request would no longer be encrypted.
     #[error("it leads from https to plain http on {0}, which is never followed")]
     Downgrade(String),
-    /// A registry elsewhere must not make this machine ask itself.
+    /// A registry on another host must not make this program send requests to its own machine or network link.
     #[error("it leads to {0}, an address of this machine or link, which is never followed from another host")]
     Local(String),
 }
 
-/// Where the answer of `from` leads. `home` is the registry that was asked first.
+/// The address that the answer of `from` redirects to. `home` is the registry that was asked first.
 pub(crate) fn target(home: &Url, from: &Url, location: Option<&str>) -> Result<Url, Refusal> {
     let url = location.and_then(|location| from.join(location).ok()).ok_or(Refusal::NoLocation)?;
     allowed(home, from, &url)?;
@@ -56,13 +56,13 @@ pub(crate) fn shares_credentials(home: &Url, to: &Url) -> bool {
         && ((home.scheme() == to.scheme() && home.port_or_known_default() == to.port_or_known_default()) || upgraded)
 }
 
-/// Whether a token server is on the registry's own host, on whichever port, as GitLab's often is: beside the password,
-/// which any token server of the registry's gets, it may see the client certificate.
+/// Whether a token server is on the registry's own host, on any port, as GitLab's often is. Every token server of the
+/// registry receives the password; one on its own host is also shown the client certificate.
 pub(crate) fn is_own_host(home: &Url, to: &Url) -> bool {
     home.host() == to.host()
 }
 
-/// Host and port, all of an address that may be shown.
+/// Host and port, the only parts of an address that messages show.
 pub(crate) fn authority(url: &Url) -> String {
     match (url.host_str(), url.port()) {
         (Some(host), Some(port)) => format!("{host}:{port}"),
@@ -71,7 +71,7 @@ pub(crate) fn authority(url: &Url) -> String {
     }
 }
 
-/// Loopback, link-local or unspecified: addresses that mean another machine to everybody who is told them.
+/// Loopback, link-local or unspecified: addresses that each machine resolves to itself or its own link.
 pub(crate) fn is_local_address(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(v4) => is_local_v4(v4),

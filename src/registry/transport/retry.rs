@@ -1,26 +1,32 @@
-//! When a failed request is asked again, and how long it waits.
+//! When a failed request is sent again, and after how long.
 
 use std::hash::{BuildHasher as _, Hasher as _};
 use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, StatusCode, header};
 
-/// How often one request is sent at most.
+/// The most times that one request is sent.
 pub(crate) const TRIES_MAX: u32 = 3;
 
-/// The longest that a request waits because a registry asked it to; beyond it the request fails and the next scan
-/// asks again.
+/// The longest `Retry-After` that a request waits for; beyond it the request fails and the next scan asks again.
 pub(crate) const PATIENCE_MAX: Duration = Duration::from_secs(5);
+
+/// What each request saves up for the retries of its registry: a registry that fails all requests receives a tenth more.
+pub(crate) const RETRIES_PER_REQUEST: f64 = 0.1;
+/// What time saves up for them, so that rare requests may be retried too.
+pub(crate) const RETRIES_PER_SECOND: f64 = 0.1;
+/// The most retries that are saved up.
+pub(crate) const RETRIES_SAVED_MAX: f64 = 10.0;
 
 const BACKOFF_FIRST: Duration = Duration::from_millis(200);
 
-/// Statuses that say "not now" rather than "no".
+/// Statuses after which the same request may succeed.
 pub(crate) fn is_transient(status: StatusCode) -> bool {
     matches!(status.as_u16(), 408 | 499 | 500 | 502 | 503 | 504 | 520..=524)
 }
 
-/// How long to wait before the try after `tried` ones: doubling, each between half and all of it, so that requests
-/// that failed together do not come back together.
+/// How long to wait after the `tried`-th try: it doubles with each, and is chosen between half and all of it, so that
+/// requests that failed together do not return together.
 pub(crate) fn backoff(tried: u32) -> Duration {
     let full = BACKOFF_FIRST * 2u32.saturating_pow(tried.saturating_sub(1)).min(64);
     full / 2 + (full / 2).mul_f64(random())
@@ -36,8 +42,8 @@ pub(crate) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Durati
     }
 }
 
-/// Between 0 and 1. The standard library seeds each of these hashers at random, which is all that jitter needs.
-fn random() -> f64 {
+/// A number between 0 and 1. The standard library seeds each of these hashers at random, which is enough for jitter.
+pub(crate) fn random() -> f64 {
     let random = std::hash::RandomState::new().build_hasher().finish();
     f64::from(u32::try_from(random >> 32).expect("the upper half of 64 bits has 32")) / f64::from(u32::MAX)
 }

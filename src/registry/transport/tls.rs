@@ -1,20 +1,20 @@
-//! TLS as each registry wants it: whom to trust, and which certificate to show.
+//! TLS with one registry: which authorities are trusted, and which certificate is shown.
 
 use std::path::Path;
 use std::sync::Arc;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::danger::{ServerCertVerified, ServerCertVerifier};
 use rustls::client::{WebPkiServerVerifier, verify_server_name};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{CertificateError, ClientConfig, RootCertStore};
 
 use crate::registry::error::SetupError;
 use crate::registry::settings::Settings;
 
-/// What the files of a registry's settings say, read and checked.
+/// The certificates and key of a registry's settings, read and checked.
 #[derive(PartialEq)]
 pub(crate) struct Tls {
     authorities: Vec<CertificateDer<'static>>,
@@ -22,11 +22,11 @@ pub(crate) struct Tls {
     insecure_skip_verify: bool,
 }
 
-/// Whom a configuration of connections is for.
+/// Which connections a configuration is for.
 pub(crate) struct Reach<'a> {
-    /// The registry's own host: `insecure_skip_verify` holds for it, and for no other.
+    /// The registry's own host, the only one that `insecure_skip_verify` holds for.
     pub(crate) host: Option<&'a str>,
-    /// Whether the client certificate is shown to whoever wants one.
+    /// Whether the client certificate is shown to a server that requests one.
     pub(crate) identity: bool,
 }
 
@@ -36,7 +36,7 @@ struct Identity {
     key: PrivateKeyDer<'static>,
 }
 
-/// The machine's certificate authorities. A machine may have none: plain HTTP and own authorities work all the same.
+/// The machine's certificate authorities. It may have none, with which plain HTTP and `ca_file` still work.
 pub(crate) fn system_roots() -> Arc<RootCertStore> {
     let mut roots = RootCertStore::empty();
     let found = rustls_native_certs::load_native_certs();
@@ -47,13 +47,13 @@ pub(crate) fn system_roots() -> Arc<RootCertStore> {
     Arc::new(roots)
 }
 
-/// Reads the files that `settings` name, only to find out whether they can be used.
+/// Checks that the files that `settings` name can be used.
 pub fn check_files(settings: &Settings) -> Result<(), SetupError> {
     Tls::read("", settings).map(|_| ())
 }
 
 impl Tls {
-    /// Reads what `settings` name. `owner` is how errors call the registry.
+    /// Reads the files that `settings` name. `owner` names the registry in errors.
     pub(crate) fn read(owner: &str, settings: &Settings) -> Result<Self, SetupError> {
         let error = |key: &'static str, path: &Path, problem: String| SetupError {
             registry: owner.to_owned(),
@@ -81,14 +81,14 @@ impl Tls {
             (None, None) => None,
         };
         let tls = Self { authorities, identity, insecure_skip_verify: settings.insecure_skip_verify };
-        // A key that does not belong to its certificate is found out here rather than at the first request.
+        // Finds a key that does not belong to its certificate now rather than at the first request.
         let key_file = settings.key_file.clone().unwrap_or_default();
         tls.config(&RootCertStore::empty(), &Reach { host: None, identity: true })
             .map_err(|problem| error("key_file", &key_file, format!("does not fit cert_file: {problem}")))?;
         Ok(tls)
     }
 
-    /// The configuration of connections: these files' authorities are trusted beside the machine's, whoever is asked.
+    /// The configuration of connections. The files' authorities are trusted beside the machine's, for every host.
     pub(crate) fn config(&self, system: &RootCertStore, reach: &Reach<'_>) -> Result<ClientConfig, rustls::Error> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder =
@@ -102,8 +102,8 @@ impl Tls {
                 let inner = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider)).build();
                 Some(inner.map_err(|error| rustls::Error::General(error.to_string()))?)
             };
-            let believed = reach.host.filter(|_| self.insecure_skip_verify).and_then(server_name);
-            let verifier = OwnTrust { provider, inner, own: self.authorities.clone(), believed };
+            let unverified = reach.host.filter(|_| self.insecure_skip_verify).and_then(server_name);
+            let verifier = OwnTrust { provider, inner, own: self.authorities.clone(), unverified };
             builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier))
         } else {
             builder.with_root_certificates(roots)
@@ -123,7 +123,7 @@ impl Tls {
         self.identity.is_some()
     }
 
-    /// What to do about a certificate that nobody vouches for.
+    /// What the operator can do about a certificate of an unknown authority.
     pub(crate) fn trust_hint(&self, system: &RootCertStore) -> &'static str {
         if self.insecure_skip_verify {
             "; `insecure_skip_verify` holds for the registry's own host alone: name the authority of other hosts in `ca_file`"
@@ -150,17 +150,57 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     }
 }
 
-/// What is believed beyond webpki: whatever the one host shows that `insecure_skip_verify` is for; and a server that
-/// shows one of the named certificates itself, if the certificate is for that server: the usual self-signed certificate
-/// of a private registry is at once an authority, which as a server's webpki refuses. Signatures are always checked.
+/// The methods of rustls' verifiers that check signatures, with the algorithms of `self.provider`. A certificate that is
+/// trusted beyond its authority must still belong to the key that signs.
+macro_rules! signature_checks {
+    () => {
+        fn verify_tls12_signature(
+            &self,
+            message: &[u8],
+            cert: &::rustls::pki_types::CertificateDer<'_>,
+            dss: &::rustls::DigitallySignedStruct,
+        ) -> Result<::rustls::client::danger::HandshakeSignatureValid, ::rustls::Error> {
+            ::rustls::crypto::verify_tls12_signature(
+                message,
+                cert,
+                dss,
+                &self.provider.signature_verification_algorithms,
+            )
+        }
+
+        fn verify_tls13_signature(
+            &self,
+            message: &[u8],
+            cert: &::rustls::pki_types::CertificateDer<'_>,
+            dss: &::rustls::DigitallySignedStruct,
+        ) -> Result<::rustls::client::danger::HandshakeSignatureValid, ::rustls::Error> {
+            ::rustls::crypto::verify_tls13_signature(
+                message,
+                cert,
+                dss,
+                &self.provider.signature_verification_algorithms,
+            )
+        }
+
+        fn supported_verify_schemes(&self) -> Vec<::rustls::SignatureScheme> {
+            self.provider.signature_verification_algorithms.supported_schemes()
+        }
+    };
+}
+
+pub(crate) use signature_checks;
+
+/// Trusts more than webpki does: any certificate of the host that `insecure_skip_verify` is for; and a server that shows
+/// one of the configured certificates itself, if it is valid for that server. The usual self-signed certificate of a
+/// private registry is also an authority, which webpki refuses as a server's. Signatures are always checked.
 #[derive(Debug)]
 struct OwnTrust {
     provider: Arc<CryptoProvider>,
     /// Absent where there is no authority at all.
     inner: Option<Arc<WebPkiServerVerifier>>,
     own: Vec<CertificateDer<'static>>,
-    /// Certificates are for names, not ports: so is the belief.
-    believed: Option<ServerName<'static>>,
+    /// The host that `insecure_skip_verify` is for, on any port, as certificates are.
+    unverified: Option<ServerName<'static>>,
 }
 
 impl ServerCertVerifier for OwnTrust {
@@ -172,12 +212,12 @@ impl ServerCertVerifier for OwnTrust {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        if self.believed.as_ref().is_some_and(|believed| believed == server_name) {
+        if self.unverified.as_ref().is_some_and(|unverified| unverified == server_name) {
             return Ok(ServerCertVerified::assertion());
         }
         let Some(inner) = &self.inner else { return Err(CertificateError::UnknownIssuer.into()) };
         match inner.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
-            // Its dates were in order, or that would be the error.
+            // Its dates are valid, or that would be the error.
             Err(error) if is_authority_as_server(&error) && self.own.iter().any(|own| own == end_entity) => {
                 verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
                 Ok(ServerCertVerified::assertion())
@@ -186,30 +226,10 @@ impl ServerCertVerifier for OwnTrust {
         }
     }
 
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
-    }
+    signature_checks!();
 }
 
-/// rustls hands this one of webpki's errors on as a text.
+/// rustls passes this error of webpki on as text.
 fn is_authority_as_server(error: &rustls::Error) -> bool {
     matches!(error, rustls::Error::InvalidCertificate(CertificateError::Other(other)) if format!("{other:?}").contains("CaUsedAsEndEntity"))
 }

@@ -1,14 +1,14 @@
-//! `Warning: 299`: what a registry wants its users to know (distribution specification, "Warnings").
+//! `Warning: 299`: messages of a registry for its users (distribution specification, "Warnings").
 
-use parking_lot::Mutex;
 use std::collections::HashSet;
 
 use http::header;
+use parking_lot::Mutex;
 
-use super::Answer;
+use super::exchange::Answer;
 use crate::oci::Registry;
 
-/// Different texts that one registry may have logged.
+/// The most different texts that are logged of one registry.
 const TEXTS_MAX: usize = 20;
 /// Longer texts are cut.
 const TEXT_CHARS_MAX: usize = 300;
@@ -16,19 +16,19 @@ const TEXT_CHARS_MAX: usize = 300;
 /// The warnings of one registry; each text is logged once.
 #[derive(Default)]
 pub(crate) struct Warnings {
-    said: Mutex<HashSet<String>>,
+    logged: Mutex<HashSet<String>>,
 }
 
 impl Warnings {
-    /// Logs what is new.
-    pub(crate) fn note(&self, registry: &Registry, answer: &Answer) {
+    /// Logs the texts that were not logged before.
+    pub(crate) fn log(&self, registry: &Registry, answer: &Answer) {
         for value in answer.headers.get_all(header::WARNING) {
             let Some(text) = value.to_str().ok().and_then(text) else { continue };
             if answer.secrets.stand_in(&text) {
                 continue;
             }
-            let mut said = self.said.lock();
-            if said.len() < TEXTS_MAX && said.insert(text.clone()) {
+            let mut logged = self.logged.lock();
+            if logged.len() < TEXTS_MAX && logged.insert(text.clone()) {
                 tracing::warn!(%registry, text, "the registry warns");
             }
         }

@@ -1,33 +1,34 @@
 //! Basic authentication with bcrypt (RFC 7617).
 //!
-//! bcrypt is slow on purpose. It runs off the runtime's threads, one at a time, and behind a short queue, so that who
-//! guesses passwords takes one core at most; who once gave the right one does not stand in that queue again.
+//! bcrypt is slow on purpose. It runs on a blocking thread, one check at a time behind a short queue, so that guessing
+//! passwords takes at most one core. A password that was right before skips the queue.
 
-use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::HeaderValue;
+use parking_lot::Mutex;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::Semaphore;
 
-/// How many wait for bcrypt at once.
+/// How many checks may wait for bcrypt.
 const WAITING_MAX: usize = 32;
 
-/// How many right passwords are remembered.
+/// How many correct passwords are remembered.
 const REMEMBERED_MAX: usize = 100;
 
-/// The costliest hash that is accepted: about five minutes, which no client waits.
+/// The highest bcrypt cost that is accepted. It takes about five minutes, longer than any client waits.
 const COST_MAX: u32 = 22;
 
-/// Who may come in.
+/// The users that may log in.
 #[derive(Default)]
 pub(super) struct Users {
     /// Name to hash.
     hashes: BTreeMap<String, String>,
-    /// What unknown users' passwords are compared with, so that they take as long as known ones': the costliest hash.
+    /// The hash with the highest cost. Unknown users' passwords are compared with it, so that they take as long as
+    /// known users'.
     decoy: String,
 }
 
@@ -36,7 +37,7 @@ pub(super) struct Users {
 pub(in crate::web) enum Verdict {
     Allowed,
     Denied,
-    /// Too many wait to be checked.
+    /// Too many checks are waiting.
     Busy,
 }
 
@@ -44,18 +45,18 @@ pub(in crate::web) enum Verdict {
 pub(super) struct Authenticator {
     bcrypt: Arc<Semaphore>,
     waiting: Semaphore,
-    /// Hashes of name, bcrypt hash and password that belong together.
-    right: Mutex<HashSet<[u8; 32]>>,
+    /// SHA-256 of the name, bcrypt hash and password of past successful logins.
+    verified: Mutex<HashSet<[u8; 32]>>,
 }
 
 impl Default for Authenticator {
     fn default() -> Self {
-        Self { bcrypt: Arc::new(Semaphore::new(1)), waiting: Semaphore::new(WAITING_MAX), right: Mutex::default() }
+        Self { bcrypt: Arc::new(Semaphore::new(1)), waiting: Semaphore::new(WAITING_MAX), verified: Mutex::default() }
     }
 }
 
 impl Users {
-    /// Refuses what is no bcrypt hash.
+    /// Refuses values that are not bcrypt hashes.
     pub(super) fn new(users: BTreeMap<String, String>) -> Result<Self, String> {
         let mut costliest = 0;
         let mut decoy = String::new();
@@ -89,29 +90,25 @@ impl Authenticator {
         let known = users.hashes.get(&name);
         let hash = known.unwrap_or(&users.decoy).clone();
         let key = key(&name, &hash, &password);
-        if known.is_some() && self.right().contains(&key) {
+        if known.is_some() && self.verified.lock().contains(&key) {
             return Verdict::Allowed;
         }
-        let Ok(_place) = self.waiting.try_acquire() else { return Verdict::Busy };
+        let Ok(_waiting) = self.waiting.try_acquire() else { return Verdict::Busy };
         let Ok(turn) = Arc::clone(&self.bcrypt).acquire_owned().await else { return Verdict::Busy };
-        let verified = tokio::task::spawn_blocking(move || {
-            // Goes with the work, not with the request, which its client may give up.
+        let check = tokio::task::spawn_blocking(move || {
+            // Held by the work rather than by the request, which its client may cancel.
             let _turn = turn;
             bcrypt::verify(password, &hash)
         });
-        if !matches!(verified.await, Ok(Ok(true))) || known.is_none() {
+        if !matches!(check.await, Ok(Ok(true))) || known.is_none() {
             return Verdict::Denied;
         }
-        let mut right = self.right();
-        if right.len() >= REMEMBERED_MAX {
-            right.clear();
+        let mut verified = self.verified.lock();
+        if verified.len() >= REMEMBERED_MAX {
+            verified.clear();
         }
-        right.insert(key);
+        verified.insert(key);
         Verdict::Allowed
-    }
-
-    fn right(&self) -> parking_lot::MutexGuard<'_, HashSet<[u8; 32]>> {
-        self.right.lock()
     }
 }
 
@@ -147,7 +144,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_the_right_password_of_a_known_user_comes_in() {
+    async fn only_the_correct_password_of_a_known_user_is_allowed() {
         let (users, authenticator) = (users(), Authenticator::default());
         let cases = [
             (Some(basic("ann:right:1")), Verdict::Allowed),
@@ -178,7 +175,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_changed_password_is_asked_for_again() {
+    async fn a_changed_password_is_checked_again() {
         let authenticator = Authenticator::default();
         assert_eq!(authenticator.check(&users(), Some(&basic("ann:right:1"))).await, Verdict::Allowed);
         let changed = Users::new([("ann".to_owned(), bcrypt::hash("new", 4).unwrap())].into()).unwrap();
@@ -187,7 +184,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn guessers_wait_in_a_short_queue_and_keep_nobody_out_who_was_in() {
+    async fn guesses_wait_in_a_short_queue_and_do_not_delay_verified_users() {
         let (users, authenticator) = (users(), Authenticator::default());
         let right = basic("ann:right:1");
         assert_eq!(authenticator.check(&users, Some(&right)).await, Verdict::Allowed);
@@ -196,7 +193,7 @@ mod tests {
         let mut guesses: Vec<_> =
             (0..WAITING_MAX).map(|_| Box::pin(authenticator.check(&users, Some(&guess)))).collect();
         for guess in &mut guesses {
-            assert!(futures_poll_once(guess.as_mut()).await.is_none());
+            assert!(poll_once(guess.as_mut()).await.is_none());
         }
         assert_eq!(authenticator.check(&users, Some(&guess)).await, Verdict::Busy);
         assert_eq!(authenticator.check(&users, Some(&right)).await, Verdict::Allowed);
@@ -206,8 +203,8 @@ mod tests {
         }
     }
 
-    /// Polls once, and says what came of it.
-    async fn futures_poll_once<F: Future>(mut future: std::pin::Pin<&mut F>) -> Option<F::Output> {
+    /// Polls once.
+    async fn poll_once<F: Future>(mut future: std::pin::Pin<&mut F>) -> Option<F::Output> {
         std::future::poll_fn(|context| {
             std::task::Poll::Ready(match future.as_mut().poll(context) {
                 std::task::Poll::Ready(output) => Some(output),
@@ -218,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_bcrypt_hash_is_refused_unquoted() {
+    fn a_value_that_is_not_a_bcrypt_hash_is_refused_unquoted() {
         for hash in ["secret", "", "$1$secret$", "$2y$31$X0h1gDsPszWURQaxFh.zoubFi6DXncSjhoQNJgRrnGs7EsimhC7zG"] {
             let error = Users::new([("ann".to_owned(), hash.to_owned())].into()).err().expect(hash);
             assert!(error.starts_with("basic_auth_users.ann: ") && !error.contains("secret"), "{error}");

@@ -1,21 +1,19 @@
-//! Which client certificates are good enough.
+//! Verifies client certificates.
 
 use std::sync::Arc;
 
-use rustls::client::danger::HandshakeSignatureValid;
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::CryptoProvider;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
-use rustls::{
-    CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, RootCertStore, SignatureScheme,
-};
+use rustls::{CertificateError, DistinguishedName, Error, OtherError, RootCertStore};
 use rustls_pki_types::{CertificateDer, UnixTime};
 
 use super::san;
+use crate::registry::signature_checks;
 
-/// What is asked of a client: a certificate at all, and one that a configured authority has signed.
+/// Whether a client certificate is required, and whether a configured authority must have signed it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Policy {
+pub(super) struct ClientCertPolicy {
     pub(super) required: bool,
     pub(super) verified: bool,
 }
@@ -23,9 +21,9 @@ pub(super) struct Policy {
 #[derive(Debug)]
 struct Verifier {
     required: bool,
-    /// Who checks the chain, if somebody does.
+    /// Verifies the chain, if it must be verified.
     chain: Option<Arc<dyn ClientCertVerifier>>,
-    /// One of these names must be in the certificate.
+    /// The certificate must have one of these names.
     allowed_sans: Option<Vec<String>>,
     provider: Arc<CryptoProvider>,
 }
@@ -36,7 +34,7 @@ struct NoAllowedName;
 
 /// A verifier for rustls.
 pub(super) fn verifier(
-    policy: Policy,
+    policy: ClientCertPolicy,
     roots: RootCertStore,
     allowed_sans: Option<Vec<String>>,
     provider: &Arc<CryptoProvider>,
@@ -75,25 +73,5 @@ impl ClientCertVerifier for Verifier {
         Ok(ClientCertVerified::assertion())
     }
 
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
-    }
+    signature_checks!();
 }

@@ -1,4 +1,4 @@
-//! The file as it is written. No type in here has `Debug`: some of it is secret.
+//! The file's format. No type in here has `Debug`: some values are secret.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -10,17 +10,17 @@ use serde::{Deserialize, Deserializer};
 /// The whole file.
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub(super) struct File {
-    pub(super) tls_server_config: Tls,
-    pub(super) http_server_config: Http,
+pub(super) struct WebConfigFile {
+    pub(super) tls_server_config: TlsServerConfig,
+    pub(super) http_server_config: HttpServerConfig,
     /// Name to bcrypt hash.
     pub(super) basic_auth_users: BTreeMap<String, String>,
-    pub(super) rate_limit: RateLimit,
+    pub(super) rate_limit: RequestRateLimit,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub(super) struct Tls {
+pub(super) struct TlsServerConfig {
     #[serde(deserialize_with = "or_default")]
     pub(super) cert: String,
     #[serde(deserialize_with = "or_default")]
@@ -43,7 +43,7 @@ pub(super) struct Tls {
     pub(super) curve_preferences: Vec<String>,
 }
 
-/// In the order of their age.
+/// From oldest to newest.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 pub(super) enum TlsVersion {
     #[serde(rename = "TLS10")]
@@ -58,13 +58,13 @@ pub(super) enum TlsVersion {
 
 #[derive(Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub(super) struct Http {
+pub(super) struct HttpServerConfig {
     #[serde(deserialize_with = "or_true")]
     pub(super) http2: bool,
     pub(super) headers: BTreeMap<String, String>,
 }
 
-impl Default for Http {
+impl Default for HttpServerConfig {
     fn default() -> Self {
         Self { http2: true, headers: BTreeMap::new() }
     }
@@ -72,14 +72,14 @@ impl Default for Http {
 
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub(super) struct RateLimit {
+pub(super) struct RequestRateLimit {
     #[serde(deserialize_with = "or_default")]
     interval: String,
     #[serde(deserialize_with = "or_default")]
     pub(super) burst: u32,
 }
 
-/// A key without a value is a key that is not there, as in Go.
+/// A key without a value counts as absent, as in Go.
 fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(value: D) -> Result<T, D::Error> {
     Option::deserialize(value).map(Option::unwrap_or_default)
 }
@@ -88,7 +88,7 @@ fn or_true<'de, D: Deserializer<'de>>(value: D) -> Result<bool, D::Error> {
     Option::deserialize(value).map(|value| value.unwrap_or(true))
 }
 
-/// The headers that may be configured, and what they may say; anything where that is empty.
+/// The headers that may be configured, and their allowed values; empty: any value.
 const HEADERS: [(&str, &[&str]); 5] = [
     ("Content-Security-Policy", &[]),
     ("X-Frame-Options", &["deny", "sameorigin"]),
@@ -97,8 +97,8 @@ const HEADERS: [(&str, &[&str]); 5] = [
     ("Strict-Transport-Security", &[]),
 ];
 
-impl File {
-    /// Errors say where in the file something is wrong, and quote none of it.
+impl WebConfigFile {
+    /// Errors name the place in the file, and quote nothing of it.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let options = serde_saphyr::options! { with_snippet: false };
         let file: Option<Self> =
@@ -106,7 +106,7 @@ impl File {
         Ok(file.unwrap_or_default())
     }
 
-    /// Relative paths start at the file's directory.
+    /// Resolves relative paths against the file's directory.
     pub(super) fn relative_to(mut self, directory: &Path) -> Self {
         let tls = &mut self.tls_server_config;
         for path in [&mut tls.cert_file, &mut tls.key_file, &mut tls.client_ca_file] {
@@ -118,14 +118,14 @@ impl File {
     }
 }
 
-impl Tls {
+impl TlsServerConfig {
     /// The files that it names.
     pub(super) fn files(&self) -> impl Iterator<Item = &PathBuf> {
         [&self.cert_file, &self.key_file, &self.client_ca_file].into_iter().filter(|path| !path.as_os_str().is_empty())
     }
 }
 
-impl Http {
+impl HttpServerConfig {
     /// The headers of every answer. Empty ones are not sent.
     pub(super) fn response_headers(&self) -> Result<Vec<(HeaderName, HeaderValue)>, String> {
         let wanted = self.headers.iter().filter(|(_, value)| !value.is_empty());
@@ -149,7 +149,7 @@ fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), String> 
     ))
 }
 
-impl RateLimit {
+impl RequestRateLimit {
     /// The time in which one more request is allowed; none without a limit.
     pub(super) fn interval(&self) -> Result<Option<Duration>, String> {
         if self.interval.is_empty() || self.interval == "0" {
@@ -165,14 +165,14 @@ impl RateLimit {
 mod tests {
     use super::*;
 
-    /// The error, or what the headers and the limit come to.
+    /// The error, or the number of headers and the rate limit's interval.
     fn check(text: &str) -> Result<(usize, Option<Duration>), String> {
-        let file = File::parse(text)?;
+        let file = WebConfigFile::parse(text)?;
         Ok((file.http_server_config.response_headers()?.len(), file.rate_limit.interval()?))
     }
 
     #[test]
-    fn what_means_nothing_is_refused_and_nothing_secret_is_quoted() {
+    fn invalid_files_are_refused_and_secrets_are_not_quoted() {
         let cases = [
             ("tls_server_confg: {}", "unknown field `tls_server_confg`"),
             ("tls_server_config:\n  cert_fil: x\n", "unknown field `cert_fil`"),
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_toolkit_accepts_is_accepted() {
+    fn files_that_the_toolkit_accepts_are_accepted() {
         let cases = [
             ("", (0, None)),
             ("# nothing\n", (0, None)),

@@ -1,5 +1,5 @@
-//! The alternative names in a certificate (RFC 5280, section 4.2.1.6): as much of X.509 as it takes to find them.
-//! rustls-webpki verifies certificates and tells of the names only whether one fits.
+//! The alternative names in a certificate (RFC 5280, section 4.2.1.6): as much of X.509 as finding them takes.
+//! rustls-webpki verifies certificates, but tells only whether a given name is among them.
 
 use std::net::IpAddr;
 
@@ -11,7 +11,7 @@ const EXTENSIONS: u8 = 0xa3;
 /// 2.5.29.17
 const SUBJECT_ALTERNATIVE_NAME: [u8; 3] = [0x55, 0x1d, 0x11];
 
-/// DNS names, e-mail addresses, IP addresses and URIs, as text. Empty where there are none, or where the bytes are no
+/// DNS names, e-mail addresses, IP addresses and URIs, as text. Empty without any, or where the bytes are not a
 /// certificate.
 pub(super) fn names(certificate: &[u8]) -> Vec<String> {
     extension(certificate).map(|names| elements(names).filter_map(name).collect()).unwrap_or_default()
@@ -47,7 +47,7 @@ fn inside(der: &[u8], tag: u8) -> Option<&[u8]> {
     elements(der).next().filter(|(found, _)| *found == tag).map(|(_, content)| content)
 }
 
-/// Tag and content of one element after the other, as far as they are well-formed.
+/// Tag and content of each element, up to the first malformed one.
 fn elements(mut der: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
     std::iter::from_fn(move || {
         let (&tag, rest) = der.split_first()?;

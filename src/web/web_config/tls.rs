@@ -1,4 +1,4 @@
-//! TLS as the file says, in rustls' terms.
+//! The file's TLS settings as a rustls configuration.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,16 +11,17 @@ use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::client_certificates;
-use super::client_certificates::Policy;
-use super::file::{Tls, TlsVersion};
+use super::client_certificates::ClientCertPolicy;
+use super::file::{TlsServerConfig, TlsVersion};
 
-pub(super) enum TlsError {
+/// Why the TLS settings cannot be used.
+pub(super) enum TlsConfigError {
     Read(PathBuf, std::io::Error),
     Invalid(String),
 }
 
-/// None where the file says nothing of TLS.
-pub(super) fn server_config(tls: &Tls, http2: bool) -> Result<Option<ServerConfig>, TlsError> {
+/// None where the file does not configure TLS.
+pub(super) fn server_config(tls: &TlsServerConfig, http2: bool) -> Result<Option<ServerConfig>, TlsConfigError> {
     let Some((chain, key)) = identity(tls)? else { return Ok(None) };
     let provider = Arc::new(provider(tls)?);
     let versions = versions(tls.min_version, tls.max_version)?;
@@ -40,11 +41,13 @@ pub(super) fn server_config(tls: &Tls, http2: bool) -> Result<Option<ServerConfi
     Ok(Some(config))
 }
 
-fn invalid(why: impl Into<String>) -> TlsError {
-    TlsError::Invalid(why.into())
+fn invalid(why: impl Into<String>) -> TlsConfigError {
+    TlsConfigError::Invalid(why.into())
 }
 
-fn identity(tls: &Tls) -> Result<Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>, TlsError> {
+fn identity(
+    tls: &TlsServerConfig,
+) -> Result<Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>, TlsConfigError> {
     let is_used = tls.files().next().is_some()
         || !(tls.cert.is_empty() && tls.key.is_empty() && tls.client_ca.is_empty() && tls.client_auth_type.is_empty());
     if !is_used {
@@ -56,15 +59,15 @@ fn identity(tls: &Tls) -> Result<Option<(Vec<CertificateDer<'static>>, PrivateKe
     Ok(Some((certificates(&cert, "the certificate")?, key)))
 }
 
-/// A file's content, or what stands in the configuration itself.
-fn content(path: &Path, inline: &str) -> Result<Option<Vec<u8>>, TlsError> {
+/// A file's content, or the inline value.
+fn content(path: &Path, inline: &str) -> Result<Option<Vec<u8>>, TlsConfigError> {
     if !path.as_os_str().is_empty() {
-        return fs::read(path).map(Some).map_err(|error| TlsError::Read(path.to_owned(), error));
+        return fs::read(path).map(Some).map_err(|error| TlsConfigError::Read(path.to_owned(), error));
     }
     Ok((!inline.is_empty()).then(|| inline.as_bytes().to_vec()))
 }
 
-fn certificates(pem: &[u8], what: &str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+fn certificates(pem: &[u8], what: &str) -> Result<Vec<CertificateDer<'static>>, TlsConfigError> {
     let parsed: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     match parsed {
         Ok(certificates) if !certificates.is_empty() => Ok(certificates),
@@ -72,11 +75,11 @@ fn certificates(pem: &[u8], what: &str) -> Result<Vec<CertificateDer<'static>>, 
     }
 }
 
-/// rustls speaks nothing older than TLS 1.2, whatever is allowed.
+/// rustls supports nothing older than TLS 1.2, whatever the file allows.
 fn versions(
     min: Option<TlsVersion>,
     max: Option<TlsVersion>,
-) -> Result<Vec<&'static SupportedProtocolVersion>, TlsError> {
+) -> Result<Vec<&'static SupportedProtocolVersion>, TlsConfigError> {
     let (min, max) = (min.unwrap_or(TlsVersion::V1_2), max.unwrap_or(TlsVersion::V1_3));
     let known = [(TlsVersion::V1_2, &version::TLS12), (TlsVersion::V1_3, &version::TLS13)];
     let wanted: Vec<_> =
@@ -87,7 +90,7 @@ fn versions(
     Ok(wanted)
 }
 
-fn provider(tls: &Tls) -> Result<CryptoProvider, TlsError> {
+fn provider(tls: &TlsServerConfig) -> Result<CryptoProvider, TlsConfigError> {
     let mut provider = ring::default_provider();
     if !tls.cipher_suites.is_empty() {
         provider.cipher_suites = cipher_suites(&tls.cipher_suites)?;
@@ -98,7 +101,7 @@ fn provider(tls: &Tls) -> Result<CryptoProvider, TlsError> {
     Ok(provider)
 }
 
-/// Suites that Go has and rustls leaves out: they have no forward secrecy or no authenticated encryption.
+/// Suites that Go has and rustls omits, because they lack forward secrecy or authenticated encryption.
 const OLD_SUITES: [&str; 8] = [
     "TLS_RSA_WITH_AES_128_CBC_SHA",
     "TLS_RSA_WITH_AES_256_CBC_SHA",
@@ -110,8 +113,8 @@ const OLD_SUITES: [&str; 8] = [
     "TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA",
 ];
 
-/// The list is about TLS 1.2: the suites of 1.3 are always there, as in Go.
-fn cipher_suites(names: &[String]) -> Result<Vec<SupportedCipherSuite>, TlsError> {
+/// The list applies to TLS 1.2: the suites of 1.3 are always enabled, as in Go.
+fn cipher_suites(names: &[String]) -> Result<Vec<SupportedCipherSuite>, TlsConfigError> {
     let name_of = |suite: &SupportedCipherSuite| suite.suite().as_str().unwrap_or_default().replace("TLS13_", "TLS_");
     let (mut suites, old): (Vec<_>, Vec<_>) =
         ring::ALL_CIPHER_SUITES.iter().copied().partition(|suite| suite.tls13().is_some());
@@ -128,7 +131,7 @@ fn cipher_suites(names: &[String]) -> Result<Vec<SupportedCipherSuite>, TlsError
     Ok(suites)
 }
 
-fn curves(names: &[String]) -> Result<Vec<&'static dyn SupportedKxGroup>, TlsError> {
+fn curves(names: &[String]) -> Result<Vec<&'static dyn SupportedKxGroup>, TlsConfigError> {
     let mut curves = Vec::new();
     for name in names {
         match name.as_str() {
@@ -145,13 +148,16 @@ fn curves(names: &[String]) -> Result<Vec<&'static dyn SupportedKxGroup>, TlsErr
     Ok(curves)
 }
 
-fn client_verifier(tls: &Tls, provider: &Arc<CryptoProvider>) -> Result<Option<Arc<dyn ClientCertVerifier>>, TlsError> {
+fn client_verifier(
+    tls: &TlsServerConfig,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Option<Arc<dyn ClientCertVerifier>>, TlsConfigError> {
     let policy = match tls.client_auth_type.as_str() {
         "" | "NoClientCert" => None,
-        "RequestClientCert" => Some(Policy { required: false, verified: false }),
-        "RequireAnyClientCert" | "RequireClientCert" => Some(Policy { required: true, verified: false }),
-        "VerifyClientCertIfGiven" => Some(Policy { required: false, verified: true }),
-        "RequireAndVerifyClientCert" => Some(Policy { required: true, verified: true }),
+        "RequestClientCert" => Some(ClientCertPolicy { required: false, verified: false }),
+        "RequireAnyClientCert" | "RequireClientCert" => Some(ClientCertPolicy { required: true, verified: false }),
+        "VerifyClientCertIfGiven" => Some(ClientCertPolicy { required: false, verified: true }),
+        "RequireAndVerifyClientCert" => Some(ClientCertPolicy { required: true, verified: true }),
         other => return Err(invalid(format!("client_auth_type: `{other}` is unknown"))),
     };
     let ca = content(&tls.client_ca_file, &tls.client_ca)?;
@@ -172,7 +178,7 @@ fn client_verifier(tls: &Tls, provider: &Arc<CryptoProvider>) -> Result<Option<A
                 roots.add(certificate).map_err(|error| invalid(format!("client_ca_file: {error}")))?;
             }
         }
-        // Without one, Go would trust every authority that this system trusts for servers: nobody means that.
+        // Without one, Go would trust every authority that the system trusts for servers, which is never intended.
         None if policy.verified => return Err(invalid("client_auth_type verifies against client_ca_file: name one")),
         None => {}
     }

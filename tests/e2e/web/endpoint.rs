@@ -7,7 +7,7 @@ use std::sync::Arc;
 use image_size_exporter::inventory::snapshot::Snapshot;
 use image_size_exporter::metrics;
 use image_size_exporter::metrics::Telemetry;
-use image_size_exporter::web::{Listener, Options, State, WebConfig, serve};
+use image_size_exporter::web::{Listener, Options, ServerState, WebConfig, serve};
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -34,11 +34,11 @@ impl Endpoint {
         let web_config = WebConfig::open(&file).expect("a good web configuration");
         let runtime = Runtime::new().expect("a runtime");
         let address = runtime.block_on(async {
-            let telemetry = Arc::new(Telemetry::new());
+            let telemetry = Arc::new(Telemetry::default());
             let (mut publisher, rendered) = metrics::channel(Arc::clone(&telemetry));
-            publisher.publish(Arc::new(snapshot), Arc::new(BTreeSet::new())).await;
-            let state = State::new(rendered, telemetry, mpsc::channel(1).0, web_config, Options::default());
-            let listener = Listener::bind("127.0.0.1:0").await.expect("a free port");
+            publisher.publish(Arc::new(snapshot), Vec::new(), Arc::new(BTreeSet::new())).await;
+            let state = ServerState::new(rendered, telemetry, mpsc::channel(1).0, web_config, Options::default());
+            let listener = Listener::bind(&"127.0.0.1:0".parse().expect("an address")).await.expect("a free port");
             let address = listener.local_addr().expect("an address");
             tokio::spawn(async move {
                 // Kept: without its sender there is nothing to read.

@@ -1,8 +1,8 @@
-//! What becomes of credentials and tokens that were good once, and of those that never were.
+//! Credentials and tokens that expire, are revoked, or were never valid.
 
 use super::*;
 
-/// Puts the clock forward, between requests.
+/// Advances the clock between requests.
 async fn later(seconds: u64) {
     tokio::time::pause();
     tokio::time::advance(std::time::Duration::from_secs(seconds)).await;
@@ -16,7 +16,7 @@ fn times(registry: &TestRegistry, password: &str) -> usize {
 }
 
 #[tokio::test]
-async fn a_password_that_is_revoked_while_it_is_used_is_sent_once_more_and_rests() {
+async fn a_password_that_is_revoked_is_sent_once_more_and_then_blocked() {
     for token in [false, true] {
         let access = |password| {
             let users = vec![("alice", password)];
@@ -31,7 +31,7 @@ async fn a_password_that_is_revoked_while_it_is_used_is_sent_once_more_and_rests
             let error = head(&client, &app).await.unwrap_err();
             assert_eq!(error.reason(), Reason::Denied);
             assert!(error.to_string().contains("the credentials of alice from "), "{error}");
-            // Longer than any grant or refusal is remembered, a scan after the other.
+            // Longer than any authorization or refusal is cached.
             later(600).await;
         }
         assert_eq!(times(&registry, "sesame"), 1, "token server: {token}");
@@ -72,7 +72,7 @@ async fn a_wrong_password_is_tried_for_few_repositories_however_many_ask_at_once
 }
 
 #[tokio::test]
-async fn a_token_that_is_about_to_expire_is_renewed_once_for_all_who_wait() {
+async fn a_token_that_is_about_to_expire_is_renewed_once_for_all_waiting_requests() {
     let server = TokenServer { expires_in: Some(300), ..users() };
     let (_files, registry, client, app) = alice(Access::Token(server));
     let all = || futures_util::future::join_all((0..20).map(|_| head(&client, &app)));
@@ -81,11 +81,11 @@ async fn a_token_that_is_about_to_expire_is_renewed_once_for_all_who_wait() {
     later(280).await;
     assert!(all().await.iter().all(Result::is_ok));
     assert_eq!(registry.take_counts(), "head_manifest 20");
-    // Before the registry would have refused it: nobody asks twice.
+    // Before the registry would have refused it, with one request to the token server.
     later(11).await;
     assert!(all().await.iter().all(Result::is_ok));
     assert_eq!(registry.take_counts(), "head_manifest 20, token 1");
-    // And refused before its time, once for all as well.
+    // Also when it is refused before it expires.
     registry.revoke_tokens();
     assert!(all().await.iter().all(Result::is_ok));
     assert_eq!(of_kind(&registry, Kind::Token).len(), 1);
@@ -107,7 +107,7 @@ async fn a_password_file_is_read_again_for_every_new_token() {
 }
 
 #[tokio::test]
-async fn ghcr_says_401_or_403_at_the_token_endpoint_and_is_asked_once_for_all_who_wait() {
+async fn ghcr_says_401_or_403_at_the_token_endpoint_and_is_asked_once_for_all_waiting_requests() {
     for status in [401, 403] {
         let registry = registry(Access::Token(TokenServer::default()));
         registry.always("* /token", Reply::error(status, "DENIED"));
@@ -118,7 +118,7 @@ async fn ghcr_says_401_or_403_at_the_token_endpoint_and_is_asked_once_for_all_wh
             assert!(error.to_string().contains("gives no token to anonymous clients"), "{error}");
         }
         assert_eq!(of_kind(&registry, Kind::Token).len(), 1, "{status}");
-        // It may be there, or public, by the next scan.
+        // By the next scan it may exist, or be public.
         registry.always("* /token", Reply::Usual);
         later(60).await;
         head(&client, &app).await.unwrap();
@@ -157,7 +157,7 @@ async fn no_request_is_authenticated_anew_more_than_once() {
 }
 
 #[tokio::test]
-async fn a_password_that_changes_between_two_scans_is_tried_by_the_first_who_asks() {
+async fn a_password_that_changes_between_two_scans_is_tried_by_the_first_request_only() {
     let (_files, registry, client, app) = alice(Access::Basic(vec![("alice", "sesame")]));
     head(&client, &app).await.unwrap();
     registry.require(Access::Basic(vec![("alice", "rotated")]));
@@ -170,7 +170,7 @@ async fn a_password_that_changes_between_two_scans_is_tried_by_the_first_who_ask
 }
 
 #[tokio::test]
-async fn a_password_that_changes_within_a_scan_is_sent_by_those_who_are_asking_and_by_nobody_who_waits() {
+async fn a_password_that_changes_within_a_scan_is_sent_by_requests_under_way_and_not_by_waiting_ones() {
     let files = Files::new();
     let registry = registry(Access::Basic(vec![("alice", "sesame")]));
     let client = registry.client_with(|settings| {
@@ -185,4 +185,16 @@ async fn a_password_that_changes_within_a_scan_is_sent_by_those_who_are_asking_a
         assert_eq!(result.unwrap_err().reason(), Reason::Denied);
     }
     assert!((1..=3).contains(&times(&registry, "sesame")), "{}", times(&registry, "sesame"));
+}
+
+#[tokio::test]
+async fn a_password_counts_as_refused_where_a_second_attempt_ends_in_a_challenge_for_a_token() {
+    let (_files, registry, client, app) = alice(Access::Open);
+    registry.next("HEAD *", Reply::status(401).and("www-authenticate", r#"Basic realm="r""#));
+    registry.always("HEAD *", Reply::status(401).and("www-authenticate", r#"Bearer realm="/token""#));
+    for _ in 0..3 {
+        let error = head(&client, &app).await.unwrap_err();
+        assert!(error.to_string().contains("refused access to the credentials of alice"), "{error}");
+    }
+    assert_eq!(times(&registry, "sesame"), 1);
 }

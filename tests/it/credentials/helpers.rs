@@ -1,7 +1,7 @@
-//! Credential helpers, as programs that are really run: slow ones, forgetful ones and broken ones.
+//! Credential helpers, run as real programs: slow ones, empty ones and broken ones.
 //!
-//! Helpers are found by `PATH`, so that each test runs once more in a process of its own, whose `PATH` begins with a
-//! directory of the test's. There the clock is put forward where hours pass; nothing waits for them.
+//! Helpers are found in `PATH`, so that each test runs again in a process of its own, whose `PATH` begins with the test's
+//! directory. There the clock is advanced where hours pass.
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
@@ -14,15 +14,15 @@ use super::*;
 
 /// Tells the process of a test where its helpers are.
 const PLACE: &str = "TEST_HELPERS";
-/// How long a helper may take, and how long its answers and its failures are used.
+/// How long a helper may run, and how long its answers and its failures are used.
 const TIMEOUT: Duration = Duration::from_secs(30);
 const LIFETIME: Duration = Duration::from_mins(15);
-const SILENCE: Duration = Duration::from_mins(1);
+const FAILURE_LIFETIME: Duration = Duration::from_mins(1);
 
-/// Longer than a machine takes to end a process.
+/// Longer than a process takes to end.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// The helpers of one test, in the test's own process; `None` where it was only started.
+/// The helpers of one test, in the test's own process; `None` in the process that starts it.
 fn place(test: &str) -> Option<Helpers> {
     #[expect(clippy::disallowed_methods, reason = "how a test tells its process where its helpers are")]
     if let Ok(place) = std::env::var(PLACE) {
@@ -43,7 +43,7 @@ fn place(test: &str) -> Option<Helpers> {
     None
 }
 
-/// A directory of helpers, which note in `asked` that they were asked.
+/// A directory of helpers, which write a line to `asked` when they run.
 struct Helpers(PathBuf);
 
 impl Helpers {
@@ -52,27 +52,26 @@ impl Helpers {
         use std::os::unix::fs::PermissionsExt as _;
         let asked = self.path("asked");
         let text = format!("#!/bin/sh\necho {name} >>'{}'\n{script}\n", asked.display());
-        // Under its name at once and whole: what is being written cannot be run.
+        // Renamed when complete: a file that is open for writing cannot be run.
         let path = self.path("new");
         std::fs::write(&path, text).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
         std::fs::rename(path, self.path(&format!("docker-credential-{name}"))).unwrap();
     }
 
-    /// One that knows the user and this password.
+    /// Writes one that prints this password.
     fn answer(&self, name: &str, password: &str) {
         self.write(name, &format!(r#"echo '{{"Username":"helper","Secret":"{password}"}}'"#));
     }
 
-    /// Another way to say that something happens: it is read as it is written, and to its end when no process has it
-    /// open any more.
+    /// A pipe, which is at its end when no process has it open any more.
     fn pipe(&self, name: &str) -> PathBuf {
         let path = self.path(name);
         assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
         path
     }
 
-    /// How often they were asked since the last time.
+    /// How often helpers ran since the last call.
     fn asked(&self) -> usize {
         let asked = std::fs::read_to_string(self.path("asked")).unwrap_or_default();
         let _ = std::fs::remove_file(self.path("asked"));
@@ -102,14 +101,14 @@ async fn head(client: &Client, registry: &TestRegistry) -> Result<(), String> {
     client.head_manifest(&repository, At::Tag(&tag("v1"))).await.map(drop).map_err(|error| error.to_string())
 }
 
-/// Puts the clock forward. Between requests: one under way would be late.
+/// Advances the clock. Only between requests: one under way would time out.
 async fn later(time: Duration) {
     tokio::time::pause();
     tokio::time::advance(time).await;
     tokio::time::resume();
 }
 
-/// Opens a pipe of a helper and reads the line by which it says that it runs.
+/// Opens a helper's pipe and reads the line that it writes when it runs.
 async fn running(pipe: &Path) -> BufReader<std::fs::File> {
     let pipe = pipe.to_owned();
     let read = move || {
@@ -122,10 +121,10 @@ async fn running(pipe: &Path) -> BufReader<std::fs::File> {
     tokio::task::spawn_blocking(read).await.unwrap()
 }
 
-/// Reads until nobody has the pipe open: whoever had it has ended.
+/// Reads until no process has the pipe open: all that had it have ended.
 async fn gone(mut reader: BufReader<std::fs::File>) {
     let (tell, told) = tokio::sync::oneshot::channel();
-    // A thread that nobody waits for, should that never be.
+    // In a thread of its own, in case that never happens.
     std::thread::spawn(move || tell.send(reader.read_to_end(&mut Vec::new()).unwrap()));
     tokio::time::timeout(PATIENCE, told).await.expect("all that held the pipe have ended").unwrap();
 }
@@ -145,24 +144,24 @@ async fn a_helper_that_hangs_is_killed_with_its_children() {
     let watching = async {
         let reader = running(&pipe).await;
         later(TIMEOUT).await;
-        // The shell and its child hold the pipe.
+        // The shell and its child have the pipe open.
         gone(reader).await;
     };
     tokio::join!(asking, watching);
     assert_eq!((helpers.asked(), registry.take_counts().as_str()), (1, "head_manifest 1"));
-    // Others of the same registry do not wait for it again, and after a while it gets its chance.
+    // Other requests to the same registry do not wait for it again, and after a while it is tried again.
     let error = head(&client, &registry).await.unwrap_err();
     assert!(error.contains("no answer within 30s"), "{error}");
     assert_eq!(helpers.asked(), 0);
     helpers.answer("slow", "sesame");
-    later(SILENCE).await;
+    later(FAILURE_LIFETIME).await;
     head(&client, &registry).await.unwrap();
     assert_eq!(helpers.asked(), 1);
 }
 
 #[tokio::test]
-async fn a_helper_dies_with_whoever_asked_it() {
-    let Some(helpers) = place("a_helper_dies_with_whoever_asked_it") else { return };
+async fn a_helper_is_killed_with_the_request_that_started_it() {
+    let Some(helpers) = place("a_helper_is_killed_with_the_request_that_started_it") else { return };
     let registry = with_password("sesame");
     let pipe = helpers.pipe("pipe");
     helpers.write("slow", &format!("exec 3>'{}'\necho running >&3\nsleep 1000", pipe.display()));
@@ -182,7 +181,7 @@ async fn a_helper_that_hangs_stops_no_other_registry() {
     helpers.write("slow", &format!("exec 3>'{}'\necho running >&3\nsleep 1000", pipe.display()));
     helpers.answer("quick", "open");
     let (asks_slow, asks_quick) = (helpers.client(&slow, "slow"), helpers.client(&quick, "quick"));
-    // All in one thread: if that one waited for the helper, nobody would get any further.
+    // All in one thread: if it waited for the helper, no request would proceed.
     let quickly = async {
         let reader = running(&pipe).await;
         head(&asks_quick, &quick).await.unwrap();
@@ -195,8 +194,8 @@ async fn a_helper_that_hangs_stops_no_other_registry() {
 }
 
 #[tokio::test]
-async fn a_helper_is_asked_once_for_everybody_and_again_after_its_answers_lifetime() {
-    let test = "a_helper_is_asked_once_for_everybody_and_again_after_its_answers_lifetime";
+async fn a_helper_is_asked_once_for_all_requests_and_again_after_its_answers_lifetime() {
+    let test = "a_helper_is_asked_once_for_all_requests_and_again_after_its_answers_lifetime";
     let Some(helpers) = place(test) else { return };
     let registry = with_password("sesame");
     helpers.answer("own", "sesame");
@@ -217,7 +216,7 @@ async fn a_helper_is_asked_once_for_everybody_and_again_after_its_answers_lifeti
     later(LIFETIME * 9 / 10).await;
     assert!(all().await.iter().all(Result::is_ok));
     assert_eq!(helpers.asked(), 0);
-    // What the registry was sent last is used for a few minutes more.
+    // The header that was sent last is used for a few minutes more.
     later(LIFETIME).await;
     assert!(all().await.iter().all(Result::is_ok));
     assert_eq!(helpers.asked(), 1);
@@ -242,7 +241,7 @@ async fn a_helper_is_asked_again_when_its_answer_is_refused_and_once_for_all_rep
     helpers.answer("own", "new");
     registry.require(Access::Basic(vec![("helper", "new")]));
     both().await;
-    // The second repository still had the old one, and found the new one known.
+    // The second repository still had the old one, and used the cached new one.
     assert_eq!((helpers.asked(), registry.take_counts().as_str()), (1, "head_manifest 4"));
     both().await;
     assert_eq!((helpers.asked(), registry.take_counts().as_str()), (0, "head_manifest 2"));
@@ -265,7 +264,7 @@ async fn a_refused_answer_is_not_sent_again_until_the_helper_has_another() {
             head(&client, &registry).await.unwrap_err();
         }
         assert_eq!(times(), 1);
-        // Once for the first request, and once to see whether it knows better now.
+        // Once for the first request, and once for another password after the refusal.
         assert_eq!(helpers.asked(), 2);
         later(LIFETIME).await;
         head(&client, &registry).await.unwrap_err();
@@ -295,7 +294,7 @@ async fn a_token_that_expires_does_not_make_a_helper_be_asked_again() {
 #[tokio::test]
 async fn a_broken_helper_is_named_with_its_fault_and_nothing_of_what_it_prints() {
     let Some(helpers) = place("a_broken_helper_is_named_with_its_fault_and_nothing_of_what_it_prints") else { return };
-    let not_json = "its answer is not the JSON that credential helpers print";
+    let not_json = "its output is not the JSON object of a credential helper";
     let anonymous = "the registry refused anonymous access";
     for (script, expected) in [
         ("echo sesame", not_json),
@@ -306,14 +305,14 @@ async fn a_broken_helper_is_named_with_its_fault_and_nothing_of_what_it_prints()
         ("echo sesame; echo sesame >&2; exit 7", "failed (exit status: 7); run it by hand to see why"),
         (r#"echo '{"Username":"helper","Secret":"sesame"}'; exit 1"#, "failed (exit status: 1)"),
         ("kill -9 $$", "failed (signal: 9 (SIGKILL))"),
-        // More than anybody reads.
+        // More output than is read.
         ("exec yes sesame", "docker-credential-x: "),
         ("exec /nowhere/sesame 2>/dev/null", "failed (exit status: 127)"),
         ("echo 'credentials not found in native keychain'; exit 1", anonymous),
         ("echo 'Credentials not found in native keychain' ; exit 1", anonymous),
         (r#"echo '{"ServerURL":"","Username":"","Secret":""}'"#, anonymous),
         ("echo 'no credentials'; exit 1", "failed (exit status: 1)"),
-        // Who does not read what is asked may still answer.
+        // A helper that does not read its input may still answer.
         (r#"exec <&-; echo '{"Username":"helper","Secret":"sesame"}'"#, ""),
     ] {
         let registry = with_password("sesame");
@@ -332,12 +331,12 @@ async fn a_broken_helper_is_named_with_its_fault_and_nothing_of_what_it_prints()
     let said = head(&helpers.client(&registry, "absent"), &registry).await.unwrap_err();
     assert!(said.contains("docker-credential-absent: cannot be run"), "{said}");
     let said = head(&helpers.client(&registry, "../x"), &registry).await.unwrap_err();
-    assert!(said.contains("docker-credential-../x is no name of a program"), "{said}");
+    assert!(said.contains("docker-credential-../x is not a program's name"), "{said}");
 }
 
 #[tokio::test]
-async fn a_helper_that_knew_nothing_is_asked_again_soon() {
-    let Some(helpers) = place("a_helper_that_knew_nothing_is_asked_again_soon") else { return };
+async fn a_helper_without_credentials_is_asked_again_soon() {
+    let Some(helpers) = place("a_helper_without_credentials_is_asked_again_soon") else { return };
     let registry = with_password("sesame");
     helpers.write("own", "echo 'credentials not found in native keychain'; exit 1");
     let client = helpers.client(&registry, "own");
@@ -346,7 +345,7 @@ async fn a_helper_that_knew_nothing_is_asked_again_soon() {
     }
     assert_eq!(helpers.asked(), 1);
     helpers.answer("own", "sesame");
-    later(SILENCE).await;
+    later(FAILURE_LIFETIME).await;
     head(&client, &registry).await.unwrap();
     assert_eq!(helpers.asked(), 1);
 }
@@ -356,7 +355,7 @@ async fn a_helpers_password_that_is_wrong_now_is_tried_for_few_repositories_howe
     let test = "a_helpers_password_that_is_wrong_now_is_tried_for_few_repositories_however_many_ask_at_once";
     let Some(helpers) = place(test) else { return };
     let registry = with_password("sesame");
-    // As slow as one that asks a cloud for each answer: meanwhile many a request could be sent.
+    // As slow as one that asks a cloud: many requests could be sent meanwhile.
     helpers.write("stale", r#"sleep 0.1; echo '{"Username":"helper","Secret":"sesame"}'"#);
     let client = helpers.client(&registry, "stale");
     head(&client, &registry).await.unwrap();

@@ -32,7 +32,7 @@ const TARGET: &str = "[[targets]]\nrepository = 'r.example.com/app'\n";
 fn what_the_daemon_would_warn_of_a_check_says_and_is_content() {
     let directory = with(&format!("[registries.\"ghcr.io\"]\n{TARGET}"));
     let file = directory.path().join("config.toml").display().to_string();
-    let warning = format!("warning: {file}: registries.\"ghcr.io\": no target is on this registry\n");
+    let warning = format!("warning: {file}: registries.\"ghcr.io\": no target uses this registry\n");
     assert_eq!(check(directory.path()), (Some(0), warning));
     assert_eq!(check(with(TARGET).path()), (Some(0), String::new()));
 }
@@ -82,7 +82,7 @@ fn the_running_configuration_is_no_state_file() {
     let directory = with(&toml);
     let (code, text) = ended(&mut command(directory.path()));
     assert_eq!(code, Some(64), "{text}");
-    assert!(text.contains("state.path: ") && text.contains("is this configuration: name another file"), "{text}");
+    assert!(text.contains("state.path: ") && text.contains("is this configuration file: name another one"), "{text}");
     assert_eq!(std::fs::read_to_string(directory.path().join("config.toml")).unwrap(), toml);
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
 }

@@ -47,7 +47,7 @@ impl Daemon {
         let file = directory.path().join("config.toml");
         std::fs::write(&file, toml).unwrap();
         let config = Config::load(&file).unwrap_or_else(|error| panic!("{error}"));
-        let listener = Listener::bind("127.0.0.1:0").await.unwrap();
+        let listener = Listener::bind(&"127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let start = Start {
             listeners: vec![listener],

@@ -220,3 +220,56 @@ async fn a_selection_that_means_nothing_is_said_once() {
         assert!(log.contains(expected), "{expected}\n{log}");
     }
 }
+
+/// Makes a FIFO that nobody writes: opening it to read waits for ever.
+fn make_fifo(path: &Path) {
+    assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
+}
+
+#[tokio::test]
+async fn sigterm_ends_it_while_it_waits_for_a_file() {
+    let registry = registry();
+    let targets = config(&registry, &["repository = 'REGISTRY/acme/app'\ntags = ['v1']"]);
+    for file in ["config.toml", "web.yml", "ca.pem", "state.redb"] {
+        let directory = tempfile::tempdir().unwrap();
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = free.local_addr().unwrap().to_string();
+        drop(free);
+        let settings = match file {
+            "web.yml" => "[web]\nconfig_file = 'web.yml'\n".to_owned(),
+            "ca.pem" => format!("[registries.'{}']\nca_file = 'ca.pem'\n", registry.name()),
+            "state.redb" => "[state]\npath = 'state.redb'\n".to_owned(),
+            _ => String::new(),
+        };
+        if file != "config.toml" {
+            std::fs::write(directory.path().join("config.toml"), format!("{settings}{targets}")).unwrap();
+        }
+        make_fifo(&directory.path().join(file));
+        let log = std::fs::File::create(directory.path().join("log")).unwrap();
+        let child = command(directory.path()).args(["--web.listen-address", &address]).stderr(log).spawn().unwrap();
+        let mut program = Program { child, address, directory };
+        // Before this, a signal has its default action, which ends it as well; unless it is process 1 of a container.
+        while !program.handles_sigterm() {
+            assert!(program.child.try_wait().unwrap().is_none(), "{file}: {}", program.log());
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        if file == "state.redb" {
+            // It listens before it opens the state.
+            while tokio::net::TcpStream::connect(&program.address).await.is_err() {
+                assert!(program.child.try_wait().unwrap().is_none(), "{file}: {}", program.log());
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        }
+        program.signal("TERM");
+        assert_eq!(program.wait().await.code(), Some(0), "{file}: {}", program.log());
+    }
+}
+
+impl Program {
+    /// Whether SIGTERM (15) is among the signals that it catches (`proc_pid_status(5)`).
+    fn handles_sigterm(&self) -> bool {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap().trim();
+        u64::from_str_radix(caught, 16).unwrap() & (1 << 14) != 0
+    }
+}

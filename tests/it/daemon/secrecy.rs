@@ -275,7 +275,7 @@ async fn runs_in_a_process_of_its_own() {
     let (Ok(file), Ok(address)) = (std::env::var(FILE), std::env::var(ADDRESS)) else { return };
     tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(std::io::stderr).init();
     let start = Start {
-        listeners: vec![Listener::bind(&address).await.unwrap()],
+        listeners: vec![Listener::bind(&address.parse().unwrap()).await.unwrap()],
         options: Options { enable_lifecycle: true, ..Options::default() },
         web_config: WebConfig::open(std::path::Path::new("web.yml")).unwrap(),
         config_file: Some(file.clone().into()),
@@ -356,6 +356,10 @@ async fn mistakes(world: &World, running: &Running) -> String {
         format!("[registries.'x.example']\ntoken = ['{OF_MISTAKE}']\n"),
         format!("[registries.'x.example']\nauth = {{ x = '{OF_MISTAKE}' }}\n"),
         format!("[registries.'x.example']\nusername = 'bob:{OF_MISTAKE}'\n"),
+        format!("[registries.'x.example']\nusername = 'bob'\npassword_file = '{OF_MISTAKE}'\n"),
+        format!("[registries.'x.example']\nusername = 'bob'\npassword_env = '{OF_MISTAKE}'\n"),
+        format!("[registries.'x.example']\ntoken_file = '/{OF_MISTAKE}/{OF_MISTAKE}'\n"),
+        format!("[registries.'x.example']\ndocker_config = '{{\"auths\":{{\"x\":\"{OF_MISTAKE}\"}}}}'\n"),
         format!("[registries.'x.example']\nproxy_url = 'http://bob:{OF_MISTAKE}@'\n"),
         format!("[registries.'x.example']\nproxy_url = 'ftp://bob:{OF_MISTAKE}@proxy.example'\n"),
         format!("[registries.'x.example']\nproxy_url = 'http://bob:{OF_MISTAKE}@proxy.example:99999'\n"),

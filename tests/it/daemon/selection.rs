@@ -90,3 +90,38 @@ async fn what_is_past_the_cap_is_a_failure_with_that_reason() {
     assert!(metrics.one("image_size_exporter_registry_request_failures_total", &limit) > Some(0.0));
     daemon.stop().await;
 }
+
+#[tokio::test]
+async fn releases_after_many_tags_that_are_not_selected_are_read() {
+    let registry = registry();
+    for number in 0..20 {
+        registry.push("acme/app", &format!("pr-{number}"), &of(50));
+    }
+    registry.push("acme/app", "v2", &of(200));
+    let target = "repository = 'REGISTRY/acme/app'\nsemver = '*'\nnewest = 'semver'\ntags_max = 2\nname = 'v'";
+    let daemon = Daemon::start(&config(&registry, &[target])).await;
+    let metrics = daemon
+        .until("the newest is read", |m| m.one("container_image_newest_compressed_size_bytes", &[]) == Some(200.0))
+        .await;
+    assert_eq!(metrics.one("container_image_repository_tags", &[]), Some(2.0));
+    assert_eq!(daemon.scanned("v").await.one(TARGET_UP, &[]), Some(1.0));
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn figures_of_a_repository_whose_list_is_cut_are_withheld() {
+    let registry = registry();
+    registry.push("acme/app", "v2", &of(200));
+    let target = "repository = 'REGISTRY/acme/app'\nmatch = ['^v']\nnewest = 'semver'\ntags_max = 1\nname = 'v'";
+    let daemon = Daemon::start(&config(&registry, &[target])).await;
+    daemon.until("one is read", |m| m.all(COMPRESSED, &[]).len() == 1).await;
+    let metrics = daemon.scanned("v").await;
+    for family in [
+        "container_image_newest_compressed_size_bytes",
+        "container_image_repository_tags",
+        "container_image_repository_stored_size_bytes",
+    ] {
+        assert_eq!(metrics.one(family, &[]), None, "{family}");
+    }
+    daemon.stop().await;
+}

@@ -119,3 +119,21 @@ async fn the_newest_release_is_one_series_that_moves_with_each_release_and_back(
     assert!(named(&back, "v1.4.0", 100), "{}", back.text());
     daemon.stop().await;
 }
+
+#[tokio::test]
+async fn a_target_and_its_only_tag_are_up_or_down_in_the_same_scrape() {
+    let registry = registry();
+    let daemon = Daemon::start(&config(&registry, &["repository = 'REGISTRY/acme/app'\ntags = ['v1']"])).await;
+    let both = |m: &Metrics| {
+        let (target, tag) = (m.one(TARGET_UP, &[]), m.tag(UP, "v1"));
+        assert_eq!(target, tag, "{}", m.text());
+        target
+    };
+    daemon.until("it is read", |m| m.tag(COMPRESSED, "v1").is_some()).await;
+    for _ in 0..2 {
+        registry.always("* /v2/acme/app/", Reply::status(500));
+        daemon.until("both are down", |m| both(m) == Some(0.0)).await;
+        registry.always("* /v2/acme/app/", Reply::Usual);
+        daemon.until("both are up", |m| both(m) == Some(1.0)).await;
+    }
+}

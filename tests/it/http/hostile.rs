@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use image_size_exporter::web::{Limits, Options};
+use image_size_exporter::web::{ConnectionLimits, Options};
+use sha2::Digest as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 
@@ -14,7 +15,7 @@ use crate::snapshots;
 /// Short enough to wait for, long enough for a request.
 const SHORT: Duration = Duration::from_millis(300);
 
-fn limited(limits: Limits) -> Options {
+fn limited(limits: ConnectionLimits) -> Options {
     Options { limits, ..Options::default() }
 }
 
@@ -36,7 +37,7 @@ pub async fn first_bytes(stream: &mut TcpStream) {
 
 #[tokio::test]
 async fn who_sends_nothing_or_half_a_request_is_let_go() {
-    let server = Server::start(limited(Limits { header: SHORT, ..Limits::default() })).await;
+    let server = Server::start(limited(ConnectionLimits { header: SHORT, ..ConnectionLimits::default() })).await;
     for sent in ["", "G", "GET /metrics HTTP/1.1\r\nhost: a\r\n"] {
         let mut stream = TcpStream::connect(server.address).await.unwrap();
         stream.write_all(sent.as_bytes()).await.unwrap();
@@ -46,7 +47,7 @@ async fn who_sends_nothing_or_half_a_request_is_let_go() {
 
 #[tokio::test]
 async fn who_sends_a_byte_at_a_time_is_let_go() {
-    let server = Server::start(limited(Limits { header: SHORT, ..Limits::default() })).await;
+    let server = Server::start(limited(ConnectionLimits { header: SHORT, ..ConnectionLimits::default() })).await;
     let (mut reader, mut writer) = TcpStream::connect(server.address).await.unwrap().into_split();
     let dripping = tokio::spawn(async move {
         let mut drip = tokio::time::interval(SHORT / 10);
@@ -63,7 +64,7 @@ async fn who_sends_a_byte_at_a_time_is_let_go() {
 
 #[tokio::test]
 async fn between_requests_the_idle_time_counts_and_not_the_header_s() {
-    let limits = Limits { header: SHORT / 10, idle: SHORT, ..Limits::default() };
+    let limits = ConnectionLimits { header: SHORT / 10, idle: SHORT, ..ConnectionLimits::default() };
     let server = Server::start(limited(limits)).await;
     let mut stream = TcpStream::connect(server.address).await.unwrap();
     let request = b"GET /-/healthy HTTP/1.1\r\nhost: a\r\n\r\n";
@@ -80,7 +81,7 @@ async fn between_requests_the_idle_time_counts_and_not_the_header_s() {
 
 #[tokio::test]
 async fn who_does_not_read_is_cut_off() {
-    let mut server = Server::start(limited(Limits { answer: SHORT, ..Limits::default() })).await;
+    let mut server = Server::start(limited(ConnectionLimits { answer: SHORT, ..ConnectionLimits::default() })).await;
     server.publish(snapshots::large(4_000)).await;
     let mut stream = slow_reader(server.address).await;
     first_bytes(&mut stream).await;
@@ -108,7 +109,7 @@ async fn a_reader_keeps_what_it_reads_when_something_newer_is_published() {
 
 #[tokio::test]
 async fn those_who_ask_and_do_not_read_keep_nobody_out() {
-    let limits = Limits { connections_max: 64, ..Limits::default() };
+    let limits = ConnectionLimits { connections_max: 64, ..ConnectionLimits::default() };
     let mut server = Server::start(Options { max_requests: 4, limits, ..Options::default() }).await;
     server.publish(snapshots::large(4_000)).await;
     let mut crowd = Vec::new();
@@ -126,7 +127,9 @@ async fn those_who_ask_and_do_not_read_keep_nobody_out() {
 
 #[tokio::test]
 async fn when_there_are_too_many_connections_those_go_that_wait_and_who_asks_is_answered() {
-    let server = Server::start(limited(Limits { connections_max: 2, header: SHORT, ..Limits::default() })).await;
+    let server =
+        Server::start(limited(ConnectionLimits { connections_max: 2, header: SHORT, ..ConnectionLimits::default() }))
+            .await;
     let mut waiting = Vec::new();
     for _ in 0..20 {
         let mut idle = TcpStream::connect(server.address).await.unwrap();
@@ -198,5 +201,65 @@ async fn what_two_readers_could_understand_differently_is_refused_and_ends_the_c
         stream.write_all(request.as_bytes()).await.unwrap();
         let text = String::from_utf8(to_end(&mut stream).await).unwrap();
         assert!(text.starts_with(expected) && text.matches("HTTP/1.1").count() == 1, "{rest}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn a_header_may_have_32_kib_and_not_a_byte_more() {
+    let server = Server::start(Options::default()).await;
+    for (bytes, status) in [(32 << 10, 200), ((32 << 10) + 1, 431), (48 << 10, 431)] {
+        let (start, end) = ("GET /-/healthy HTTP/1.1\r\nhost: a\r\nconnection: close\r\nx: ", "\r\n\r\n");
+        let header = format!("{start}{}{end}", "x".repeat(bytes - start.len() - end.len()));
+        assert_eq!(header.len(), bytes);
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        stream.write_all(header.as_bytes()).await.unwrap();
+        assert_eq!(answer(&to_end(&mut stream).await).status, status, "{bytes}");
+    }
+}
+
+#[tokio::test]
+async fn every_answer_tells_browsers_not_to_guess_run_or_frame_anything() {
+    let server = Server::start(Options::default()).await;
+    for path in ["/", "/config", "/metrics", "/nothing", "/-/reload"] {
+        let answer = get(server.address, path).await;
+        assert_eq!(answer.header("x-content-type-options"), "nosniff", "{path}");
+        assert_eq!(answer.header("x-frame-options"), "deny", "{path}");
+        let policy = answer.header("content-security-policy");
+        assert!(policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"), "{path}: {policy}");
+    }
+    let page = get(server.address, "/").await;
+    let style = page.text().split("<style>").nth(1).unwrap().split("</style>").next().unwrap();
+    let digest = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, sha2::Sha256::digest(style));
+    assert!(page.header("content-security-policy").contains(&format!("style-src 'sha256-{digest}'")));
+}
+
+#[tokio::test]
+async fn pages_answer_only_under_the_expected_names() {
+    let hosts = vec!["exporter.example.com".to_owned(), "::1".to_owned()];
+    let server = Server::start(Options { hosts, ..Options::default() }).await;
+    let cases = [
+        ("/", "host: exporter.example.com", 200),
+        ("/config", "host: EXPORTER.example.com:10048", 200),
+        ("/config", "host: exporter.example.com.", 200),
+        ("/", "host: [::1]:10048", 200),
+        ("/", "host: rebound.example.net", 421),
+        ("/config", "host: rebound.example.net:10048", 421),
+        ("/config", "host: exporter.example.com.example.net", 421),
+        ("/config", "host: ", 421),
+        ("http://rebound.example.net/config", "host: exporter.example.com", 421),
+        ("http://exporter.example.com/config", "host: rebound.example.net", 200),
+        ("/metrics", "host: rebound.example.net", 200),
+        ("/-/healthy", "host: rebound.example.net", 200),
+        ("/-/ready", "host: 192.0.2.7", 200),
+    ];
+    for (target, host, status) in cases {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        let request = format!("GET {target} HTTP/1.1\r\n{host}\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let answer = answer(&to_end(&mut stream).await);
+        assert_eq!(answer.status, status, "{target} {host}");
+        if status == 421 {
+            assert_eq!(answer.text(), "this host name is not among those of `[web] hosts`\n");
+        }
     }
 }

@@ -6,7 +6,7 @@ use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Bytes;
 use hyper::client::conn::http2::SendRequest;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use image_size_exporter::web::{Limits, Options};
+use image_size_exporter::web::{ConnectionLimits, Options};
 
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
@@ -33,7 +33,7 @@ fn request(path: &str) -> http::Request<Empty<Bytes>> {
     http::Request::get(format!("https://localhost{path}")).body(Empty::new()).unwrap()
 }
 
-async fn server(certificates: &Certificates, limits: Limits) -> Server {
+async fn server(certificates: &Certificates, limits: ConnectionLimits) -> Server {
     let options = Options { limits, max_requests: 4, ..Options::default() };
     let mut server = Server::with(options, certificates.web_config(TLS), "127.0.0.1:0").await;
     server.publish(snapshots::large(4_000)).await;
@@ -43,7 +43,7 @@ async fn server(certificates: &Certificates, limits: Limits) -> Server {
 #[tokio::test]
 async fn between_requests_pings_are_no_request_that_does_not_end() {
     let certificates = Certificates::new();
-    let server = server(&certificates, Limits { header: SHORT, ..Limits::default() }).await;
+    let server = server(&certificates, ConnectionLimits { header: SHORT, ..ConnectionLimits::default() }).await;
     let mut client = client(&certificates, &server, Some(SHORT / 10)).await;
     let mut waits = tokio::time::interval(SHORT * 2);
     for _ in 0..3 {
@@ -57,7 +57,7 @@ async fn between_requests_pings_are_no_request_that_does_not_end() {
 #[tokio::test]
 async fn who_asks_on_many_streams_and_reads_none_is_cut_off_and_keeps_nobody_out() {
     let certificates = Certificates::new();
-    let server = server(&certificates, Limits { answer: SHORT * 3, ..Limits::default() }).await;
+    let server = server(&certificates, ConnectionLimits { answer: SHORT * 3, ..ConnectionLimits::default() }).await;
     let mut greedy = client(&certificates, &server, None).await;
     // Nobody reads the bodies: their windows stay full.
     let mut unread = Vec::new();
@@ -79,7 +79,7 @@ async fn who_asks_on_many_streams_and_reads_none_is_cut_off_and_keeps_nobody_out
 #[tokio::test]
 async fn who_does_not_finish_the_handshake_is_let_go() {
     let certificates = Certificates::new();
-    let server = server(&certificates, Limits { header: SHORT, ..Limits::default() }).await;
+    let server = server(&certificates, ConnectionLimits { header: SHORT, ..ConnectionLimits::default() }).await;
     // Nothing; the beginning of a record; a record of 512 bytes that does not come.
     for sent in [&b""[..], b"\x16", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"] {
         let mut stream = TcpStream::connect(server.address).await.unwrap();
@@ -91,7 +91,7 @@ async fn who_does_not_finish_the_handshake_is_let_go() {
 #[tokio::test]
 async fn who_asks_and_takes_it_back_keeps_nobody_out() {
     let certificates = Certificates::new();
-    let server = server(&certificates, Limits::default()).await;
+    let server = server(&certificates, ConnectionLimits::default()).await;
     let mut rapid = client(&certificates, &server, None).await;
     for _ in 0..500 {
         // A request whose answer nobody waits for is reset.

@@ -50,7 +50,7 @@ async fn what_a_config_says_wrongly_is_lost_and_no_size() {
 async fn an_error_in_a_config_speaks_of_the_config() {
     let mut watcher = Watcher::new("tags = ['v1']");
     watcher.push("v1", &image_with(b"<html>".to_vec()));
-    let wanted = watcher.inventory.to_read(&watcher.target.name).remove(0);
+    let wanted = watcher.inventory.assign(&watcher.target.name).remove(0);
     let reported = scan::read_tag(&watcher.client, &watcher.store, &wanted).await;
     assert_eq!(reported.outcome, Outcome::Failed(Reason::Invalid));
     let said = reported.errors[0].to_string();

@@ -108,7 +108,7 @@ async fn what_another_repository_has_a_sparse_index_lacks_all_the_same() {
         tag: tag("v1"),
         known: None,
         lacking: false,
-        platforms: Vec::new(),
+        platforms: PlatformFilter::all(),
     };
     scan::read_tag(&watcher.client, &watcher.store, &full).await;
     watcher.push("v1", &both);
@@ -285,7 +285,7 @@ async fn a_newly_wanted_platform_is_read_although_the_tag_did_not_change() {
     watcher.push("v1", &index(&[("linux/amd64", &amd64), ("linux/arm64", &arm64)]));
     watcher.cost().await;
     let wider = Arc::new(Target {
-        platforms: vec!["linux/amd64".parse().unwrap(), "linux/arm64".parse().unwrap()],
+        platforms: vec!["linux/amd64".parse().unwrap(), "linux/arm64".parse().unwrap()].into(),
         ..Target::clone(&watcher.target)
     });
     watcher.inventory.reconfigure(&[Arc::clone(&wider)], std::time::Duration::from_hours(1));

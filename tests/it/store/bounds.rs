@@ -50,7 +50,7 @@ fn what_an_old_file_holds_of_hostile_images_is_dropped_and_the_rest_is_kept() {
         write(&store, 1, 1);
         store.keep(vec![
             tag(2, &|known| known.images[0].0 = platform()),
-            tag(3, &|known| known.platforms = vec![platform()]),
+            tag(3, &|known| known.platforms = vec![platform()].into()),
             tag(4, &|known| known.header = Some(long().into())),
         ]);
         flush(&store);

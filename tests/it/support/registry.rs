@@ -27,9 +27,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use http::{HeaderMap, Method};
-use image_size_exporter::metrics::Telemetry;
 use image_size_exporter::oci::{Digest, Registry, Repository, Tag};
-use image_size_exporter::registry::{Client, Credential, Registries, Settings};
+use image_size_exporter::registry::{Client, Counters, Credential, Registries, Settings};
 
 use super::images::Pushed;
 
@@ -167,16 +166,17 @@ impl TestRegistry {
 
     /// A client whose settings are changed first.
     pub(crate) fn client_with(&self, change: impl FnOnce(&mut Settings)) -> Arc<Client> {
-        self.client_counted(&Telemetry::new().into(), change)
+        self.client_counted(change).0
     }
 
-    /// The same, counting its requests there.
-    pub(crate) fn client_counted(&self, telemetry: &Arc<Telemetry>, change: impl FnOnce(&mut Settings)) -> Arc<Client> {
+    /// The same, with what it counts.
+    pub(crate) fn client_counted(&self, change: impl FnOnce(&mut Settings)) -> (Arc<Client>, Arc<Counters>) {
         let mut settings =
             Settings { credential: Credential::Anonymous, timeout: Duration::from_secs(20), ..Settings::default() };
         change(&mut settings);
         let settings = BTreeMap::from([(self.name(), settings)]);
-        Registries::new(settings, Settings::default(), Arc::clone(telemetry)).unwrap().client(&self.name())
+        let registries = Registries::new(settings, Settings::default()).unwrap();
+        (registries.client(&self.name()), registries.counters())
     }
 
     /// Stores all of it and points the tag at it.

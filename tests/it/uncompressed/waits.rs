@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use image_size_exporter::image::LayerContent;
 use image_size_exporter::layer::{Limits, run};
-use image_size_exporter::metrics::Telemetry;
 use image_size_exporter::oci::Digest;
 use image_size_exporter::registry::{Registries, Settings};
 use image_size_exporter::store::Store;
@@ -26,7 +25,7 @@ struct Lane {
 
 impl Lane {
     fn start(limits: Limits) -> Self {
-        let registries = Registries::new(BTreeMap::new(), Settings::default(), Arc::new(Telemetry::new())).unwrap();
+        let registries = Registries::new(BTreeMap::new(), Settings::default()).unwrap();
         let (work, work_from) = mpsc::channel(1);
         let (found_to, found) = mpsc::channel(16);
         let stop = CancellationToken::new();

@@ -1,23 +1,23 @@
-//! A table that fits a terminal: columns as wide as they need to be, the last one cut.
+//! Aligned columns that fit a terminal: as wide as they need to be, the last one cut.
 
 use std::io::{self, Write};
 
-use crate::commands::units::cut;
+use super::units::cut;
 
-/// How the terminal is, if there is one.
+/// What the terminal can show.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Terminal {
-    /// Whether colours may be used: a terminal, and nobody set `NO_COLOR`.
+    /// Whether colours may be used: on a terminal, unless `NO_COLOR` is set.
     pub colour: bool,
-    /// How many characters fit a line; without a number lines are as long as they are.
+    /// How many characters fit a line; lines are not cut when absent.
     pub width: Option<usize>,
     /// Whether progress may be shown on standard error: it is a terminal.
     pub progress: bool,
 }
 
-/// How a cell is shown.
+/// How a line is shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Look {
+pub(crate) enum Style {
     #[default]
     Plain,
     Head,
@@ -28,34 +28,34 @@ pub(super) enum Look {
 }
 
 /// Lines of cells.
-pub(super) struct Table {
-    /// Which columns are numbers, which end at the same place.
+pub(crate) struct Columns {
+    /// Which columns are numbers, aligned right.
     right: Vec<bool>,
-    rows: Vec<(Look, Vec<String>)>,
+    rows: Vec<(Style, Vec<String>)>,
 }
 
-impl Table {
-    /// With a line of headings; those that start with `>` are over numbers.
-    pub(super) fn new(headings: &[&str]) -> Self {
+impl Columns {
+    /// With a line of headings; `>` marks a column of numbers.
+    pub(crate) fn new(headings: &[&str]) -> Self {
         let right = headings.iter().map(|heading| heading.starts_with('>')).collect();
         let cells = headings.iter().map(|heading| heading.trim_start_matches('>').to_owned()).collect();
-        Self { right, rows: vec![(Look::Head, cells)] }
+        Self { right, rows: vec![(Style::Head, cells)] }
     }
 
-    pub(super) fn row(&mut self, look: Look, cells: Vec<String>) {
-        self.rows.push((look, cells));
+    pub(crate) fn row(&mut self, style: Style, cells: Vec<String>) {
+        self.rows.push((style, cells));
     }
 
-    pub(super) fn write(&self, out: &mut impl Write, terminal: Terminal) -> io::Result<()> {
+    pub(crate) fn write(&self, out: &mut impl Write, terminal: Terminal) -> io::Result<()> {
         let length = |text: &String| text.chars().count();
         let columns = self.right.len();
         let widths: Vec<usize> = (0..columns)
             .map(|column| self.rows.iter().map(|(_, row)| length(&row[column])).max().unwrap_or(0))
             .collect();
-        // Columns without anything in them but the heading are left out.
+        // Empty columns are left out.
         let used = |column: &usize| self.rows[1..].iter().any(|(_, row)| !row[*column].is_empty());
         let shown: Vec<usize> = (0..columns).filter(used).collect();
-        for (look, row) in &self.rows {
+        for (style, row) in &self.rows {
             let mut line = String::new();
             for &column in &shown {
                 let text = &row[column];
@@ -66,15 +66,15 @@ impl Table {
             }
             let line = line.trim_end();
             let line = terminal.width.map_or_else(|| line.to_owned(), |width| cut(line, width));
-            writeln!(out, "{}", look.paint(&line, terminal.colour))?;
+            writeln!(out, "{}", style.paint(&line, terminal.colour))?;
         }
         Ok(())
     }
 }
 
-impl Look {
-    /// The text in this look, if there are colours.
-    pub(super) fn paint(self, text: &str, colour: bool) -> String {
+impl Style {
+    /// The text in this style, if colours may be used.
+    pub(crate) fn paint(self, text: &str, colour: bool) -> String {
         let code = match self {
             _ if !colour => return text.to_owned(),
             Self::Plain => return text.to_owned(),

@@ -1,0 +1,66 @@
+//! Why `inspect` shows nothing, and its exit codes.
+
+use std::io;
+
+use crate::oci::Platform;
+use crate::scan::ReadError;
+
+/// Why `inspect` shows nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum InspectError {
+    /// It could not be read.
+    #[error("{source}{}", hint(source))]
+    Read {
+        /// Why.
+        #[from]
+        source: ReadError,
+    },
+    /// It was read and does not have the platform.
+    #[error("{reference} has no image for {platform}: leave out --platform to see its platforms")]
+    Platform {
+        /// The reference.
+        reference: String,
+        /// What was asked for.
+        platform: Platform,
+    },
+    /// Two images without a platform in common.
+    #[error("{old} and {new} have no platform in common: name one image of each by its digest to compare them")]
+    Incomparable {
+        /// The first reference.
+        old: String,
+        /// The second.
+        new: String,
+    },
+    /// Neither tag nor digest: does not happen with parsed references.
+    #[error("the reference has neither a tag nor a digest")]
+    Nameless,
+    /// It could not be printed.
+    #[error("cannot print: {0}")]
+    Output(#[from] io::Error),
+}
+
+impl InspectError {
+    /// The program's exit code: see the module.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Read { source } => source.reason().exit_code(),
+            Self::Platform { .. } => 4,
+            Self::Incomparable { .. } | Self::Nameless | Self::Output(_) => 1,
+        }
+    }
+}
+
+/// What to do about an error whose message does not say it.
+fn hint(error: &ReadError) -> &'static str {
+    match error.reason().exit_code() {
+        3 => {
+            "\nthe registry requires other credentials: log in with `docker login` or `podman login`, or configure them under \
+             [registries.\"HOST\"] in the configuration; a misspelt or private repository gives the same answer"
+        }
+        4 => "\ncheck the repository's and the tag's spelling",
+        5 => {
+            "\ncheck the registry's name, the network and the proxy; for plain HTTP set plain_http = true in the configuration"
+        }
+        _ => "",
+    }
+}

@@ -1,0 +1,56 @@
+//! Progress of long work, on standard error.
+
+use std::io::Write;
+
+use crate::commands::units;
+use crate::oci::Digest;
+
+/// The layer that is under way, on one line that is overwritten.
+pub(super) struct Progress<'a, W> {
+    err: &'a mut W,
+    shown: bool,
+    layer: String,
+    received: u64,
+    expected: u64,
+}
+
+impl<'a, W: Write> Progress<'a, W> {
+    pub(super) fn new(err: &'a mut W, shown: bool) -> Self {
+        Self { err, shown, layer: String::new(), received: 0, expected: 0 }
+    }
+
+    pub(super) fn begin(&mut self, layer: &Digest, expected: u64) {
+        self.layer = layer.to_string().chars().take(19).collect();
+        (self.received, self.expected) = (0, expected);
+        self.show();
+    }
+
+    pub(super) fn advance(&mut self, bytes: u64) {
+        const STEP: u64 = 1 << 20;
+        let before = self.received / STEP;
+        self.received += bytes;
+        if self.received / STEP != before {
+            self.show();
+        }
+    }
+
+    pub(super) fn note(&mut self, layer: &Digest, what: &str) {
+        self.end();
+        let _ = writeln!(self.err, "{layer}: {}", units::plain(what));
+    }
+
+    pub(super) fn end(&mut self) {
+        if self.shown {
+            let _ = write!(self.err, "\r\u{1b}[K");
+        }
+    }
+
+    /// Ignores errors: the result does not depend on progress.
+    fn show(&mut self) {
+        if self.shown {
+            let (received, expected) = (units::bytes(self.received, false), units::bytes(self.expected, false));
+            let _ = write!(self.err, "\r\u{1b}[K{}: {received} of {expected}", self.layer);
+            let _ = self.err.flush();
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! Runs the daemon, as configured or against the demo's registry: binds the listeners, turns signals into a reload or
+//! a graceful end.
+
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use clap::Args;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use super::demo;
+use super::output::{CommandFailure, print_warnings, say};
+use crate::config::Config;
+use crate::web::ListenAddress;
+use crate::{daemon, web};
+
+/// Flags of the daemon's web server.
+#[derive(Debug, Args)]
+pub struct WebFlags {
+    /// Address to listen on, instead of the configuration's; repeatable: `:10048`, `127.0.0.1:10048`, `[::1]:10048`
+    #[arg(global = true, long = "web.listen-address", value_name = "ADDRESS")]
+    pub listen_address: Vec<ListenAddress>,
+    /// File with the web server's TLS and authentication, in exporter-toolkit's format
+    #[arg(global = true, long = "web.config.file", value_name = "FILE")]
+    pub web_config_file: Option<PathBuf>,
+    /// Path under which metrics are exposed
+    #[arg(global = true, long = "web.telemetry-path", value_name = "PATH", default_value = "/metrics", value_parser = telemetry_path)]
+    pub telemetry_path: String,
+    /// Allow a reload by `POST /-/reload`
+    #[arg(global = true, long = "web.enable-lifecycle")]
+    pub enable_lifecycle: bool,
+    /// Scrapes answered at the same time, 0 for no limit; further ones wait, and get 503 after 5 s
+    #[arg(global = true, long = "web.max-requests", value_name = "N", default_value_t = 40)]
+    pub max_requests: usize,
+    /// Listen on the sockets that systemd passes, instead of any address
+    #[arg(global = true, long = "web.systemd-socket")]
+    pub systemd_socket: bool,
+}
+
+/// Metrics are served at any path that serves nothing else and that a client can request.
+fn telemetry_path(text: &str) -> Result<String, String> {
+    if !text.starts_with('/') {
+        return Err(format!("a path begins with a slash: write `/{text}`"));
+    }
+    if text.contains(['?', '#']) || text.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        return Err("a path has no `?`, no `#` and no spaces: write for example `/metrics`".to_owned());
+    }
+    if text == "/config" || text.starts_with("/-/") {
+        return Err("something else is served at this path: write another one, such as `/metrics`".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+/// Checks the configuration and the web configuration, without any network access.
+pub(super) fn check(config_file: &Path, flags: &WebFlags) -> Result<(), CommandFailure> {
+    let (config, _) = load(config_file, flags)?;
+    print_warnings(&config);
+    say(&format!("{}: the configuration is valid", config_file.display()));
+    Ok(())
+}
+
+/// Runs the daemon until a signal ends it.
+///
+/// Handles signals before anything that can block. Until the daemon runs there is nothing to shut down: a signal ends
+/// the program even while a file cannot be read or a name cannot be resolved.
+pub(super) async fn daemon(config_file: PathBuf, flags: WebFlags) -> Result<(), CommandFailure> {
+    let stop = stop_on_signals()?;
+    let starting = async {
+        let loading = tokio::task::spawn_blocking(move || {
+            let (config, web_config) = load(&config_file, &flags)?;
+            Ok::<_, CommandFailure>((config_file, flags, config, web_config))
+        });
+        let (config_file, flags, config, web_config) = loading.await??;
+        let listeners = bind(&flags, &config).await?;
+        Ok::<_, CommandFailure>((config_file, flags, config, web_config, listeners))
+    };
+    match stop.run_until_cancelled(starting).await {
+        None => Ok(()),
+        Some(started) => {
+            let (config_file, flags, config, web_config, listeners) = started?;
+            Ok(serve(&config_file, &flags, config, web_config, listeners, stop).await?)
+        }
+    }
+}
+
+fn load(config_file: &Path, flags: &WebFlags) -> Result<(Config, web::WebConfig), CommandFailure> {
+    let config = Config::load(config_file).map_err(CommandFailure::configuration)?;
+    let web_config = web_config(flags, &config).map_err(CommandFailure::configuration)?;
+    Ok((config, web_config))
+}
+
+/// Runs the daemon against a registry that this process serves.
+pub(super) async fn demo(flags: &WebFlags) -> Result<(), CommandFailure> {
+    let stop = stop_on_signals()?;
+    let loopback = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    let registry = demo::start(loopback).await.context("cannot serve the demo's registry on loopback")?;
+    let config_file = registry.config_file();
+    let config = Config::load(config_file)?;
+    let listeners = bind(flags, &config).await?;
+    if let Some(Ok(address)) = listeners.first().map(web::Listener::local_addr) {
+        say(&registry.banner(address));
+    }
+    let web_config = web_config(flags, &config)?;
+    Ok(serve(config_file, flags, config, web_config, listeners, stop).await?)
+}
+
+async fn serve(
+    config_file: &Path,
+    flags: &WebFlags,
+    config: Config,
+    web_config: web::WebConfig,
+    listeners: Vec<web::Listener>,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    daemon::end_on_panic();
+    let (wants_reload, reloads) = mpsc::channel(daemon::RELOADS_WAITING_MAX);
+    tokio::spawn(reload_on_hangup(signal(SignalKind::hangup())?, wants_reload.clone()));
+    let options = web::Options {
+        telemetry_path: flags.telemetry_path.clone(),
+        enable_lifecycle: flags.enable_lifecycle,
+        max_requests: flags.max_requests,
+        hosts: config.web.hosts.clone(),
+        ..web::Options::default()
+    };
+    let config_file = Some(config_file.to_owned());
+    let start = daemon::Start { listeners, options, web_config, config_file, reloads: (wants_reload, reloads) };
+    daemon::run(config, start, stop).await
+}
+
+async fn bind(flags: &WebFlags, config: &Config) -> Result<Vec<web::Listener>, web::BindError> {
+    if flags.systemd_socket {
+        return web::Listener::from_systemd();
+    }
+    let addresses = if flags.listen_address.is_empty() { &config.web.listen } else { &flags.listen_address };
+    let mut listeners = Vec::new();
+    for address in addresses {
+        listeners.push(web::Listener::bind(address).await?);
+    }
+    Ok(listeners)
+}
+
+fn web_config(flags: &WebFlags, config: &Config) -> Result<web::WebConfig, web::WebConfigError> {
+    match flags.web_config_file.as_ref().or(config.web.config_file.as_ref()) {
+        Some(path) => web::WebConfig::open(path),
+        None => Ok(web::WebConfig::none()),
+    }
+}
+
+/// The first SIGTERM or SIGINT shuts the daemon down gracefully, the second one exits at once.
+fn stop_on_signals() -> anyhow::Result<CancellationToken> {
+    let stop = CancellationToken::new();
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let token = stop.clone();
+    tokio::spawn(async move {
+        for first in [true, false] {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            if !first {
+                std::process::exit(1);
+            }
+            tracing::info!("shutting down");
+            token.cancel();
+        }
+    });
+    Ok(stop)
+}
+
+/// SIGHUP reloads. The daemon logs the result.
+async fn reload_on_hangup(mut hangup: Signal, wants_reload: mpsc::Sender<daemon::WantsReload>) {
+    while hangup.recv().await.is_some() {
+        let (reply, answer) = oneshot::channel();
+        if wants_reload.send(reply).await.is_err() {
+            return;
+        }
+        let _ = answer.await;
+    }
+}

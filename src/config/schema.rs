@@ -1,0 +1,86 @@
+//! What a configuration has, parsed, with defaults filled in.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::metrics::Family;
+use crate::oci::Registry;
+use crate::registry::Settings;
+use crate::target::Target;
+use crate::web::ListenAddress;
+
+/// Everything that can be configured, with defaults filled in and paths made independent of where the file is.
+#[derive(Clone, PartialEq)]
+pub struct Config {
+    /// The file that it was read from.
+    pub file: PathBuf,
+    /// `[web]`
+    pub web: Web,
+    /// `[scan]`
+    pub scan: Scan,
+    /// The state file, which keeps what was read across restarts; without one the state is in memory only.
+    pub state: Option<PathBuf>,
+    /// Families that are left out of the metrics.
+    pub omit: BTreeSet<Family>,
+    /// The settings of each configured registry.
+    pub registries: BTreeMap<Registry, Settings>,
+    /// The settings of all other registries.
+    pub registry_defaults: Settings,
+    /// At least one target, with unique names, in the file's order.
+    pub targets: Vec<Arc<Target>>,
+    /// What is valid but probably a mistake: each a line to log, with file and key.
+    pub warnings: Vec<String>,
+}
+
+/// `[web]`: where the exporter listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Web {
+    /// At least one address.
+    pub listen: Vec<ListenAddress>,
+    /// The host names, without port, under which `/` and `/config` answer; empty: any.
+    pub hosts: Vec<String>,
+    /// TLS and authentication, in exporter-toolkit's format.
+    pub config_file: Option<PathBuf>,
+}
+
+/// `[scan]`: how often registries are scanned, and with how many requests at a time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scan {
+    /// Time between the starts of two scans of a target without its own interval.
+    pub interval: Duration,
+    /// Concurrent requests per registry.
+    pub concurrency: usize,
+    /// Time for one request; for streams, time without progress.
+    pub timeout: Duration,
+    /// A tag that cannot be read for this long is dropped.
+    pub keep: Duration,
+    /// At most so many tags of a repository are listed, for targets without their own limit.
+    pub tags_max: usize,
+}
+
+impl Default for Web {
+    fn default() -> Self {
+        Self { listen: vec!["0.0.0.0:10048".parse().expect("a valid address")], hosts: Vec::new(), config_file: None }
+    }
+}
+
+impl Default for Scan {
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_mins(5),
+            concurrency: 8,
+            timeout: Duration::from_secs(30),
+            keep: Duration::from_hours(7 * 24),
+            tags_max: 10_000,
+        }
+    }
+}
+
+impl Config {
+    /// The settings of a registry.
+    pub fn settings(&self, registry: &Registry) -> &Settings {
+        self.registries.get(registry).unwrap_or(&self.registry_defaults)
+    }
+}

@@ -1,0 +1,42 @@
+//! Which answers are refusals, and what they mean.
+
+use http::{StatusCode, header};
+
+use super::cache::Authorization;
+use super::challenge::Challenge;
+use crate::registry::transport::{Answer, Transport, api_error, redirect};
+
+/// Whether the answer may be a refusal. 401 and 403 are: Amazon's private registry answers 403 to an expired password. 400
+/// is what its public registry answers to an expired token.
+pub(crate) fn is_possible(status: StatusCode, sent: Option<&Authorization>) -> bool {
+    match status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => true,
+        StatusCode::BAD_REQUEST => sent.is_some_and(|authorization| authorization.is_token),
+        _ => false,
+    }
+}
+
+/// The challenge to answer, if the headers have one.
+pub(crate) fn challenge(answer: &Answer) -> Option<Challenge> {
+    let headers = answer.headers.get_all(header::WWW_AUTHENTICATE);
+    Challenge::choose(headers.iter().filter_map(|value| value.to_str().ok()))
+}
+
+/// What a refusal means and what can be done about it.
+pub(crate) fn message(transport: &Transport, answer: &Answer, sent: Option<&Authorization>) -> String {
+    let status = api_error::status(answer.status);
+    let detail = api_error::detail(answer);
+    if answer.elsewhere {
+        let host = redirect::authority(&answer.url);
+        return format!("{host}, to which the registry redirects, refused access: {status}{detail}");
+    }
+    match sent.and_then(|authorization| authorization.source.as_deref()) {
+        Some(source) => format!(
+            "the registry refused access to {source}: {status}{detail}; check that they are valid and may pull, and that the repository exists"
+        ),
+        None => format!(
+            "the registry refused anonymous access: {status}{detail}; the repository is private or does not exist: check its name, or configure credentials for {}",
+            transport.registry
+        ),
+    }
+}

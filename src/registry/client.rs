@@ -1,0 +1,201 @@
+//! The clients of registries: one for each, made when it is first needed, and kept for as long as its settings hold.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8};
+
+use parking_lot::Mutex;
+use rustls::RootCertStore;
+use url::Url;
+
+use super::auth::Session;
+use super::auth::cache::Scope;
+use super::counters::Counters;
+use super::error::{self, RegistryError, SetupError};
+use super::profile::{Profile, Profiles};
+use super::quirks::Quirks;
+use super::settings::Settings;
+use super::transport::connect::Connections;
+use super::transport::{Answer, Ask, Transport, api_error, redirect, tls};
+use crate::oci::{Operation, Reason, Registry};
+
+/// The clients of all registries.
+pub struct Registries {
+    profiles: Profiles,
+    system_roots: Arc<RootCertStore>,
+    counters: Arc<Counters>,
+    clients: Mutex<BTreeMap<Registry, Arc<Client>>>,
+}
+
+/// The client of one registry. Keeps its connections, its tokens and what it has learnt of the registry's behaviour.
+pub struct Client {
+    pub(super) transport: Transport,
+    pub(super) auth: Session,
+    /// Metered pulls that are left to people.
+    pub(super) reserve: u64,
+    /// What is known of `HEAD`: see `manifests`.
+    pub(super) heads: AtomicU8,
+    pub(super) quirks: Quirks,
+    /// Whether the registry may have the referrers API.
+    pub(super) referrers: AtomicBool,
+}
+
+impl Registries {
+    /// Clients for the configured registries, and for any other with the default settings. Reads and checks the files
+    /// that the settings name.
+    pub fn new(settings: BTreeMap<Registry, Settings>, defaults: Settings) -> Result<Self, SetupError> {
+        let profiles = Profiles::read(settings, defaults)?;
+        Self::with(profiles, tls::system_roots(), Arc::default(), BTreeMap::new())
+    }
+
+    /// The same with other settings; `None` where they are equal in effect. The client of a registry whose settings
+    /// stay is kept, with its tokens and all that it has learnt.
+    pub fn renewed(
+        &self,
+        settings: BTreeMap<Registry, Settings>,
+        defaults: Settings,
+    ) -> Result<Option<Self>, SetupError> {
+        let profiles = Profiles::read(settings, defaults)?;
+        if profiles == self.profiles {
+            return Ok(None);
+        }
+        let mut clients = self.clients.lock().clone();
+        clients.retain(|registry, _| profiles.to(registry) == self.profiles.to(registry));
+        Self::with(profiles, Arc::clone(&self.system_roots), Arc::clone(&self.counters), clients).map(Some)
+    }
+
+    /// What the clients count.
+    pub fn counters(&self) -> Arc<Counters> {
+        Arc::clone(&self.counters)
+    }
+
+    /// How many requests of one kind the registry has answered or failed so far.
+    pub fn requests(&self, registry: &Registry, operation: Operation) -> u64 {
+        self.counters.read(|all| all.get(registry).map_or(0, |counters| counters.requests[operation as usize].get()))
+    }
+
+    /// Allows passwords that were refused to be tried again at once.
+    pub fn forgive_passwords(&self) {
+        self.clients.lock().values().for_each(|client| client.auth.reset_lockout());
+    }
+
+    fn with(
+        profiles: Profiles,
+        system_roots: Arc<RootCertStore>,
+        counters: Arc<Counters>,
+        mut clients: BTreeMap<Registry, Arc<Client>>,
+    ) -> Result<Self, SetupError> {
+        for (registry, profile) in &profiles.configured {
+            if !clients.contains_key(registry) {
+                let client = Client::new(registry, profile, &system_roots, &counters)?;
+                clients.insert(registry.clone(), Arc::new(client));
+            }
+        }
+        // A client with the default settings fails for every registry or for none.
+        Client::new(&Registry::docker_hub(), &profiles.others, &system_roots, &counters)?;
+        Ok(Self { profiles, system_roots, counters, clients: Mutex::new(clients) })
+    }
+
+    /// The client for one registry.
+    ///
+    /// # Panics
+    /// Never: the default settings were checked when `self` was made.
+    pub fn client(&self, registry: &Registry) -> Arc<Client> {
+        let mut clients = self.clients.lock();
+        if let Some(client) = clients.get(registry) {
+            return Arc::clone(client);
+        }
+        let client = Client::new(registry, self.profiles.to(registry), &self.system_roots, &self.counters);
+        let client = Arc::new(client.expect("the default settings were checked"));
+        clients.insert(registry.clone(), Arc::clone(&client));
+        client
+    }
+}
+
+impl Client {
+    fn new(
+        registry: &Registry,
+        Profile { settings, tls }: &Profile,
+        system_roots: &RootCertStore,
+        counters: &Arc<Counters>,
+    ) -> Result<Self, SetupError> {
+        let owner = error::named(Some(registry));
+        let home = home(registry, settings);
+        let connections = Connections::new(&owner, &home, settings, tls, system_roots)?;
+        let trust_hint = tls.trust_hint(system_roots);
+        let counters = Arc::clone(counters);
+        Ok(Self {
+            transport: Transport::new(registry.clone(), home, connections, settings, counters, trust_hint),
+            auth: Session::new(settings.credential.clone()),
+            reserve: settings.ratelimit_reserve.unwrap_or(0),
+            heads: AtomicU8::new(0),
+            quirks: Quirks::default(),
+            referrers: AtomicBool::new(true),
+        })
+    }
+
+    /// Whether this registry meters `GET`s of manifests, so that a `HEAD` comes first.
+    pub fn meters_pulls(&self) -> bool {
+        self.transport.registry.is_docker_hub() || self.transport.metering.is_metered()
+    }
+
+    /// Whether one more `GET` of a manifest leaves the configured reserve untouched.
+    pub fn may_pull(&self) -> bool {
+        self.transport.metering.may_pull(self.reserve)
+    }
+
+    /// Counts a failure that the reader of an answer found: not a manifest, say, or past a limit.
+    pub fn failed(&self, operation: Operation, reason: Reason) {
+        self.transport.failed(operation, reason);
+    }
+
+    pub(super) fn url(&self, path: fmt::Arguments<'_>) -> Url {
+        self.transport.home.join(&path.to_string()).expect("names, tags and digests are valid in an address")
+    }
+
+    pub(super) async fn ask(&self, scope: Scope<'_>, ask: &Ask<'_>) -> Result<Answer, RegistryError> {
+        self.auth.send(&self.transport, scope, ask).await
+    }
+
+    /// The error that an unexpected answer stands for, counted.
+    pub(super) fn refuse(&self, ask: &Ask<'_>, answer: &Answer) -> RegistryError {
+        let reason = api_error::reason(answer);
+        self.transport.failed(ask.operation, reason);
+        let host = redirect::authority(&answer.url);
+        let status = api_error::status(answer.status);
+        let detail = api_error::detail(answer);
+        let problem = match reason {
+            Reason::NotFound => format!("not found on the registry{detail}"),
+            Reason::Unsupported => format!("the registry does not do this: {status}{detail}"),
+            _ if answer.status == http::StatusCode::NOT_FOUND => {
+                format!(
+                    "{host} answered {status}, but not as a registry does: is the address right, and is something in front of it?"
+                )
+            }
+            _ => format!("{host} answered {status}{detail}"),
+        };
+        RegistryError::new(reason, ask.what, problem)
+    }
+
+    /// An error about content that was read, counted.
+    pub(super) fn wrong(
+        &self,
+        operation: Operation,
+        what: &dyn fmt::Display,
+        reason: Reason,
+        problem: String,
+    ) -> RegistryError {
+        self.transport.failed(operation, reason);
+        RegistryError::new(reason, what, problem)
+    }
+}
+
+/// The address of the registry's API: plain HTTP where the configuration says so, and on loopback unless the
+/// configuration says something about TLS.
+fn home(registry: &Registry, settings: &Settings) -> Url {
+    let wants_tls = settings.ca_file.is_some() || settings.cert_file.is_some() || settings.insecure_skip_verify;
+    let plain = settings.plain_http || registry.is_loopback() && !wants_tls && !registry.as_str().ends_with(":443");
+    let scheme = if plain { "http" } else { "https" };
+    format!("{scheme}://{}/", registry.api_host()).parse().expect("a registry is a host and a port")
+}

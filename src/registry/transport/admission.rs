@@ -1,0 +1,202 @@
+//! When a request to one registry may be sent: a place among the concurrent requests, the registry's readiness and the
+//! request's turn.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::circuit_breaker::{CircuitBreaker, Rejection};
+use super::retry::{RETRIES_PER_REQUEST, RETRIES_PER_SECOND, RETRIES_SAVED_MAX};
+use super::throttle::{Throttle, TokenBucket, Turn};
+use crate::registry::settings::Settings;
+
+/// The limits on one registry's requests, shared by all that ask it.
+pub(crate) struct Admission {
+    permits: Arc<Semaphore>,
+    breaker: CircuitBreaker,
+    throttle: Throttle,
+    retries: Mutex<TokenBucket>,
+}
+
+/// A request that may be sent. It holds its place until it is dropped.
+pub(crate) struct Admitted {
+    _permit: OwnedSemaphorePermit,
+    turn: Turn,
+}
+
+impl Admission {
+    pub(crate) fn new(settings: &Settings) -> Self {
+        Self {
+            permits: Arc::new(Semaphore::new(settings.concurrency.clamp(1, Semaphore::MAX_PERMITS))),
+            breaker: CircuitBreaker::default(),
+            throttle: Throttle::new(settings.requests_per_second),
+            retries: Mutex::new(TokenBucket::new(RETRIES_PER_SECOND, RETRIES_SAVED_MAX)),
+        }
+    }
+
+    /// Waits until a request may be sent.
+    pub(crate) async fn admit(&self) -> Result<Admitted, Rejection> {
+        let permit = Arc::clone(&self.permits).acquire_owned().await.expect("the semaphore is never closed");
+        loop {
+            // Before the turn, which may be long in coming, and after it: requests that a quiet has stopped take turns
+            // again, so that they do not leave together when it ends.
+            self.breaker.ready().await?;
+            let turn = self.throttle.turn().await;
+            if self.breaker.try_admit()?.is_none() {
+                return Ok(Admitted { _permit: permit, turn });
+            }
+        }
+    }
+
+    /// Waits until a token may be requested. That goes to another server, on behalf of a request that waits for it: it
+    /// takes neither a place nor a turn.
+    pub(crate) async fn admit_token(&self) -> Result<(), Rejection> {
+        self.breaker.admit().await
+    }
+
+    /// The server answered, whatever the answer.
+    pub(crate) fn answered(&self) {
+        self.breaker.answered();
+    }
+
+    /// The server could not be reached, or did not answer in time.
+    pub(crate) fn unanswered(&self, problem: &str) {
+        self.breaker.failed(problem);
+    }
+
+    /// The answer was not 429. Returns the learnt rate where it has changed.
+    pub(crate) fn accepted(&self, admitted: &Admitted) -> Option<f64> {
+        self.throttle.accepted(admitted.turn)
+    }
+
+    /// The answer was 429. Returns for how long the registry is left alone, and the learnt rate where it has changed.
+    pub(crate) fn refused(
+        &self,
+        admitted: Option<&Admitted>,
+        retry_after: Option<Duration>,
+    ) -> (Duration, Option<f64>) {
+        let quiet = self.breaker.rate_limited(retry_after);
+        (quiet, admitted.and_then(|admitted| self.throttle.refused(admitted.turn, quiet)))
+    }
+
+    /// Notes a request that is sent for the first time: its share of a retry is saved up.
+    pub(crate) fn save_retries(&self) {
+        self.retries.lock().take(-RETRIES_PER_REQUEST);
+    }
+
+    /// Whether a request that failed may be sent again. A registry that fails most requests must not receive a multiple
+    /// of them.
+    pub(crate) fn may_retry(&self) -> bool {
+        !self.breaker.is_out_of_reach() && self.retries.lock().try_take()
+    }
+
+    /// Whether so many requests failed lately that a retry would only keep others waiting.
+    pub(crate) fn is_out_of_reach(&self) -> bool {
+        self.breaker.is_out_of_reach()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+
+    /// A registry that allows 5 requests in each second of its clock, and what it has counted.
+    #[derive(Default)]
+    struct Registry {
+        second: u64,
+        allowed: u32,
+        requests: u32,
+        refused: u32,
+    }
+
+    impl Registry {
+        fn allows(&mut self, now: Duration) -> bool {
+            if now.as_secs() != self.second {
+                (self.second, self.allowed) = (now.as_secs(), 0);
+            }
+            self.requests += 1;
+            self.allowed += 1;
+            self.refused += u32::from(self.allowed > 5);
+            self.allowed <= 5
+        }
+    }
+
+    /// One tag is read as `send` does it, with three tries. Returns whether it was read.
+    async fn read_tag(admission: &Admission, registry: &Mutex<Registry>, started: Instant) -> bool {
+        for _ in 0..3 {
+            let Ok(admitted) = admission.admit().await else { return false };
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            let is_allowed = registry.lock().allows(started.elapsed());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            if is_allowed {
+                admission.accepted(&admitted);
+                return true;
+            }
+            admission.refused(Some(&admitted), Some(Duration::from_secs(1)));
+        }
+        false
+    }
+
+    /// Four targets of so many tags, each scanned every ten seconds for five minutes. Returns how many tags were not
+    /// read, and the requests and refusals of the first minute and of the others.
+    async fn scan(tags: usize) -> (usize, Registry, Registry) {
+        let admission = Arc::new(Admission::new(&Settings::default()));
+        let registry = Arc::new(Mutex::new(Registry::default()));
+        let started = Instant::now();
+        let targets = (0..4).map(|target| {
+            let (admission, registry) = (Arc::clone(&admission), Arc::clone(&registry));
+            tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_secs(target)).await;
+                let (mut unread, mut ticks) = (0, tokio::time::interval(Duration::from_secs(10)));
+                while started.elapsed() < Duration::from_mins(5) {
+                    ticks.tick().await;
+                    let reads = (0..tags).map(|_| read_tag(&admission, &registry, started));
+                    unread += futures_util::future::join_all(reads).await.iter().filter(|read| !**read).count();
+                }
+                unread
+            })
+        });
+        let targets: Vec<_> = targets.collect();
+        tokio::time::sleep(Duration::from_mins(1)).await;
+        let first_minute = std::mem::take(&mut *registry.lock());
+        let mut unread = 0;
+        for target in targets {
+            unread += target.await.unwrap();
+        }
+        let others = std::mem::take(&mut *registry.lock());
+        (unread, first_minute, others)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_registry_that_counts_by_the_second_refuses_few_requests_and_every_tag_is_read() {
+        // 2.4 requests a second are needed, and 9.6, which is more than there are.
+        for tags in [6, 24] {
+            let (unread, first, others) = scan(tags).await;
+            let shown = format!(
+                "{tags} tags: {unread} unread, {} of {} refused, then {} of {}",
+                first.refused, first.requests, others.refused, others.requests
+            );
+            assert_eq!(unread, 0, "{shown}");
+            assert!(first.refused * 100 <= first.requests * 8, "{shown}");
+            assert!(others.refused * 100 < others.requests * 2, "{shown}");
+            // Nor is the registry asked more slowly than it allows.
+            assert!(tags == 6 || others.requests > 4 * 240, "{shown}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn retries_are_a_tenth_of_the_requests() {
+        let admission = Admission::new(&Settings::default());
+        let may_retry = |requests: u32| {
+            let save = |_: &u32| admission.save_retries();
+            (0..requests).inspect(save).filter(|_| admission.may_retry()).count()
+        };
+        assert_eq!(may_retry(10), 10, "some are saved up");
+        let retries = may_retry(1000);
+        assert!((100..=110).contains(&retries), "{retries}");
+    }
+}

@@ -1,0 +1,56 @@
+//! What the routes answer from.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use arc_swap::ArcSwap;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::options::Options;
+use super::scrape_limit::ScrapeLimit;
+use super::web_config::WebConfig;
+use crate::metrics::{Rendered, Telemetry};
+
+/// A request to read the configuration again: where the result goes. The error is a message for the operator.
+pub type WantsReload = oneshot::Sender<Result<(), String>>;
+
+/// What the routes answer from.
+pub struct ServerState {
+    pub(super) rendered: watch::Receiver<Arc<Rendered>>,
+    pub(super) telemetry: Arc<Telemetry>,
+    pub(super) config: ArcSwap<String>,
+    is_ready: AtomicBool,
+    pub(super) reload: mpsc::Sender<WantsReload>,
+    pub(super) web_config: WebConfig,
+    pub(super) scrapes: ScrapeLimit,
+    pub(super) options: Options,
+}
+
+impl ServerState {
+    /// Not ready yet, with an empty configuration to show.
+    pub fn new(
+        rendered: watch::Receiver<Arc<Rendered>>,
+        telemetry: Arc<Telemetry>,
+        reload: mpsc::Sender<WantsReload>,
+        web_config: WebConfig,
+        options: Options,
+    ) -> Self {
+        let scrapes = ScrapeLimit::new(options.max_requests);
+        let config = ArcSwap::from_pointee(String::new());
+        Self { rendered, telemetry, config, is_ready: AtomicBool::new(false), reload, web_config, scrapes, options }
+    }
+
+    /// What `/config` shows: TOML, with secrets masked.
+    pub fn set_config(&self, masked: String) {
+        self.config.store(Arc::new(masked));
+    }
+
+    /// What `/-/ready` answers.
+    pub fn set_ready(&self, ready: bool) {
+        self.is_ready.store(ready, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_ready(&self) -> bool {
+        self.is_ready.load(Ordering::Relaxed)
+    }
+}
