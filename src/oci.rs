@@ -19,7 +19,7 @@ pub mod schema1;
 pub mod text;
 
 pub use annotations::Annotations;
-pub use config::{History, ImageConfig};
+pub use config::{History, ImageConfig, InvalidConfig};
 pub use descriptor::Descriptor;
 pub use digest::{Algorithm, Digest};
 pub use document::{Document, InvalidDocument};

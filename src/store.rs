@@ -14,6 +14,7 @@ mod error;
 mod file;
 mod locations;
 mod open;
+mod relocate;
 mod single_flight;
 mod stored;
 mod sweep;

@@ -11,8 +11,9 @@ pub struct ConfigFacts {
     pub platform: Platform,
     /// When the image was made; none if the config is silent or names year 1 or the epoch.
     pub created: Option<Timestamp>,
-    /// The layers' uncompressed digests, bottom first.
-    pub diff_ids: Vec<Digest>,
+    /// The layers' uncompressed digests, bottom first; none where the config has something else.
+    #[serde(with = "crate::oci::digest::optional")]
+    pub diff_ids: Vec<Option<Digest>>,
 }
 
 impl From<ImageConfig> for ConfigFacts {

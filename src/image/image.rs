@@ -74,7 +74,7 @@ impl Image {
             digest: descriptor.digest.clone(),
             bytes: Some(descriptor.size),
             foreign: descriptor.media_type.is_foreign(),
-            diff_id: diff_ids.get(position).filter(|_| paired).cloned(),
+            diff_id: diff_ids.get(position).filter(|_| paired).cloned().flatten(),
             media_type: descriptor.media_type.clone(),
             hint: UncompressedHint::of(descriptor).or_else(|| of_manifest.clone()),
         };
@@ -224,10 +224,10 @@ mod tests {
             r#"{"config":{"digest":"DIGEST","size":7},"layers":[{"digest":"DIGEST","size":1},{"digest":"DIGEST","size":2}]}"#,
         );
         let mut config = ImageConfig::default();
-        config.rootfs.diff_ids = vec![Digest::sha256_of(b"1")];
+        config.rootfs.diff_ids = vec![Some(Digest::sha256_of(b"1"))];
         let image = Image::from_manifest(Digest::sha256_of(b"m"), 1, &two, Some(&config.clone().into()));
         assert!(image.layers.iter().all(|layer| layer.diff_id.is_none()));
-        config.rootfs.diff_ids.push(Digest::sha256_of(b"2"));
+        config.rootfs.diff_ids.push(Some(Digest::sha256_of(b"2")));
         let image = Image::from_manifest(Digest::sha256_of(b"m"), 1, &two, Some(&config.clone().into()));
         assert_eq!(image.layers[1].diff_id, Some(Digest::sha256_of(b"2")));
     }

@@ -1,5 +1,6 @@
 //! Annotations of manifests and descriptors: those that this program reads.
 
+use super::json::Lossy;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 
 /// Annotations (OCI image specification, "Annotations"), reduced to the keys that this program reads: others are the
@@ -94,9 +95,9 @@ impl<'de> Visitor<'de> for AnnotationsVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Annotations, A::Error> {
         let mut read = Annotations::default();
-        while let Some(key) = map.next_key::<String>()? {
+        while let Some(Lossy(key)) = map.next_key()? {
             match READ.into_iter().find(|known| *known == key) {
-                Some(key) => read.insert(key, &map.next_value::<Option<String>>()?.unwrap_or_default()),
+                Some(key) => read.insert(key, &map.next_value::<Option<Lossy>>()?.unwrap_or_default().0),
                 None => drop(map.next_value::<IgnoredAny>()?),
             }
         }

@@ -164,6 +164,57 @@ impl serde::de::Visitor<'_> for BinaryVisitor {
     }
 }
 
+/// Digests of which some may be missing, in a binary format: as a list of digests, a missing one without bytes.
+pub mod optional {
+    use serde::de::{Deserialize, Deserializer, Error, Visitor};
+    use serde::ser::{Serialize, Serializer};
+
+    use super::{BinaryVisitor, Digest};
+
+    struct Optional<T>(T);
+
+    /// For serde's `with`.
+    pub fn serialize<S: Serializer>(digests: &[Option<Digest>], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(digests.iter().map(Optional))
+    }
+
+    /// For serde's `with`.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Option<Digest>>, D::Error> {
+        let digests = Vec::<Optional<Option<Digest>>>::deserialize(deserializer)?;
+        Ok(digests.into_iter().map(|Optional(digest)| digest).collect())
+    }
+
+    impl Serialize for Optional<&Option<Digest>> {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            match self.0 {
+                Some(digest) => digest.serialize(serializer),
+                None => serializer.serialize_bytes(&[]),
+            }
+        }
+    }
+
+    impl<'de> Deserialize<'de> for Optional<Option<Digest>> {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            struct OptionalVisitor;
+
+            impl Visitor<'_> for OptionalVisitor {
+                type Value = Optional<Option<Digest>>;
+
+                fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                    f.write_str("a digest's bytes or none")
+                }
+
+                fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<Self::Value, E> {
+                    let digest = if bytes.is_empty() { None } else { Some(BinaryVisitor.visit_bytes(bytes)?) };
+                    Ok(Optional(digest))
+                }
+            }
+
+            deserializer.deserialize_bytes(OptionalVisitor)
+        }
+    }
+}
+
 fn decode_hex<const N: usize>(encoded: &str) -> Result<[u8; N], InvalidDigest> {
     let encoded = encoded.as_bytes();
     if encoded.len() != 2 * N {

@@ -9,7 +9,7 @@ use serde::de::IgnoredAny;
 use super::annotations::Annotations;
 use super::descriptor::Descriptor;
 use super::digest::Digest;
-use super::json::{first, or_default, present, problem};
+use super::json::{self, first, or_default, present};
 use super::manifest::{Index, Manifest};
 use super::media_type::{MediaType, artifact_type};
 use super::platform::{InvalidPlatformPart, PlatformFields};
@@ -91,7 +91,7 @@ impl Document {
     /// Reads a body. The `Content-Type` decides if it names a manifest's type, then the document's own `mediaType`, then
     /// its structure: registries answer `text/plain`, `application/json` or nothing.
     pub fn parse(content_type: &str, body: &[u8]) -> Result<Self, InvalidDocument> {
-        let raw: Raw = serde_json::from_slice(body).map_err(|error| InvalidDocument::Json(problem(&error)))?;
+        let raw: Raw = json::parse(body).map_err(InvalidDocument::Json)?;
         if raw.manifests.as_ref().is_some_and(|m| !m.is_empty()) && raw.layers.as_ref().is_some_and(|l| !l.is_empty()) {
             return Err(InvalidDocument::Ambiguous);
         }

@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
+use serde::de::{DeserializeOwned, Deserializer, IgnoredAny, SeqAccess, Visitor};
 
 /// What is wrong with JSON, without the text that serde quotes on a type mismatch: the quote may be as long as the
 /// document, and may hold a secret.
@@ -14,6 +14,44 @@ pub(crate) fn problem(error: &serde_json::Error) -> String {
     match quoted {
         Some((before, after)) => format!("{before}a string, expected{after}"),
         None => text,
+    }
+}
+
+/// Reads a document. Bytes that are not UTF-8 are replaced: they may stand in a text that nothing here depends on.
+pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
+    let read = match std::str::from_utf8(body) {
+        Ok(text) => serde_json::from_str(text),
+        Err(_) => serde_json::from_str(&String::from_utf8_lossy(body)),
+    };
+    read.map_err(|error| problem(&error))
+}
+
+/// A text whose escapes may name half of a surrogate pair, which is then replaced.
+#[derive(Default)]
+pub(super) struct Lossy(pub(super) String);
+
+impl<'de> Deserialize<'de> for Lossy {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct LossyVisitor;
+
+        impl Visitor<'_> for LossyVisitor {
+            type Value = Lossy;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a text")
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Lossy, E> {
+                Ok(Lossy(text.to_owned()))
+            }
+
+            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Lossy, E> {
+                Ok(Lossy(String::from_utf8_lossy(bytes).into_owned()))
+            }
+        }
+
+        // serde_json gives bytes without a check of what escapes stand for.
+        deserializer.deserialize_bytes(LossyVisitor)
     }
 }
 

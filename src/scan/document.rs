@@ -7,8 +7,8 @@ use crate::image;
 use crate::image::{ConfigFacts, Image};
 use crate::oci::annotations::REFERENCE_TYPE;
 use crate::oci::{
-    Descriptor, Digest, Document, ImageConfig, Index, InvalidDocument, Location, Manifest, Operation, Platform, Reason,
-    Repository, Schema1,
+    Descriptor, Digest, Document, ImageConfig, Index, InvalidConfig, InvalidDocument, Location, Manifest, Operation,
+    Platform, Reason, Repository, Schema1,
 };
 use crate::registry::{At, Client, RegistryError};
 use crate::store::{IndexEntry, Store, Stored, StoredIndex};
@@ -30,6 +30,14 @@ pub enum ReadError {
         /// What is wrong with it.
         source: InvalidDocument,
     },
+    /// The config came and cannot be read.
+    #[error("{place}: {source}")]
+    InvalidConfig {
+        /// The config.
+        place: String,
+        /// What is wrong with it.
+        source: InvalidConfig,
+    },
     /// The document exceeds one of this program's limits.
     #[error("{place}: {limit}")]
     Limit {
@@ -48,7 +56,7 @@ impl ReadError {
     pub fn reason(&self) -> Reason {
         match self {
             Self::Registry(error) => error.reason(),
-            Self::Invalid { .. } | Self::NoConfig(_) => Reason::Invalid,
+            Self::Invalid { .. } | Self::InvalidConfig { .. } | Self::NoConfig(_) => Reason::Invalid,
             Self::Limit { .. } => Reason::Limit,
         }
     }
@@ -142,9 +150,9 @@ async fn read_config(
         Reason::NotFound => ReadError::NoConfig(error),
         _ => ReadError::Registry(error),
     })?;
-    let parsed = ImageConfig::parse(&body).map_err(|source| {
+    let parsed = ImageConfig::parse_without_history(&body).map_err(|source| {
         client.failed(Operation::GetBlob, Reason::Invalid);
-        ReadError::Invalid { place: Location::digest(repository, &descriptor.digest).to_string(), source }
+        ReadError::InvalidConfig { place: Location::digest(repository, &descriptor.digest).to_string(), source }
     })?;
     let config = Arc::new(ConfigFacts::from(parsed));
     store.remember_config(&descriptor.digest, Arc::clone(&config));

@@ -33,6 +33,14 @@ pub enum StoreError {
         /// Where a state file was wanted.
         path: PathBuf,
     },
+    /// It is a pipe, a device or a socket.
+    #[error("state file {} is a {kind}: name an ordinary file as `path` under [state]", path.display())]
+    Special {
+        /// Where a state file was wanted.
+        path: PathBuf,
+        /// What is there.
+        kind: &'static str,
+    },
     /// It is another program's file, and is not touched.
     #[error(
         "{} is not a state file: it is left as it is; give the state its own `path` under [state], or move that file away",

@@ -1,7 +1,9 @@
 //! The state file: a redb database of tables by digest and by tag.
 
 use std::collections::{HashMap, HashSet};
-use std::path::PathBuf;
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition, WriteTransaction};
@@ -13,7 +15,7 @@ use super::catch_panic::catch_panic;
 use super::encoding::{digest_key, parse_tag_key, seal, tag_key, unseal};
 use super::error::StoreError;
 use super::stored::{LayerRecord, Stored};
-use super::sweep::{SECONDS_UNUSED_MAX, blobs_needed, documents_needed};
+use super::sweep::{SECONDS_UNUSED_MAX, blobs_needed, documents_needed, unused_max};
 use crate::image::{ConfigFacts, Timestamp};
 use crate::oci::digest::TEXT_BYTES_MAX;
 use crate::oci::{Digest, Repository, Tag};
@@ -27,19 +29,37 @@ const CONFIGS: Bytes = TableDefinition::new("configs");
 const BLOBS: Bytes = TableDefinition::new("blobs");
 const LAYERS: Bytes = TableDefinition::new("layers");
 /// Completed scans, by the caller's keys.
-pub(super) const SCANS: Bytes = TableDefinition::new("passes");
-pub(super) const TAGS: Bytes = TableDefinition::new("tags");
+const SCANS: Bytes = TableDefinition::new("passes");
+const TAGS: Bytes = TableDefinition::new("tags");
 /// Since when a digest has been unused. What is in use has no entry, so that use costs no write.
-pub(super) const UNUSED: Bytes = TableDefinition::new("unused");
+const UNUSED: Bytes = TableDefinition::new("unused");
 
 /// The tables by digest.
-pub(super) const BY_DIGEST: [Bytes; 4] = [DOCUMENTS, CONFIGS, BLOBS, LAYERS];
+const BY_DIGEST: [Bytes; 4] = [DOCUMENTS, CONFIGS, BLOBS, LAYERS];
+
+/// All tables but that of the version.
+pub(super) const TABLES: [Bytes; 7] = [DOCUMENTS, CONFIGS, BLOBS, LAYERS, TAGS, UNUSED, SCANS];
+
+/// Which file a path names: a file that replaces it has another identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Identity {
+    device: u64,
+    inode: u64,
+}
+
+impl Identity {
+    pub(super) fn of(path: &Path) -> io::Result<Self> {
+        let metadata = path.metadata()?;
+        Ok(Self { device: metadata.dev(), inode: metadata.ino() })
+    }
+}
 
 /// An open state file, locked against other processes.
 #[derive(Debug)]
 pub(super) struct File {
     pub(super) path: PathBuf,
     pub(super) database: Database,
+    pub(super) identity: Identity,
 }
 
 impl File {
@@ -114,6 +134,40 @@ impl File {
         })
     }
 
+    /// Whether its path still names it: not after somebody removed or replaced it. True if that cannot be told.
+    pub(super) fn is_in_place(&self) -> bool {
+        match Identity::of(&self.path) {
+            Ok(identity) => identity == self.identity,
+            Err(error) => !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory),
+        }
+    }
+
+    /// Adds everything that another file holds, which is newer than what this one holds.
+    pub(super) fn add_all_of(&self, other: &Self) -> Result<(), StoreError> {
+        self.checked(|| {
+            let (from, to) = (other.database.begin_read()?, self.database.begin_write()?);
+            for table in TABLES {
+                let mut to = to.open_table(table)?;
+                for entry in from.open_table(table)?.iter()? {
+                    let (key, value) = entry?;
+                    to.insert(key.value(), value.value())?;
+                }
+            }
+            to.commit()?;
+            Ok(())
+        })
+    }
+
+    /// Bytes of the pages that are in use.
+    pub(super) fn used_bytes(&self) -> Result<u64, StoreError> {
+        self.checked(|| {
+            let transaction = self.database.begin_write()?;
+            let stats = transaction.stats()?;
+            transaction.abort()?;
+            Ok(stats.allocated_pages() * stats.page_size() as u64)
+        })
+    }
+
     fn checked<T>(&self, f: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, StoreError> {
         match catch_panic(f) {
             Ok(result) => result.map_err(|error| StoreError::new(&self.path, error)),
@@ -178,11 +232,26 @@ fn sweep_unused(transaction: &WriteTransaction, sweep: &Sweep) -> Result<(), red
             }
         }
     }
+    for key in surplus(&noted, &since, in_use.len()) {
+        for table in BY_DIGEST {
+            transaction.open_table(table)?.remove(&*key)?;
+        }
+        noted.remove(&key);
+    }
     unused.retain(|key, _| noted.contains(key))?;
     for key in noted.iter().filter(|key| !since.contains_key(*key)) {
         unused.insert(&**key, &*seal(key, &sweep.now))?;
     }
     Ok(())
+}
+
+/// What has been unused for longest, where more is unused than may be.
+fn surplus(unused: &HashSet<Vec<u8>>, since: &HashMap<Vec<u8>, Timestamp>, in_use: usize) -> Vec<Vec<u8>> {
+    let Some(surplus) = unused.len().checked_sub(unused_max(in_use)) else { return Vec::new() };
+    let mut keys: Vec<&Vec<u8>> = unused.iter().collect();
+    let since = |key: &Vec<u8>| since.get(key).copied().unwrap_or(f64::INFINITY);
+    keys.sort_by(|a, b| since(a).total_cmp(&since(b)));
+    keys.into_iter().take(surplus).cloned().collect()
 }
 
 /// Adds what the tags' records need. Records that cannot be read are removed.

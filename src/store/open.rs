@@ -1,6 +1,7 @@
 //! Opening a state file: checked, and set aside if it is damaged or foreign.
 
 use std::io::{self, Read as _};
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
 use redb::{Builder, ReadableDatabase, TableDefinition, TableError};
@@ -9,7 +10,7 @@ use tracing::warn;
 use super::catch_panic::catch_panic;
 use super::encoding::VERSION;
 use super::error::StoreError;
-use super::file::{BY_DIGEST, File, SCANS, TAGS, UNUSED};
+use super::file::{File, Identity, TABLES};
 
 const META: TableDefinition<'static, &'static str, u32> = TableDefinition::new("meta");
 const VERSION_KEY: &str = "version";
@@ -37,6 +38,9 @@ impl File {
     /// Opens the state file, or creates it. A file that cannot be used is set aside by renaming it; `now`, in seconds
     /// since the Unix epoch, is part of the new name. A file that was never a state file is not touched.
     pub(super) fn open(path: &Path, now: u64) -> Result<(Self, Opened), StoreError> {
+        if let Some(kind) = special_kind(path) {
+            return Err(StoreError::Special { path: path.to_owned(), kind });
+        }
         if is_foreign(path) {
             return Err(StoreError::NotState { path: path.to_owned() });
         }
@@ -89,7 +93,7 @@ impl File {
     fn make_tables(&self) -> Result<(), redb::Error> {
         let transaction = self.database.begin_write()?;
         transaction.open_table(META)?.insert(VERSION_KEY, VERSION)?;
-        for table in BY_DIGEST.into_iter().chain([TAGS, UNUSED, SCANS]) {
+        for table in TABLES {
             transaction.open_table(table)?;
         }
         transaction.commit()?;
@@ -109,7 +113,8 @@ fn open_or_create_unguarded(path: &Path) -> Result<File, Refused> {
     if !database.check_integrity().map_err(|error| refused(error.into()))? {
         return Err(Refused::damaged("its pages and checksums disagree"));
     }
-    let file = File { path: path.to_owned(), database };
+    let identity = Identity::of(path).map_err(|error| Refused::new(path, error.into()))?;
+    let file = File { path: path.to_owned(), database, identity };
     match file.version().map_err(refused)? {
         Some(VERSION) => Ok(file),
         Some(version) => {
@@ -169,6 +174,20 @@ impl Refused {
             Self::Failed(error) => error,
             Self::Unusable(Unusable { why, .. }) => StoreError::Failed { path: path.to_owned(), why },
         }
+    }
+}
+
+/// What is at `path`, if it is neither a file nor a directory. To open it could wait forever, or worse.
+fn special_kind(path: &Path) -> Option<&'static str> {
+    let kind = path.metadata().ok()?.file_type();
+    if kind.is_fifo() {
+        Some("named pipe")
+    } else if kind.is_socket() {
+        Some("socket")
+    } else if kind.is_char_device() || kind.is_block_device() {
+        Some("device")
+    } else {
+        None
     }
 }
 

@@ -5,7 +5,8 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
+use std::sync::mpsc;
+use std::time::Duration;
 
 use tracing::warn;
 
@@ -24,6 +25,9 @@ use crate::oci::text::beginning;
 use crate::oci::{Digest, Registry, Repository, Tag};
 use crate::tag::{TagChange, TagRecord};
 
+/// How long the end of the program waits for the writer.
+const TO_END_MAX: Duration = Duration::from_secs(5);
+
 /// The most bytes that are remembered of why a layer cannot be measured.
 const REASON_BYTES_MAX: usize = 1_024;
 
@@ -34,8 +38,8 @@ pub struct Store(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     shared: Arc<Shared>,
-    /// The file's writer; none in memory.
-    writer: Option<JoinHandle<()>>,
+    /// Disconnected when the file's writer has ended; none in memory.
+    writer: Option<Mutex<mpsc::Receiver<()>>>,
     /// Without a file: since when a digest has been unused.
     unused: Mutex<HashMap<Digest, Timestamp>>,
     /// Manifests and indexes that are being fetched.
@@ -70,18 +74,24 @@ impl Store {
 
     fn with_writer(path: &Path, file: Option<File>, error: Option<String>) -> Result<Self, StoreError> {
         let shared = Arc::new(Shared::new(file));
-        let writer = {
+        let (running, ended) = mpsc::channel();
+        let run = {
             let (shared, path) = (Arc::clone(&shared), path.to_owned());
-            std::thread::Builder::new().name("store".to_owned()).spawn(move || writer::run(&shared, &path, error))
+            move || {
+                // Dropped when the writer ends, by a panic too.
+                let _running: mpsc::Sender<()> = running;
+                writer::run(&shared, &path, error);
+            }
         };
-        let writer = writer.map_err(|error| StoreError::Failed {
+        let started = std::thread::Builder::new().name("store".to_owned()).spawn(run);
+        started.map_err(|error| StoreError::Failed {
             path: path.to_owned(),
             why: format!("cannot start its writer: {error}"),
         })?;
-        Ok(Self::new(shared, Some(writer)))
+        Ok(Self::new(shared, Some(Mutex::new(ended))))
     }
 
-    fn new(shared: Arc<Shared>, writer: Option<JoinHandle<()>>) -> Self {
+    fn new(shared: Arc<Shared>, writer: Option<Mutex<mpsc::Receiver<()>>>) -> Self {
         Self(Arc::new(Inner {
             shared,
             writer,
@@ -232,7 +242,8 @@ impl Store {
         self.0.blobs.begin(registry, digest).await
     }
 
-    /// Waits until all that was remembered before is on the disk, or could not be written, which is logged.
+    /// Waits until all that was remembered before is on the disk, or could not be written, which is logged. It waits for
+    /// a disk that hangs, too: the caller sets the deadline.
     pub async fn flush(&self) {
         if self.0.writer.is_some() {
             // The writer answers for as long as this store exists.
@@ -279,10 +290,12 @@ impl Store {
 impl Drop for Inner {
     fn drop(&mut self) {
         self.shared.stop();
-        if let Some(writer) = self.writer.take() {
-            // A panic of the writer was reported when it happened.
-            let _ = writer.join();
-            self.shared.close();
+        let Some(ended) = &self.writer else { return };
+        match ended.lock().recv_timeout(TO_END_MAX) {
+            Err(mpsc::RecvTimeoutError::Timeout) => {
+                warn!("the disk of the state file does not answer: ending without what was not written");
+            }
+            _ => self.shared.close(),
         }
     }
 }

@@ -12,6 +12,13 @@ use crate::tag::TagRecord;
 /// holidays costs nothing when it wakes.
 pub(super) const SECONDS_UNUSED_MAX: f64 = 14.0 * 86_400.0;
 
+/// How many unused digests are remembered beside `in_use` used ones: as many, so that what is remembered grows with what
+/// is watched and not with how often it changes; and some at least, for small installations.
+pub(super) fn unused_max(in_use: usize) -> usize {
+    const MIN: usize = 1_000;
+    in_use.max(MIN)
+}
+
 /// Removes from memory what has been unused for too long. `unused` says since when each digest has been unused.
 pub(super) fn sweep_memory(
     memory: &mut Batch,
@@ -30,10 +37,19 @@ pub(super) fn sweep_memory(
     let known: HashSet<Digest> = known.cloned().collect();
     unused.retain(|digest, _| known.contains(digest));
     let mut expired = HashSet::new();
+    let used = known.iter().filter(|digest| in_use.contains(*digest) || needed.contains(*digest)).count();
     for digest in known {
         if in_use.contains(&digest) || needed.contains(&digest) {
             unused.remove(&digest);
         } else if now - *unused.entry(digest.clone()).or_insert(now) >= SECONDS_UNUSED_MAX {
+            unused.remove(&digest);
+            expired.insert(digest);
+        }
+    }
+    if let Some(surplus) = unused.len().checked_sub(unused_max(used)) {
+        let mut oldest: Vec<(Digest, Timestamp)> = unused.iter().map(|(digest, at)| (digest.clone(), *at)).collect();
+        oldest.sort_by(|a, b| a.1.total_cmp(&b.1));
+        for (digest, _) in oldest.into_iter().take(surplus) {
             unused.remove(&digest);
             expired.insert(digest);
         }

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::batch::Batch;
 use super::*;
-use crate::image::{Image, Layer, LayerContent, Span, UncompressedHint, Unpacked};
+use crate::image::{ConfigFacts, Image, Layer, LayerContent, Span, UncompressedHint, Unpacked};
 use crate::oci::{Digest, MediaType, Platform, Reason, Repository, Tag};
 use crate::tag::{Child, Known, TagChange, TagRecord};
 
@@ -182,6 +182,17 @@ impl Model {
 /// Flushes, as a program does that ends.
 fn flush(store: &Store) {
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(store.flush());
+}
+
+/// A missing diff_id has a form of its own: lists without one are stored as before.
+#[test]
+fn a_config_without_some_diff_ids_is_stored_as_a_list_of_digests() {
+    let facts = |diff_ids| ConfigFacts { platform: Platform::none(), created: None, diff_ids };
+    let all = encoding::seal(b"config", &facts(vec![Some(digest(1)), Some(digest(2))]));
+    let as_before = encoding::seal(b"config", &("", None::<f64>, [digest(1), digest(2)].to_vec()));
+    assert_eq!(all, as_before);
+    let some = facts(vec![Some(digest(1)), None]);
+    assert_eq!(encoding::unseal(b"config", &encoding::seal(b"config", &some)), Some(some));
 }
 
 /// What was added after version 2 was settled: older programs cannot read these records and ask the registry again; the

@@ -7,14 +7,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::batch::Batch;
 use super::catch_panic::catch_panic;
 use super::error::StoreError;
 use super::file::File;
-use super::open::Opened;
-use crate::clock::since_epoch;
+use super::relocate;
 
 /// The least time between two writes.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -85,6 +84,18 @@ impl Shared {
         self.file.read().is_some()
     }
 
+    /// Whether the open file was removed or replaced, so that what is written to it is lost.
+    fn is_displaced(&self) -> bool {
+        self.file.read().as_ref().is_some_and(|file| !file.is_in_place())
+    }
+
+    /// Replaces the open file by one that holds the same. Readers wait only while the old one is closed.
+    fn replace(&self, new: File) {
+        let mut file = self.file.write();
+        close(&mut file);
+        *file = Some(new);
+    }
+
     /// Closes the file. Called after the writer has ended.
     pub(super) fn close(&self) {
         close(&mut self.file.write());
@@ -103,6 +114,9 @@ pub(super) fn run(shared: &Shared, path: &Path, mut error: Option<String>) {
         }
         match write(shared, &batch) {
             Ok(()) => {
+                if batch.sweep.is_some() {
+                    compact(shared);
+                }
                 shared.persistent.store(shared.is_open(), Ordering::Relaxed);
                 shared.queue().writing = Arc::default();
                 if pause > PAUSE && !batch.is_empty() {
@@ -117,7 +131,8 @@ pub(super) fn run(shared: &Shared, path: &Path, mut error: Option<String>) {
                 }
                 pause = (pause * 2).min(PAUSE_MAX);
                 put_back(shared, batch);
-                if was_open {
+                // A displaced file stays open: it has all that is known.
+                if was_open && !shared.is_displaced() {
                     reopen_and_log(shared, path, &mut error);
                 }
             }
@@ -156,10 +171,37 @@ fn write(shared: &Shared, batch: &Batch) -> Result<(), String> {
     if batch.is_empty() {
         return Ok(());
     }
+    if shared.is_displaced() {
+        follow(shared).map_err(|error| error.to_string())?;
+    }
     let file = shared.file.read();
     match &*file {
         Some(file) => file.write(batch).map_err(|error| error.to_string()),
         None => Err("it could not be opened".to_owned()),
+    }
+}
+
+/// Writes all that is known to the file that has taken the open one's place, or to a new one.
+fn follow(shared: &Shared) -> Result<(), StoreError> {
+    let (new, path) = match &*shared.file.read() {
+        Some(file) => (relocate::follow(file)?, file.path.clone()),
+        None => return Ok(()),
+    };
+    shared.replace(new);
+    warn!(path = %path.display(), "the state file was removed or replaced while it was open: everything known was written again");
+    Ok(())
+}
+
+/// Makes the file smaller if most of it is free. That it cannot be done, for want of space for example, harms nothing.
+fn compact(shared: &Shared) {
+    let compacted = match &*shared.file.read() {
+        Some(file) => relocate::compacted(file),
+        None => return,
+    };
+    match compacted {
+        Ok(Some(file)) => shared.replace(file),
+        Ok(None) => {}
+        Err(error) => debug!(%error, "cannot compact the state file"),
     }
 }
 
@@ -184,11 +226,7 @@ fn reopen_and_log(shared: &Shared, path: &Path, last: &mut Option<String>) {
 fn reopen(shared: &Shared, path: &Path) -> Result<(), StoreError> {
     let mut file = shared.file.write();
     close(&mut file);
-    let (opened, how) = File::open(path, since_epoch().as_secs())?;
-    if let Opened::SetAside { moved_to, why } = how {
-        warn!(path = %path.display(), moved_to = %moved_to.display(), "the state file {why}: it was set aside");
-    }
-    *file = Some(opened);
+    *file = Some(relocate::open(path)?);
     shared.unreadable.store(false, Ordering::Relaxed);
     Ok(())
 }

@@ -256,3 +256,35 @@ fn a_state_file_that_cannot_be_used_is_said_clearly_and_stops_nothing() {
         daemon.kill();
     }
 }
+
+/// What version 0.1.0 wrote to its state file, and what it published then.
+#[test]
+fn a_state_file_of_the_released_version_is_published_after_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut state = fs::File::create(directory.path().join("state.redb")).unwrap();
+    let packed: &[u8] = include_bytes!("store/fixtures/version-2.redb.gz");
+    std::io::copy(&mut flate2::read::GzDecoder::new(packed), &mut state).unwrap();
+    drop(state);
+    // Nothing listens on this port: all that is published was restored.
+    let config = "[scan]\ninterval = \"1h\"\nkeep = \"10y\"\n[state]\npath = \"state.redb\"\n[[targets]]\nname = \"app\"\n\
+                  repository = \"127.0.0.1:1/acme/app\"\ntags = [\"v1\", \"v2\", \"chart\", \"old\"]\nuncompressed = \"exact\"\n";
+    fs::write(directory.path().join("config.toml"), config).unwrap();
+    let (daemon, _) = Daemon::start(directory.path());
+    // What layers hold is looked up once the tags are published.
+    let unpacked = "container_image_unpacked_size_bytes";
+    let expected = include_str!("store/fixtures/version-2.prom");
+    let count = expected.lines().filter(|line| line.starts_with(unpacked)).count();
+    daemon.wait_for(|published| (published.count(unpacked) == count).then_some(()));
+    let published = daemon.scrape();
+    let mut samples = BTreeMap::new();
+    for line in expected.lines() {
+        let (series, value) = line.rsplit_once(' ').unwrap();
+        assert_eq!(published.one(series), Some(value.parse().unwrap()), "{series}\n{}", daemon.log());
+        *samples.entry(series.split('{').next().unwrap()).or_insert(0) += 1;
+    }
+    for (family, count) in samples {
+        assert_eq!(published.count(family), count, "{family}");
+    }
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 3, "nothing was set aside");
+    daemon.kill();
+}

@@ -16,6 +16,7 @@ use crate::support::images::*;
 use crate::support::registry::{Reply, TestRegistry, tag};
 
 mod collisions;
+mod configs;
 mod hostile;
 mod indexes;
 mod metered;

@@ -14,6 +14,7 @@ mod bounds;
 mod damage;
 mod full;
 mod kill;
+mod moved;
 mod place;
 mod sweep;
 

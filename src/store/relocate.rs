@@ -1,0 +1,86 @@
+//! Moving the state to another file: to a new one after somebody removed the old one, to a smaller one.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use tracing::warn;
+
+use super::catch_panic::catch_panic;
+use super::error::StoreError;
+use super::file::File;
+use super::open::Opened;
+use crate::clock::since_epoch;
+
+/// Smaller files are not worth compacting.
+const COMPACTED_BYTES_MIN: u64 = 4 << 20;
+
+/// Opens the file at `path`, and logs if another one was in its way.
+pub(super) fn open(path: &Path) -> Result<File, StoreError> {
+    let (file, how) = File::open(path, since_epoch().as_secs())?;
+    if let Opened::SetAside { moved_to, why } = how {
+        warn!(path = %path.display(), moved_to = %moved_to.display(), "the state file {why}: it was set aside");
+    }
+    Ok(file)
+}
+
+/// What is now at the path of a file that was removed or replaced, with everything that the file holds.
+pub(super) fn follow(file: &File) -> Result<File, StoreError> {
+    let new = open(&file.path)?;
+    new.add_all_of(file)?;
+    Ok(new)
+}
+
+/// A copy of the file, in its place, if most of the file is free. Readers use the file until the caller replaces it.
+pub(super) fn compacted(file: &File) -> Result<Option<File>, StoreError> {
+    let failed = |error: io::Error| StoreError::new(&file.path, error.into());
+    let metadata = file.path.metadata().map_err(failed)?;
+    // The pages are counted only where that can lead to something: it reads the whole file.
+    if metadata.len() < COMPACTED_BYTES_MIN || file.used_bytes()? > metadata.len() / 2 {
+        return Ok(None);
+    }
+    // Not in the place of a link.
+    let path = file.path.canonicalize().map_err(failed)?;
+    let temporary = temporary(&path);
+    let copy = copy(file, &temporary).and_then(|copy| {
+        fs::set_permissions(&temporary, metadata.permissions()).map_err(failed)?;
+        // What somebody put in its place meanwhile is not overwritten: the next batch follows it.
+        if !file.is_in_place() {
+            return Err(failed(io::ErrorKind::NotFound.into()));
+        }
+        // The copy is complete on the disk. Nothing after this may fail, or the next batch would go to the old file.
+        fs::rename(&temporary, &path).map_err(failed)?;
+        sync_directory(&path);
+        Ok(File { path: file.path.clone(), ..copy })
+    });
+    if copy.is_err() {
+        // If it is still there, the next attempt removes it.
+        let _ = fs::remove_file(&temporary);
+    }
+    copy.map(Some)
+}
+
+fn copy(file: &File, to: &Path) -> Result<File, StoreError> {
+    // What a killed process left.
+    let _ = fs::remove_file(to);
+    let mut copy = open(to)?;
+    copy.add_all_of(file)?;
+    match catch_panic(|| copy.database.compact()) {
+        Ok(Ok(_)) => Ok(copy),
+        Ok(Err(error)) => Err(StoreError::Failed { path: to.to_owned(), why: error.to_string() }),
+        Err(why) => Err(StoreError::Failed { path: to.to_owned(), why }),
+    }
+}
+
+/// Makes a rename survive a loss of power, on file systems that can sync a directory.
+fn sync_directory(path: &Path) {
+    if let Some(directory) = path.parent() {
+        let _ = fs::File::open(directory).and_then(|directory| directory.sync_all());
+    }
+}
+
+fn temporary(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".compacting");
+    name.into()
+}

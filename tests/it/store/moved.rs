@@ -1,0 +1,140 @@
+//! State files that somebody removes, replaces or lets grow while they are open.
+
+use std::collections::HashSet;
+use std::fs;
+use std::os::unix::net::UnixListener;
+use std::process::Command;
+use std::sync::atomic::Ordering;
+
+use super::*;
+
+const DAY: f64 = 86_400.0;
+
+fn all(version: u32) -> BTreeMap<u32, u32> {
+    (0..TAGS).map(|number| (number, version)).collect()
+}
+
+fn reopened(path: &Path) -> BTreeMap<u32, u32> {
+    let (store, opened) = Store::open(path).unwrap();
+    assert_eq!(opened, Opened::Existing);
+    versions(&store)
+}
+
+#[test]
+fn a_state_file_that_is_removed_or_replaced_is_written_again_with_all_that_is_known() {
+    let directory = directory();
+    let path = directory.path().join("state.redb");
+    let other = directory.path().join("other.redb");
+    write_all(&other);
+    let (store, _) = Store::open(&path).unwrap();
+    let persistent = store.persistent().unwrap();
+    (0..TAGS).for_each(|number| write(&store, number, 2));
+    flush(&store);
+
+    fs::remove_file(&path).unwrap();
+    write(&store, 3, 4);
+    flush(&store);
+    assert!(persistent.load(Ordering::Relaxed));
+    let mut expected = all(2);
+    expected.insert(3, 4);
+    assert_eq!(versions(&store), expected);
+
+    // Another state file, with older tags.
+    fs::rename(&other, &path).unwrap();
+    write(&store, 5, 6);
+    flush(&store);
+    expected.insert(5, 6);
+    assert_eq!(versions(&store), expected);
+    drop(store);
+    assert_eq!(reopened(&path), expected);
+}
+
+#[test]
+fn while_something_else_is_in_its_place_nothing_is_lost_and_it_is_said_not_to_persist() {
+    let directory = directory();
+    let path = directory.path().join("state.redb");
+    let (store, _) = Store::open(&path).unwrap();
+    let persistent = store.persistent().unwrap();
+    (0..TAGS).for_each(|number| write(&store, number, 2));
+    flush(&store);
+    fs::remove_file(&path).unwrap();
+    fs::write(&path, "somebody's notes").unwrap();
+    write(&store, 3, 4);
+    flush(&store);
+    assert!(!persistent.load(Ordering::Relaxed));
+    let mut expected = all(2);
+    expected.insert(3, 4);
+    assert_eq!(versions(&store), expected);
+    assert_eq!(fs::read_to_string(&path).unwrap(), "somebody's notes");
+    fs::remove_file(&path).unwrap();
+    flush(&store);
+    assert!(persistent.load(Ordering::Relaxed));
+    drop(store);
+    assert_eq!(reopened(&path), expected);
+}
+
+#[test]
+fn what_is_no_file_is_refused_and_not_waited_for() {
+    let directory = directory();
+    let pipe = directory.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let socket = directory.path().join("socket");
+    let _listener = UnixListener::bind(&socket).unwrap();
+    for (path, kind) in [(pipe.as_path(), "named pipe"), (&socket, "socket"), (Path::new("/dev/null"), "device")] {
+        let error = Store::open(path).err().unwrap().to_string();
+        let expected =
+            format!("state file {} is a {kind}: name an ordinary file as `path` under [state]", path.display());
+        assert_eq!(error, expected);
+    }
+}
+
+#[test]
+fn a_file_that_is_mostly_free_is_made_smaller() {
+    let directory = directory();
+    let path = directory.path().join("state.redb");
+    let (store, _) = Store::open(&path).unwrap();
+    (0..TAGS).for_each(|number| write(&store, number, 1));
+    let in_use: Vec<Digest> = (1..12_000).map(|number| image(number, 3).digest.clone()).collect();
+    for number in 1..12_000 {
+        let image = image(number, 3);
+        store.remember(&image.digest.clone(), Stored::Image(image));
+    }
+    let in_use: HashSet<Digest> = in_use.into_iter().collect();
+    store.sweep(&in_use, 0.0);
+    flush(&store);
+    let before = fs::metadata(&path).unwrap().len();
+    assert!(before > 8 << 20, "{before}");
+    for day in [1.0, 20.0] {
+        store.sweep(&HashSet::new(), day * DAY);
+        flush(&store);
+    }
+    let after = fs::metadata(&path).unwrap().len();
+    assert!(after < before / 4, "{after} of {before}");
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    write(&store, 3, 2);
+    let mut expected = all(1);
+    expected.insert(3, 2);
+    assert_eq!(versions(&store), expected);
+    flush(&store);
+    drop(store);
+    assert_eq!(reopened(&path), expected);
+}
+
+#[test]
+fn what_is_remembered_does_not_grow_with_what_changes() {
+    let directory = directory();
+    let file = Store::open(&directory.path().join("state.redb")).unwrap().0;
+    for store in [file, Store::memory()] {
+        // A tag that is pushed again and again within a fortnight. Each time its image has nine new blobs.
+        for version in 1..1_000 {
+            write(&store, 1, version);
+            store.remember_blob_bytes(&digest("blob", 1, version), 1);
+            if version % 50 == 0 {
+                store.sweep(&HashSet::new(), f64::from(version));
+                flush(&store);
+                assert!(store.documents() <= 1_000, "{} in version {version}", store.documents());
+            }
+        }
+        assert_eq!(versions(&store), BTreeMap::from([(1, 999)]));
+    }
+}
