@@ -267,14 +267,11 @@ fn a_state_file_of_the_released_version_is_published_after_a_restart() {
     drop(state);
     // Nothing listens on this port: all that is published was restored.
     let config = "[scan]\ninterval = \"1h\"\nkeep = \"10y\"\n[state]\npath = \"state.redb\"\n[[targets]]\nname = \"app\"\n\
-                  repository = \"127.0.0.1:1/acme/app\"\ntags = [\"v1\", \"v2\", \"chart\", \"old\"]\nuncompressed = \"exact\"\n";
+                  repository = \"127.0.0.1:1/acme/app\"\ntags = [\"v1\", \"v2\", \"chart\", \"old\"]\n";
     fs::write(directory.path().join("config.toml"), config).unwrap();
     let (daemon, _) = Daemon::start(directory.path());
-    // What layers hold is looked up once the tags are published.
-    let unpacked = "container_image_unpacked_size_bytes";
+    // Without the sizes of unpacked layers, since its layers do not match their configs.
     let expected = include_str!("store/fixtures/version-2.prom");
-    let count = expected.lines().filter(|line| line.starts_with(unpacked)).count();
-    daemon.wait_for(|published| (published.count(unpacked) == count).then_some(()));
     let published = daemon.scrape();
     let mut samples = BTreeMap::new();
     for line in expected.lines() {
