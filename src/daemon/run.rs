@@ -55,7 +55,7 @@ pub fn end_on_panic() {
     }));
 }
 
-/// Runs until `stop`, then shuts down gracefully, within [`SHUTDOWN_MAX`] even if a disk hangs. While it still starts,
+/// Runs until `stop`, then shuts down gracefully, within 20 s even if a disk hangs. While it still starts,
 /// `stop` ends it at once. An error is one that the daemon cannot recover from.
 pub async fn run(config: Config, start: Start, stop: CancellationToken) -> anyhow::Result<()> {
     within_deadline(start_and_serve(config, start, stop.clone()), &stop).await
