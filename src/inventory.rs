@@ -76,7 +76,9 @@ impl Inventory {
             Completeness::Whole => state.is_unknown(),
         };
         let is_missing = |state: &TagState| state.is_selected() && is_unread(state);
-        let is_listed = |repository: &RepositoryState| !lists || repository.listed;
+        let is_listed = |repository: &RepositoryState| {
+            !lists || repository.whole.contains(&number) && !repository.partial.contains(&number)
+        };
         let repositories = || self.selected_repositories(number).map(|(_, repository)| repository);
         repositories().any(is_listed)
             && repositories().all(|repository| {

@@ -1,8 +1,8 @@
 //! What is remembered across scans and restarts: documents and layers by their digest, tags by what was last known.
 //!
-//! Either in memory, or in a state file; memory then holds only what is not written yet. No caller waits for the file
-//! or fails because of it: what cannot be read is read from the registry again, what cannot be written stays in memory
-//! and is tried again. Deliberately not here: what a tag's values mean, and when they expire (`inventory`).
+//! Either in memory, or in a state file; memory then holds only what is not written yet. No caller waits for a write or
+//! fails because of the file: what cannot be read is read from the registry again, what cannot be written stays in
+//! memory and is tried again. Deliberately not here: what a tag's values mean, and when they expire (`inventory`).
 
 #[expect(clippy::module_inception, reason = "the room's main type, in a file of its own")]
 mod store;

@@ -2,7 +2,7 @@
 //!
 //! The schema of `--json` is [`Report`] for one reference, and `{"old": Report, "new": Report, "comparisons":
 //! [Comparison]}` for two. Exit codes: 0 read; 3 denied; 4 not found; 5 unreachable; 6 any other failure of the registry
-//! or its answer; 1 everything else. Platforms that were read are printed even if another one failed.
+//! or its answer; 64 a bad configuration; 1 everything else. Platforms that were read are printed even if another one failed.
 
 mod compare;
 mod error;

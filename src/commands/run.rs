@@ -64,7 +64,7 @@ pub(super) fn check(config_file: &Path, flags: &WebFlags) -> Result<(), CommandF
 
 /// Runs the daemon until a signal ends it.
 ///
-/// Handles signals before anything that can block. Until the daemon runs there is nothing to shut down: a signal ends
+/// Handles SIGTERM and SIGINT before anything that can block. Until the daemon runs there is nothing to shut down: a signal ends
 /// the program even while a file cannot be read or a name cannot be resolved.
 pub(super) async fn daemon(config_file: PathBuf, flags: WebFlags) -> Result<(), CommandFailure> {
     let stop = stop_on_signals()?;

@@ -56,7 +56,7 @@ pub struct Scan {
     pub timeout: Duration,
     /// A tag that cannot be read for this long is dropped.
     pub keep: Duration,
-    /// At most so many tags of a repository are listed, for targets without their own limit.
+    /// The most selected tags that are read of a repository, for targets without their own limit.
     pub tags_max: usize,
 }
 

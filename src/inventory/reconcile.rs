@@ -51,7 +51,7 @@ impl Inventory {
                 self.set_candidates(number, &repository, &candidates);
             }
             if complete {
-                self.set_listed(&repository);
+                self.set_listed(number, &repository);
             }
             self.set_partial(number, &repository, list);
         }
@@ -67,21 +67,26 @@ impl Inventory {
         self.targets.get(target).selection.select(&known).tags
     }
 
-    pub(super) fn set_listed(&mut self, name: &Repository) {
+    pub(super) fn set_listed(&mut self, target: u32, name: &Repository) {
+        let lists = self.targets.get(target).selection.lists();
         let Some(registry) = self.registries.get_mut(name.registry()) else { return };
-        let Some(repository) = registry.repositories.get_mut(name).filter(|state| !state.listed) else { return };
-        repository.listed = true;
-        registry.stale.mark_with(&mut repository.stale, Part::View);
+        let Some(repository) = registry.repositories.get_mut(name) else { return };
+        if lists {
+            repository.whole.insert(target);
+        }
+        if !std::mem::replace(&mut repository.listed, true) {
+            registry.stale.mark_with(&mut repository.stale, Part::View);
+        }
     }
 
     /// Notes whether figures of the whole repository would be figures of a part of it. They are withheld where a list is
-    /// cut, and where it broke off unless it was read whole before: then the last true figures stay.
+    /// cut, and where it broke off unless this target read it whole before: then the last true figures stay.
     fn set_partial(&mut self, target: u32, name: &Repository, list: ListExtent) {
         let Some(registry) = self.registries.get_mut(name.registry()) else { return };
         let Some(repository) = registry.repositories.get_mut(name) else { return };
         let has_changed = match list {
             ListExtent::Whole => repository.partial.remove(&target),
-            ListExtent::Partial if repository.listed => false,
+            ListExtent::Partial if repository.whole.contains(&target) => false,
             ListExtent::Cut | ListExtent::Partial => repository.partial.insert(target),
             ListExtent::Unread => false,
         };
@@ -122,6 +127,12 @@ impl Inventory {
                 let mut next = RepositoryState {
                     targets: repository.targets.iter().filter_map(|before| goes_on.get(before).copied()).collect(),
                     listed: repository.listed,
+                    // A list that was read whole for another selection has shown all tags there are.
+                    whole: if repository.whole.is_empty() {
+                        BTreeSet::new()
+                    } else {
+                        including.iter().copied().collect()
+                    },
                     partial: repository.partial.iter().filter_map(|before| goes_on.get(before).copied()).collect(),
                     ..RepositoryState::default()
                 };
@@ -271,6 +282,7 @@ impl Inventory {
         if is_left {
             repository.targets.retain(|&other| other != target);
             repository.candidates.remove(&target);
+            repository.whole.remove(&target);
             repository.partial.remove(&target);
             if repository.targets.is_empty() {
                 registry.repositories.remove(name);

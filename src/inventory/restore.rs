@@ -72,7 +72,7 @@ impl Inventory {
         for (number, name) in &can_wait {
             self.scan_ended(name);
             for repository in self.repositories_of(*number) {
-                self.set_listed(&repository);
+                self.set_listed(*number, &repository);
             }
         }
         for name in &settled {

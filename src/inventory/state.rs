@@ -37,6 +37,8 @@ pub(super) struct RepositoryState {
     pub(super) tags: BTreeMap<Tag, TagState>,
     /// Whether a target's tag list was ever read to its end, or none was needed.
     pub(super) listed: bool,
+    /// The targets whose tag list was read to its end at some time.
+    pub(super) whole: BTreeSet<u32>,
     /// The targets that know only a part of its tag list, so that figures of the whole repository are withheld.
     pub(super) partial: BTreeSet<u32>,
     pub(super) stale: Stale,

@@ -1,5 +1,5 @@
 //! A layer's uncompressed size from a few bytes of it, in the order of trust: its media type, what annotations say,
-//! then what stands in a small part of the blob. Pure: which part is needed is a [`Plan`], fetching it the lane's.
+//! then what stands in a small part of the blob. Pure: which part is needed is a [`Plan`], fetching it is up to `probe`.
 //!
 //! Where that does not settle it, nothing is said: a guess would be published beside true figures.
 

@@ -1,4 +1,4 @@
-//! What the lane knows of layers: in the store for ever what a digest proves, and for as long as the process runs what
+//! What the worker knows of layers: in the store for ever what a digest proves, and for as long as the process runs what
 //! registries do not give.
 
 use parking_lot::Mutex;

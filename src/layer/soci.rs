@@ -1,4 +1,4 @@
-//! What a SOCI index says of a layer. Pure: which of its parts are fetched is `look`'s affair.
+//! What a SOCI index says of a layer. Pure: which of its parts are fetched is up to `probe`.
 //!
 //! The index is a manifest whose layers are ztocs, each annotated with the layer that it describes (soci-snapshotter,
 //! `soci/soci_index.go`). A ztoc is a flatbuffer of hundreds of kilobytes, with the layer's sizes in its root table,

@@ -87,7 +87,7 @@ pub(crate) async fn measure(
             }
             Err(error) => error,
         };
-        let passes = match &error {
+        let is_transient = match &error {
             StreamError::Registry(error) => error.is_transient() && error.reason() != Reason::Denied,
             StreamError::TooShort { .. } => true,
             StreamError::Measure(_) | StreamError::TooLong(_) => false,
@@ -95,7 +95,7 @@ pub(crate) async fn measure(
         let advanced = *can_resume && measuring.received - before >= ADVANCE_BYTES_MIN;
         attempts = if advanced { 1 } else { attempts + 1 };
         tries += 1;
-        if !passes || attempts >= ATTEMPTS_MAX || tries >= TRIES_MAX {
+        if !is_transient || attempts >= ATTEMPTS_MAX || tries >= TRIES_MAX {
             return Err(error);
         }
         tokio::time::sleep(WAIT * 2_u32.pow(attempts - 1)).await;

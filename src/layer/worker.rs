@@ -1,4 +1,4 @@
-//! The lane: finds out what layers are after decompression, beside the scans and in nobody's way.
+//! The worker: finds out what layers are after decompression, beside the scans and without delaying them.
 //!
 //! Each layer is looked into once in its life: what came of it is remembered by its digest and, where it has one, by
 //! the digest of its tar, so that the same files compressed twice are read once. A layer that is broken is
@@ -28,7 +28,7 @@ use crate::store::Store;
 use crate::tag::LayerRequest;
 use crate::target::Uncompressed;
 
-/// What the lane may use.
+/// What the worker may use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Compressed bytes that `exact` may stream in an hour; without a number as many as come.
@@ -104,7 +104,7 @@ pub async fn run(
             Some(ended) = tasks.join_next() => {
                 let (layer, content) = match ended {
                     Ok(ended) => ended,
-                    // A mistake in this program is not to be hidden: whoever waits for this task hears of it.
+                    // A bug in this program must not be hidden: it is passed on to the task that waits for this one.
                     Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
                     Err(_) => continue,
                 };

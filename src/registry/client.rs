@@ -59,7 +59,13 @@ impl Registries {
             return Ok(None);
         }
         let mut clients = self.clients.lock().clone();
-        clients.retain(|registry, _| profiles.to(registry) == self.profiles.to(registry));
+        clients.retain(|registry, _| {
+            let stays = profiles.to(registry) == self.profiles.to(registry);
+            if !stays {
+                self.counters.forget_learnt_rate(registry);
+            }
+            stays
+        });
         Self::with(profiles, Arc::clone(&self.system_roots), Arc::clone(&self.counters), clients).map(Some)
     }
 

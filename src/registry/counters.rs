@@ -92,6 +92,11 @@ impl Counters {
         read(&self.state.lock().registries)
     }
 
+    /// The registry has a new client, which has learnt nothing yet.
+    pub(crate) fn forget_learnt_rate(&self, registry: &Registry) {
+        self.update(registry, |counters| counters.learnt_rate = None);
+    }
+
     fn update(&self, registry: &Registry, update: impl FnOnce(&mut RegistryCounters)) {
         let mut state = self.state.lock();
         if let Some(counters) = state.registries.get_mut(registry) {

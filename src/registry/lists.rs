@@ -356,6 +356,7 @@ impl<T: Clone + Eq + Hash> Pages<T> {
         });
         let page = read.map_err(|error| {
             self.kept.truncate(before);
+            self.cut = false;
             format!("it is not a list ({})", json_problem(&error))
         })?;
         self.entries += page.entries;

@@ -90,7 +90,9 @@ impl Client {
             },
             StatusCode::NOT_FOUND => match self.get_manifest(repository, at).await {
                 Err(error) => {
-                    self.quirks.head.agreed();
+                    if matches!(error.reason(), Reason::NotFound | Reason::Server) {
+                        self.quirks.head.agreed();
+                    }
                     Err(error)
                 }
                 Ok(_) => Err(self.useless_head(&what, "HEAD returns 404 where GET returns a manifest")),

@@ -30,6 +30,7 @@ enum Learnt {
     #[default]
     Nothing,
     WorkedAt(Instant),
+    AgreedAt(Instant),
     UselessSince(Instant),
 }
 
@@ -41,7 +42,7 @@ impl HeadSupport {
 
     /// Whether a refusal may be one of `HEAD` itself, so that a `GET` is worth a try: not while others work.
     pub(crate) fn is_doubtful(&self) -> bool {
-        !matches!(*self.0.lock(), Learnt::WorkedAt(at) if at.elapsed() < RELEARN_AFTER)
+        !matches!(*self.0.lock(), Learnt::WorkedAt(at) | Learnt::AgreedAt(at) if at.elapsed() < RELEARN_AFTER)
     }
 
     /// A `HEAD` returned a digest.
@@ -54,14 +55,15 @@ impl HeadSupport {
     pub(crate) fn agreed(&self) {
         let mut learnt = self.0.lock();
         if matches!(*learnt, Learnt::Nothing) {
-            *learnt = Learnt::WorkedAt(Instant::now());
+            *learnt = Learnt::AgreedAt(Instant::now());
         }
     }
 
     /// A `HEAD` returned no digest, or was refused where `GET` works. One of many that work changes nothing.
     pub(crate) fn failed(&self) {
-        if self.is_doubtful() {
-            *self.0.lock() = Learnt::UselessSince(Instant::now());
+        let mut learnt = self.0.lock();
+        if !matches!(*learnt, Learnt::WorkedAt(at) if at.elapsed() < RELEARN_AFTER) {
+            *learnt = Learnt::UselessSince(Instant::now());
         }
     }
 }
@@ -91,6 +93,8 @@ mod tests {
         let head = HeadSupport::default();
         head.agreed();
         assert!(!head.is_doubtful());
+        head.failed();
+        assert!(!head.is_useful(), "no HEAD returned a digest yet");
     }
 
     #[tokio::test(start_paused = true)]

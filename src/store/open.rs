@@ -36,7 +36,7 @@ pub enum Opened {
 
 impl File {
     /// Opens the state file, or creates it. A file that cannot be used is set aside by renaming it; `now`, in seconds
-    /// since the Unix epoch, is part of the new name. A file that was never a state file is not touched.
+    /// since the Unix epoch, is part of the new name. A file that is no redb database is not touched.
     pub(super) fn open(path: &Path, now: u64) -> Result<(Self, Opened), StoreError> {
         if let Some(kind) = special_kind(path) {
             return Err(StoreError::Special { path: path.to_owned(), kind });

@@ -8,7 +8,7 @@ use crate::target::{Listing, Selection, Target};
 
 const NOTHING: [&str; 0] = [];
 
-/// One target that names `r.io/a:v1`, whose first pass ended with what the tag pointed at.
+/// One target that names `r.io/a:v1`, whose first scan ended with what the tag pointed at.
 pub(super) fn one(reading: Reading) -> Inventory {
     let mut inventory = inventory(&[target("t", "r.io/a", "v1")]);
     read(&mut inventory, "r.io/a:v1", 10.0, reading);

@@ -296,3 +296,27 @@ fn figures_of_a_whole_repository_are_withheld_while_its_list_is_cut() {
         assert_eq!(listed(&mut inventory, list), expected, "{list:?}");
     }
 }
+
+/// A target that needs no list tells nothing of another target's.
+#[test]
+fn a_list_that_broke_off_is_not_whole_because_another_target_needs_none() {
+    let mut inventory = inventory(&[target("named", "r.io/a", "latest"), listing("listing", "r.io/a")]);
+    let mut select = |name: &str, tags: &str, list| {
+        let tags = vec![tag(tags)];
+        let one = DiscoveredRepository { repository: repository("r.io/a"), candidates: Vec::new(), tags, list };
+        inventory.select(&TargetName(name.into()), Discovered { repositories: vec![one], complete: true });
+    };
+    select("named", "latest", ListExtent::Whole);
+    select("listing", "v1", ListExtent::Partial);
+    for (reference, at) in [("r.io/a:latest", 10.0), ("r.io/a:v1", 11.0)] {
+        read(&mut inventory, reference, at, single("x:1"));
+    }
+    for name in ["named", "listing"] {
+        scan_ended(&mut inventory, name);
+    }
+    let snapshot = inventory.snapshot();
+    let view = &snapshot.registries[0].repositories[0];
+    assert_eq!((view.tags_selected, view.stored_bytes), (None, None));
+    assert!(!inventory.is_scanned(&TargetName("listing".into()), Completeness::Whole));
+    assert!(inventory.is_scanned(&TargetName("named".into()), Completeness::Whole));
+}

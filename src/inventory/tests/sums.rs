@@ -41,7 +41,7 @@ fn sums_wait_for_each_targets_first_pass_on_their_registry() {
     assert_eq!(published(&mut inventory)[..2], ["a:v1 up=1 success=10", "a:v1 linux/amd64 compressed=1"]);
     assert_eq!(repositories(&mut inventory)[0], "a tags=1 unknown=0");
     assert_eq!(registry_stored(&mut inventory), [None, None]);
-    // A pass that failed altogether ends too.
+    // A scan that failed altogether ends too.
     scan_ended(&mut inventory, "u");
     assert_eq!(registry_stored(&mut inventory), [Some(1), None]);
     assert_eq!(repositories(&mut inventory)[0], "a tags=1 unknown=0 stored=1 unique=1 metadata=10");

@@ -83,7 +83,7 @@ impl Session {
             return unless_refused(context, ask, answer, first.as_deref());
         };
         let answer = self.attempt(context, ask, Some(&second), Attempt::Last).await?;
-        if refusal::is_possible(answer.status, Some(&second)) {
+        if !answer.elsewhere && refusal::is_possible(answer.status, Some(&second)) {
             second.refused_when_new.store(true, Ordering::Relaxed);
         }
         unless_refused(context, ask, answer, Some(&second))
