@@ -153,7 +153,7 @@ fn hostile() -> (String, snapshots::Odd) {
     let text =
         "quote \" backslash \\ newline \n 大きさ \u{0}\r\t \u{2028}\u{85} {a=\"b\"} # EOF\n# EOF\n\\n\\".to_owned();
     let odd = snapshots::Odd {
-        media_type: "x".repeat(4096),
+        media_type: format!("application/{}", "x".repeat(127)),
         artifact_type: text.clone(),
         platform: "lin\"ux/am\\d64".to_owned(),
         target: text.clone(),
@@ -175,7 +175,7 @@ fn prometheus_takes_whatever_a_registry_invents() {
     prometheus.wait_for("container_image_info", |found| {
         let sample = found.first()?;
         assert_eq!(sample.labels["artifact_type"], shown(&text));
-        assert_eq!(sample.labels["media_type"].len(), 4096);
+        assert_eq!(sample.labels["media_type"].len(), 139);
         Some(())
     });
     let labels = prometheus.query("container_image_repository_labels");
@@ -190,7 +190,7 @@ fn other_people_s_parsers_take_whatever_a_registry_invents() {
         let body = curl(arguments, &endpoint.url("http", "/metrics"));
         let samples = parsers::python(format, body.as_bytes());
         let info = samples.iter().find(|sample| sample.name == "container_image_info").expect("it is published");
-        assert_eq!((info.label("artifact_type"), info.label("media_type").len()), (&*shown(&text), 4096), "{format}");
+        assert_eq!((info.label("artifact_type"), info.label("media_type").len()), (&*shown(&text), 139), "{format}");
         let labels = samples.iter().find(|sample| sample.name == "container_image_repository_labels");
         assert_eq!(labels.expect("they are published").label("label_team"), shown(&text), "{format}");
         let unread = parsers::promtool(body.as_bytes());
