@@ -128,11 +128,7 @@ impl Target {
             if let Some(range) = semver {
                 line("semver", range.as_str());
             }
-            let sort = match sort {
-                Sort::Semver => "semver",
-                Sort::Name => "name",
-            };
-            line("sort", sort);
+            line("sort", sort.word());
             line("limit", &limit.map_or_else(|| "none".to_owned(), |limit| limit.to_string()));
             line("tags_max", &self.tags_max.to_string());
         }
