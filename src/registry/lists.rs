@@ -215,7 +215,7 @@ impl Client {
         Ok(answer)
     }
 
-    /// A catalog is optional, so 404 says that there is none, whoever sends it.
+    /// A catalog is optional, so 404 means that there is none, even from a proxy.
     fn refuse_list(&self, list: &ListRequest<'_>, ask: &Ask<'_>, answer: &Answer) -> RegistryError {
         if list.operation == Operation::ListRepositories && answer.status == StatusCode::NOT_FOUND {
             return self.wrong(list.operation, list.what, Reason::Unsupported, "the registry has none".to_owned());

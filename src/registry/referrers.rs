@@ -71,7 +71,7 @@ impl Client {
     }
 }
 
-/// The possible answers, none of which is a failure.
+/// The possible answers. Each is a valid one.
 enum ReferrersAnswer {
     List(Vec<Descriptor>),
     /// 401 or 403.

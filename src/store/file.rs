@@ -134,7 +134,7 @@ impl File {
         })
     }
 
-    /// Whether its path still names it: not after somebody removed or replaced it. True if that cannot be told.
+    /// Whether its path still names it: false once it was removed or replaced. True if that cannot be determined.
     pub(super) fn is_in_place(&self) -> bool {
         match Identity::of(&self.path) {
             Ok(identity) => identity == self.identity,

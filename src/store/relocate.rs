@@ -1,4 +1,4 @@
-//! Moving the state to another file: to a new one after somebody removed the old one, to a smaller one.
+//! Moves the state to another file: to a new one after the old one was removed, or to a smaller one.
 
 use std::fs;
 use std::io;

@@ -18,7 +18,7 @@ impl Sharing {
     pub(super) fn of_copy(state: &Path) -> Option<Self> {
         let copy = std::env::temp_dir().join(format!("image-size-exporter-inspect-{}.redb", std::process::id()));
         let mut from = fs::File::open(state).ok()?;
-        // Fails where somebody else has put a file or link there.
+        // Fails if a file or link is already there.
         let mut to = fs::File::create_new(&copy).ok()?;
         let copied = std::io::copy(&mut from, &mut to);
         let opened = copied.ok().and_then(|_| Store::open(&copy).ok());
