@@ -32,7 +32,7 @@ pub async fn run(cli: Cli) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            output::complain(&failure.message);
+            output::print_error(&failure.message);
             ExitCode::from(failure.exit_code)
         }
     }

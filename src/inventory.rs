@@ -26,7 +26,7 @@ use crate::tag::{Completeness, LayerRequest, Observation, TagChange, TagRequest}
 use crate::target::{Repositories, Target, TargetName, Uncompressed};
 
 use policy::Targets;
-use stale::{Part, Stale};
+use stale::{Stale, StalePart};
 use state::{RegistryState, RepositoryState};
 use tag_state::{Effect, TagState};
 
@@ -118,7 +118,7 @@ impl Inventory {
                 repository: name.clone(),
                 tag: tag.clone(),
                 known: state.content.as_ref().map(|content| Arc::clone(&content.known)),
-                lacking: state.is_lacking(),
+                is_incomplete: state.is_incomplete(),
                 platforms: state.policy.platforms.clone(),
             };
             assigned.map(request).collect()
@@ -143,8 +143,8 @@ impl Inventory {
         let state = in_repository.tags.get_mut(tag)?;
         let part = match state.record(*at, outcome, &mut registry.layers) {
             Effect::None => return None,
-            Effect::Times => Part::View,
-            Effect::Content => Part::Sums,
+            Effect::Times => StalePart::View,
+            Effect::Content => StalePart::Sums,
         };
         let kept = state.to_record();
         registry.stale.mark_with(&mut in_repository.stale, part);
@@ -158,7 +158,7 @@ impl Inventory {
         let Some(number) = self.targets.find(target) else { return };
         if !std::mem::replace(&mut self.ended[number as usize], true) {
             let registry = self.targets.get(number).repositories.registry().clone();
-            self.settle(&registry);
+            self.sum_if_scanned(&registry);
         }
     }
 
@@ -174,7 +174,7 @@ impl Inventory {
             if is_news {
                 // Uncompressed sizes enter no sum.
                 for repository in registry.repositories.values_mut() {
-                    registry.stale.mark_with(&mut repository.stale, Part::View);
+                    registry.stale.mark_with(&mut repository.stale, StalePart::View);
                 }
                 any = true;
             }
@@ -229,7 +229,7 @@ impl Inventory {
             for (name, repository) in &mut registry.repositories {
                 for (tag, state) in &mut repository.tags {
                     if state.expire(deadline, &mut registry.layers) {
-                        registry.stale.mark_with(&mut repository.stale, Part::Sums);
+                        registry.stale.mark_with(&mut repository.stale, StalePart::Sums);
                         forgotten.push(TagChange { repository: name.clone(), tag: tag.clone(), kept: None });
                     }
                 }

@@ -25,7 +25,7 @@ pub use client::{Client, Registries};
 pub use counters::Counters;
 pub use error::{RegistryError, SetupError};
 pub use lists::{RepositoryList, TagList};
-pub use manifests::{Fetched, Head};
+pub use manifests::{FetchedManifest, Head};
 pub use settings::{Credential, PROXY_SCHEMES, Settings};
 pub use transport::ratelimit::RateLimit;
 pub use transport::tls::check_files;

@@ -17,7 +17,7 @@ use crate::store::{Store, Stored};
 use crate::tag::{Outcome, Reading, TagRequest};
 
 pub(crate) use children::{Children, has_all_entries, read as read_children};
-pub use document::{Fetched, ReadError, fetch as fetch_document};
+pub use document::{FetchedDocument, ReadError, fetch as fetch_document};
 pub use platforms::NoPlatform;
 
 /// The outcome of reading a tag, and what to tell the operator about it.
@@ -53,7 +53,7 @@ async fn has_moved(client: &Client, wanted: &TagRequest, reported: &Reported) ->
     let Outcome::Read(reading) = &reported.outcome else { return false };
     let is_new = wanted.known.as_ref().is_none_or(|known| known.digest != reading.digest);
     let lacks_children = reading.failed.iter().any(|child| child.reason == Reason::NotFound);
-    if !(is_new && reading.header.is_some() && lacks_children && client.heads()) {
+    if !(is_new && reading.header.is_some() && lacks_children && client.supports_head()) {
         return false;
     }
     match client.head_manifest(&wanted.repository, At::Tag(&wanted.tag)).await {
@@ -71,36 +71,42 @@ async fn read_once(client: &Client, store: &Store, wanted: &TagRequest) -> Repor
     if let (Some(header), Some(known)) = (&head, &wanted.known)
         && known.header.as_ref() == Some(header)
     {
-        if !wanted.lacking {
+        if !wanted.is_incomplete {
             return Reported { outcome: Outcome::Unchanged, errors: Vec::new() };
         }
         // The tag has not changed, and something is still missing.
         if let Some(document) = store.document(&known.digest) {
-            let root = Fetched { digest: known.digest.clone(), header: head, document, lacking: None };
+            let root = FetchedDocument { digest: known.digest.clone(), header: head, document, unknown_size: None };
             return read_root(client, store, wanted, root).await;
         }
     }
     // The digest of a header is used only to look up the store, whose documents were verified when they were fetched.
     let named = head.as_deref().and_then(|header| header.parse::<Digest>().ok());
-    let claim = match &named {
+    let flight = match &named {
         Some(digest) => Some(store.document_flight(wanted.repository.registry(), digest).await),
         None => None,
     };
     if let Some((digest, document)) = named.and_then(|digest| store.document(&digest).map(|root| (digest, root))) {
-        drop(claim);
+        drop(flight);
         store.add_location(&wanted.repository, &digest);
-        return read_root(client, store, wanted, Fetched { digest, header: head, document, lacking: None }).await;
+        return read_root(
+            client,
+            store,
+            wanted,
+            FetchedDocument { digest, header: head, document, unknown_size: None },
+        )
+        .await;
     }
     let fetched = document::fetch(client, store, &wanted.repository, At::Tag(&wanted.tag)).await;
-    drop(claim);
+    drop(flight);
     match fetched {
         // The tag may have changed since the HEAD: the body's own header wins.
         Ok(fetched) => {
             if is_head_refused {
-                client.head_is_refused();
+                client.note_refused_head();
             }
             let header = fetched.header.or(head);
-            read_root(client, store, wanted, Fetched { header, ..fetched }).await
+            read_root(client, store, wanted, FetchedDocument { header, ..fetched }).await
         }
         Err(ReadError::Registry(error)) => unread(error),
         Err(error) => Reported::failed(error),
@@ -109,7 +115,7 @@ async fn read_once(client: &Client, store: &Store, wanted: &TagRequest) -> Repor
 
 /// The digest header of a HEAD, where a HEAD saves requests and the registry answers it.
 async fn ask_head(client: &Client, wanted: &TagRequest) -> Result<Option<Arc<str>>, RegistryError> {
-    if !client.heads() || (wanted.known.is_none() && !client.meters_pulls()) {
+    if !client.supports_head() || (wanted.known.is_none() && !client.meters_pulls()) {
         return Ok(None);
     }
     match client.head_manifest(&wanted.repository, At::Tag(&wanted.tag)).await {
@@ -125,7 +131,7 @@ fn unread(error: RegistryError) -> Reported {
 }
 
 /// Reads all images of the document that the tag points at.
-async fn read_root(client: &Client, store: &Store, wanted: &TagRequest, root: Fetched) -> Reported {
+async fn read_root(client: &Client, store: &Store, wanted: &TagRequest, root: FetchedDocument) -> Reported {
     let mut reading = Reading {
         digest: root.digest,
         header: root.header,
@@ -136,7 +142,7 @@ async fn read_root(client: &Client, store: &Store, wanted: &TagRequest, root: Fe
         failed: Vec::new(),
         platforms: wanted.platforms.clone(),
     };
-    let mut errors = Vec::from_iter(root.lacking);
+    let mut errors = Vec::from_iter(root.unknown_size);
     match root.document {
         Stored::Image(image) => {
             reading.media_type = image.media_type.clone();

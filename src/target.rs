@@ -14,10 +14,10 @@ use std::time::Duration;
 
 use crate::oci::{PlatformFilter, Tag};
 
-pub use newest::{Candidate, NewestBy, Standing};
+pub use newest::{Candidate, CandidateState, NewestBy};
 pub use pattern::{InvalidPattern, InvalidTagPattern, Repositories, RepositoryPattern, TagPattern};
 pub use range::{InvalidRange, VersionRange};
-pub use selection::{LeftOut, Listing, Selection, Sort};
+pub use selection::{Listing, NotSelected, Selection, Sort};
 pub use version::Version;
 pub use words::Words;
 

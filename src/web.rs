@@ -22,5 +22,5 @@ pub use address::{InvalidListenAddress, ListenAddress};
 pub use listener::{BindError, Listener};
 pub use options::{ConnectionLimits, Options};
 pub use server::serve;
-pub use state::{ServerState, WantsReload};
+pub use state::{ReloadReply, ServerState};
 pub use web_config::{WebConfig, WebConfigError};

@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::demo;
-use super::output::{CommandFailure, print_warnings, say};
+use super::output::{CommandFailure, print_line, print_warnings};
 use crate::config::Config;
 use crate::web::ListenAddress;
 use crate::{daemon, web};
@@ -58,7 +58,7 @@ fn telemetry_path(text: &str) -> Result<String, String> {
 pub(super) fn check(config_file: &Path, flags: &WebFlags) -> Result<(), CommandFailure> {
     let (config, _) = load(config_file, flags)?;
     print_warnings(&config);
-    say(&format!("{}: the configuration is valid", config_file.display()));
+    print_line(&format!("{}: the configuration is valid", config_file.display()));
     Ok(())
 }
 
@@ -101,7 +101,7 @@ pub(super) async fn demo(flags: &WebFlags) -> Result<(), CommandFailure> {
     let config = Config::load(config_file)?;
     let listeners = bind(flags, &config).await?;
     if let Some(Ok(address)) = listeners.first().map(web::Listener::local_addr) {
-        say(&registry.banner(address));
+        print_line(&registry.banner(address));
     }
     let web_config = web_config(flags, &config)?;
     Ok(serve(config_file, flags, config, web_config, listeners, stop).await?)
@@ -116,8 +116,8 @@ async fn serve(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     daemon::end_on_panic();
-    let (wants_reload, reloads) = mpsc::channel(daemon::RELOADS_WAITING_MAX);
-    tokio::spawn(reload_on_hangup(signal(SignalKind::hangup())?, wants_reload.clone()));
+    let (reload, reloads) = mpsc::channel(daemon::RELOADS_WAITING_MAX);
+    tokio::spawn(reload_on_hangup(signal(SignalKind::hangup())?, reload.clone()));
     let options = web::Options {
         telemetry_path: flags.telemetry_path.clone(),
         enable_lifecycle: flags.enable_lifecycle,
@@ -126,7 +126,7 @@ async fn serve(
         ..web::Options::default()
     };
     let config_file = Some(config_file.to_owned());
-    let start = daemon::Start { listeners, options, web_config, config_file, reloads: (wants_reload, reloads) };
+    let start = daemon::Start { listeners, options, web_config, config_file, reloads: (reload, reloads) };
     daemon::run(config, start, stop).await
 }
 
@@ -172,10 +172,10 @@ fn stop_on_signals() -> anyhow::Result<CancellationToken> {
 }
 
 /// SIGHUP reloads. The daemon logs the result.
-async fn reload_on_hangup(mut hangup: Signal, wants_reload: mpsc::Sender<daemon::WantsReload>) {
+async fn reload_on_hangup(mut hangup: Signal, reloads: mpsc::Sender<daemon::ReloadReply>) {
     while hangup.recv().await.is_some() {
         let (reply, answer) = oneshot::channel();
-        if wants_reload.send(reply).await.is_err() {
+        if reloads.send(reply).await.is_err() {
             return;
         }
         let _ = answer.await;

@@ -183,7 +183,7 @@ impl<'a> Table<'a> {
 
     /// The dotted names below `key` that were meant as one quoted name: `[a.b.c]` written for `[a."b.c"]`. Empty if
     /// `key` contains no tables.
-    pub(super) fn divided(&self, key: &str) -> Vec<String> {
+    pub(super) fn unquoted_names(&self, key: &str) -> Vec<String> {
         let inner = |entries: &'a Dict| {
             let tables = entries.iter().filter_map(|(key, value)| value.as_dict().map(|table| (key, table)));
             tables.filter(|(_, table)| !table.contains_key(DATE)).collect::<Vec<_>>()

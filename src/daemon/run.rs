@@ -18,7 +18,7 @@ use crate::config::Config;
 use crate::metrics::Telemetry;
 use crate::registry::Registries;
 use crate::store::{Opened, Store, StoreError};
-use crate::web::WantsReload;
+use crate::web::ReloadReply;
 use crate::{metrics, web};
 
 /// How long a shutdown may take: the drain of the web server's answers and the flush of the state file, with a margin.
@@ -36,7 +36,7 @@ pub struct Start {
     /// The file that a reload reads; without one a reload is refused.
     pub config_file: Option<PathBuf>,
     /// Reload requests from outside, such as a signal's. The web server sends its own through the sender.
-    pub reloads: (mpsc::Sender<WantsReload>, mpsc::Receiver<WantsReload>),
+    pub reloads: (mpsc::Sender<ReloadReply>, mpsc::Receiver<ReloadReply>),
 }
 
 /// Makes a panic in any task or thread end the process, from now on: with its message on stderr, and exit code 1.
@@ -102,8 +102,8 @@ async fn start_and_serve(config: Config, start: Start, stop: CancellationToken) 
     let Some(restored) = stop.run_until_cancelled(restoring).await else { return Ok(()) };
     let state_loop = restored.context("restoring the state panicked")?;
     let (reload_sender, reload_requests) = mpsc::channel(1);
-    let (wants_reload, reloads) = start.reloads;
-    let web = web::ServerState::new(rendered, telemetry.clone(), wants_reload, start.web_config, start.options);
+    let (reload, reloads) = start.reloads;
+    let web = web::ServerState::new(rendered, telemetry.clone(), reload, start.web_config, start.options);
     let web = Arc::new(web);
     web.set_config(masked);
     web.set_ready(true);

@@ -13,7 +13,7 @@ use crate::clock::unix_now;
 use crate::metrics::own::ScanEnd;
 use crate::oci::{Location, Reason};
 use crate::scan;
-use crate::scan::discovery::Nothing;
+use crate::scan::discovery::EmptySelection;
 use crate::scan::{NoPlatform, discovery};
 use crate::tag::{Observation, Outcome, TagRequest};
 use crate::target::Target;
@@ -26,7 +26,7 @@ const TAGS_UNDER_WAY: usize = 64;
 pub(crate) struct LastReported {
     causes: BTreeSet<ReportedCause>,
     /// Whether it was logged that the target selects nothing.
-    nothing: bool,
+    empty: bool,
     /// Whether it was logged that no tag has one of its platforms.
     no_platform: bool,
 }
@@ -63,7 +63,7 @@ pub(crate) async fn run(
         .collect();
 
     let lists_read = failures.is_empty();
-    last_reported.report_nothing(target, found.nothing.as_ref());
+    last_reported.report_empty(target, found.empty.as_ref());
 
     let (reply, answer) = oneshot::channel();
     let sent = events.send(Event::Discovered { target: target.clone(), found: found.discovered, reply }).await;
@@ -146,11 +146,11 @@ impl LastReported {
     }
 
     /// Once: a list that is empty today may stay empty.
-    fn report_nothing(&mut self, target: &Target, nothing: Option<&Nothing>) {
-        if let Some(nothing) = nothing
-            && !std::mem::replace(&mut self.nothing, true)
+    fn report_empty(&mut self, target: &Target, empty: Option<&EmptySelection>) {
+        if let Some(empty) = empty
+            && !std::mem::replace(&mut self.empty, true)
         {
-            tracing::warn!(target_name = %target.name, "{nothing}");
+            tracing::warn!(target_name = %target.name, "{empty}");
         }
     }
 

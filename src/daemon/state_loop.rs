@@ -214,7 +214,7 @@ impl StateLoop {
             self.handles.registries.store(Arc::new(renewed));
         }
         // The operator may have fixed what the configuration does not show, such as a locked account.
-        self.handles.registries.load().forgive_passwords();
+        self.handles.registries.load().reset_lockouts();
         if config.state != self.config.state || config.web != self.config.web {
             tracing::warn!("`[state]` and `[web]` are read at start only: changes there take effect after a restart");
         }

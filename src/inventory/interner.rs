@@ -10,12 +10,12 @@ use crate::oci::Digest;
 #[derive(Default)]
 pub(super) struct Interner {
     numbers: HashTable<u32>,
-    entries: Vec<Entry>,
+    entries: Vec<Interned>,
     free: Vec<u32>,
     hasher: RandomState,
 }
 
-struct Entry {
+struct Interned {
     digest: Digest,
     uses: u32,
 }
@@ -28,7 +28,7 @@ impl Interner {
             self.entries[number as usize].uses += 1;
             return (number, false);
         }
-        let entry = Entry { digest: digest.clone(), uses: 1 };
+        let entry = Interned { digest: digest.clone(), uses: 1 };
         let number = if let Some(number) = self.free.pop() {
             self.entries[number as usize] = entry;
             number
@@ -77,7 +77,7 @@ impl Interner {
         self.numbers.is_empty() && self.free.len() == self.entries.len()
     }
 
-    fn entry(&self, number: u32) -> &Entry {
+    fn entry(&self, number: u32) -> &Interned {
         &self.entries[number as usize]
     }
 }

@@ -17,9 +17,9 @@ pub(super) struct LayerTable {
     layers: Interner,
     facts: Vec<LayerFacts>,
     images: Interner,
-    media_types: Shared<MediaType>,
-    platforms: Shared<Platform>,
-    artifact_types: Shared<Arc<str>>,
+    media_types: ValuePool<MediaType>,
+    platforms: ValuePool<Platform>,
+    artifact_types: ValuePool<Arc<str>>,
     /// Layers that one manifest lists with several sizes, and the smallest, until they are warned about.
     ambiguous: Vec<(Digest, u64)>,
 }
@@ -133,7 +133,7 @@ impl LayerTable {
 
     /// The layers about whose sizes manifests disagree, and the smallest size: `disagreeing` and those that one manifest
     /// lists with several sizes, each once.
-    pub(super) fn unwarned(&mut self, disagreeing: &[StoredLayer]) -> Vec<(Digest, u64)> {
+    pub(super) fn take_conflicts(&mut self, disagreeing: &[StoredLayer]) -> Vec<(Digest, u64)> {
         let ambiguous = std::mem::take(&mut self.ambiguous);
         let between_manifests = disagreeing.iter().map(|odd| (self.digest(odd.layer).clone(), odd.bytes));
         let all: Vec<(Digest, u64)> = between_manifests.chain(ambiguous).collect();
@@ -232,12 +232,12 @@ impl LayerFacts {
 }
 
 /// Few values that many images share: one allocation for each value.
-struct Shared<T>(HashSet<T>);
+struct ValuePool<T>(HashSet<T>);
 
 /// More distinct values than this are odd, and sharing them would save nothing.
 const SHARED_MAX: usize = 1_000;
 
-impl<T: Clone + Eq + Hash> Shared<T> {
+impl<T: Clone + Eq + Hash> ValuePool<T> {
     fn share(&mut self, value: &T) -> T {
         if let Some(shared) = self.0.get(value) {
             return shared.clone();
@@ -249,7 +249,7 @@ impl<T: Clone + Eq + Hash> Shared<T> {
     }
 }
 
-impl<T> Default for Shared<T> {
+impl<T> Default for ValuePool<T> {
     fn default() -> Self {
         Self(HashSet::new())
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::Inventory;
 use super::policy::Targets;
-use super::stale::Part;
+use super::stale::StalePart;
 use super::state::{RegistryState, RepositoryState};
 use super::tag_state::TagState;
 use super::warning::Warning;
@@ -75,7 +75,7 @@ impl Inventory {
             repository.whole.insert(target);
         }
         if !std::mem::replace(&mut repository.listed, true) {
-            registry.stale.mark_with(&mut repository.stale, Part::View);
+            registry.stale.mark_with(&mut repository.stale, StalePart::View);
         }
     }
 
@@ -91,7 +91,7 @@ impl Inventory {
             ListExtent::Unread => false,
         };
         if has_changed {
-            registry.stale.mark_with(&mut repository.stale, Part::View);
+            registry.stale.mark_with(&mut repository.stale, StalePart::View);
         }
     }
 
@@ -162,29 +162,29 @@ impl Inventory {
                     state.repositories.insert(name, next);
                 }
             }
-            state.stale.mark(Part::Sums);
+            state.stale.mark(StalePart::Sums);
             self.registries.insert(registry, state);
         }
-        self.stale.mark(Part::View);
+        self.stale.mark(StalePart::View);
         self.add_named();
         self.restore_candidates();
         let registries: Vec<_> = self.registries.keys().cloned().collect();
         for registry in &registries {
-            self.settle(registry);
+            self.sum_if_scanned(registry);
         }
         forgotten
     }
 
     /// Enters all tags of a registry into its sums, if each of its targets has ended a scan.
-    pub(super) fn settle(&mut self, registry: &Registry) {
+    pub(super) fn sum_if_scanned(&mut self, registry: &Registry) {
         let have_ended = self.have_ended(registry);
         let Some(state) = self.registries.get_mut(registry).filter(|_| have_ended) else { return };
         state.has_sums = true;
-        state.stale.mark(Part::Sums);
+        state.stale.mark(StalePart::Sums);
         for repository in state.repositories.values_mut() {
             for tag in repository.tags.values_mut().filter(|tag| !tag.in_sums) {
                 tag.in_sums = true;
-                repository.stale.mark(Part::Sums);
+                repository.stale.mark(StalePart::Sums);
             }
         }
     }
@@ -231,7 +231,7 @@ impl Inventory {
             None => repository.tags.entry(tag.clone()).or_insert_with(|| TagState::new(policy)),
         };
         state.in_sums |= self.ended[target as usize];
-        registry.stale.mark_with(&mut repository.stale, Part::Sums);
+        registry.stale.mark_with(&mut repository.stale, StalePart::Sums);
     }
 
     /// Notes that a target selects a repository.
@@ -244,12 +244,12 @@ impl Inventory {
         if !registry.repositories.contains_key(name) {
             registry.repositories.insert(name.clone(), RepositoryState::default());
             // The other repositories' figures move.
-            registry.stale.mark(Part::Sums);
+            registry.stale.mark(StalePart::Sums);
         }
         let Some(repository) = registry.repositories.get_mut(name) else { return };
         let Err(position) = repository.targets.binary_search(&target) else { return };
         repository.targets.insert(position, target);
-        registry.stale.mark_with(&mut repository.stale, Part::View);
+        registry.stale.mark_with(&mut repository.stale, StalePart::View);
         let targets = repository.targets.clone();
         self.compare_labels(name, &targets);
     }
@@ -277,7 +277,7 @@ impl Inventory {
         let is_named = matches!(self.targets.get(target).repositories, Repositories::One(_));
         let is_left = tags.is_empty() && !is_named;
         if !lost.is_empty() || is_left {
-            registry.stale.mark_with(&mut repository.stale, Part::Sums);
+            registry.stale.mark_with(&mut repository.stale, StalePart::Sums);
         }
         if is_left {
             repository.targets.retain(|&other| other != target);
@@ -312,7 +312,7 @@ impl Inventory {
         let known = repository.candidates.get(&target);
         if known.is_none_or(|known| !known.iter().map(|one| &one.tag).eq(tags)) {
             repository.candidates.insert(target, tags.iter().map(Candidate::of).collect());
-            registry.stale.mark_with(&mut repository.stale, Part::View);
+            registry.stale.mark_with(&mut repository.stale, StalePart::View);
         }
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Inventory;
-use super::stale::Part;
+use super::stale::StalePart;
 use crate::image::Image;
 use crate::oci::{Digest, Repository, Tag};
 use crate::tag::{Completeness, TagChange, TagRecord};
@@ -31,7 +31,7 @@ impl Inventory {
         let registry = self.registries.get_mut(repository.registry())?;
         let in_repository = registry.repositories.get_mut(repository)?;
         in_repository.tags.get_mut(tag)?.restore(record, image_of, &mut registry.layers);
-        registry.stale.mark_with(&mut in_repository.stale, Part::Sums);
+        registry.stale.mark_with(&mut in_repository.stale, StalePart::Sums);
         None
     }
 
@@ -48,7 +48,7 @@ impl Inventory {
         for state in repositories.flat_map(|repository| repository.tags.values()) {
             let flags = match &state.content {
                 None => &mut unread,
-                Some(content) if content.is_all && state.was_looked_for() => &mut known,
+                Some(content) if content.is_all && state.covers_selection() => &mut known,
                 // An image that the store has lost, or a platform that was not selected then, was never read.
                 Some(_) => &mut lost,
             };

@@ -5,7 +5,7 @@
 
 /// Which cached values a change affects.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Part {
+pub(super) enum StalePart {
     /// The view: what is published, without the sums that enter it.
     View,
     /// The sums, and the view with them.
@@ -26,13 +26,13 @@ impl Default for Stale {
 
 impl Stale {
     /// Marks the values of a registry, or of a repository whose registry is marked anyway.
-    pub(super) fn mark(&mut self, part: Part) {
+    pub(super) fn mark(&mut self, part: StalePart) {
         self.view = true;
-        self.sums |= part == Part::Sums;
+        self.sums |= part == StalePart::Sums;
     }
 
     /// Marks a registry's values and those of one of its repositories.
-    pub(super) fn mark_with(&mut self, repository: &mut Self, part: Part) {
+    pub(super) fn mark_with(&mut self, repository: &mut Self, part: StalePart) {
         repository.mark(part);
         self.mark(part);
     }
@@ -59,11 +59,11 @@ mod tests {
             assert!(stale.take_sums() && stale.take_view(), "nothing was computed yet");
             assert!(!stale.take_sums() && !stale.take_view());
         }
-        registry.mark_with(&mut repository, Part::View);
+        registry.mark_with(&mut repository, StalePart::View);
         for stale in [&mut registry, &mut repository] {
             assert!(!stale.take_sums() && stale.take_view());
         }
-        registry.mark_with(&mut repository, Part::Sums);
+        registry.mark_with(&mut repository, StalePart::Sums);
         for stale in [&mut registry, &mut repository] {
             assert!(stale.take_sums() && stale.take_view());
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::layer_table::LayerTable;
 use super::snapshot::{RegistryView, RepositoryView};
-use super::stale::{Part, Stale};
+use super::stale::{Stale, StalePart};
 use super::sums::{CountedImages, Figures, Place, place_all};
 use super::tag_state::TagState;
 use crate::image::accounting::{Usage, account};
@@ -71,7 +71,7 @@ impl RegistryState {
         usage.tag_stored_bytes.resize(tags, None);
         for (repository, place) in self.repositories.values_mut().zip(places) {
             if Figures::at(repository.place.as_ref(), &self.usage) != Figures::at(Some(&place), &usage) {
-                repository.stale.mark(Part::View);
+                repository.stale.mark(StalePart::View);
             }
             repository.place = Some(place);
         }

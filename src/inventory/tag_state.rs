@@ -181,15 +181,15 @@ impl TagState {
     }
 
     /// Whether something that is selected is missing and another reading may find it behind the same digest.
-    pub(super) fn is_lacking(&self) -> bool {
+    pub(super) fn is_incomplete(&self) -> bool {
         let Some(content) = &self.content else { return false };
-        !self.was_looked_for()
+        !self.covers_selection()
             || self.failed(&content.known).next().is_some()
             || self.images().any(|image| !image.is_sized)
     }
 
     /// Whether the reading behind the content looked for all platforms that are selected now.
-    pub(super) fn was_looked_for(&self) -> bool {
+    pub(super) fn covers_selection(&self) -> bool {
         let Some(content) = &self.content else { return false };
         let is_manifest = content.known.index_bytes == 0 && !content.images.is_empty();
         is_manifest || content.known.platforms.covers(&self.policy.platforms)
@@ -207,7 +207,7 @@ impl TagState {
     fn confirm(&mut self, at: Timestamp) -> Effect {
         let Some(content) = &mut self.content else { return Effect::None };
         content.confirmed = at;
-        self.settle(at);
+        self.finish(at);
         Effect::Times
     }
 
@@ -222,12 +222,12 @@ impl TagState {
         if let Some(old) = old {
             layers.remove(old);
         }
-        self.settle(at);
+        self.finish(at);
         Effect::Content
     }
 
     /// After a reading that found the content as it is now.
-    fn settle(&mut self, at: Timestamp) {
+    fn finish(&mut self, at: Timestamp) {
         let up = self.content.as_ref().is_some_and(|content| self.is_up(&content.known));
         // A layer of unknown size, which schema 1 may name, was not read.
         let up = up && self.images().all(|image| image.is_sized);

@@ -19,7 +19,7 @@ use crate::target::{Repositories, Uncompressed};
 /// are made anew.
 pub(super) fn refresh(name: &Registry, registry: &mut RegistryState, targets: &Targets, warnings: &mut Vec<Warning>) {
     if registry.account() {
-        for (digest, bytes) in registry.layers.unwarned(&registry.usage.disagreeing) {
+        for (digest, bytes) in registry.layers.take_conflicts(&registry.usage.disagreeing) {
             warnings.push(Warning::SizesDisagree { registry: name.clone(), digest, bytes });
         }
     }

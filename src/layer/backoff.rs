@@ -16,14 +16,14 @@ const WAIT_MAX: Duration = Duration::from_hours(24);
 /// What a repository did not give, or not as it should be, and when to ask it again. A layer that is broken in one
 /// repository may be whole in another.
 #[derive(Default)]
-pub(crate) struct Later(HashMap<(Repository, Digest), Failures>);
+pub(crate) struct Backoff(HashMap<(Repository, Digest), Failures>);
 
 struct Failures {
     count: u32,
     until: Instant,
 }
 
-impl Later {
+impl Backoff {
     /// Whether it is too early to ask again.
     pub(crate) fn is_waiting(&self, repository: &Repository, digest: &Digest) -> bool {
         self.0.get(&(repository.clone(), digest.clone())).is_some_and(|failures| failures.until > Instant::now())
@@ -47,31 +47,31 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn each_failure_doubles_the_wait_up_to_a_day() {
-        let mut later = Later::default();
+        let mut backoff = Backoff::default();
         let repository: Repository = "registry.example/a".parse().unwrap();
         let digest = Digest::sha256_of(b"layer");
         for minutes in [30, 60, 120, 240, 480, 960, 1440, 1440] {
-            let wait = later.failed(&repository, &digest);
+            let wait = backoff.failed(&repository, &digest);
             assert_eq!(wait, Duration::from_mins(minutes));
             tokio::time::advance(Duration::from_mins(minutes - 1)).await;
-            assert!(later.is_waiting(&repository, &digest), "{minutes}");
+            assert!(backoff.is_waiting(&repository, &digest), "{minutes}");
             tokio::time::advance(Duration::from_mins(1)).await;
-            assert!(!later.is_waiting(&repository, &digest), "{minutes}");
+            assert!(!backoff.is_waiting(&repository, &digest), "{minutes}");
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn repositories_and_layers_wait_for_themselves_and_are_forgotten_when_nobody_asks() {
-        let mut later = Later::default();
+        let mut backoff = Backoff::default();
         let [one, other]: [Repository; 2] =
             ["registry.example/a", "registry.example/b"].map(|name| name.parse().unwrap());
         let digest = Digest::sha256_of(b"layer");
-        later.failed(&one, &digest);
-        assert!(!later.is_waiting(&other, &digest));
-        assert!(!later.is_waiting(&one, &Digest::sha256_of(b"another")));
+        backoff.failed(&one, &digest);
+        assert!(!backoff.is_waiting(&other, &digest));
+        assert!(!backoff.is_waiting(&one, &Digest::sha256_of(b"another")));
         tokio::time::advance(WAIT_MIN + WAIT_MAX).await;
-        later.failed(&other, &digest);
-        assert_eq!(later.0.len(), 1);
-        assert_eq!(later.failed(&one, &digest), WAIT_MIN, "it counts from the start again");
+        backoff.failed(&other, &digest);
+        assert_eq!(backoff.0.len(), 1);
+        assert_eq!(backoff.failed(&one, &digest), WAIT_MIN, "it counts from the start again");
     }
 }

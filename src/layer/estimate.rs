@@ -1,5 +1,5 @@
 //! A layer's uncompressed size from a few bytes of it, in the order of trust: its media type, what annotations say,
-//! then what stands in a small part of the blob. Pure: which part is needed is a [`Plan`], fetching it is up to `probe`.
+//! then what stands in a small part of the blob. Pure: which part is needed is a [`Estimate`], fetching it is up to `probe`.
 //!
 //! Where that does not settle it, nothing is said: a guess would be published beside true figures.
 
@@ -33,18 +33,18 @@ const FRAME_HEADER_BYTES: u64 = 18;
 
 /// How a layer's uncompressed size can be had.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Plan {
+pub(crate) enum Estimate {
     /// It is known already.
     Known(LayerContent),
     /// These bytes of the blob may tell: see [`read`].
-    Fetch(Range<u64>, Part),
+    Fetch(Range<u64>, BlobPart),
     /// Not cheaply, because of this.
-    No(&'static str),
+    Unavailable(&'static str),
 }
 
 /// A part of a blob that may tell.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Part {
+pub(crate) enum BlobPart {
     /// The last bytes of gzip.
     GzipTrailer,
     /// The first bytes of zstd.
@@ -61,22 +61,24 @@ pub(crate) enum Part {
 }
 
 /// How the layer's uncompressed size can be had.
-pub(crate) fn plan(work: &LayerRequest) -> Plan {
+pub(crate) fn from_manifest(work: &LayerRequest) -> Estimate {
     let bytes = work.bytes;
     match Compression::of(&work.media_type) {
         // What is not compressed has one digest: where the config names another, the media type is wrong.
         Compression::None if work.diff_id.as_ref().is_none_or(|diff_id| *diff_id == work.digest) => {
-            return Plan::Known(exactly(bytes));
+            return Estimate::Known(exactly(bytes));
         }
-        Compression::None => return Plan::No("its media type says that it is not compressed, its config that it is"),
-        Compression::Unreadable => return Plan::No("not a layer that can be read"),
+        Compression::None => {
+            return Estimate::Unavailable("its media type says that it is not compressed, its config that it is");
+        }
+        Compression::Unreadable => return Estimate::Unavailable("not a layer that can be read"),
         Compression::Gzip | Compression::Zstd => {}
     }
     match &work.hint {
         Some(UncompressedHint::Bytes(said)) => {
             if let Some(content) = exact(*said).filter(|_| *said >= least(bytes)) {
                 // Nothing proves what a publisher says.
-                return Plan::Known(LayerContent { estimated: true, ..content });
+                return Estimate::Known(LayerContent { estimated: true, ..content });
             }
         }
         // Asked where the layer's own bytes do not tell.
@@ -89,18 +91,20 @@ pub(crate) fn plan(work: &LayerRequest) -> Plan {
         }
     }
     match Compression::of(&work.media_type) {
-        Compression::Gzip if bytes > TRAILER_BYTES => Plan::Fetch(bytes - TRAILER_BYTES..bytes, Part::GzipTrailer),
-        Compression::Zstd if bytes > 0 => Plan::Fetch(0..bytes.min(FRAME_HEADER_BYTES), Part::ZstdHeader),
-        _ => Plan::No("shorter than any compressed tar"),
+        Compression::Gzip if bytes > TRAILER_BYTES => {
+            Estimate::Fetch(bytes - TRAILER_BYTES..bytes, BlobPart::GzipTrailer)
+        }
+        Compression::Zstd if bytes > 0 => Estimate::Fetch(0..bytes.min(FRAME_HEADER_BYTES), BlobPart::ZstdHeader),
+        _ => Estimate::Unavailable("shorter than any compressed tar"),
     }
 }
 
 /// What the part of a blob of `bytes` bytes tells, or why it tells nothing.
-pub(crate) fn read(part: &Part, fetched: &[u8], bytes: u64) -> Result<LayerContent, &'static str> {
+pub(crate) fn read(part: &BlobPart, fetched: &[u8], bytes: u64) -> Result<LayerContent, &'static str> {
     match part {
-        Part::GzipTrailer => gzip_trailer(fetched, bytes),
-        Part::ZstdHeader => zstd_header(fetched, bytes),
-        Part::TarSplit { contents, at, tar_split } => {
+        BlobPart::GzipTrailer => gzip_trailer(fetched, bytes),
+        BlobPart::ZstdHeader => zstd_header(fetched, bytes),
+        BlobPart::TarSplit { contents, at, tar_split } => {
             let frame = part_of(fetched, *at, tar_split.bytes).ok_or("the tar-split is not where it should be")?;
             let verified = contents.as_ref().is_some_and(|(length, content_bytes, digest)| {
                 part_of(fetched, 0, *length).is_some_and(|toc| toc_proves(toc, *content_bytes, digest, frame))
@@ -193,7 +197,7 @@ fn frame_content_bytes(header: &[u8]) -> Option<u64> {
 }
 
 /// One range for the tar-split, and for the table of contents, which proves it, where both are near and small.
-fn fetch_tar_split(bytes: u64, contents: Option<(Span, Digest)>, tar_split: Span) -> Option<Plan> {
+fn fetch_tar_split(bytes: u64, contents: Option<(Span, Digest)>, tar_split: Span) -> Option<Estimate> {
     let small = |range: &Range<u64>| range.end <= bytes && range.end.saturating_sub(range.start) <= RANGE_BYTES_MAX;
     if tar_split.content_bytes > CONTENT_BYTES_MAX {
         return None;
@@ -203,11 +207,15 @@ fn fetch_tar_split(bytes: u64, contents: Option<(Span, Digest)>, tar_split: Span
         if span.end() <= tar_split.offset && small(&range) {
             let at = tar_split.offset - span.offset;
             let contents = Some((span.bytes, span.content_bytes, digest));
-            return Some(Plan::Fetch(range, Part::TarSplit { contents, at, tar_split }));
+            return Some(Estimate::Fetch(range, BlobPart::TarSplit { contents, at, tar_split }));
         }
     }
     let range = tar_split.offset..tar_split.end();
-    if small(&range) { Some(Plan::Fetch(range, Part::TarSplit { contents: None, at: 0, tar_split })) } else { None }
+    if small(&range) {
+        Some(Estimate::Fetch(range, BlobPart::TarSplit { contents: None, at: 0, tar_split }))
+    } else {
+        None
+    }
 }
 
 fn part_of(bytes: &[u8], at: u64, length: u64) -> Option<&[u8]> {
@@ -293,20 +301,20 @@ mod tests {
             tar_split: Span { offset: 500, bytes, content_bytes: 1000 },
         };
         for (media_type, bytes, hint, expected) in [
-            ("application/vnd.oci.image.layer.v1.tar", 10_240, None, Plan::Known(known(10_240, false))),
-            (GZIP, 1000, Some(UncompressedHint::Bytes(2048)), Plan::Known(known(2048, true))),
-            (GZIP, 1000, Some(UncompressedHint::Bytes(2047)), Plan::Fetch(992..1000, Part::GzipTrailer)),
-            (GZIP, 1000, None, Plan::Fetch(992..1000, Part::GzipTrailer)),
-            ("", 1000, None, Plan::Fetch(992..1000, Part::GzipTrailer)),
-            (ZSTD, 1000, None, Plan::Fetch(0..18, Part::ZstdHeader)),
-            (ZSTD, 100_000, Some(split(20_000)), Plan::Fetch(0..18, Part::ZstdHeader)),
+            ("application/vnd.oci.image.layer.v1.tar", 10_240, None, Estimate::Known(known(10_240, false))),
+            (GZIP, 1000, Some(UncompressedHint::Bytes(2048)), Estimate::Known(known(2048, true))),
+            (GZIP, 1000, Some(UncompressedHint::Bytes(2047)), Estimate::Fetch(992..1000, BlobPart::GzipTrailer)),
+            (GZIP, 1000, None, Estimate::Fetch(992..1000, BlobPart::GzipTrailer)),
+            ("", 1000, None, Estimate::Fetch(992..1000, BlobPart::GzipTrailer)),
+            (ZSTD, 1000, None, Estimate::Fetch(0..18, BlobPart::ZstdHeader)),
+            (ZSTD, 100_000, Some(split(20_000)), Estimate::Fetch(0..18, BlobPart::ZstdHeader)),
             (
                 ZSTD,
                 1000,
                 Some(split(100)),
-                Plan::Fetch(
+                Estimate::Fetch(
                     500..600,
-                    Part::TarSplit {
+                    BlobPart::TarSplit {
                         contents: None,
                         at: 0,
                         tar_split: Span { offset: 500, bytes: 100, content_bytes: 1000 },
@@ -317,11 +325,16 @@ mod tests {
                 "application/vnd.oci.image.layer.v1.tar+gzip+encrypted",
                 9,
                 None,
-                Plan::No("not a layer that can be read"),
+                Estimate::Unavailable("not a layer that can be read"),
             ),
-            ("application/vnd.cncf.helm.chart.content.v1.tar+gzip", 9, None, Plan::No("not a layer that can be read")),
+            (
+                "application/vnd.cncf.helm.chart.content.v1.tar+gzip",
+                9,
+                None,
+                Estimate::Unavailable("not a layer that can be read"),
+            ),
         ] {
-            assert_eq!(plan(&work(media_type, bytes, hint)), expected, "{media_type}");
+            assert_eq!(from_manifest(&work(media_type, bytes, hint)), expected, "{media_type}");
         }
     }
 
@@ -330,7 +343,7 @@ mod tests {
         let tar = "application/vnd.oci.image.layer.v1.tar";
         for (diff_id, expected) in [(b"layer", true), (b"other", false)] {
             let work = LayerRequest { diff_id: Some(Digest::sha256_of(diff_id)), ..work(tar, 10_240, None) };
-            assert_eq!(plan(&work) == Plan::Known(known(10_240, false)), expected);
+            assert_eq!(from_manifest(&work) == Estimate::Known(known(10_240, false)), expected);
         }
     }
 
@@ -358,7 +371,7 @@ mod tests {
         ] {
             let trailer = [&[1, 2, 3, 4], &length.to_le_bytes()[..]].concat();
             let expected = expected.map(|bytes| known(bytes, true));
-            assert_eq!(read(&Part::GzipTrailer, &trailer, bytes).ok(), expected, "{length} of {bytes}");
+            assert_eq!(read(&BlobPart::GzipTrailer, &trailer, bytes).ok(), expected, "{length} of {bytes}");
         }
     }
 
@@ -369,11 +382,11 @@ mod tests {
             let whole = zstd::bulk::compress(&tar, 1).unwrap();
             let header = &whole[..whole.len().min(18)];
             let expected = Ok(known(tar_bytes as u64, true));
-            assert_eq!(read(&Part::ZstdHeader, header, whole.len() as u64), expected, "{tar_bytes}");
+            assert_eq!(read(&BlobPart::ZstdHeader, header, whole.len() as u64), expected, "{tar_bytes}");
             let streamed = zstd::stream::encode_all(&tar[..], 1).unwrap();
-            assert!(read(&Part::ZstdHeader, &streamed[..18.min(streamed.len())], streamed.len() as u64).is_err());
+            assert!(read(&BlobPart::ZstdHeader, &streamed[..18.min(streamed.len())], streamed.len() as u64).is_err());
         }
-        assert!(read(&Part::ZstdHeader, &[0x50, 0x2a, 0x4d, 0x18], 100).is_err());
+        assert!(read(&BlobPart::ZstdHeader, &[0x50, 0x2a, 0x4d, 0x18], 100).is_err());
     }
 
     #[test]
@@ -392,7 +405,9 @@ mod tests {
         for (digest, estimated) in [(Digest::sha256_of(&toc_frame), false), (Digest::sha256_of(b"other"), true)] {
             let hint =
                 UncompressedHint::TarSplit { contents: Some(contents), contents_digest: Some(digest), tar_split };
-            let Plan::Fetch(range, part) = plan(&work(ZSTD, blob.len() as u64, Some(hint))) else { panic!("no range") };
+            let Estimate::Fetch(range, part) = from_manifest(&work(ZSTD, blob.len() as u64, Some(hint))) else {
+                panic!("no range")
+            };
             let fetched = part_of(&blob, range.start, range.end - range.start).unwrap();
             assert_eq!(read(&part, fetched, blob.len() as u64), Ok(known(1536, estimated)));
         }
@@ -403,7 +418,7 @@ mod tests {
         fn no_bytes_panic_a_reader(fetched: Vec<u8>, bytes: u64, spans in any::<[u64; 6]>()) {
             let tar_split = Span { offset: spans[0], bytes: spans[1], content_bytes: spans[2] };
             let contents = Some((spans[3], spans[4], Digest::sha256_of(&fetched)));
-            for part in [Part::GzipTrailer, Part::ZstdHeader, Part::TarSplit { contents, at: spans[5], tar_split }] {
+            for part in [BlobPart::GzipTrailer, BlobPart::ZstdHeader, BlobPart::TarSplit { contents, at: spans[5], tar_split }] {
                 let _ = read(&part, &fetched, bytes);
             }
         }

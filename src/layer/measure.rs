@@ -6,7 +6,7 @@ use bytes::{Buf as _, Bytes};
 
 use super::decompress::decompress;
 use super::error::MeasureError;
-use super::hasher::{Hasher, Mismatch, Proof, Verdict};
+use super::hasher::{Hasher, Mismatch, Proof, Verification};
 use super::tar;
 use super::tar_stream::TarStream;
 use super::unpack::Tree;
@@ -39,7 +39,7 @@ impl Measure {
         let mut pieces = pieces.into_iter().inspect(|piece| hasher.blob(piece));
         let read = read(Blob { piece: Bytes::new(), rest: &mut pieces }, &hasher);
         pieces.for_each(drop);
-        let Verdict { blob, tar: same_tar } = hasher.finish();
+        let Verification { blob, tar: same_tar } = hasher.finish();
         let is_verified = blob.is_some();
         blob.unwrap_or(Ok(()))?;
         let (content, tar) = read?;

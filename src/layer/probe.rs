@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use tokio::sync::OnceCell;
 
-use super::estimate::{Part, Plan};
+use super::estimate::{BlobPart, Estimate};
 use super::soci::{Ztoc, Ztocs};
 use super::{estimate, soci, stream};
 use crate::image::{LayerContent, UncompressedHint};
@@ -32,38 +32,38 @@ type Search = Arc<OnceCell<Ztocs>>;
 
 /// Why a few bytes did not tell.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum LookError {
+pub(crate) enum ProbeError {
     /// They were not to be had.
     #[error(transparent)]
     Registry(#[from] RegistryError),
     /// They came, and do not say.
     #[error("{0}")]
-    CannotTell(&'static str),
+    Inconclusive(&'static str),
 }
 
 /// What `cheap` will do about a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Foresight {
+pub enum Forecast {
     /// The manifest says what there is to know.
     Known,
     /// A few bytes are asked for, which nearly always tell.
-    Asks,
+    Fetches,
     /// Nothing: it cannot be told cheaply.
-    Never,
+    Unavailable,
 }
 
 /// What `cheap` will do about a layer, by what its manifest says, and whether its registry is a `pull_through`.
-pub fn foresee(layer: &LayerRequest, pull_through: bool) -> Foresight {
-    match estimate::plan(layer) {
-        Plan::Known(_) => Foresight::Known,
-        Plan::Fetch(..) if !pull_through => Foresight::Asks,
-        Plan::Fetch(..) | Plan::No(_) => Foresight::Never,
+pub fn forecast(layer: &LayerRequest, pull_through: bool) -> Forecast {
+    match estimate::from_manifest(layer) {
+        Estimate::Known(_) => Forecast::Known,
+        Estimate::Fetch(..) if !pull_through => Forecast::Fetches,
+        Estimate::Fetch(..) | Estimate::Unavailable(_) => Forecast::Unavailable,
     }
 }
 
 /// Looks into one layer now, without a budget and remembering nothing but `indexes`, for one who waits for it. `progress`
 /// hears of the compressed bytes that come. An error says, for people, why nothing can be told.
-pub async fn look_up(
+pub async fn probe_now(
     client: &Client,
     layer: &LayerRequest,
     indexes: &SociIndexes,
@@ -72,10 +72,10 @@ pub async fn look_up(
     if layer.mode == Uncompressed::Exact {
         return stream::measure(client, layer, &mut true, progress).await.map_err(|error| error.to_string());
     }
-    match estimate::plan(layer) {
-        Plan::Known(content) => Ok(content),
-        Plan::No(why) => Err(why.to_owned()),
-        Plan::Fetch(range, part) => {
+    match estimate::from_manifest(layer) {
+        Estimate::Known(content) => Ok(content),
+        Estimate::Unavailable(why) => Err(why.to_owned()),
+        Estimate::Fetch(range, part) => {
             fetch(client, layer, range, &part, indexes).await.map_err(|error| error.to_string())
         }
     }
@@ -86,16 +86,16 @@ pub(crate) async fn fetch(
     client: &Client,
     layer: &LayerRequest,
     range: Range<u64>,
-    part: &Part,
+    part: &BlobPart,
     indexes: &SociIndexes,
-) -> Result<LayerContent, LookError> {
+) -> Result<LayerContent, ProbeError> {
     let LayerRequest { repository, digest, bytes, .. } = layer;
     let fetched = client.get_blob_range(repository, digest, range, *bytes).await?;
     let why = match estimate::read(part, &fetched, *bytes) {
         Ok(content) => return Ok(content),
-        Err(why) => LookError::CannotTell(why),
+        Err(why) => ProbeError::Inconclusive(why),
     };
-    if *part != Part::GzipTrailer || *bytes < soci::LAYER_BYTES_MIN {
+    if *part != BlobPart::GzipTrailer || *bytes < soci::LAYER_BYTES_MIN {
         return Err(why);
     }
     let Some(Ztoc { digest, bytes: length }) = indexes.ztoc(client, layer).await? else { return Err(why) };

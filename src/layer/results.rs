@@ -5,7 +5,7 @@ use parking_lot::Mutex;
 use std::collections::HashSet;
 use std::time::Duration;
 
-use super::backoff::Later;
+use super::backoff::Backoff;
 use crate::clock::unix_now;
 use crate::image::LayerContent;
 use crate::oci::{Digest, Repository};
@@ -20,41 +20,41 @@ const CANNOT_TELL: &str = "cannot be told from a few bytes: ";
 /// these are wrong.
 type Claim = (Repository, Digest, u64, Option<Digest>);
 
-pub(crate) struct Memory {
+pub(crate) struct Results {
     store: Store,
     /// Repositories that send whole blobs only.
     no_ranges: Mutex<HashSet<Repository>>,
-    later: Mutex<Later>,
+    backoff: Mutex<Backoff>,
     /// Of which nothing will come while these hold, and which nothing proves for ever.
     given_up: Mutex<HashSet<Claim>>,
 }
 
-pub(crate) enum Recalled {
+pub(crate) enum Remembered {
     Found(LayerContent),
     /// Not to be asked for, now or ever.
     Failed,
     Nothing,
 }
 
-impl Memory {
+impl Results {
     pub(crate) fn new(store: Store) -> Self {
-        Self { store, no_ranges: Mutex::default(), later: Mutex::default(), given_up: Mutex::default() }
+        Self { store, no_ranges: Mutex::default(), backoff: Mutex::default(), given_up: Mutex::default() }
     }
 
-    pub(crate) fn recall(&self, layer: &LayerRequest) -> Recalled {
-        if self.later.lock().is_waiting(&layer.repository, &layer.digest) {
-            return Recalled::Failed;
+    pub(crate) fn look_up(&self, layer: &LayerRequest) -> Remembered {
+        if self.backoff.lock().is_waiting(&layer.repository, &layer.digest) {
+            return Remembered::Failed;
         }
         let exact = layer.mode == Uncompressed::Exact;
         if exact && self.given_up.lock().contains(&claim(layer)) {
-            return Recalled::Failed;
+            return Remembered::Failed;
         }
         match self.store.layer(&layer.digest) {
             Some(LayerRecord::Known(content)) if !exact || content.unpacked.is_known() => {
-                return Recalled::Found(content);
+                return Remembered::Found(content);
             }
             Some(LayerRecord::Failed { reason, .. }) if !exact || !reason.starts_with(CANNOT_TELL) => {
-                return Recalled::Failed;
+                return Remembered::Failed;
             }
             _ => {}
         }
@@ -63,25 +63,25 @@ impl Memory {
             && let Some(LayerRecord::Known(content)) = self.store.layer(diff_id)
             && content.unpacked.is_known()
         {
-            return Recalled::Found(content);
+            return Remembered::Found(content);
         }
-        Recalled::Nothing
+        Remembered::Nothing
     }
 
     /// Remembers what came of a layer, by all the digests that prove it.
-    pub(crate) fn found(&self, digests: &[&Digest], content: LayerContent) {
+    pub(crate) fn remember_measured(&self, digests: &[&Digest], content: LayerContent) {
         for &digest in digests.iter().filter(|digest| digest.is_verifiable()) {
             self.store.remember_layer(digest, LayerRecord::Known(content));
         }
     }
 
     /// Remembers what a few bytes told of a layer.
-    pub(crate) fn told(&self, digest: &Digest, content: LayerContent) {
+    pub(crate) fn remember_estimate(&self, digest: &Digest, content: LayerContent) {
         self.store.remember_layer(digest, LayerRecord::Known(content));
     }
 
     /// Remembers that a few bytes do not tell.
-    pub(crate) fn cannot_tell(&self, digest: &Digest, why: &str) {
+    pub(crate) fn inconclusive(&self, digest: &Digest, why: &str) {
         self.fail(digest, format!("{CANNOT_TELL}{why}"));
     }
 
@@ -100,8 +100,8 @@ impl Memory {
     }
 
     /// Asks for the layer again, but not soon; after how long at the earliest.
-    pub(crate) fn ask_later(&self, layer: &LayerRequest) -> Duration {
-        self.later.lock().failed(&layer.repository, &layer.digest)
+    pub(crate) fn retry_later(&self, layer: &LayerRequest) -> Duration {
+        self.backoff.lock().failed(&layer.repository, &layer.digest)
     }
 
     /// Whether the repository may send parts of blobs.

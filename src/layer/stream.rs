@@ -59,7 +59,7 @@ impl StreamError {
 
     /// Whether what the manifest says of the layer is to blame, so that asking again would give the same for as long as
     /// it says so.
-    pub fn is_hopeless(&self) -> bool {
+    pub fn contradicts_manifest(&self) -> bool {
         matches!(self, Self::TooLong(_) | Self::Measure(MeasureError::Unverifiable(_)))
     }
 }

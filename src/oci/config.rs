@@ -65,7 +65,7 @@ const COMMAND_BYTES_MAX: usize = 64 << 10;
 
 /// A config as it stands in JSON; `H` is its history, or what ignores it.
 #[derive(Deserialize)]
-struct Raw<H> {
+struct RawConfig<H> {
     #[serde(default, deserialize_with = "short")]
     created: String,
     #[serde(default, deserialize_with = "or_default")]
@@ -99,8 +99,8 @@ fn read<H: DeserializeOwned>(body: &[u8]) -> Result<(ImageConfig, Option<H>), In
     if body.is_empty() {
         return Ok((ImageConfig::default(), None));
     }
-    let raw: Raw<H> = json::parse(body).map_err(InvalidConfig::Json)?;
-    let Raw { os, architecture, variant, os_version, .. } = raw;
+    let raw: RawConfig<H> = json::parse(body).map_err(InvalidConfig::Json)?;
+    let RawConfig { os, architecture, variant, os_version, .. } = raw;
     let platform = PlatformFields { os, architecture, variant, os_version };
     platform.check()?;
     Ok((ImageConfig { created: raw.created, platform, rootfs: raw.rootfs, history: Vec::new() }, raw.history))

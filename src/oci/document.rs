@@ -49,7 +49,7 @@ pub enum InvalidDocument {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Raw {
+struct RawDocument {
     #[serde(default)]
     media_type: MediaType,
     #[serde(default)]
@@ -91,7 +91,7 @@ impl Document {
     /// Reads a body. The `Content-Type` decides if it names a manifest's type, then the document's own `mediaType`, then
     /// its structure: registries answer `text/plain`, `application/json` or nothing.
     pub fn parse(content_type: &str, body: &[u8]) -> Result<Self, InvalidDocument> {
-        let raw: Raw = json::parse(body).map_err(InvalidDocument::Json)?;
+        let raw: RawDocument = json::parse(body).map_err(InvalidDocument::Json)?;
         if raw.manifests.as_ref().is_some_and(|m| !m.is_empty()) && raw.layers.as_ref().is_some_and(|l| !l.is_empty()) {
             return Err(InvalidDocument::Ambiguous);
         }
@@ -110,16 +110,16 @@ impl Document {
             _ => {}
         }
         match &raw {
-            Raw { fs_layers: Some(_), .. } => raw.into_schema1(),
+            RawDocument { fs_layers: Some(_), .. } => raw.into_schema1(),
             // The list that has entries tells what the document is.
-            Raw { manifests: Some(manifests), layers, .. }
+            RawDocument { manifests: Some(manifests), layers, .. }
                 if !manifests.is_empty() || layers.as_ref().is_none_or(Vec::is_empty) =>
             {
                 Ok(raw.into_index(said.filter(MediaType::is_index)))
             }
-            Raw { layers: Some(_), .. } => Ok(raw.into_manifest(said.filter(|t| !t.is_index()))),
-            Raw { blobs: Some(_), .. } => Ok(raw.into_artifact()),
-            Raw { config: Some(_), .. } => Err(InvalidDocument::NoLayers),
+            RawDocument { layers: Some(_), .. } => Ok(raw.into_manifest(said.filter(|t| !t.is_index()))),
+            RawDocument { blobs: Some(_), .. } => Ok(raw.into_artifact()),
+            RawDocument { config: Some(_), .. } => Err(InvalidDocument::NoLayers),
             _ => Err(InvalidDocument::Unknown(printable(content_type))),
         }
     }
@@ -134,7 +134,7 @@ impl Document {
     }
 }
 
-impl Raw {
+impl RawDocument {
     fn into_index(self, said: Option<MediaType>) -> Document {
         Document::Index(Index {
             media_type: said.unwrap_or_else(|| MediaType::new(MediaType::OCI_INDEX)),

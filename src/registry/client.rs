@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use parking_lot::Mutex;
 use rustls::RootCertStore;
@@ -17,7 +16,7 @@ use super::profile::{Profile, Profiles};
 use super::quirks::Quirks;
 use super::settings::Settings;
 use super::transport::connect::Connections;
-use super::transport::{Answer, Ask, Transport, api_error, redirect, tls};
+use super::transport::{Request, Response, Transport, api_error, redirect, tls};
 use crate::oci::{Operation, Reason, Registry};
 
 /// The clients of all registries.
@@ -35,8 +34,6 @@ pub struct Client {
     /// Metered pulls that are left to people.
     pub(super) reserve: u64,
     pub(super) quirks: Quirks,
-    /// Whether the registry may have the referrers API.
-    pub(super) referrers: AtomicBool,
 }
 
 impl Registries {
@@ -80,7 +77,7 @@ impl Registries {
     }
 
     /// Allows passwords that were refused to be tried again at once.
-    pub fn forgive_passwords(&self) {
+    pub fn reset_lockouts(&self) {
         self.clients.lock().values().for_each(|client| client.auth.reset_lockout());
     }
 
@@ -134,18 +131,12 @@ impl Client {
             auth: Session::new(settings.credential.clone()),
             reserve: settings.ratelimit_reserve.unwrap_or(0),
             quirks: Quirks::default(),
-            referrers: AtomicBool::new(true),
         })
     }
 
     /// Whether this registry meters `GET`s of manifests, so that a `HEAD` comes first.
     pub fn meters_pulls(&self) -> bool {
         self.transport.registry.is_docker_hub() || self.transport.metering.is_metered()
-    }
-
-    /// Whether one more `GET` of a manifest leaves the configured reserve untouched.
-    pub fn may_pull(&self) -> bool {
-        self.transport.metering.may_pull(self.reserve)
     }
 
     /// Counts a failure that the reader of an answer found: not a manifest, say, or past a limit.
@@ -157,40 +148,40 @@ impl Client {
         self.transport.home.join(&path.to_string()).expect("names, tags and digests are valid in an address")
     }
 
-    pub(super) async fn ask(&self, scope: Scope<'_>, ask: &Ask<'_>) -> Result<Answer, RegistryError> {
-        self.auth.send(&self.transport, scope, ask).await
+    pub(super) async fn send(&self, scope: Scope<'_>, request: &Request<'_>) -> Result<Response, RegistryError> {
+        self.auth.send(&self.transport, scope, request).await
     }
 
     /// The error that an unexpected answer stands for, counted.
-    pub(super) fn refuse(&self, ask: &Ask<'_>, answer: &Answer) -> RegistryError {
-        let reason = api_error::reason(answer);
-        self.transport.failed(ask.operation, reason);
-        let host = redirect::authority(&answer.url);
-        let status = api_error::status(answer.status);
-        let detail = api_error::detail(answer);
+    pub(super) fn refuse(&self, request: &Request<'_>, response: &Response) -> RegistryError {
+        let reason = api_error::reason(response);
+        self.transport.failed(request.operation, reason);
+        let host = redirect::authority(&response.url);
+        let status = api_error::status(response.status);
+        let detail = api_error::detail(response);
         let problem = match reason {
             Reason::NotFound => format!("not found on the registry{detail}"),
             Reason::Unsupported => format!("the registry does not do this: {status}{detail}"),
-            _ if answer.status == http::StatusCode::NOT_FOUND => {
+            _ if response.status == http::StatusCode::NOT_FOUND => {
                 format!(
                     "{host} answered {status}, but not as a registry does: is the address right, and is something in front of it?"
                 )
             }
             _ => format!("{host} answered {status}{detail}"),
         };
-        RegistryError::new(reason, ask.what, problem)
+        RegistryError::new(reason, request.subject, problem)
     }
 
     /// An error about content that was read, counted.
     pub(super) fn wrong(
         &self,
         operation: Operation,
-        what: &dyn fmt::Display,
+        subject: &dyn fmt::Display,
         reason: Reason,
         problem: String,
     ) -> RegistryError {
         self.transport.failed(operation, reason);
-        RegistryError::new(reason, what, problem)
+        RegistryError::new(reason, subject, problem)
     }
 }
 

@@ -20,11 +20,11 @@ const REQUEST_SECONDS: [f64; 11] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
 #[derive(Debug, Default)]
 pub struct Counters {
     /// Held for a few additions, or while a scrape is written; never across an await.
-    state: Mutex<State>,
+    state: Mutex<CountersState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct CountersState {
     registries: BTreeMap<Registry, RegistryCounters>,
     /// Whether the set of registries is fixed, by [`Counters::watch`]. Before, each registry that is asked joins it.
     fixed: bool,

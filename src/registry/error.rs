@@ -16,9 +16,9 @@ pub struct RegistryError {
 }
 
 impl RegistryError {
-    /// A request about `what` failed because of `problem`.
-    pub(crate) fn new(reason: Reason, what: impl Display, problem: impl Display) -> Self {
-        Self { reason, message: format!("{what}: {problem}").into() }
+    /// A request about `subject` failed because of `problem`.
+    pub(crate) fn new(reason: Reason, subject: impl Display, problem: impl Display) -> Self {
+        Self { reason, message: format!("{subject}: {problem}").into() }
     }
 
     /// The value of the `reason` label.

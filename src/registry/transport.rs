@@ -21,5 +21,5 @@ mod warnings;
 pub(crate) mod connect;
 pub(crate) mod tls;
 
-pub(crate) use exchange::{Answer, Ask, Open, Take};
+pub(crate) use exchange::{ReadBody, Request, Response, UnreadBody};
 pub(crate) use send::Transport;

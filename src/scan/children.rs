@@ -7,7 +7,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesOrdered;
 
 use super::document;
-use super::document::{Fetched, ReadError};
+use super::document::{FetchedDocument, ReadError};
 use crate::image::Image;
 use crate::oci::manifest::ACCEPT;
 use crate::oci::{Digest, DistinctPlatforms, Location, MediaType, Platform, PlatformFilter, Reason, Repository};
@@ -37,14 +37,14 @@ pub(crate) struct Children {
 
 /// An entry of the index, or of an index nested in it, and its path: its position in each index on the way.
 #[derive(Clone)]
-struct Placed {
+struct Position {
     path: Vec<usize>,
     entry: IndexEntry,
 }
 
 /// An entry that was read, or could not be.
-struct Met {
-    placed: Placed,
+struct ReadEntry {
+    placed: Position,
     image: Option<Arc<Image>>,
 }
 
@@ -58,17 +58,17 @@ pub(crate) async fn read(
     index: &Arc<StoredIndex>,
 ) -> Children {
     let mut children = Children::default();
-    let mut met = Vec::new();
+    let mut entries_read = Vec::new();
     let mut seen = HashSet::from([(digest.clone(), None)]);
     let mut level = vec![(Vec::new(), Arc::clone(index))];
     for depth in 1..=NESTING_MAX {
-        let mut entries: Vec<Placed> = Vec::new();
+        let mut entries: Vec<Position> = Vec::new();
         for (path, index) in &level {
             for (place, entry) in index.entries.iter().enumerate() {
                 if entry.attestation {
                     children.attestations += 1;
                 } else if is_child(entry, platforms) && seen.insert(key(entry)) {
-                    entries.push(Placed { path: [path.as_slice(), &[place]].concat(), entry: entry.clone() });
+                    entries.push(Position { path: [path.as_slice(), &[place]].concat(), entry: entry.clone() });
                 }
             }
         }
@@ -81,7 +81,7 @@ pub(crate) async fn read(
             );
             break;
         }
-        level = children.read_level(client, store, repository, &entries, &mut met).await;
+        level = children.read_level(client, store, repository, &entries, &mut entries_read).await;
         if level.is_empty() {
             break;
         }
@@ -91,8 +91,8 @@ pub(crate) async fn read(
             children.fail(&nothing(digest), ReadError::Limit { place, limit });
         }
     }
-    met.sort_by(|a, b| a.placed.path.cmp(&b.placed.path));
-    children.images = distinct_images(platforms, met);
+    entries_read.sort_by(|a, b| a.placed.path.cmp(&b.placed.path));
+    children.images = distinct_images(platforms, entries_read);
     children
 }
 
@@ -103,8 +103,8 @@ impl Children {
         client: &Client,
         store: &Store,
         repository: &Repository,
-        entries: &[Placed],
-        met: &mut Vec<Met>,
+        entries: &[Position],
+        entries_read: &mut Vec<ReadEntry>,
     ) -> Vec<(Vec<usize>, Arc<StoredIndex>)> {
         let mut nested = Vec::new();
         let mut reads: FuturesOrdered<_> =
@@ -114,17 +114,17 @@ impl Children {
             let placed = &entries[position];
             position += 1;
             match result {
-                Ok(Fetched { document: Stored::Index(index), .. }) => {
+                Ok(FetchedDocument { document: Stored::Index(index), .. }) => {
                     self.index_bytes += index.bytes;
                     nested.push((placed.path.clone(), index));
                 }
-                Ok(Fetched { document: Stored::Image(image), lacking, .. }) => {
-                    self.errors.extend(lacking);
-                    met.push(Met { placed: placed.clone(), image: Some(image) });
+                Ok(FetchedDocument { document: Stored::Image(image), unknown_size, .. }) => {
+                    self.errors.extend(unknown_size);
+                    entries_read.push(ReadEntry { placed: placed.clone(), image: Some(image) });
                 }
                 Err(error) => {
                     self.fail(&placed.entry, error);
-                    met.push(Met { placed: placed.clone(), image: None });
+                    entries_read.push(ReadEntry { placed: placed.clone(), image: None });
                 }
             }
         }
@@ -147,11 +147,11 @@ impl Children {
 
 /// The selected images in the index's order, each with a platform of its own. The index entry's platform wins over the
 /// config's.
-fn distinct_images(platforms: &PlatformFilter, met: Vec<Met>) -> Vec<Arc<Image>> {
+fn distinct_images(platforms: &PlatformFilter, entries_read: Vec<ReadEntry>) -> Vec<Arc<Image>> {
     let mut distinct = DistinctPlatforms::default();
     let mut seen = HashSet::new();
     let mut images = Vec::new();
-    for Met { placed: Placed { entry, .. }, image } in met {
+    for ReadEntry { placed: Position { entry, .. }, image } in entries_read {
         let Some(image) = image else {
             // It keeps its place, so that the others' names do not change once it can be read.
             if let Some(platform) = entry.platform.filter(|_| !entry.media_type.is_index()) {
@@ -188,13 +188,13 @@ async fn read_child(
     store: &Store,
     repository: &Repository,
     entry: &IndexEntry,
-) -> Result<Fetched, ReadError> {
+) -> Result<FetchedDocument, ReadError> {
     let digest = &entry.digest;
-    let known = |document| Fetched { digest: digest.clone(), header: None, document, lacking: None };
+    let known = |document| FetchedDocument { digest: digest.clone(), header: None, document, unknown_size: None };
     if let Some(document) = store.document(digest).filter(|_| store.has_location(repository, digest)) {
         return Ok(known(document));
     }
-    let _claim = store.document_flight(repository.registry(), digest).await;
+    let _flight = store.document_flight(repository.registry(), digest).await;
     if let Some(document) = store.document(digest) {
         // The document may be known from another repository, and this one may lack it: its index may be sparse.
         if store.has_location(repository, digest) || has(client, repository, digest).await? {
@@ -207,7 +207,7 @@ async fn read_child(
 
 /// Whether the repository has the manifest; false where a HEAD does not say.
 async fn has(client: &Client, repository: &Repository, digest: &Digest) -> Result<bool, ReadError> {
-    if !client.heads() {
+    if !client.supports_head() {
         return Ok(false);
     }
     match client.head_manifest(repository, At::Digest(digest)).await {

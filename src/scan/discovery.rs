@@ -5,7 +5,7 @@ use futures_util::{StreamExt as _, stream};
 use crate::oci::{Reason, Registry, Repository, Tag};
 use crate::registry::{Client, RegistryError};
 use crate::tag::{Discovered, DiscoveredRepository, ListExtent};
-use crate::target::{LeftOut, Repositories, Target};
+use crate::target::{NotSelected, Repositories, Target};
 
 /// Tag lists of one target that are read concurrently. The client bounds requests per registry; this bounds memory.
 const LISTS_CONCURRENT: usize = 16;
@@ -46,7 +46,7 @@ impl DiscoveryError {
 /// A target that selects nothing although all lists were read: most likely a mistake in the configuration, which would
 /// otherwise look like success.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Nothing {
+pub enum EmptySelection {
     /// A wildcard that matches no repository.
     #[error("no repository of the registry's catalog ({listed}) matches `{pattern}`")]
     Repository {
@@ -69,13 +69,13 @@ fn no_tag(tags: usize, repositories: usize) -> String {
     match (tags, repositories) {
         (0, 1) => "the repository has no tag".to_owned(),
         (0, _) => format!("none of its {repositories} repositories has a tag"),
-        (_, 1) => format!("selects no tag of the {tags} that the repository has: look at {LOOK_AT}"),
-        _ => format!("selects no tag of the {tags} that its {repositories} repositories have: look at {LOOK_AT}"),
+        (_, 1) => format!("selects no tag of the {tags} that the repository has: look at {FILTER_KEYS}"),
+        _ => format!("selects no tag of the {tags} that its {repositories} repositories have: look at {FILTER_KEYS}"),
     }
 }
 
 /// The keys that exclude listed tags.
-const LOOK_AT: &str = "`match`, `exclude` and `semver`";
+const FILTER_KEYS: &str = "`match`, `exclude` and `semver`";
 
 /// The result of discovery.
 #[derive(Debug, Default)]
@@ -89,7 +89,7 @@ pub struct Discovery {
     /// Tags that `semver` left out because they are no versions.
     pub not_versions: Vec<(Repository, Tag)>,
     /// Set where the target selects nothing, or none of the listed tags.
-    pub nothing: Option<Nothing>,
+    pub empty: Option<EmptySelection>,
 }
 
 /// Asks the registry what a target selects now. A target that only names tags of one repository costs no request.
@@ -126,23 +126,23 @@ pub async fn discover(client: &Client, target: &Target) -> Discovery {
         found.not_versions.extend(listed.not_versions.into_iter().map(|tag| (repository.clone(), tag)));
         found.discovered.repositories.push(listed.repository);
     }
-    found.nothing = nothing(target, &found, catalog);
+    found.empty = empty(target, &found, catalog);
     found
 }
 
 /// Why a target selects nothing, if everything could be read.
-fn nothing(target: &Target, found: &Discovery, catalog: Option<usize>) -> Option<Nothing> {
+fn empty(target: &Target, found: &Discovery, catalog: Option<usize>) -> Option<EmptySelection> {
     let repositories = &found.discovered.repositories;
     if !found.errors.is_empty() {
         return None;
     }
     match catalog {
         Some(listed) if repositories.is_empty() => {
-            Some(Nothing::Repository { pattern: target.repositories.to_string(), listed })
+            Some(EmptySelection::Repository { pattern: target.repositories.to_string(), listed })
         }
         // Tags configured by name are selected without a list; none of the listed ones is.
         _ if target.selection.lists() && repositories.iter().all(|one| one.candidates.is_empty()) => {
-            Some(Nothing::Tag { tags: found.lists.iter().sum(), repositories: repositories.len() })
+            Some(EmptySelection::Tag { tags: found.lists.iter().sum(), repositories: repositories.len() })
         }
         _ => None,
     }
@@ -165,11 +165,11 @@ async fn list(client: &Client, target: &Target, repository: Repository) -> Liste
     if let Some(listing) = &target.selection.listing {
         let mut not_versions = Vec::new();
         let mut selects = |tag: &Tag| {
-            let judged = listing.judge(tag);
-            if judged == Err(LeftOut::NotAVersion) && not_versions.len() < target.tags_max {
+            let verdict = listing.judge(tag);
+            if verdict == Err(NotSelected::NotAVersion) && not_versions.len() < target.tags_max {
                 not_versions.push(tag.clone());
             }
-            judged.is_ok()
+            verdict.is_ok()
         };
         count = Some(0);
         match client.list_tags(&repository, target.tags_max, &mut selects).await {

@@ -42,12 +42,12 @@ pub(super) const TABLES: [Bytes; 7] = [DOCUMENTS, CONFIGS, BLOBS, LAYERS, TAGS, 
 
 /// Which file a path names: a file that replaces it has another identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Identity {
+pub(super) struct FileIdentity {
     device: u64,
     inode: u64,
 }
 
-impl Identity {
+impl FileIdentity {
     pub(super) fn of(path: &Path) -> io::Result<Self> {
         let metadata = path.metadata()?;
         Ok(Self { device: metadata.dev(), inode: metadata.ino() })
@@ -59,7 +59,7 @@ impl Identity {
 pub(super) struct File {
     pub(super) path: PathBuf,
     pub(super) database: Database,
-    pub(super) identity: Identity,
+    pub(super) identity: FileIdentity,
 }
 
 impl File {
@@ -136,7 +136,7 @@ impl File {
 
     /// Whether its path still names it: false once it was removed or replaced. True if that cannot be determined.
     pub(super) fn is_in_place(&self) -> bool {
-        match Identity::of(&self.path) {
+        match FileIdentity::of(&self.path) {
             Ok(identity) => identity == self.identity,
             Err(error) => !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory),
         }

@@ -10,7 +10,7 @@ use tracing::warn;
 use super::catch_panic::catch_panic;
 use super::encoding::VERSION;
 use super::error::StoreError;
-use super::file::{File, Identity, TABLES};
+use super::file::{File, FileIdentity, TABLES};
 
 const META: TableDefinition<'static, &'static str, u32> = TableDefinition::new("meta");
 const VERSION_KEY: &str = "version";
@@ -47,15 +47,15 @@ impl File {
         let existed = path.metadata().is_ok_and(|metadata| metadata.len() > 0);
         let unusable = match open_or_create(path) {
             Ok(file) => return Ok((file, if existed { Opened::Existing } else { Opened::Fresh })),
-            Err(Refused::Unusable(_)) if was_never_finished(path) => {
+            Err(NotOpened::Unusable(_)) if was_never_finished(path) => {
                 // It is empty, and no process has it open: that would be `InUse`.
                 let _ = std::fs::remove_file(path);
                 return open_or_create(path)
                     .map(|file| (file, Opened::Fresh))
                     .map_err(|refused| refused.into_error(path));
             }
-            Err(Refused::Unusable(unusable)) => unusable,
-            Err(Refused::Failed(error)) => {
+            Err(NotOpened::Unusable(unusable)) => unusable,
+            Err(NotOpened::Failed(error)) => {
                 remove_unfinished(path, existed, &error);
                 return Err(error);
             }
@@ -101,27 +101,27 @@ impl File {
     }
 }
 
-fn open_or_create(path: &Path) -> Result<File, Refused> {
-    catch_panic(|| open_or_create_unguarded(path)).unwrap_or_else(|panic| Err(Refused::damaged(&panic)))
+fn open_or_create(path: &Path) -> Result<File, NotOpened> {
+    catch_panic(|| open_or_create_unguarded(path)).unwrap_or_else(|panic| Err(NotOpened::damaged(&panic)))
 }
 
-fn open_or_create_unguarded(path: &Path) -> Result<File, Refused> {
-    let refused = |error: redb::Error| Refused::new(path, error);
+fn open_or_create_unguarded(path: &Path) -> Result<File, NotOpened> {
+    let refused = |error: redb::Error| NotOpened::new(path, error);
     let mut database =
         Builder::new().set_cache_size(CACHE_BYTES).create(path).map_err(|error| refused(error.into()))?;
     // redb's reads do not verify its checksums. This does, page by page, at some milliseconds per megabyte.
     if !database.check_integrity().map_err(|error| refused(error.into()))? {
-        return Err(Refused::damaged("its pages and checksums disagree"));
+        return Err(NotOpened::damaged("its pages and checksums disagree"));
     }
-    let identity = Identity::of(path).map_err(|error| Refused::new(path, error.into()))?;
+    let identity = FileIdentity::of(path).map_err(|error| NotOpened::new(path, error.into()))?;
     let file = File { path: path.to_owned(), database, identity };
     match file.version().map_err(refused)? {
         Some(VERSION) => Ok(file),
         Some(version) => {
-            Err(Refused::other(format!("has version {version}, and this program reads version {VERSION}")))
+            Err(NotOpened::other(format!("has version {version}, and this program reads version {VERSION}")))
         }
         None if file.has_tables().map_err(refused)? => {
-            Err(Refused::other("is a redb database of another program".to_owned()))
+            Err(NotOpened::other("is a redb database of another program".to_owned()))
         }
         None => {
             file.make_tables().map_err(refused)?;
@@ -131,7 +131,7 @@ fn open_or_create_unguarded(path: &Path) -> Result<File, Refused> {
 }
 
 /// Why a file was not opened.
-enum Refused {
+enum NotOpened {
     /// Its content cannot be used: it is to be set aside.
     Unusable(Unusable),
     /// Setting it aside would not help.
@@ -145,7 +145,7 @@ struct Unusable {
     suffix: &'static str,
 }
 
-impl Refused {
+impl NotOpened {
     fn damaged(why: &str) -> Self {
         Self::Unusable(Unusable { why: format!("is damaged: {why}"), suffix: "corrupt" })
     }

@@ -53,7 +53,7 @@ pub struct TagRequest {
     pub known: Option<Arc<Known>>,
     /// Whether that state lacks something selected: a child failed, a platform was not looked for, or a layer's size
     /// is unknown. Then the tag is read even if the registry's digest header has not changed.
-    pub lacking: bool,
+    pub is_incomplete: bool,
     /// The platforms that the targets which select the tag select, united.
     pub platforms: PlatformFilter,
 }

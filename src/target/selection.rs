@@ -36,7 +36,7 @@ pub struct Listing {
 
 /// Why a listed tag is not selected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LeftOut {
+pub enum NotSelected {
     /// `semver` is given, and the tag is no version.
     NotAVersion,
     /// Any other reason.
@@ -108,7 +108,7 @@ impl Listing {
         for tag in listed {
             match self.judge(tag) {
                 Ok(version) if seen.insert(tag) => selected.push((tag, version)),
-                Err(LeftOut::NotAVersion) if seen.insert(tag) => not_versions.push(tag.clone()),
+                Err(NotSelected::NotAVersion) if seen.insert(tag) => not_versions.push(tag.clone()),
                 Ok(_) | Err(_) => {}
             }
         }
@@ -120,14 +120,14 @@ impl Listing {
     ///
     /// # Errors
     /// Why it is left out.
-    pub fn judge(&self, tag: &Tag) -> Result<Option<Version>, LeftOut> {
+    pub fn judge(&self, tag: &Tag) -> Result<Option<Version>, NotSelected> {
         if !self.finds(tag) {
-            return Err(LeftOut::Other);
+            return Err(NotSelected::Other);
         }
         let version = Version::parse(tag.as_str());
         match (&self.semver, &version) {
-            (Some(_), None) => Err(LeftOut::NotAVersion),
-            (Some(range), Some(version)) if !range.contains(version) => Err(LeftOut::Other),
+            (Some(_), None) => Err(NotSelected::NotAVersion),
+            (Some(range), Some(version)) if !range.contains(version) => Err(NotSelected::Other),
             _ => Ok(version),
         }
     }

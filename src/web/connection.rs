@@ -184,7 +184,7 @@ struct OpenByNumber {
 }
 
 /// The permission to stay connected. Returned when dropped.
-struct Admission {
+struct ConnectionPermit {
     number: u64,
     /// Cancelled when another connection takes its place.
     closed: CancellationToken,
@@ -202,7 +202,7 @@ impl OpenConnections {
 
     /// Admits a connection. Past the maximum it first closes the longest-waiting one: stalled ones first, then idle
     /// ones. None if all of them are taking their answers.
-    fn admit(self: &Arc<Self>, deadlines: &Arc<Deadlines>) -> Option<Admission> {
+    fn admit(self: &Arc<Self>, deadlines: &Arc<Deadlines>) -> Option<ConnectionPermit> {
         let mut open = self.open.lock();
         if open.by_number.len() >= self.max {
             let waiting = open
@@ -218,11 +218,11 @@ impl OpenConnections {
         let closed = CancellationToken::new();
         open.by_number.insert(number, (Arc::clone(deadlines), closed.clone()));
         drop(open);
-        Some(Admission { number, closed, connections: Arc::clone(self) })
+        Some(ConnectionPermit { number, closed, connections: Arc::clone(self) })
     }
 }
 
-impl Drop for Admission {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         self.connections.open.lock().by_number.remove(&self.number);
     }

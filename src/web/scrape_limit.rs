@@ -58,13 +58,13 @@ impl ScrapeLimit {
 
     /// Waits for a permit, in the order of the calls; none after [`WAIT_MAX`].
     pub(super) async fn acquire(&self) -> Option<ScrapePermit> {
-        let mut turn = pin!(Arc::clone(&self.free).acquire_owned());
+        let mut queued = pin!(Arc::clone(&self.free).acquire_owned());
         let mut too_long = pin!(sleep(WAIT_MAX));
         let mut check = interval(STALL_MAX);
         let permit = loop {
             tokio::select! {
                 biased;
-                permit = turn.as_mut() => break permit.ok()?,
+                permit = queued.as_mut() => break permit.ok()?,
                 _ = check.tick() => self.discount_slow(),
                 () = too_long.as_mut() => return None,
             }

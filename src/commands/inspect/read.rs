@@ -126,7 +126,7 @@ async fn uncompressed(
             known
         } else {
             progress.begin(&layer.digest, request.bytes);
-            let found = layer::look_up(client, &request, &indexes, |received| progress.advance(received)).await;
+            let found = layer::probe_now(client, &request, &indexes, |received| progress.advance(received)).await;
             match &found {
                 Ok(LayerContent { unpacked: Unpacked::Refused, .. }) => {
                     progress.note(

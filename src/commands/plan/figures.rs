@@ -54,7 +54,7 @@ pub struct TargetPlan {
     /// Repositories where `newest` finds no two releases to compare, since `limit` leaves some unread.
     pub without_newest: Vec<Repository>,
     /// Why it selects nothing although everything was read, in words.
-    pub nothing: Vec<String>,
+    pub empty: Vec<String>,
     /// What could not be read, in words.
     pub errors: Vec<String>,
     /// Whether its figures may be higher because of the errors. A tag that does not exist costs nothing more.

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use crate::image::{LayerContent, Unpacked};
 use crate::layer;
-use crate::layer::Foresight;
+use crate::layer::Forecast;
 use crate::oci::{Digest, Registry};
 use crate::tag::LayerRequest;
 use crate::target::Uncompressed;
@@ -14,7 +14,7 @@ use super::figures::Layers;
 
 /// Counts what the daemon would ask, and gives each layer the content that it would find. `unread` are the manifests
 /// whose layers are unknown.
-pub(super) fn foresee_all(
+pub(super) fn forecast_all(
     mut requests: Vec<LayerRequest>,
     pull_through: impl Fn(&Registry) -> bool,
     unread: &HashSet<(Registry, Digest)>,
@@ -39,11 +39,11 @@ pub(super) fn foresee_all(
                 layers.streamed_bytes = layers.streamed_bytes.saturating_add(request.bytes);
             }
         } else {
-            match layer::foresee(&request, pull_through(registry)) {
-                Foresight::Asks => layers.asked += 1,
-                Foresight::Known => {}
+            match layer::forecast(&request, pull_through(registry)) {
+                Forecast::Fetches => layers.asked += 1,
+                Forecast::Known => {}
                 // Another registry that has it may be asked.
-                Foresight::Never => continue,
+                Forecast::Unavailable => continue,
             }
         }
         counted.insert(digest.clone());

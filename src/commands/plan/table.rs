@@ -110,7 +110,7 @@ fn notes(target: &TargetPlan, out: &mut impl io::Write) -> io::Result<()> {
             first_of(named)
         )?;
     }
-    for line in target.nothing.iter().chain(&target.errors) {
+    for line in target.empty.iter().chain(&target.errors) {
         writeln!(out, "{}: {line}", target.name)?;
     }
     Ok(())

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::world::*;
+use super::fixtures::*;
 use crate::inventory::*;
 use crate::oci::Reason;
 use crate::tag::*;
@@ -245,8 +245,8 @@ proptest! {
         }
         let reused = inventory.snapshot();
         for state in inventory.registries.values_mut() {
-            state.stale.mark(Part::Sums);
-            state.repositories.values_mut().for_each(|repository| repository.stale.mark(Part::Sums));
+            state.stale.mark(StalePart::Sums);
+            state.repositories.values_mut().for_each(|repository| repository.stale.mark(StalePart::Sums));
         }
         prop_assert_eq!(&*reused, &*inventory.snapshot());
     }

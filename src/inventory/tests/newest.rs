@@ -1,6 +1,6 @@
 //! The newest release as one stable series.
 
-use super::world::*;
+use super::fixtures::*;
 use crate::image::Image;
 use crate::inventory::*;
 use crate::oci::Reason;

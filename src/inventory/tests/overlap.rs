@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::world::*;
+use super::fixtures::*;
 use crate::inventory::*;
 use crate::target::{Detail, Target};
 
@@ -123,7 +123,7 @@ fn a_platform_that_is_wanted_newly_has_to_be_read_though_the_tag_did_not_change(
     assert_eq!(assign(&mut inventory, "t"), ["r.io/a:v1"]);
     for more in [&["linux/amd64", "linux/arm64"][..], &[]] {
         inventory.reconfigure(&shared(&[with(more)]), WEEK);
-        assert_eq!(assign(&mut inventory, "t"), ["r.io/a:v1 lacking"]);
+        assert_eq!(assign(&mut inventory, "t"), ["r.io/a:v1 incomplete"]);
     }
     inventory.reconfigure(&shared(&[with(&["linux/amd64"])]), WEEK);
     assert_eq!(assign(&mut inventory, "t"), ["r.io/a:v1"]);

@@ -1,6 +1,6 @@
 //! Sums over what is watched.
 
-use super::world::*;
+use super::fixtures::*;
 use crate::image::{Layer, Unpacked};
 use crate::inventory::*;
 use crate::target::Target;
@@ -153,7 +153,7 @@ fn only_images_whose_every_layer_size_is_known_take_part() {
             "a:v2 linux/amd64 compressed=101 unique=101 proportional=101",
         ]
     );
-    assert_eq!(assign(&mut inventory, "t"), ["r.io/a:v1 lacking", "r.io/a:v2"]);
+    assert_eq!(assign(&mut inventory, "t"), ["r.io/a:v1 incomplete", "r.io/a:v2"]);
 }
 
 #[test]

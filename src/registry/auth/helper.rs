@@ -31,12 +31,12 @@ const NOT_FOUND: &str = "credentials not found in native keychain";
 #[derive(Default)]
 pub(crate) struct Helpers {
     /// By suffix and server address.
-    answers: Mutex<HashMap<Key, CachedAnswer>>,
+    answers: Mutex<HashMap<HelperKey, CachedAnswer>>,
     /// One helper runs at a time: some of them open a browser or a keychain.
     running: tokio::sync::Mutex<()>,
 }
 
-type Key = (String, String);
+type HelperKey = (String, String);
 
 #[derive(Clone)]
 struct CachedAnswer {
@@ -46,7 +46,7 @@ struct CachedAnswer {
 
 /// A helper's output.
 #[derive(Deserialize)]
-struct Output {
+struct HelperOutput {
     #[serde(rename = "Username", default)]
     username: String,
     #[serde(rename = "Secret", default)]
@@ -76,7 +76,7 @@ impl Helpers {
         self.answers.lock().retain(|_, cached| cached.at > then || !matches!(cached.answer, Ok(Some(_))));
     }
 
-    fn cached(&self, key: &Key) -> Option<Result<Option<Login>, String>> {
+    fn cached(&self, key: &HelperKey) -> Option<Result<Option<Login>, String>> {
         let answers = self.answers.lock();
         let cached = answers.get(key).filter(|cached| cached.at.elapsed() < cached.lifetime())?;
         Some(cached.answer.clone().map_err(|problem| problem.to_string()))
@@ -156,7 +156,7 @@ async fn run(program: &str, server_url: &str) -> Result<Option<Login>, String> {
     }
     // serde would accept an array as the fields in their order.
     let is_object = printed.trim_ascii_start().starts_with(b"{");
-    let output: Output = Some(&printed)
+    let output: HelperOutput = Some(&printed)
         .filter(|_| is_object)
         .and_then(|printed| serde_json::from_slice(printed).ok())
         .ok_or("its output is not the JSON object of a credential helper")?;

@@ -67,7 +67,7 @@ impl Keychain {
                 let config = DockerConfig::parse(&read("docker_config", path)?).map_err(|problem| at(path, problem))?;
                 return self.look_up(&config, &path.display().to_string(), registry, name).await;
             }
-            Credential::Usual => return self.usual(registry, name).await,
+            Credential::Usual => return self.default_login(registry, name).await,
         };
         Ok(Some(login))
     }
@@ -77,7 +77,7 @@ impl Keychain {
         self.helpers.forget(then);
     }
 
-    async fn usual(&self, registry: &str, name: &str) -> Result<Option<SourcedLogin>, String> {
+    async fn default_login(&self, registry: &str, name: &str) -> Result<Option<SourcedLogin>, String> {
         if let Some(text) = environment("DOCKER_AUTH_CONFIG") {
             let config = DockerConfig::parse(&text).map_err(|problem| format!("DOCKER_AUTH_CONFIG: {problem}"))?;
             let found = self.look_up(&config.without_helpers(), "DOCKER_AUTH_CONFIG", registry, name).await?;
@@ -85,7 +85,7 @@ impl Keychain {
                 return Ok(found);
             }
         }
-        for path in usual_files() {
+        for path in default_files() {
             let text = match read_if_there(&path) {
                 Ok(Some(text)) => text,
                 Ok(None) => continue,
@@ -133,7 +133,7 @@ struct Unreadable {
 }
 
 /// The files among the usual places, in order.
-fn usual_files() -> Vec<PathBuf> {
+fn default_files() -> Vec<PathBuf> {
     if let Some(path) = environment("REGISTRY_AUTH_FILE") {
         return vec![path.into()];
     }

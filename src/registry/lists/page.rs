@@ -22,7 +22,7 @@ impl Page {
     pub(super) fn read(body: &[u8], each: &mut dyn FnMut(&str)) -> Result<Self, serde_json::Error> {
         let mut page = Self::default();
         let mut deserializer = serde_json::Deserializer::from_slice(body);
-        deserializer.deserialize_map(Document { page: &mut page, each })?;
+        deserializer.deserialize_map(PageVisitor { page: &mut page, each })?;
         deserializer.end()?;
         Ok(page)
     }
@@ -33,18 +33,18 @@ impl Page {
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// The object around the list. Some registries have much else in it.
-struct Document<'a> {
+struct PageVisitor<'a> {
     page: &'a mut Page,
     each: &'a mut dyn FnMut(&str),
 }
 
 /// The list itself.
-struct Entries<'a> {
+struct EntriesVisitor<'a> {
     page: &'a mut Page,
     each: &'a mut dyn FnMut(&str),
 }
 
-impl<'de> Visitor<'de> for Document<'_> {
+impl<'de> Visitor<'de> for PageVisitor<'_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -59,14 +59,14 @@ impl<'de> Visitor<'de> for Document<'_> {
             } else if std::mem::replace(&mut has_list, true) {
                 return Err(A::Error::duplicate_field("tags"));
             } else {
-                map.next_value_seed(Entries { page: &mut *self.page, each: &mut *self.each })?;
+                map.next_value_seed(EntriesVisitor { page: &mut *self.page, each: &mut *self.each })?;
             }
         }
         if has_list { Ok(()) } else { Err(A::Error::missing_field("tags")) }
     }
 }
 
-impl<'de> Visitor<'de> for Entries<'_> {
+impl<'de> Visitor<'de> for EntriesVisitor<'_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -90,7 +90,7 @@ impl<'de> Visitor<'de> for Entries<'_> {
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Entries<'_> {
+impl<'de> DeserializeSeed<'de> for EntriesVisitor<'_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {

@@ -9,7 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::circuit_breaker::{CircuitBreaker, Rejection};
 use super::retry::{RETRIES_PER_REQUEST, RETRIES_PER_SECOND, RETRIES_SAVED_MAX};
-use super::throttle::{Throttle, TokenBucket, Turn};
+use super::throttle::{Throttle, ThrottlePermit, TokenBucket};
 use crate::registry::settings::Settings;
 
 /// The limits on one registry's requests, shared by all that ask it.
@@ -22,8 +22,8 @@ pub(crate) struct Admission {
 
 /// A request that may be sent. It holds its place until it is dropped.
 pub(crate) struct Admitted {
-    _permit: OwnedSemaphorePermit,
-    turn: Turn,
+    _concurrency: OwnedSemaphorePermit,
+    rate: ThrottlePermit,
 }
 
 impl Admission {
@@ -43,9 +43,9 @@ impl Admission {
             // Before the turn, which may be long in coming, and after it: requests that a quiet has stopped take turns
             // again, so that they do not leave together when it ends.
             self.breaker.ready().await?;
-            let turn = self.throttle.turn().await;
+            let rate = self.throttle.acquire().await;
             if self.breaker.try_admit()?.is_none() {
-                return Ok(Admitted { _permit: permit, turn });
+                return Ok(Admitted { _concurrency: permit, rate });
             }
         }
     }
@@ -68,7 +68,7 @@ impl Admission {
 
     /// The answer was not 429. Returns the learnt rate where it has changed.
     pub(crate) fn accepted(&self, admitted: &Admitted) -> Option<f64> {
-        self.throttle.accepted(admitted.turn)
+        self.throttle.accepted(admitted.rate)
     }
 
     /// The answer was 429. Returns for how long the registry is left alone, and the learnt rate where it has changed.
@@ -77,8 +77,8 @@ impl Admission {
         admitted: Option<&Admitted>,
         retry_after: Option<Duration>,
     ) -> (Duration, Option<f64>) {
-        let quiet = self.breaker.rate_limited(retry_after);
-        (quiet, admitted.and_then(|admitted| self.throttle.refused(admitted.turn, quiet)))
+        let pause = self.breaker.rate_limited(retry_after);
+        (pause, admitted.and_then(|admitted| self.throttle.refused(admitted.rate, pause)))
     }
 
     /// Notes a request that is sent for the first time: its share of a retry is saved up.
@@ -89,12 +89,12 @@ impl Admission {
     /// Whether a request that failed may be sent again. A registry that fails most requests must not receive a multiple
     /// of them.
     pub(crate) fn may_retry(&self) -> bool {
-        !self.breaker.is_out_of_reach() && self.retries.lock().try_take()
+        !self.breaker.is_unreachable() && self.retries.lock().try_take()
     }
 
     /// Whether so many requests failed lately that a retry would only keep others waiting.
-    pub(crate) fn is_out_of_reach(&self) -> bool {
-        self.breaker.is_out_of_reach()
+    pub(crate) fn is_unreachable(&self) -> bool {
+        self.breaker.is_unreachable()
     }
 }
 

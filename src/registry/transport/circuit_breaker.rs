@@ -13,10 +13,10 @@ use super::retry::{PATIENCE_MAX, random};
 use crate::oci::Reason;
 
 /// The longest that a registry is left alone, whatever its `Retry-After` says.
-const QUIET_MAX: Duration = Duration::from_mins(15);
+const PAUSE_MAX: Duration = Duration::from_mins(15);
 
 /// How long a registry is left alone that answers 429 without `Retry-After`.
-const QUIET_DEFAULT: Duration = Duration::from_mins(1);
+const PAUSE_DEFAULT: Duration = Duration::from_mins(1);
 
 /// The longest addition to a quiet, chosen at random, so that the programs that a registry refused together do not
 /// return together.
@@ -26,18 +26,18 @@ const JITTER_MAX: Duration = Duration::from_secs(1);
 const FAILURES_MAX: u32 = 8;
 
 /// How long no request is sent then; afterwards one request tries, for at most `TRIAL`, and the others still fail.
-const OUT_OF_REACH: Duration = Duration::from_secs(2);
+const UNREACHABLE_PAUSE: Duration = Duration::from_secs(2);
 const TRIAL: Duration = Duration::from_secs(30);
 
 /// The circuit breaker of one registry.
 #[derive(Default)]
 pub(crate) struct CircuitBreaker {
-    state: Mutex<State>,
+    state: Mutex<BreakerState>,
 }
 
 #[derive(Default)]
-struct State {
-    quiet_until: Option<Instant>,
+struct BreakerState {
+    paused_until: Option<Instant>,
     failures: u32,
     next_trial: Option<Instant>,
     last_failure: String,
@@ -79,11 +79,11 @@ impl CircuitBreaker {
 
     /// The registry answered 429. Returns for how long it is left alone.
     pub(crate) fn rate_limited(&self, retry_after: Option<Duration>) -> Duration {
-        let quiet = retry_after.unwrap_or(QUIET_DEFAULT).clamp(Duration::from_secs(1), QUIET_MAX);
-        let jitter = (quiet / 4).min(JITTER_MAX).mul_f64(random());
+        let pause = retry_after.unwrap_or(PAUSE_DEFAULT).clamp(Duration::from_secs(1), PAUSE_MAX);
+        let jitter = (pause / 4).min(JITTER_MAX).mul_f64(random());
         let mut state = self.state();
-        state.quiet_until = state.quiet_until.max(Some(Instant::now() + quiet + jitter));
-        quiet
+        state.paused_until = state.paused_until.max(Some(Instant::now() + pause + jitter));
+        pause
     }
 
     /// The registry answered, whatever the answer.
@@ -98,34 +98,34 @@ impl CircuitBreaker {
         let mut state = self.state();
         state.failures = state.failures.saturating_add(1);
         if state.failures >= FAILURES_MAX {
-            state.next_trial = Some(Instant::now() + OUT_OF_REACH);
+            state.next_trial = Some(Instant::now() + UNREACHABLE_PAUSE);
             problem.clone_into(&mut state.last_failure);
         }
     }
 
     /// Whether so many requests failed lately that a retry would only keep others waiting.
-    pub(crate) fn is_out_of_reach(&self) -> bool {
+    pub(crate) fn is_unreachable(&self) -> bool {
         self.state().failures >= FAILURES_MAX
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, BreakerState> {
         self.state.lock()
     }
 }
 
-impl State {
+impl BreakerState {
     /// `None`: admitted, as the one that tries where the registry was out of reach. `Some`: wait until then.
     fn admit(&mut self, now: Instant) -> Result<Option<Instant>, Rejection> {
         let ready = self.ready(now)?;
         if ready.is_none() {
-            self.quiet_until = None;
+            self.paused_until = None;
             self.next_trial = self.next_trial.map(|_| now + TRIAL);
         }
         Ok(ready)
     }
 
     fn ready(&self, now: Instant) -> Result<Option<Instant>, Rejection> {
-        if let Some(until) = self.quiet_until {
+        if let Some(until) = self.paused_until {
             let left = until.saturating_duration_since(now);
             if left > PATIENCE_MAX + JITTER_MAX {
                 let problem =
@@ -186,7 +186,7 @@ mod tests {
         assert_eq!(rejection.reason, Reason::Network);
         assert!(rejection.problem.contains("connection refused"), "{}", rejection.problem);
         assert!(breaker.check().is_err());
-        tokio::time::advance(OUT_OF_REACH).await;
+        tokio::time::advance(UNREACHABLE_PAUSE).await;
         breaker.check().unwrap();
         breaker.admit().await.unwrap();
         assert!(breaker.check().is_err());

@@ -61,7 +61,7 @@ impl Secrets {
     }
 
     /// Whether any of them stands in `text`, as it is, in base64 or as addresses have it.
-    pub(crate) fn stand_in(&self, text: &str) -> bool {
+    pub(crate) fn appear_in(&self, text: &str) -> bool {
         let decoded = percent_decoded(text);
         self.0.iter().any(|secret| {
             let secret = secret.expose();
@@ -114,10 +114,10 @@ mod tests {
             ("", false),
             ("100% of %zz", false),
         ] {
-            assert_eq!(secrets.stand_in(text), expected, "{text}");
+            assert_eq!(secrets.appear_in(text), expected, "{text}");
         }
         let bearer = Secrets::default().header(Some(&HeaderValue::from_static("Bearer x.y.z")));
-        assert!(bearer.stand_in("no such token: x.y.z") && !bearer.stand_in("Bearer"));
-        assert!(!Secrets::default().header(None).form(None).stand_in("anything"));
+        assert!(bearer.appear_in("no such token: x.y.z") && !bearer.appear_in("Bearer"));
+        assert!(!Secrets::default().header(None).form(None).appear_in("anything"));
     }
 }

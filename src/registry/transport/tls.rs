@@ -18,7 +18,7 @@ use crate::registry::settings::Settings;
 #[derive(PartialEq)]
 pub(crate) struct Tls {
     authorities: Vec<CertificateDer<'static>>,
-    identity: Option<Identity>,
+    identity: Option<ClientIdentity>,
     insecure_skip_verify: bool,
 }
 
@@ -31,7 +31,7 @@ pub(crate) struct Reach<'a> {
 }
 
 #[derive(PartialEq)]
-struct Identity {
+struct ClientIdentity {
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
 }
@@ -71,7 +71,7 @@ impl Tls {
             probe.add(authority.clone()).map_err(|problem| error("ca_file", path, problem.to_string()))?;
         }
         let identity = match (&settings.cert_file, &settings.key_file) {
-            (Some(cert_file), Some(key_file)) => Some(Identity {
+            (Some(cert_file), Some(key_file)) => Some(ClientIdentity {
                 chain: certificates(cert_file).map_err(|problem| error("cert_file", cert_file, problem))?,
                 key: PrivateKeyDer::from_pem_file(key_file)
                     .map_err(|problem| error("key_file", key_file, format!("no private key in PEM form: {problem}")))?,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
-use super::world::*;
+use super::fixtures::*;
 use crate::image::Image;
 use crate::inventory::*;
 use crate::tag::*;

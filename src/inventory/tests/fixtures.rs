@@ -182,7 +182,7 @@ pub(super) fn assign(inventory: &mut Inventory, target: &str) -> Vec<String> {
     let shown = |one: &TagRequest| {
         let mark = match &one.known {
             None => " new",
-            Some(_) if one.lacking => " lacking",
+            Some(_) if one.is_incomplete => " incomplete",
             Some(_) => "",
         };
         format!("{}:{}{mark}", one.repository, one.tag)
