@@ -1,7 +1,7 @@
 //! How registries are spoken to: the distribution specification's endpoints, and what each request to them needs.
 //!
 //! Content leaves this room as bytes, digests and lists, verified; what it means for sizes is decided elsewhere. An
-//! error says what was asked of which registry, what went wrong, and what the operator can do about it.
+//! error names the registry and the request, the cause, and what the operator can do about it.
 
 mod client;
 mod counters;

@@ -1,7 +1,7 @@
-//! Reads one tag: a request with what is known of the tag in, an observation out.
+//! Reads one tag: a request with the last known state in, an observation out.
 //!
-//! Everything with a digest is read once, ever: what the store has is not requested again. Not here: when to scan
-//! (`daemon`), which tags (`discovery`), and what an observation changes (`inventory`).
+//! Content with a digest is read once: what the store has is not requested again. Not here: when to scan (`daemon`),
+//! which tags (`discovery`), and what an observation changes (`inventory`).
 
 pub mod discovery;
 
@@ -20,7 +20,7 @@ pub(crate) use children::{Children, has_all_entries, read as read_children};
 pub use document::{FetchedDocument, ReadError, fetch as fetch_document};
 pub use platforms::NoPlatform;
 
-/// The outcome of reading a tag, and what to tell the operator about it.
+/// The outcome of reading a tag, and the failures to report.
 #[derive(Debug)]
 pub struct Reported {
     /// For the inventory.
@@ -38,7 +38,7 @@ impl Reported {
 /// Reads a tag, in as few requests as possible.
 ///
 /// An unchanged tag costs one HEAD. A new one is fetched without a HEAD first, unless the registry meters GETs of
-/// manifests: then a HEAD, which is free, tells whether its digest is already known.
+/// manifests: then a free HEAD shows whether its digest is already known.
 pub async fn read_tag(client: &Client, store: &Store, wanted: &TagRequest) -> Reported {
     let reported = read_once(client, store, wanted).await;
     if has_moved(client, wanted, &reported).await {
@@ -47,8 +47,8 @@ pub async fn read_tag(client: &Client, store: &Store, wanted: &TagRequest) -> Re
     reported
 }
 
-/// Whether the tag was pushed again while it was read. Only a new index that lacks children is suspected: it is sparse
-/// otherwise.
+/// Whether the tag was pushed again while it was read. Checked only for a new index that lacks children, which
+/// otherwise counts as sparse.
 async fn has_moved(client: &Client, wanted: &TagRequest, reported: &Reported) -> bool {
     let Outcome::Read(reading) = &reported.outcome else { return false };
     let is_new = wanted.known.as_ref().is_none_or(|known| known.digest != reading.digest);
@@ -100,7 +100,7 @@ async fn read_once(client: &Client, store: &Store, wanted: &TagRequest) -> Repor
     let fetched = document::fetch(client, store, &wanted.repository, At::Tag(&wanted.tag)).await;
     drop(flight);
     match fetched {
-        // The tag may have changed since the HEAD: the body's own header wins.
+        // The tag may have changed since the HEAD: the header of the GET wins.
         Ok(fetched) => {
             if is_head_refused {
                 client.note_refused_head();
@@ -113,7 +113,7 @@ async fn read_once(client: &Client, store: &Store, wanted: &TagRequest) -> Repor
     }
 }
 
-/// The digest header of a HEAD, where a HEAD saves requests and the registry answers it.
+/// The digest header of a HEAD, where a HEAD saves requests and the registry supports it.
 async fn ask_head(client: &Client, wanted: &TagRequest) -> Result<Option<Arc<str>>, RegistryError> {
     if !client.supports_head() || (wanted.known.is_none() && !client.meters_pulls()) {
         return Ok(None);

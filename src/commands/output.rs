@@ -1,4 +1,4 @@
-//! What commands print beside their results, and how they fail.
+//! Output beside commands' results, and their failures.
 
 use crate::config::Config;
 

@@ -1,8 +1,8 @@
 //! `plan`: what a configuration selects now, and what its scans cost in requests, metered pulls, layers and series.
 //!
 //! It runs each target's first scan, and a second one in which nothing changed, into a store in memory, and shows the
-//! client's own counters. Where a registry meters pulls, it lists tags and asks one `HEAD` for each: this costs no pull
-//! and gives lower bounds.
+//! client's own counters. Where a registry meters pulls, it lists tags and sends one `HEAD` for each: this costs no
+//! pull and gives lower bounds.
 
 mod figures;
 mod layers;
@@ -98,7 +98,7 @@ pub async fn plan(config: &Config, registries: &Registries) -> Plan {
     plan
 }
 
-/// Whether `limit` leaves releases unread among which `newest` chooses.
+/// Whether `limit` leaves candidates for `newest` unread.
 fn cuts_releases(target: &Target, found: &DiscoveredRepository) -> bool {
     let Some(by) = target.newest else { return false };
     let is_release = |tag: &Tag| Version::parse(tag.as_str()).is_some_and(|version| !version.is_prerelease());

@@ -1,5 +1,5 @@
-//! Runs the daemon, as configured or against the demo's registry: binds the listeners, turns signals into a reload or
-//! a graceful end.
+//! Runs the daemon, as configured or against the demo's registry: binds the listeners, maps signals to a reload or a
+//! graceful shutdown.
 
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -64,8 +64,8 @@ pub(super) fn check(config_file: &Path, flags: &WebFlags) -> Result<(), CommandF
 
 /// Runs the daemon until a signal ends it.
 ///
-/// Handles SIGTERM and SIGINT before anything that can block. Until the daemon runs there is nothing to shut down: a signal ends
-/// the program even while a file cannot be read or a name cannot be resolved.
+/// Handles SIGTERM and SIGINT before anything that can block. Until the daemon runs there is nothing to shut down: a
+/// signal ends the program even while reading a file or resolving a name hangs.
 pub(super) async fn daemon(config_file: PathBuf, flags: WebFlags) -> Result<(), CommandFailure> {
     let stop = stop_on_signals()?;
     let starting = async {

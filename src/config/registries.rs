@@ -94,7 +94,7 @@ fn check_certificates(table: &Table<'_>, settings: &Settings) {
     table.problem(error.key, format!("`{}`: {}: {remedy}", error.value, error.problem));
 }
 
-/// At most one way to authenticate, with all of its keys.
+/// Reads at most one authentication method, with all of its keys.
 fn read_credential(table: &mut Table<'_>, files: &Files) -> Credential {
     let username = table.text("username", |text| match text {
         "" => Err("is empty: write a name, or leave the key out"),
@@ -140,7 +140,7 @@ fn read_credential(table: &mut Table<'_>, files: &Files) -> Credential {
     }
 }
 
-/// People paste URLs and whole repositories.
+/// Users paste URLs and whole repositories.
 fn host_only(host: &str) -> Result<(), String> {
     let bare = host.split_once("://").map_or(host, |(_, rest)| rest);
     let bare = bare.split('/').next().unwrap_or(bare);

@@ -1,4 +1,4 @@
-//! Puts everything together: from a configuration and bound listeners to a graceful end.
+//! Assembles the daemon: from a configuration and bound listeners to a graceful shutdown.
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -25,11 +25,11 @@ use crate::{metrics, web};
 /// Less than the 30 s after which Kubernetes kills.
 const SHUTDOWN_MAX: Duration = Duration::from_secs(20);
 
-/// What the daemon is started with, besides its configuration.
+/// The daemon's parameters besides its configuration.
 pub struct Start {
-    /// Where it answers; bound by the caller.
+    /// The listeners, bound by the caller.
     pub listeners: Vec<web::Listener>,
-    /// How it answers.
+    /// The options of the endpoint.
     pub options: web::Options,
     /// TLS and authentication of the listeners.
     pub web_config: web::WebConfig,
@@ -39,11 +39,11 @@ pub struct Start {
     pub reloads: (mpsc::Sender<ReloadReply>, mpsc::Receiver<ReloadReply>),
 }
 
-/// Makes a panic in any task or thread end the process, from now on: with its message on stderr, and exit code 1.
-/// Otherwise the daemon would go on without the task that writes the state file or accepts connections, and nobody
-/// would notice. It loses no more than `kill -9` does.
+/// From now on a panic in any task or thread ends the process: with its message on stderr, and exit code 1. Otherwise
+/// the daemon would go on without, for example, the task that writes the state file, unnoticed. No more is lost than by
+/// `kill -9`.
 ///
-/// Call it before a state file is opened: opening a damaged one may panic, is caught, and must not end the process.
+/// Call it before opening a state file: opening a damaged one may panic, which is caught and must not end the process.
 pub fn end_on_panic() {
     let default_hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
@@ -79,7 +79,7 @@ async fn within_deadline(
 }
 
 async fn start_and_serve(config: Config, start: Start, stop: CancellationToken) -> anyhow::Result<()> {
-    // On a thread that may block, as long as a file does not answer.
+    // On a blocking thread: the file system may hang.
     let opening = tokio::task::spawn_blocking(move || {
         let registries = Registries::new(config.registries.clone(), config.registry_defaults.clone())?;
         let store = open_store(&config)?;
@@ -118,7 +118,7 @@ async fn start_and_serve(config: Config, start: Start, stop: CancellationToken) 
             // Before `stop` the state loop ends only when it, or a worker, panicked.
             stop.cancel();
             ended.context("the state loop panicked")?.context("a scan panicked")?;
-            // Answers under way are finished.
+            // Finishes answers under way.
             serving.await.context("the web server panicked")?;
         }
         ended = &mut serving => {

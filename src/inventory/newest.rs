@@ -1,8 +1,8 @@
 //! The newest release of a repository for one target, and the release before it.
 //!
-//! The newest release is one tag; a platform that it lacks has none. The release before it is, for each platform, the
-//! next that has the platform and is a different image: `1.27` and `latest` beside `1.27.3` name one release, and are not
-//! releases before it.
+//! The newest release is one tag; a platform that it lacks has no series. The release before it is, for each platform,
+//! the next one that has the platform and is a different image: `1.27` and `latest` beside `1.27.3` name the same
+//! release.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Brings the tags in line with the configuration and with what discovery found.
+//! Reconciles the tags with the configuration and with discovery.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -15,8 +15,8 @@ use crate::tag::{Discovered, DiscoveredRepository, ListExtent, TagChange};
 use crate::target::{Candidate, Repositories, Target, TargetName};
 
 impl Inventory {
-    /// Applies what a target selects now. Tags that no target selects any more are dropped, and the store has to forget
-    /// them. A list that was read in part adds tags and removes none.
+    /// Applies a target's discovery. Tags that no target selects any more are dropped, also from the store. A list that
+    /// was read in part adds tags and removes none.
     pub fn select(&mut self, target: &TargetName, discovered: Discovered) -> Vec<TagChange> {
         let Some(number) = self.targets.find(target) else { return Vec::new() };
         let mut forgotten = Vec::new();
@@ -39,7 +39,7 @@ impl Inventory {
             self.keep_only(number, &repository, &tags.into_iter().collect(), &mut forgotten);
             self.add_repository(number, &repository);
             let candidates = match self.candidates_known(number, &repository) {
-                // The newest of half a list may be the oldest of all.
+                // The newest tag in half a list may be the oldest of all.
                 None if !complete => None,
                 Some(known) if !complete => {
                     let all: Vec<Tag> = candidates.into_iter().chain(known).collect();
@@ -58,7 +58,7 @@ impl Inventory {
         forgotten
     }
 
-    /// What a target selects among the known tags of a repository, without those that the registry said are gone.
+    /// The known tags of a repository that a target selects, without those that the registry reported as gone.
     fn still_selected(&self, target: u32, name: &Repository, listed: &[Tag]) -> Vec<Tag> {
         let repository = self.registries.get(name.registry()).and_then(|state| state.repositories.get(name));
         let selected = repository.into_iter().flat_map(|repository| repository.selected_by(target));
@@ -79,8 +79,9 @@ impl Inventory {
         }
     }
 
-    /// Notes whether figures of the whole repository would be figures of a part of it. They are withheld where a list is
-    /// cut, and where it broke off unless this target read it whole before: then the last true figures stay.
+    /// Notes whether figures of the whole repository would cover only a part of it. They are withheld where a list was
+    /// truncated, and where reading it failed unless this target read it completely before: then the last true figures
+    /// stay.
     fn set_partial(&mut self, target: u32, name: &Repository, list: ListExtent) {
         let Some(registry) = self.registries.get_mut(name.registry()) else { return };
         let Some(repository) = registry.repositories.get_mut(name) else { return };
@@ -95,9 +96,9 @@ impl Inventory {
         }
     }
 
-    /// Applies a new configuration. Tags that no target selects any more are dropped, and the store has to forget them.
-    /// A target with the same selection as before continues. For any other target, known tags that it may select are
-    /// published until its own discovery ends.
+    /// Applies a new configuration. Tags that no target selects any more are dropped, also from the store. A target
+    /// with the same selection as before continues. For any other target, known tags that it may select are published
+    /// until its own discovery ends.
     pub fn reconfigure(&mut self, targets: &[Arc<Target>], keep: Duration) -> Vec<TagChange> {
         self.keep = keep;
         let old = std::mem::replace(&mut self.targets, Targets::new(targets));
@@ -127,7 +128,7 @@ impl Inventory {
                 let mut next = RepositoryState {
                     targets: repository.targets.iter().filter_map(|before| goes_on.get(before).copied()).collect(),
                     listed: repository.listed,
-                    // A list that was read whole for another selection has shown all tags there are.
+                    // A list that was read completely for another selection contained all tags.
                     whole: if repository.whole.is_empty() {
                         BTreeSet::new()
                     } else {
@@ -193,7 +194,8 @@ impl Inventory {
         self.targets.on(registry).iter().all(|&number| self.ended[number as usize])
     }
 
-    /// Adds the tags that targets name on repositories that they name: these are selected whatever a list says.
+    /// Adds the tags that are configured by name on repositories that are configured by name: these are selected
+    /// whether a list has them or not.
     pub(super) fn add_named(&mut self) {
         let named: Vec<(u32, Repository, Vec<Tag>)> = self
             .targets
@@ -243,7 +245,7 @@ impl Inventory {
         let Some(registry) = self.registries.get_mut(name.registry()) else { return };
         if !registry.repositories.contains_key(name) {
             registry.repositories.insert(name.clone(), RepositoryState::default());
-            // The other repositories' figures move.
+            // This moves the other repositories' figures.
             registry.stale.mark(StalePart::Sums);
         }
         let Some(repository) = registry.repositories.get_mut(name) else { return };
@@ -254,7 +256,7 @@ impl Inventory {
         self.compare_labels(name, &targets);
     }
 
-    /// Drops what a target selected of a repository, except these tags and those that it names.
+    /// Deselects a target's tags of a repository, except these and those that it names.
     fn keep_only(&mut self, target: u32, name: &Repository, tags: &BTreeSet<Tag>, forgotten: &mut Vec<TagChange>) {
         let Some(registry) = self.registries.get_mut(name.registry()) else { return };
         let Some(repository) = registry.repositories.get_mut(name) else { return };
@@ -295,14 +297,14 @@ impl Inventory {
         self.selected_repositories(target).map(|(name, _)| name.clone()).collect()
     }
 
-    /// The tags among which a target's newest release is picked, if a list told so far.
+    /// A target's candidates for the newest release, if a list was read.
     fn candidates_known(&self, target: u32, repository: &Repository) -> Option<Vec<Tag>> {
         let known =
             self.registries.get(repository.registry())?.repositories.get(repository)?.candidates.get(&target)?;
         Some(known.iter().map(|candidate| candidate.tag.clone()).collect())
     }
 
-    /// Sets the tags among which a target's newest release is picked.
+    /// Sets a target's candidates for the newest release.
     pub(super) fn set_candidates(&mut self, target: u32, name: &Repository, tags: &[Tag]) {
         if self.targets.get(target).newest.is_none() {
             return;
@@ -338,7 +340,7 @@ impl Inventory {
     }
 }
 
-/// Whether what was discovered for one target is right for the other.
+/// Whether the discovery of one target also holds for the other.
 fn selects_the_same(a: &Target, b: &Target) -> bool {
     a.repositories == b.repositories && a.selection == b.selection && a.tags_max == b.tags_max
 }

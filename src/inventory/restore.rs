@@ -1,4 +1,4 @@
-//! What was known before the program started, or before a reload: published until scans say more.
+//! Restores what was known before a restart or reload: it is published until scans replace it.
 
 use std::sync::Arc;
 
@@ -10,8 +10,8 @@ use crate::tag::{Completeness, TagChange, TagRecord};
 use crate::target::{Candidate, NewestBy, Repositories, Target, TargetName};
 
 impl Inventory {
-    /// Publishes what was known of a tag before the program started, if a target selects it, or may select it once its
-    /// lists are read. Otherwise the store has to forget it. `image_of` gives images by digest.
+    /// Restores a tag's stored record, if a target selects the tag or may select it once its lists are read. Otherwise
+    /// it is dropped from the store. `image_of` returns images by digest.
     pub fn restore(
         &mut self,
         repository: &Repository,
@@ -37,8 +37,8 @@ impl Inventory {
 
     /// After the last [`restore`](Self::restore): the targets whose first scan can wait for its scheduled time, since
     /// every tag that they select has restored values. Which tags a target lists is unknown before the list is read:
-    /// `is_scanned` says whether a scan of it ever ended this complete, or all were interrupted. The registry's sums do
-    /// not wait for the first scan of a target whose last one was settled.
+    /// `is_scanned` returns whether a scan of it ever ended this complete. The registry's sums do not wait for the
+    /// first scan of a target whose last one was settled.
     pub fn restored(&mut self, is_scanned: impl Fn(&Target, Completeness) -> bool) -> Vec<TargetName> {
         self.restore_candidates();
         let mut known = vec![false; self.ended.len()];
@@ -81,7 +81,7 @@ impl Inventory {
         can_wait.into_iter().map(|(_, name)| name).collect()
     }
 
-    /// Picks the newest release among the known tags, where no list has been read yet.
+    /// Takes the known tags as candidates for the newest release where no list has been read yet.
     pub(super) fn restore_candidates(&mut self) {
         let with_newest: Vec<(u32, NewestBy)> =
             self.targets.iter().filter_map(|(number, target)| Some((number, target.newest?))).collect();
@@ -94,7 +94,7 @@ impl Inventory {
                 }
                 let tags: Vec<Tag> = repository.selected_by(number).map(|(tag, _)| tag.clone()).collect();
                 let candidates = self.targets.get(number).selection.select(&tags).candidates;
-                // `limit` may have left only pre-releases of a list that has releases: that list has to be read first.
+                // `limit` may have left only pre-releases of a list with releases: that list has to be read first.
                 if !candidates.iter().any(|tag| Candidate::of(tag).is_release(by)) {
                     continue;
                 }

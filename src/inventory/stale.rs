@@ -1,18 +1,18 @@
-//! What of the published values no longer follows from what is known: the only place where that is noted.
+//! Which published values have to be recomputed: the only place where that is noted.
 //!
-//! A registry's and each of its repositories' values are cached until a change marks both. Sums are published too, so
-//! that stale sums are always a stale view.
+//! The values of a registry and of each of its repositories are cached until a change marks both. Sums are part of the
+//! view, so stale sums make the view stale.
 
 /// Which cached values a change affects.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum StalePart {
-    /// The view: what is published, without the sums that enter it.
+    /// The view alone.
     View,
-    /// The sums, and the view with them.
+    /// The sums, and with them the view.
     Sums,
 }
 
-/// Which cached values of a registry or repository have to be computed again. At first all of them.
+/// Which cached values of a registry or repository are stale. Initially all of them.
 pub(super) struct Stale {
     sums: bool,
     view: bool,

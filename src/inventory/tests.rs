@@ -1,4 +1,4 @@
-//! Each sentence of the contract about tags, targets and sums, over a registry `r.io`.
+//! The contract about tags, targets and sums, sentence by sentence, on a registry `r.io`.
 
 mod definitions;
 mod fixtures;

@@ -1,4 +1,4 @@
-//! When to ask again for layers that could not be had.
+//! When to try again after a layer could not be read.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -10,11 +10,11 @@ use crate::oci::{Digest, Repository};
 /// After the first failure; doubled with each further one.
 const WAIT_MIN: Duration = Duration::from_mins(30);
 
-/// Nobody waits longer.
+/// The longest wait.
 const WAIT_MAX: Duration = Duration::from_hours(24);
 
-/// What a repository did not give, or not as it should be, and when to ask it again. A layer that is broken in one
-/// repository may be whole in another.
+/// Layers that a repository failed to serve, and when to try again. A layer that is broken in one repository may be
+/// intact in another.
 #[derive(Default)]
 pub(crate) struct Backoff(HashMap<(Repository, Digest), Failures>);
 
@@ -24,13 +24,13 @@ struct Failures {
 }
 
 impl Backoff {
-    /// Whether it is too early to ask again.
+    /// Whether it is too early to try again.
     pub(crate) fn is_waiting(&self, repository: &Repository, digest: &Digest) -> bool {
         self.0.get(&(repository.clone(), digest.clone())).is_some_and(|failures| failures.until > Instant::now())
     }
 
-    /// One more failure; how long to wait after it. What was not asked for again within a day of its time is forgotten:
-    /// nobody wants it any more.
+    /// Notes a failure; returns how long to wait. Entries that were not tried again within a day of their time are
+    /// dropped: no target needs them any more.
     pub(crate) fn failed(&mut self, repository: &Repository, digest: &Digest) -> Duration {
         let now = Instant::now();
         self.0.retain(|_, failures| failures.until + WAIT_MAX > now);

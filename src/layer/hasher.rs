@@ -1,4 +1,4 @@
-//! The digests that prove a layer, on a thread of their own: they take about as long as decompression.
+//! Computes the digests that verify a layer, on a thread of its own: that takes about as long as decompression.
 
 use std::cell::Cell;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -9,10 +9,10 @@ use sha2::{Digest as _, Sha256, Sha512};
 
 use crate::oci::{Algorithm, Digest};
 
-/// Bytes of the tar that are hashed in one go.
+/// Bytes of the tar that are hashed at a time.
 const BUFFER_BYTES: usize = 256 << 10;
 
-/// Pieces that may wait for the thread, compressed and decompressed ones in turn: with their buffers a megabyte or so.
+/// The queue's length in chunks, alternately compressed and decompressed: with their buffers about a megabyte.
 const QUEUE: usize = 8;
 
 /// A digest of a supported algorithm, and the state of its computation.
@@ -21,7 +21,7 @@ pub(crate) struct Proof {
     state: HashState,
 }
 
-/// The outcome, once all of the blob was hashed.
+/// The outcome, once the whole blob was hashed.
 pub(crate) struct Verification {
     /// Whether the blob is the one that was asked for; `None` where its digest cannot be verified.
     pub(crate) blob: Option<Result<(), Mismatch>>,

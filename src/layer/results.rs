@@ -1,5 +1,5 @@
-//! What the worker knows of layers: in the store for ever what a digest proves, and for as long as the process runs what
-//! registries do not give.
+//! The worker's results: verified ones in the store, for good; failures of registries in memory, while the process
+//! runs.
 
 use parking_lot::Mutex;
 use std::collections::HashSet;
@@ -13,25 +13,25 @@ use crate::store::{LayerRecord, Store};
 use crate::tag::LayerRequest;
 use crate::target::Uncompressed;
 
-/// How a remembered failure begins that only `cheap` has: `exact` may still find out.
+/// The prefix of a stored failure of `cheap`: `exact` may still succeed.
 const CANNOT_TELL: &str = "cannot be told from a few bytes: ";
 
-/// What one repository and one manifest say of a layer: its compressed bytes and `diff_id`. Others may be right where
-/// these are wrong.
+/// A layer as one repository and one manifest describe it: its compressed bytes and `diff_id`. Other manifests may be
+/// correct where this one is wrong.
 type Claim = (Repository, Digest, u64, Option<Digest>);
 
 pub(crate) struct Results {
     store: Store,
-    /// Repositories that send whole blobs only.
+    /// Repositories that ignore `Range`.
     no_ranges: Mutex<HashSet<Repository>>,
     backoff: Mutex<Backoff>,
-    /// Of which nothing will come while these hold, and which nothing proves for ever.
+    /// Layers that cannot be measured as described, though no digest proves that they are broken.
     given_up: Mutex<HashSet<Claim>>,
 }
 
 pub(crate) enum Remembered {
     Found(LayerContent),
-    /// Not to be asked for, now or ever.
+    /// Not to be tried, now or ever.
     Failed,
     Nothing,
 }
@@ -58,7 +58,7 @@ impl Results {
             }
             _ => {}
         }
-        // Of another blob with the same tar only what was streamed counts: the rest is what somebody said of that blob.
+        // Of another blob with the same tar only a streamed result counts: an estimate is about that blob.
         if let Some(diff_id) = &layer.diff_id
             && let Some(LayerRecord::Known(content)) = self.store.layer(diff_id)
             && content.unpacked.is_known()
@@ -68,24 +68,24 @@ impl Results {
         Remembered::Nothing
     }
 
-    /// Remembers what came of a layer, by all the digests that prove it.
+    /// Remembers a streamed layer's sizes, under all digests that were verified.
     pub(crate) fn remember_measured(&self, digests: &[&Digest], content: LayerContent) {
         for &digest in digests.iter().filter(|digest| digest.is_verifiable()) {
             self.store.remember_layer(digest, LayerRecord::Known(content));
         }
     }
 
-    /// Remembers what a few bytes told of a layer.
+    /// Remembers an estimate.
     pub(crate) fn remember_estimate(&self, digest: &Digest, content: LayerContent) {
         self.store.remember_layer(digest, LayerRecord::Known(content));
     }
 
-    /// Remembers that a few bytes do not tell.
+    /// Remembers that a layer cannot be estimated.
     pub(crate) fn inconclusive(&self, digest: &Digest, why: &str) {
         self.fail(digest, format!("{CANNOT_TELL}{why}"));
     }
 
-    /// Remembers that the layer is broken: for ever, if that is proved.
+    /// Remembers that the layer is broken: for good, if its digest proves it.
     pub(crate) fn broken(&self, layer: &LayerRequest, why: String) {
         if layer.digest.is_verifiable() {
             self.fail(&layer.digest, why);
@@ -94,22 +94,22 @@ impl Results {
         }
     }
 
-    /// Does not ask for the layer again, unless another repository or manifest says otherwise of it.
+    /// Gives the layer up, unless another repository or manifest describes it otherwise.
     pub(crate) fn give_up(&self, layer: &LayerRequest) {
         self.given_up.lock().insert(claim(layer));
     }
 
-    /// Asks for the layer again, but not soon; after how long at the earliest.
+    /// Schedules another try; returns how long it waits at least.
     pub(crate) fn retry_later(&self, layer: &LayerRequest) -> Duration {
         self.backoff.lock().failed(&layer.repository, &layer.digest)
     }
 
-    /// Whether the repository may send parts of blobs.
+    /// Whether the repository may support `Range`.
     pub(crate) fn has_ranges(&self, repository: &Repository) -> bool {
         !self.no_ranges.lock().contains(repository)
     }
 
-    /// It does not.
+    /// Notes that it does not.
     pub(crate) fn has_no_ranges(&self, repository: &Repository) {
         self.no_ranges.lock().insert(repository.clone());
     }

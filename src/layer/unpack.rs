@@ -1,4 +1,4 @@
-//! The files of one layer as overlay2 unpacks them, without their content: which of them are left at the end, and their
+//! The file tree of one layer as overlay2 unpacks it, without contents: the files that remain at the end, and their
 //! size.
 //!
 //! The rule is Docker's: a layer is unpacked alone, into a directory of its own, as if that were the root. A later
@@ -7,7 +7,7 @@
 //! its target, a whiteout and a device have 0.
 //!
 //! Memory per path is constant: a path is its directory and a hash of its name. A removed directory is only marked,
-//! since no path leads to its content any more.
+//! since no path resolves to its content any more.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
@@ -300,7 +300,7 @@ impl std::hash::Hash for PathKey {
     }
 }
 
-/// Passes a key on, since it already is a hash.
+/// Returns the key itself, which already is a hash.
 #[derive(Default)]
 struct KeyHasher(u64);
 

@@ -1,8 +1,8 @@
-//! The worker: finds out what layers are after decompression, beside the scans and without delaying them.
+//! The layer worker: finds layers' uncompressed sizes beside the scans, without delaying them.
 //!
-//! Each layer is looked into once in its life: what came of it is remembered by its digest and, where it has one, by
-//! the digest of its tar, so that the same files compressed twice are read once. A layer that is broken is
-//! remembered too. What a registry would not give just now is asked again, less and less often.
+//! Each layer is measured once: the result is stored under its digest and, where known, under the digest of its tar, so
+//! that a tar compressed twice is read once. A broken layer is stored too. A failure of the registry is retried, less
+//! and less often.
 
 use parking_lot::Mutex;
 use std::collections::{BTreeSet, HashSet};
@@ -28,15 +28,15 @@ use crate::store::Store;
 use crate::tag::LayerRequest;
 use crate::target::Uncompressed;
 
-/// What the worker may use.
+/// Limits of the worker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Compressed bytes that `stream_layer` may stream in an hour; without a number as many as come.
+    /// Compressed bytes that `exact` may stream in an hour; `None`: unlimited.
     pub bytes_per_hour: Option<u64>,
-    /// Layers that are looked into at once.
+    /// Layers that are measured at a time.
     pub concurrency: usize,
-    /// Registries that fetch from another one when they are asked: to ask them for a few bytes of a layer makes them
-    /// fetch all of it, so that `cheap` only uses what the manifest says.
+    /// Pull-through caches: a request for a few bytes would make them fetch the whole layer, so `cheap` uses only the
+    /// manifest there.
     pub pull_through: BTreeSet<Registry>,
 }
 
@@ -47,10 +47,10 @@ impl Default for Limits {
     }
 }
 
-/// Runs until `stop`, or until nobody sends work any more and all of it is done.
+/// Runs until `stop`, or until the requests' channel is closed and everything is done.
 ///
-/// Each list that `work` gives is all that is wanted now: what a former one had and it has not is dropped. Layers come
-/// out of `found` under the blob's digest, remembered ones at once.
+/// Each list from `work` replaces the one before. Sizes are sent to `found` under the blob's digest, stored ones at
+/// once.
 pub async fn run(
     mut work: mpsc::Receiver<Vec<LayerRequest>>,
     registries: Arc<Registries>,
@@ -128,7 +128,7 @@ struct Context {
     indexes: SociIndexes,
 }
 
-/// Digests, of blobs and of tars, that are being looked into.
+/// Digests of the blobs and tars that are being measured.
 #[derive(Default)]
 struct InProgress(HashSet<Digest>);
 
@@ -152,12 +152,12 @@ impl InProgress {
 
 enum Next {
     Start(Box<LayerRequest>),
-    /// The budget has to recover first.
+    /// The budget has to refill first.
     Wait(Duration),
     Nothing,
 }
 
-/// The next layer to look into. What is remembered is sent or dropped on the way.
+/// The next layer to measure. Layers with a stored result are sent or dropped before it.
 async fn next(
     pending: &mut Vec<LayerRequest>,
     context: &Context,
@@ -223,7 +223,7 @@ async fn stream_layer(context: &Context, layer: &LayerRequest) -> Option<LayerCo
     }
     let (content, proof) = match outcome {
         Ok(content) => (content, layer.diff_id.as_ref()),
-        // The config's mistake, or its author's lie: what the blob is holds for every image that has it.
+        // The config is wrong, not the blob: its sizes count for every image that has it.
         Err(StreamError::Measure(error @ MeasureError::DiffId { content, .. })) => {
             warn!(%repository, %digest, %error, "measured a layer that docker would refuse for its config");
             (content, None)
@@ -255,7 +255,7 @@ async fn probe_layer(context: &Context, layer: &LayerRequest) -> Option<LayerCon
     let LayerRequest { repository, digest, .. } = layer;
     let (range, part) = match estimate::from_manifest(layer) {
         Estimate::Known(content) => return Some(content),
-        // Not remembered: another manifest may say otherwise of the same blob, and to ask again costs nothing.
+        // Not stored: another manifest may describe the same blob otherwise, and trying again costs nothing.
         Estimate::Unavailable(_) => return None,
         Estimate::Fetch(range, part) => (range, part),
     };

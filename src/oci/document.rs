@@ -1,4 +1,4 @@
-//! What a registry answers where a manifest was asked for: read from its bytes.
+//! The documents that a registry returns for a manifest request, parsed.
 //!
 //! Readers are lenient where the specifications say that they must be (unknown fields, unknown media types, missing
 //! types) and refuse what is ambiguous. What a document means for sizes is decided in `image`, not here.
@@ -16,14 +16,14 @@ use super::platform::{InvalidPlatformPart, PlatformFields};
 use super::schema1::Schema1;
 use super::text::{beginning, is_unprintable};
 
-/// What a registry answers where a manifest was asked for.
+/// A document that a registry returns for a manifest request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Document {
     /// One image or artifact.
     Manifest(Box<Manifest>),
     /// Several.
     Index(Index),
-    /// One image, the old way.
+    /// One image, in the format of Docker before 1.10.
     Schema1(Schema1),
 }
 
@@ -36,7 +36,7 @@ pub enum InvalidDocument {
     /// One client would read it as an index and another as a manifest.
     #[error("ambiguous: the document has both `manifests` and `layers`")]
     Ambiguous,
-    /// A config alone, which tells nothing of an image's size.
+    /// A config alone, without any sizes.
     #[error("not a manifest: it has a `config` and no `layers`")]
     NoLayers,
     /// The platform of a schema 1 manifest.
@@ -111,7 +111,7 @@ impl Document {
         }
         match &raw {
             RawDocument { fs_layers: Some(_), .. } => raw.into_schema1(),
-            // The list that has entries tells what the document is.
+            // The list that has entries determines the kind.
             RawDocument { manifests: Some(manifests), layers, .. }
                 if !manifests.is_empty() || layers.as_ref().is_none_or(Vec::is_empty) =>
             {
@@ -124,7 +124,7 @@ impl Document {
         }
     }
 
-    /// The media type as the document was understood.
+    /// The media type by which the document was parsed.
     pub fn media_type(&self) -> &MediaType {
         match self {
             Self::Manifest(manifest) => &manifest.media_type,

@@ -55,7 +55,7 @@ impl Client {
         let subject = Location::digest(repository, digest);
         let request = self.blob(repository, digest, &subject, Method::HEAD, ReadBody::Nothing);
         let refusal = match self.send(Scope::Repository(repository), &request).await {
-            // Some registries answer HEAD with a length of 0 for every blob.
+            // Some registries answer every HEAD of a blob with a length of 0.
             Ok(response)
                 if response.status == StatusCode::OK && response.content_length().is_some_and(|length| length > 0) =>
             {

@@ -27,11 +27,11 @@ pub struct Registries {
     clients: Mutex<BTreeMap<Registry, Arc<Client>>>,
 }
 
-/// The client of one registry. Keeps its connections, its tokens and what it has learnt of the registry's behaviour.
+/// The client of one registry. Holds its connections, its tokens and what it has learnt of the registry's behaviour.
 pub struct Client {
     pub(super) transport: Transport,
     pub(super) auth: Session,
-    /// Metered pulls that are left to people.
+    /// Metered pulls reserved for people.
     pub(super) reserve: u64,
     pub(super) quirks: Quirks,
 }
@@ -44,8 +44,8 @@ impl Registries {
         Self::with(profiles, tls::system_roots(), Arc::default(), BTreeMap::new())
     }
 
-    /// The same with other settings; `None` where they are equal in effect. The client of a registry whose settings
-    /// stay is kept, with its tokens and all that it has learnt.
+    /// The same with other settings; `None` where they have the same effect. A registry whose settings did not change
+    /// keeps its client, with its tokens and everything that it has learnt.
     pub fn renewed(
         &self,
         settings: BTreeMap<Registry, Settings>,
@@ -76,7 +76,7 @@ impl Registries {
         self.counters.read(|all| all.get(registry).map_or(0, |counters| counters.requests[operation as usize].get()))
     }
 
-    /// Allows passwords that were refused to be tried again at once.
+    /// Lets refused passwords be tried again at once.
     pub fn reset_lockouts(&self) {
         self.clients.lock().values().for_each(|client| client.auth.reset_lockout());
     }
@@ -93,7 +93,7 @@ impl Registries {
                 clients.insert(registry.clone(), Arc::new(client));
             }
         }
-        // A client with the default settings fails for every registry or for none.
+        // Making a client with the default settings fails for every registry or for none.
         Client::new(&Registry::docker_hub(), &profiles.others, &system_roots, &counters)?;
         Ok(Self { profiles, system_roots, counters, clients: Mutex::new(clients) })
     }
@@ -139,7 +139,7 @@ impl Client {
         self.transport.registry.is_docker_hub() || self.transport.metering.is_metered()
     }
 
-    /// Counts a failure that the reader of an answer found: not a manifest, say, or past a limit.
+    /// Counts a failure found while reading an answer: for example not a manifest, or past a limit.
     pub fn failed(&self, operation: Operation, reason: Reason) {
         self.transport.failed(operation, reason);
     }
@@ -152,7 +152,7 @@ impl Client {
         self.auth.send(&self.transport, scope, request).await
     }
 
-    /// The error that an unexpected answer stands for, counted.
+    /// The error for an unexpected answer, counted.
     pub(super) fn refuse(&self, request: &Request<'_>, response: &Response) -> RegistryError {
         let reason = api_error::reason(response);
         self.transport.failed(request.operation, reason);
@@ -172,7 +172,7 @@ impl Client {
         RegistryError::new(reason, request.subject, problem)
     }
 
-    /// An error about content that was read, counted.
+    /// An error about the content of an answer, counted.
     pub(super) fn wrong(
         &self,
         operation: Operation,
@@ -186,7 +186,7 @@ impl Client {
 }
 
 /// The address of the registry's API: plain HTTP where the configuration says so, and on loopback unless the
-/// configuration says something about TLS.
+/// configuration has TLS settings.
 fn home(registry: &Registry, settings: &Settings) -> Url {
     let wants_tls = settings.ca_file.is_some() || settings.cert_file.is_some() || settings.insecure_skip_verify;
     let plain = settings.plain_http || registry.is_loopback() && !wants_tls && !registry.as_str().ends_with(":443");

@@ -1,7 +1,7 @@
 //! Tag lists and the catalog, page by page (distribution specification, "Content Discovery").
 //!
-//! What is missing from a complete list is taken to be deleted. So a list is complete only if its last page says so:
-//! a `Link` that is not understood, or a page that brings nothing new, is an error.
+//! What is missing from a complete list counts as deleted. So a list is complete only if its last page says so: a
+//! malformed `Link`, or a page without new entries, is an error.
 
 mod page;
 
@@ -23,7 +23,7 @@ use crate::oci::json::problem as json_problem;
 use crate::oci::{Operation, Reason, Repository, Tag};
 use page::Page;
 
-/// Entries that a page is asked to have. Some registries refuse more, and some send only a hundred unless asked.
+/// The page size that is requested. Some registries refuse more, and some send only a hundred unless asked.
 const PAGE_ENTRIES: u32 = 1000;
 /// Pages of one list.
 const PAGES_MAX: usize = 1000;
@@ -90,8 +90,8 @@ struct PageName<'a> {
 }
 
 impl Client {
-    /// The tags of a repository that `selects` selects, at most `max`. It is asked page by page, so that a list may be
-    /// much longer than what is kept of it.
+    /// The tags of a repository that `selects` accepts, at most `max`. It is called while pages arrive, so that a list
+    /// may be much longer than what is kept of it.
     ///
     /// # Errors
     /// Only if the first page could not be read; later errors are in [`TagList::stopped`].
@@ -150,7 +150,7 @@ impl Client {
         Ok(RepositoryList { repositories: pages.kept, stopped: pages.stopped, cut: pages.cut })
     }
 
-    /// Reads a list to its end, or to where it fails, and keeps what `keep` makes of its entries.
+    /// Reads a list to its end or to its first failure, and keeps what `keep` returns for its entries.
     async fn pages<T: Clone + Eq + Hash>(
         &self,
         list: &ListRequest<'_>,
@@ -162,7 +162,8 @@ impl Client {
             let link = link::next(response.headers.get_all(header::LINK).iter().map(HeaderValue::as_bytes));
             let links_on = !matches!(link, Ok(None));
             let read = pages.read(&response, links_on, list.max, keep).and_then(|()| link.map_err(not_understood));
-            // Lists wait for their turn to ask for a page; what waits must not hold one.
+            // A list may wait for permission to request the next page: it must not hold the last one in memory
+            // meanwhile.
             response.body = Bytes::new();
             let target = match read {
                 Ok(_) if pages.cut => {
@@ -174,7 +175,7 @@ impl Client {
                 Err(problem) => {
                     let page = self.page_name(list, pages.number, &response.url);
                     let error = self.wrong(list.operation, &page, Reason::Invalid, problem);
-                    // Without any page that is a list, nothing was read.
+                    // No page was a list, so nothing was read.
                     return if pages.fingerprints.is_empty() { Err(error) } else { Ok(pages.stop(error)) };
                 }
             };
@@ -225,8 +226,9 @@ impl Client {
 
     /// The page that the one at `from` links to.
     ///
-    /// Behind a path of its own, Artifactory leaves that path out of the link, and Nexus puts its internal one in. The
-    /// list's own path with the link's cursor leads on; failing that, the list without a page size is a single page.
+    /// Behind a path of its own, Artifactory leaves that path out of the link, and Nexus puts in an internal one. The
+    /// list's own path with the link's cursor is tried then; if that fails too, the list without a page size, which is
+    /// a single page.
     async fn next_page<T>(
         &self,
         list: &ListRequest<'_>,
@@ -308,7 +310,7 @@ impl Client {
         PageName { list: list.subject, number, url, other_host }
     }
 
-    /// Logs, once for each registry, that its links are repaired.
+    /// Logs once for each registry that its links are wrong.
     fn warn_repaired(&self, repair: &str) {
         if !self.quirks.wrong_link_paths.swap(true, Ordering::Relaxed) {
             let registry = &self.transport.registry;
@@ -333,7 +335,7 @@ impl<T> Default for Pages<T> {
 }
 
 impl<T: Clone + Eq + Hash> Pages<T> {
-    /// Takes one more page in. Errors say what is wrong with it.
+    /// Adds a page. Errors say what is wrong with it.
     fn read(
         &mut self,
         response: &Response,
@@ -384,18 +386,18 @@ impl fmt::Display for PageName<'_> {
     }
 }
 
-/// Where a link leads, on the host of the page that has it. A link may name another host: behind a proxy a registry may
-/// not know its own name. That is not followed, since credentials must go nowhere else.
+/// Resolves a link on the host of its page. A link may name another host, since behind a proxy a registry may not know
+/// its own name; that host is ignored, since credentials must go nowhere else.
 fn on_the_same_host(from: &Url, target: &str) -> Option<Url> {
     let resolved = from.join(target).ok()?;
     let mut next = from.clone();
-    // Not joined: a path that begins with `//` would name another host.
+    // Not by `join`: a path that begins with `//` would name another host.
     next.set_path(resolved.path());
     next.set_query(resolved.query());
     Some(next)
 }
 
-/// Whether an error may come of an address that leads nowhere, and not of the registry's state.
+/// Whether the cause of an error may be a wrong address rather than the registry's state.
 fn may_be_wrong_address(error: &RegistryError) -> bool {
     matches!(error.reason(), Reason::Denied | Reason::Server | Reason::Invalid | Reason::Unsupported)
 }

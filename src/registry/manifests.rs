@@ -67,7 +67,7 @@ impl Client {
         self.quirks.head.failed();
     }
 
-    /// Asks what `at` points at. Registries that meter pulls do not count it.
+    /// Requests the digest that `at` points at. Registries that meter pulls do not count it.
     ///
     /// # Errors
     /// `Reason::NotFound` only where the distribution API's error body confirms it. A `HEAD` has no body, so a 404 costs
@@ -157,7 +157,7 @@ impl Client {
         Err(self.wrong(Operation::GetManifest, subject, Reason::Invalid, problem))
     }
 
-    /// A `HEAD` without a digest. Remembered for a registry on which none ever returned one.
+    /// A `HEAD` without a digest. Remembered if no `HEAD` on this registry returned one lately.
     fn useless_head(&self, subject: &Location<'_>, problem: &str) -> RegistryError {
         self.quirks.head.failed();
         RegistryError::new(Reason::Unsupported, subject, problem)

@@ -21,7 +21,8 @@ const NESTING_MAX: usize = 4;
 /// At most so many manifests below one tag, over all nested indexes.
 const CHILDREN_MAX: usize = 1000;
 
-/// Artifact types of manifests that describe an image's layers: they stand in the index beside it, under its platform.
+/// Artifact types of manifests that describe an image's layers: the index lists them beside the image, under its
+/// platform.
 const SOCI: &str = "application/vnd.amazon.soci.index.";
 
 /// The children of an index, as far as they could be read.
@@ -35,14 +36,14 @@ pub(crate) struct Children {
     pub(crate) errors: Vec<ReadError>,
 }
 
-/// An entry of the index, or of an index nested in it, and its path: its position in each index on the way.
+/// An entry of the index or of a nested one, and its path: its position in each index on the way.
 #[derive(Clone)]
 struct Position {
     path: Vec<usize>,
     entry: IndexEntry,
 }
 
-/// An entry that was read, or could not be.
+/// An entry, with its image if it could be read.
 struct ReadEntry {
     placed: Position,
     image: Option<Arc<Image>>,
@@ -138,14 +139,14 @@ impl Children {
             platform: entry.platform.clone().unwrap_or_default(),
             reason,
         });
-        // A sparse index is no failure: its publisher left the child out on purpose.
+        // A sparse index is not a failure: its publisher left the child out on purpose.
         if reason != Reason::NotFound {
             self.errors.push(error);
         }
     }
 }
 
-/// The selected images in the index's order, each with a platform of its own. The index entry's platform wins over the
+/// The selected images in the index's order, each with a distinct platform. The index entry's platform wins over the
 /// config's.
 fn distinct_images(platforms: &PlatformFilter, entries_read: Vec<ReadEntry>) -> Vec<Arc<Image>> {
     let mut distinct = DistinctPlatforms::default();
@@ -153,7 +154,7 @@ fn distinct_images(platforms: &PlatformFilter, entries_read: Vec<ReadEntry>) -> 
     let mut images = Vec::new();
     for ReadEntry { placed: Position { entry, .. }, image } in entries_read {
         let Some(image) = image else {
-            // It keeps its place, so that the others' names do not change once it can be read.
+            // It keeps its position, so that the others' names do not change once it can be read.
             if let Some(platform) = entry.platform.filter(|_| !entry.media_type.is_index()) {
                 distinct.next(&platform, "gzip");
             }
@@ -170,8 +171,8 @@ fn distinct_images(platforms: &PlatformFilter, entries_read: Vec<ReadEntry>) -> 
     images
 }
 
-/// Whether the last known state of a tag has every image that its index lists with a platform, or notes it as failed.
-/// Earlier versions left out all but the first image of a platform.
+/// Whether the last known state of a tag has every image that its index lists with a platform, read or failed. Earlier
+/// versions left out all but the first image of a platform.
 pub(crate) fn has_all_entries(known: &Known, index: &StoredIndex) -> bool {
     let is_known = |digest: &Digest| {
         known.images.iter().any(|(_, image)| image == digest)
@@ -196,7 +197,7 @@ async fn read_child(
     }
     let _flight = store.document_flight(repository.registry(), digest).await;
     if let Some(document) = store.document(digest) {
-        // The document may be known from another repository, and this one may lack it: its index may be sparse.
+        // The stored document may come from another repository, and this one may lack it: its index may be sparse.
         if store.has_location(repository, digest) || has(client, repository, digest).await? {
             store.add_location(repository, digest);
             return Ok(known(document));
@@ -217,7 +218,7 @@ async fn has(client: &Client, repository: &Repository, digest: &Digest) -> Resul
     }
 }
 
-/// What makes two entries the same: one manifest may stand for two platforms, an index is the same wherever it stands.
+/// The identity of an entry: one manifest may be listed for two platforms; an index is the same wherever it is listed.
 fn key(entry: &IndexEntry) -> (Digest, Option<Platform>) {
     let platform = if entry.media_type.is_index() { None } else { entry.platform.clone() };
     (entry.digest.clone(), platform)
@@ -225,12 +226,12 @@ fn key(entry: &IndexEntry) -> (Digest, Option<Platform>) {
 
 /// Whether an entry may be an image that `platforms` includes.
 pub(crate) fn is_child(entry: &IndexEntry, platforms: &PlatformFilter) -> bool {
-    // Without a platform its config, or the index that it is, will tell.
+    // Without a platform it may be one: its config, or the index that it is, decides.
     let may_be_included = entry.platform.as_ref().is_none_or(|platform| platforms.includes(platform));
     !entry.attestation && is_manifest(entry) && may_be_included
 }
 
-/// Whether an entry is a manifest or index: others are legal, and are no images.
+/// Whether an entry is a manifest or index: others are legal, but are not images.
 fn is_manifest(entry: &IndexEntry) -> bool {
     let is_known = entry.media_type.is_empty() || ACCEPT.split(", ").any(|known| known == entry.media_type.as_str());
     is_known && !entry.artifact_type.starts_with(SOCI)

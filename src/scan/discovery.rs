@@ -1,4 +1,4 @@
-//! From a target to the repositories and tags that it selects now.
+//! Finds the repositories and tags that a target selects now.
 
 use futures_util::{StreamExt as _, stream};
 
@@ -7,13 +7,13 @@ use crate::registry::{Client, RegistryError};
 use crate::tag::{Discovered, DiscoveredRepository, ListExtent};
 use crate::target::{NotSelected, Repositories, Target};
 
-/// Tag lists of one target that are read concurrently. The client bounds requests per registry; this bounds memory.
+/// Tag lists of one target that are read concurrently. The client limits requests per registry; this limits memory.
 const LISTS_CONCURRENT: usize = 16;
 
-/// Why discovery is incomplete. What it found is used nevertheless.
+/// Why discovery is incomplete. Its findings are used nevertheless.
 #[derive(Debug, thiserror::Error)]
 pub enum DiscoveryError {
-    /// A list could not be read, or not to its end.
+    /// A list could not be read, or not completely.
     #[error("{0}")]
     Registry(#[from] RegistryError),
     /// A list has more selected tags than are read.
@@ -21,7 +21,7 @@ pub enum DiscoveryError {
         "{repository}: more than {max} tags are selected: the rest is not read, and the repository's newest release, tag count and sums are withheld; narrow `match`, `exclude` or `semver`, or raise `tags_max`"
     )]
     TooManyTags {
-        /// Whose list.
+        /// The repository.
         repository: Repository,
         /// The limit.
         max: usize,
@@ -43,7 +43,7 @@ impl DiscoveryError {
     }
 }
 
-/// A target that selects nothing although all lists were read: most likely a mistake in the configuration, which would
+/// Why a target selects nothing although all lists were read: most likely a mistake in the configuration, which would
 /// otherwise look like success.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EmptySelection {
@@ -92,7 +92,7 @@ pub struct Discovery {
     pub empty: Option<EmptySelection>,
 }
 
-/// Asks the registry what a target selects now. A target that only names tags of one repository costs no request.
+/// Reads the lists that a target needs. A target that only names tags of one repository costs no request.
 pub async fn discover(client: &Client, target: &Target) -> Discovery {
     let mut found = Discovery::default();
     let mut catalog = None;
@@ -140,7 +140,7 @@ fn empty(target: &Target, found: &Discovery, catalog: Option<usize>) -> Option<E
         Some(listed) if repositories.is_empty() => {
             Some(EmptySelection::Repository { pattern: target.repositories.to_string(), listed })
         }
-        // Tags configured by name are selected without a list; none of the listed ones is.
+        // Tags configured by name are selected without a list, but no listed tag is.
         _ if target.selection.lists() && repositories.iter().all(|one| one.candidates.is_empty()) => {
             Some(EmptySelection::Tag { tags: found.lists.iter().sum(), repositories: repositories.len() })
         }
@@ -156,7 +156,7 @@ struct Listed {
     not_versions: Vec<Tag>,
 }
 
-/// One repository's tags, as far as the target needs a list.
+/// One repository's tags; reads the list if the target needs it.
 async fn list(client: &Client, target: &Target, repository: Repository) -> Listed {
     let mut tags = Vec::new();
     let mut error = None;
@@ -186,7 +186,7 @@ async fn list(client: &Client, target: &Target, repository: Repository) -> Liste
                     error = Some(DiscoveryError::TooManyTags { repository: repository.clone(), max: target.tags_max });
                 }
             }
-            // The registry says that the repository does not exist. A catalog may still name a repository whose last
+            // The registry reports that the repository does not exist. A catalog may still list a repository whose last
             // tag was just deleted.
             Err(failure) if failure.reason() == Reason::NotFound => {
                 let literal = matches!(target.repositories, Repositories::One(_));

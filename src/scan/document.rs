@@ -1,4 +1,4 @@
-//! Fetches one document, parses it, and remembers it by its digest.
+//! Fetches one document, parses it, and stores it by its digest.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ pub enum ReadError {
     /// The request failed.
     #[error(transparent)]
     Registry(#[from] RegistryError),
-    /// The answer is no valid document.
+    /// The answer is not a valid document.
     #[error("{place}: {source}")]
     Invalid {
         /// The reference.
@@ -30,7 +30,7 @@ pub enum ReadError {
         /// What is wrong with it.
         source: InvalidDocument,
     },
-    /// The config came and cannot be read.
+    /// The config is invalid.
     #[error("{place}: {source}")]
     InvalidConfig {
         /// The config.
@@ -62,7 +62,7 @@ impl ReadError {
     }
 }
 
-/// A document as it was just fetched, or found in the store.
+/// A document, just fetched or from the store.
 #[derive(Debug)]
 pub struct FetchedDocument {
     /// Computed from its bytes.
@@ -71,12 +71,12 @@ pub struct FetchedDocument {
     pub header: Option<Arc<str>>,
     /// The document.
     pub document: Stored,
-    /// Why a part of it stays unknown: the size of a layer that schema 1 names.
+    /// Why the size of a layer that schema 1 lists stays unknown.
     pub unknown_size: Option<ReadError>,
 }
 
-/// Fetches a document and what its sizes need beside it: the config, or for schema 1 the sizes of the layers. A document
-/// that was read completely is remembered.
+/// Fetches a document and what its sizes depend on: the config, or for schema 1 the sizes of the layers. A document
+/// that was read completely is stored.
 pub async fn fetch(
     client: &Client,
     store: &Store,
@@ -86,7 +86,7 @@ pub async fn fetch(
     let fetched = client.get_manifest(repository, at).await?;
     let digest = fetched.digest;
     let header = fetched.digest_header;
-    // A tag may have come back to what it was, under a header that does not name it.
+    // The tag may point at an earlier document again, under a header with another digest.
     if let Some(document) = store.document(&digest) {
         store.add_location(repository, &digest);
         return Ok(FetchedDocument { digest, header, document, unknown_size: None });
@@ -140,7 +140,7 @@ async fn read_manifest(
     Ok(Image::from_manifest(digest.clone(), bytes, manifest, config.as_deref()))
 }
 
-/// Fetches a config once, however many manifests name it.
+/// Fetches a config once, however many manifests list it.
 async fn read_config(
     client: &Client,
     store: &Store,
@@ -164,8 +164,7 @@ async fn read_config(
     Ok(config)
 }
 
-/// Schema 1 names layers without sizes: asks the registry for the size of each distinct blob. Also returns why one is
-/// unknown.
+/// Schema 1 lists layers without sizes: requests the size of each distinct blob. Also returns why one is unknown.
 async fn read_schema1(
     client: &Client,
     store: &Store,
@@ -206,7 +205,8 @@ fn stored_index(bytes: u64, index: Index) -> StoredIndex {
     StoredIndex { media_type: index.media_type, bytes, entries }
 }
 
-/// Entries of one platform may be for several versions of its system, as of macOS. The first keeps the plain name.
+/// Entries of one platform may be for several versions of the operating system, as with macOS. The first keeps the
+/// plain name.
 fn distinguish_by_version(entries: &mut [IndexEntry], descriptors: &[Descriptor]) {
     let mut first_versions: HashMap<Platform, &str> = HashMap::new();
     for (entry, descriptor) in entries.iter_mut().zip(descriptors) {
@@ -222,8 +222,7 @@ fn distinguish_by_version(entries: &mut [IndexEntry], descriptors: &[Descriptor]
     }
 }
 
-/// BuildKit's attestations stand in the index under `unknown/unknown` and say so in an annotation; newer ones have an
-/// artifact type.
+/// BuildKit's attestations are listed under `unknown/unknown` with an annotation; newer ones have an artifact type.
 fn index_entry(descriptor: &Descriptor) -> IndexEntry {
     let platform = descriptor.platform.normal();
     let annotated = descriptor.annotations.get(REFERENCE_TYPE) == Some("attestation-manifest");

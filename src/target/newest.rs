@@ -1,4 +1,4 @@
-//! Which of a repository's tags is the newest release, and which the ones before it.
+//! Finds the newest release among a repository's tags, and the ones before it.
 
 use super::Version;
 use crate::oci::Tag;
@@ -21,15 +21,15 @@ pub struct Candidate {
     is_prerelease: bool,
 }
 
-/// What is known of a candidate.
+/// The state of a candidate.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum CandidateState<T> {
     /// The registry says that the tag does not exist.
     Gone,
     /// It was not read, or not completely.
     Unread,
-    /// It was read completely: what the caller knows of it, and when the latest of its images was created, in seconds
-    /// since the epoch.
+    /// It was read completely: the caller's value, and when the latest of its images was created, in seconds since the
+    /// epoch.
     Read(T, Option<f64>),
 }
 
@@ -44,7 +44,7 @@ impl Candidate {
         }
     }
 
-    /// Whether it is no pre-release, and a version where `by` compares versions.
+    /// Whether it qualifies: where `by` compares versions, it has to be a version.
     pub fn is_release(&self, by: NewestBy) -> bool {
         self.qualifies(by) && !self.is_prerelease
     }

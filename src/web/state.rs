@@ -1,4 +1,4 @@
-//! What the routes answer from.
+//! The state behind the routes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,10 +11,10 @@ use super::scrape_limit::ScrapeLimit;
 use super::web_config::WebConfig;
 use crate::metrics::{Rendered, Telemetry};
 
-/// A request to read the configuration again: where the result goes. The error is a message for the operator.
+/// The channel for the result of a reload. The error is a message for the operator.
 pub type ReloadReply = oneshot::Sender<Result<(), String>>;
 
-/// What the routes answer from.
+/// The state behind the routes.
 pub struct ServerState {
     pub(super) rendered: watch::Receiver<Arc<Rendered>>,
     pub(super) telemetry: Arc<Telemetry>,

@@ -41,11 +41,11 @@ fn what_two_targets_find_by_listing_is_read_by_whoever_lists_it_first_and_then_b
     let all = format!("{known} r.io/b:v1");
     assert_eq!(scan(&mut inventory, "fast", &all), ["r.io/a:v1 new", "r.io/ab:v1 new", "r.io/b:v1 new"]);
     assert_eq!(scan(&mut inventory, "slow", known), [""; 0]);
-    // A new one, in the other order.
+    // A new inventory, with the targets in the other order.
     let all = format!("{all} r.io/a:v2");
     assert_eq!(scan(&mut inventory, "fast", &all).len(), 4);
     assert_eq!(scan(&mut inventory, "slow", &format!("{known} r.io/a:v2")), [""; 0]);
-    // After a reload no scan is known to read it.
+    // After a reload no scan is assigned the tag.
     inventory.reconfigure(&shared(&targets()), WEEK);
     assert_eq!(scan(&mut inventory, "fast", &all).len(), 4);
 }

@@ -1,4 +1,4 @@
-//! What of a tag's life survives a restart.
+//! What survives a restart.
 
 use super::fixtures::*;
 use super::series::{one, two_platforms};
@@ -8,7 +8,7 @@ use crate::oci::Reason;
 use crate::tag::*;
 use crate::target::Target;
 
-/// What a store would have after these changes.
+/// The records in a store after these changes.
 fn restart(targets: &[Target], changes: &[TagChange], images: &[Arc<Image>]) -> Inventory {
     let mut inventory = inventory(targets);
     for change in changes {
@@ -43,7 +43,7 @@ fn a_target_with_a_tag_that_was_never_read_is_not_restored() {
     let mut before = one(single("x:1"));
     let change = record(&mut before, "r.io/a:v1", 20.0, Outcome::Unchanged).unwrap();
     let v1 = ["a:v1 up=1 success=20", "a:v1 linux/amd64 compressed=1"];
-    // Where nothing more was to be had before, the sums were as whole as they are now.
+    // After a settled scan the sums were as complete as they are now.
     let summed = ["a:v1 up=1 success=20 stored=1", "a:v1 linux/amd64 compressed=1 unique=1 proportional=1"];
     for (is_settled, expected) in [(false, v1), (true, summed)] {
         let mut after =

@@ -1,4 +1,4 @@
-//! The life of a series.
+//! When a tag's series appear, change and disappear.
 
 use super::fixtures::*;
 use crate::inventory::*;

@@ -17,10 +17,10 @@ use super::secret::Secret;
 
 /// A helper that takes longer is killed together with the processes that it started.
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// How long an answer is used before the helper is asked again. Cloud registries' passwords are valid for hours, and a
-/// refused one is asked for again at once.
+/// How long an answer is cached. Cloud registries' passwords are valid for hours, and a refused one is requested again
+/// at once.
 const LIFETIME: Duration = Duration::from_mins(15);
-/// How long a failure or an empty answer is used: a helper that hangs must not delay every repository.
+/// How long a failure or an empty answer is cached: a helper that hangs must not delay every repository.
 const FAILURE_LIFETIME: Duration = Duration::from_mins(1);
 /// The most that is read of a helper's output.
 const OUTPUT_BYTES_MAX: u64 = 1 << 20;
@@ -123,7 +123,7 @@ impl ProcessGroup {
 
     async fn ended(&mut self) -> std::io::Result<ExitStatus> {
         let status = self.leader.wait().await?;
-        // The process number may be reused from now on. What the helper left in the background is meant to stay.
+        // The process ID may be reused from now on. What the helper left in the background is meant to stay.
         self.group = None;
         Ok(status)
     }

@@ -1,5 +1,5 @@
-//! Protection against account lock-out: a password that was refused is not sent again until another one is configured, or
-//! an hour has passed. The hour is there because a good password may be refused for a while, too.
+//! Protection against account lock-out: a refused password is not sent again until another one is configured or an hour
+//! has passed, since a registry may also refuse a good password for a while.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -23,8 +23,8 @@ const PROVEN: Duration = Duration::from_secs(30);
 const TRIAL_WAIT_MAX: Duration = Duration::from_secs(10);
 /// With more repositories than this, only those with a recent refusal are kept.
 const REPOSITORIES_MAX: usize = 4096;
-/// Passwords of one registry of which the history is kept: parts of a registry may have their own, and each is replaced
-/// some day.
+/// Passwords of one registry whose history is kept: parts of a registry may have their own, and each is replaced some
+/// day.
 const PASSWORDS_MAX: usize = 16;
 
 /// Which passwords one registry and its token server accepted and refused.
@@ -36,7 +36,7 @@ pub(crate) struct Lockout {
     trial: Arc<tokio::sync::Mutex<()>>,
 }
 
-/// What became of one password.
+/// How the registry answered one password.
 #[derive(Default)]
 struct PasswordHistory {
     last_sent: Option<Instant>,
@@ -126,8 +126,8 @@ impl Lockout {
     }
 }
 
-/// The history of a password that was sent just now. The one that was not sent for the longest time is dropped for it:
-/// it was replaced long ago.
+/// The history of a password that was just sent. The least recently sent one is dropped for it: it was replaced long
+/// ago.
 fn history_of<'a>(
     passwords: &'a mut HashMap<Box<[u8]>, PasswordHistory>,
     header: &HeaderValue,

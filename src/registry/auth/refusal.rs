@@ -22,7 +22,7 @@ pub(crate) fn challenge(response: &Response) -> Option<Challenge> {
     Challenge::choose(headers.iter().filter_map(|value| value.to_str().ok()))
 }
 
-/// What a refusal means and what can be done about it.
+/// What a refusal means and what the operator can do about it.
 pub(crate) fn message(transport: &Transport, response: &Response, sent: Option<&Authorization>) -> String {
     let status = api_error::status(response.status);
     let detail = api_error::detail(response);

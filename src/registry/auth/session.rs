@@ -32,12 +32,12 @@ pub(crate) struct Session {
     lockout: Lockout,
 }
 
-/// A request, as far as authentication needs to know it.
+/// The parts of a request that authentication needs.
 #[derive(Clone, Copy)]
 struct AuthContext<'a> {
     transport: &'a Transport,
     scope: Scope<'a>,
-    /// What was asked for, for messages.
+    /// The subject of error messages.
     subject: &'a (dyn Display + Sync),
 }
 
@@ -107,8 +107,8 @@ impl Session {
         self.lockout.reset();
     }
 
-    /// Sends a request with an authorization, unless that is a password that was refused before. Notes what the registry
-    /// thinks of the password.
+    /// Sends a request with an authorization, unless that is a password that the registry refused before. Notes whether
+    /// the registry accepted the password.
     async fn attempt(
         &self,
         context: AuthContext<'_>,
@@ -185,7 +185,7 @@ impl Session {
             (Some(Challenge::Basic) | None, Some(scheme)) if refused.is_some() => scheme,
             (Some(Challenge::Basic), _) => set_scheme(Scheme::Basic),
             (None, _) if response.status != StatusCode::UNAUTHORIZED => return Ok(None),
-            // Google's registry does not send a challenge with each refusal.
+            // Google's registry does not send a challenge with every refusal.
             (None, _) => match ping(context).await? {
                 Some((pong, Challenge::Bearer(bearer))) => set_scheme(token_server(context, &entry, &pong, bearer)?),
                 Some((_, Challenge::Basic)) => set_scheme(Scheme::Basic),
@@ -290,7 +290,7 @@ impl Session {
             .ok_or_else(|| denied("the credentials hold characters that cannot stand in a header".to_owned()))
     }
 
-    /// Asks the token server, unless it refused the password before. Notes what it thinks of the password.
+    /// Asks the token server, unless it refused the password before. Notes whether it accepted the password.
     async fn token(
         &self,
         context: AuthContext<'_>,
@@ -316,8 +316,8 @@ impl Session {
     }
 }
 
-/// Whether another authorization may be accepted after `refused` was refused. Not after one that was refused when it was
-/// new, unless the registry says that it has expired by now.
+/// Whether another authorization may be accepted after `refused` was refused. Not if it was refused when new, unless
+/// the registry says that it has expired since.
 fn may_renew(refused: Option<&Authorization>, challenge: Option<&Challenge>) -> bool {
     let is_expired = matches!(challenge, Some(Challenge::Bearer(bearer)) if bearer.error == "invalid_token");
     is_expired || refused.is_none_or(|refused| !refused.refused_when_new.load(Ordering::Relaxed))
@@ -376,7 +376,7 @@ fn unless_refused(
     Err(RegistryError::new(Reason::Denied, context.subject, problem))
 }
 
-/// The error of a request that is not sent. It counts as denied, so that it shows among the refusals.
+/// The error of a request that is not sent. It counts as denied, so that metrics show it among the refusals.
 fn cannot_ask(context: AuthContext<'_>, problem: String) -> RegistryError {
     context.transport.failed(Operation::GetToken, Reason::Denied);
     RegistryError::new(Reason::Denied, context.subject, problem)

@@ -23,7 +23,7 @@ use crate::registry::transport::{ReadBody, Request, Response, Transport, api_err
 const CLIENT_ID: &str = "image-size-exporter";
 /// The lifetime of a token without `expires_in` (as the specification has it), and the least that is assumed.
 const LIFETIME_MIN: Duration = Duration::from_mins(1);
-/// The most that is assumed: a token that outlives its key is refused before it expires.
+/// The longest lifetime that is assumed: a token that outlives its signing key is refused before it expires.
 const LIFETIME_MAX: Duration = Duration::from_hours(12);
 /// How long before its end a token is renewed.
 const RENEWAL: Duration = Duration::from_secs(10);
@@ -43,7 +43,7 @@ pub(crate) struct TokenError {
     pub(crate) unauthorized: bool,
 }
 
-/// What a token server is asked for.
+/// The parameters of a token request.
 pub(crate) struct TokenRequest<'a> {
     pub(crate) realm: &'a Url,
     pub(crate) service: &'a str,
@@ -60,7 +60,7 @@ struct TokenBody {
     issued_at: Option<Value>,
 }
 
-/// Asks the token server: with an identity token by POST, and by GET where the server refuses POST; with a password or
+/// Requests a token: with an identity token by POST, or by GET where the server refuses POST; with a password or
 /// anonymously by GET.
 pub(crate) async fn fetch(
     transport: &Transport,

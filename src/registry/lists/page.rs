@@ -7,18 +7,18 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-/// What is left of a page once its entries have been handed over.
+/// A summary of a page whose entries were passed on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Page {
     /// How many entries it has, repetitions included.
     pub(super) entries: usize,
-    /// The same for pages with the same entries, in whatever order.
+    /// Equal for pages with the same entries in any order.
     pub(super) fingerprint: u64,
 }
 
 impl Page {
-    /// Hands each entry of a page to `each`. `null` stands for an empty list and may stand in one. A page without a list
-    /// is an error: what a list lacks is taken to be deleted.
+    /// Calls `each` with each entry of a page. `null` counts as an empty list, and entries may be `null`. A page
+    /// without a list is an error: what is missing from a list counts as deleted.
     pub(super) fn read(body: &[u8], each: &mut dyn FnMut(&str)) -> Result<Self, serde_json::Error> {
         let mut page = Self::default();
         let mut deserializer = serde_json::Deserializer::from_slice(body);
@@ -32,7 +32,7 @@ impl Page {
 #[derive(Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// The object around the list. Some registries have much else in it.
+/// The object around the list. Some registries add other members.
 struct PageVisitor<'a> {
     page: &'a mut Page,
     each: &'a mut dyn FnMut(&str),

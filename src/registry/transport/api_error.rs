@@ -32,8 +32,7 @@ struct ErrorEntry {
     message: Option<String>,
 }
 
-/// Whether the body is an error of the distribution API, which means that the registry answered and not a proxy in
-/// front of it.
+/// Whether the body is an error of the distribution API: the registry answered, not a proxy in front of it.
 pub(crate) fn is_from_the_api(body: &[u8]) -> bool {
     serde_json::from_slice::<ErrorBody>(body).is_ok_and(|body| !body.errors.is_empty())
 }
@@ -47,7 +46,7 @@ pub(crate) fn is_unsupported(response: &Response) -> bool {
     matches!(response.status.as_u16(), 405 | 501) || said("UNSUPPORTED")
 }
 
-/// The registry's own message, in parentheses to follow a sentence; empty where the body has none in text or JSON.
+/// The registry's own message in parentheses, to append to a sentence; empty where the body has none in text or JSON.
 pub(crate) fn detail(response: &Response) -> String {
     let text = match serde_json::from_slice::<ErrorBody>(&response.body) {
         Ok(body) => body.text(),
@@ -56,7 +55,7 @@ pub(crate) fn detail(response: &Response) -> String {
         }
         Err(_) => String::new(),
     };
-    // Before the text is cut, which could leave a part of a secret.
+    // Before the text is cut, which could leave part of a secret.
     if response.secrets.appear_in(&text) {
         return " (its words repeat a secret and are not shown)".to_owned();
     }
@@ -73,7 +72,7 @@ pub(crate) fn status(status: StatusCode) -> String {
     }
 }
 
-/// The reason that a status stands for by itself.
+/// The reason for a status alone.
 pub(crate) fn reason(response: &Response) -> Reason {
     match response.status.as_u16() {
         401 | 403 => Reason::Denied,

@@ -1,8 +1,8 @@
-//! Whether a registry may be asked at all: not while it said that it was asked too often, and by a single request at a
-//! time while it cannot be reached.
+//! Whether requests to a registry may be sent: none during a pause after 429, and one at a time while it cannot be
+//! reached.
 //!
-//! Requests fail fast while the breaker is open instead of queueing: a scan of a thousand tags then ends, keeps what it
-//! knew, and the next scan asks again.
+//! Requests fail fast while the breaker is open instead of queueing: a scan of a thousand tags then ends, the last
+//! known values stay, and the next scan tries again.
 
 use std::time::Duration;
 
@@ -12,20 +12,20 @@ use tokio::time::Instant;
 use super::retry::{PATIENCE_MAX, random};
 use crate::oci::Reason;
 
-/// The longest that a registry is left alone, whatever its `Retry-After` says.
+/// The longest pause, whatever `Retry-After` says.
 const PAUSE_MAX: Duration = Duration::from_mins(15);
 
-/// How long a registry is left alone that answers 429 without `Retry-After`.
+/// The pause after a 429 without `Retry-After`.
 const PAUSE_DEFAULT: Duration = Duration::from_mins(1);
 
-/// The longest addition to a quiet, chosen at random, so that the programs that a registry refused together do not
-/// return together.
+/// The longest random addition to a pause, so that clients that a registry refused together do not return together.
 const JITTER_MAX: Duration = Duration::from_secs(1);
 
-/// After this many consecutive requests without any answer a registry counts as out of reach.
+/// After this many consecutive requests without any answer a registry counts as unreachable.
 const FAILURES_MAX: u32 = 8;
 
-/// How long no request is sent then; afterwards one request tries, for at most `TRIAL`, and the others still fail.
+/// How long no request is sent then; afterwards a single trial request is sent, and for at most `TRIAL` the others
+/// still fail.
 const UNREACHABLE_PAUSE: Duration = Duration::from_secs(2);
 const TRIAL: Duration = Duration::from_secs(30);
 
@@ -51,7 +51,7 @@ pub(crate) struct Rejection {
 }
 
 impl CircuitBreaker {
-    /// Admits the request now, or after a short wait for a registry that will be ready soon; otherwise rejects it.
+    /// Admits the request now or after a short wait; otherwise rejects it.
     pub(crate) async fn admit(&self) -> Result<(), Rejection> {
         while let Some(until) = self.try_admit()? {
             tokio::time::sleep_until(until).await;
@@ -64,8 +64,7 @@ impl CircuitBreaker {
         self.state().admit(Instant::now())
     }
 
-    /// Waits or rejects as [`Self::admit`] does, but does not take the place of the request that tries whether the
-    /// registry can be reached again.
+    /// Waits or rejects as [`Self::admit`] does, but does not become the trial request.
     pub(crate) async fn ready(&self) -> Result<(), Rejection> {
         while let Some(until) = self.check()? {
             tokio::time::sleep_until(until).await;
@@ -77,7 +76,7 @@ impl CircuitBreaker {
         self.state().ready(Instant::now())
     }
 
-    /// The registry answered 429. Returns for how long it is left alone.
+    /// The registry answered 429. Returns the length of the pause.
     pub(crate) fn rate_limited(&self, retry_after: Option<Duration>) -> Duration {
         let pause = retry_after.unwrap_or(PAUSE_DEFAULT).clamp(Duration::from_secs(1), PAUSE_MAX);
         let jitter = (pause / 4).min(JITTER_MAX).mul_f64(random());
@@ -103,7 +102,7 @@ impl CircuitBreaker {
         }
     }
 
-    /// Whether so many requests failed lately that a retry would only keep others waiting.
+    /// Whether so many requests failed lately that a retry would only delay others.
     pub(crate) fn is_unreachable(&self) -> bool {
         self.state().failures >= FAILURES_MAX
     }
@@ -114,7 +113,7 @@ impl CircuitBreaker {
 }
 
 impl BreakerState {
-    /// `None`: admitted, as the one that tries where the registry was out of reach. `Some`: wait until then.
+    /// `None`: admitted, as the trial request where the registry was unreachable. `Some`: wait until then.
     fn admit(&mut self, now: Instant) -> Result<Option<Instant>, Rejection> {
         let ready = self.ready(now)?;
         if ready.is_none() {

@@ -22,10 +22,10 @@ const USER_AGENT: &str = concat!("image-size-exporter/", env!("CARGO_PKG_VERSION
 /// The longest that making a connection may take.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
 
-/// Idle connections are closed before the middleboxes between forget them.
+/// Idle connections are closed before middleboxes drop their state.
 const IDLE_MAX: Duration = Duration::from_mins(1);
 
-/// The clients for one registry: they keep connections, and follow no redirects by themselves.
+/// The HTTP clients for one registry. They follow no redirects by themselves.
 pub(crate) struct Connections {
     own: reqwest::Client,
     /// Without the client certificate. The same as `own` where there is none.
@@ -110,7 +110,7 @@ fn client(
     builder.build().map_err(|problem| error("proxy_url", String::new(), crate::registry::error::chain(problem)))
 }
 
-/// The proxies that the environment names, which reqwest uses by itself. A scheme may be left out.
+/// The proxies in the environment, which reqwest uses by itself. A scheme may be left out.
 #[expect(clippy::disallowed_methods, reason = "looks only at the variables that reqwest itself reads")]
 fn environment_proxies() -> Vec<Url> {
     let names = ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
@@ -134,14 +134,14 @@ fn by_system(name: &str) -> Resolved {
     Box::pin(async move { Ok(tokio::net::lookup_host((name, 0)).await?.map(|address| address.ip()).collect()) })
 }
 
-/// Resolves names, but only names from the configuration to an address of this machine or link: a redirect must not
-/// reach there by a name either. Requests through a proxy are resolved by the proxy.
+/// Resolves names, but resolves only names from the configuration to an address of this machine or link: a redirect
+/// must not get there by a name either. A proxy resolves the names of requests through it.
 struct GuardedResolver {
     /// The registry's own host.
     own: Arc<str>,
-    /// That, and its proxies.
+    /// The registry's own host, and its proxies.
     named: Arc<[String]>,
-    /// A registry on this machine may have neighbours there.
+    /// A registry on this machine may use other servers on it.
     at_loopback: bool,
     look_up: Resolver,
 }
@@ -155,7 +155,7 @@ impl Resolve for GuardedResolver {
             let is_named = named.iter().any(|named| named.eq_ignore_ascii_case(name));
             let is_loopback = |address: &IpAddr| address.to_canonical().is_loopback();
             let found = look_up(name).await?;
-            // A registry on this machine may have a name, as its neighbours then have: `/etc/hosts` says so.
+            // A registry on this machine may have a name in `/etc/hosts`, and so may other servers there.
             let has_neighbours = at_loopback
                 || !is_named
                     && found.iter().any(is_loopback)
@@ -234,7 +234,7 @@ mod tests {
         }
     }
 
-    /// Asks with that proxy; gives what went wrong, if anything did.
+    /// Sends a request through that proxy; returns the status or the error.
     async fn ask(proxy_url: &str, url: &str) -> String {
         let settings = Settings { proxy_url: Some(proxy_url.parse().unwrap()), ..Settings::default() };
         let home = "http://203-0-113-9.example/".parse().unwrap();

@@ -1,4 +1,4 @@
-//! One exchange with a registry: a request sent once, its redirects followed, its answer read within limits.
+//! One HTTP exchange with a registry: sends a request once, follows redirects, and reads the response within limits.
 
 use std::fmt::Display;
 use std::time::Duration;
@@ -29,10 +29,10 @@ pub(crate) struct Request<'a> {
     pub(crate) read_body: ReadBody,
 }
 
-/// How the body of a successful answer is read.
+/// How much of a successful response's body is read.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ReadBody {
-    /// Not at all.
+    /// Nothing.
     Nothing,
     /// Up to this many bytes; a longer body is an error.
     Whole(u64),
@@ -42,7 +42,7 @@ pub(crate) enum ReadBody {
     Stream,
 }
 
-/// An answer that is neither a redirect nor a failure of the registry.
+/// A response that is neither a redirect nor a failure of the registry.
 pub(crate) struct Response {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
@@ -58,8 +58,8 @@ pub(crate) struct Response {
     pub(crate) secrets: Secrets,
 }
 
-/// A body that is still to be read. It holds no place among the concurrent requests: the reader of layers limits how
-/// many it reads at once, and a long one must not keep scans waiting.
+/// A body that is still to be read. It does not count as a concurrent request: the layer worker limits how many it
+/// reads at once, and a long one must not delay scans.
 pub(crate) struct UnreadBody {
     pub(crate) response: reqwest::Response,
 }
@@ -72,7 +72,7 @@ pub(crate) struct Failure {
     pub(crate) is_retryable: bool,
     /// Whether any server answered, if only with a redirect.
     pub(crate) answered: bool,
-    /// How long the registry wants to wait for a retry.
+    /// How long to wait for a retry, by `Retry-After`.
     pub(crate) retry_after: Option<Duration>,
 }
 
@@ -126,7 +126,7 @@ impl Response {
 }
 
 impl Failure {
-    /// A failure of a server that answered, which a retry does not mend.
+    /// A failure of a server that answered, for which a retry does not help.
     pub(crate) fn definite(reason: Reason, problem: String) -> Self {
         Self { reason, problem, is_retryable: false, answered: true, retry_after: None }
     }
@@ -142,7 +142,7 @@ impl Exchange {
         let deadline = Instant::now() + self.timeout;
         let mut url = request.url.clone();
         let mut allowed = authorization;
-        // A redirected list continues where it was found, without the registry's credentials.
+        // A redirected list continues on the host that has it, without the registry's credentials.
         let mut other_host =
             request.operation != Operation::GetToken && !redirect::shares_credentials(&self.home, &request.url);
         let own_host = redirect::is_own_host(&self.home, &url);
@@ -246,9 +246,9 @@ async fn read(
 ) -> Result<Response, BodyError> {
     let status = response.status();
     let (body, unread) = match request.read_body {
-        // The body says more about a failure; if it cannot be read, the status is enough.
+        // The body explains a failure; if it cannot be read, the status is enough.
         _ if !status.is_success() => (body::read(&mut response, body::ERROR_BYTES_MAX).await.unwrap_or_default(), None),
-        // The server sends the whole although a part was requested: it may be gigabytes.
+        // The server sends the whole blob although a part was requested: that may be gigabytes.
         ReadBody::Part(_) if status != StatusCode::PARTIAL_CONTENT => (Bytes::new(), None),
         ReadBody::Nothing => (Bytes::new(), None),
         ReadBody::Whole(max) | ReadBody::Part(max) => (body::read(&mut response, max).await?, None),

@@ -1,4 +1,4 @@
-//! Docker Hub's `ratelimit-*` headers: how many pulls are left, and which of them are kept for people.
+//! Docker Hub's `ratelimit-*` headers: how many pulls are left, and how many of them are reserved for people.
 
 use std::time::Duration;
 
@@ -6,10 +6,10 @@ use http::HeaderMap;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
-/// How long the headers' numbers hold at most, and where they name no window.
+/// How long the headers' numbers count at most, and where they name no window.
 const USABLE_MAX: Duration = Duration::from_hours(6);
 
-/// What a registry says of its metered pulls (`ratelimit-limit` and `ratelimit-remaining` headers).
+/// A registry's limit on pulls (`ratelimit-limit` and `ratelimit-remaining` headers).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RateLimit {
     /// Pulls per window.
@@ -29,7 +29,7 @@ pub(crate) struct Metering {
 #[derive(Default)]
 struct MeteringState {
     last: Option<RateLimit>,
-    /// When `last` ceases to hold.
+    /// When `last` expires.
     until: Option<Instant>,
     under_way: u64,
 }
@@ -38,7 +38,7 @@ struct MeteringState {
 pub(crate) struct Pull<'a>(&'a Metering);
 
 impl Metering {
-    /// Notes an answer's headers. Returns what they say, to be published.
+    /// Notes an answer's headers. Returns their values, to be published.
     pub(crate) fn note(&self, headers: &HeaderMap) -> Option<RateLimit> {
         let limit = parse(headers, "ratelimit-limit");
         let remaining = parse(headers, "ratelimit-remaining");
@@ -56,7 +56,7 @@ impl Metering {
         Some(read)
     }
 
-    /// Whether this registry meters pulls, by any of its answers.
+    /// Whether any answer of this registry had the headers.
     pub(crate) fn is_metered(&self) -> bool {
         self.state().last.is_some()
     }

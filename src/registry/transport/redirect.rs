@@ -31,7 +31,7 @@ pub(crate) fn target(home: &Url, from: &Url, location: Option<&str>) -> Result<U
     Ok(url)
 }
 
-/// Whether a request may go to `to` because an answer from `from` said so.
+/// Whether a redirect from `from` to `to` may be followed.
 pub(crate) fn allowed(home: &Url, from: &Url, to: &Url) -> Result<(), RedirectRefusal> {
     if !matches!(to.scheme(), "http" | "https") {
         return Err(RedirectRefusal::Scheme(to.scheme().to_owned()));
@@ -49,7 +49,7 @@ pub(crate) fn allowed(home: &Url, from: &Url, to: &Url) -> Result<(), RedirectRe
     Ok(())
 }
 
-/// Whether credentials for `home` may be sent to `to`: the same host and port, or its own step up to https.
+/// Whether credentials for `home` may be sent to `to`: the same host and port, or its upgrade to https.
 pub(crate) fn shares_credentials(home: &Url, to: &Url) -> bool {
     let upgraded = home.scheme() == "http" && to.scheme() == "https" && home.port().is_none() && to.port().is_none();
     home.host() == to.host()
@@ -71,7 +71,7 @@ pub(crate) fn authority(url: &Url) -> String {
     }
 }
 
-/// Loopback, link-local or unspecified: addresses that each machine resolves to itself or its own link.
+/// Loopback, link-local or unspecified: addresses that mean this machine or its link.
 pub(crate) fn is_local_address(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(v4) => is_local_v4(v4),

@@ -1,5 +1,5 @@
-//! A request until it is answered or has failed for good: when it may be sent, what its outcome teaches about the
-//! registry, and whether it is sent again.
+//! Sends a request until it is answered or has failed for good: admission, retries, and what each outcome says about
+//! the registry.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -20,7 +20,7 @@ use crate::registry::counters::Counters;
 use crate::registry::error::RegistryError;
 use crate::registry::settings::Settings;
 
-/// Everything between one registry's endpoints and its connections.
+/// The layer between one registry's endpoints and its connections.
 pub(crate) struct Transport {
     pub(crate) registry: Registry,
     /// The address of the registry's API.
@@ -56,8 +56,8 @@ impl Transport {
         }
     }
 
-    /// Sends a request until it is answered, or has failed as often as it may. A status of the registry's judgement of
-    /// the request (4xx) is an answer; 429 and failures of the registry are errors.
+    /// Sends a request until it is answered or the tries are used up. A 4xx status is an answer; 429 and failures of
+    /// the registry are errors.
     pub(crate) async fn send(
         &self,
         request: &Request<'_>,
@@ -66,7 +66,7 @@ impl Transport {
         self.send_while(request, authorization, || Ok(())).await
     }
 
-    /// As [`Self::send`], but checks `check` before each try: another request may have learnt something while this one
+    /// As [`Self::send`], but calls `check` before each try: another request may have learnt something while this one
     /// waited.
     pub(crate) async fn send_while(
         &self,
@@ -122,7 +122,7 @@ impl Transport {
         admitted.map_err(|rejection| RegistryError::new(rejection.reason, request.subject, rejection.problem))
     }
 
-    /// Tells answers from failures by their status, and notes what the headers say about limits.
+    /// Distinguishes answers from failures by status, and notes the limits in the headers.
     fn check_status(
         &self,
         request: &Request<'_>,
@@ -141,7 +141,7 @@ impl Transport {
         if status == StatusCode::TOO_MANY_REQUESTS {
             let pulls_are_used_up = request.operation == Operation::GetManifest && self.metering.remaining() == Some(0);
             return Err(if pulls_are_used_up {
-                // Only pulls: HEAD is not metered, and its headers tell when there are pulls again.
+                // Only pulls: HEAD is not metered, and its headers show when pulls are available again.
                 let problem = format!(
                     "no pulls are left on {}{}; a login or a longer interval may help",
                     self.registry,
@@ -177,7 +177,7 @@ impl Transport {
             api_error::detail(response),
             pause.as_secs()
         );
-        // The wait is that of every request to this registry.
+        // Every request to this registry waits as long.
         let is_retryable = pause <= PATIENCE_MAX;
         let failure = Failure::definite(Reason::RateLimited, problem);
         Failure { is_retryable, retry_after: Some(Duration::ZERO), ..failure }

@@ -1,4 +1,4 @@
-//! Limits on how often something is done: a token bucket, and the rate of one registry's requests.
+//! Rate limits: a token bucket, and the throttle of one registry's requests.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -6,10 +6,10 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-/// What a bucket may lack of a token and still give it: clocks count in steps, and sums of parts are not exact.
+/// The fraction of a token that may be missing: clocks have a resolution, and sums of floats are not exact.
 const TOLERANCE: f64 = 1e-6;
 
-/// A year is longer than anything waits, and short enough for every clock.
+/// A year: longer than any wait, and short enough for every clock.
 const WAIT_SECONDS_MAX: f64 = 31_536_000.0;
 
 /// A token bucket: it fills at a steady rate up to its capacity, and may be overdrawn.
@@ -38,12 +38,12 @@ impl TokenBucket {
         Duration::from_secs_f64((missing / self.per_second).min(WAIT_SECONDS_MAX))
     }
 
-    /// Takes tokens, also such as are not there yet. A negative number gives some back.
+    /// Takes tokens, even if that overdraws the bucket. A negative number returns some.
     pub(crate) fn take(&mut self, tokens: f64) {
         self.tokens -= tokens;
     }
 
-    /// Takes one token if it is there; never from a bucket that cannot hold one.
+    /// Takes one token if there is one; never from a bucket that cannot hold one.
     pub(crate) fn try_take(&mut self) -> bool {
         self.fill();
         let is_there = self.tokens >= 1.0 - TOLERANCE;
@@ -72,31 +72,31 @@ const DECREASE: f64 = 0.8;
 /// What each accepted request adds to the rate, as a share of the rate after the last refusal: the rate is back after 250
 /// requests, so that fewer than 1 % of them are refused. It doubles with each minute without a refusal.
 const INCREASE: f64 = 0.001;
-/// Slower than this no registry is asked for its refusals, requests per second.
+/// The lowest learnt rate, requests per second.
 const RATE_MIN: f64 = 0.5;
-/// Faster than this the rate is without effect, requests per second.
+/// Above this a rate has no effect, requests per second.
 const RATE_MAX: f64 = 1000.0;
 /// The longest time over which accepted requests are counted.
 const WINDOW_MAX: Duration = Duration::from_mins(1);
 /// The most accepted requests that are counted.
 const ACCEPTED_MAX: usize = 1024;
 
-/// The rate of one registry's requests: at most the configured one, with a second's worth saved up while idle; and after
-/// a 429 a rate that is learnt, evenly spaced.
+/// Limits the rate of one registry's requests: the configured one, with a burst of one second's worth; and after a 429
+/// a learnt one, evenly spaced.
 ///
 /// The learnt rate grows by additive increase with each request that had to wait, and is found anew by multiplicative
 /// decrease with each refusal.
 pub(crate) struct Throttle {
     configured: Option<f64>,
     state: Mutex<ThrottleState>,
-    /// Held by the request whose turn is next.
+    /// Held by the request that is sent next.
     queue: tokio::sync::Mutex<()>,
 }
 
 struct ThrottleState {
     bucket: Option<TokenBucket>,
     learnt: Option<LearntRate>,
-    /// When requests were accepted lately, oldest first.
+    /// When the latest requests were accepted, oldest first.
     accepted: VecDeque<Instant>,
 }
 
@@ -124,7 +124,7 @@ impl Throttle {
         Self { configured, state: Mutex::new(state), queue: tokio::sync::Mutex::default() }
     }
 
-    /// Waits for this request's turn.
+    /// Waits until this request may be sent.
     pub(crate) async fn acquire(&self) -> ThrottlePermit {
         let _next = self.queue.lock().await;
         let mut waited = false;
@@ -155,11 +155,11 @@ impl Throttle {
         Some(rate)
     }
 
-    /// The registry answered the request with 429, and is left alone for `pause`. Returns the rate where it has changed.
+    /// The registry answered the request with 429, and requests stop for `pause`. Returns the rate where it has
+    /// changed.
     ///
-    /// The registry allowed what it accepted within a time as long as the one that it wants to be left alone for. Where
-    /// it accepted nothing, there is only the last rate to go by. Refusals of requests that were sent before the last
-    /// change are no news.
+    /// The new rate is what the registry accepted within the last `pause`. Where it accepted nothing, the last rate is
+    /// the basis. Refusals of requests that were sent before the last change are ignored.
     pub(crate) fn refused(&self, permit: ThrottlePermit, pause: Duration) -> Option<f64> {
         let now = Instant::now();
         let mut state = self.state.lock();

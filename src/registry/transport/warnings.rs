@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use super::exchange::Response;
 use crate::oci::Registry;
 
-/// The most different texts that are logged of one registry.
+/// The most distinct texts that are logged for one registry.
 const TEXTS_MAX: usize = 20;
 /// Longer texts are cut.
 const TEXT_CHARS_MAX: usize = 300;

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::Semaphore;
 
-/// How many checks may wait for bcrypt.
+/// The most checks that may wait for bcrypt.
 const WAITING_MAX: usize = 32;
 
 /// How many correct passwords are remembered.
@@ -96,7 +96,7 @@ impl Authenticator {
         let Ok(_waiting) = self.waiting.try_acquire() else { return Verdict::Busy };
         let Ok(permit) = Arc::clone(&self.bcrypt).acquire_owned().await else { return Verdict::Busy };
         let check = tokio::task::spawn_blocking(move || {
-            // Held by the work rather than by the request, which its client may cancel.
+            // Held by the check rather than by the request, which its client may cancel.
             let _permit = permit;
             bcrypt::verify(password, &hash)
         });
