@@ -37,7 +37,7 @@ pub(super) async fn run(config_file: &Path) -> Result<(), CommandFailure> {
     let plan = plan(&config, &registries).await;
     write(&plan, &mut io::stdout().lock())?;
     let Some(reason) = plan.failure else { return Ok(()) };
-    let message = format!("no tag could be read ({reason}): the figures above predict nothing");
+    let message = format!("no tag could be read ({reason}): the figures above are meaningless");
     Err(CommandFailure { message, exit_code: reason.exit_code() })
 }
 

@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn annotations_are_trusted_in_order_and_malformed_ones_say_nothing() {
+    fn annotations_are_trusted_in_order_and_malformed_ones_are_ignored() {
         let (split, toc) = (CHUNKED_TAR_SPLIT, CHUNKED_CONTENTS);
         let span = |offset, bytes, content_bytes| Span { offset, bytes, content_bytes };
         for (layer, expected) in [

@@ -161,7 +161,7 @@ fn gzip_trailer(trailer: &[u8], bytes: u64) -> Result<LayerContent, &'static str
     let length = trailer.last_chunk::<4>().ok_or("the trailer is missing")?;
     let length = u64::from(u32::from_le_bytes(*length));
     if length == 0 || !length.is_multiple_of(512) {
-        return Err("its gzip trailer is not of the whole tar");
+        return Err("its gzip trailer does not cover the whole tar");
     }
     let fits = |ratio_max: u64| {
         let most = bytes.saturating_mul(ratio_max);
@@ -176,9 +176,9 @@ fn gzip_trailer(trailer: &[u8], bytes: u64) -> Result<LayerContent, &'static str
 /// The header of the first frame may have the length of its content (RFC 8878, section 3.1.1.1). Whether it is the only
 /// frame is unknown.
 fn zstd_header(header: &[u8], bytes: u64) -> Result<LayerContent, &'static str> {
-    let tar_bytes = frame_content_bytes(header).ok_or("its zstd frame does not say how long it is")?;
+    let tar_bytes = frame_content_bytes(header).ok_or("its zstd frame has no content size")?;
     if tar_bytes == 0 || !tar_bytes.is_multiple_of(512) || tar_bytes < least(bytes) {
-        return Err("its first zstd frame is not of the whole tar");
+        return Err("its first zstd frame does not hold the whole tar");
     }
     Ok(LayerContent { uncompressed_bytes: tar_bytes, estimated: true, unpacked: Unpacked::Unknown })
 }
@@ -378,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn a_zstd_frame_that_says_how_long_it_is_is_believed_as_an_estimate() {
+    fn a_zstd_frames_content_size_is_an_estimate() {
         for tar_bytes in [512_usize, 65_536, 70_144, 1 << 20] {
             let tar = vec![7; tar_bytes];
             let whole = zstd::bulk::compress(&tar, 1).unwrap();

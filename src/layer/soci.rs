@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ztoc_of_another_layer_or_of_an_impossible_size_says_nothing() {
+    fn a_ztoc_of_another_layer_or_of_an_impossible_size_is_ignored() {
         let with = |field: usize, value: u64| {
             let mut head = HEAD;
             head[field..field + 8].copy_from_slice(&value.to_le_bytes());
@@ -193,7 +193,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_said_is_less_than_a_record_from_what_the_ztoc_says(wrapped: u32) {
+        fn the_result_is_within_a_record_of_the_ztocs_size(wrapped: u32) {
             let content = read(&HEAD, &wrapped.to_le_bytes(), BYTES).unwrap();
             prop_assert!((SAID..SAID + RECORD_BYTES).contains(&content.uncompressed_bytes) && content.estimated);
         }

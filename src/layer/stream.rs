@@ -39,10 +39,10 @@ pub enum StreamError {
     #[error(transparent)]
     Measure(#[from] MeasureError),
     /// It is longer than its manifest says.
-    #[error("the registry sends more than the {0} bytes that the manifest says")]
+    #[error("the registry sends more than the {0} bytes in its manifest")]
     TooLong(u64),
     /// The stream ended early, each time.
-    #[error("the registry ends the stream after {received} of {expected} bytes, each time: try again later")]
+    #[error("the registry ends the stream after {received} of {expected} bytes each time; try again later")]
     TooShort {
         /// Bytes received.
         received: u64,

@@ -267,7 +267,7 @@ async fn probe_layer(context: &Context, layer: &LayerRequest) -> Option<LayerCon
     match probe::fetch(&client, layer, range, &part, &context.indexes).await {
         Ok(content) => Some(content),
         Err(ProbeError::Inconclusive(why)) => {
-            debug!(%repository, %digest, why, "a layer's uncompressed size cannot be told from a few bytes");
+            debug!(%repository, %digest, why, "cannot estimate a layer's uncompressed size");
             context.results.inconclusive(digest, why);
             None
         }

@@ -383,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn images_of_one_platform_are_told_apart_and_the_first_keeps_its_name() {
+    fn images_of_one_platform_get_distinct_names_and_the_first_keeps_its_own() {
         let (amd64, none) = (Platform::from_str("linux/amd64").unwrap(), Platform::none());
         for (images, expected) in [
             (&[(&amd64, "gzip"), (&amd64, "zstd"), (&amd64, "gzip")][..], "linux/amd64 linux/amd64+zstd linux/amd64+3"),

@@ -278,7 +278,7 @@ impl Client {
     async fn page<T>(&self, list: &ListRequest<'_>, url: Url, pages: &Pages<T>) -> Result<Response, RegistryError> {
         let page = self.page_name(list, pages.number + 1, &url);
         if pages.addresses.contains(&url) {
-            let problem = "its pages lead back to one that was read before".to_owned();
+            let problem = "its pages link back to one that was already read".to_owned();
             return Err(self.wrong(list.operation, list.subject, Reason::Invalid, problem));
         }
         let request = Request::new(list.operation, Method::GET, url.clone(), &page, ReadBody::Whole(PAGE_BYTES_MAX));
@@ -298,7 +298,10 @@ impl Client {
                 let reason = if reason == Reason::NotFound { Reason::Invalid } else { reason };
                 (
                     reason,
-                    format!("the page before links to it, and {} answers {status}{detail}", redirect::authority(&url)),
+                    format!(
+                        "the previous page links to it, and {} answers {status}{detail}",
+                        redirect::authority(&url)
+                    ),
                 )
             }
         };
@@ -314,7 +317,7 @@ impl Client {
     fn warn_repaired(&self, repair: &str) {
         if !self.quirks.wrong_link_paths.swap(true, Ordering::Relaxed) {
             let registry = &self.transport.registry;
-            tracing::warn!(%registry, "the registry links to a wrong address for the next page of a list: {repair} instead");
+            tracing::warn!(%registry, "the registry's link to the next page of a list is wrong: {repair} instead");
         }
     }
 }
@@ -367,7 +370,7 @@ impl<T: Clone + Eq + Hash> Pages<T> {
             return Err("it is empty and links to another page".to_owned());
         }
         if page.entries > 0 && !is_new {
-            return Err("it brings nothing new: its entries are those of a page before".to_owned());
+            return Err("it has the same entries as an earlier page".to_owned());
         }
         Ok(())
     }

@@ -50,7 +50,7 @@ const IMPURE: &[&str] = &[
     "tracing::",
 ];
 
-/// No file outgrows one room: at most so many lines before its tests.
+/// The most lines of a file before its tests.
 const LINES_MAX: usize = 400;
 
 #[test]

@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_compressed_differently_is_fetched_again() {
+    fn the_same_tar_compressed_differently_is_fetched_again() {
         let comparison = Comparison::of(&image(&["a:base", "b:copy"]), &image(&["A:base", "b:copy"]));
         assert_eq!((comparison.shared_bytes, comparison.new_bytes), (4, Some(8)));
     }

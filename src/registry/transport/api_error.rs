@@ -57,7 +57,7 @@ pub(crate) fn detail(response: &Response) -> String {
     };
     // Before the text is cut, which could leave part of a secret.
     if response.secrets.appear_in(&text) {
-        return " (its words repeat a secret and are not shown)".to_owned();
+        return " (its message contains a secret and is not shown)".to_owned();
     }
     let text: String =
         text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).take(DETAIL_CHARS_MAX).collect();
