@@ -61,7 +61,7 @@ pub(super) async fn run(config_file: &Path, arguments: &Arguments) -> Result<(),
         Default::default()
     };
     let registries = Registries::new(registries, defaults)?;
-    let sharing = state.and_then(|path| Sharing::of_copy(&path));
+    let sharing = state.and_then(|path| Sharing::from_copy(&path));
     let (mut out, mut err) = (io::stdout().lock(), io::stderr());
     let terminal = Terminal {
         colour: out.is_terminal() && !no_colour(),
@@ -105,7 +105,7 @@ pub async fn inspect(
     match &reports[..] {
         [old, new] => {
             let pairs = report::pairs(&old.images, &new.images);
-            let comparisons: Vec<Comparison> = pairs.into_iter().map(|(old, new)| Comparison::of(old, new)).collect();
+            let comparisons: Vec<Comparison> = pairs.into_iter().map(|(old, new)| Comparison::new(old, new)).collect();
             if comparisons.is_empty() {
                 let (old, new) = (old.reference.clone(), new.reference.clone());
                 return Err(InspectError::Incomparable { old, new });

@@ -212,13 +212,13 @@ impl DistinctPlatforms {
     /// # Panics
     /// Never: there are more positions than names in use.
     pub fn next(&mut self, platform: &Platform, compression: &'static str) -> Platform {
-        let (place, first_compression) = self.groups.entry(platform.clone()).or_insert((0, compression));
-        *place += 1;
-        let plain = (*place == 1).then(|| platform.clone());
+        let (count, first_compression) = self.groups.entry(platform.clone()).or_insert((0, compression));
+        *count += 1;
+        let plain = (*count == 1).then(|| platform.clone());
         let by_compression = (compression != *first_compression).then(|| platform.with_mark(compression));
-        let by_place = ((*place).max(2)..).map(|place| platform.with_mark(place));
-        let mut names = plain.into_iter().chain(by_compression).chain(by_place);
-        let distinct = names.find(|name| !self.given.contains(name)).expect("there are more places than names given");
+        let by_count = ((*count).max(2)..).map(|count| platform.with_mark(count));
+        let mut names = plain.into_iter().chain(by_compression).chain(by_count);
+        let distinct = names.find(|name| !self.given.contains(name)).expect("there are more numbers than names in use");
         self.given.insert(distinct.clone());
         distinct
     }

@@ -66,11 +66,11 @@ fn each_bad_file_gives_its_message() {
 fn each_good_file_is_read_and_its_rendering_is_equivalent() {
     for path in corpus("good") {
         let config = load(&path).unwrap_or_else(|error| panic!("{error}"));
-        let (_directory, shown) = write(&config.masked());
+        let (_directory, shown) = write(&config.redacted());
         let mut again = Config::load_with(&shown, &Environment::from([("SECRET".to_owned(), "x".to_owned())]))
-            .unwrap_or_else(|error| panic!("{}: {error}\n{}", path.display(), config.masked()));
+            .unwrap_or_else(|error| panic!("{}: {error}\n{}", path.display(), config.redacted()));
         again.file.clone_from(&config.file);
-        assert_eq!(again.masked(), config.masked(), "{}", path.display());
+        assert_eq!(again.redacted(), config.redacted(), "{}", path.display());
         assert!(again.targets == config.targets, "{}", path.display());
         assert!(again.registries == config.registries, "{}", path.display());
     }
@@ -142,7 +142,7 @@ fn the_rendered_configuration_has_no_secret() {
          proxy_url = \"http://robot:hunter2@proxy:3128/?token=hunter2\"\n[[targets]]\nrepository = \"r.example.com/a\"\n",
     );
     let environment = Environment::from([("HUB".to_owned(), "hunter2".to_owned())]);
-    let shown = Config::load_with(&path, &environment).unwrap_or_else(|error| panic!("{error}")).masked();
+    let shown = Config::load_with(&path, &environment).unwrap_or_else(|error| panic!("{error}")).redacted();
     assert!(!shown.contains("hunter2") && !shown.contains("robot"), "{shown}");
     assert!(shown.contains("proxy_url = \"http://<secret>@proxy:3128/?<secret>\""), "{shown}");
     assert!(shown.contains("password_env = \"HUB\""), "{shown}");

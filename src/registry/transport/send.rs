@@ -177,7 +177,7 @@ impl Transport {
             api_error::detail(response),
             pause.as_secs()
         );
-        // Every request to this registry waits as long.
+        // All requests to this registry wait this long.
         let is_retryable = pause <= PATIENCE_MAX;
         let failure = Failure::definite(Reason::RateLimited, problem);
         Failure { is_retryable, retry_after: Some(Duration::ZERO), ..failure }
