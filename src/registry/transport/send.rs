@@ -1,6 +1,7 @@
 //! A request until it is answered or has failed for good: when it may be sent, what its outcome teaches about the
 //! registry, and whether it is sent again.
 
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -82,13 +83,18 @@ impl Transport {
             may()?;
             let started = Instant::now();
             let outcome = self.exchange.run(ask, authorization).await;
-            self.counters.request(&self.registry, ask.operation, started.elapsed());
+            let took = started.elapsed();
+            self.counters.request(&self.registry, ask.operation, took);
+            let status = outcome.as_ref().ok().map(|answer| answer.status.as_u16());
             match &outcome {
                 Err(failure) if !failure.answered => self.admission.unanswered(&failure.problem),
                 _ => self.admission.answered(),
             }
             let failure = match outcome.and_then(|answer| self.judged(ask, answer, admitted.as_ref())) {
-                Ok(answer) => return Ok(answer),
+                Ok(answer) => {
+                    self.log(ask, status, took, "answered");
+                    return Ok(answer);
+                }
                 Err(failure) => failure,
             };
             drop(admitted);
@@ -100,11 +106,14 @@ impl Transport {
                 } else {
                     self.admission.may_retry()
                 };
-            tracing::debug!(registry = %self.registry, operation = ask.operation.as_str(), tried, again, problem = %failure.problem, "request failed");
+            let (reason, problem) = (failure.reason, failure.problem);
             if !again {
-                return Err(RegistryError::new(failure.reason, ask.what, failure.problem));
+                self.log(ask, status, took, format_args!("gives up, {reason}: {problem}"));
+                return Err(RegistryError::new(reason, ask.what, problem));
             }
-            tokio::time::sleep(failure.retry_after.unwrap_or_else(|| retry::backoff(tried))).await;
+            let wait = failure.retry_after.unwrap_or_else(|| retry::backoff(tried));
+            self.log(ask, status, took, format_args!("asks again in {} ms, {reason}: {problem}", wait.as_millis()));
+            tokio::time::sleep(wait).await;
         }
     }
 
@@ -113,13 +122,30 @@ impl Transport {
         self.counters.request_failed(&self.registry, operation, reason);
     }
 
+    /// One line for each request: what was asked, what came, and what was made of it.
+    fn log(&self, ask: &Ask<'_>, status: Option<u16>, took: Duration, decided: impl Display) {
+        tracing::debug!(
+            registry = %self.registry,
+            operation = ask.operation.as_str(),
+            about = %ask.what,
+            status,
+            seconds = (took.as_secs_f64() * 1e3).round() / 1e3,
+            %decided,
+            "request"
+        );
+    }
+
     async fn admitted(&self, ask: &Ask<'_>) -> Result<Option<Admitted>, RegistryError> {
         let admitted = if ask.operation == Operation::GetToken {
             self.admission.admit_token().await.map(|()| None)
         } else {
             self.admission.admit().await.map(Some)
         };
-        admitted.map_err(|rejection| RegistryError::new(rejection.reason, ask.what, rejection.problem))
+        admitted.map_err(|rejection| {
+            let (reason, problem) = (rejection.reason, rejection.problem);
+            self.log(ask, None, Duration::ZERO, format_args!("not sent, {reason}: {problem}"));
+            RegistryError::new(reason, ask.what, problem)
+        })
     }
 
     /// Tells answers from failures by their status, and notes what the headers say about limits.
