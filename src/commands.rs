@@ -1,4 +1,4 @@
-//! What the program does for the person who typed its name: one command a file or folder.
+//! The commands, each a file or folder.
 
 pub mod cli;
 pub mod run;

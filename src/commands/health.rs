@@ -25,7 +25,7 @@ pub struct HealthArguments {
     pub address: AddressFlags,
 }
 
-/// Asks the daemon. An error says what is wrong.
+/// Checks the daemon. The error says what is wrong.
 pub(super) async fn run(config_file: &Path, arguments: &HealthArguments) -> Result<(), CommandFailure> {
     let urls = match &arguments.url {
         Some(url) => vec![url.clone()],

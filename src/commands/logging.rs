@@ -74,7 +74,7 @@ fn now() -> String {
     format!("{:.3}", jiff::Timestamp::now())
 }
 
-/// Libraries that warn about single connections: clients could fill the log with these warnings.
+/// Libraries that warn about single connections: clients could flood the log with these warnings.
 const ABOUT_CONNECTIONS: [&str; 3] = ["h2", "hyper", "rustls"];
 
 /// Below warnings only this program's own events: libraries log each request.

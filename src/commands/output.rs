@@ -1,4 +1,4 @@
-//! What commands print beside their results, and how they fail.
+//! Output beside commands' results, and their failures.
 
 use std::io::{self, Write as _};
 
@@ -25,7 +25,7 @@ impl CommandFailure {
     /// Prints it as people read it, or as a line of the log in JSON.
     pub(crate) fn report(&self, format: LogFormat) {
         match format {
-            LogFormat::Logfmt => complain(&self.message),
+            LogFormat::Logfmt => print_error(&self.message),
             LogFormat::Json => tracing::error!(exit_code = self.exit_code, error = self.message, "exiting"),
         }
     }
@@ -42,7 +42,7 @@ impl<E: Into<anyhow::Error>> From<E> for CommandFailure {
 pub(crate) fn print_warnings(config: &Config, format: LogFormat) {
     for warning in &config.warnings {
         match format {
-            LogFormat::Logfmt => complain(&format!("warning: {warning}")),
+            LogFormat::Logfmt => print_error(&format!("warning: {warning}")),
             LogFormat::Json => tracing::warn!("{warning}"),
         }
     }
@@ -52,7 +52,7 @@ pub(crate) fn print_warnings(config: &Config, format: LogFormat) {
 ///
 /// # Errors
 /// Where it cannot be written, for another reason than that nobody reads it.
-pub(crate) fn say(text: &str) -> io::Result<()> {
+pub(crate) fn print_line(text: &str) -> io::Result<()> {
     unless_closed(writeln!(io::stdout(), "{text}"))
 }
 
@@ -62,6 +62,6 @@ pub(crate) fn unless_closed(written: io::Result<()>) -> io::Result<()> {
 }
 
 /// Prints a line on standard error, whatever the log level. Where that is closed there is nobody to tell.
-pub(crate) fn complain(text: &str) {
+pub(crate) fn print_error(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
 }

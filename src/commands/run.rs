@@ -1,5 +1,5 @@
-//! Runs the daemon, as configured or against the demo's registry: binds the listeners, turns signals into a reload or
-//! a graceful end.
+//! Runs the daemon, as configured or against the demo's registry: binds the listeners, maps signals to a reload or a
+//! graceful shutdown.
 
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::demo;
 use super::logging::{LogFormat, panic_as_json};
-use super::output::{CommandFailure, print_warnings, say};
+use super::output::{CommandFailure, print_line, print_warnings};
 use crate::config::Config;
 use crate::web::ListenAddress;
 use crate::{daemon, web};
@@ -67,13 +67,13 @@ fn telemetry_path(text: &str) -> Result<String, String> {
 pub(super) fn check(config_file: &Path, flags: &WebFlags, format: LogFormat) -> Result<(), CommandFailure> {
     let (config, _) = load(config_file, flags)?;
     print_warnings(&config, format);
-    Ok(say(&format!("{}: the configuration is valid", config_file.display()))?)
+    Ok(print_line(&format!("{}: the configuration is valid", config_file.display()))?)
 }
 
 /// Runs the daemon until a signal ends it.
 ///
-/// Handles SIGTERM and SIGINT before anything that can block. Until the daemon runs there is nothing to shut down: a signal ends
-/// the program even while a file cannot be read or a name cannot be resolved.
+/// Handles SIGTERM and SIGINT before anything that can block. Until the daemon runs there is nothing to shut down: a
+/// signal ends the program even while reading a file or resolving a name hangs.
 pub(super) async fn daemon(config_file: PathBuf, flags: WebFlags, format: LogFormat) -> Result<(), CommandFailure> {
     end_on_panic(format);
     let stop = stop_on_signals()?;
@@ -105,14 +105,14 @@ fn load(config_file: &Path, flags: &WebFlags) -> Result<(Config, web::WebConfig)
 pub(super) async fn demo(flags: &WebFlags, format: LogFormat) -> Result<(), CommandFailure> {
     end_on_panic(format);
     let stop = stop_on_signals()?;
-    say("Making sample images, which takes a moment…")?;
+    print_line("Making sample images, which takes a moment…")?;
     let loopback = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let registry = demo::start(loopback).await.context("cannot serve the demo's registry on loopback")?;
     let config_file = registry.config_file();
     let config = Config::load(config_file)?;
     let listeners = bind(flags, &config).await?;
     if let Some(Ok(address)) = listeners.first().map(web::Listener::local_addr) {
-        say(&registry.banner(address))?;
+        print_line(&registry.banner(address))?;
     }
     let web_config = web_config(flags, &config)?;
     Ok(serve(config_file, flags, config, web_config, listeners, stop).await?)
@@ -133,8 +133,8 @@ async fn serve(
     listeners: Vec<web::Listener>,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let (wants_reload, reloads) = mpsc::channel(daemon::RELOADS_WAITING_MAX);
-    tokio::spawn(reload_on_hangup(signal(SignalKind::hangup())?, wants_reload.clone()));
+    let (reload, reloads) = mpsc::channel(daemon::RELOADS_WAITING_MAX);
+    tokio::spawn(reload_on_hangup(signal(SignalKind::hangup())?, reload.clone()));
     let options = web::Options {
         telemetry_path: flags.telemetry_path.clone(),
         enable_lifecycle: flags.enable_lifecycle,
@@ -143,7 +143,7 @@ async fn serve(
         ..web::Options::default()
     };
     let config_file = Some(config_file.to_owned());
-    let start = daemon::Start { listeners, options, web_config, config_file, reloads: (wants_reload, reloads) };
+    let start = daemon::Start { listeners, options, web_config, config_file, reloads: (reload, reloads) };
     daemon::run(config, start, stop).await
 }
 
@@ -190,10 +190,10 @@ fn stop_on_signals() -> anyhow::Result<CancellationToken> {
 }
 
 /// SIGHUP reloads. The daemon logs the result.
-async fn reload_on_hangup(mut hangup: Signal, wants_reload: mpsc::Sender<daemon::WantsReload>) {
+async fn reload_on_hangup(mut hangup: Signal, reloads: mpsc::Sender<daemon::ReloadReply>) {
     while hangup.recv().await.is_some() {
         let (reply, answer) = oneshot::channel();
-        if wants_reload.send(reply).await.is_err() {
+        if reloads.send(reply).await.is_err() {
             return;
         }
         let _ = answer.await;

@@ -93,7 +93,7 @@ impl<'a> TargetReport<'a> {
             is_metered: target.is_metered,
             not_versions: target.not_versions.iter().map(|(repository, tag)| format!("{repository}:{tag}")).collect(),
             without_newest: target.without_newest.iter().map(ToString::to_string).collect(),
-            nothing: &target.nothing,
+            nothing: &target.empty,
             errors: target.errors.iter().map(|(reason, message)| ErrorReport { reason: *reason, message }).collect(),
         }
     }

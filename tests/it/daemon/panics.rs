@@ -15,7 +15,7 @@ const CHILD: &str = "IMAGE_SIZE_EXPORTER_TEST_PANIC";
 #[expect(clippy::disallowed_methods, reason = "the environment is how a test tells its child apart from itself")]
 fn child_that_panics() {
     let Ok(how) = std::env::var(CHILD) else { return };
-    end_on_panic((how == "in JSON").then_some(panic_as_json));
+    end_on_panic(if how == "in JSON" { Some(panic_as_json) } else { None });
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
         // Of none of them anybody waits for the end.
