@@ -112,7 +112,8 @@ pub enum Command {
     #[command(after_help = "\
 Examples:
   image-size-exporter demo
-  image-size-exporter demo --web.listen-address=:8080")]
+  image-size-exporter demo --web.listen-address=:10048
+      where other machines can look, or from a container")]
     Demo(DemoFlags),
     /// Run the first scan without publishing anything, and show its requests and the number of series
     #[command(after_help = "\

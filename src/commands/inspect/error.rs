@@ -10,7 +10,7 @@ use crate::scan::ReadError;
 #[derive(Debug, thiserror::Error)]
 pub enum InspectError {
     /// It could not be read.
-    #[error("{source}\n{}", remedy.as_deref().unwrap_or_else(|| hint(source)))]
+    #[error("{source}{}", on_a_line(remedy.as_deref().unwrap_or_else(|| hint(source))))]
     Read {
         /// Why.
         source: ReadError,
@@ -58,6 +58,11 @@ impl From<ReadError> for InspectError {
     fn from(source: ReadError) -> Self {
         Self::Read { source, remedy: None }
     }
+}
+
+/// On a line of its own, if there is anything.
+fn on_a_line(text: &str) -> String {
+    if text.is_empty() { String::new() } else { format!("\n{text}") }
 }
 
 fn others(existing: &[Platform]) -> String {
