@@ -1,6 +1,7 @@
 //! Assembles the daemon: from a configuration and bound listeners to a graceful shutdown.
 
 use std::io::Write as _;
+use std::panic::PanicHookInfo;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,14 +44,20 @@ pub struct Start {
 /// the daemon would go on without, for example, the task that writes the state file, unnoticed. No more is lost than by
 /// `kill -9`.
 ///
+/// The message is for people, or the line that `line` makes of the panic.
+///
 /// Call it before opening a state file: opening a damaged one may panic, which is caught and must not end the process.
-pub fn end_on_panic() {
+pub fn end_on_panic(line: Option<fn(&PanicHookInfo<'_>) -> String>) {
     let default_hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
-        default_hook(panic);
         // Not through the log, which may be what panicked.
-        let _ =
-            writeln!(std::io::stderr(), "image-size-exporter panicked and is exiting; this is a bug, please report it");
+        let said = if let Some(line) = line {
+            line(panic)
+        } else {
+            default_hook(panic);
+            "image-size-exporter panicked and is exiting; this is a bug, please report it".to_owned()
+        };
+        let _ = writeln!(std::io::stderr(), "{said}");
         std::process::exit(1);
     }));
 }

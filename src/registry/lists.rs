@@ -96,6 +96,24 @@ impl Client {
         Ok(TagList { tags, stopped, cut, listed })
     }
 
+    /// The tags on the first page of a repository's list, by one request, and whether that is all of them.
+    pub async fn first_tags(&self, repository: &Repository) -> Result<(Vec<Tag>, bool), RegistryError> {
+        let path = format!("/v2/{}/tags/list", repository.name());
+        let list = ListRequest {
+            operation: Operation::ListTags,
+            scope: Scope::Repository(repository),
+            path: &path,
+            subject: repository,
+            max: usize::MAX,
+        };
+        let answer = self.first_page(&list).await?;
+        let links_on = answer.headers.contains_key(header::LINK);
+        let mut pages = Pages::default();
+        let read = pages.read(&answer, links_on, list.max, &mut |text| text.parse().ok().filter(Tag::is_for_people));
+        read.map_err(|problem| self.wrong(list.operation, list.subject, Reason::Invalid, problem))?;
+        Ok((pages.kept, !links_on))
+    }
+
     /// The registry's catalog.
     ///
     /// # Errors

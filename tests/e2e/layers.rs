@@ -36,6 +36,7 @@ fn inspected_and_said(reference: &str, uncompressed: Uncompressed) -> (Value, St
         platform: None::<Platform>,
         uncompressed,
         bytes: true,
+        no_trunc: false,
         json: true,
     };
     let registries = Registries::new(BTreeMap::new(), Settings::default());

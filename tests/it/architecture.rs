@@ -119,7 +119,7 @@ fn only_config_knows_figment_and_the_environment_is_read_in_few_places() {
             || name.starts_with("registry/auth/")
             // Whether a proxy is named there, which reqwest reads by itself.
             || name == "registry/transport/connect.rs"
-            // NO_COLOR.
+            // NO_COLOR and TERM.
             || name.starts_with("commands/");
         assert!(may || !reads, "{name}: reads the environment");
     }

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use clap::CommandFactory as _;
+use image_size_exporter::commands::cli::Cli;
 use image_size_exporter::config::{Config, Environment};
 use image_size_exporter::inventory::snapshot::Snapshot;
 use image_size_exporter::metrics::Family;
@@ -136,6 +138,30 @@ fn every_page_begins_with_a_table_of_its_sections_and_links_lead_somewhere() {
     }
 }
 
+/// The pages about the command line name each of its flags, and no others.
+#[test]
+fn every_flag_is_documented_where_its_command_is() {
+    let cli = Cli::command();
+    let flags = |command: &clap::Command| -> BTreeSet<String> {
+        let long = command.get_arguments().filter_map(clap::Arg::get_long);
+        long.filter(|long| *long != "help").map(|long| format!("--{long}")).collect()
+    };
+    let daemon = flags(&cli);
+    for (page, command) in [("limits.md", None), ("inspect.md", Some("inspect")), ("plan.md", Some("plan"))] {
+        let text = fs::read_to_string(root().join("docs").join(page)).unwrap();
+        let named: BTreeSet<String> = flag_words(&text);
+        let own = match command {
+            None => daemon.clone(),
+            Some(name) => &flags(cli.find_subcommand(name).unwrap()) - &daemon,
+        };
+        let missing: Vec<&String> = own.difference(&named).collect();
+        assert!(missing.is_empty(), "{page} does not name {missing:?}");
+        let of_all: BTreeSet<String> = cli.get_subcommands().flat_map(flags).chain(daemon.clone()).collect();
+        let unknown: Vec<&String> = named.difference(&of_all).filter(|word| *word != "--help").collect();
+        assert!(unknown.is_empty(), "{page} names {unknown:?}, which no command has");
+    }
+}
+
 /// A heading's anchor, as GitHub makes it.
 fn anchor(title: &str) -> String {
     let kept = title.to_lowercase().chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c)).collect::<String>();
@@ -160,6 +186,16 @@ fn files(path: &Path) -> Vec<PathBuf> {
     }
     let Ok(entries) = fs::read_dir(path) else { return Vec::new() };
     entries.flat_map(|entry| files(&entry.unwrap().path())).collect()
+}
+
+/// The flags that a text names.
+fn flag_words(text: &str) -> BTreeSet<String> {
+    let flag = |rest: &str| {
+        let name: String = rest.chars().take_while(|c| c.is_ascii_lowercase() || ".-".contains(*c)).collect();
+        format!("--{}", name.trim_end_matches(['.', '-']))
+    };
+    let starts = text.match_indices("--").filter(|(at, _)| text[..*at].ends_with([' ', '`', '(']));
+    starts.map(|(at, _)| flag(&text[at + 2..])).filter(|flag| flag.len() > 2).collect()
 }
 
 /// The names in a text that begin with `prefix` and go on.

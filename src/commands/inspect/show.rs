@@ -57,7 +57,7 @@ pub(super) fn comparison(
     terminal: Terminal,
 ) -> io::Result<()> {
     let unknown = String::new;
-    let mut table = Columns::new(&["", ">OLD", ">NEW", ">CHANGE", "DIGEST", "COMMAND"]);
+    let mut table = Columns::new(&["", ">OLD", ">NEW", ">CHANGE", "?DIGEST", "COMMAND"]);
     for layer in &comparison.layers {
         let (sign, style) = match layer.change {
             Change::Shared => ("=", Style::Faint),
@@ -77,7 +77,7 @@ pub(super) fn comparison(
     }
     let (old, new) = (comparison.old_bytes, comparison.new_bytes);
     let change = old.zip(new).map_or_else(unknown, |(old, new)| units::difference(old, new, exact));
-    table.row(Style::Head, vec![unknown(), size(old, exact), size(new, exact), change, "total".to_owned(), unknown()]);
+    table.row(Style::Head, vec![unknown(), size(old, exact), size(new, exact), change, unknown(), "total".to_owned()]);
     if !comparison.platform.is_empty() {
         writeln!(out, "{}", Style::Head.paint(&units::plain(&comparison.platform), terminal.colour))?;
     }
@@ -106,7 +106,7 @@ fn write_image(out: &mut impl Write, image: &ImageReport, exact: bool, terminal:
     }
     write_facts(out, &facts)?;
     let headings =
-        [">COMPRESSED", ">UNCOMPRESSED", ">UNPACKED", ">SHARED BY", "CREATED", "DIGEST", "DIFF ID", "COMMAND"];
+        [">COMPRESSED", ">UNCOMPRESSED", ">UNPACKED", ">SHARED BY", "?CREATED", "?DIGEST", "?DIFF ID", "COMMAND"];
     let mut table = Columns::new(&headings);
     for step in image.steps.iter().rev() {
         let created = step.created.as_deref().map_or_else(String::new, units::minute);

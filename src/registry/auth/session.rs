@@ -246,6 +246,8 @@ impl Session {
         let found = self.keychain.login(transport.registry.as_str(), scope.repository()).await;
         let found = found.map_err(|problem| denied(format!("cannot read credentials: {problem}")))?;
         let read_at = Instant::now();
+        let source = found.as_ref().map_or("none: the request is anonymous", |found| &found.source);
+        tracing::debug!(registry = %transport.registry, about = %context.subject, credentials = source, "credentials chosen");
         let password = found.as_ref().and_then(|found| found.login.basic_header());
         // A password for the registry itself is checked with each request.
         let to_token_server = password.as_ref().filter(|_| matches!(scheme, Scheme::Bearer(_)));

@@ -13,7 +13,7 @@ use super::connect::Connections;
 use super::redact::Secrets;
 use super::redirect::{self, REDIRECTS_MAX};
 use crate::oci::{Operation, Reason};
-use crate::registry::error::chain;
+use crate::registry::error::describe;
 
 /// One request.
 pub(crate) struct Request<'a> {
@@ -193,7 +193,7 @@ impl Exchange {
 
     fn unreachable(&self, url: &Url, error: reqwest::Error, answered: bool) -> Failure {
         let reason = if error.is_timeout() { Reason::Timeout } else { Reason::Network };
-        let text = chain(error);
+        let text = describe(error);
         let untrusted = text.contains("invalid peer certificate");
         let hint = if untrusted && !text.contains("not valid for") && !text.contains("expired") {
             self.trust_hint

@@ -155,10 +155,11 @@ async fn a_failing_target_is_logged_once_and_its_recovery_once() {
     let log = program.log();
     assert_eq!((lines(&log, "cannot read").len(), lines(&log, "can be read again").len()), (1, 1), "{log}");
     // It was scraped meanwhile: scrapes are not logged.
-    for said in ["msg=started", "msg=listening"] {
+    let first_scan = "level=info msg=\"the first scan of all targets has ended\" targets=2 down=0 seconds=";
+    for said in ["msg=started", "msg=listening", first_scan] {
         assert_eq!(lines(&log, said).len(), 1, "{log}");
     }
-    assert_eq!(log.lines().count(), 4, "{log}");
+    assert_eq!(log.lines().count(), 5, "{log}");
 }
 
 #[tokio::test]
