@@ -3,6 +3,7 @@
 //! What is missing from a complete list is taken to be deleted. So a list is complete only if its last page says so:
 //! a `Link` that is not understood, or a page that brings nothing new, is an error.
 
+mod catalog;
 mod page;
 
 use std::collections::HashSet;
@@ -23,12 +24,12 @@ use crate::oci::json::problem as json_problem;
 use crate::oci::{Operation, Reason, Repository, Tag};
 use page::Page;
 
+pub use catalog::RepositoryList;
+
 /// Entries that a page is asked to have. Some registries refuse more, and some send only a hundred unless asked.
 const PAGE_ENTRIES: u32 = 1000;
 /// Pages of one list.
 const PAGES_MAX: usize = 1000;
-/// Repositories of one catalog.
-const REPOSITORIES_MAX: usize = 100_000;
 
 /// The tags of a repository, as far as they could be read.
 #[derive(Debug)]
@@ -42,17 +43,6 @@ pub struct TagList {
     pub cut: bool,
     /// Tags in the pages that were read, selected or not.
     pub listed: usize,
-}
-
-/// The repositories of a registry, as far as they could be read.
-#[derive(Debug)]
-pub struct RepositoryList {
-    /// In the registry's order, each once.
-    pub repositories: Vec<Repository>,
-    /// Why the list ends early, if it does: a repository that it lacks may still exist.
-    pub stopped: Option<RegistryError>,
-    /// Whether the catalog has more repositories than are read.
-    pub cut: bool,
 }
 
 /// Which list to read.
@@ -119,37 +109,6 @@ impl Client {
         Ok(TagList { tags, stopped, cut, listed })
     }
 
-    /// The registry's catalog.
-    ///
-    /// # Errors
-    /// Only if the first page could not be read; `Reason::Unsupported` where the registry has no catalog.
-    pub async fn list_repositories(&self) -> Result<RepositoryList, RegistryError> {
-        let registry = &self.transport.registry;
-        let what = format!("the catalog of {registry}");
-        let none = |problem: &str| {
-            let problem = format!("{problem}; name the repositories one by one instead of by a wildcard");
-            RegistryError::new(Reason::Unsupported, &what, problem)
-        };
-        if registry.is_docker_hub() {
-            return Err(none("Docker Hub has none"));
-        }
-        let list = ListRequest {
-            operation: Operation::ListRepositories,
-            scope: Scope::Catalog,
-            path: "/v2/_catalog",
-            what: &what,
-            max: REPOSITORIES_MAX,
-        };
-        let pages =
-            self.pages(&list, &mut |text| Repository::new(registry.clone(), text).ok()).await.map_err(|error| {
-                match error.reason() {
-                    Reason::Unsupported => none("the registry has none"),
-                    _ => error,
-                }
-            })?;
-        Ok(RepositoryList { repositories: pages.kept, stopped: pages.stopped, cut: pages.cut })
-    }
-
     /// Reads a list to its end, or to where it fails, and keeps what `keep` makes of its entries.
     async fn pages<T: Clone + Eq + Hash>(
         &self,
@@ -213,14 +172,6 @@ impl Client {
             self.quirks.page_size_refused.store(true, Ordering::Relaxed);
         }
         Ok(answer)
-    }
-
-    /// A catalog is optional, so 404 means that there is none, even from a proxy.
-    fn refuse_list(&self, list: &ListRequest<'_>, ask: &Ask<'_>, answer: &Answer) -> RegistryError {
-        if list.operation == Operation::ListRepositories && answer.status == StatusCode::NOT_FOUND {
-            return self.wrong(list.operation, list.what, Reason::Unsupported, "the registry has none".to_owned());
-        }
-        self.refuse(ask, answer)
     }
 
     /// The page that the one at `from` links to.

@@ -8,6 +8,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use image_size_exporter::config::{Config, Environment};
+use image_size_exporter::inventory::Selected;
 use image_size_exporter::inventory::snapshot::Snapshot;
 use image_size_exporter::metrics::Family;
 use image_size_exporter::metrics::own::ScanEnd;
@@ -39,6 +40,7 @@ fn the_table_about_itself_has_every_metric() {
     telemetry.set_targets(&config.targets);
     let target = &config.targets[0];
     telemetry.scan_ended(&target.name, ScanEnd { at: 1.0, duration: Duration::ZERO, up: true });
+    telemetry.set_selected(&[(target.name.clone(), Selected { repositories: 1, tags: 1 })].into());
     counters.ratelimit(
         target.repositories.registry(),
         RateLimit { limit: Some(1), remaining: Some(1), window_secs: Some(1) },
