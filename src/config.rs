@@ -65,7 +65,7 @@ impl Config {
     }
 
     /// The effective configuration as TOML, without secrets and without what may contain one.
-    pub fn masked(&self) -> String {
+    pub fn redacted(&self) -> String {
         render::render(self)
     }
 }

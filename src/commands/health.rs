@@ -39,7 +39,7 @@ pub(super) async fn run(config_file: &Path, arguments: &HealthArguments) -> Resu
         .tls_danger_accept_invalid_certs(true)
         .build()
         .context("cannot make an HTTP client")?;
-    let mut result = Err(anyhow::anyhow!("there is no address to ask"));
+    let mut result = Err(anyhow::anyhow!("there is no address to check"));
     for url in urls {
         result = ask(&client, url).await;
         if result.is_ok() {
@@ -94,5 +94,5 @@ fn own_urls(flags: &AddressFlags, config: &Config) -> anyhow::Result<Vec<url::Ur
     };
     let port = address.port();
     let url = |scheme: &&str| format!("{scheme}://{host}:{port}/-/healthy").parse();
-    schemes.iter().map(url).collect::<Result<_, _>>().with_context(|| format!("`{address}` is not an address to ask"))
+    schemes.iter().map(url).collect::<Result<_, _>>().with_context(|| format!("`{address}` is not a valid address"))
 }

@@ -65,7 +65,7 @@ pub(super) async fn run(config_file: &Path, arguments: &Arguments) -> Result<(),
         Default::default()
     };
     let registries = Registries::new(registries, defaults)?;
-    let sharing = state.and_then(|path| Sharing::of_copy(&path));
+    let sharing = state.and_then(|path| Sharing::from_copy(&path));
     let (mut out, mut err) = (io::stdout().lock(), io::stderr());
     match inspect(&registries, arguments, sharing.as_ref(), Terminal::here(), &mut out, &mut err).await {
         Err(InspectError::Output(error)) => Ok(unless_closed(Err(error)).map_err(InspectError::Output)?),
@@ -101,7 +101,7 @@ pub async fn inspect(
     match &reports[..] {
         [old, new] => {
             let pairs = report::pairs(&old.images, &new.images);
-            let comparisons: Vec<Comparison> = pairs.into_iter().map(|(old, new)| Comparison::of(old, new)).collect();
+            let comparisons: Vec<Comparison> = pairs.into_iter().map(|(old, new)| Comparison::new(old, new)).collect();
             if comparisons.is_empty() {
                 let (old, new) = (old.reference.clone(), new.reference.clone());
                 return Err(InspectError::Incomparable { old, new });

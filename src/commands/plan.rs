@@ -89,9 +89,9 @@ pub async fn plan(config: &Config, registries: &Registries) -> Plan {
     let mut listed = Vec::new();
     for target in &config.targets {
         let registry = target.repositories.registry();
-        let before = Requests::of(registries, registry);
+        let before = Requests::so_far(registries, registry);
         let mut found = discovery::discover(&registries.client(registry), target).await;
-        let lists = Requests::of(registries, registry).since(before);
+        let lists = Requests::so_far(registries, registry).since(before);
         let discovered = std::mem::take(&mut found.discovered);
         let repositories = discovered.repositories.len();
         let cut = discovered.repositories.iter().filter(|one| cuts_releases(target, one));

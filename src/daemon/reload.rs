@@ -47,7 +47,7 @@ async fn reload(
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    let text = config.masked();
+    let text = config.redacted();
     let (reply, answer) = oneshot::channel();
     let ending = "the daemon is shutting down";
     state_loop.send(ReloadRequest { config, reply }).await.map_err(|_| ending)?;

@@ -103,7 +103,7 @@ async fn start_and_serve(config: Config, start: Start, stop: CancellationToken) 
     telemetry.watch_state(handles.store.persistent());
     telemetry.reloaded(true, unix_now());
 
-    let masked = config.masked();
+    let redacted = config.redacted();
     let (publisher, rendered) = metrics::channel(telemetry.clone());
     let restoring = tokio::spawn(StateLoop::start(handles, config, publisher));
     let Some(restored) = stop.run_until_cancelled(restoring).await else { return Ok(()) };
@@ -112,7 +112,7 @@ async fn start_and_serve(config: Config, start: Start, stop: CancellationToken) 
     let (reload, reloads) = start.reloads;
     let web = web::ServerState::new(rendered, telemetry.clone(), reload, start.web_config, start.options);
     let web = Arc::new(web);
-    web.set_config(masked);
+    web.set_config(redacted);
     web.set_ready(true);
 
     let mut writing = tokio::spawn(state_loop.run(reload_requests, stop.clone()));
@@ -172,7 +172,7 @@ mod tests {
             async move { within_deadline(std::future::pending(), &stop).await }
         });
         tokio::time::sleep(SHUTDOWN_MAX * 10).await;
-        assert!(!hanging.is_finished(), "nobody asked it to stop");
+        assert!(!hanging.is_finished(), "it was not asked to stop");
         stop.cancel();
         tokio::time::sleep(SHUTDOWN_MAX.saturating_sub(Duration::from_millis(1))).await;
         assert!(!hanging.is_finished(), "it still has time");

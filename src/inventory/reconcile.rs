@@ -313,7 +313,7 @@ impl Inventory {
         let Some(repository) = registry.repositories.get_mut(name) else { return };
         let known = repository.candidates.get(&target);
         if known.is_none_or(|known| !known.iter().map(|one| &one.tag).eq(tags)) {
-            repository.candidates.insert(target, tags.iter().map(Candidate::of).collect());
+            repository.candidates.insert(target, tags.iter().map(Candidate::new).collect());
             registry.stale.mark_with(&mut repository.stale, StalePart::View);
         }
     }

@@ -25,7 +25,7 @@ pub(super) fn refresh(name: &Registry, registry: &mut RegistryState, targets: &T
     let mut repositories = Vec::with_capacity(registry.repositories.len());
     for (name, state) in &mut registry.repositories {
         if state.stale.take_view() {
-            let figures = Figures::at(state.place.as_ref(), &registry.usage);
+            let figures = Figures::at(state.range.as_ref(), &registry.usage);
             state.view = Some(Arc::new(repository(name, state, figures, targets, &registry.layers)));
             state.down = down(state);
         }

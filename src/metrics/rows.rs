@@ -22,7 +22,7 @@ pub(crate) struct Rows<'a> {
 }
 
 impl<'a> Rows<'a> {
-    pub(crate) fn of(snapshot: &'a Snapshot) -> Self {
+    pub(crate) fn new(snapshot: &'a Snapshot) -> Self {
         let mut rows = Self::default();
         for registry in &snapshot.registries {
             let labels = rows.row("{", &[("registry", registry.registry.as_str())]);

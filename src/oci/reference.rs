@@ -361,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn tags_that_people_gave_are_told_from_referrers() {
+    fn tags_chosen_by_people_are_distinguished_from_referrers() {
         let hash = "0a".repeat(32);
         for (text, expected) in [
             ("latest".to_owned(), true),

@@ -4,8 +4,8 @@
 //! malformed `Link`, or a page without new entries, is an error.
 
 mod page;
+mod pages;
 
-use std::collections::HashSet;
 use std::fmt;
 use std::hash::Hash;
 use std::sync::atomic::Ordering;
@@ -19,9 +19,9 @@ use super::client::Client;
 use super::error::RegistryError;
 use super::transport::body::PAGE_BYTES_MAX;
 use super::transport::{ReadBody, Request, Response, api_error, link, redirect};
-use crate::oci::json::problem as json_problem;
 use crate::oci::{Operation, Reason, Repository, Tag};
 use page::Page;
+use pages::{PageName, Pages};
 
 /// The page size that is requested. Some registries refuse more, and some send only a hundred unless asked.
 const PAGE_ENTRIES: u32 = 1000;
@@ -64,29 +64,6 @@ struct ListRequest<'a> {
     subject: &'a (dyn fmt::Display + Sync),
     /// At most so many entries are kept.
     max: usize,
-}
-
-/// The kept entries of a list, and how far it was read.
-struct Pages<T> {
-    kept: Vec<T>,
-    seen: HashSet<T>,
-    /// The number of the last page read.
-    number: usize,
-    /// Entries of all pages so far.
-    entries: usize,
-    fingerprints: HashSet<u64>,
-    addresses: HashSet<Url>,
-    stopped: Option<RegistryError>,
-    cut: bool,
-}
-
-/// A page, as errors call it.
-struct PageName<'a> {
-    list: &'a (dyn fmt::Display + Sync),
-    number: usize,
-    url: &'a Url,
-    /// Of a host that the registry redirects to, only the host may be shown.
-    other_host: bool,
 }
 
 impl Client {
@@ -296,7 +273,7 @@ impl Client {
     async fn page<T>(&self, list: &ListRequest<'_>, url: Url, pages: &Pages<T>) -> Result<Response, RegistryError> {
         let page = self.page_name(list, pages.number + 1, &url);
         if pages.addresses.contains(&url) {
-            let problem = "its pages lead back to one that was read before".to_owned();
+            let problem = "its pages link back to one that was already read".to_owned();
             return Err(self.wrong(list.operation, list.subject, Reason::Invalid, problem));
         }
         let request = Request::new(list.operation, Method::GET, url.clone(), &page, ReadBody::Whole(PAGE_BYTES_MAX));
@@ -316,7 +293,10 @@ impl Client {
                 let reason = if reason == Reason::NotFound { Reason::Invalid } else { reason };
                 (
                     reason,
-                    format!("the page before links to it, and {} answers {status}{detail}", redirect::authority(&url)),
+                    format!(
+                        "the previous page links to it, and {} answers {status}{detail}",
+                        redirect::authority(&url)
+                    ),
                 )
             }
         };
@@ -332,75 +312,8 @@ impl Client {
     fn warn_repaired(&self, repair: &str) {
         if !self.quirks.wrong_link_paths.swap(true, Ordering::Relaxed) {
             let registry = &self.transport.registry;
-            tracing::warn!(%registry, "the registry links to a wrong address for the next page of a list: {repair} instead");
+            tracing::warn!(%registry, "the registry's link to the next page of a list is wrong: {repair} instead");
         }
-    }
-}
-
-impl<T> Default for Pages<T> {
-    fn default() -> Self {
-        Self {
-            kept: Vec::new(),
-            seen: HashSet::new(),
-            number: 0,
-            entries: 0,
-            fingerprints: HashSet::new(),
-            addresses: HashSet::new(),
-            stopped: None,
-            cut: false,
-        }
-    }
-}
-
-impl<T: Clone + Eq + Hash> Pages<T> {
-    /// Adds a page. Errors say what is wrong with it.
-    fn read(
-        &mut self,
-        response: &Response,
-        links_on: bool,
-        max: usize,
-        keep: &mut (dyn FnMut(&str) -> Option<T> + Send),
-    ) -> Result<(), String> {
-        self.number += 1;
-        self.addresses.insert(response.url.clone());
-        let before = self.kept.len();
-        let Self { kept, seen, cut, .. } = self;
-        let read = Page::read(&response.body, &mut |text| {
-            let Some(entry) = keep(text).filter(|entry| !seen.contains(entry)) else { return };
-            if kept.len() == max {
-                *cut = true;
-            } else {
-                seen.insert(entry.clone());
-                kept.push(entry);
-            }
-        });
-        let page = read.map_err(|error| {
-            self.kept.truncate(before);
-            self.cut = false;
-            format!("it is not a list ({})", json_problem(&error))
-        })?;
-        self.entries += page.entries;
-        let is_new = self.fingerprints.insert(page.fingerprint);
-        if page.entries == 0 && links_on {
-            return Err("it is empty and links to another page".to_owned());
-        }
-        if page.entries > 0 && !is_new {
-            return Err("it brings nothing new: its entries are those of a page before".to_owned());
-        }
-        Ok(())
-    }
-
-    /// Ends early, with what was read so far.
-    fn stop(mut self, error: RegistryError) -> Self {
-        self.stopped = Some(error);
-        self
-    }
-}
-
-impl fmt::Display for PageName<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path = if self.other_host { "" } else { self.url.path() };
-        write!(f, "{}: page {} of the list ({}{path})", self.list, self.number, redirect::authority(self.url))
     }
 }
 

@@ -1,4 +1,4 @@
-//! README, `docs/`, boards and rules against what is published: none can drift from the others.
+//! README, `docs/`, dashboards and rules against what is published, so that none goes out of date.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -26,7 +26,7 @@ fn the_table_of_families_has_each_once_and_in_order() {
     assert_eq!(names, families);
 }
 
-/// The table of what the program says about itself: each name is one that a daemon publishes, and none is missing.
+/// The table of the program's own metrics: each name is one that a daemon publishes, and none is missing.
 #[test]
 fn the_table_about_itself_has_every_metric() {
     let metrics = metrics();
@@ -91,7 +91,7 @@ fn every_configuration_in_the_documents_is_valid() {
     for page in files(&root().join("docs")).into_iter().chain([root().join("README.md")]) {
         let text = fs::read_to_string(&page).unwrap();
         for block in text.split("```toml\n").skip(1).map(|block| block.split("\n```").next().unwrap()) {
-            // Secrets stand where they are configured; here each is an empty file.
+            // Secrets are files; here each is a placeholder.
             let mut config = block.to_owned();
             for secret in block.lines().filter_map(|line| line.split_once("_file = \"")?.1.split('"').next()) {
                 let name = secret.rsplit('/').next().unwrap();

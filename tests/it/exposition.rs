@@ -1,4 +1,4 @@
-//! What is exposed of a snapshot, read back.
+//! The exposition of a snapshot, parsed back.
 
 mod strict;
 
@@ -139,7 +139,7 @@ fn shown(text: &str) -> String {
     text.chars().map(|c| if c != '\n' && is_unprintable(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
-/// What was put in, as the labels say that came out.
+/// The given texts, as the parsed labels have them.
 fn comes_back(odd: &Odd) {
     let rendered = render(&snapshots::odd(odd));
     for format in [Format::OpenMetrics, Format::Text] {
@@ -153,7 +153,7 @@ fn comes_back(odd: &Odd) {
 }
 
 #[test]
-fn what_a_registry_invents_is_exposed_validly() {
+fn hostile_texts_are_exposed_validly() {
     let texts = [
         "\"",
         "\\",

@@ -161,7 +161,7 @@ async fn denied_not_found_and_unreachable_have_exit_codes_of_their_own() {
     let (denied, message) = code(name("v1")).await.unwrap_err();
     assert_eq!(denied, 3, "{message}");
     assert!(message.contains("docker login"), "{message}");
-    // Nobody listens where somebody listened a moment ago.
+    // Nothing listens on this port any more.
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let (unreachable, message) = code(format!("{closed}/acme/app:v1")).await.unwrap_err();
     assert_eq!(unreachable, 5, "{message}");

@@ -1,4 +1,4 @@
-//! What `plan` predicts is what then happens: requests of the first scan and of later ones, and the number of series.
+//! `plan` against real scans: requests of the first scan and of later ones, and the number of series.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -122,7 +122,7 @@ async fn check(registry: &TestRegistry) {
     let mut inventory = Inventory::new(&config.targets, Duration::from_hours(1));
     let first = scan(registry, &config, &registries, &store, &mut inventory).await;
     let later = scan(registry, &config, &registries, &store, &mut inventory).await;
-    // The typing error costs what it costs: a GET, or a HEAD and a GET to confirm it.
+    // The typing error costs a GET, or a HEAD and a GET to confirm it.
     for number in 0..2 {
         let predicted = &plan.targets[number];
         let catalog = number == 1;
@@ -140,7 +140,7 @@ fn written(plan: &Plan, registry: &TestRegistry) -> String {
 }
 
 #[tokio::test]
-async fn the_prediction_is_what_then_happens() {
+async fn the_plan_equals_the_scans_that_follow() {
     let registry = TestRegistry::start();
     fill(&registry, true);
     registry.missing("/v2/team/other/manifests/lastet");
@@ -184,7 +184,7 @@ async fn where_pulls_are_metered_the_plan_pulls_nothing_and_gives_lower_bounds()
 }
 
 #[tokio::test]
-async fn the_prediction_holds_for_children_of_which_the_index_does_not_say_what_they_are() {
+async fn the_plan_holds_for_children_whose_type_the_index_does_not_state() {
     let registry = TestRegistry::start();
     fill(&registry, true);
     let arm = image("linux/arm64", &[&Blob::named("arm", 30)]);
@@ -197,7 +197,7 @@ async fn the_prediction_holds_for_children_of_which_the_index_does_not_say_what_
 }
 
 #[tokio::test]
-async fn the_prediction_holds_where_head_says_nothing() {
+async fn the_plan_holds_where_head_has_no_digest() {
     for reply in [Reply::Without("docker-content-digest"), Reply::status(405)] {
         let registry = TestRegistry::start();
         fill(&registry, true);
@@ -208,7 +208,7 @@ async fn the_prediction_holds_where_head_says_nothing() {
 }
 
 #[tokio::test]
-async fn the_plan_says_what_is_no_version_and_what_cannot_be_read() {
+async fn the_plan_lists_tags_that_are_not_versions_and_errors() {
     let registry = TestRegistry::start();
     fill(&registry, true);
     registry.missing("/v2/team/other/manifests/lastet");
@@ -219,10 +219,10 @@ async fn the_plan_says_what_is_no_version_and_what_cannot_be_read() {
     assert!(text.lines().next().unwrap().starts_with("target "), "{text}");
 }
 
-/// Only what is read can be the newest. That nothing is left to compare with would otherwise be seen by an alert that
-/// never comes.
+/// Only tags that are read can be the newest. Otherwise a missing comparison would show only in an alert that never
+/// fires.
 #[tokio::test]
-async fn the_plan_says_where_limit_leaves_newest_nothing_to_compare_with() {
+async fn the_plan_reports_where_limit_leaves_newest_nothing_to_compare_with() {
     let one = image("linux/amd64", &[&Blob::named("one", 1)]);
     let two = image("linux/amd64", &[&Blob::named("two", 2)]);
     let registry = TestRegistry::start();
@@ -257,7 +257,7 @@ async fn the_plan_says_where_limit_leaves_newest_nothing_to_compare_with() {
 }
 
 #[tokio::test]
-async fn the_plan_says_what_means_nothing() {
+async fn the_plan_reports_targets_that_select_nothing() {
     let registry = TestRegistry::start();
     fill(&registry, true);
     for (settings, expected) in [
@@ -292,7 +292,7 @@ async fn the_plan_says_what_means_nothing() {
 }
 
 #[tokio::test]
-async fn a_tag_that_not_every_repository_has_is_nothing_to_the_plan() {
+async fn a_tag_that_not_every_repository_has_costs_nothing_in_the_plan() {
     let registry = TestRegistry::start();
     fill(&registry, true);
     registry.missing("/v2/team/other/manifests/v1.0.0");
@@ -304,9 +304,9 @@ async fn a_tag_that_not_every_repository_has_is_nothing_to_the_plan() {
     assert_eq!(plan.series, Rendered::render(&inventory.snapshot(), &BTreeSet::new()).series());
 }
 
-/// What is predicted of layers against a lane that does the work, and the series that come of it.
+/// The plan's figures for layers against the layer worker, and the resulting series.
 #[tokio::test]
-async fn the_prediction_of_uncompressed_sizes_is_what_then_happens() {
+async fn the_plan_of_uncompressed_sizes_equals_the_workers_requests() {
     let registry = TestRegistry::start();
     let [base, one, two, three, other] = [20, 40, 60, 80, 100].map(|blocks| Tar::new(&vec![0; blocks * 512]));
     let compressed_otherwise = [gzip(&[]), gzip(&vec![0; 80 * 512])].concat();
@@ -325,7 +325,7 @@ async fn the_prediction_of_uncompressed_sizes_is_what_then_happens() {
     let streamed_bytes = base.gzip.size + one.gzip.size;
     assert_eq!(plan.layers, Layers { asked: 3, streamed: 2, streamed_bytes, unread_manifests: 0 });
     let text = written(&plan, &registry);
-    assert!(text.contains("uncompressed = \"cheap\" asks 3 layers for a few bytes, each once\n"), "{text}");
+    assert!(text.contains("uncompressed = \"cheap\" fetches a few bytes of 3 layers, each once\n"), "{text}");
     let streams = format!("streams 2 layers of {streamed_bytes} B, each once, at most 10.0 GiB an hour\n");
     assert!(text.contains(&format!("uncompressed = \"exact\" {streams}")), "{text}");
 
@@ -348,7 +348,7 @@ async fn the_prediction_of_uncompressed_sizes_is_what_then_happens() {
 }
 
 #[tokio::test]
-async fn the_plan_asks_no_layers_of_a_registry_that_would_fetch_all_of_them() {
+async fn the_plan_requests_no_layers_from_a_pull_through_registry() {
     let registry = TestRegistry::start();
     registry.push("team/app", "v1", &image_of_tars(&[&Tar::new(&[0; 512])]));
     let target = "[[targets]]\nrepository = 'REGISTRY/team/app'\ntags = ['v1']\n";
@@ -361,7 +361,7 @@ async fn the_plan_asks_no_layers_of_a_registry_that_would_fetch_all_of_them() {
 }
 
 #[tokio::test]
-async fn where_pulls_are_metered_the_plan_says_that_it_knows_no_layers() {
+async fn where_pulls_are_metered_the_plan_reports_that_layers_are_unknown() {
     let registry = TestRegistry::start();
     fill(&registry, false);
     registry.always("* /v2/", Reply::With("ratelimit-remaining", "90;w=21600".to_owned()));
@@ -372,7 +372,7 @@ async fn where_pulls_are_metered_the_plan_says_that_it_knows_no_layers() {
 }
 
 #[tokio::test]
-async fn what_could_not_be_read_makes_the_figures_a_least_and_all_of_it_a_failure() {
+async fn an_error_makes_the_figures_lower_bounds_and_only_errors_make_a_failure() {
     let registry = TestRegistry::start();
     fill(&registry, true);
     let target =

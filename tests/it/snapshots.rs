@@ -1,4 +1,4 @@
-//! Snapshots of worlds that never were: as large, or as odd, as a test or a benchmark wants them.
+//! Generated snapshots, as large or as odd as a test or a benchmark needs.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use image_size_exporter::inventory::snapshot::{
 use image_size_exporter::oci::{Digest, MediaType, Platform, Registry, Repository};
 use image_size_exporter::target::TargetName;
 
-/// What a registry can invent, everywhere that it can put it.
+/// Hostile texts, everywhere that a registry can put them.
 #[derive(Clone, Debug, Default)]
 pub struct Odd {
     pub media_type: String,

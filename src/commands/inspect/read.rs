@@ -80,7 +80,7 @@ pub(super) async fn read(
     for image in &children.images {
         let config = config(&client, repository, image).await;
         let content = |layer: &Layer| contents.get(&layer.digest).copied();
-        images.push(ImageReport::of(image, config.as_ref(), content, options.sharing));
+        images.push(ImageReport::new(image, config.as_ref(), content, options.sharing));
     }
     let failed = children.failed.into_iter().map(|child| FailedReport {
         platform: child.platform.to_string(),

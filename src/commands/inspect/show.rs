@@ -65,8 +65,8 @@ pub(super) fn comparison(
             Change::Added => ("+", Style::Added),
             Change::Removed => ("-", Style::Removed),
         };
-        let of = |side: &Option<LayerReport>| side.as_ref().and_then(|layer| layer.compressed_bytes);
-        let (old, new) = (of(&layer.old), of(&layer.new));
+        let compressed = |side: &Option<LayerReport>| side.as_ref().and_then(|layer| layer.compressed_bytes);
+        let (old, new) = (compressed(&layer.old), compressed(&layer.new));
         let change = match layer.change {
             Change::Shared if old == new => unknown(),
             _ => units::difference(old.unwrap_or(0), new.unwrap_or(0), exact),

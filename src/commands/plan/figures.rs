@@ -93,7 +93,7 @@ pub struct Requests {
 
 impl Requests {
     /// All requests that the client has made to a registry so far, but for tokens.
-    pub(super) fn of(registries: &Registries, registry: &Registry) -> Self {
+    pub(super) fn so_far(registries: &Registries, registry: &Registry) -> Self {
         let count = |operation| registries.requests(registry, operation);
         Self {
             lists: count(Operation::ListTags) + count(Operation::ListRepositories),

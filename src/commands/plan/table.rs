@@ -53,7 +53,7 @@ fn pulls_shown(pulls: Pulls) -> String {
 fn layers(layers: Layers, at_least: &str, out: &mut impl io::Write) -> io::Result<()> {
     let Layers { asked, streamed, streamed_bytes, unread_manifests } = layers;
     if asked > 0 {
-        writeln!(out, "uncompressed = \"cheap\" asks {at_least}{asked} layers for a few bytes, each once")?;
+        writeln!(out, "uncompressed = \"cheap\" fetches a few bytes of {at_least}{asked} layers, each once")?;
     }
     if streamed > 0 {
         let bytes = units::bytes(streamed_bytes, false);

@@ -200,7 +200,7 @@ impl Exchange {
         } else if text.contains("InvalidContentType") {
             "; if it speaks plain HTTP, set `plain_http = true`"
         } else if text.contains("CertificateRequired") {
-            "; it wants a client certificate: `cert_file` and `key_file`, which no other host than the registry's own is shown"
+            "; it requires a client certificate: set `cert_file` and `key_file`, which are shown to the registry's own host only"
         } else {
             ""
         };
@@ -267,9 +267,8 @@ fn unreadable(error: BodyError) -> Failure {
             is_retryable: true,
             ..definite(Reason::Network, format!("the connection broke within the answer: {problem}"))
         },
-        BodyError::Encoding(encoding) => definite(
-            Reason::Server,
-            format!("the answer is compressed with `{encoding}` although that was not asked for"),
-        ),
+        BodyError::Encoding(encoding) => {
+            definite(Reason::Server, format!("the answer is compressed with `{encoding}`, which was not requested"))
+        }
     }
 }

@@ -194,16 +194,16 @@ impl Transport {
     fn rate_limited(&self, response: &Response, retry_after: Option<Duration>, admitted: Option<&Admitted>) -> Failure {
         let (pause, rate) = self.admission.refused(admitted, retry_after);
         if let Some(rate) = rate {
-            tracing::debug!(registry = %self.registry, requests_per_second = rate, "asks the registry at a lower rate");
+            tracing::debug!(registry = %self.registry, requests_per_second = rate, "sending requests at a lower rate");
             self.counters.learnt_rate(&self.registry, rate);
         }
         let problem = format!(
-            "{} says that it was asked too often{} and is left alone for {}s; a login, a longer interval or `requests_per_second` may help",
+            "{} answered 429{}: requests pause for {}s; a login, a longer interval or `requests_per_second` may help",
             redirect::authority(&response.url),
             api_error::detail(response),
             pause.as_secs()
         );
-        // Every request to this registry waits as long.
+        // All requests to this registry wait this long.
         let is_retryable = pause <= PATIENCE_MAX;
         let failure = Failure::definite(Reason::RateLimited, problem);
         Failure { is_retryable, retry_after: Some(Duration::ZERO), ..failure }

@@ -1,4 +1,4 @@
-//! A panic, wherever it is, ends the process rather than leaving it without a part.
+//! A panic anywhere ends the process instead of leaving it without a task.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -18,7 +18,7 @@ fn child_that_panics() {
     end_on_panic(if how == "in JSON" { Some(panic_as_json) } else { None });
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
-        // Of none of them anybody waits for the end.
+        // Nothing waits for the end of any of them.
         match how.as_str() {
             "a task" => drop(tokio::spawn(async { panic!("in a task") })),
             "a blocking task" => drop(tokio::task::spawn_blocking(|| panic!("in a blocking task"))),
@@ -73,7 +73,7 @@ fn a_panic_is_one_line_of_a_log_in_json() {
 }
 
 #[test]
-fn a_panic_that_a_damaged_state_file_causes_ends_nothing() {
+fn a_panic_caused_by_a_damaged_state_file_does_not_end_the_process() {
     let directory = crate::store::directory();
     let ended = child(directory.path().join("state.redb").to_str().unwrap());
     assert!(ended.status.success(), "{ended:?}");

@@ -1,4 +1,4 @@
-//! The life of a series: tags that are pushed again, vanish, or shrink.
+//! Series of tags that are pushed again, disappear, or shrink.
 
 use super::*;
 
