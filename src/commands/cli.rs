@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::LazyLock;
 
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ErrorKind};
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 use super::health;
@@ -133,8 +133,8 @@ Examples:
   image-size-exporter inspect ghcr.io/acme/api:v2 --platform linux/arm64 --uncompressed exact
   image-size-exporter inspect ghcr.io/acme/api:v2 --json | jq '.images[].compressed_bytes'
 
-Without --config.file, and without a config.toml in the current directory, credentials come from docker's and podman's
-own files.")]
+Without --config.file, and without a config.toml in the current directory,
+credentials come from docker's and podman's own files.")]
     Inspect(Configured<inspect::Arguments>),
     /// Ask a running daemon whether it is healthy, for containers without a shell; exits 0 or 1
     #[command(after_help = "\
@@ -150,10 +150,17 @@ impl Cli {
     /// # Errors
     /// Its message is for people, or is the help or the version that was asked for.
     pub fn from_arguments(argv: &[OsString]) -> Result<Self, clap::Error> {
-        Self::try_parse_from(command_first(argv)).map_err(|error| match single_dash(argv) {
-            Some(flag) if error.kind() == ErrorKind::UnknownArgument => Self::command()
-                .error(ErrorKind::UnknownArgument, format!("`-{flag}` has one dash: flags have two, write `--{flag}`")),
-            _ => error,
+        Self::try_parse_from(command_first(argv)).map_err(|mut error| {
+            if error.kind() != ErrorKind::UnknownArgument {
+                return error;
+            }
+            if let Some(flag) = single_dash(argv) {
+                let problem = format!("`-{flag}` has one dash: flags have two, write `--{flag}`");
+                return Self::command().error(ErrorKind::UnknownArgument, problem);
+            }
+            // How to pass it as a value: no command takes a value that begins with a dash.
+            error.remove(ContextKind::Suggested);
+            error
         })
     }
 
@@ -259,6 +266,7 @@ mod tests {
             let flag = line.split(' ').find(|word| word.starts_with("--")).unwrap().split('=').next().unwrap();
             let said = parsed(line).unwrap_err();
             assert!(said.contains(&format!("unexpected argument '{flag}'")), "{line}: {said}");
+            assert!(!said.contains("as a value"), "{line}: {said}");
         }
         for line in [
             "x --config.file=a.toml health --web.listen-address=:1 --web.config.file=w.yml",

@@ -168,6 +168,10 @@ struct DecisionLog<'a> {
 
 impl DecisionLog<'_> {
     fn left_out(&mut self, tag: &Tag, why: NotSelected) {
+        // One that the target names is read, listed or not.
+        if self.target.selection.tags.contains(tag) {
+            return;
+        }
         self.left_out += 1;
         let (target, repository) = (&self.target.name, &self.repository);
         if self.left_out <= LOGGED_MAX {
