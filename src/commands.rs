@@ -22,7 +22,11 @@ use cli::{Cli, Command};
 pub async fn run(cli: Cli) -> ExitCode {
     let config_file = &cli.common.config_file;
     let result = match &cli.command {
-        None if cli.config_check => run::check(config_file, &cli.web),
+        None if cli.config_schema => {
+            output::say(&crate::config::json_schema());
+            Ok(())
+        }
+        None if let Some(check) = cli.config_check => run::check(config_file, &cli.web, check),
         None => run::daemon(cli.common.config_file, cli.web).await,
         Some(Command::Demo) => run::demo(&cli.web).await,
         Some(Command::Plan) => plan::run(config_file).await,

@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use super::health;
 use super::inspect;
 use super::logging::{LogFormat, LogLevel};
-use super::run::WebFlags;
+use super::run::{Check, WebFlags};
 use crate::config::DEFAULT_FILE;
 use crate::metrics::own;
 
@@ -23,8 +23,18 @@ pub struct Cli {
     #[command(flatten)]
     pub web: WebFlags,
     /// Check the configuration and exit, without any network access
-    #[arg(long = "config.check")]
-    pub config_check: bool,
+    #[arg(
+        long = "config.check",
+        value_name = "HOW",
+        value_enum,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "lenient"
+    )]
+    pub config_check: Option<Check>,
+    /// Print the JSON schema of the configuration, for editors, and exit
+    #[arg(long = "config.schema")]
+    pub config_schema: bool,
     /// What to do instead of running as a daemon
     #[command(subcommand)]
     pub command: Option<Command>,

@@ -5,15 +5,15 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::demo;
-use super::output::{CommandFailure, print_warnings, say};
-use crate::config::Config;
+use super::output::{CommandFailure, complain, print_warnings, say};
+use crate::config::{Config, Overrides, Purpose};
 use crate::web::ListenAddress;
 use crate::{daemon, web};
 
@@ -54,10 +54,28 @@ fn telemetry_path(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+/// How strictly `--config.check` judges.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Check {
+    /// Files and environment variables that are missing are warnings: a configuration is also judged where its secrets are
+    /// not
+    Lenient,
+    /// They are errors, as they are for a start
+    Strict,
+}
+
 /// Checks the configuration and the web configuration, without any network access.
-pub(super) fn check(config_file: &Path, flags: &WebFlags) -> Result<(), CommandFailure> {
-    let (config, _) = load(config_file, flags)?;
+pub(super) fn check(config_file: &Path, flags: &WebFlags, check: Check) -> Result<(), CommandFailure> {
+    let purpose = match check {
+        Check::Lenient => Purpose::Check,
+        Check::Strict => Purpose::StrictCheck,
+    };
+    let config = Config::load_for(config_file, purpose).map_err(CommandFailure::configuration)?;
     print_warnings(&config);
+    match web_config(flags, &config) {
+        Err(error) if check == Check::Lenient && error.is_missing_file() => complain(&format!("warning: {error}")),
+        result => drop(result.map_err(CommandFailure::configuration)?),
+    }
     say(&format!("{}: the configuration is valid", config_file.display()));
     Ok(())
 }
@@ -126,7 +144,13 @@ async fn serve(
         ..web::Options::default()
     };
     let config_file = Some(config_file.to_owned());
-    let start = daemon::Start { listeners, options, web_config, config_file, reloads: (wants_reload, reloads) };
+    let overrides = Overrides {
+        listen: flags.listen_address.clone(),
+        systemd_socket: flags.systemd_socket,
+        web_config_file: flags.web_config_file.clone(),
+    };
+    let reloads = (wants_reload, reloads);
+    let start = daemon::Start { listeners, options, web_config, config_file, overrides, reloads };
     daemon::run(config, start, stop).await
 }
 
