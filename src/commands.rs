@@ -1,4 +1,4 @@
-//! What the program does for the person who typed its name: one command a file or folder.
+//! The commands, each a file or folder.
 
 pub mod cli;
 pub mod run;
@@ -23,7 +23,7 @@ pub async fn run(cli: Cli) -> ExitCode {
     let config_file = &cli.common.config_file;
     let result = match &cli.command {
         None if cli.config_schema => {
-            output::say(&crate::config::json_schema());
+            output::print_line(&crate::config::json_schema());
             Ok(())
         }
         None if let Some(check) = cli.config_check => run::check(config_file, &cli.web, check),
@@ -36,7 +36,7 @@ pub async fn run(cli: Cli) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            output::complain(&failure.message);
+            output::print_error(&failure.message);
             ExitCode::from(failure.exit_code)
         }
     }

@@ -1,8 +1,8 @@
 //! The configuration: one TOML file and a few environment variables, parsed into types that cannot hold a wrong value.
 //!
-//! All problems are found in one pass, and each message has file, key and remedy. This is the only room that reads
-//! TOML. The contents of secrets are not read here but by `registry`, when it needs them; here they are only checked
-//! to exist. Certificates are read here once too, since nothing works without them.
+//! All problems are found in one pass, and each message has file, line, key and remedy. Only this room reads TOML.
+//! Secrets are only checked to exist: `registry` reads them when it needs them, and for a check. Certificates are read
+//! here too, since nothing works without them.
 
 mod schema;
 
@@ -57,12 +57,12 @@ impl Config {
         Self::read(path, &environment.collect(), purpose)
     }
 
-    /// Reads a file to run it, with the environment given.
+    /// Reads a file to run it, with the given environment.
     pub fn load_with(path: &Path, environment: &Environment) -> Result<Self, ConfigError> {
         Self::read(path, environment, Purpose::Run)
     }
 
-    /// Reads a file with the environment given.
+    /// Reads a file with the given environment.
     pub fn read(path: &Path, environment: &Environment, purpose: Purpose) -> Result<Self, ConfigError> {
         let problems = Problems::default();
         let entries = source::read(path, environment, &problems)?;
@@ -92,7 +92,7 @@ impl Config {
     }
 }
 
-/// Reads the whole tree. A wrong value is noted and replaced by its default, so that the rest is read too.
+/// Reads the whole tree. An invalid value is noted and replaced by its default, so that the rest is read too.
 fn read(path: &Path, root: Table<'_>, files: &Files) -> Config {
     let web = root.table("web").map_or_else(Web::default, |table| read_web(table, files));
     let scan = root.table("scan").map_or_else(Scan::default, read_scan);

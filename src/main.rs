@@ -7,10 +7,10 @@ use image_size_exporter::commands;
 use image_size_exporter::commands::cli::Cli;
 use image_size_exporter::commands::logging;
 
-/// While one thread is stuck in a file operation, another one still sees signals.
+/// While one thread is stuck in a file operation, another one still handles signals.
 const THREADS_MIN: usize = 2;
 
-/// Scans wait for registries, not for cores: more threads would cost memory and gain nothing.
+/// Scans wait for registries, not for CPU: more threads would cost memory and gain nothing.
 const THREADS_MAX: usize = 4;
 
 fn main() -> ExitCode {
@@ -23,7 +23,7 @@ fn main() -> ExitCode {
         .build()
         .expect("a runtime can be built wherever threads can be started");
     let code = runtime.block_on(commands::run(cli));
-    // Does not wait for tasks that still run, such as the measurement of a layer.
+    // Without waiting for blocking tasks, such as the measurement of a layer.
     runtime.shutdown_background();
     code
 }

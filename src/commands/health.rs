@@ -21,7 +21,7 @@ pub struct HealthArguments {
     pub url: Option<url::Url>,
 }
 
-/// Asks the daemon. An error says what is wrong.
+/// Checks the daemon. The error says what is wrong.
 pub(super) async fn run(
     config_file: &Path,
     flags: &WebFlags,

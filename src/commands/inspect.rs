@@ -86,7 +86,7 @@ struct Compared<'a> {
     comparisons: &'a [Comparison],
 }
 
-/// Reads the references and prints them to `out`; progress goes to `err`.
+/// Reads the references and prints reports to `out`; progress goes to `err`.
 pub async fn inspect(
     registries: &Registries,
     arguments: &Arguments,

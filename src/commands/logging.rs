@@ -40,7 +40,7 @@ pub fn init(level: LogLevel, format: LogFormat) {
     }
 }
 
-/// Libraries that warn about single connections: clients could fill the log with these warnings.
+/// Libraries that warn about single connections: clients could flood the log with these warnings.
 const ABOUT_CONNECTIONS: [&str; 3] = ["h2", "hyper", "rustls"];
 
 /// Below warnings only this program's own events: libraries log each request.

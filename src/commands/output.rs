@@ -1,4 +1,4 @@
-//! What commands print beside their results, and how they fail.
+//! Output beside commands' results, and their failures.
 
 use crate::config::Config;
 
@@ -30,16 +30,16 @@ impl<E: Into<anyhow::Error>> From<E> for CommandFailure {
 /// Prints the configuration's warnings, which the daemon logs.
 pub(crate) fn print_warnings(config: &Config) {
     for warning in &config.warnings {
-        complain(&format!("warning: {warning}"));
+        print_error(&format!("warning: {warning}"));
     }
 }
 
 #[expect(clippy::print_stdout, reason = "for the person who typed the command")]
-pub(crate) fn say(text: &str) {
+pub(crate) fn print_line(text: &str) {
     println!("{text}");
 }
 
 #[expect(clippy::print_stderr, reason = "for the person who typed the command, whatever the log level")]
-pub(crate) fn complain(text: &str) {
+pub(crate) fn print_error(text: &str) {
     eprintln!("{text}");
 }

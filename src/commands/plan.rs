@@ -1,8 +1,8 @@
 //! `plan`: what a configuration selects now, and what its scans cost in requests, metered pulls, layers and series.
 //!
 //! It runs each target's first scan, and a second one in which nothing changed, into a store in memory, and shows the
-//! client's own counters. Where a registry meters pulls, it lists tags and asks one `HEAD` for each: this costs no pull
-//! and gives lower bounds.
+//! client's own counters. Where a registry meters pulls, it lists tags and sends one `HEAD` for each: this costs no
+//! pull and gives lower bounds.
 
 mod figures;
 mod layers;
@@ -62,12 +62,12 @@ pub async fn plan(config: &Config, registries: &Registries) -> Plan {
     let mut first_failure = None;
     for (target, (lists, found, repositories, cut)) in config.targets.iter().zip(listed) {
         let scanned = scans.scan(target).await;
-        let Discovery { errors, not_versions, nothing, .. } = found;
+        let Discovery { errors, not_versions, empty, .. } = found;
         let mut failures: Vec<(Reason, String)> =
             errors.iter().map(|error| (error.reason(), error.to_string())).collect();
         failures.extend(scanned.failures);
         first_failure = first_failure.or(failures.first().map(|(reason, _)| *reason));
-        let nothing = nothing.iter().map(ToString::to_string);
+        let empty = empty.iter().map(ToString::to_string);
         plan.targets.push(TargetPlan {
             name: target.name.clone(),
             repositories,
@@ -77,7 +77,7 @@ pub async fn plan(config: &Config, registries: &Registries) -> Plan {
             scans_per_day: 86_400.0 / target.interval.as_secs_f64(),
             not_versions,
             without_newest: cut,
-            nothing: nothing.chain(NoPlatform::summary(&scanned.no_platform)).collect(),
+            empty: empty.chain(NoPlatform::summary(&scanned.no_platform)).collect(),
             is_partial: failures.iter().any(|(reason, _)| *reason != Reason::NotFound),
             is_metered: scanned.is_metered,
             errors: failures.into_iter().map(|(_, message)| message).collect(),
@@ -88,7 +88,7 @@ pub async fn plan(config: &Config, registries: &Registries) -> Plan {
     plan.failure = first_failure.filter(|_| tags_read == 0);
     let pull_through = |registry: &Registry| config.settings(registry).pull_through;
     let contents;
-    (plan.layers, contents) = layers::foresee_all(inventory.layer_requests(), pull_through, &unread);
+    (plan.layers, contents) = layers::forecast_all(inventory.layer_requests(), pull_through, &unread);
     inventory.learn_layers(contents);
     let snapshot = inventory.snapshot();
     for target in &mut plan.targets {
@@ -98,7 +98,7 @@ pub async fn plan(config: &Config, registries: &Registries) -> Plan {
     plan
 }
 
-/// Whether `limit` leaves releases unread among which `newest` chooses.
+/// Whether `limit` leaves candidates for `newest` unread.
 fn cuts_releases(target: &Target, found: &DiscoveredRepository) -> bool {
     let Some(by) = target.newest else { return false };
     let is_release = |tag: &Tag| Version::parse(tag.as_str()).is_some_and(|version| !version.is_prerelease());

@@ -1,5 +1,5 @@
-//! Runs the daemon, as configured or against the demo's registry: binds the listeners, turns signals into a reload or
-//! a graceful end.
+//! Runs the daemon, as configured or against the demo's registry: binds the listeners, maps signals to a reload or a
+//! graceful shutdown.
 
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::demo;
-use super::output::{CommandFailure, complain, print_warnings, say};
+use super::output::{CommandFailure, print_error, print_line, print_warnings};
 use crate::config::{Config, Overrides, Purpose};
 use crate::web::ListenAddress;
 use crate::{daemon, web};
@@ -73,17 +73,17 @@ pub(super) fn check(config_file: &Path, flags: &WebFlags, check: Check) -> Resul
     let config = Config::load_for(config_file, purpose).map_err(CommandFailure::configuration)?;
     print_warnings(&config);
     match web_config(flags, &config) {
-        Err(error) if check == Check::Lenient && error.is_missing_file() => complain(&format!("warning: {error}")),
+        Err(error) if check == Check::Lenient && error.is_missing_file() => print_error(&format!("warning: {error}")),
         result => drop(result.map_err(CommandFailure::configuration)?),
     }
-    say(&format!("{}: the configuration is valid", config_file.display()));
+    print_line(&format!("{}: the configuration is valid", config_file.display()));
     Ok(())
 }
 
 /// Runs the daemon until a signal ends it.
 ///
-/// Handles SIGTERM and SIGINT before anything that can block. Until the daemon runs there is nothing to shut down: a signal ends
-/// the program even while a file cannot be read or a name cannot be resolved.
+/// Handles SIGTERM and SIGINT before anything that can block. Until the daemon runs there is nothing to shut down: a
+/// signal ends the program even while reading a file or resolving a name hangs.
 pub(super) async fn daemon(config_file: PathBuf, flags: WebFlags) -> Result<(), CommandFailure> {
     let stop = stop_on_signals()?;
     let starting = async {
@@ -119,7 +119,7 @@ pub(super) async fn demo(flags: &WebFlags) -> Result<(), CommandFailure> {
     let config = Config::load(config_file)?;
     let listeners = bind(flags, &config).await?;
     if let Some(Ok(address)) = listeners.first().map(web::Listener::local_addr) {
-        say(&registry.banner(address));
+        print_line(&registry.banner(address));
     }
     let web_config = web_config(flags, &config)?;
     Ok(serve(config_file, flags, config, web_config, listeners, stop).await?)
@@ -134,8 +134,8 @@ async fn serve(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     daemon::end_on_panic();
-    let (wants_reload, reloads) = mpsc::channel(daemon::RELOADS_WAITING_MAX);
-    tokio::spawn(reload_on_hangup(signal(SignalKind::hangup())?, wants_reload.clone()));
+    let (reload, reloads) = mpsc::channel(daemon::RELOADS_WAITING_MAX);
+    tokio::spawn(reload_on_hangup(signal(SignalKind::hangup())?, reload.clone()));
     let options = web::Options {
         telemetry_path: flags.telemetry_path.clone(),
         enable_lifecycle: flags.enable_lifecycle,
@@ -149,7 +149,7 @@ async fn serve(
         systemd_socket: flags.systemd_socket,
         web_config_file: flags.web_config_file.clone(),
     };
-    let reloads = (wants_reload, reloads);
+    let reloads = (reload, reloads);
     let start = daemon::Start { listeners, options, web_config, config_file, overrides, reloads };
     daemon::run(config, start, stop).await
 }
@@ -196,10 +196,10 @@ fn stop_on_signals() -> anyhow::Result<CancellationToken> {
 }
 
 /// SIGHUP reloads. The daemon logs the result.
-async fn reload_on_hangup(mut hangup: Signal, wants_reload: mpsc::Sender<daemon::WantsReload>) {
+async fn reload_on_hangup(mut hangup: Signal, reloads: mpsc::Sender<daemon::ReloadReply>) {
     while hangup.recv().await.is_some() {
         let (reply, answer) = oneshot::channel();
-        if wants_reload.send(reply).await.is_err() {
+        if reloads.send(reply).await.is_err() {
             return;
         }
         let _ = answer.await;

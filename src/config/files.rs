@@ -131,8 +131,8 @@ impl<'a> Files<'a> {
         }
     }
 
-    /// What `parse` makes of a path where people may write the secret itself: a path that does not exist is not quoted, only
-    /// the part of it that does.
+    /// Applies `parse` to a path that may be the secret itself by mistake: of a path that does not exist only the
+    /// existing part is quoted.
     pub(super) fn unquoted(
         &self,
         text: &str,
@@ -163,5 +163,5 @@ impl<'a> Files<'a> {
     }
 }
 
-/// Why a message does not quote what was written.
+/// Why a message does not quote the value.
 const NOT_SHOWN: &str = "not shown, because it may be the secret itself";

@@ -22,7 +22,7 @@ pub(super) struct Key {
     pub(super) kind: Kind,
     /// What holds without the key, in JSON; none if that is no single value.
     pub(super) default: Option<&'static str>,
-    /// A phrase for people, as an editor shows it.
+    /// A phrase for users, as an editor shows it.
     pub(super) about: &'static str,
 }
 
@@ -44,20 +44,20 @@ pub(super) enum Kind {
     Flag,
     /// One of a few words.
     Word { words: fn() -> Vec<&'static str> },
-    /// Labels: texts under names that people choose.
+    /// Labels: texts under names that users choose.
     Labels,
     /// A table.
     Table { section: &'static Section, overridable: bool },
-    /// Tables of the same keys under names that people choose.
+    /// Tables of the same keys under names that users choose.
     Named { section: &'static Section, name: &'static str },
     /// An array of tables.
     Tables(&'static Section),
-    /// A key that people may expect, and why there is none.
+    /// A key that users may expect, and why there is none.
     Refused(&'static str),
 }
 
 impl Section {
-    /// A section that knows no keys: of a table whose keys people choose.
+    /// A section that knows no keys: of a table whose keys users choose.
     pub(super) const ANY: Self = Self { keys: &[], required: &[] };
 
     pub(super) fn key(&self, name: &str) -> Option<&'static Key> {
@@ -156,7 +156,7 @@ static METRICS: Section = Section {
     required: &[],
 };
 
-const NOT_HERE: &str = "a secret does not belong in this file: put it into a file or an environment variable, and name \
+const SECRET_IN_FILE: &str = "a secret does not belong in this file: put it into a file or an environment variable, and name \
                         that with `password_file`, `password_env` or `token_file`";
 
 static REGISTRY: Section = Section {
@@ -167,9 +167,9 @@ static REGISTRY: Section = Section {
         key("token_file", Kind::Text, "a file with a bearer token"),
         key("docker_config", Kind::Text, "a docker config.json, in place of the usual ones"),
         key("anonymous", Kind::Flag, "no credentials, even if the usual places have some"),
-        key("password", Kind::Refused(NOT_HERE), ""),
-        key("token", Kind::Refused(NOT_HERE), ""),
-        key("auth", Kind::Refused(NOT_HERE), ""),
+        key("password", Kind::Refused(SECRET_IN_FILE), ""),
+        key("token", Kind::Refused(SECRET_IN_FILE), ""),
+        key("auth", Kind::Refused(SECRET_IN_FILE), ""),
         key("plain_http", Kind::Flag, "plain HTTP; without it only loopback is spoken to so"),
         key("ca_file", Kind::Text, "PEM authorities, trusted beside the system's"),
         key("cert_file", Kind::Text, "a client certificate in PEM form, with `key_file`"),

@@ -1,4 +1,4 @@
-//! Warnings about what is valid but probably a mistake, given once when the configuration is read.
+//! Warnings about valid settings that are probably mistakes, logged once when the configuration is read.
 
 mod pattern;
 mod platform;
@@ -58,7 +58,7 @@ fn unpublished(target: &Target, table: &Table<'_>) {
     }
 }
 
-/// Labels to which targets of the same repository give different values: the first target in the file wins.
+/// Labels with different values in several targets of a repository: the first target in the file wins.
 fn labels(targets: &[Arc<Target>], tables: &[Table<'_>]) {
     let labelled = || targets.iter().enumerate().filter(|(_, target)| !target.labels.is_empty());
     let mut literal: BTreeMap<&Repository, Vec<usize>> = BTreeMap::new();
@@ -87,7 +87,7 @@ fn labels(targets: &[Arc<Target>], tables: &[Table<'_>]) {
     }
 }
 
-/// Notes each label that an earlier target of the group has with another value, once for each target.
+/// Notes each label to which an earlier target of the group gives another value, once for each target.
 fn note_conflicts<'a>(
     targets: &'a [Arc<Target>],
     mut group: Vec<usize>,

@@ -1,6 +1,7 @@
-//! Reads TOML tables: keys, types and bounds, as the tables of `keys` have them. Does not know what the keys mean.
+//! Reads TOML tables: keys, types and bounds, as the tables of `keys` have them. Not here: what the keys
+//! mean.
 //!
-//! No problem stops the reading: it is noted under its key, and the caller continues without the value.
+//! A problem does not stop the reading: it is noted under its key, and the caller continues without the value.
 
 use std::fmt::Display;
 
@@ -56,7 +57,7 @@ impl<'a> Table<'a> {
         self.entries.contains_key(key)
     }
 
-    /// All keys, of a table whose keys are chosen by people.
+    /// All keys, of a table whose keys are chosen by users.
     pub(super) fn keys(&self) -> impl Iterator<Item = &'a str> + use<'a> {
         self.entries.keys().map(String::as_str)
     }
@@ -67,8 +68,8 @@ impl<'a> Table<'a> {
         self.parsed(key, value, parse)
     }
 
-    /// The same for the name of a file or variable that holds a secret: people write the secret itself, which must not be
-    /// shown.
+    /// The same for the name of a file or variable that holds a secret: it may be the secret itself by mistake, so that
+    /// it is never shown.
     pub(super) fn secret_name<T, E: Into<Refusal>>(
         &self,
         key: &str,
@@ -114,7 +115,7 @@ impl<'a> Table<'a> {
         parsed.map_err(|message| self.refuse(key, value, message)).ok()
     }
 
-    /// Texts under names chosen by people. `check` parses each name with its text.
+    /// Texts under names chosen by users. `check` parses each name with its text.
     pub(super) fn pairs<T, E: Into<Refusal>>(&self, key: &str, check: impl Fn(&str, &str) -> Result<T, E>) -> Vec<T> {
         let Some(table) = self.table(key) else { return Vec::new() };
         let pair = |(name, value): (&String, &Value)| table.parsed(name, value, |text| check(name, text));
@@ -186,14 +187,14 @@ impl<'a> Table<'a> {
         self.table_of(key, self.entries.get(key)?, section)
     }
 
-    /// A table in this one, under a name chosen by people.
+    /// A table in this one, under a name chosen by users.
     pub(super) fn table_named(&self, name: &str) -> Option<Table<'a>> {
         self.table_of(name, self.entries.get(name)?, self.section)
     }
 
     /// The dotted names below `key` that were meant as one quoted name: `[a.b.c]` written for `[a."b.c"]`. Empty if
     /// `key` contains no tables.
-    pub(super) fn divided(&self, key: &str) -> Vec<Divided> {
+    pub(super) fn unquoted_names(&self, key: &str) -> Vec<UnquotedName> {
         let Some(value) = self.entries.get(key).filter(|_| is_bare(key)) else { return Vec::new() };
         let mut found = Vec::new();
         let mut open = vec![(key.to_owned(), value)];
@@ -201,7 +202,7 @@ impl<'a> Table<'a> {
             let entries = value.table().into_iter().flatten();
             let tables: Vec<_> = entries.filter(|(_, value)| value.table().is_some()).collect();
             if tables.is_empty() && name != key {
-                found.push(Divided { name, origin: value.origin.clone() });
+                found.push(UnquotedName { name, origin: value.origin.clone() });
             } else {
                 open.extend(tables.into_iter().rev().map(|(key, table)| (format!("{name}.{key}"), table)));
             }
@@ -209,9 +210,9 @@ impl<'a> Table<'a> {
         found
     }
 
-    /// Notes a problem of a divided name.
-    pub(super) fn problem_of(&self, divided: &Divided, message: &str) {
-        self.problems.add_error(&divided.origin, &format!("{}.{}", self.name, divided.name), message);
+    /// Notes a problem of an unquoted name.
+    pub(super) fn problem_of(&self, unquoted: &UnquotedName, message: &str) {
+        self.problems.add_error(&unquoted.origin, &format!("{}.{}", self.name, unquoted.name), message);
     }
 
     /// Whether `key` is set to an empty list.
@@ -344,13 +345,13 @@ impl<'a> Table<'a> {
 /// Keys with regular expressions, in which `$` has a meaning.
 const EXPRESSIONS: [&str; 2] = ["match", "exclude"];
 
-/// A name that TOML divided at its dots.
-pub(super) struct Divided {
+/// A name that TOML divides at its dots, since it has no quotes.
+pub(super) struct UnquotedName {
     pub(super) name: String,
     origin: Origin,
 }
 
-/// How people call a target, to be shown behind its position: by its name, or else by its repository.
+/// A target's name, or else its repository, to be shown behind its position.
 fn called(entries: &Dict) -> String {
     let name = ["name", "repository"].into_iter().find_map(|key| match &entries.get(key)?.kind {
         Kind::Text(text) => Some(text),

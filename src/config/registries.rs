@@ -18,15 +18,15 @@ pub(super) fn read(root: &Table<'_>, defaults: &Settings, files: &Files) -> BTre
     let mut registries = BTreeMap::new();
     let mut written = BTreeMap::new();
     for host in all.keys() {
-        let divided = all.divided(host);
-        for divided in &divided {
-            let name = &divided.name;
+        let unquoted_names = all.unquoted_names(host);
+        for unquoted in &unquoted_names {
+            let name = &unquoted.name;
             all.problem_of(
-                divided,
+                unquoted,
                 &format!("without quotes TOML reads its dots as nested tables: write [registries.{name:?}]"),
             );
         }
-        if !divided.is_empty() {
+        if !unquoted_names.is_empty() {
             continue;
         }
         let Some(table) = all.table_named(host) else { continue };
@@ -98,7 +98,7 @@ fn check_certificates(table: &Table<'_>, settings: &Settings) {
     table.problem(error.key, format!("`{}`: {}: {remedy}", error.value, error.problem));
 }
 
-/// At most one way to authenticate, with all of its keys.
+/// Reads at most one authentication method, with all of its keys.
 fn read_credential(table: &Table<'_>, files: &Files) -> Credential {
     let username = table.text("username", |text| match text {
         "" => Err("is empty: write a name, or leave the key out"),
@@ -141,7 +141,7 @@ fn read_credential(table: &Table<'_>, files: &Files) -> Credential {
     }
 }
 
-/// People paste URLs and whole repositories.
+/// Users paste URLs and whole repositories.
 fn host_only(host: &str) -> Result<(), String> {
     if let Some(sign) = unexpanded(host) {
         return Err(format!("has `{sign}`, and variables and templates are not expanded: write the host itself"));

@@ -21,7 +21,7 @@ const FILE_BYTES_MAX: u64 = 16 << 20;
 /// The prefix of all variables. Two underscores, since Kubernetes sets `IMAGE_SIZE_EXPORTER_PORT` and similar names.
 const PREFIX: &str = "IMAGE_SIZE_EXPORTER__";
 
-/// The variable that sets a key, in capitals as people write it, of a section that variables can set.
+/// The variable that sets a key, in capitals as users write it, of a section that variables can set.
 pub(super) fn variable_of(section: &str, key: &str) -> Option<String> {
     let (_, known) = overridable().find(|(name, _)| *name == section)?;
     known.key(key).map(|_| format!("{PREFIX}{section}__{key}").to_uppercase())

@@ -10,7 +10,7 @@ use crate::clock::unix_now;
 use crate::config::{Config, Overrides};
 use crate::metrics::Telemetry;
 use crate::web;
-use crate::web::WantsReload;
+use crate::web::ReloadReply;
 
 /// How many reloads may wait at once.
 pub const RELOADS_WAITING_MAX: usize = 4;
@@ -26,7 +26,7 @@ pub(super) struct Source {
 
 /// Serves one reload at a time. An invalid configuration changes nothing.
 pub(super) async fn serve(
-    mut requests: mpsc::Receiver<WantsReload>,
+    mut requests: mpsc::Receiver<ReloadReply>,
     state_loop: mpsc::Sender<ReloadRequest>,
     source: Source,
     web: Arc<web::ServerState>,

@@ -13,7 +13,7 @@ use crate::clock::unix_now;
 use crate::metrics::own::ScanEnd;
 use crate::oci::{Location, Reason};
 use crate::scan;
-use crate::scan::discovery::Nothing;
+use crate::scan::discovery::EmptySelection;
 use crate::scan::{NoPlatform, discovery};
 use crate::tag::{Observation, Outcome, TagRequest};
 use crate::target::Target;
@@ -21,25 +21,25 @@ use crate::target::Target;
 /// How many tags of one target are read at once. The client bounds requests; this bounds memory.
 const TAGS_UNDER_WAY: usize = 64;
 
-/// What was last logged about a target, so that a lasting failure is logged once.
+/// The causes that were last logged for a target, so that a lasting failure is logged once.
 #[derive(Debug, Default)]
 pub(crate) struct LastReported {
     causes: BTreeSet<ReportedCause>,
     /// Whether it was logged that the target selects nothing.
-    nothing: bool,
+    empty: bool,
     /// Whether it was logged that no tag has one of its platforms.
     no_platform: bool,
 }
 
-/// What is worth a line of its own. A transient failure counts once for the whole target: an unreachable registry
-/// gives other messages for other tags from one scan to the next. A permanent one counts once for each place.
+/// The key of a logged failure. A transient failure is logged once for the whole target, since an unreachable registry
+/// gives different messages for different tags in each scan. A definite one is logged once for each place.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct ReportedCause {
     place: Option<String>,
     reason: Reason,
 }
 
-/// One failure: where, why, and the message.
+/// One failure: place, reason and message.
 struct ScanFailure {
     place: String,
     reason: Reason,
@@ -63,7 +63,7 @@ pub(crate) async fn run(
         .collect();
 
     let lists_read = failures.is_empty();
-    last_reported.report_nothing(target, found.nothing.as_ref());
+    last_reported.report_empty(target, found.empty.as_ref());
 
     let (reply, answer) = oneshot::channel();
     let sent = events.send(Event::Discovered { target: target.clone(), found: found.discovered, reply }).await;
@@ -101,7 +101,7 @@ pub(crate) async fn run(
             return ScanResult::SomethingRead;
         }
     }
-    // Whether the target is up also depends on its tags: the state loop knows, and publishes both at once.
+    // Whether the target is up also depends on its tags: the state loop decides, and publishes both at once.
     let end = ScanEnd { at: unix_now(), duration: started.elapsed(), up: lists_read };
     let _ = events.send(Event::ScanEnded { target: target.clone(), end }).await;
     last_reported.report(target, tags, &failures);
@@ -109,7 +109,7 @@ pub(crate) async fn run(
     if something_read { ScanResult::SomethingRead } else { ScanResult::NothingRead }
 }
 
-/// Whether the outcome counts against the target. A missing tag does only where the target names it.
+/// Whether the outcome is a failure of the target. A missing tag is one only where the target names it.
 fn is_failure(target: &Target, request: &TagRequest, outcome: &Outcome) -> bool {
     match outcome {
         Outcome::Gone => target.expects(&request.tag),
@@ -118,7 +118,7 @@ fn is_failure(target: &Target, request: &TagRequest, outcome: &Outcome) -> bool 
 }
 
 impl LastReported {
-    /// One line when something new fails, one when all of it can be read again, none in between.
+    /// Logs one line when something new fails, one when everything can be read again, none in between.
     fn report(&mut self, target: &Target, tags: usize, failures: &[ScanFailure]) {
         let now: BTreeSet<ReportedCause> = failures.iter().map(ReportedCause::of).collect();
         let first_new = failures.iter().find(|failure| !self.causes.contains(&ReportedCause::of(failure)));
@@ -145,16 +145,16 @@ impl LastReported {
         self.causes.extend(now);
     }
 
-    /// Once: a list that is empty today may stay empty.
-    fn report_nothing(&mut self, target: &Target, nothing: Option<&Nothing>) {
-        if let Some(nothing) = nothing
-            && !std::mem::replace(&mut self.nothing, true)
+    /// Logged once: an empty list may stay empty.
+    fn report_empty(&mut self, target: &Target, empty: Option<&EmptySelection>) {
+        if let Some(empty) = empty
+            && !std::mem::replace(&mut self.empty, true)
         {
-            tracing::warn!(target_name = %target.name, "{nothing}");
+            tracing::warn!(target_name = %target.name, "{empty}");
         }
     }
 
-    /// Once, with the first tags that have none of the platforms.
+    /// Logged once, with the first tags that have none of the platforms.
     fn report_no_platform(&mut self, target: &Target, all: &[NoPlatform]) {
         if let Some(summary) = NoPlatform::summary(all)
             && !std::mem::replace(&mut self.no_platform, true)

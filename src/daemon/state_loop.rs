@@ -1,4 +1,4 @@
-//! The one task that writes: applies what workers send to the inventory and the store, and publishes snapshots.
+//! The one task that writes: applies workers' messages to the inventory and the store, and publishes snapshots.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -34,7 +34,7 @@ const PAUSE_RENDERINGS: u32 = 10;
 const SWEEP_INTERVAL_MAX: Duration = Duration::from_mins(10);
 const SWEEP_INTERVAL_MIN: Duration = Duration::from_secs(1);
 
-/// The inventory, and what changing and publishing it takes.
+/// The inventory, and everything needed to change and publish it.
 pub(crate) struct StateLoop {
     handles: Handles,
     config: Config,
@@ -43,7 +43,7 @@ pub(crate) struct StateLoop {
     workers: Workers,
     layers: LayerWorker,
     events: mpsc::Receiver<Event>,
-    /// None while it renders.
+    /// `None` while it renders.
     publisher: Option<Publisher>,
     publishing: Option<JoinHandle<(Publisher, Duration)>>,
     changed: bool,
@@ -57,7 +57,7 @@ pub(crate) struct StateLoop {
 }
 
 impl StateLoop {
-    /// Restores what the store knows, publishes it, and starts the workers.
+    /// Restores the store's tags, publishes them, and starts the workers.
     pub(crate) async fn start(handles: Handles, config: Config, mut publisher: Publisher) -> Self {
         let (sender, events) = mpsc::channel(EVENTS_WAITING_MAX);
         let mut inventory = Inventory::new(&config.targets, config.scan.keep);
@@ -138,7 +138,7 @@ impl StateLoop {
                         self.not_before = Instant::now();
                     }
                 }
-                // Sent before a reload changed or removed the target.
+                // The event was sent before a reload changed or removed the target.
                 Event::Discovered { .. } | Event::ScanEnded { .. } => {}
             }
         }
@@ -146,14 +146,14 @@ impl StateLoop {
             tracing::warn!("{warning}");
         }
         self.keep(changes);
-        // After the tags, so that a kill in between leaves no completed scan whose tags are not stored.
+        // After the tags, so that a kill in between leaves no completed scan without its tags.
         for target in scanned {
             self.remember_scan(&target);
         }
     }
 
-    /// Stores how complete the target's last scan was. A tag that was never read is not in the store, so that after a
-    /// restart only this tells whether the stored tags are all of the target's.
+    /// Stores how complete the target's last scan was. A tag that was never read is not in the store, so after a
+    /// restart only this shows whether the stored tags are all of the target's.
     fn remember_scan(&self, target: &Target) {
         for completeness in [Completeness::Settled, Completeness::Whole] {
             let key = scan_key(target, completeness);
@@ -195,7 +195,7 @@ impl StateLoop {
         let pause = if self.publish_now { Duration::ZERO } else { PAUSE.max(took * PAUSE_RENDERINGS) };
         self.not_before = Instant::now() + pause;
         self.handles.telemetry.set_store_documents(self.handles.store.documents());
-        // Only now: sizes come first.
+        // Only now: sizes are published first.
         self.layers.offer(|| self.inventory.layer_requests());
     }
 
@@ -214,7 +214,7 @@ impl StateLoop {
             self.handles.registries.store(Arc::new(renewed));
         }
         // The operator may have fixed what the configuration does not show, such as a locked account.
-        self.handles.registries.load().forgive_passwords();
+        self.handles.registries.load().reset_lockouts();
         if config.state != self.config.state || config.web != self.config.web {
             tracing::warn!("`[state]` and `[web]` are read at start only: changes there take effect after a restart");
         }
@@ -262,7 +262,7 @@ fn restore(inventory: &mut Inventory, handles: &Handles) -> BTreeSet<TargetName>
     };
     let mut forgotten = Vec::new();
     for (repository, tag, mut record) in handles.store.tags() {
-        // The header says that the tag is unchanged: without it the first scan reads what is missing.
+        // Without the header the first scan does not find the tag unchanged, and reads what is missing.
         if record.known.index_bytes > 0
             && let Some(Stored::Index(index)) = handles.store.document(&record.known.digest)
             && !scan::has_all_entries(&record.known, &index)
@@ -280,8 +280,8 @@ fn restore(inventory: &mut Inventory, handles: &Handles) -> BTreeSet<TargetName>
         .collect()
 }
 
-/// Drops the completed scans of targets that the configuration no longer has. Called before their tags are dropped: if
-/// the target came back and only half of its tags were read, the old scan would mark them as complete.
+/// Drops the completed scans of targets that are no longer configured. Called before their tags are dropped: if the
+/// target came back and only half of its tags were read, the old scan would mark them as complete.
 fn forget_other_scans(handles: &Handles, config: &Config) {
     handles.store.retain_scans(&scan_keys(config).collect());
 }

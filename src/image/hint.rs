@@ -1,9 +1,9 @@
-//! What a publisher says of a layer's uncompressed size, in the manifest's annotations.
+//! A publisher's statement about a layer's uncompressed size, in the manifest's annotations.
 
 use crate::oci::annotations::{CHUNKED_CONTENTS, CHUNKED_CONTENTS_DIGEST, CHUNKED_TAR_SPLIT, ESTARGZ_SIZE, SOCI_INDEX};
 use crate::oci::{Annotations, Descriptor, Digest};
 
-/// What annotations say of a layer's tar, so that little of the layer needs to be fetched, or nothing.
+/// What annotations say about a layer's tar: saves fetching the layer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum UncompressedHint {

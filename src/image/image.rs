@@ -30,7 +30,7 @@ pub struct Image {
     pub config_bytes: u64,
     /// Bytes of the manifest itself.
     pub manifest_bytes: u64,
-    /// Bottom first; a layer that the manifest lists twice stands here twice.
+    /// Bottom first; a layer that the manifest lists twice is in here twice.
     pub layers: Arc<[Layer]>,
 }
 
@@ -92,7 +92,7 @@ impl Image {
         }
     }
 
-    /// From a schema 1 manifest, which lists layers without sizes: `bytes_of` gives those that the registry answered.
+    /// From a schema 1 manifest, which lists layers without sizes: `bytes_of` returns those that the registry reported.
     pub fn from_schema1(
         digest: Digest,
         manifest_bytes: u64,

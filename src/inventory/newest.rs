@@ -1,8 +1,8 @@
 //! The newest release of a repository for one target, and the release before it.
 //!
-//! The newest release is one tag; a platform that it lacks has none. The release before it is, for each platform, the
-//! next that has the platform and is a different image: `1.27` and `latest` beside `1.27.3` name one release, and are not
-//! releases before it.
+//! The newest release is one tag; a platform that it lacks has no series. The release before it is, for each platform,
+//! the next one that has the platform and is a different image: `1.27` and `latest` beside `1.27.3` name the same
+//! release.
 
 use std::collections::BTreeMap;
 
@@ -10,12 +10,12 @@ use super::snapshot::NewestView;
 use super::tag_state::TagState;
 use crate::image::Timestamp;
 use crate::oci::{Digest, Platform, Tag};
-use crate::target::{Candidate, Standing, Target};
+use crate::target::{Candidate, CandidateState, Target};
 
 /// The newest release for a target, one for each of its platforms.
 pub(super) fn newest(target: &Target, candidates: &[Candidate], tags: &BTreeMap<Tag, TagState>) -> Vec<NewestView> {
     let Some(by) = target.newest else { return Vec::new() };
-    let releases = by.releases(candidates, |tag| standing(tags.get(tag)));
+    let releases = by.releases(candidates, |tag| state_of(tags.get(tag)));
     let Some(((tag, state), before)) = releases.split_first() else { return Vec::new() };
     let Some(content) = &state.content else { return Vec::new() };
     let image = |state: &TagState, platform: &Platform| -> Option<(Digest, u64)> {
@@ -41,11 +41,11 @@ pub(super) fn newest(target: &Target, candidates: &[Candidate], tags: &BTreeMap<
         .collect()
 }
 
-fn standing(state: Option<&TagState>) -> Standing<&TagState> {
+fn state_of(state: Option<&TagState>) -> CandidateState<&TagState> {
     match state {
-        Some(state) if state.gone => Standing::Gone,
-        Some(state) if state.is_complete() => Standing::Read(state, created(state)),
-        _ => Standing::Unread,
+        Some(state) if state.gone => CandidateState::Gone,
+        Some(state) if state.is_complete() => CandidateState::Read(state, created(state)),
+        _ => CandidateState::Unread,
     }
 }
 

@@ -1,12 +1,12 @@
-//! The sums of a registry as they are cached: the images that enter them, and which figures belong to which repository.
+//! The cached sums of a registry: the images that enter them, and which figures belong to which repository.
 
 use std::ops::Range;
 
 use super::tag_state::TagState;
 use crate::image::accounting::{RepositoryUsage, Series, SeriesUsage, StoredLayer, Usage};
 
-/// Where a repository's figures stand in its registry's, which are kept in one piece: all of them are compared whenever
-/// anything changed.
+/// The range of a repository's figures in its registry's. Those are in one allocation, since all of them are compared
+/// whenever anything changed.
 pub(super) struct Place {
     repository: usize,
     tags: Range<usize>,
@@ -24,7 +24,7 @@ pub(super) struct Figures<'a> {
 }
 
 impl<'a> Figures<'a> {
-    /// The figures at that place.
+    /// The figures in that range.
     pub(super) fn at(place: Option<&Place>, usage: &'a Usage) -> Self {
         let Some(place) = place else { return Self::default() };
         Self {
@@ -35,8 +35,8 @@ impl<'a> Figures<'a> {
     }
 }
 
-/// The images of one repository that enter sums, with their layers, in one piece: all of a registry's are walked
-/// whenever anything changed.
+/// The images of one repository that enter sums, with their layers. One allocation, since all images of a registry are
+/// walked whenever anything changed.
 #[derive(Default)]
 pub(super) struct CountedImages {
     /// How many tags the repository has, with or without such images.
@@ -69,7 +69,7 @@ impl CountedImages {
         Self { tags: end, images: images.into(), layers: layers.into() }
     }
 
-    /// As series of a repository whose first tag has this number.
+    /// The images as series of a repository whose first tag has this number.
     fn series(&self, repository: u32, first_tag: u32) -> impl Iterator<Item = Series<'_>> {
         let mut rest = &*self.layers;
         self.images.iter().map(move |image| {
@@ -80,8 +80,8 @@ impl CountedImages {
     }
 }
 
-/// Lines up the images of all repositories for accounting: each repository's place, all series, of which there are about
-/// so many, and the number of tags.
+/// Collects the images of all repositories for accounting: each repository's range, all series (about
+/// `series_expected`), and the number of tags.
 pub(super) fn place_all<'a>(
     repositories: impl Iterator<Item = &'a CountedImages>,
     series: usize,

@@ -1,5 +1,5 @@
-//! The metric families of images and repositories: the one list that the exposition, the configuration, and the tests
-//! of documents, boards and rules share.
+//! The metric families of images and repositories: the one list for the exposition, the configuration, and the tests of
+//! documentation, dashboards and rules.
 
 /// A family of the exposition. All are gauges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -34,7 +34,7 @@ impl Rendered {
         Self::with_targets(snapshot, &[], omit)
     }
 
-    /// The same, and what is known of the targets at the moment of the snapshot.
+    /// The same, with the targets' states at the moment of the snapshot.
     pub fn with_targets(snapshot: &Snapshot, states: &[TargetState], omit: &BTreeSet<Family>) -> Self {
         let rows = rows::Rows::of(snapshot);
         let mut sink = Sink::new();
@@ -72,7 +72,7 @@ impl Rendered {
         }
     }
 
-    /// What follows the frames so that the decoded whole is the series and then `tail`.
+    /// The bytes after the frames, so that the decoded body is the series and then `tail`.
     pub fn tail(&self, encoding: Encoding, tail: Vec<u8>) -> Bytes {
         match encoding {
             Encoding::Identity => tail.into(),

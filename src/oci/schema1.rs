@@ -70,7 +70,7 @@ pub(crate) fn payload(body: &[u8]) -> Option<Vec<u8>> {
     (read.schema_version == 1).then_some(payload)
 }
 
-/// What follows `,"signatures":[…]`; `None` if `rest` does not begin so.
+/// The text after `,"signatures":[…]`; `None` if `rest` does not begin with that.
 fn after_signatures(rest: &[u8]) -> Option<&[u8]> {
     let rest = rest.strip_prefix(b",")?.trim_ascii_start().strip_prefix(b"\"signatures\"")?;
     let rest = rest.trim_ascii_start().strip_prefix(b":")?;

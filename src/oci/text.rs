@@ -1,7 +1,8 @@
-//! Limits on the texts that an image's author may write.
+//! Limits on texts written by an image's author.
 
-/// Whether a character must not stand raw in a label, a log line or a page: control characters, line and paragraph
-/// separators, and those that change the direction of text or are invisible (Unicode's bidirectional controls).
+/// Whether a character must not appear unescaped in a label, a log line or a page: control characters, line and
+/// paragraph separators, and those that change the direction of text or are invisible (Unicode's bidirectional
+/// controls).
 pub fn is_unprintable(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')

@@ -5,9 +5,8 @@ use std::sync::Arc;
 
 use crate::oci::{Reason, Registry};
 
-/// A request to a registry failed. The message says what was asked of which registry, what went wrong and, where there
-/// is something, what the operator can do about it. It holds no secret, no query of an address, and only the host of a
-/// redirect's target.
+/// A request to a registry failed. The message names the registry and the request, the cause and, where possible, what
+/// the operator can do. It holds no secret, no query of an address, and only the host of a redirect's target.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct RegistryError {
@@ -16,9 +15,9 @@ pub struct RegistryError {
 }
 
 impl RegistryError {
-    /// A request about `what` failed because of `problem`.
-    pub(crate) fn new(reason: Reason, what: impl Display, problem: impl Display) -> Self {
-        Self { reason, message: format!("{what}: {problem}").into() }
+    /// A request about `subject` failed because of `problem`.
+    pub(crate) fn new(reason: Reason, subject: impl Display, problem: impl Display) -> Self {
+        Self { reason, message: format!("{subject}: {problem}").into() }
     }
 
     /// The value of the `reason` label.
@@ -26,7 +25,7 @@ impl RegistryError {
         self.reason
     }
 
-    /// Whether the same request may succeed later although nobody changes anything.
+    /// Whether the same request may succeed later without any change by a person.
     pub fn is_transient(&self) -> bool {
         self.reason.is_transient()
     }

@@ -16,7 +16,7 @@ pub struct NoPlatform {
 }
 
 impl NoPlatform {
-    /// For a tag that was read or found unchanged.
+    /// Checks a tag that was read or is unchanged.
     pub fn of(store: &Store, wanted: &TagRequest, outcome: &Outcome) -> Option<Self> {
         if wanted.platforms.is_all() {
             return None;
@@ -36,10 +36,10 @@ impl NoPlatform {
         if is_complete && !has_selected { Self::of_document(store, wanted, digest) } else { None }
     }
 
-    /// For an index whose children were not read.
+    /// Checks an index whose children were not read.
     pub fn of_entries(wanted: &TagRequest, entries: &[IndexEntry]) -> Option<Self> {
         let of_images = || entries.iter().filter(|entry| !entry.attestation);
-        // The config of an entry without a platform may have a selected one.
+        // The config of an entry without a platform may have a selected platform.
         if wanted.platforms.is_all() || of_images().any(|entry| entry.platform.is_none()) {
             return None;
         }

@@ -18,7 +18,7 @@ pub enum Listener {
 /// Why the endpoint cannot listen.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
-    /// The host has no address, or the system refuses it.
+    /// The host has no address, or the operating system refuses it.
     #[error("cannot listen on `{0}`: {1}")]
     Refused(ListenAddress, std::io::Error),
     /// systemd passed no socket.
@@ -44,7 +44,7 @@ impl Listener {
             };
         }
         let mut addresses: Vec<SocketAddr> = lookup_host((host, port)).await.map_err(refused)?.collect();
-        // A name that has both stands for its IPv4 address, as with other exporters.
+        // Of a name with both, the IPv4 address is used, as by other exporters.
         addresses.sort_by_key(SocketAddr::is_ipv6);
         TcpListener::bind(addresses.as_slice()).await.map(Self::Tcp).map_err(refused)
     }

@@ -1,4 +1,4 @@
-//! The landing page: the version, the state of each target, and links. No script, nothing from elsewhere.
+//! The landing page: the version, the state of each target, and links. No scripts, no external resources.
 
 use std::fmt::Write;
 use std::sync::LazyLock;

@@ -193,10 +193,10 @@ async fn a_registry_without_head_or_digest_is_remembered() {
         let registry = registry(&small());
         let (client, app) = (registry.client(), registry.repository(APP));
         registry.always("HEAD *", reply.clone());
-        assert!(client.heads());
+        assert!(client.supports_head());
         let error = client.head_manifest(&app, At::Tag(&tag("v1"))).await.unwrap_err();
         assert_eq!(error.reason(), Reason::Unsupported, "{reply:?}");
-        assert!(!client.heads(), "{reply:?}");
+        assert!(!client.supports_head(), "{reply:?}");
         let fetched = client.get_manifest(&app, At::Tag(&tag("v1"))).await.unwrap();
         assert_eq!(&fetched.digest, small().digest());
     }
@@ -209,7 +209,7 @@ async fn one_answer_without_a_digest_is_no_reason_to_give_up_head() {
     client.head_manifest(&app, At::Tag(&tag("v1"))).await.unwrap();
     registry.next("HEAD *", Reply::Without("docker-content-digest"));
     let error = client.head_manifest(&app, At::Tag(&tag("v1"))).await.unwrap_err();
-    assert_eq!((error.reason(), client.heads()), (Reason::Unsupported, true));
+    assert_eq!((error.reason(), client.supports_head()), (Reason::Unsupported, true));
 }
 
 #[tokio::test]

@@ -211,7 +211,7 @@ async fn a_document_is_remembered_for_another_repository_and_target() {
         repository: first.registry.repository("acme/copy"),
         tag: tag("v1"),
         known: None,
-        lacking: false,
+        is_incomplete: false,
         platforms: PlatformFilter::all(),
     };
     let read = scan::read_tag(&first.client, &first.store, &wanted).await;

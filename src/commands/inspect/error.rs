@@ -31,7 +31,7 @@ pub enum InspectError {
         /// The second.
         new: String,
     },
-    /// Neither tag nor digest: does not happen with parsed references.
+    /// Neither tag nor digest: impossible with parsed references.
     #[error("the reference has neither a tag nor a digest")]
     Nameless,
     /// It could not be printed.
@@ -50,7 +50,7 @@ impl InspectError {
     }
 }
 
-/// What to do about an error whose message does not say it.
+/// What to do about an error, where the message does not say it.
 fn hint(error: &ReadError) -> &'static str {
     match error.reason().exit_code() {
         3 => {

@@ -18,7 +18,7 @@ use crate::tag::LayerRequest;
 use crate::target::Uncompressed;
 use crate::{layer, scan};
 
-/// What to read of a reference.
+/// What to read.
 pub(super) struct ReadOptions<'a> {
     pub(super) platform: Option<&'a Platform>,
     pub(super) uncompressed: Uncompressed,
@@ -88,7 +88,7 @@ pub(super) async fn read(
     })
 }
 
-/// The config once more, for its history, which scans do not keep. Without it the layers have no commands.
+/// Reads the config again for its history, which scans do not store. Without it the layers have no commands.
 async fn config(client: &Client, repository: &Repository, image: &Image) -> Option<ImageConfig> {
     let descriptor = Descriptor {
         media_type: MediaType::default(),
@@ -126,7 +126,7 @@ async fn uncompressed(
             known
         } else {
             progress.begin(&layer.digest, request.bytes);
-            let found = layer::look_up(client, &request, &indexes, |received| progress.advance(received)).await;
+            let found = layer::probe_now(client, &request, &indexes, |received| progress.advance(received)).await;
             match &found {
                 Ok(LayerContent { unpacked: Unpacked::Refused, .. }) => {
                     progress.note(

@@ -1,4 +1,4 @@
-//! How many of the watched images share a layer, as the daemon's state file has it.
+//! How many of the watched images share a layer, by the daemon's state file.
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -13,8 +13,8 @@ use crate::store::{Opened, Store, Stored};
 pub struct Sharing(HashMap<Digest, u64>);
 
 impl Sharing {
-    /// Reads a copy of a state file. The daemon may be running and owns the file itself: to open a state file may
-    /// mean to repair it or to set it aside. None where there is no readable state.
+    /// Reads a copy of a state file. A copy, since a running daemon owns the file itself, and opening a state file may
+    /// repair it or set it aside. `None` where there is no readable state.
     pub(super) fn of_copy(state: &Path) -> Option<Self> {
         let copy = std::env::temp_dir().join(format!("image-size-exporter-inspect-{}.redb", std::process::id()));
         let mut from = fs::File::open(state).ok()?;

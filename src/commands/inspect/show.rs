@@ -158,7 +158,7 @@ fn digest_of(layer: &Difference) -> String {
     layer.new.as_ref().or(layer.old.as_ref()).map_or_else(String::new, |layer| short(&layer.digest))
 }
 
-/// Enough of a digest for people; `--json` has all of it.
+/// A digest shortened for people; `--json` has the full one.
 fn short(digest: &crate::oci::Digest) -> String {
     let text = digest.to_string();
     let value = text.split_once(':').map_or(&*text, |(_, value)| value);

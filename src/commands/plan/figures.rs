@@ -7,16 +7,16 @@ use crate::oci::{Operation, Reason, Registry, Repository, Tag};
 use crate::registry::Registries;
 use crate::target::TargetName;
 
-/// What a configuration costs.
+/// The cost of a configuration.
 #[derive(Debug, Default)]
 pub struct Plan {
     /// In the configuration's order.
     pub targets: Vec<TargetPlan>,
     /// The first scan of all targets together, for each registry that meters pulls.
     pub pulls: BTreeMap<Registry, Pulls>,
-    /// Samples of images, tags, repositories and registries, once everything is read.
+    /// Series of images, tags, repositories and registries, once everything is read.
     pub series: u64,
-    /// Requests for layers, which `uncompressed` makes beside the scans.
+    /// Requests for layers, which `uncompressed` adds to the scans.
     pub layers: Layers,
     /// Why no tag at all could be read, if so: the reason of the first failure.
     pub failure: Option<Reason>,
@@ -34,14 +34,14 @@ impl Plan {
     }
 }
 
-/// What one target selects and costs.
+/// One target's selection and cost.
 #[derive(Debug)]
 pub struct TargetPlan {
     /// The target's name.
     pub name: TargetName,
     /// Its repositories.
     pub repositories: usize,
-    /// The tags that its scans read. Tags that another target reads for it are not among them.
+    /// The tags that its scans read, without those that another target reads for it.
     pub tags: usize,
     /// The first scan, with an empty state. A lower bound where pulls are metered.
     pub first: Requests,
@@ -53,9 +53,9 @@ pub struct TargetPlan {
     pub not_versions: Vec<(Repository, Tag)>,
     /// Repositories where `newest` finds no two releases to compare, since `limit` leaves some unread.
     pub without_newest: Vec<Repository>,
-    /// Why it selects nothing although everything was read, in words.
-    pub nothing: Vec<String>,
-    /// What could not be read, in words.
+    /// Why it selects nothing although everything was read, as messages.
+    pub empty: Vec<String>,
+    /// Error messages.
     pub errors: Vec<String>,
     /// Whether its figures may be higher because of the errors. A tag that does not exist costs nothing more.
     pub is_partial: bool,
@@ -131,15 +131,15 @@ impl Add for Requests {
     }
 }
 
-/// What `uncompressed` asks of all targets' layers together.
+/// Requests for layers by `uncompressed`, of all targets together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Layers {
-    /// Layers that `cheap` asks for a few bytes, by one GET each; rarely, where those do not settle it, more.
+    /// Layers of which `cheap` fetches a few bytes, by one GET each; rarely more.
     pub asked: u64,
     /// Layers that `exact` streams, by one GET each.
     pub streamed: u64,
     /// Compressed bytes that are streamed.
     pub streamed_bytes: u64,
-    /// Manifests that were not fetched because their registry meters pulls. Their layers come on top.
+    /// Manifests that were not fetched because their registry meters pulls. Their layers are not counted.
     pub unread_manifests: u64,
 }

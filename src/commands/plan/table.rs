@@ -7,7 +7,7 @@ use crate::commands::columns::{Columns, Style, Terminal};
 use crate::commands::units;
 use crate::layer::Limits;
 
-/// At most so many items of a list are named; of the rest only the number is shown.
+/// The most items of a list that are named; the rest is counted.
 const NAMED_MAX: usize = 10;
 
 /// Writes the table, then the totals and notes.
@@ -110,7 +110,7 @@ fn notes(target: &TargetPlan, out: &mut impl io::Write) -> io::Result<()> {
             first_of(named)
         )?;
     }
-    for line in target.nothing.iter().chain(&target.errors) {
+    for line in target.empty.iter().chain(&target.errors) {
         writeln!(out, "{}: {line}", target.name)?;
     }
     Ok(())

@@ -53,7 +53,7 @@ pub(super) fn not_toml(text: &str, byte: usize, why: &str) -> Wrong {
         None if unexpanded(written).is_some() => {
             ": variables and templates are not expanded: write the value itself".to_owned()
         }
-        // The parser reports what follows an unquoted text, which does not help people.
+        // The parser reports what follows an unquoted text, which does not help the user.
         None if is_unquoted(written, before.len() - start) => ": put text in quotes".to_owned(),
         None if why == "duplicate key" => format!(" `{}`", written.split('=').next().unwrap_or_default().trim()),
         None => String::new(),

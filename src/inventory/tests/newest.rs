@@ -1,6 +1,6 @@
 //! The newest release as one stable series.
 
-use super::world::*;
+use super::fixtures::*;
 use crate::image::Image;
 use crate::inventory::*;
 use crate::oci::Reason;
@@ -155,8 +155,8 @@ fn the_digest_is_the_tags_and_the_target_the_one_that_asks() {
     assert_eq!(newest(&mut inventory).len(), 2);
 }
 
-/// `limit` says what is read, and so what can be the newest. What it cuts is a release all the same: no pre-release
-/// takes its place.
+/// `limit` bounds what is read, and so what can be the newest. A release that it cuts is still a release: no
+/// pre-release takes its place.
 #[test]
 fn what_limit_leaves_unread_is_not_the_newest_and_lets_no_pre_release_be() {
     let listed = |inventory: &mut Inventory, limit, tags: &str| {
@@ -286,7 +286,7 @@ fn figures_of_a_whole_repository_are_withheld_while_its_list_is_cut() {
     for (list, expected) in [
         (ListExtent::Partial, withheld),
         (ListExtent::Whole, whole),
-        // What was whole once and breaks off later keeps its last true figures.
+        // A list that was complete before keeps its last true figures when reading it fails.
         (ListExtent::Partial, whole),
         (ListExtent::Unread, whole),
         (ListExtent::Cut, withheld),
@@ -297,7 +297,7 @@ fn figures_of_a_whole_repository_are_withheld_while_its_list_is_cut() {
     }
 }
 
-/// A target that needs no list tells nothing of another target's.
+/// A target that needs no list says nothing about another target's list.
 #[test]
 fn a_list_that_broke_off_is_not_whole_because_another_target_needs_none() {
     let mut inventory = inventory(&[target("named", "r.io/a", "latest"), listing("listing", "r.io/a")]);

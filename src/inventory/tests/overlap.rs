@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::world::*;
+use super::fixtures::*;
 use crate::inventory::*;
 use crate::target::{Detail, Target};
 
@@ -41,11 +41,11 @@ fn what_two_targets_find_by_listing_is_read_by_whoever_lists_it_first_and_then_b
     let all = format!("{known} r.io/b:v1");
     assert_eq!(scan(&mut inventory, "fast", &all), ["r.io/a:v1 new", "r.io/ab:v1 new", "r.io/b:v1 new"]);
     assert_eq!(scan(&mut inventory, "slow", known), [""; 0]);
-    // A new one, in the other order.
+    // A new inventory, with the targets in the other order.
     let all = format!("{all} r.io/a:v2");
     assert_eq!(scan(&mut inventory, "fast", &all).len(), 4);
     assert_eq!(scan(&mut inventory, "slow", &format!("{known} r.io/a:v2")), [""; 0]);
-    // After a reload no scan is known to read it.
+    // After a reload no scan is assigned the tag.
     inventory.reconfigure(&shared(&targets()), WEEK);
     assert_eq!(scan(&mut inventory, "fast", &all).len(), 4);
 }
@@ -123,7 +123,7 @@ fn a_platform_that_is_wanted_newly_has_to_be_read_though_the_tag_did_not_change(
     assert_eq!(assign(&mut inventory, "t"), ["r.io/a:v1"]);
     for more in [&["linux/amd64", "linux/arm64"][..], &[]] {
         inventory.reconfigure(&shared(&[with(more)]), WEEK);
-        assert_eq!(assign(&mut inventory, "t"), ["r.io/a:v1 lacking"]);
+        assert_eq!(assign(&mut inventory, "t"), ["r.io/a:v1 incomplete"]);
     }
     inventory.reconfigure(&shared(&[with(&["linux/amd64"])]), WEEK);
     assert_eq!(assign(&mut inventory, "t"), ["r.io/a:v1"]);

@@ -1,11 +1,11 @@
 //! Sums over what is watched.
 
-use super::world::*;
+use super::fixtures::*;
 use crate::image::{Layer, Unpacked};
 use crate::inventory::*;
 use crate::target::Target;
 
-/// What a registry's view says of all of it.
+/// The registry's stored bytes.
 fn registry_stored(inventory: &mut Inventory) -> Vec<Option<u64>> {
     inventory.snapshot().registries.iter().map(|registry| registry.stored_bytes).collect()
 }
@@ -41,7 +41,7 @@ fn sums_wait_for_each_targets_first_pass_on_their_registry() {
     assert_eq!(published(&mut inventory)[..2], ["a:v1 up=1 success=10", "a:v1 linux/amd64 compressed=1"]);
     assert_eq!(repositories(&mut inventory)[0], "a tags=1 unknown=0");
     assert_eq!(registry_stored(&mut inventory), [None, None]);
-    // A scan that failed altogether ends too.
+    // A scan that failed completely has ended too.
     scan_ended(&mut inventory, "u");
     assert_eq!(registry_stored(&mut inventory), [Some(1), None]);
     assert_eq!(repositories(&mut inventory)[0], "a tags=1 unknown=0 stored=1 unique=1 metadata=10");
@@ -82,7 +82,7 @@ fn what_a_reload_adds_joins_the_sums_when_its_first_pass_has_ended_and_nothing_v
     let now = published(&mut inventory);
     assert!(before.0.iter().all(|line| now.contains(line)), "{now:#?}");
     assert_eq!(now[2..4], ["a:v2 up=1 success=20", "a:v2 linux/amd64 compressed=110"]);
-    // What a target that stays finds in the meantime is as it always is.
+    // A target that stays works as before meanwhile.
     scan_ended(&mut inventory, "u");
     read(&mut inventory, "r.io/a:v1", 20.0, single("x:1 y:10 y2:1000"));
     assert_eq!(registry_stored(&mut inventory), [Some(1011)]);
@@ -153,7 +153,7 @@ fn only_images_whose_every_layer_size_is_known_take_part() {
             "a:v2 linux/amd64 compressed=101 unique=101 proportional=101",
         ]
     );
-    assert_eq!(assign(&mut inventory, "t"), ["r.io/a:v1 lacking", "r.io/a:v2"]);
+    assert_eq!(assign(&mut inventory, "t"), ["r.io/a:v1 incomplete", "r.io/a:v2"]);
 }
 
 #[test]

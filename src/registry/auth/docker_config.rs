@@ -62,7 +62,7 @@ enum Top {
 
 /// What is wrong with a file. It quotes nothing of the file but an entry's key.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum InvalidConfig {
+pub(crate) enum InvalidDockerConfig {
     /// Not JSON, or a field of the wrong type.
     #[error("not a docker config.json (line {line}, column {column})")]
     Json { line: usize, column: usize },
@@ -74,7 +74,7 @@ pub(crate) enum InvalidConfig {
 impl DockerConfig {
     /// Parses the file's text, as the old format where it has no entry of the new one. Ignores the byte order mark that
     /// some editors on Windows write.
-    pub(crate) fn parse(text: &str) -> Result<Self, InvalidConfig> {
+    pub(crate) fn parse(text: &str) -> Result<Self, InvalidDockerConfig> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let config: Self = from_json(text)?;
         if !(config.auths.is_empty() && config.cred_helpers.is_empty() && config.creds_store.is_empty()) {
@@ -89,9 +89,9 @@ impl DockerConfig {
     }
 
     /// Whether every entry can be used.
-    pub(crate) fn check(&self) -> Result<(), InvalidConfig> {
+    pub(crate) fn check(&self) -> Result<(), InvalidDockerConfig> {
         let broken = self.auths.iter().find(|(_, entry)| entry.login().is_none());
-        broken.map_or(Ok(()), |(key, _)| Err(InvalidConfig::Auth(key.clone())))
+        broken.map_or(Ok(()), |(key, _)| Err(InvalidDockerConfig::Auth(key.clone())))
     }
 
     /// Without credential helpers: only entries that hold their own secret.
@@ -122,7 +122,7 @@ impl DockerConfig {
 
     /// The login for a repository of `registry`: the most specific namespace first, then the registry in every
     /// spelling, then Kubernetes' globs. Empty entries only mark that a helper has the login, and are skipped.
-    pub(crate) fn login(&self, registry: &str, repository: &str) -> Result<Option<Login>, InvalidConfig> {
+    pub(crate) fn login(&self, registry: &str, repository: &str) -> Result<Option<Login>, InvalidDockerConfig> {
         let whole = Some(repository).filter(|name| !name.is_empty());
         let namespaces = std::iter::successors(whole, |name| name.rsplit_once('/').map(|(parent, _)| parent));
         let keys = namespaces.flat_map(|namespace| names(registry).map(move |name| format!("{name}/{namespace}")));
@@ -140,7 +140,7 @@ impl DockerConfig {
             matching.max_by_key(|(key, _)| without_scheme(key))
         };
         match exact.or_else(by_host).or_else(by_glob) {
-            Some((key, entry)) => entry.login().ok_or_else(|| InvalidConfig::Auth(key.clone())),
+            Some((key, entry)) => entry.login().ok_or_else(|| InvalidDockerConfig::Auth(key.clone())),
             None => Ok(None),
         }
     }
@@ -182,8 +182,8 @@ fn decode(auth: &str) -> Option<(String, String)> {
 }
 
 /// serde's own message may quote the wrong value, which may be a secret.
-fn from_json<'de, T: Deserialize<'de>>(text: &'de str) -> Result<T, InvalidConfig> {
-    serde_json::from_str(text).map_err(|error| InvalidConfig::Json { line: error.line(), column: error.column() })
+fn from_json<'de, T: Deserialize<'de>>(text: &'de str) -> Result<T, InvalidDockerConfig> {
+    serde_json::from_str(text).map_err(|error| InvalidDockerConfig::Json { line: error.line(), column: error.column() })
 }
 
 fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(deserializer: D) -> Result<T, D::Error> {

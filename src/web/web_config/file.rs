@@ -1,4 +1,4 @@
-//! The file's format. No type in here has `Debug`: some values are secret.
+//! The file's format. No type here has `Debug`: some values are secret.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -150,7 +150,7 @@ fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), String> 
 }
 
 impl RequestRateLimit {
-    /// The time in which one more request is allowed; none without a limit.
+    /// The time in which one more request is allowed; `None`: no limit.
     pub(super) fn interval(&self) -> Result<Option<Duration>, String> {
         if self.interval.is_empty() || self.interval == "0" {
             return Ok(None);

@@ -101,7 +101,7 @@ fn provider(tls: &TlsServerConfig) -> Result<CryptoProvider, TlsConfigError> {
     Ok(provider)
 }
 
-/// Suites that Go has and rustls omits, because they lack forward secrecy or authenticated encryption.
+/// Suites of Go that rustls omits, because they lack forward secrecy or authenticated encryption.
 const OLD_SUITES: [&str; 8] = [
     "TLS_RSA_WITH_AES_128_CBC_SHA",
     "TLS_RSA_WITH_AES_256_CBC_SHA",

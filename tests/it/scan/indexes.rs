@@ -107,7 +107,7 @@ async fn what_another_repository_has_a_sparse_index_lacks_all_the_same() {
         repository: format!("{}/acme/full", watcher.registry.name()).parse().unwrap(),
         tag: tag("v1"),
         known: None,
-        lacking: false,
+        is_incomplete: false,
         platforms: PlatformFilter::all(),
     };
     scan::read_tag(&watcher.client, &watcher.store, &full).await;

@@ -1,9 +1,9 @@
-//! Versions as they occur, their order, and ranges of them.
+//! Real versions, their order, and ranges.
 
 use super::*;
 use crate::target::InvalidRange;
 
-/// Tags of well-known repositories, each list in the order that a person expects, newest first.
+/// Tags of well-known repositories, newest first, in the order that a person expects.
 const REAL: [(&str, &[&str]); 12] = [
     (
         "postgres",

@@ -1,6 +1,6 @@
-//! The life of a series.
+//! When a tag's series appear, change and disappear.
 
-use super::world::*;
+use super::fixtures::*;
 use crate::inventory::*;
 use crate::oci::Reason;
 use crate::tag::*;
@@ -76,7 +76,7 @@ fn a_first_reading_in_part_publishes_the_good_platforms_and_withholds_the_tags_s
     let half = failing(index("both", &[("linux/amd64", "base:100 x:10")]), "linux/arm64", Reason::Timeout);
     let mut inventory = one(half);
     assert_eq!(published(&mut inventory), ["a:v1 up=0", "a:v1 linux/amd64 compressed=110 unique=110 proportional=110"]);
-    assert_eq!(assign(&mut inventory, "t"), ["r.io/a:v1 lacking"]);
+    assert_eq!(assign(&mut inventory, "t"), ["r.io/a:v1 incomplete"]);
     read(&mut inventory, "r.io/a:v1", 20.0, two_platforms());
     assert_eq!(published(&mut inventory)[0], "a:v1 up=1 success=20 stored=130");
     assert_eq!(assign(&mut inventory, "t"), ["r.io/a:v1"]);
@@ -107,7 +107,7 @@ fn a_definite_failure_leaves_out_that_platform_only() {
         read(&mut inventory, "r.io/a:v1", 20.0, failing(rest, "linux/arm64", reason));
         let after = published(&mut inventory);
         assert_eq!(after, [expected, "a:v1 linux/amd64 compressed=100 unique=100 proportional=100"], "{reason}");
-        assert_eq!(assign(&mut inventory, "t"), ["r.io/a:v1 lacking"], "failed children are tried again");
+        assert_eq!(assign(&mut inventory, "t"), ["r.io/a:v1 incomplete"], "failed children are tried again");
     }
 }
 
@@ -356,7 +356,7 @@ fn how_many_tags_there_are_is_unknown_while_their_list_was_never_read() {
 fn a_list_longer_than_is_read_keeps_the_limit_and_loses_what_is_gone() {
     let listing = Listing { limit: Some(2), ..Listing::default() };
     let selection = Selection { tags: Vec::new(), listing: Some(listing) };
-    let mut inventory = inventory(&[Target { selection, ..super::world::listing("t", "r.io/a") }]);
+    let mut inventory = inventory(&[Target { selection, ..super::fixtures::listing("t", "r.io/a") }]);
     found_in_part(&mut inventory, "t", "r.io/a:v1 r.io/a:v2");
     found_in_part(&mut inventory, "t", "r.io/a:v3 r.io/a:v2");
     assert_eq!(assign(&mut inventory, "t"), ["r.io/a:v2 new", "r.io/a:v3 new"]);
