@@ -81,13 +81,13 @@ impl Config {
     }
 
     /// The effective configuration as TOML, without secrets and without what may contain one.
-    pub fn masked(&self) -> String {
+    pub fn redacted(&self) -> String {
         render::render(self, self)
     }
 
     /// The same for a configuration that was reloaded: `[web]` and `[state]` are those of `started`, with which the daemon
     /// was started, and a comment says what a restart would change.
-    pub fn masked_since(&self, started: &Self) -> String {
+    pub fn redacted_since(&self, started: &Self) -> String {
         render::render(self, started)
     }
 }

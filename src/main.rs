@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
 use image_size_exporter::commands;
+use image_size_exporter::commands::cli;
 use image_size_exporter::commands::cli::Cli;
 use image_size_exporter::commands::logging;
 
@@ -14,8 +14,13 @@ const THREADS_MIN: usize = 2;
 const THREADS_MAX: usize = 4;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    logging::init(cli.common.log_level, cli.common.log_format);
+    let argv: Vec<_> = std::env::args_os().collect();
+    let cli = match Cli::from_arguments(&argv) {
+        Ok(cli) => cli,
+        Err(error) => return cli::refuse(&error, &argv),
+    };
+    let (level, format) = cli.log();
+    logging::init(level, format);
     let threads = std::thread::available_parallelism().map_or(1, usize::from).clamp(THREADS_MIN, THREADS_MAX);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(threads)

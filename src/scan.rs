@@ -11,7 +11,7 @@ mod platforms;
 
 use std::sync::Arc;
 
-use crate::oci::{Digest, MediaType, Reason};
+use crate::oci::{Digest, Location, MediaType, Reason};
 use crate::registry::{At, Client, RegistryError};
 use crate::store::{Store, Stored};
 use crate::tag::{Outcome, Reading, TagRequest};
@@ -40,10 +40,17 @@ impl Reported {
 /// An unchanged tag costs one HEAD. A new one is fetched without a HEAD first, unless the registry meters GETs of
 /// manifests: then a free HEAD shows whether its digest is already known.
 pub async fn read_tag(client: &Client, store: &Store, wanted: &TagRequest) -> Reported {
-    let reported = read_once(client, store, wanted).await;
+    let mut reported = read_once(client, store, wanted).await;
     if has_moved(client, wanted, &reported).await {
-        return read_once(client, store, wanted).await;
+        reported = read_once(client, store, wanted).await;
     }
+    let decided = match &reported.outcome {
+        Outcome::Unchanged => "unchanged",
+        Outcome::Read(_) => "read",
+        Outcome::Gone => "gone",
+        Outcome::Failed(reason) => reason.as_str(),
+    };
+    tracing::debug!(tag = %Location::tag(&wanted.repository, &wanted.tag), decided, "tag");
     reported
 }
 

@@ -12,31 +12,40 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::demo;
-use super::output::{CommandFailure, print_error, print_line, print_warnings};
+use super::logging::{LogFormat, panic_as_json};
+use super::output::{CommandFailure, print_line, print_warnings};
 use crate::config::{Config, Overrides, Purpose};
 use crate::web::ListenAddress;
 use crate::{daemon, web};
 
+/// Flags that say where and how the daemon's web server listens.
+#[derive(Debug, Args)]
+pub struct AddressFlags {
+    /// Address to listen on, instead of the configuration's; repeatable: `:10048`, `127.0.0.1:10048`, `[::1]:10048`
+    #[arg(long = "web.listen-address", value_name = "ADDRESS")]
+    pub listen_address: Vec<ListenAddress>,
+    /// File with the web server's TLS and authentication, in exporter-toolkit's format
+    #[arg(long = "web.config.file", value_name = "FILE")]
+    pub web_config_file: Option<PathBuf>,
+}
+
 /// Flags of the daemon's web server.
 #[derive(Debug, Args)]
 pub struct WebFlags {
-    /// Address to listen on, instead of the configuration's; repeatable: `:10048`, `127.0.0.1:10048`, `[::1]:10048`
-    #[arg(global = true, long = "web.listen-address", value_name = "ADDRESS")]
-    pub listen_address: Vec<ListenAddress>,
-    /// File with the web server's TLS and authentication, in exporter-toolkit's format
-    #[arg(global = true, long = "web.config.file", value_name = "FILE")]
-    pub web_config_file: Option<PathBuf>,
+    /// Where it listens.
+    #[command(flatten)]
+    pub address: AddressFlags,
     /// Path under which metrics are exposed
-    #[arg(global = true, long = "web.telemetry-path", value_name = "PATH", default_value = "/metrics", value_parser = telemetry_path)]
+    #[arg(long = "web.telemetry-path", value_name = "PATH", default_value = "/metrics", value_parser = telemetry_path)]
     pub telemetry_path: String,
     /// Allow a reload by `POST /-/reload`
-    #[arg(global = true, long = "web.enable-lifecycle")]
+    #[arg(long = "web.enable-lifecycle")]
     pub enable_lifecycle: bool,
     /// Scrapes answered at the same time, 0 for no limit; further ones wait, and get 503 after 5 s
-    #[arg(global = true, long = "web.max-requests", value_name = "N", default_value_t = 40)]
+    #[arg(long = "web.max-requests", value_name = "N", default_value_t = 40)]
     pub max_requests: usize,
     /// Listen on the sockets that systemd passes, instead of any address
-    #[arg(global = true, long = "web.systemd-socket")]
+    #[arg(long = "web.systemd-socket")]
     pub systemd_socket: bool,
 }
 
@@ -65,26 +74,31 @@ pub enum Check {
 }
 
 /// Checks the configuration and the web configuration, without any network access.
-pub(super) fn check(config_file: &Path, flags: &WebFlags, check: Check) -> Result<(), CommandFailure> {
+pub(super) fn check(
+    config_file: &Path,
+    flags: &WebFlags,
+    check: Check,
+    format: LogFormat,
+) -> Result<(), CommandFailure> {
     let purpose = match check {
         Check::Lenient => Purpose::Check,
         Check::Strict => Purpose::StrictCheck,
     };
-    let config = Config::load_for(config_file, purpose).map_err(CommandFailure::configuration)?;
-    print_warnings(&config);
+    let mut config = Config::load_for(config_file, purpose).map_err(CommandFailure::configuration)?;
     match web_config(flags, &config) {
-        Err(error) if check == Check::Lenient && error.is_missing_file() => print_error(&format!("warning: {error}")),
+        Err(error) if check == Check::Lenient && error.is_missing_file() => config.warnings.push(error.to_string()),
         result => drop(result.map_err(CommandFailure::configuration)?),
     }
-    print_line(&format!("{}: the configuration is valid", config_file.display()));
-    Ok(())
+    print_warnings(&config, format);
+    Ok(print_line(&format!("{}: the configuration is valid", config_file.display()))?)
 }
 
 /// Runs the daemon until a signal ends it.
 ///
 /// Handles SIGTERM and SIGINT before anything that can block. Until the daemon runs there is nothing to shut down: a
 /// signal ends the program even while reading a file or resolving a name hangs.
-pub(super) async fn daemon(config_file: PathBuf, flags: WebFlags) -> Result<(), CommandFailure> {
+pub(super) async fn daemon(config_file: PathBuf, flags: WebFlags, format: LogFormat) -> Result<(), CommandFailure> {
+    end_on_panic(format);
     let stop = stop_on_signals()?;
     let starting = async {
         let loading = tokio::task::spawn_blocking(move || {
@@ -111,18 +125,27 @@ fn load(config_file: &Path, flags: &WebFlags) -> Result<(Config, web::WebConfig)
 }
 
 /// Runs the daemon against a registry that this process serves.
-pub(super) async fn demo(flags: &WebFlags) -> Result<(), CommandFailure> {
+pub(super) async fn demo(flags: &WebFlags, format: LogFormat) -> Result<(), CommandFailure> {
+    end_on_panic(format);
     let stop = stop_on_signals()?;
+    print_line("Making sample images, which takes a moment…")?;
     let loopback = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let registry = demo::start(loopback).await.context("cannot serve the demo's registry on loopback")?;
     let config_file = registry.config_file();
     let config = Config::load(config_file)?;
     let listeners = bind(flags, &config).await?;
     if let Some(Ok(address)) = listeners.first().map(web::Listener::local_addr) {
-        print_line(&registry.banner(address));
+        print_line(&registry.banner(address))?;
     }
     let web_config = web_config(flags, &config)?;
     Ok(serve(config_file, flags, config, web_config, listeners, stop).await?)
+}
+
+fn end_on_panic(format: LogFormat) {
+    daemon::end_on_panic(match format {
+        LogFormat::Logfmt => None,
+        LogFormat::Json => Some(panic_as_json),
+    });
 }
 
 async fn serve(
@@ -133,7 +156,6 @@ async fn serve(
     listeners: Vec<web::Listener>,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    daemon::end_on_panic();
     let (reload, reloads) = mpsc::channel(daemon::RELOADS_WAITING_MAX);
     tokio::spawn(reload_on_hangup(signal(SignalKind::hangup())?, reload.clone()));
     let options = web::Options {
@@ -145,9 +167,9 @@ async fn serve(
     };
     let config_file = Some(config_file.to_owned());
     let overrides = Overrides {
-        listen: flags.listen_address.clone(),
+        listen: flags.address.listen_address.clone(),
         systemd_socket: flags.systemd_socket,
-        web_config_file: flags.web_config_file.clone(),
+        web_config_file: flags.address.web_config_file.clone(),
     };
     let reloads = (reload, reloads);
     let start = daemon::Start { listeners, options, web_config, config_file, overrides, reloads };
@@ -158,7 +180,8 @@ async fn bind(flags: &WebFlags, config: &Config) -> Result<Vec<web::Listener>, w
     if flags.systemd_socket {
         return web::Listener::from_systemd();
     }
-    let addresses = if flags.listen_address.is_empty() { &config.web.listen } else { &flags.listen_address };
+    let addresses =
+        if flags.address.listen_address.is_empty() { &config.web.listen } else { &flags.address.listen_address };
     let mut listeners = Vec::new();
     for address in addresses {
         listeners.push(web::Listener::bind(address).await?);
@@ -167,7 +190,7 @@ async fn bind(flags: &WebFlags, config: &Config) -> Result<Vec<web::Listener>, w
 }
 
 fn web_config(flags: &WebFlags, config: &Config) -> Result<web::WebConfig, web::WebConfigError> {
-    match flags.web_config_file.as_ref().or(config.web.config_file.as_ref()) {
+    match flags.address.web_config_file.as_ref().or(config.web.config_file.as_ref()) {
         Some(path) => web::WebConfig::open(path),
         None => Ok(web::WebConfig::none()),
     }

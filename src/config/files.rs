@@ -146,19 +146,19 @@ impl<'a> Files<'a> {
         };
         let Err(error) = path.symlink_metadata() else { return parse(self, text) };
         let exists = |path: &&Path| path.symlink_metadata().is_ok();
-        let place = match path.ancestors().skip(1).find(exists) {
+        let location = match path.ancestors().skip(1).find(exists) {
             Some(directory) => format!("below `{}`", directory.display()),
             None => "in the working directory".to_owned(),
         };
         Err(match error.kind() {
             io::ErrorKind::NotFound => {
-                self.absent(format!("no such file {place}: create it, or correct the path ({NOT_SHOWN})"))
+                self.absent(format!("no such file {location}: create it, or correct the path ({NOT_SHOWN})"))
             }
             io::ErrorKind::PermissionDenied => format!(
-                "a file {place} cannot be read: give the user that runs this program read permission ({NOT_SHOWN})"
+                "a file {location} cannot be read: give the user that runs this program read permission ({NOT_SHOWN})"
             )
             .into(),
-            _ => format!("no such file {place}: {error} ({NOT_SHOWN})").into(),
+            _ => format!("no such file {location}: {error} ({NOT_SHOWN})").into(),
         })
     }
 }

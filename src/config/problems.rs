@@ -11,7 +11,7 @@ use std::path::Path;
 use super::source::tree::Origin;
 
 pub use error::ConfigError;
-pub(super) use redact::{masked_url, without_passwords};
+pub(super) use redact::{redacted_url, without_passwords};
 pub(super) use suggest::nearest;
 
 /// The problems found so far.

@@ -120,14 +120,14 @@ fn read_credential(table: &Table<'_>, files: &Files) -> Credential {
     if table.has("password_file") && table.has("password_env") {
         table.problem("password_env", "conflicts with `password_file`: keep one of them");
     }
-    let ways = [
+    let methods = [
         ("username", table.has("username")),
         ("token_file", table.has("token_file")),
         ("docker_config", table.has("docker_config")),
         ("anonymous", anonymous),
     ];
-    let mut ways = ways.into_iter().filter_map(|(key, there)| there.then_some(key));
-    if let (Some(first), Some(second)) = (ways.next(), ways.next()) {
+    let mut methods = methods.into_iter().filter_map(|(key, there)| there.then_some(key));
+    if let (Some(first), Some(second)) = (methods.next(), methods.next()) {
         table.problem(second, format!("conflicts with `{first}`: keep one way to authenticate"));
     }
 

@@ -30,7 +30,7 @@ pub(crate) enum Event {
     Discovered { target: Arc<Target>, found: Discovered, reply: oneshot::Sender<Vec<TagRequest>> },
     /// A tag was read.
     Observed(Observation),
-    /// A target's scan ended, successfully or not. Its `up` tells whether the lists were read.
+    /// A target's scan ended, successfully or not. `up`: whether the lists were read.
     ScanEnded { target: Arc<Target>, end: ScanEnd },
 }
 

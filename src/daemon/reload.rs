@@ -57,7 +57,7 @@ async fn reload(
         tracing::warn!("{warning}");
     }
     config.apply(&source.overrides);
-    let text = config.masked_since(&source.started);
+    let text = config.redacted_since(&source.started);
     let (reply, answer) = oneshot::channel();
     let ending = "the daemon is shutting down";
     state_loop.send(ReloadRequest { config, reply }).await.map_err(|_| ending)?;

@@ -1,6 +1,7 @@
 //! Assembles the daemon: from a configuration and bound listeners to a graceful shutdown.
 
 use std::io::Write as _;
+use std::panic::PanicHookInfo;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,14 +46,20 @@ pub struct Start {
 /// the daemon would go on without, for example, the task that writes the state file, unnoticed. No more is lost than by
 /// `kill -9`.
 ///
+/// The message is for people, or the line that `line` makes of the panic.
+///
 /// Call it before opening a state file: opening a damaged one may panic, which is caught and must not end the process.
-pub fn end_on_panic() {
+pub fn end_on_panic(line: Option<fn(&PanicHookInfo<'_>) -> String>) {
     let default_hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
-        default_hook(panic);
         // Not through the log, which may be what panicked.
-        let _ =
-            writeln!(std::io::stderr(), "image-size-exporter panicked and is exiting; this is a bug, please report it");
+        let said = if let Some(line) = line {
+            line(panic)
+        } else {
+            default_hook(panic);
+            "image-size-exporter panicked and is exiting; this is a bug, please report it".to_owned()
+        };
+        let _ = writeln!(std::io::stderr(), "{said}");
         std::process::exit(1);
     }));
 }
@@ -108,7 +115,7 @@ async fn start_and_serve(mut config: Config, start: Start, stop: CancellationTok
     let (reload, reloads) = start.reloads;
     let web = web::ServerState::new(rendered, telemetry.clone(), reload, start.web_config, start.options);
     let web = Arc::new(web);
-    web.set_config(started.masked());
+    web.set_config(started.redacted());
     web.set_ready(true);
 
     let mut writing = tokio::spawn(state_loop.run(reload_requests, stop.clone()));
@@ -169,7 +176,7 @@ mod tests {
             async move { within_deadline(std::future::pending(), &stop).await }
         });
         tokio::time::sleep(SHUTDOWN_MAX * 10).await;
-        assert!(!hanging.is_finished(), "nobody asked it to stop");
+        assert!(!hanging.is_finished(), "it was not asked to stop");
         stop.cancel();
         tokio::time::sleep(SHUTDOWN_MAX.saturating_sub(Duration::from_millis(1))).await;
         assert!(!hanging.is_finished(), "it still has time");

@@ -35,13 +35,13 @@ pub(crate) struct LastReported {
 /// gives different messages for different tags in each scan. A definite one is logged once for each place.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct ReportedCause {
-    place: Option<String>,
+    location: Option<String>,
     reason: Reason,
 }
 
 /// One failure: place, reason and message.
 struct ScanFailure {
-    place: String,
+    location: String,
     reason: Reason,
     message: String,
 }
@@ -59,7 +59,11 @@ pub(crate) async fn run(
     let mut failures: Vec<ScanFailure> = found
         .errors
         .iter()
-        .map(|error| ScanFailure { place: target.name.to_string(), reason: error.reason(), message: error.to_string() })
+        .map(|error| ScanFailure {
+            location: target.name.to_string(),
+            reason: error.reason(),
+            message: error.to_string(),
+        })
         .collect();
 
     let lists_read = failures.is_empty();
@@ -85,15 +89,15 @@ pub(crate) async fn run(
     while let Some((request, reported)) = reads.next().await {
         something_read |= !matches!(reported.outcome, Outcome::Failed(_));
         if is_failure(target, &request, &reported.outcome) {
-            let place = Location::tag(&request.repository, &request.tag).to_string();
+            let location = Location::tag(&request.repository, &request.tag).to_string();
             failures.extend(reported.errors.iter().map(|error| ScanFailure {
-                place: place.clone(),
+                location: location.clone(),
                 reason: error.reason(),
                 message: error.to_string(),
             }));
         }
         if !last_reported.no_platform {
-            no_platform.extend(NoPlatform::of(&handles.store, &request, &reported.outcome));
+            no_platform.extend(NoPlatform::check(&handles.store, &request, &reported.outcome));
         }
         let observation =
             Observation { repository: request.repository, tag: request.tag, at: unix_now(), outcome: reported.outcome };
@@ -120,13 +124,13 @@ fn is_failure(target: &Target, request: &TagRequest, outcome: &Outcome) -> bool 
 impl LastReported {
     /// Logs one line when something new fails, one when everything can be read again, none in between.
     fn report(&mut self, target: &Target, tags: usize, failures: &[ScanFailure]) {
-        let now: BTreeSet<ReportedCause> = failures.iter().map(ReportedCause::of).collect();
-        let first_new = failures.iter().find(|failure| !self.causes.contains(&ReportedCause::of(failure)));
+        let now: BTreeSet<ReportedCause> = failures.iter().map(ReportedCause::new).collect();
+        let first_new = failures.iter().find(|failure| !self.causes.contains(&ReportedCause::new(failure)));
         if let Some(first) = first_new {
-            let places: BTreeSet<_> = failures.iter().map(|failure| &failure.place).collect();
+            let locations: BTreeSet<_> = failures.iter().map(|failure| &failure.location).collect();
             tracing::warn!(
                 target_name = %target.name,
-                failed = places.len(),
+                failed = locations.len(),
                 tags,
                 reason = first.reason.as_str(),
                 error = %first.message,
@@ -141,7 +145,7 @@ impl LastReported {
         if now.is_empty() {
             self.causes.clear();
         }
-        self.causes.retain(|cause| cause.place.is_none() || now.contains(cause));
+        self.causes.retain(|cause| cause.location.is_none() || now.contains(cause));
         self.causes.extend(now);
     }
 
@@ -165,8 +169,8 @@ impl LastReported {
 }
 
 impl ReportedCause {
-    fn of(failure: &ScanFailure) -> Self {
-        let place = (!failure.reason.is_transient()).then(|| failure.place.clone());
-        Self { place, reason: failure.reason }
+    fn new(failure: &ScanFailure) -> Self {
+        let location = (!failure.reason.is_transient()).then(|| failure.location.clone());
+        Self { location, reason: failure.reason }
     }
 }

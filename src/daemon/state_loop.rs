@@ -52,6 +52,9 @@ pub(crate) struct StateLoop {
     scans: BTreeMap<TargetName, ScanEnd>,
     /// The targets whose first scan has not ended.
     awaited: BTreeSet<TargetName>,
+    /// The targets that were not scanned since the start, restored ones included.
+    unscanned: BTreeSet<TargetName>,
+    started: Instant,
     /// Every target was scanned for the first time: publish the sums without a pause.
     publish_now: bool,
 }
@@ -66,8 +69,8 @@ impl StateLoop {
         handles.telemetry.set_targets(&config.targets);
         let omit = Arc::new(config.omit.clone());
         publisher.publish(inventory.snapshot(), handles.telemetry.target_states(), omit.clone()).await;
-        let names = config.targets.iter().map(|target| target.name.clone());
-        let awaited = names.filter(|name| !restored.contains(name)).collect();
+        let unscanned: BTreeSet<TargetName> = config.targets.iter().map(|target| target.name.clone()).collect();
+        let awaited = unscanned.difference(&restored).cloned().collect();
         let mut workers = Workers::new(handles.clone(), sender);
         workers.set(&config.targets, |target| restored.contains(&target.name));
         let layers = LayerWorker::start(&handles, &config);
@@ -85,6 +88,8 @@ impl StateLoop {
             not_before: Instant::now(),
             scans: BTreeMap::new(),
             awaited,
+            unscanned,
+            started: Instant::now(),
             publish_now: false,
         }
     }
@@ -133,6 +138,9 @@ impl StateLoop {
                     self.scans.insert(target.name.clone(), end);
                     self.inventory.scan_ended(&target.name);
                     scanned.push(target.clone());
+                    if self.unscanned.remove(&target.name) && self.unscanned.is_empty() {
+                        self.log_first_scans();
+                    }
                     if self.awaited.remove(&target.name) && self.awaited.is_empty() {
                         self.publish_now = true;
                         self.not_before = Instant::now();
@@ -150,6 +158,17 @@ impl StateLoop {
         for target in scanned {
             self.remember_scan(&target);
         }
+    }
+
+    fn log_first_scans(&self) {
+        let down = self.inventory.targets_down();
+        let is_down = |(name, end): &(&TargetName, &ScanEnd)| !end.up || down.contains(*name);
+        tracing::info!(
+            targets = self.scans.len(),
+            down = self.scans.iter().filter(is_down).count(),
+            seconds = (self.started.elapsed().as_secs_f64() * 1e3).round() / 1e3,
+            "the first scan of all targets has ended"
+        );
     }
 
     /// Stores how complete the target's last scan was. A tag that was never read is not in the store, so after a
@@ -182,6 +201,7 @@ impl StateLoop {
             let up = end.up && !down.contains(name);
             self.handles.telemetry.scan_ended(name, ScanEnd { up, ..*end });
         }
+        self.handles.telemetry.set_selected(&self.inventory.targets_selected());
         let targets = self.handles.telemetry.target_states();
         self.publishing = Some(tokio::spawn(async move {
             let took = publisher.publish(snapshot, targets, omit).await;
@@ -224,7 +244,9 @@ impl StateLoop {
         self.handles.telemetry.set_targets(&config.targets);
         self.workers.set(&config.targets, |_| false);
         self.scans.retain(|name, _| config.targets.iter().any(|target| target.name == *name));
-        self.awaited.retain(|name| config.targets.iter().any(|target| target.name == *name));
+        for names in [&mut self.awaited, &mut self.unscanned] {
+            names.retain(|name| config.targets.iter().any(|target| target.name == *name));
+        }
         self.omit = Arc::new(config.omit.clone());
         if clients_changed {
             self.layers = LayerWorker::start(&self.handles, &config);

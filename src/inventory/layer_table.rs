@@ -161,17 +161,17 @@ impl LayerTable {
         summary.artifact_type = self.artifact_types.share(&summary.artifact_type);
         let mut stored: Vec<StoredLayer> = Vec::with_capacity(image.layers.len());
         let mut repeated = Vec::new();
-        let mut places = HashMap::with_capacity(image.layers.len());
+        let mut positions = HashMap::with_capacity(image.layers.len());
         for layer in image.layers.iter().filter(|layer| !layer.foreign) {
             let Some(bytes) = layer.bytes else { continue };
             let number = self.insert_layer(layer);
-            match places.entry(number) {
-                Entry::Vacant(place) => {
-                    place.insert(stored.len());
+            match positions.entry(number) {
+                Entry::Vacant(position) => {
+                    position.insert(stored.len());
                     stored.push(StoredLayer { layer: number, bytes });
                 }
-                Entry::Occupied(place) => {
-                    let first = &mut stored[*place.get()];
+                Entry::Occupied(position) => {
+                    let first = &mut stored[*position.get()];
                     if first.bytes != bytes {
                         first.bytes = first.bytes.min(bytes);
                         self.ambiguous.push((layer.digest.clone(), first.bytes));
@@ -202,7 +202,7 @@ impl LayerTable {
                 warned: false,
             };
             match self.facts.get_mut(number as usize) {
-                Some(place) => *place = facts,
+                Some(slot) => *slot = facts,
                 None => self.facts.push(facts),
             }
         } else {

@@ -71,6 +71,7 @@ impl Inventory {
         }
         for (number, name) in &can_wait {
             self.scan_ended(name);
+            self.listed[*number as usize] = true;
             for repository in self.repositories_of(*number) {
                 self.set_listed(*number, &repository);
             }
@@ -95,7 +96,7 @@ impl Inventory {
                 let tags: Vec<Tag> = repository.selected_by(number).map(|(tag, _)| tag.clone()).collect();
                 let candidates = self.targets.get(number).selection.select(&tags).candidates;
                 // `limit` may have left only pre-releases of a list with releases: that list has to be read first.
-                if !candidates.iter().any(|tag| Candidate::of(tag).is_release(by)) {
+                if !candidates.iter().any(|tag| Candidate::new(tag).is_release(by)) {
                     continue;
                 }
                 self.set_candidates(number, &name, &candidates);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::layer_table::LayerTable;
 use super::snapshot::{RegistryView, RepositoryView};
 use super::stale::{Stale, StalePart};
-use super::sums::{CountedImages, Figures, Place, place_all};
+use super::sums::{CountedImages, FigureRange, Figures, collect_series};
 use super::tag_state::TagState;
 use crate::image::accounting::{Usage, account};
 use crate::oci::{Repository, Tag};
@@ -43,13 +43,15 @@ pub(super) struct RepositoryState {
     pub(super) partial: BTreeSet<u32>,
     pub(super) stale: Stale,
     /// The range of its figures in its registry's `usage`.
-    pub(super) place: Option<Place>,
+    pub(super) range: Option<FigureRange>,
     /// Its images that enter sums.
     pub(super) counted: CountedImages,
     /// What is published of it.
     pub(super) view: Option<Arc<RepositoryView>>,
     /// With that view: the targets of tags that are down.
     pub(super) down: Vec<u32>,
+    /// With that view: how many of its tags each of `targets` selects, in their order.
+    pub(super) selected: Vec<u64>,
 }
 
 impl RegistryState {
@@ -61,19 +63,19 @@ impl RegistryState {
         }
         for repository in self.repositories.values_mut() {
             if repository.stale.take_sums() {
-                repository.counted = CountedImages::of(repository.tags.values());
+                repository.counted = CountedImages::new(repository.tags.values());
             }
         }
         let counted = self.repositories.values().map(|repository| &repository.counted);
-        let (places, series, tags) = place_all(counted, self.usage.series.len());
+        let (ranges, series, tags) = collect_series(counted, self.usage.series.len());
         let mut usage = account(&series, self.layers.layers_end());
         usage.repositories.resize(self.repositories.len(), None);
         usage.tag_stored_bytes.resize(tags, None);
-        for (repository, place) in self.repositories.values_mut().zip(places) {
-            if Figures::at(repository.place.as_ref(), &self.usage) != Figures::at(Some(&place), &usage) {
+        for (repository, range) in self.repositories.values_mut().zip(ranges) {
+            if Figures::at(repository.range.as_ref(), &self.usage) != Figures::at(Some(&range), &usage) {
                 repository.stale.mark(StalePart::View);
             }
-            repository.place = Some(place);
+            repository.range = Some(range);
         }
         self.usage = usage;
         true

@@ -7,7 +7,7 @@ use crate::image::accounting::{RepositoryUsage, Series, SeriesUsage, StoredLayer
 
 /// The range of a repository's figures in its registry's. Those are in one allocation, since all of them are compared
 /// whenever anything changed.
-pub(super) struct Place {
+pub(super) struct FigureRange {
     repository: usize,
     tags: Range<usize>,
     series: Range<usize>,
@@ -25,12 +25,12 @@ pub(super) struct Figures<'a> {
 
 impl<'a> Figures<'a> {
     /// The figures in that range.
-    pub(super) fn at(place: Option<&Place>, usage: &'a Usage) -> Self {
-        let Some(place) = place else { return Self::default() };
+    pub(super) fn at(range: Option<&FigureRange>, usage: &'a Usage) -> Self {
+        let Some(range) = range else { return Self::default() };
         Self {
-            usage: usage.repositories[place.repository],
-            tags: &usage.tag_stored_bytes[place.tags.clone()],
-            series: &usage.series[place.series.clone()],
+            usage: usage.repositories[range.repository],
+            tags: &usage.tag_stored_bytes[range.tags.clone()],
+            series: &usage.series[range.series.clone()],
         }
     }
 }
@@ -56,7 +56,7 @@ struct CountedImage {
 }
 
 impl CountedImages {
-    pub(super) fn of<'a>(tags: impl Iterator<Item = &'a TagState>) -> Self {
+    pub(super) fn new<'a>(tags: impl Iterator<Item = &'a TagState>) -> Self {
         let (mut images, mut layers) = (Vec::new(), Vec::new());
         let mut end = 0;
         for (tag, state) in (0..).zip(tags) {
@@ -82,18 +82,18 @@ impl CountedImages {
 
 /// Collects the images of all repositories for accounting: each repository's range, all series (about
 /// `series_expected`), and the number of tags.
-pub(super) fn place_all<'a>(
+pub(super) fn collect_series<'a>(
     repositories: impl Iterator<Item = &'a CountedImages>,
-    series: usize,
-) -> (Vec<Place>, Vec<Series<'a>>, usize) {
-    let (mut places, mut series) = (Vec::new(), Vec::with_capacity(series));
+    series_expected: usize,
+) -> (Vec<FigureRange>, Vec<Series<'a>>, usize) {
+    let (mut ranges, mut series) = (Vec::new(), Vec::with_capacity(series_expected));
     let mut tags = 0;
     for (repository, counted) in (0..).zip(repositories) {
         let (first_tag, first_series) = (tags, series.len());
         series.extend(counted.series(repository, first_tag));
         tags += counted.tags;
         let tags = first_tag as usize..tags as usize;
-        places.push(Place { repository: places.len(), tags, series: first_series..series.len() });
+        ranges.push(FigureRange { repository: ranges.len(), tags, series: first_series..series.len() });
     }
-    (places, series, tags as usize)
+    (ranges, series, tags as usize)
 }

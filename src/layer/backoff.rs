@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn repositories_and_layers_wait_for_themselves_and_are_forgotten_when_nobody_asks() {
+    async fn waits_are_per_repository_and_layer_and_expire() {
         let mut backoff = Backoff::default();
         let [one, other]: [Repository; 2] =
             ["registry.example/a", "registry.example/b"].map(|name| name.parse().unwrap());

@@ -61,11 +61,11 @@ pub(crate) enum BlobPart {
 }
 
 /// The estimate from the manifest alone, or the bytes that it takes.
-pub(crate) fn from_manifest(work: &LayerRequest) -> Estimate {
-    let bytes = work.bytes;
-    match Compression::of(&work.media_type) {
+pub(crate) fn from_manifest(layer: &LayerRequest) -> Estimate {
+    let bytes = layer.bytes;
+    match Compression::from_media_type(&layer.media_type) {
         // An uncompressed layer has one digest: where the config has another, the media type is wrong.
-        Compression::None if work.diff_id.as_ref().is_none_or(|diff_id| *diff_id == work.digest) => {
+        Compression::None if layer.diff_id.as_ref().is_none_or(|diff_id| *diff_id == layer.digest) => {
             return Estimate::Known(exactly(bytes));
         }
         Compression::None => {
@@ -74,9 +74,9 @@ pub(crate) fn from_manifest(work: &LayerRequest) -> Estimate {
         Compression::Unreadable => return Estimate::Unavailable("not a layer that can be read"),
         Compression::Gzip | Compression::Zstd => {}
     }
-    match &work.hint {
-        Some(UncompressedHint::Bytes(said)) => {
-            if let Some(content) = exact(*said).filter(|_| *said >= least(bytes)) {
+    match &layer.hint {
+        Some(UncompressedHint::Bytes(stated)) => {
+            if let Some(content) = exact(*stated).filter(|_| *stated >= least(bytes)) {
                 // A publisher's statement is not verified.
                 return Estimate::Known(LayerContent { estimated: true, ..content });
             }
@@ -90,7 +90,7 @@ pub(crate) fn from_manifest(work: &LayerRequest) -> Estimate {
             }
         }
     }
-    match Compression::of(&work.media_type) {
+    match Compression::from_media_type(&layer.media_type) {
         Compression::Gzip if bytes > TRAILER_BYTES => {
             Estimate::Fetch(bytes - TRAILER_BYTES..bytes, BlobPart::GzipTrailer)
         }
@@ -125,7 +125,7 @@ enum Compression {
 
 impl Compression {
     /// By the media type. Schema 1 has none, and all its layers are gzip.
-    fn of(media_type: &MediaType) -> Self {
+    fn from_media_type(media_type: &MediaType) -> Self {
         let text = media_type.as_str();
         let layer = text.starts_with("application/vnd.oci.image.layer.") || text.starts_with("application/vnd.docker.");
         match text {
@@ -161,7 +161,7 @@ fn gzip_trailer(trailer: &[u8], bytes: u64) -> Result<LayerContent, &'static str
     let length = trailer.last_chunk::<4>().ok_or("the trailer is missing")?;
     let length = u64::from(u32::from_le_bytes(*length));
     if length == 0 || !length.is_multiple_of(512) {
-        return Err("its gzip trailer is not of the whole tar");
+        return Err("its gzip trailer does not cover the whole tar");
     }
     let fits = |ratio_max: u64| {
         let most = bytes.saturating_mul(ratio_max);
@@ -176,9 +176,9 @@ fn gzip_trailer(trailer: &[u8], bytes: u64) -> Result<LayerContent, &'static str
 /// The header of the first frame may have the length of its content (RFC 8878, section 3.1.1.1). Whether it is the only
 /// frame is unknown.
 fn zstd_header(header: &[u8], bytes: u64) -> Result<LayerContent, &'static str> {
-    let tar_bytes = frame_content_bytes(header).ok_or("its zstd frame does not say how long it is")?;
+    let tar_bytes = frame_content_bytes(header).ok_or("its zstd frame has no content size")?;
     if tar_bytes == 0 || !tar_bytes.is_multiple_of(512) || tar_bytes < least(bytes) {
-        return Err("its first zstd frame is not of the whole tar");
+        return Err("its first zstd frame does not hold the whole tar");
     }
     Ok(LayerContent { uncompressed_bytes: tar_bytes, estimated: true, unpacked: Unpacked::Unknown })
 }
@@ -278,7 +278,7 @@ mod tests {
     const GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
     const ZSTD: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
 
-    fn work(media_type: &str, bytes: u64, hint: Option<UncompressedHint>) -> LayerRequest {
+    fn layer(media_type: &str, bytes: u64, hint: Option<UncompressedHint>) -> LayerRequest {
         LayerRequest {
             repository: "registry.example/a".parse().unwrap(),
             image: Digest::sha256_of(b"image"),
@@ -336,7 +336,7 @@ mod tests {
                 Estimate::Unavailable("not a layer that can be read"),
             ),
         ] {
-            assert_eq!(from_manifest(&work(media_type, bytes, hint)), expected, "{media_type}");
+            assert_eq!(from_manifest(&layer(media_type, bytes, hint)), expected, "{media_type}");
         }
     }
 
@@ -344,8 +344,8 @@ mod tests {
     fn a_layer_is_as_long_as_its_tar_only_where_its_config_agrees() {
         let tar = "application/vnd.oci.image.layer.v1.tar";
         for (diff_id, expected) in [(b"layer", true), (b"other", false)] {
-            let work = LayerRequest { diff_id: Some(Digest::sha256_of(diff_id)), ..work(tar, 10_240, None) };
-            assert_eq!(from_manifest(&work) == Estimate::Known(known(10_240, false)), expected);
+            let layer = LayerRequest { diff_id: Some(Digest::sha256_of(diff_id)), ..layer(tar, 10_240, None) };
+            assert_eq!(from_manifest(&layer) == Estimate::Known(known(10_240, false)), expected);
         }
     }
 
@@ -378,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn a_zstd_frame_that_says_how_long_it_is_is_believed_as_an_estimate() {
+    fn a_zstd_frames_content_size_is_an_estimate() {
         for tar_bytes in [512_usize, 65_536, 70_144, 1 << 20] {
             let tar = vec![7; tar_bytes];
             let whole = zstd::bulk::compress(&tar, 1).unwrap();
@@ -407,7 +407,7 @@ mod tests {
         for (digest, estimated) in [(Digest::sha256_of(&toc_frame), false), (Digest::sha256_of(b"other"), true)] {
             let hint =
                 UncompressedHint::TarSplit { contents: Some(contents), contents_digest: Some(digest), tar_split };
-            let Estimate::Fetch(range, part) = from_manifest(&work(ZSTD, blob.len() as u64, Some(hint))) else {
+            let Estimate::Fetch(range, part) = from_manifest(&layer(ZSTD, blob.len() as u64, Some(hint))) else {
                 panic!("no range")
             };
             let fetched = part_of(&blob, range.start, range.end - range.start).unwrap();

@@ -87,7 +87,7 @@ impl Hasher {
     pub(crate) fn start(blob: Option<Proof>, tar: Option<Proof>) -> Self {
         let (jobs, queue) = sync_channel(QUEUE);
         let (hashed, spare) = sync_channel(QUEUE + 1);
-        let thread = std::thread::spawn(move || work(blob, tar, &queue, &hashed));
+        let thread = std::thread::spawn(move || run(blob, tar, &queue, &hashed));
         Self { jobs, spare, blob_bytes: Cell::new(0), thread }
     }
 
@@ -124,7 +124,7 @@ impl Hasher {
     }
 }
 
-fn work(
+fn run(
     mut blob: Option<Proof>,
     mut tar: Option<Proof>,
     queue: &Receiver<Job>,

@@ -61,15 +61,15 @@ pub(crate) fn ztocs(content_type: &str, body: &[u8]) -> Ztocs {
 
 /// The estimate from the head of a ztoc and the trailer of its layer of `bytes` bytes.
 pub(crate) fn read(head: &[u8], trailer: &[u8], bytes: u64) -> Option<LayerContent> {
-    let (compressed_bytes, said) = archive_bytes(head)?;
-    let possible = said <= bytes.saturating_mul(DEFLATE_RATIO_MAX) && said >= bytes - bytes / 100;
-    if compressed_bytes != bytes || said == 0 || !said.is_multiple_of(512) || !possible {
+    let (compressed_bytes, stated) = archive_bytes(head)?;
+    let possible = stated <= bytes.saturating_mul(DEFLATE_RATIO_MAX) && stated >= bytes - bytes / 100;
+    if compressed_bytes != bytes || stated == 0 || !stated.is_multiple_of(512) || !possible {
         return None;
     }
     let wrapped = u64::from(u32::from_le_bytes(*trailer.last_chunk()?));
-    let zeros = (wrapped + (1 << 32) - said % (1 << 32)) % (1 << 32);
+    let zeros = (wrapped + (1 << 32) - stated % (1 << 32)) % (1 << 32);
     let agreed = wrapped.is_multiple_of(512) && zeros < RECORD_BYTES;
-    let uncompressed_bytes = if agreed { said.checked_add(zeros)? } else { said };
+    let uncompressed_bytes = if agreed { stated.checked_add(zeros)? } else { stated };
     Some(LayerContent { uncompressed_bytes, estimated: true, unpacked: Unpacked::Unknown })
 }
 
@@ -79,8 +79,8 @@ fn archive_bytes(head: &[u8]) -> Option<(u64, u64)> {
     let back = isize::try_from(i32::from_le_bytes(at(head, table)?)).ok()?;
     let fields = table.checked_add_signed(back.checked_neg()?)?;
     let fields_bytes = usize::from(u16::from_le_bytes(at(head, fields)?));
-    let field = |place: usize| {
-        let entry = 4 + 2 * place;
+    let field = |field_number: usize| {
+        let entry = 4 + 2 * field_number;
         if entry + 2 > fields_bytes {
             return None;
         }
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ztoc_of_another_layer_or_of_an_impossible_size_says_nothing() {
+    fn a_ztoc_of_another_layer_or_of_an_impossible_size_is_ignored() {
         let with = |field: usize, value: u64| {
             let mut head = HEAD;
             head[field..field + 8].copy_from_slice(&value.to_le_bytes());
@@ -193,7 +193,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_said_is_less_than_a_record_from_what_the_ztoc_says(wrapped: u32) {
+        fn the_result_is_within_a_record_of_the_ztocs_size(wrapped: u32) {
             let content = read(&HEAD, &wrapped.to_le_bytes(), BYTES).unwrap();
             prop_assert!((SAID..SAID + RECORD_BYTES).contains(&content.uncompressed_bytes) && content.estimated);
         }

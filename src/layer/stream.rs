@@ -39,10 +39,10 @@ pub enum StreamError {
     #[error(transparent)]
     Measure(#[from] MeasureError),
     /// It is longer than its manifest says.
-    #[error("the registry sends more than the {0} bytes that the manifest says")]
+    #[error("the registry sends more than the {0} bytes in its manifest")]
     TooLong(u64),
     /// The stream ended early, each time.
-    #[error("the registry ends the stream after {received} of {expected} bytes, each time: try again later")]
+    #[error("the registry ends the stream after {received} of {expected} bytes each time; try again later")]
     TooShort {
         /// Bytes received.
         received: u64,
@@ -67,18 +67,18 @@ impl StreamError {
 /// compressed bytes received, repeated ones included.
 pub(crate) async fn measure(
     client: &Client,
-    work: &LayerRequest,
+    layer: &LayerRequest,
     can_resume: &mut bool,
     mut progress: impl FnMut(u64),
 ) -> Result<LayerContent, StreamError> {
-    let mut measuring = Measuring::start(work)?;
+    let mut measuring = Measuring::start(layer)?;
     let (mut attempts, mut tries) = (0, 0);
     loop {
         if measuring.received > 0 && !*can_resume {
-            measuring = Measuring::start(work)?;
+            measuring = Measuring::start(layer)?;
         }
         let before = measuring.received;
-        let error = match receive(client, work, &mut measuring, &mut progress).await {
+        let error = match receive(client, layer, &mut measuring, &mut progress).await {
             Ok(()) => return Ok(measuring.finish().await?),
             Err(StreamError::Registry(error)) if before > 0 && error.reason() == Reason::Unsupported => {
                 *can_resume = false;
@@ -103,15 +103,15 @@ pub(crate) async fn measure(
 
 async fn receive(
     client: &Client,
-    work: &LayerRequest,
+    layer: &LayerRequest,
     measuring: &mut Measuring,
     progress: &mut impl FnMut(u64),
 ) -> Result<(), StreamError> {
-    let expected = work.bytes;
+    let expected = layer.bytes;
     if measuring.received == expected {
         return Ok(());
     }
-    let mut stream = client.stream_blob(&work.repository, &work.digest, measuring.received).await?;
+    let mut stream = client.stream_blob(&layer.repository, &layer.digest, measuring.received).await?;
     while let Some(piece) = stream.chunk().await? {
         progress(piece.len() as u64);
         measuring.feed(piece).await;
@@ -131,8 +131,8 @@ struct Measuring {
 }
 
 impl Measuring {
-    fn start(work: &LayerRequest) -> Result<Self, MeasureError> {
-        let measure = Measure::new(&work.digest, work.diff_id.as_ref())?;
+    fn start(layer: &LayerRequest) -> Result<Self, MeasureError> {
+        let measure = Measure::new(&layer.digest, layer.diff_id.as_ref())?;
         let (pieces, mut queue) = mpsc::channel(PIECES);
         let thread = tokio::task::spawn_blocking(move || measure.read(std::iter::from_fn(|| queue.blocking_recv())));
         Ok(Self { pieces, thread, received: 0 })

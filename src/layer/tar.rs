@@ -101,7 +101,7 @@ fn take_entry<E: From<TarError>>(
     };
     let mut path = first(long_name, &pax.path, &header.name);
     let link = first(long_link, &pax.link, &header.link);
-    let kind = Kind::of(header.flag, &path);
+    let kind = Kind::from_flag(header.flag, &path);
     let stored = if kind.has_content() { pax.bytes.unwrap_or(header.bytes) } else { 0 };
     let mut apparent = header.sparse.map_or(stored, |sparse| sparse.apparent_bytes);
     if header.sparse.is_none()
@@ -179,7 +179,7 @@ fn padding(bytes: u64) -> u64 {
 }
 
 impl Kind {
-    fn of(flag: u8, path: &[u8]) -> Self {
+    fn from_flag(flag: u8, path: &[u8]) -> Self {
         match flag {
             // Before POSIX a trailing slash marked a directory.
             0 if path.ends_with(b"/") => Self::Directory,

@@ -49,10 +49,10 @@ impl Default for Limits {
 
 /// Runs until `stop`, or until the requests' channel is closed and everything is done.
 ///
-/// Each list from `work` replaces the one before. Sizes are sent to `found` under the blob's digest, stored ones at
+/// Each list from `requests` replaces the one before. Sizes are sent to `found` under the blob's digest, stored ones at
 /// once.
 pub async fn run(
-    mut work: mpsc::Receiver<Vec<LayerRequest>>,
+    mut requests: mpsc::Receiver<Vec<LayerRequest>>,
     registries: Arc<Registries>,
     store: Store,
     found: mpsc::Sender<(Digest, LayerContent)>,
@@ -97,7 +97,7 @@ pub async fn run(
         };
         tokio::select! {
             () = stop.cancelled() => return,
-            list = work.recv(), if open => match list {
+            list = requests.recv(), if open => match list {
                 Some(list) => pending = list,
                 None => open = false,
             },
@@ -267,7 +267,7 @@ async fn probe_layer(context: &Context, layer: &LayerRequest) -> Option<LayerCon
     match probe::fetch(&client, layer, range, &part, &context.indexes).await {
         Ok(content) => Some(content),
         Err(ProbeError::Inconclusive(why)) => {
-            debug!(%repository, %digest, why, "a layer's uncompressed size cannot be told from a few bytes");
+            debug!(%repository, %digest, why, "cannot estimate a layer's uncompressed size");
             context.results.inconclusive(digest, why);
             None
         }

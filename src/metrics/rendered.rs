@@ -36,7 +36,7 @@ impl Rendered {
 
     /// The same, with the targets' states at the moment of the snapshot.
     pub fn with_targets(snapshot: &Snapshot, states: &[TargetState], omit: &BTreeSet<Family>) -> Self {
-        let rows = rows::Rows::of(snapshot);
+        let rows = rows::Rows::new(snapshot);
         let mut sink = Sink::new();
         for family in Family::ALL.into_iter().filter(|family| !omit.contains(family)) {
             rows.write(family, &mut sink);

@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_config_says_wrongly_costs_no_more_than_that() {
+    fn an_invalid_field_of_a_config_loses_only_that_field() {
         let digest = Digest::sha256_of(b"x");
         let mut body = format!(
             r#"{{"os":"linux","architecture":"amd64","config":{{"Labels":{{"a":"\ud800"}}}},"rootfs":{{"diff_ids":["","{digest}",null,"md5:x"]}},
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_config_is_said_to_be_none() {
+    fn text_that_is_not_a_config_is_refused() {
         let error = ImageConfig::parse(b"<html>").unwrap_err().to_string();
         assert_eq!(error, "not an image config: expected value at line 1 column 1");
     }

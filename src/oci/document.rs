@@ -95,17 +95,17 @@ impl Document {
         if raw.manifests.as_ref().is_some_and(|m| !m.is_empty()) && raw.layers.as_ref().is_some_and(|l| !l.is_empty()) {
             return Err(InvalidDocument::Ambiguous);
         }
-        let said = [MediaType::new(content_type), raw.media_type.clone()].into_iter().find(MediaType::is_manifest);
-        match said.as_ref().map(MediaType::as_str) {
+        let stated = [MediaType::new(content_type), raw.media_type.clone()].into_iter().find(MediaType::is_manifest);
+        match stated.as_ref().map(MediaType::as_str) {
             Some(MediaType::OCI_INDEX | MediaType::DOCKER_LIST)
                 if raw.layers.as_ref().is_none_or(Vec::is_empty) && raw.manifests.is_some() =>
             {
-                return Ok(raw.into_index(said));
+                return Ok(raw.into_index(stated));
             }
             Some(MediaType::OCI_MANIFEST | MediaType::DOCKER_MANIFEST)
                 if raw.manifests.as_ref().is_none_or(Vec::is_empty) && raw.layers.is_some() =>
             {
-                return Ok(raw.into_manifest(said));
+                return Ok(raw.into_manifest(stated));
             }
             _ => {}
         }
@@ -115,9 +115,9 @@ impl Document {
             RawDocument { manifests: Some(manifests), layers, .. }
                 if !manifests.is_empty() || layers.as_ref().is_none_or(Vec::is_empty) =>
             {
-                Ok(raw.into_index(said.filter(MediaType::is_index)))
+                Ok(raw.into_index(stated.filter(MediaType::is_index)))
             }
-            RawDocument { layers: Some(_), .. } => Ok(raw.into_manifest(said.filter(|t| !t.is_index()))),
+            RawDocument { layers: Some(_), .. } => Ok(raw.into_manifest(stated.filter(|t| !t.is_index()))),
             RawDocument { blobs: Some(_), .. } => Ok(raw.into_artifact()),
             RawDocument { config: Some(_), .. } => Err(InvalidDocument::NoLayers),
             _ => Err(InvalidDocument::Unknown(printable(content_type))),
@@ -135,18 +135,18 @@ impl Document {
 }
 
 impl RawDocument {
-    fn into_index(self, said: Option<MediaType>) -> Document {
+    fn into_index(self, stated: Option<MediaType>) -> Document {
         Document::Index(Index {
-            media_type: said.unwrap_or_else(|| MediaType::new(MediaType::OCI_INDEX)),
+            media_type: stated.unwrap_or_else(|| MediaType::new(MediaType::OCI_INDEX)),
             manifests: self.manifests.unwrap_or_default(),
             artifact_type: self.artifact_type,
             annotations: self.annotations,
         })
     }
 
-    fn into_manifest(self, said: Option<MediaType>) -> Document {
+    fn into_manifest(self, stated: Option<MediaType>) -> Document {
         Document::Manifest(Box::new(Manifest {
-            media_type: said.unwrap_or_else(|| MediaType::new(MediaType::OCI_MANIFEST)),
+            media_type: stated.unwrap_or_else(|| MediaType::new(MediaType::OCI_MANIFEST)),
             config: self.config,
             layers: self.layers.unwrap_or_default(),
             artifact_type: self.artifact_type,

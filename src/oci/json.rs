@@ -56,7 +56,7 @@ impl<'de> Deserialize<'de> for Lossy {
 }
 
 /// Reads `null` as the default value: Go writes it for empty slices and maps.
-pub(super) fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
+pub(crate) fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
     deserializer: D,
 ) -> Result<T, D::Error> {
     Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())

@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn foreign_layers_are_told_by_their_type() {
+    fn foreign_layers_are_recognized_by_their_type() {
         for (media_type, foreign) in [
             ("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip", true),
             ("application/vnd.oci.image.layer.nondistributable.v1.tar+zstd", true),

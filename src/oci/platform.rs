@@ -212,13 +212,13 @@ impl DistinctPlatforms {
     /// # Panics
     /// Never: there are more positions than names in use.
     pub fn next(&mut self, platform: &Platform, compression: &'static str) -> Platform {
-        let (place, first_compression) = self.groups.entry(platform.clone()).or_insert((0, compression));
-        *place += 1;
-        let plain = (*place == 1).then(|| platform.clone());
+        let (count, first_compression) = self.groups.entry(platform.clone()).or_insert((0, compression));
+        *count += 1;
+        let plain = (*count == 1).then(|| platform.clone());
         let by_compression = (compression != *first_compression).then(|| platform.with_mark(compression));
-        let by_place = ((*place).max(2)..).map(|place| platform.with_mark(place));
-        let mut names = plain.into_iter().chain(by_compression).chain(by_place);
-        let distinct = names.find(|name| !self.given.contains(name)).expect("there are more places than names given");
+        let by_count = ((*count).max(2)..).map(|count| platform.with_mark(count));
+        let mut names = plain.into_iter().chain(by_compression).chain(by_count);
+        let distinct = names.find(|name| !self.given.contains(name)).expect("there are more numbers than names in use");
         self.given.insert(distinct.clone());
         distinct
     }
@@ -383,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn images_of_one_platform_are_told_apart_and_the_first_keeps_its_name() {
+    fn images_of_one_platform_get_distinct_names_and_the_first_keeps_its_own() {
         let (amd64, none) = (Platform::from_str("linux/amd64").unwrap(), Platform::none());
         for (images, expected) in [
             (&[(&amd64, "gzip"), (&amd64, "zstd"), (&amd64, "gzip")][..], "linux/amd64 linux/amd64+zstd linux/amd64+3"),

@@ -63,6 +63,9 @@ pub enum InvalidReference {
         "`{0}` is not a digest: expected an algorithm, a colon and its hexadecimal value, as in `sha256:` with 64 digits"
     )]
     Digest(String),
+    /// An address, such as a browser's or skopeo's, where a name belongs.
+    #[error("`{0}` is an address: write `{1}`")]
+    Address(String, String),
     /// A whole reference where only a repository is expected.
     #[error("`{0}` names a tag or digest where a repository belongs: write only the part before `{1}`")]
     NotOnlyRepository(String, char),
@@ -187,6 +190,12 @@ impl FromStr for Reference {
     fn from_str(text: &str) -> Result<Self, InvalidReference> {
         if text.is_empty() {
             return Err(InvalidReference::Empty);
+        }
+        if let Some((_, name)) = text.split_once("://") {
+            // Docker Hub's pages have paths of their own.
+            let page = ["hub.docker.com/r/", "hub.docker.com/_/"].iter().find_map(|page| name.strip_prefix(page));
+            let name = page.unwrap_or(name).trim_end_matches('/');
+            return Err(InvalidReference::Address(text.to_owned(), name.to_owned()));
         }
         let (rest, digest) = match text.split_once('@') {
             Some((rest, digest)) => {
@@ -352,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn tags_that_people_gave_are_told_from_referrers() {
+    fn tags_chosen_by_people_are_distinguished_from_referrers() {
         let hash = "0a".repeat(32);
         for (text, expected) in [
             ("latest".to_owned(), true),

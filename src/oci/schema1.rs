@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn an_envelope_that_says_more_than_what_was_signed_has_no_payload() {
+    fn an_envelope_with_unsigned_members_has_no_payload() {
         let signed_text = r#"{"schemaVersion":1,"fsLayers":[]}"#;
         let signature = |length: usize, tail: &str| {
             let tail = URL_SAFE_NO_PAD.encode(tail);

@@ -18,7 +18,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_reader_cannot_see_is_unprintable() {
+    fn invisible_characters_are_unprintable() {
         assert!("\0\t\n\r\u{1b}\u{7f}\u{85}\u{61c}\u{200e}\u{202e}\u{2066}\u{feff}".chars().all(is_unprintable));
         assert!(!"aZ 0/+~\u{e9}\u{4e2d}\u{1f433}".chars().any(is_unprintable));
     }

@@ -202,7 +202,7 @@ impl BlobStream {
             Ok(Err(error)) => (Reason::Network, format!("the connection broke within the blob: {}", chain(error))),
             Err(_) => {
                 let waited = humantime::format_duration(self.timeout);
-                (Reason::Timeout, format!("no more of the blob arrived within {waited}"))
+                (Reason::Timeout, format!("no data of the blob arrived within {waited}"))
             }
         };
         self.failed = true;

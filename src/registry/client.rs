@@ -161,10 +161,10 @@ impl Client {
         let detail = api_error::detail(response);
         let problem = match reason {
             Reason::NotFound => format!("not found on the registry{detail}"),
-            Reason::Unsupported => format!("the registry does not do this: {status}{detail}"),
+            Reason::Unsupported => format!("the registry does not support this: {status}{detail}"),
             _ if response.status == http::StatusCode::NOT_FOUND => {
                 format!(
-                    "{host} answered {status}, but not as a registry does: is the address right, and is something in front of it?"
+                    "{host} answered {status}, but not like a registry: check the address, and any proxy in front of it"
                 )
             }
             _ => format!("{host} answered {status}{detail}"),

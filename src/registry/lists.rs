@@ -3,9 +3,10 @@
 //! What is missing from a complete list counts as deleted. So a list is complete only if its last page says so: a
 //! malformed `Link`, or a page without new entries, is an error.
 
+mod catalog;
 mod page;
+mod pages;
 
-use std::collections::HashSet;
 use std::fmt;
 use std::hash::Hash;
 use std::sync::atomic::Ordering;
@@ -19,16 +20,16 @@ use super::client::Client;
 use super::error::RegistryError;
 use super::transport::body::PAGE_BYTES_MAX;
 use super::transport::{ReadBody, Request, Response, api_error, link, redirect};
-use crate::oci::json::problem as json_problem;
 use crate::oci::{Operation, Reason, Repository, Tag};
 use page::Page;
+use pages::{PageName, Pages};
+
+pub use catalog::RepositoryList;
 
 /// The page size that is requested. Some registries refuse more, and some send only a hundred unless asked.
 const PAGE_ENTRIES: u32 = 1000;
 /// Pages of one list.
 const PAGES_MAX: usize = 1000;
-/// Repositories of one catalog.
-const REPOSITORIES_MAX: usize = 100_000;
 
 /// The tags of a repository, as far as they could be read.
 #[derive(Debug)]
@@ -44,17 +45,6 @@ pub struct TagList {
     pub listed: usize,
 }
 
-/// The repositories of a registry, as far as they could be read.
-#[derive(Debug)]
-pub struct RepositoryList {
-    /// In the registry's order, each once.
-    pub repositories: Vec<Repository>,
-    /// Why the list ends early, if it does: a repository that it lacks may still exist.
-    pub stopped: Option<RegistryError>,
-    /// Whether the catalog has more repositories than are read.
-    pub cut: bool,
-}
-
 /// Which list to read.
 struct ListRequest<'a> {
     operation: Operation,
@@ -64,29 +54,6 @@ struct ListRequest<'a> {
     subject: &'a (dyn fmt::Display + Sync),
     /// At most so many entries are kept.
     max: usize,
-}
-
-/// The kept entries of a list, and how far it was read.
-struct Pages<T> {
-    kept: Vec<T>,
-    seen: HashSet<T>,
-    /// The number of the last page read.
-    number: usize,
-    /// Entries of all pages so far.
-    entries: usize,
-    fingerprints: HashSet<u64>,
-    addresses: HashSet<Url>,
-    stopped: Option<RegistryError>,
-    cut: bool,
-}
-
-/// A page, as errors call it.
-struct PageName<'a> {
-    list: &'a (dyn fmt::Display + Sync),
-    number: usize,
-    url: &'a Url,
-    /// Of a host that the registry redirects to, only the host may be shown.
-    other_host: bool,
 }
 
 impl Client {
@@ -119,35 +86,22 @@ impl Client {
         Ok(TagList { tags, stopped, cut, listed })
     }
 
-    /// The registry's catalog.
-    ///
-    /// # Errors
-    /// Only if the first page could not be read; `Reason::Unsupported` where the registry has no catalog.
-    pub async fn list_repositories(&self) -> Result<RepositoryList, RegistryError> {
-        let registry = &self.transport.registry;
-        let subject = format!("the catalog of {registry}");
-        let none = |problem: &str| {
-            let problem = format!("{problem}; name the repositories one by one instead of by a wildcard");
-            RegistryError::new(Reason::Unsupported, &subject, problem)
-        };
-        if registry.is_docker_hub() {
-            return Err(none("Docker Hub has none"));
-        }
+    /// The tags on the first page of a repository's list, by one request, and whether that is all of them.
+    pub async fn first_tags(&self, repository: &Repository) -> Result<(Vec<Tag>, bool), RegistryError> {
+        let path = format!("/v2/{}/tags/list", repository.name());
         let list = ListRequest {
-            operation: Operation::ListRepositories,
-            scope: Scope::Catalog,
-            path: "/v2/_catalog",
-            subject: &subject,
-            max: REPOSITORIES_MAX,
+            operation: Operation::ListTags,
+            scope: Scope::Repository(repository),
+            path: &path,
+            subject: repository,
+            max: usize::MAX,
         };
-        let pages =
-            self.pages(&list, &mut |text| Repository::new(registry.clone(), text).ok()).await.map_err(|error| {
-                match error.reason() {
-                    Reason::Unsupported => none("the registry has none"),
-                    _ => error,
-                }
-            })?;
-        Ok(RepositoryList { repositories: pages.kept, stopped: pages.stopped, cut: pages.cut })
+        let answer = self.first_page(&list).await?;
+        let links_on = answer.headers.contains_key(header::LINK);
+        let mut pages = Pages::default();
+        let read = pages.read(&answer, links_on, list.max, &mut |text| text.parse().ok().filter(Tag::is_for_people));
+        read.map_err(|problem| self.wrong(list.operation, list.subject, Reason::Invalid, problem))?;
+        Ok((pages.kept, !links_on))
     }
 
     /// Reads a list to its end or to its first failure, and keeps what `keep` returns for its entries.
@@ -216,14 +170,6 @@ impl Client {
         Ok(response)
     }
 
-    /// A catalog is optional, so 404 means that there is none, even from a proxy.
-    fn refuse_list(&self, list: &ListRequest<'_>, request: &Request<'_>, response: &Response) -> RegistryError {
-        if list.operation == Operation::ListRepositories && response.status == StatusCode::NOT_FOUND {
-            return self.wrong(list.operation, list.subject, Reason::Unsupported, "the registry has none".to_owned());
-        }
-        self.refuse(request, response)
-    }
-
     /// The page that the one at `from` links to.
     ///
     /// Behind a path of its own, Artifactory leaves that path out of the link, and Nexus puts in an internal one. The
@@ -278,7 +224,7 @@ impl Client {
     async fn page<T>(&self, list: &ListRequest<'_>, url: Url, pages: &Pages<T>) -> Result<Response, RegistryError> {
         let page = self.page_name(list, pages.number + 1, &url);
         if pages.addresses.contains(&url) {
-            let problem = "its pages lead back to one that was read before".to_owned();
+            let problem = "its pages link back to one that was already read".to_owned();
             return Err(self.wrong(list.operation, list.subject, Reason::Invalid, problem));
         }
         let request = Request::new(list.operation, Method::GET, url.clone(), &page, ReadBody::Whole(PAGE_BYTES_MAX));
@@ -298,7 +244,10 @@ impl Client {
                 let reason = if reason == Reason::NotFound { Reason::Invalid } else { reason };
                 (
                     reason,
-                    format!("the page before links to it, and {} answers {status}{detail}", redirect::authority(&url)),
+                    format!(
+                        "the previous page links to it, and {} answers {status}{detail}",
+                        redirect::authority(&url)
+                    ),
                 )
             }
         };
@@ -314,75 +263,8 @@ impl Client {
     fn warn_repaired(&self, repair: &str) {
         if !self.quirks.wrong_link_paths.swap(true, Ordering::Relaxed) {
             let registry = &self.transport.registry;
-            tracing::warn!(%registry, "the registry links to a wrong address for the next page of a list: {repair} instead");
+            tracing::warn!(%registry, "the registry's link to the next page of a list is wrong: {repair} instead");
         }
-    }
-}
-
-impl<T> Default for Pages<T> {
-    fn default() -> Self {
-        Self {
-            kept: Vec::new(),
-            seen: HashSet::new(),
-            number: 0,
-            entries: 0,
-            fingerprints: HashSet::new(),
-            addresses: HashSet::new(),
-            stopped: None,
-            cut: false,
-        }
-    }
-}
-
-impl<T: Clone + Eq + Hash> Pages<T> {
-    /// Adds a page. Errors say what is wrong with it.
-    fn read(
-        &mut self,
-        response: &Response,
-        links_on: bool,
-        max: usize,
-        keep: &mut (dyn FnMut(&str) -> Option<T> + Send),
-    ) -> Result<(), String> {
-        self.number += 1;
-        self.addresses.insert(response.url.clone());
-        let before = self.kept.len();
-        let Self { kept, seen, cut, .. } = self;
-        let read = Page::read(&response.body, &mut |text| {
-            let Some(entry) = keep(text).filter(|entry| !seen.contains(entry)) else { return };
-            if kept.len() == max {
-                *cut = true;
-            } else {
-                seen.insert(entry.clone());
-                kept.push(entry);
-            }
-        });
-        let page = read.map_err(|error| {
-            self.kept.truncate(before);
-            self.cut = false;
-            format!("it is not a list ({})", json_problem(&error))
-        })?;
-        self.entries += page.entries;
-        let is_new = self.fingerprints.insert(page.fingerprint);
-        if page.entries == 0 && links_on {
-            return Err("it is empty and links to another page".to_owned());
-        }
-        if page.entries > 0 && !is_new {
-            return Err("it brings nothing new: its entries are those of a page before".to_owned());
-        }
-        Ok(())
-    }
-
-    /// Ends early, with what was read so far.
-    fn stop(mut self, error: RegistryError) -> Self {
-        self.stopped = Some(error);
-        self
-    }
-}
-
-impl fmt::Display for PageName<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path = if self.other_host { "" } else { self.url.path() };
-        write!(f, "{}: page {} of the list ({}{path})", self.list, self.number, redirect::authority(self.url))
     }
 }
 

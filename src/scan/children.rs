@@ -38,14 +38,14 @@ pub(crate) struct Children {
 
 /// An entry of the index or of a nested one, and its path: its position in each index on the way.
 #[derive(Clone)]
-struct Position {
+struct NestedEntry {
     path: Vec<usize>,
     entry: IndexEntry,
 }
 
 /// An entry, with its image if it could be read.
 struct ReadEntry {
-    placed: Position,
+    placed: NestedEntry,
     image: Option<Arc<Image>>,
 }
 
@@ -63,13 +63,13 @@ pub(crate) async fn read(
     let mut seen = HashSet::from([(digest.clone(), None)]);
     let mut level = vec![(Vec::new(), Arc::clone(index))];
     for depth in 1..=NESTING_MAX {
-        let mut entries: Vec<Position> = Vec::new();
+        let mut entries: Vec<NestedEntry> = Vec::new();
         for (path, index) in &level {
-            for (place, entry) in index.entries.iter().enumerate() {
+            for (position, entry) in index.entries.iter().enumerate() {
                 if entry.attestation {
                     children.attestations += 1;
                 } else if is_child(entry, platforms) && seen.insert(key(entry)) {
-                    entries.push(Position { path: [path.as_slice(), &[place]].concat(), entry: entry.clone() });
+                    entries.push(NestedEntry { path: [path.as_slice(), &[position]].concat(), entry: entry.clone() });
                 }
             }
         }
@@ -78,7 +78,7 @@ pub(crate) async fn read(
             let limit = format!("more than {CHILDREN_MAX} manifests under one tag");
             children.fail(
                 &entries[0].entry,
-                ReadError::Limit { place: Location::digest(repository, digest).to_string(), limit },
+                ReadError::Limit { location: Location::digest(repository, digest).to_string(), limit },
             );
             break;
         }
@@ -88,8 +88,8 @@ pub(crate) async fn read(
         }
         if depth == NESTING_MAX {
             let limit = format!("indexes nested more than {NESTING_MAX} deep");
-            let place = Location::digest(repository, digest).to_string();
-            children.fail(&nothing(digest), ReadError::Limit { place, limit });
+            let location = Location::digest(repository, digest).to_string();
+            children.fail(&nothing(digest), ReadError::Limit { location, limit });
         }
     }
     entries_read.sort_by(|a, b| a.placed.path.cmp(&b.placed.path));
@@ -104,7 +104,7 @@ impl Children {
         client: &Client,
         store: &Store,
         repository: &Repository,
-        entries: &[Position],
+        entries: &[NestedEntry],
         entries_read: &mut Vec<ReadEntry>,
     ) -> Vec<(Vec<usize>, Arc<StoredIndex>)> {
         let mut nested = Vec::new();
@@ -152,7 +152,7 @@ fn distinct_images(platforms: &PlatformFilter, entries_read: Vec<ReadEntry>) -> 
     let mut distinct = DistinctPlatforms::default();
     let mut seen = HashSet::new();
     let mut images = Vec::new();
-    for ReadEntry { placed: Position { entry, .. }, image } in entries_read {
+    for ReadEntry { placed: NestedEntry { entry, .. }, image } in entries_read {
         let Some(image) = image else {
             // It keeps its position, so that the others' names do not change once it can be read.
             if let Some(platform) = entry.platform.filter(|_| !entry.media_type.is_index()) {

@@ -10,6 +10,9 @@ use crate::target::{NotSelected, Repositories, Target};
 /// Tag lists of one target that are read concurrently. The client limits requests per registry; this limits memory.
 const LISTS_CONCURRENT: usize = 16;
 
+/// Of one list at most so many tags that are not selected are logged in one scan.
+const LOGGED_MAX: usize = 1000;
+
 /// Why discovery is incomplete. Its findings are used nevertheless.
 #[derive(Debug, thiserror::Error)]
 pub enum DiscoveryError {
@@ -156,16 +159,39 @@ struct Listed {
     not_versions: Vec<Tag>,
 }
 
+/// Says of each tag of a list why it is not selected, at debug.
+struct DecisionLog<'a> {
+    target: &'a Target,
+    repository: Repository,
+    left_out: usize,
+}
+
+impl DecisionLog<'_> {
+    fn left_out(&mut self, tag: &Tag, why: NotSelected) {
+        self.left_out += 1;
+        let (target, repository) = (&self.target.name, &self.repository);
+        if self.left_out <= LOGGED_MAX {
+            tracing::debug!(target_name = %target, %repository, %tag, %why, "tag not selected");
+        } else if self.left_out == LOGGED_MAX + 1 {
+            tracing::debug!(target_name = %target, %repository, "more tags are not selected, which are not logged");
+        }
+    }
+}
+
 /// One repository's tags; reads the list if the target needs it.
 async fn list(client: &Client, target: &Target, repository: Repository) -> Listed {
     let mut tags = Vec::new();
     let mut error = None;
     let mut extent = ListExtent::Whole;
     let mut count = None;
+    let mut log = DecisionLog { target, repository: repository.clone(), left_out: 0 };
     if let Some(listing) = &target.selection.listing {
         let mut not_versions = Vec::new();
         let mut selects = |tag: &Tag| {
             let verdict = listing.judge(tag);
+            if let Err(why) = verdict {
+                log.left_out(tag, why);
+            }
             if verdict == Err(NotSelected::NotAVersion) && not_versions.len() < target.tags_max {
                 not_versions.push(tag.clone());
             }
@@ -199,6 +225,9 @@ async fn list(client: &Client, target: &Target, repository: Repository) -> Liste
         }
     }
     let selected = target.selection.select(&tags);
+    for tag in selected.candidates.iter().filter(|tag| !selected.tags.contains(tag)) {
+        log.left_out(tag, NotSelected::BeyondLimit);
+    }
     let (tags, candidates) = (selected.tags, selected.candidates);
     Listed {
         repository: DiscoveredRepository { repository, tags, candidates, list: extent },

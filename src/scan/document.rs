@@ -23,26 +23,26 @@ pub enum ReadError {
     #[error(transparent)]
     Registry(#[from] RegistryError),
     /// The answer is not a valid document.
-    #[error("{place}: {source}")]
+    #[error("{location}: {source}")]
     Invalid {
         /// The reference.
-        place: String,
+        location: String,
         /// What is wrong with it.
         source: InvalidDocument,
     },
     /// The config is invalid.
-    #[error("{place}: {source}")]
+    #[error("{location}: {source}")]
     InvalidConfig {
         /// The config.
-        place: String,
+        location: String,
         /// What is wrong with it.
         source: InvalidConfig,
     },
     /// The document exceeds one of this program's limits.
-    #[error("{place}: {limit}")]
+    #[error("{location}: {limit}")]
     Limit {
         /// The reference.
-        place: String,
+        location: String,
         /// Which limit.
         limit: String,
     },
@@ -94,7 +94,7 @@ pub async fn fetch(
     let bytes = fetched.body.len() as u64;
     let parsed = Document::parse(&fetched.content_type, &fetched.body).map_err(|source| {
         client.failed(Operation::GetManifest, Reason::Invalid);
-        ReadError::Invalid { place: Location(repository, at).to_string(), source }
+        ReadError::Invalid { location: Location(repository, at).to_string(), source }
     })?;
     drop(fetched.body);
     let mut unknown_size = None;
@@ -103,7 +103,7 @@ pub async fn fetch(
             if index.manifests.len() > INDEX_ENTRIES_MAX {
                 client.failed(Operation::GetManifest, Reason::Limit);
                 let limit = format!("the index has {} entries, more than {INDEX_ENTRIES_MAX}", index.manifests.len());
-                return Err(ReadError::Limit { place: Location(repository, at).to_string(), limit });
+                return Err(ReadError::Limit { location: Location(repository, at).to_string(), limit });
             }
             Stored::Index(Arc::new(stored_index(bytes, index)))
         }
@@ -157,7 +157,7 @@ async fn read_config(
     })?;
     let parsed = ImageConfig::parse_without_history(&body).map_err(|source| {
         client.failed(Operation::GetBlob, Reason::Invalid);
-        ReadError::InvalidConfig { place: Location::digest(repository, &descriptor.digest).to_string(), source }
+        ReadError::InvalidConfig { location: Location::digest(repository, &descriptor.digest).to_string(), source }
     })?;
     let config = Arc::new(ConfigFacts::from(parsed));
     store.remember_config(&descriptor.digest, Arc::clone(&config));

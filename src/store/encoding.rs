@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_of_another_shape_is_no_value() {
+    fn a_value_of_another_type_is_not_decoded() {
         assert_eq!(unseal::<u64>(b"key", &seal(b"key", &(7_u64, 1_u64))), None);
         assert_eq!(unseal::<String>(b"key", &seal(b"key", &400_u64)), None);
     }

@@ -48,7 +48,7 @@ pub(super) struct FileIdentity {
 }
 
 impl FileIdentity {
-    pub(super) fn of(path: &Path) -> io::Result<Self> {
+    pub(super) fn new(path: &Path) -> io::Result<Self> {
         let metadata = path.metadata()?;
         Ok(Self { device: metadata.dev(), inode: metadata.ino() })
     }
@@ -136,7 +136,7 @@ impl File {
 
     /// Whether its path still leads to it: false once it was removed or replaced. True if that cannot be determined.
     pub(super) fn is_in_place(&self) -> bool {
-        match FileIdentity::of(&self.path) {
+        match FileIdentity::new(&self.path) {
             Ok(identity) => identity == self.identity,
             Err(error) => !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory),
         }

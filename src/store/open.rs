@@ -113,7 +113,7 @@ fn open_or_create_unguarded(path: &Path) -> Result<File, NotOpened> {
     if !database.check_integrity().map_err(|error| refused(error.into()))? {
         return Err(NotOpened::damaged("its pages and checksums disagree"));
     }
-    let identity = FileIdentity::of(path).map_err(|error| NotOpened::new(path, error.into()))?;
+    let identity = FileIdentity::new(path).map_err(|error| NotOpened::new(path, error.into()))?;
     let file = File { path: path.to_owned(), database, identity };
     match file.version().map_err(refused)? {
         Some(VERSION) => Ok(file),

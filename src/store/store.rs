@@ -293,7 +293,7 @@ impl Drop for Inner {
         let Some(ended) = &self.writer else { return };
         match ended.lock().recv_timeout(TO_END_MAX) {
             Err(mpsc::RecvTimeoutError::Timeout) => {
-                warn!("the disk of the state file does not answer: ending without what was not written");
+                warn!("the disk of the state file does not respond: exiting without the last changes");
             }
             _ => self.shared.close(),
         }

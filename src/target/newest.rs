@@ -35,7 +35,7 @@ pub enum CandidateState<T> {
 
 impl Candidate {
     /// A listed tag.
-    pub fn of(tag: &Tag) -> Self {
+    pub fn new(tag: &Tag) -> Self {
         let version = Version::parse(tag.as_str());
         Self {
             tag: tag.clone(),
@@ -89,7 +89,7 @@ mod tests {
     fn releases(by: NewestBy, tags: &str) -> String {
         let split = |word: &str| word.find(['@', '!']).unwrap_or(word.len());
         let candidates: Vec<Candidate> =
-            tags.split_whitespace().map(|word| Candidate::of(&word[..split(word)].parse().unwrap())).collect();
+            tags.split_whitespace().map(|word| Candidate::new(&word[..split(word)].parse().unwrap())).collect();
         let standing = |tag: &Tag| {
             let word = tags.split_whitespace().find(|word| word[..split(word)] == *tag.as_str()).unwrap();
             match &word[split(word)..] {

@@ -35,12 +35,23 @@ pub struct Listing {
 }
 
 /// Why a listed tag is not selected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotSelected {
+    /// `match` is given, and none of its patterns is found in the tag.
+    #[error("no pattern of `match` is found in it")]
+    NoMatch,
+    /// A pattern of `exclude` is found in the tag.
+    #[error("a pattern of `exclude` is found in it")]
+    Excluded,
     /// `semver` is set, and the tag is not a version.
+    #[error("it is no version, which `semver` wants")]
     NotAVersion,
-    /// Any other reason.
-    Other,
+    /// It is a version outside the range of `semver`.
+    #[error("its version is outside the range of `semver`")]
+    OutOfRange,
+    /// It is selected, and `limit` newer ones are too.
+    #[error("`limit` newer tags are selected")]
+    BeyondLimit,
 }
 
 /// The order of listed tags: newest first.
@@ -121,20 +132,19 @@ impl Listing {
     /// # Errors
     /// Why it is left out.
     pub fn judge(&self, tag: &Tag) -> Result<Option<Version>, NotSelected> {
-        if !self.finds(tag) {
-            return Err(NotSelected::Other);
+        let any = |patterns: &[TagPattern]| patterns.iter().any(|pattern| pattern.finds(tag));
+        if !(self.matches.is_empty() || any(&self.matches)) {
+            return Err(NotSelected::NoMatch);
+        }
+        if any(&self.exclude) {
+            return Err(NotSelected::Excluded);
         }
         let version = Version::parse(tag.as_str());
         match (&self.semver, &version) {
             (Some(_), None) => Err(NotSelected::NotAVersion),
-            (Some(range), Some(version)) if !range.contains(version) => Err(NotSelected::Other),
+            (Some(range), Some(version)) if !range.contains(version) => Err(NotSelected::OutOfRange),
             _ => Ok(version),
         }
-    }
-
-    fn finds(&self, tag: &Tag) -> bool {
-        let any = |patterns: &[TagPattern]| patterns.iter().any(|pattern| pattern.finds(tag));
-        (self.matches.is_empty() || any(&self.matches)) && !any(&self.exclude)
     }
 }
 

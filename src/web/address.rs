@@ -27,6 +27,11 @@ impl ListenAddress {
         self.port
     }
 
+    /// The same host with another port.
+    pub(crate) fn with_port(&self, port: u16) -> Self {
+        Self { host: self.host.clone(), port }
+    }
+
     fn parse(text: &str) -> Option<Self> {
         let (host, port) = text.rsplit_once(':')?;
         // `u16` would take a sign.

@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn connections_are_closed_in_the_order_of_what_they_keep_the_server_waiting_for() {
+    async fn stalled_connections_are_closed_before_slow_and_idle_ones() {
         let deadlines = Deadlines::new(ConnectionLimits::default());
         assert_eq!(class(&deadlines), Some(EvictionClass::Slow), "it is about to send a request");
         tokio::time::advance(SECOND).await;

@@ -41,8 +41,8 @@ impl ServerState {
     }
 
     /// What `/config` shows: TOML, with secrets masked.
-    pub fn set_config(&self, masked: String) {
-        self.config.store(Arc::new(masked));
+    pub fn set_config(&self, redacted: String) {
+        self.config.store(Arc::new(redacted));
     }
 
     /// What `/-/ready` answers.

@@ -107,7 +107,7 @@ impl WebConfig {
                 self.current.store(Arc::new(settings));
             }
             Err(error) => {
-                tracing::error!(%error, "the changed web configuration cannot be used: the previous one stays in force");
+                tracing::error!(%error, "the changed web configuration is invalid: the previous one stays in use");
             }
         }
     }

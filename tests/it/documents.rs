@@ -213,7 +213,7 @@ async fn one_answer_without_a_digest_is_no_reason_to_give_up_head() {
 }
 
 #[tokio::test]
-async fn gone_is_what_the_registry_itself_says_is_gone() {
+async fn only_a_404_of_the_registry_itself_means_gone() {
     let registry = registry(&small());
     let (client, app) = (registry.client(), registry.repository(APP));
     registry.untag(APP, "v1");
@@ -231,7 +231,7 @@ async fn gone_is_what_the_registry_itself_says_is_gone() {
         registry.next("GET *", Reply::Answer(404, vec![], body.to_owned()));
         let error = client.head_manifest(&app, At::Tag(&tag("v1"))).await.unwrap_err();
         assert_eq!(error.reason(), Reason::Server, "{body}");
-        assert!(error.to_string().contains("not as a registry does"), "{error}");
+        assert!(error.to_string().contains("not like a registry"), "{error}");
     }
 }
 

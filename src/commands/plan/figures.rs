@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::ops::Add;
 
+use serde::Serialize;
+
 use crate::oci::{Operation, Reason, Registry, Repository, Tag};
 use crate::registry::Registries;
 use crate::target::TargetName;
@@ -18,8 +20,10 @@ pub struct Plan {
     pub series: u64,
     /// Requests for layers, which `uncompressed` adds to the scans.
     pub layers: Layers,
-    /// Why no tag at all could be read, if so: the reason of the first failure.
+    /// The reason of the first failure.
     pub failure: Option<Reason>,
+    /// Whether no tag at all could be read.
+    pub is_empty: bool,
 }
 
 impl Plan {
@@ -55,8 +59,8 @@ pub struct TargetPlan {
     pub without_newest: Vec<Repository>,
     /// Why it selects nothing although everything was read, as messages.
     pub empty: Vec<String>,
-    /// Error messages.
-    pub errors: Vec<String>,
+    /// What could not be read: reasons and messages.
+    pub errors: Vec<(Reason, String)>,
     /// Whether its figures may be higher because of the errors. A tag that does not exist costs nothing more.
     pub is_partial: bool,
     /// Whether its registry meters pulls, so that no manifest was fetched.
@@ -73,7 +77,7 @@ pub struct Pulls {
 }
 
 /// Requests of one scan, by kind.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Requests {
     /// Pages of tag lists and catalogs.
     pub lists: u64,
@@ -89,7 +93,7 @@ pub struct Requests {
 
 impl Requests {
     /// All requests that the client has made to a registry so far, but for tokens.
-    pub(super) fn of(registries: &Registries, registry: &Registry) -> Self {
+    pub(super) fn so_far(registries: &Registries, registry: &Registry) -> Self {
         let count = |operation| registries.requests(registry, operation);
         Self {
             lists: count(Operation::ListTags) + count(Operation::ListRepositories),
@@ -132,7 +136,7 @@ impl Add for Requests {
 }
 
 /// Requests for layers by `uncompressed`, of all targets together.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Layers {
     /// Layers of which `cheap` fetches a few bytes, by one GET each; rarely more.
     pub asked: u64,

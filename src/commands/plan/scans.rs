@@ -83,7 +83,7 @@ impl<'a> Scans<'a> {
         mut scanned: Option<&mut Scanned>,
     ) -> Requests {
         let registry = target.repositories.registry();
-        let before = Requests::of(self.registries, registry);
+        let before = Requests::so_far(self.registries, registry);
         let store = &self.store;
         let mut reads = stream::iter(requests)
             .map(|request| async move {
@@ -94,7 +94,7 @@ impl<'a> Scans<'a> {
         while let Some((request, reported)) = reads.next().await {
             if let Some(scanned) = scanned.as_deref_mut() {
                 self.tags_read += usize::from(matches!(reported.outcome, Outcome::Read(_)));
-                scanned.no_platform.extend(NoPlatform::of(store, &request, &reported.outcome));
+                scanned.no_platform.extend(NoPlatform::check(store, &request, &reported.outcome));
                 if reported.outcome != Outcome::Gone || target.expects(&request.tag) {
                     let failures = reported.errors.iter().map(|error| (error.reason(), error.to_string()));
                     scanned.failures.extend(failures);
@@ -102,7 +102,7 @@ impl<'a> Scans<'a> {
             }
             self.inventory.record(&observation(&request, reported.outcome));
         }
-        Requests::of(self.registries, registry).since(before)
+        Requests::so_far(self.registries, registry).since(before)
     }
 
     /// Sends one `HEAD` for each tag. The lower bound of the first scan is one `GET` for each new digest.
@@ -129,8 +129,8 @@ impl<'a> Scans<'a> {
                 }
                 Ok((None, head)) => {
                     let text = head.digest_header.unwrap_or_default();
-                    let place = Location::tag(&request.repository, &request.tag);
-                    let message = format!("{place}: the digest header `{text}` is not a digest");
+                    let location = Location::tag(&request.repository, &request.tag);
+                    let message = format!("{location}: the digest header `{text}` is not a digest");
                     scanned.failures.push((Reason::Invalid, message));
                     Outcome::Failed(Reason::Invalid)
                 }

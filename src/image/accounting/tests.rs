@@ -123,7 +123,7 @@ impl Plain<'_> {
 
 proptest! {
     #[test]
-    fn every_figure_is_what_its_word_means(listed in registries()) {
+    fn every_figure_equals_its_definition(listed in registries()) {
         let usage = usage(&listed);
         let plain = Plain(&listed);
         prop_assert_eq!(usage.stored_bytes, plain.bytes(plain.distinct(|_| true)));

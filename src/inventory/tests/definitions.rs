@@ -157,7 +157,7 @@ fn differ(a: &BTreeMap<String, f64>, b: &BTreeMap<String, f64>) -> bool {
 
 proptest! {
     #[test]
-    fn every_published_figure_is_what_its_word_means(readings in readings()) {
+    fn every_published_figure_equals_its_definition(readings in readings()) {
         let mut inventory = watching();
         read_all(&mut inventory, &readings);
         let (published, expected) = (figures(&mut inventory), expected(&readings));

@@ -65,7 +65,7 @@ fn last(happenings: &[(String, Outcome)]) -> BTreeMap<&str, &Outcome> {
 
 proptest! {
     #[test]
-    fn what_is_published_follows_from_what_each_tag_is_now(happenings in happenings(), looks: bool) {
+    fn published_values_follow_from_each_tags_final_state(happenings in happenings(), looks: bool) {
         let mut lived = watching_all();
         for (reference, outcome) in &happenings {
             record(&mut lived, reference, 10.0, outcome.clone());

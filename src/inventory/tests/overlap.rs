@@ -24,7 +24,7 @@ fn a_tag_belongs_to_the_target_with_the_shortest_interval_and_ties_to_the_first(
 }
 
 #[test]
-fn what_two_targets_find_by_listing_is_read_by_whoever_lists_it_first_and_then_by_its_owner() {
+fn a_tag_that_two_targets_list_is_read_by_the_first_to_list_it_and_then_by_its_owner() {
     let targets = || {
         let fast = Target { interval: Duration::from_secs(10), ..listing("fast", "r.io/*") };
         [listing("slow", "r.io/a*"), fast]
@@ -51,7 +51,7 @@ fn what_two_targets_find_by_listing_is_read_by_whoever_lists_it_first_and_then_b
 }
 
 #[test]
-fn whoever_takes_a_tag_over_and_wants_other_platforms_reads_it() {
+fn a_new_owner_with_other_platforms_reads_the_tag() {
     let with = |platforms: &[&str], target: Target| {
         let platforms = platforms.iter().map(|text| platform(text)).collect();
         Target { platforms, ..target }
@@ -72,7 +72,7 @@ fn whoever_takes_a_tag_over_and_wants_other_platforms_reads_it() {
 }
 
 #[test]
-fn platforms_are_united_and_whoever_wants_all_gets_all() {
+fn platforms_are_united_and_all_includes_all() {
     let with = |name, platforms: &[&str]| {
         let platforms = platforms.iter().map(|text| platform(text)).collect();
         Target { platforms, ..target(name, "r.io/a", "v1") }

@@ -54,7 +54,7 @@ fn a_target_with_a_tag_that_was_never_read_is_not_restored() {
 }
 
 #[test]
-fn a_target_that_names_nothing_that_can_be_read_takes_no_sums_away_if_it_was_settled() {
+fn a_settled_target_without_any_readable_tag_keeps_the_sums() {
     let mut before = one(single("x:1"));
     let change = record(&mut before, "r.io/a:v1", 20.0, Outcome::Unchanged).unwrap();
     let targets = [target("t", "r.io/a", "v1"), target("slip", "r.io/b", "v1")];
@@ -69,7 +69,7 @@ fn a_target_that_names_nothing_that_can_be_read_takes_no_sums_away_if_it_was_set
 }
 
 #[test]
-fn a_pass_is_settled_where_nothing_is_unread_but_what_cannot_be_read() {
+fn a_scan_is_settled_when_everything_readable_was_read() {
     let target = TargetName("t".into());
     for (outcome, settled, whole) in [
         (None, false, false),
@@ -107,7 +107,7 @@ fn a_target_with_a_platform_that_was_never_looked_for_is_not_restored() {
 }
 
 #[test]
-fn what_no_target_selects_any_more_is_not_restored() {
+fn a_tag_that_no_target_selects_is_not_restored() {
     let mut before = one(single("x:1"));
     let change = record(&mut before, "r.io/a:v1", 20.0, Outcome::Unchanged).unwrap();
     let mut after = inventory(&[target("t", "r.io/a", "v2")]);

@@ -44,7 +44,7 @@ impl Header {
         if !checksums(block).contains(&sum) {
             return Err(TarError::Checksum);
         }
-        let format = TarFormat::of(block);
+        let format = TarFormat::detect(block);
         let flag = block[156];
         let prefix = match format {
             TarFormat::V7 => &[][..],
@@ -73,7 +73,7 @@ impl Header {
 }
 
 impl TarFormat {
-    fn of(block: &[u8; BLOCK]) -> Self {
+    fn detect(block: &[u8; BLOCK]) -> Self {
         match (&block[257..263], &block[263..265], &block[508..512]) {
             (b"ustar\0", _, b"tar\0") => Self::Star,
             (b"ustar\0", ..) => Self::Ustar,

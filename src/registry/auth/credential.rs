@@ -39,11 +39,11 @@ impl Login {
     }
 
     /// Adds where it was found.
-    pub(crate) fn found_in(self, place: &str) -> SourcedLogin {
+    pub(crate) fn found_in(self, source: &str) -> SourcedLogin {
         let source = match &self {
-            Self::Password { username, .. } => format!("the credentials of {username} from {place}"),
-            Self::IdentityToken { .. } => format!("the identity token from {place}"),
-            Self::RegistryToken(_) => format!("the token from {place}"),
+            Self::Password { username, .. } => format!("the credentials of {username} from {source}"),
+            Self::IdentityToken { .. } => format!("the identity token from {source}"),
+            Self::RegistryToken(_) => format!("the token from {source}"),
         };
         SourcedLogin { login: self, source }
     }

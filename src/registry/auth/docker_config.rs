@@ -10,11 +10,12 @@ use std::collections::BTreeMap;
 
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use base64::{Engine as _, alphabet};
+use serde::Deserialize;
 use serde::de::IgnoredAny;
-use serde::{Deserialize, Deserializer};
 
 use super::credential::Login;
 use super::secret::Secret;
+use crate::oci::json::or_default;
 use crate::oci::reference::DOCKER_HUB;
 use key::{DOCKER_HUB_KEY, glob_matches, host_of, is_namespaced, names, without_scheme};
 
@@ -153,7 +154,7 @@ impl RawEntry {
     }
 
     /// `None` where `auth` cannot be decoded; `Some(None)` where the entry has no login.
-    #[expect(clippy::option_option, reason = "unreadable and absent are told apart, in one private function")]
+    #[expect(clippy::option_option, reason = "unreadable and absent differ, in one private function")]
     fn login(&self) -> Option<Option<Login>> {
         if !self.registrytoken.is_empty() {
             return Some(Some(Login::RegistryToken(Secret::new(self.registrytoken.as_str()))));
@@ -184,10 +185,6 @@ fn decode(auth: &str) -> Option<(String, String)> {
 /// serde's own message may quote the wrong value, which may be a secret.
 fn from_json<'de, T: Deserialize<'de>>(text: &'de str) -> Result<T, InvalidDockerConfig> {
     serde_json::from_str(text).map_err(|error| InvalidDockerConfig::Json { line: error.line(), column: error.column() })
-}
-
-fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(deserializer: D) -> Result<T, D::Error> {
-    Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
 }
 
 #[cfg(test)]

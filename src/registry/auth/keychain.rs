@@ -91,7 +91,7 @@ impl Keychain {
                 // A daemon without a home directory of its own often has another user's, which it must not read.
                 Err(Unreadable { problem, forbidden: true }) => {
                     if !self.warned.swap(true, Ordering::Relaxed) {
-                        tracing::warn!(registry, problem, "cannot read a credentials file, looking in the next place");
+                        tracing::warn!(registry, problem, "cannot read a credentials file, trying the next one");
                     }
                     continue;
                 }
@@ -109,18 +109,18 @@ impl Keychain {
     async fn look_up(
         &self,
         config: &DockerConfig,
-        place: &str,
+        source: &str,
         registry: &str,
         name: &str,
     ) -> Result<Option<SourcedLogin>, String> {
         if let Some(helper) = config.helper(registry)
             && let Some(login) = self.helpers.get(helper, config.server_url(registry)).await?
         {
-            return Ok(Some(login.found_in(&format!("docker-credential-{helper}, which {place} names"))));
+            return Ok(Some(login.found_in(&format!("docker-credential-{helper}, which {source} names"))));
         }
         // As in podman, the file's own entries follow a helper that has no credentials.
-        let login = config.login(registry, name).map_err(|problem| format!("{place}: {problem}"))?;
-        Ok(login.map(|login| login.found_in(place)))
+        let login = config.login(registry, name).map_err(|problem| format!("{source}: {problem}"))?;
+        Ok(login.map(|login| login.found_in(source)))
     }
 }
 

@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn refusals_by_other_peoples_repositories_do_not_block_a_good_password() {
+    async fn refusals_for_single_repositories_do_not_block_a_good_password() {
         let lockout = Lockout::default();
         let good = header("Basic good");
         for repository in ["a", "b", "c", "d"] {
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_repository_that_accepted_the_password_is_asked_until_it_refuses_it_itself() {
+    async fn a_repository_that_accepted_the_password_gets_it_until_that_repository_refuses_it() {
         let lockout = Lockout::default();
         let password = header("Basic password");
         for own in ["own", "another"] {

@@ -246,6 +246,8 @@ impl Session {
         let found = self.keychain.login(transport.registry.as_str(), scope.repository()).await;
         let found = found.map_err(|problem| denied(format!("cannot read credentials: {problem}")))?;
         let read_at = Instant::now();
+        let source = found.as_ref().map_or("none: the request is anonymous", |found| &found.source);
+        tracing::debug!(registry = %transport.registry, about = %context.subject, credentials = source, "credentials chosen");
         let password = found.as_ref().and_then(|found| found.login.basic_header());
         // A password for the registry itself is checked with each request.
         let to_token_server = password.as_ref().filter(|_| matches!(scheme, Scheme::Bearer(_)));
@@ -260,7 +262,7 @@ impl Session {
                 Authorization::new(password, LOGIN_LIFETIME, false, Some(source))
             }
             (Scheme::Basic, Some(SourcedLogin { login: Login::IdentityToken { .. }, source })) => {
-                return Err(denied(format!("the registry wants a user and a password, and {source} is neither")));
+                return Err(denied(format!("the registry requires a username and a password, which {source} is not")));
             }
             (Scheme::Basic, None) => return Ok(None),
             (Scheme::Bearer(server), found) => {
@@ -287,7 +289,7 @@ impl Session {
         };
         authorization
             .map(Some)
-            .ok_or_else(|| denied("the credentials hold characters that cannot stand in a header".to_owned()))
+            .ok_or_else(|| denied("the credentials contain characters that a header cannot have".to_owned()))
     }
 
     /// Asks the token server, unless it refused the password before. Notes whether it accepted the password.
@@ -336,7 +338,7 @@ fn token_server(
         refused(format!("the registry names `{}` as its token server, which is not an address", bearer.realm))
     })?;
     redirect::allowed(&context.transport.home, &response.url, &realm)
-        .map_err(|refusal| refused(format!("the registry names a token server that is not asked: {refusal}")))?;
+        .map_err(|refusal| refused(format!("the registry names a token server that is not used: {refusal}")))?;
     let own = context.scope.text();
     entry.set_challenged_scopes(bearer.scopes.into_iter().filter(|scope| *scope != own).collect());
     Ok(Scheme::Bearer(Arc::new(TokenServer { realm, service: bearer.service })))

@@ -185,7 +185,7 @@ fn read(response: &Response) -> Result<Token, String> {
     let text = [body.access_token, body.token].into_iter().flatten().find(|token| !token.is_empty());
     let text = text.map(Secret::new).ok_or(": neither `token` nor `access_token` in its answer")?;
     if bearer_header(&text).is_none() {
-        return Err(": its token cannot stand in a header".to_owned());
+        return Err(": its token contains characters that a header cannot have".to_owned());
     }
     Ok(Token { text, lifetime: lifetime.saturating_sub(RENEWAL) })
 }

@@ -39,11 +39,11 @@ pub(crate) fn is_from_the_api(body: &[u8]) -> bool {
 
 /// Whether the registry does not support the request.
 pub(crate) fn is_unsupported(response: &Response) -> bool {
-    let said = |code: &str| {
+    let has_code = |code: &str| {
         serde_json::from_slice::<ErrorBody>(&response.body)
             .is_ok_and(|body| body.errors.iter().any(|entry| entry.code.as_deref() == Some(code)))
     };
-    matches!(response.status.as_u16(), 405 | 501) || said("UNSUPPORTED")
+    matches!(response.status.as_u16(), 405 | 501) || has_code("UNSUPPORTED")
 }
 
 /// The registry's own message in parentheses, to append to a sentence; empty where the body has none in text or JSON.
@@ -57,7 +57,7 @@ pub(crate) fn detail(response: &Response) -> String {
     };
     // Before the text is cut, which could leave part of a secret.
     if response.secrets.appear_in(&text) {
-        return " (its words repeat a secret and are not shown)".to_owned();
+        return " (its message contains a secret and is not shown)".to_owned();
     }
     let text: String =
         text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).take(DETAIL_CHARS_MAX).collect();

@@ -127,8 +127,7 @@ impl BreakerState {
         if let Some(until) = self.paused_until {
             let left = until.saturating_duration_since(now);
             if left > PATIENCE_MAX + JITTER_MAX {
-                let problem =
-                    format!("the registry said that it was asked too often and is left alone for {}s", left.as_secs());
+                let problem = format!("the registry answered 429: requests pause for another {}s", left.as_secs());
                 return Err(Rejection { reason: Reason::RateLimited, problem });
             }
             if !left.is_zero() {
@@ -137,8 +136,7 @@ impl BreakerState {
         }
         match self.next_trial {
             Some(at) if at > now => {
-                let problem =
-                    format!("not asked: the registry could not be reached a moment ago ({})", self.last_failure);
+                let problem = format!("not sent: the registry was unreachable a moment ago ({})", self.last_failure);
                 Err(Rejection { reason: Reason::Network, problem })
             }
             _ => Ok(None),
@@ -151,7 +149,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_registry_is_left_alone_after_429_for_as_long_as_it_said() {
+    async fn requests_pause_after_429_for_as_long_as_retry_after_says() {
         for (retry_after, quiet_secs) in
             [(Some(60), 60), (None, 60), (Some(0), 1), (Some(10_000_000), 900), (Some(u64::MAX), 900)]
         {
@@ -166,7 +164,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_short_quiet_is_waited_for() {
+    async fn a_short_pause_is_waited_for() {
         let breaker = CircuitBreaker::default();
         breaker.rate_limited(Some(Duration::from_secs(2)));
         let started = Instant::now();
@@ -175,7 +173,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn out_of_reach_one_request_tries_while_the_others_fail_fast() {
+    async fn while_unreachable_one_request_tries_and_the_others_fail_fast() {
         let breaker = CircuitBreaker::default();
         for _ in 0..FAILURES_MAX {
             breaker.admit().await.unwrap();

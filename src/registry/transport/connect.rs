@@ -166,7 +166,7 @@ impl Resolve for GuardedResolver {
             let (usable, local): (Vec<_>, Vec<_>) = found.into_iter().partition(may_be_asked);
             match (usable.is_empty(), local.first()) {
                 (true, Some(local)) => Err(format!(
-                    "{name} is {local}, an address of this machine or link, which is never asked on another host's word"
+                    "{name} is {local}, an address of this machine or link, which only the configuration may name"
                 )
                 .into()),
                 (true, None) => Err(format!("{name} has no address").into()),
@@ -206,9 +206,7 @@ mod tests {
     #[tokio::test]
     async fn a_name_leads_to_this_machine_or_link_only_where_the_configuration_names_it() {
         let refused = |name: &str, address: &str| {
-            format!(
-                "{name} is {address}, an address of this machine or link, which is never asked on another host's word"
-            )
+            format!("{name} is {address}, an address of this machine or link, which only the configuration may name")
         };
         let (home, own) = ("203-0-113-9.example", "registry.example");
         for (home, name, expected) in [

@@ -13,7 +13,7 @@ use super::connect::Connections;
 use super::redact::Secrets;
 use super::redirect::{self, REDIRECTS_MAX};
 use crate::oci::{Operation, Reason};
-use crate::registry::error::chain;
+use crate::registry::error::describe;
 
 /// One request.
 pub(crate) struct Request<'a> {
@@ -193,14 +193,14 @@ impl Exchange {
 
     fn unreachable(&self, url: &Url, error: reqwest::Error, answered: bool) -> Failure {
         let reason = if error.is_timeout() { Reason::Timeout } else { Reason::Network };
-        let text = chain(error);
+        let text = describe(error);
         let untrusted = text.contains("invalid peer certificate");
         let hint = if untrusted && !text.contains("not valid for") && !text.contains("expired") {
             self.trust_hint
         } else if text.contains("InvalidContentType") {
             "; if it speaks plain HTTP, set `plain_http = true`"
         } else if text.contains("CertificateRequired") {
-            "; it wants a client certificate: `cert_file` and `key_file`, which no other host than the registry's own is shown"
+            "; it requires a client certificate: set `cert_file` and `key_file`, which are shown to the registry's own host only"
         } else {
             ""
         };
@@ -267,9 +267,8 @@ fn unreadable(error: BodyError) -> Failure {
             is_retryable: true,
             ..definite(Reason::Network, format!("the connection broke within the answer: {problem}"))
         },
-        BodyError::Encoding(encoding) => definite(
-            Reason::Server,
-            format!("the answer is compressed with `{encoding}` although that was not asked for"),
-        ),
+        BodyError::Encoding(encoding) => {
+            definite(Reason::Server, format!("the answer is compressed with `{encoding}`, which was not requested"))
+        }
     }
 }

@@ -64,7 +64,10 @@ impl Metering {
     /// Starts a metered pull, unless it would cut into the reserve. An unknown number of pulls left counts as enough.
     pub(crate) fn pull(&self, reserve: u64) -> Option<Pull<'_>> {
         let mut state = self.state();
-        state.may_pull(reserve).then(|| state.under_way += 1)?;
+        if state.remaining().is_some_and(|remaining| remaining.saturating_sub(state.under_way) <= reserve) {
+            return None;
+        }
+        state.under_way += 1;
         Some(Pull(self))
     }
 
@@ -81,10 +84,6 @@ impl Metering {
 impl MeteringState {
     fn remaining(&self) -> Option<u64> {
         self.until.filter(|until| *until > Instant::now()).and(self.last)?.remaining
-    }
-
-    fn may_pull(&self, reserve: u64) -> bool {
-        self.remaining().is_none_or(|remaining| remaining.saturating_sub(self.under_way) > reserve)
     }
 }
 

@@ -11,7 +11,7 @@ pub(crate) const REDIRECTS_MAX: usize = 5;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum RedirectRefusal {
     /// `Location` is missing or not an address.
-    #[error("it redirects without saying where to")]
+    #[error("it redirects without a valid `Location`")]
     NoLocation,
     /// The scheme is neither http nor https.
     #[error("it leads to `{0}:`, which is neither http nor https")]

@@ -1,6 +1,7 @@
 //! Sends a request until it is answered or has failed for good: admission, retries, and what each outcome says about
 //! the registry.
 
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -82,13 +83,18 @@ impl Transport {
             check()?;
             let started = Instant::now();
             let outcome = self.exchange.run(request, authorization).await;
-            self.counters.request(&self.registry, request.operation, started.elapsed());
+            let took = started.elapsed();
+            self.counters.request(&self.registry, request.operation, took);
+            let status = outcome.as_ref().ok().map(|response| response.status.as_u16());
             match &outcome {
                 Err(failure) if !failure.answered => self.admission.unanswered(&failure.problem),
                 _ => self.admission.answered(),
             }
             let failure = match outcome.and_then(|response| self.check_status(request, response, admitted.as_ref())) {
-                Ok(response) => return Ok(response),
+                Ok(response) => {
+                    self.log(request, status, took, "answered");
+                    return Ok(response);
+                }
                 Err(failure) => failure,
             };
             drop(admitted);
@@ -100,11 +106,14 @@ impl Transport {
                 } else {
                     self.admission.may_retry()
                 };
-            tracing::debug!(registry = %self.registry, operation = request.operation.as_str(), tried, again, problem = %failure.problem, "request failed");
+            let (reason, problem) = (failure.reason, failure.problem);
             if !again {
-                return Err(RegistryError::new(failure.reason, request.subject, failure.problem));
+                self.log(request, status, took, format_args!("gives up, {reason}: {problem}"));
+                return Err(RegistryError::new(reason, request.subject, problem));
             }
-            tokio::time::sleep(failure.retry_after.unwrap_or_else(|| retry::backoff(tried))).await;
+            let wait = failure.retry_after.unwrap_or_else(|| retry::backoff(tried));
+            self.log(request, status, took, format_args!("asks again in {} ms, {reason}: {problem}", wait.as_millis()));
+            tokio::time::sleep(wait).await;
         }
     }
 
@@ -113,13 +122,30 @@ impl Transport {
         self.counters.request_failed(&self.registry, operation, reason);
     }
 
+    /// One line for each request: what was asked, what came, and what was made of it.
+    fn log(&self, request: &Request<'_>, status: Option<u16>, took: Duration, decided: impl Display) {
+        tracing::debug!(
+            registry = %self.registry,
+            operation = request.operation.as_str(),
+            about = %request.subject,
+            status,
+            seconds = (took.as_secs_f64() * 1e3).round() / 1e3,
+            %decided,
+            "request"
+        );
+    }
+
     async fn admitted(&self, request: &Request<'_>) -> Result<Option<Admitted>, RegistryError> {
         let admitted = if request.operation == Operation::GetToken {
             self.admission.admit_token().await.map(|()| None)
         } else {
             self.admission.admit().await.map(Some)
         };
-        admitted.map_err(|rejection| RegistryError::new(rejection.reason, request.subject, rejection.problem))
+        admitted.map_err(|rejection| {
+            let (reason, problem) = (rejection.reason, rejection.problem);
+            self.log(request, None, Duration::ZERO, format_args!("not sent, {reason}: {problem}"));
+            RegistryError::new(reason, request.subject, problem)
+        })
     }
 
     /// Distinguishes answers from failures by status, and notes the limits in the headers.
@@ -168,16 +194,16 @@ impl Transport {
     fn rate_limited(&self, response: &Response, retry_after: Option<Duration>, admitted: Option<&Admitted>) -> Failure {
         let (pause, rate) = self.admission.refused(admitted, retry_after);
         if let Some(rate) = rate {
-            tracing::debug!(registry = %self.registry, requests_per_second = rate, "asks the registry at a lower rate");
+            tracing::debug!(registry = %self.registry, requests_per_second = rate, "sending requests at a lower rate");
             self.counters.learnt_rate(&self.registry, rate);
         }
         let problem = format!(
-            "{} says that it was asked too often{} and is left alone for {}s; a login, a longer interval or `requests_per_second` may help",
+            "{} answered 429{}: requests pause for {}s; a login, a longer interval or `requests_per_second` may help",
             redirect::authority(&response.url),
             api_error::detail(response),
             pause.as_secs()
         );
-        // Every request to this registry waits as long.
+        // All requests to this registry wait this long.
         let is_retryable = pause <= PATIENCE_MAX;
         let failure = Failure::definite(Reason::RateLimited, problem);
         Failure { is_retryable, retry_after: Some(Duration::ZERO), ..failure }

@@ -76,8 +76,8 @@ impl Tls {
                 key: PrivateKeyDer::from_pem_file(key_file)
                     .map_err(|problem| error("key_file", key_file, format!("no private key in PEM form: {problem}")))?,
             }),
-            (Some(path), None) => return Err(error("cert_file", path, "a key_file belongs to it".to_owned())),
-            (None, Some(path)) => return Err(error("key_file", path, "a cert_file belongs to it".to_owned())),
+            (Some(path), None) => return Err(error("cert_file", path, "needs `key_file` too".to_owned())),
+            (None, Some(path)) => return Err(error("key_file", path, "needs `cert_file` too".to_owned())),
             (None, None) => None,
         };
         let tls = Self { authorities, identity, insecure_skip_verify: settings.insecure_skip_verify };

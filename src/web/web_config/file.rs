@@ -7,6 +7,8 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue};
 use serde::{Deserialize, Deserializer};
 
+use crate::oci::json::or_default;
+
 /// The whole file.
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -80,10 +82,6 @@ pub(super) struct RequestRateLimit {
 }
 
 /// A key without a value counts as absent, as in Go.
-fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(value: D) -> Result<T, D::Error> {
-    Option::deserialize(value).map(Option::unwrap_or_default)
-}
-
 fn or_true<'de, D: Deserializer<'de>>(value: D) -> Result<bool, D::Error> {
     Option::deserialize(value).map(|value| value.unwrap_or(true))
 }
