@@ -14,7 +14,7 @@ use super::inspect;
 use super::logging;
 use super::logging::{LogFlags, LogFormat, LogFormatFlag, LogLevel};
 use super::plan;
-use super::run::WebFlags;
+use super::run::{Check, WebFlags};
 use crate::config::DEFAULT_FILE;
 use crate::metrics::own;
 
@@ -48,8 +48,18 @@ pub struct DaemonFlags {
     #[command(flatten)]
     pub config: ConfigFlag,
     /// Check the configuration and exit, without any network access
-    #[arg(long = "config.check")]
-    pub config_check: bool,
+    #[arg(
+        long = "config.check",
+        value_name = "HOW",
+        value_enum,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "lenient"
+    )]
+    pub config_check: Option<Check>,
+    /// Print the JSON schema of the configuration, for editors, and exit
+    #[arg(long = "config.schema")]
+    pub config_schema: bool,
     /// Its web server.
     #[command(flatten)]
     pub web: WebFlags,

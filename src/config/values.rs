@@ -1,50 +1,24 @@
 //! Single values: durations, sizes, names. Each parser's error says what to write.
 
+mod duration;
+mod unexpanded;
+
 use std::net::Ipv6Addr;
-use std::ops::RangeInclusive;
-use std::time::Duration;
 
 use crate::metrics::Family;
 
-use super::suggest::nearest;
+use super::problems::nearest;
 
-pub(super) const CONCURRENCY: RangeInclusive<u128> = 1..=256;
-pub(super) const TAGS_MAX: RangeInclusive<u128> = 1..=1_000_000;
-pub(super) const LIMIT: RangeInclusive<u128> = 1..=1_000_000;
-pub(super) const RESERVE: RangeInclusive<u128> = 0..=1_000_000_000;
-pub(super) const REQUESTS_PER_SECOND_MAX: f64 = 10_000.0;
+pub(super) use duration::{Bounds, PATTERN as DURATION_PATTERN, duration, shown as shown_duration};
+pub(super) use unexpanded::unexpanded;
 
-const MINUTE: Duration = Duration::from_mins(1);
-/// What `1y` is: 365 and a quarter days.
-const YEAR: Duration = Duration::from_hours(8_766);
 const NAME_BYTES_MAX: usize = 256;
 
-/// Time between two scans.
-pub(super) fn interval(text: &str) -> Result<Duration, String> {
-    duration(text, "5m", Duration::from_millis(100)..=YEAR)
-}
+/// What `bytes` reads, as a regular expression of JSON schemas.
+pub(super) const SIZE_PATTERN: &str = r"^[0-9]+(\.[0-9]+)?\s*(([KMGTkmgt][iI]?)?[bB])?\s*$";
 
-/// The timeout of one request.
-pub(super) fn timeout(text: &str) -> Result<Duration, String> {
-    duration(text, "30s", Duration::from_millis(100)..=60 * MINUTE)
-}
-
-/// How long an unreadable tag is kept.
-pub(super) fn keep(text: &str) -> Result<Duration, String> {
-    duration(text, "7d", Duration::from_secs(1)..=10 * YEAR)
-}
-
-fn duration(text: &str, example: &str, bounds: RangeInclusive<Duration>) -> Result<Duration, String> {
-    let Ok(duration) = humantime::parse_duration(text) else {
-        return Err(format!("`{text}` is not a duration: write a number and a unit, such as {example:?}"));
-    };
-    if bounds.contains(&duration) {
-        return Ok(duration);
-    }
-    let shown = humantime::format_duration;
-    let (min, max) = (shown(*bounds.start()), shown(*bounds.end()));
-    Err(format!("`{text}` is out of range: write a duration from {min} to {max}, such as {example:?}"))
-}
+/// What `label` accepts as a name, as a regular expression of JSON schemas.
+pub(super) const LABEL_PATTERN: &str = "^[a-zA-Z_][a-zA-Z0-9_]*$";
 
 /// A size: `250MiB`, `1.5 GB`, `1048576`. At least one byte.
 pub(super) fn bytes(text: &str) -> Result<u64, String> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use image_size_exporter::config::Config;
+use image_size_exporter::config::{Config, Overrides};
 use image_size_exporter::daemon;
 use image_size_exporter::daemon::Start;
 use image_size_exporter::web::{Listener, Options, WebConfig};
@@ -54,6 +54,7 @@ impl Daemon {
             options: Options { enable_lifecycle: true, ..Options::default() },
             web_config: WebConfig::none(),
             config_file: Some(file),
+            overrides: Overrides::default(),
             reloads: mpsc::channel(daemon::RELOADS_WAITING_MAX),
         };
         let stop = CancellationToken::new();

@@ -124,7 +124,10 @@ fn checking_a_configuration_sends_no_request_and_warns_about_probable_mistakes()
     let said = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     assert!(said(&output.stdout).contains("the configuration is valid"));
     let warned = said(&output.stderr);
-    assert!(warned.contains("warning: ") && warned.contains("targets[0].limit: "), "{warned}");
+    assert!(
+        warned.contains("warning: ") && warned.contains("targets[0] (") && warned.contains(").limit: "),
+        "{warned}"
+    );
     assert_eq!(registry.counts(), "");
 }
 

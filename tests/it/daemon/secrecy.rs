@@ -279,6 +279,7 @@ async fn runs_in_a_process_of_its_own() {
         options: Options { enable_lifecycle: true, ..Options::default() },
         web_config: WebConfig::open(std::path::Path::new("web.yml")).unwrap(),
         config_file: Some(file.clone().into()),
+        overrides: image_size_exporter::config::Overrides::default(),
         reloads: tokio::sync::mpsc::channel(daemon::RELOADS_WAITING_MAX),
     };
     let config = Config::load(std::path::Path::new(&file)).unwrap_or_else(|error| panic!("{error}"));

@@ -17,10 +17,10 @@ pub enum ConfigError {
     /// It is longer than a configuration may be.
     #[error("{}: longer than {} bytes, too long for a configuration: name another file with --config.file", .0.display(), .1)]
     TooLong(PathBuf, u64),
-    /// It is not TOML.
-    #[error("{}: {}", .0.display(), .1)]
-    Syntax(PathBuf, String),
-    /// It has wrong values. One line for each problem, with file (or environment variable) and key.
+    /// It is not TOML: the line, perhaps with the column, and why.
+    #[error("{}:{}: {}", .0.display(), .1, .2)]
+    Syntax(PathBuf, String, String),
+    /// It has wrong values. One line for each problem, with file and line (or environment variable) and key.
     #[error("{}", .0.join("\n"))]
     Invalid(Vec<String>),
 }

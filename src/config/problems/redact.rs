@@ -4,7 +4,7 @@
 const SECRET: &str = "<secret>";
 
 /// A URL without the parts that may contain a password: user, password, query and fragment.
-pub(super) fn redacted_url(url: &url::Url) -> String {
+pub(in crate::config) fn redacted_url(url: &url::Url) -> String {
     let authority = &url[url::Position::BeforeHost..url::Position::AfterPort];
     let path = &url[url::Position::BeforePath..url::Position::AfterPath];
     let user = if url.username().is_empty() && url.password().is_none() { "" } else { "<secret>@" };
@@ -13,7 +13,7 @@ pub(super) fn redacted_url(url: &url::Url) -> String {
 }
 
 /// A message without the user and password of URLs that it quotes: people paste them into other keys.
-pub(super) fn without_passwords(text: &str) -> String {
+pub(in crate::config) fn without_passwords(text: &str) -> String {
     let mut shown = String::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('@') {
