@@ -74,9 +74,9 @@ pub(crate) fn plan(work: &LayerRequest) -> Plan {
     }
     match &work.hint {
         Some(UncompressedHint::Bytes(said)) => {
-            if let Some(content) = exact(*said).filter(|_| *said >= least(bytes)) {
+            if *said > 0 && *said >= least(bytes) {
                 // Nothing proves what a publisher says.
-                return Plan::Known(LayerContent { estimated: true, ..content });
+                return Plan::Known(LayerContent { estimated: true, ..exactly(*said) });
             }
         }
         // Asked where the layer's own bytes do not tell.
@@ -295,7 +295,9 @@ mod tests {
         for (media_type, bytes, hint, expected) in [
             ("application/vnd.oci.image.layer.v1.tar", 10_240, None, Plan::Known(known(10_240, false))),
             (GZIP, 1000, Some(UncompressedHint::Bytes(2048)), Plan::Known(known(2048, true))),
-            (GZIP, 1000, Some(UncompressedHint::Bytes(2047)), Plan::Fetch(992..1000, Part::GzipTrailer)),
+            // By umoci, which does not pad.
+            (GZIP, 1000, Some(UncompressedHint::Bytes(2047)), Plan::Known(known(2047, true))),
+            (GZIP, 1000, Some(UncompressedHint::Bytes(800)), Plan::Fetch(992..1000, Part::GzipTrailer)),
             (GZIP, 1000, None, Plan::Fetch(992..1000, Part::GzipTrailer)),
             ("", 1000, None, Plan::Fetch(992..1000, Part::GzipTrailer)),
             (ZSTD, 1000, None, Plan::Fetch(0..18, Part::ZstdHeader)),
