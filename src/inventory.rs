@@ -66,12 +66,13 @@ impl Inventory {
         inventory
     }
 
-    /// Whether a target's finished scan counts as this complete. It does not while a selected tag is unread, a tag list
-    /// was truncated, or no list was read.
+    /// Whether a target's finished scan counts as this complete. It does not while a tag list was truncated, or no list was
+    /// read, or, except for [`Completeness::Listed`], while a selected tag is unread.
     pub fn is_scanned(&self, target: &TargetName, completeness: Completeness) -> bool {
         let Some(number) = self.targets.find(target) else { return true };
         let lists = self.targets.get(number).selection.lists();
         let is_unread = |state: &TagState| match completeness {
+            Completeness::Listed => false,
             Completeness::Settled => state.is_awaited(),
             Completeness::Whole => state.is_unknown(),
         };

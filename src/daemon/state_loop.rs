@@ -127,6 +127,10 @@ impl StateLoop {
                 Event::Discovered { target, found, reply } if self.workers.include(&target) => {
                     changes.extend(self.inventory.select(&target.name, found));
                     let _ = reply.send(self.inventory.assign(&target.name));
+                    // Even if this scan is never finished, a restart must not take a part of a list for all of it.
+                    if !self.inventory.is_scanned(&target.name, Completeness::Listed) {
+                        self.forget_scans(&target);
+                    }
                 }
                 Event::Observed(observation) => changes.extend(self.inventory.record(&observation)),
                 Event::ScanEnded { target, end } if self.workers.include(&target) => {
@@ -155,7 +159,7 @@ impl StateLoop {
     /// Stores how complete the target's last scan was. A tag that was never read is not in the store, so that after a
     /// restart only this tells whether the stored tags are all of the target's.
     fn remember_scan(&self, target: &Target) {
-        for completeness in [Completeness::Settled, Completeness::Whole] {
+        for completeness in Completeness::ALL {
             let key = scan_key(target, completeness);
             if self.inventory.is_scanned(&target.name, completeness) {
                 self.handles.store.remember_scan(&key, unix_now());
@@ -163,6 +167,14 @@ impl StateLoop {
                 let others = scan_keys(&self.config).filter(|other| *other != key);
                 self.handles.store.retain_scans(&others.collect());
             }
+        }
+    }
+
+    fn forget_scans(&self, target: &Target) {
+        let forgotten = Completeness::ALL.map(|completeness| scan_key(target, completeness));
+        if forgotten.iter().any(|key| self.handles.store.has_scanned(key)) {
+            let others = scan_keys(&self.config).filter(|other| !forgotten.contains(other));
+            self.handles.store.retain_scans(&others.collect());
         }
     }
 
@@ -287,9 +299,7 @@ fn forget_other_scans(handles: &Handles, config: &Config) {
 }
 
 fn scan_keys(config: &Config) -> impl Iterator<Item = Digest> {
-    config.targets.iter().flat_map(|target| {
-        [Completeness::Settled, Completeness::Whole].map(|completeness| scan_key(target, completeness))
-    })
+    config.targets.iter().flat_map(|target| Completeness::ALL.map(|completeness| scan_key(target, completeness)))
 }
 
 /// The key under which the store remembers that a scan of this target was this complete.

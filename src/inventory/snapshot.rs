@@ -20,8 +20,8 @@ pub struct Snapshot {
 pub struct RegistryView {
     /// The registry.
     pub registry: Registry,
-    /// Bytes of the distinct layers of everything watched on it; none before each of its targets has ended one scan. What
-    /// a reload adds enters the sums after its first scan.
+    /// Bytes of the distinct layers of everything watched on it; none before each of its targets has ended one scan, or
+    /// while only a part of a repository's list is known. What a reload adds enters the sums after its first scan.
     pub stored_bytes: Option<u64>,
     /// Its watched repositories, each shared with the previous snapshot where nothing of it changed.
     pub repositories: Vec<Arc<RepositoryView>>,
@@ -78,9 +78,10 @@ pub struct ImageView {
     pub platform: Platform,
     /// What its manifest and config say.
     pub image: Arc<ImageSummary>,
-    /// Bytes of its layers that no other image digest watched in the registry has.
+    /// Bytes of its layers that no other image digest watched in the registry has; none while only a part of its
+    /// repository's list is known.
     pub unique_bytes: Option<u64>,
-    /// Its fair share of its layers' bytes.
+    /// Its fair share of its layers' bytes; none like the former.
     pub proportional_bytes: Option<f64>,
     /// Bytes of its layer tars, and whether that is an estimate.
     pub uncompressed: Option<(u64, bool)>,
