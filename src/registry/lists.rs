@@ -4,8 +4,8 @@
 //! a `Link` that is not understood, or a page that brings nothing new, is an error.
 
 mod page;
+mod pages;
 
-use std::collections::HashSet;
 use std::fmt;
 use std::hash::Hash;
 use std::sync::atomic::Ordering;
@@ -19,9 +19,9 @@ use super::client::Client;
 use super::error::RegistryError;
 use super::transport::body::PAGE_BYTES_MAX;
 use super::transport::{Answer, Ask, Take, api_error, link, redirect};
-use crate::oci::json::problem as json_problem;
 use crate::oci::{Operation, Reason, Repository, Tag};
 use page::Page;
+use pages::{Judged, Pages};
 
 /// Entries that a page is asked to have. Some registries refuse more, and some send only a hundred unless asked.
 const PAGE_ENTRIES: u32 = 1000;
@@ -64,20 +64,6 @@ struct ListRequest<'a> {
     what: &'a (dyn fmt::Display + Sync),
     /// At most so many entries are kept.
     max: usize,
-}
-
-/// The kept entries of a list, and how far it was read.
-struct Pages<T> {
-    kept: Vec<T>,
-    seen: HashSet<T>,
-    /// The number of the last page read.
-    number: usize,
-    /// Entries of all pages so far.
-    entries: usize,
-    fingerprints: HashSet<u64>,
-    addresses: HashSet<Url>,
-    stopped: Option<RegistryError>,
-    cut: bool,
 }
 
 /// A page, as errors call it.
@@ -249,12 +235,18 @@ impl Client {
         let mut refusal = None;
         for (url, is_repaired) in as_linked.into_iter().chain(has_cursor.then_some((repaired, true))) {
             match self.page(list, url, pages).await {
-                Ok(answer) => {
-                    if is_repaired {
-                        self.say_repaired("the list's own path is used");
+                Ok(answer) if !is_repaired => return Ok(answer),
+                Ok(answer) => match pages.judge(&answer) {
+                    Judged::LeadsOn => {
+                        if !quirks.links_have_wrong_path.swap(true, Ordering::Relaxed) {
+                            self.say_repaired("the list's own path is used");
+                        }
+                        return Ok(answer);
                     }
-                    return Ok(answer);
-                }
+                    Judged::Ends => return Ok(answer),
+                    // It ignores the cursor: the path was not what is wrong.
+                    Judged::Repeats => {}
+                },
                 Err(error) if !may_be_wrong_address(&error) => return Err(error),
                 Err(error) => refusal = refusal.or(Some(error)),
             }
@@ -264,12 +256,17 @@ impl Client {
             let whole = self.page(list, url, pages).await;
             let entries = |answer: &Answer| Page::read(&answer.body, &mut |_| {}).map_or(0, |page| page.entries);
             if let Some(answer) = whole.ok().filter(|answer| entries(answer) > pages.entries) {
-                quirks.page_size_refused.store(true, Ordering::Relaxed);
-                self.say_repaired("lists are read without a page size");
+                if !quirks.page_size_refused.swap(true, Ordering::Relaxed) {
+                    self.say_repaired("lists are read without a page size");
+                }
                 return Ok(answer);
             }
         }
-        Err(refusal.expect("one of the two addresses was refused"))
+        Err(refusal.unwrap_or_else(|| {
+            let page = self.page_name(list, pages.number, from);
+            let problem = "its `Link` leads to another path, and the list's own path brings nothing new".to_owned();
+            self.wrong(list.operation, &page, Reason::Invalid, problem)
+        }))
     }
 
     /// A page after the first, at `url`.
@@ -308,72 +305,10 @@ impl Client {
         PageName { list: list.what, number, url, elsewhere }
     }
 
-    /// Logs, once for each registry, that its links are repaired.
+    /// Logs that the registry's links are repaired.
     fn say_repaired(&self, repair: &str) {
-        if !self.quirks.links_have_wrong_path.swap(true, Ordering::Relaxed) {
-            let registry = &self.transport.registry;
-            tracing::warn!(%registry, "the registry links to a wrong address for the next page of a list: {repair} instead");
-        }
-    }
-}
-
-impl<T> Default for Pages<T> {
-    fn default() -> Self {
-        Self {
-            kept: Vec::new(),
-            seen: HashSet::new(),
-            number: 0,
-            entries: 0,
-            fingerprints: HashSet::new(),
-            addresses: HashSet::new(),
-            stopped: None,
-            cut: false,
-        }
-    }
-}
-
-impl<T: Clone + Eq + Hash> Pages<T> {
-    /// Takes one more page in. Errors say what is wrong with it.
-    fn read(
-        &mut self,
-        answer: &Answer,
-        links_on: bool,
-        max: usize,
-        keep: &mut (dyn FnMut(&str) -> Option<T> + Send),
-    ) -> Result<(), String> {
-        self.number += 1;
-        self.addresses.insert(answer.url.clone());
-        let before = self.kept.len();
-        let Self { kept, seen, cut, .. } = self;
-        let read = Page::read(&answer.body, &mut |text| {
-            let Some(entry) = keep(text).filter(|entry| !seen.contains(entry)) else { return };
-            if kept.len() == max {
-                *cut = true;
-            } else {
-                seen.insert(entry.clone());
-                kept.push(entry);
-            }
-        });
-        let page = read.map_err(|error| {
-            self.kept.truncate(before);
-            self.cut = false;
-            format!("it is not a list ({})", json_problem(&error))
-        })?;
-        self.entries += page.entries;
-        let is_new = self.fingerprints.insert(page.fingerprint);
-        if page.entries == 0 && links_on {
-            return Err("it is empty and links to another page".to_owned());
-        }
-        if page.entries > 0 && !is_new {
-            return Err("it brings nothing new: its entries are those of a page before".to_owned());
-        }
-        Ok(())
-    }
-
-    /// Ends early, with what was read so far.
-    fn stop(mut self, error: RegistryError) -> Self {
-        self.stopped = Some(error);
-        self
+        let registry = &self.transport.registry;
+        tracing::warn!(%registry, "the registry links to a wrong address for the next page of a list: {repair} instead");
     }
 }
 

@@ -1,0 +1,106 @@
+//! The pages of one list: what is kept of their entries, and what tells that the list goes on.
+
+use std::collections::HashSet;
+use std::hash::Hash;
+
+use url::Url;
+
+use super::page::Page;
+use crate::oci::json::problem as json_problem;
+use crate::registry::error::RegistryError;
+use crate::registry::transport::Answer;
+
+/// The kept entries of a list, and how far it was read.
+pub(super) struct Pages<T> {
+    pub(super) kept: Vec<T>,
+    seen: HashSet<T>,
+    /// The number of the last page read.
+    pub(super) number: usize,
+    /// Entries of all pages so far.
+    pub(super) entries: usize,
+    /// Of the pages so far.
+    pub(super) fingerprints: HashSet<u64>,
+    pub(super) addresses: HashSet<Url>,
+    pub(super) stopped: Option<RegistryError>,
+    pub(super) cut: bool,
+}
+
+/// What a page brings beyond those before.
+pub(super) enum Judged {
+    LeadsOn,
+    /// It is empty.
+    Ends,
+    /// The entries of a page before, or it is no list.
+    Repeats,
+}
+
+impl<T> Default for Pages<T> {
+    fn default() -> Self {
+        Self {
+            kept: Vec::new(),
+            seen: HashSet::new(),
+            number: 0,
+            entries: 0,
+            fingerprints: HashSet::new(),
+            addresses: HashSet::new(),
+            stopped: None,
+            cut: false,
+        }
+    }
+}
+
+impl<T> Pages<T> {
+    /// What a page brings, without taking it in.
+    pub(super) fn judge(&self, answer: &Answer) -> Judged {
+        match Page::read(&answer.body, &mut |_| {}) {
+            Ok(page) if page.entries == 0 => Judged::Ends,
+            Ok(page) if !self.fingerprints.contains(&page.fingerprint) => Judged::LeadsOn,
+            Ok(_) | Err(_) => Judged::Repeats,
+        }
+    }
+}
+
+impl<T: Clone + Eq + Hash> Pages<T> {
+    /// Takes one more page in. Errors say what is wrong with it.
+    pub(super) fn read(
+        &mut self,
+        answer: &Answer,
+        links_on: bool,
+        max: usize,
+        keep: &mut (dyn FnMut(&str) -> Option<T> + Send),
+    ) -> Result<(), String> {
+        self.number += 1;
+        self.addresses.insert(answer.url.clone());
+        let before = self.kept.len();
+        let Self { kept, seen, cut, .. } = self;
+        let read = Page::read(&answer.body, &mut |text| {
+            let Some(entry) = keep(text).filter(|entry| !seen.contains(entry)) else { return };
+            if kept.len() == max {
+                *cut = true;
+            } else {
+                seen.insert(entry.clone());
+                kept.push(entry);
+            }
+        });
+        let page = read.map_err(|error| {
+            self.kept.truncate(before);
+            self.cut = false;
+            format!("it is not a list ({})", json_problem(&error))
+        })?;
+        self.entries += page.entries;
+        let is_new = self.fingerprints.insert(page.fingerprint);
+        if page.entries == 0 && links_on {
+            return Err("it is empty and links to another page".to_owned());
+        }
+        if page.entries > 0 && !is_new {
+            return Err("it brings nothing new: its entries are those of a page before".to_owned());
+        }
+        Ok(())
+    }
+
+    /// Ends early, with what was read so far.
+    pub(super) fn stop(mut self, error: RegistryError) -> Self {
+        self.stopped = Some(error);
+        self
+    }
+}
