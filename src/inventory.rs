@@ -185,9 +185,9 @@ impl Inventory {
 
     /// The layers whose uncompressed size is asked for and not known: each digest once for each registry that has it, in
     /// the most exact mode of any target on that registry. A registry may refuse what another one serves, and its targets
-    /// may ask for less.
+    /// may ask for less. Where manifests disagree about a size, once for each: only with the true one can it be streamed.
     pub fn layer_requests(&self) -> Vec<LayerRequest> {
-        let mut requests: HashMap<(&Registry, &Digest), LayerRequest> = HashMap::new();
+        let mut requests: HashMap<(&Registry, &Digest, u64), LayerRequest> = HashMap::new();
         for (registry, state) in &self.registries {
             for (repository, tag) in
                 state.repositories.iter().flat_map(|(name, state)| state.tags.values().map(move |tag| (name, tag)))
@@ -203,7 +203,7 @@ impl Inventory {
                     if facts.content.is_some_and(|content| mode == Uncompressed::Cheap || content.unpacked.is_known()) {
                         continue;
                     }
-                    let request = requests.entry((registry, digest)).or_insert_with(|| LayerRequest {
+                    let request = requests.entry((registry, digest, listed.bytes)).or_insert_with(|| LayerRequest {
                         repository: repository.clone(),
                         image: image.summary.digest.clone(),
                         digest: digest.clone(),
@@ -218,7 +218,7 @@ impl Inventory {
             }
         }
         let mut requests: Vec<LayerRequest> = requests.into_values().collect();
-        requests.sort_by(|a, b| (&a.repository, &a.digest).cmp(&(&b.repository, &b.digest)));
+        requests.sort_by(|a, b| (&a.repository, &a.digest, a.bytes).cmp(&(&b.repository, &b.digest, b.bytes)));
         requests
     }
 

@@ -35,6 +35,6 @@ mod error;
 
 pub use error::MeasureError;
 pub use measure::Measure;
-pub use probe::{Foresight, SociIndexes, foresee, look_up};
+pub use probe::{Foresight, SociIndexes, foresee, is_streamed, look_up};
 pub use stream::StreamError;
 pub use worker::{Limits, run};

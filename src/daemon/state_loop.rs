@@ -42,6 +42,8 @@ pub(crate) struct StateLoop {
     inventory: Inventory,
     workers: Workers,
     layers: LayerWorker,
+    /// Whether the layer worker has not been told yet which layers are wanted now.
+    layers_due: bool,
     events: mpsc::Receiver<Event>,
     /// None while it renders.
     publisher: Option<Publisher>,
@@ -78,6 +80,7 @@ impl StateLoop {
             inventory,
             workers,
             layers,
+            layers_due: false,
             events,
             publisher: Some(publisher),
             publishing: None,
@@ -104,6 +107,10 @@ impl StateLoop {
                 () = stop.cancelled() => break,
                 ended = self.workers.ended() => ended?,
                 _ = self.events.recv_many(&mut batch, EVENTS_WAITING_MAX) => self.apply(&mut batch),
+                permit = self.layers.ready(), if self.layers_due => {
+                    self.layers_due = false;
+                    permit.send(self.inventory.layer_requests());
+                }
                 found = self.layers.found() => self.learn(found?),
                 published = rendered(&mut self.publishing) => self.published(published?),
                 () = tokio::time::sleep_until(self.not_before), if may_publish => self.publish(),
@@ -208,7 +215,7 @@ impl StateLoop {
         self.not_before = Instant::now() + pause;
         self.handles.telemetry.set_store_documents(self.handles.store.documents());
         // Only now: sizes come first.
-        self.layers.offer(|| self.inventory.layer_requests());
+        self.layers_due = true;
     }
 
     fn reload(&mut self, request: ReloadRequest) {

@@ -7,16 +7,23 @@ use tokio::time::Instant;
 
 use crate::oci::{Digest, Repository};
 
-/// After the first failure; doubled with each further one.
-const WAIT_MIN: Duration = Duration::from_mins(30);
+/// After the first failure that a registry may recover from by itself; doubled with each further one.
+pub(crate) const WAIT_MIN_TRANSIENT: Duration = Duration::from_mins(1);
+
+/// The same after any other failure.
+pub(crate) const WAIT_MIN: Duration = Duration::from_mins(30);
 
 /// Nobody waits longer.
 const WAIT_MAX: Duration = Duration::from_hours(24);
 
+/// What one repository and one manifest say of a layer: its compressed bytes and `diff_id`. Others may be right where
+/// these are wrong.
+pub(crate) type Claim = (Repository, Digest, u64, Option<Digest>);
+
 /// What a repository did not give, or not as it should be, and when to ask it again. A layer that is broken in one
-/// repository may be whole in another.
+/// repository may be whole in another, and a manifest may state a wrong size.
 #[derive(Default)]
-pub(crate) struct Later(HashMap<(Repository, Digest), Failures>);
+pub(crate) struct Later(HashMap<Claim, Failures>);
 
 struct Failures {
     count: u32,
@@ -25,17 +32,17 @@ struct Failures {
 
 impl Later {
     /// Whether it is too early to ask again.
-    pub(crate) fn is_waiting(&self, repository: &Repository, digest: &Digest) -> bool {
-        self.0.get(&(repository.clone(), digest.clone())).is_some_and(|failures| failures.until > Instant::now())
+    pub(crate) fn is_waiting(&self, claim: &Claim) -> bool {
+        self.0.get(claim).is_some_and(|failures| failures.until > Instant::now())
     }
 
-    /// One more failure; how long to wait after it. What was not asked for again within a day of its time is forgotten:
+    /// One more failure; how long to wait after it, which is `first` for the first one. What was not asked for again within a day of its time is forgotten:
     /// nobody wants it any more.
-    pub(crate) fn failed(&mut self, repository: &Repository, digest: &Digest) -> Duration {
+    pub(crate) fn failed(&mut self, claim: Claim, first: Duration) -> Duration {
         let now = Instant::now();
         self.0.retain(|_, failures| failures.until + WAIT_MAX > now);
-        let failures = self.0.entry((repository.clone(), digest.clone())).or_insert(Failures { count: 0, until: now });
-        let wait = WAIT_MIN.saturating_mul(2_u32.saturating_pow(failures.count)).min(WAIT_MAX);
+        let failures = self.0.entry(claim).or_insert(Failures { count: 0, until: now });
+        let wait = first.saturating_mul(2_u32.saturating_pow(failures.count)).min(WAIT_MAX);
         *failures = Failures { count: failures.count.saturating_add(1), until: now + wait };
         wait
     }
@@ -45,33 +52,40 @@ impl Later {
 mod tests {
     use super::*;
 
+    fn claim(repository: &str, digest: &[u8], bytes: u64) -> Claim {
+        (repository.parse().unwrap(), Digest::sha256_of(digest), bytes, None)
+    }
+
     #[tokio::test(start_paused = true)]
     async fn each_failure_doubles_the_wait_up_to_a_day() {
-        let mut later = Later::default();
-        let repository: Repository = "registry.example/a".parse().unwrap();
-        let digest = Digest::sha256_of(b"layer");
-        for minutes in [30, 60, 120, 240, 480, 960, 1440, 1440] {
-            let wait = later.failed(&repository, &digest);
-            assert_eq!(wait, Duration::from_mins(minutes));
-            tokio::time::advance(Duration::from_mins(minutes - 1)).await;
-            assert!(later.is_waiting(&repository, &digest), "{minutes}");
-            tokio::time::advance(Duration::from_mins(1)).await;
-            assert!(!later.is_waiting(&repository, &digest), "{minutes}");
+        for (first, waits) in [
+            (WAIT_MIN, &[30, 60, 120, 240, 480, 960, 1440, 1440][..]),
+            (WAIT_MIN_TRANSIENT, &[1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 1440, 1440]),
+        ] {
+            let mut later = Later::default();
+            let layer = claim("registry.example/a", b"layer", 1);
+            for &minutes in waits {
+                assert_eq!(later.failed(layer.clone(), first), Duration::from_mins(minutes));
+                tokio::time::advance(Duration::from_mins(minutes) - Duration::from_secs(1)).await;
+                assert!(later.is_waiting(&layer), "{minutes}");
+                tokio::time::advance(Duration::from_secs(1)).await;
+                assert!(!later.is_waiting(&layer), "{minutes}");
+            }
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn repositories_and_layers_wait_for_themselves_and_are_forgotten_when_nobody_asks() {
+    async fn repositories_layers_and_sizes_wait_for_themselves_and_are_forgotten_when_nobody_asks() {
         let mut later = Later::default();
-        let [one, other]: [Repository; 2] =
-            ["registry.example/a", "registry.example/b"].map(|name| name.parse().unwrap());
-        let digest = Digest::sha256_of(b"layer");
-        later.failed(&one, &digest);
-        assert!(!later.is_waiting(&other, &digest));
-        assert!(!later.is_waiting(&one, &Digest::sha256_of(b"another")));
+        let one = claim("registry.example/a", b"layer", 1);
+        let other = claim("registry.example/b", b"layer", 1);
+        later.failed(one.clone(), WAIT_MIN);
+        assert!(!later.is_waiting(&other));
+        assert!(!later.is_waiting(&claim("registry.example/a", b"another", 1)));
+        assert!(!later.is_waiting(&claim("registry.example/a", b"layer", 2)));
         tokio::time::advance(WAIT_MIN + WAIT_MAX).await;
-        later.failed(&other, &digest);
+        later.failed(other, WAIT_MIN);
         assert_eq!(later.0.len(), 1);
-        assert_eq!(later.failed(&one, &digest), WAIT_MIN, "it counts from the start again");
+        assert_eq!(later.failed(one, WAIT_MIN), WAIT_MIN, "it counts from the start again");
     }
 }

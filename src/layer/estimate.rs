@@ -95,6 +95,15 @@ pub(crate) fn plan(work: &LayerRequest) -> Plan {
     }
 }
 
+/// Why a layer is not streamed.
+pub(crate) const NO_TAR: &str = "its media type says that it is no tar";
+
+/// Whether a layer may be a tar, so that streaming it may tell its size. What an artifact has is often none, and large: a
+/// model, a signature, a file. Where its type tells nothing, an image's config does.
+pub(crate) fn may_be_tar(work: &LayerRequest) -> bool {
+    work.media_type.says_tar().unwrap_or(work.diff_id.is_some())
+}
+
 /// What the part of a blob of `bytes` bytes tells, or why it tells nothing.
 pub(crate) fn read(part: &Part, fetched: &[u8], bytes: u64) -> Result<LayerContent, &'static str> {
     match part {

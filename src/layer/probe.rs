@@ -52,6 +52,11 @@ pub enum Foresight {
     Never,
 }
 
+/// Whether `exact` streams a layer, by what its manifest and config say.
+pub fn is_streamed(layer: &LayerRequest) -> bool {
+    estimate::may_be_tar(layer)
+}
+
 /// What `cheap` will do about a layer, by what its manifest says, and whether its registry is a `pull_through`.
 pub fn foresee(layer: &LayerRequest, pull_through: bool) -> Foresight {
     match estimate::plan(layer) {
@@ -70,6 +75,9 @@ pub async fn look_up(
     progress: impl FnMut(u64),
 ) -> Result<LayerContent, String> {
     if layer.mode == Uncompressed::Exact {
+        if !estimate::may_be_tar(layer) {
+            return Err(estimate::NO_TAR.to_owned());
+        }
         return stream::measure(client, layer, &mut true, progress).await.map_err(|error| error.to_string());
     }
     match estimate::plan(layer) {

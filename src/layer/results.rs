@@ -5,7 +5,7 @@ use parking_lot::Mutex;
 use std::collections::HashSet;
 use std::time::Duration;
 
-use super::backoff::Later;
+use super::backoff::{Claim, Later, WAIT_MIN, WAIT_MIN_TRANSIENT};
 use crate::clock::unix_now;
 use crate::image::LayerContent;
 use crate::oci::{Digest, Repository};
@@ -15,10 +15,6 @@ use crate::target::Uncompressed;
 
 /// How a remembered failure begins that only `cheap` has: `exact` may still find out.
 const CANNOT_TELL: &str = "cannot be told from a few bytes: ";
-
-/// What one repository and one manifest say of a layer: its compressed bytes and `diff_id`. Others may be right where
-/// these are wrong.
-type Claim = (Repository, Digest, u64, Option<Digest>);
 
 pub(crate) struct Memory {
     store: Store,
@@ -42,13 +38,7 @@ impl Memory {
     }
 
     pub(crate) fn recall(&self, layer: &LayerRequest) -> Recalled {
-        if self.later.lock().is_waiting(&layer.repository, &layer.digest) {
-            return Recalled::Failed;
-        }
         let exact = layer.mode == Uncompressed::Exact;
-        if exact && self.given_up.lock().contains(&claim(layer)) {
-            return Recalled::Failed;
-        }
         match self.store.layer(&layer.digest) {
             Some(LayerRecord::Known(content)) if !exact || content.unpacked.is_known() => {
                 return Recalled::Found(content);
@@ -64,6 +54,10 @@ impl Memory {
             && content.unpacked.is_known()
         {
             return Recalled::Found(content);
+        }
+        let claim = claim(layer);
+        if self.later.lock().is_waiting(&claim) || exact && self.given_up.lock().contains(&claim) {
+            return Recalled::Failed;
         }
         Recalled::Nothing
     }
@@ -99,9 +93,11 @@ impl Memory {
         self.given_up.lock().insert(claim(layer));
     }
 
-    /// Asks for the layer again, but not soon; after how long at the earliest.
-    pub(crate) fn ask_later(&self, layer: &LayerRequest) -> Duration {
-        self.later.lock().failed(&layer.repository, &layer.digest)
+    /// Asks for the layer again, but not at once; after how long at the earliest. A registry that fails just now may
+    /// recover soon.
+    pub(crate) fn ask_later(&self, layer: &LayerRequest, is_transient: bool) -> Duration {
+        let first = if is_transient { WAIT_MIN_TRANSIENT } else { WAIT_MIN };
+        self.later.lock().failed(claim(layer), first)
     }
 
     /// Whether the repository may send parts of blobs.

@@ -5,7 +5,7 @@
 //! remembered too. What a registry would not give just now is asked again, less and less often.
 
 use parking_lot::Mutex;
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -63,7 +63,7 @@ pub async fn run(
     let budget = Mutex::new(Budget::new(limits.bytes_per_hour));
     let context =
         Arc::new(Context { registries, limits, memory: Memory::new(store), budget, indexes: SociIndexes::default() });
-    let mut pending = Vec::new();
+    let mut pending = VecDeque::new();
     let mut tasks = JoinSet::new();
     let mut busy = Busy::default();
     let mut open = true;
@@ -98,7 +98,7 @@ pub async fn run(
         tokio::select! {
             () = stop.cancelled() => return,
             list = work.recv(), if open => match list {
-                Some(list) => pending = list,
+                Some(list) => pending = list.into(),
                 None => open = false,
             },
             Some(ended) = tasks.join_next() => {
@@ -157,44 +157,49 @@ enum Next {
     Nothing,
 }
 
-/// The next layer to look into. What is remembered is sent or dropped on the way.
+/// The next layer to look into. What is remembered is sent or dropped on the way, and what cannot be measured is dropped.
+///
+/// While a layer waits for the budget none is streamed before it: small ones would take what a large one waits for.
 async fn next(
-    pending: &mut Vec<LayerRequest>,
+    pending: &mut VecDeque<LayerRequest>,
     context: &Context,
     busy: &Busy,
     found: &mpsc::Sender<(Digest, LayerContent)>,
 ) -> Next {
     let mut wait: Option<Duration> = None;
     let mut position = 0;
-    while position < pending.len() {
-        let layer = &pending[position];
+    while let Some(layer) = pending.get(position) {
         if busy.contains(layer) {
             position += 1;
             continue;
         }
         match context.memory.recall(layer) {
             Recalled::Found(content) => {
-                let layer = pending.swap_remove(position);
-                let _ = found.send((layer.digest, content)).await;
+                let digest = layer.digest.clone();
+                pending.remove(position);
+                let _ = found.send((digest, content)).await;
                 continue;
             }
             Recalled::Failed => {
-                pending.swap_remove(position);
+                pending.remove(position);
                 continue;
             }
             Recalled::Nothing => {}
         }
         if layer.mode == Uncompressed::Exact {
-            let bytes = layer.bytes;
+            if !estimate::may_be_tar(layer) {
+                pending.remove(position);
+                continue;
+            }
             let mut budget = context.budget.lock();
-            if let Some(duration) = budget.wait(bytes) {
-                wait = Some(wait.map_or(duration, |shortest| shortest.min(duration)));
+            wait = wait.or_else(|| budget.wait(layer.bytes));
+            if wait.is_some() {
                 position += 1;
                 continue;
             }
-            budget.spend(bytes);
+            budget.spend(layer.bytes);
         }
-        return Next::Start(Box::new(pending.swap_remove(position)));
+        return pending.remove(position).map_or(Next::Nothing, |layer| Next::Start(Box::new(layer)));
     }
     wait.map_or(Next::Nothing, Next::Wait)
 }
@@ -236,7 +241,7 @@ async fn exact(context: &Context, layer: &LayerRequest) -> Option<LayerContent> 
                 warn!(%repository, %digest, %error, "cannot measure a layer");
                 context.memory.give_up(layer);
             } else {
-                let wait = humantime::format_duration(context.memory.ask_later(layer));
+                let wait = humantime::format_duration(context.memory.ask_later(layer, error.is_transient()));
                 warn!(%repository, %digest, %error, "cannot measure a layer: asking again after {wait}");
             }
             return None;
@@ -276,7 +281,7 @@ async fn cheaply(context: &Context, layer: &LayerRequest) -> Option<LayerContent
             if error.reason() == Reason::Unsupported {
                 context.memory.has_no_ranges(repository);
             } else {
-                context.memory.ask_later(layer);
+                context.memory.ask_later(layer, error.is_transient());
             }
             None
         }
