@@ -1,4 +1,4 @@
-//! When to ask again for layers that could not be had.
+//! When to try again after a layer could not be read.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -13,31 +13,31 @@ pub(crate) const WAIT_MIN_TRANSIENT: Duration = Duration::from_mins(1);
 /// The same after any other failure.
 pub(crate) const WAIT_MIN: Duration = Duration::from_mins(30);
 
-/// Nobody waits longer.
+/// The longest wait.
 const WAIT_MAX: Duration = Duration::from_hours(24);
 
-/// What one repository and one manifest say of a layer: its compressed bytes and `diff_id`. Others may be right where
-/// these are wrong.
+/// A layer as one repository and one manifest describe it: its compressed bytes and `diff_id`. Other manifests may be
+/// correct where this one is wrong.
 pub(crate) type Claim = (Repository, Digest, u64, Option<Digest>);
 
-/// What a repository did not give, or not as it should be, and when to ask it again. A layer that is broken in one
-/// repository may be whole in another, and a manifest may state a wrong size.
+/// Layers that a repository failed to serve, and when to try again. A layer that is broken in one repository may be
+/// intact in another, and a manifest may state a wrong size.
 #[derive(Default)]
-pub(crate) struct Later(HashMap<Claim, Failures>);
+pub(crate) struct Backoff(HashMap<Claim, Failures>);
 
 struct Failures {
     count: u32,
     until: Instant,
 }
 
-impl Later {
-    /// Whether it is too early to ask again.
+impl Backoff {
+    /// Whether it is too early to try again.
     pub(crate) fn is_waiting(&self, claim: &Claim) -> bool {
         self.0.get(claim).is_some_and(|failures| failures.until > Instant::now())
     }
 
-    /// One more failure; how long to wait after it, which is `first` for the first one. What was not asked for again within a day of its time is forgotten:
-    /// nobody wants it any more.
+    /// Notes a failure; returns how long to wait, which is `first` for the first one. Entries that were not tried again
+    /// within a day of their time are dropped: no target needs them any more.
     pub(crate) fn failed(&mut self, claim: Claim, first: Duration) -> Duration {
         let now = Instant::now();
         self.0.retain(|_, failures| failures.until + WAIT_MAX > now);
@@ -62,30 +62,30 @@ mod tests {
             (WAIT_MIN, &[30, 60, 120, 240, 480, 960, 1440, 1440][..]),
             (WAIT_MIN_TRANSIENT, &[1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 1440, 1440]),
         ] {
-            let mut later = Later::default();
+            let mut backoff = Backoff::default();
             let layer = claim("registry.example/a", b"layer", 1);
             for &minutes in waits {
-                assert_eq!(later.failed(layer.clone(), first), Duration::from_mins(minutes));
+                assert_eq!(backoff.failed(layer.clone(), first), Duration::from_mins(minutes));
                 tokio::time::advance(Duration::from_mins(minutes) - Duration::from_secs(1)).await;
-                assert!(later.is_waiting(&layer), "{minutes}");
+                assert!(backoff.is_waiting(&layer), "{minutes}");
                 tokio::time::advance(Duration::from_secs(1)).await;
-                assert!(!later.is_waiting(&layer), "{minutes}");
+                assert!(!backoff.is_waiting(&layer), "{minutes}");
             }
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn repositories_layers_and_sizes_wait_for_themselves_and_are_forgotten_when_nobody_asks() {
-        let mut later = Later::default();
+    async fn waits_are_per_repository_layer_and_size_and_expire() {
+        let mut backoff = Backoff::default();
         let one = claim("registry.example/a", b"layer", 1);
         let other = claim("registry.example/b", b"layer", 1);
-        later.failed(one.clone(), WAIT_MIN);
-        assert!(!later.is_waiting(&other));
-        assert!(!later.is_waiting(&claim("registry.example/a", b"another", 1)));
-        assert!(!later.is_waiting(&claim("registry.example/a", b"layer", 2)));
+        backoff.failed(one.clone(), WAIT_MIN);
+        assert!(!backoff.is_waiting(&other));
+        assert!(!backoff.is_waiting(&claim("registry.example/a", b"another", 1)));
+        assert!(!backoff.is_waiting(&claim("registry.example/a", b"layer", 2)));
         tokio::time::advance(WAIT_MIN + WAIT_MAX).await;
-        later.failed(other, WAIT_MIN);
-        assert_eq!(later.0.len(), 1);
-        assert_eq!(later.failed(one, WAIT_MIN), WAIT_MIN, "it counts from the start again");
+        backoff.failed(other, WAIT_MIN);
+        assert_eq!(backoff.0.len(), 1);
+        assert_eq!(backoff.failed(one, WAIT_MIN), WAIT_MIN, "it counts from the start again");
     }
 }

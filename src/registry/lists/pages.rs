@@ -1,6 +1,7 @@
-//! The pages of one list: what is kept of their entries, and what tells that the list goes on.
+//! The entries of a list as its pages are read, and the names of pages in errors.
 
 use std::collections::HashSet;
+use std::fmt;
 use std::hash::Hash;
 
 use url::Url;
@@ -8,17 +9,16 @@ use url::Url;
 use super::page::Page;
 use crate::oci::json::problem as json_problem;
 use crate::registry::error::RegistryError;
-use crate::registry::transport::Answer;
+use crate::registry::transport::{Response, redirect};
 
 /// The kept entries of a list, and how far it was read.
 pub(super) struct Pages<T> {
     pub(super) kept: Vec<T>,
-    seen: HashSet<T>,
+    pub(super) seen: HashSet<T>,
     /// The number of the last page read.
     pub(super) number: usize,
     /// Entries of all pages so far.
     pub(super) entries: usize,
-    /// Of the pages so far.
     pub(super) fingerprints: HashSet<u64>,
     pub(super) addresses: HashSet<Url>,
     pub(super) stopped: Option<RegistryError>,
@@ -32,6 +32,15 @@ pub(super) enum Judged {
     Ends,
     /// The entries of a page before, or it is no list.
     Repeats,
+}
+
+/// A page, as errors call it.
+pub(super) struct PageName<'a> {
+    pub(super) list: &'a (dyn fmt::Display + Sync),
+    pub(super) number: usize,
+    pub(super) url: &'a Url,
+    /// Of a host that the registry redirects to, only the host may be shown.
+    pub(super) other_host: bool,
 }
 
 impl<T> Default for Pages<T> {
@@ -51,8 +60,8 @@ impl<T> Default for Pages<T> {
 
 impl<T> Pages<T> {
     /// What a page brings, without taking it in.
-    pub(super) fn judge(&self, answer: &Answer) -> Judged {
-        match Page::read(&answer.body, &mut |_| {}) {
+    pub(super) fn judge(&self, response: &Response) -> Judged {
+        match Page::read(&response.body, &mut |_| {}) {
             Ok(page) if page.entries == 0 => Judged::Ends,
             Ok(page) if !self.fingerprints.contains(&page.fingerprint) => Judged::LeadsOn,
             Ok(_) | Err(_) => Judged::Repeats,
@@ -61,19 +70,19 @@ impl<T> Pages<T> {
 }
 
 impl<T: Clone + Eq + Hash> Pages<T> {
-    /// Takes one more page in. Errors say what is wrong with it.
+    /// Adds a page. Errors say what is wrong with it.
     pub(super) fn read(
         &mut self,
-        answer: &Answer,
+        response: &Response,
         links_on: bool,
         max: usize,
         keep: &mut (dyn FnMut(&str) -> Option<T> + Send),
     ) -> Result<(), String> {
         self.number += 1;
-        self.addresses.insert(answer.url.clone());
+        self.addresses.insert(response.url.clone());
         let before = self.kept.len();
         let Self { kept, seen, cut, .. } = self;
-        let read = Page::read(&answer.body, &mut |text| {
+        let read = Page::read(&response.body, &mut |text| {
             let Some(entry) = keep(text).filter(|entry| !seen.contains(entry)) else { return };
             if kept.len() == max {
                 *cut = true;
@@ -93,7 +102,7 @@ impl<T: Clone + Eq + Hash> Pages<T> {
             return Err("it is empty and links to another page".to_owned());
         }
         if page.entries > 0 && !is_new {
-            return Err("it brings nothing new: its entries are those of a page before".to_owned());
+            return Err("it has the same entries as an earlier page".to_owned());
         }
         Ok(())
     }
@@ -102,5 +111,12 @@ impl<T: Clone + Eq + Hash> Pages<T> {
     pub(super) fn stop(mut self, error: RegistryError) -> Self {
         self.stopped = Some(error);
         self
+    }
+}
+
+impl fmt::Display for PageName<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = if self.other_host { "" } else { self.url.path() };
+        write!(f, "{}: page {} of the list ({}{path})", self.list, self.number, redirect::authority(self.url))
     }
 }

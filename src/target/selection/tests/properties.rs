@@ -1,4 +1,4 @@
-//! What is true for any tags and any selection.
+//! Properties that hold for any tags and any selection.
 
 use proptest::prelude::*;
 
@@ -98,7 +98,9 @@ proptest! {
                 (Some(range), Some(version)) => range.contains(version),
                 (Some(_), None) => false,
             };
-            let is_selected = wanted.finds(tag) && inside;
+            let any = |patterns: &[TagPattern]| patterns.iter().any(|pattern| pattern.finds(tag));
+            let matches = wanted.matches.is_empty() || any(&wanted.matches);
+            let is_selected = matches && !any(&wanted.exclude) && inside;
             prop_assert_eq!(selected.candidates.contains(tag), is_selected, "{}", tag);
         }
     }
