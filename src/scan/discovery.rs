@@ -21,7 +21,7 @@ pub enum DiscoveryError {
     Registry(#[from] RegistryError),
     /// A list has more selected tags than are read.
     #[error(
-        "{repository}: more than {max} tags are selected: the rest is not read, and the repository's newest release, tag count and sums are withheld; narrow `match`, `exclude` or `semver`, or raise `tags_max`"
+        "{repository}: more than {max} tags are selected: the rest is not read, and the repository's newest release, tag count and sums, and the registry's sum, are withheld; narrow `match`, `exclude` or `semver`, or raise `tags_max`"
     )]
     TooManyTags {
         /// The repository.

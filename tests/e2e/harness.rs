@@ -6,6 +6,7 @@ pub mod exposition;
 pub mod http;
 pub mod parsers;
 pub mod prometheus;
+pub mod pulp;
 pub mod push;
 pub mod registry;
 

@@ -372,6 +372,24 @@ async fn a_link_with_a_wrong_path_is_repaired_with_the_lists_own_path_and_rememb
 }
 
 #[tokio::test]
+async fn a_repair_that_does_not_help_is_not_remembered() {
+    let registry = registry(0);
+    let linked = "GET /other/list";
+    // The list's own path ignores the cursor, and what is linked to is away for a moment.
+    registry.always(LIST, page(&["a"], "</other/list?last=a>; rel=\"next\""));
+    registry.always(linked, page(&["b"], ""));
+    registry.next(linked, Reply::error(404, "NAME_UNKNOWN"));
+    let client = registry.client();
+    let list = async || client.list_tags(&registry.repository(APP), 10_000, &mut |_| true).await.unwrap();
+    let broken = list().await;
+    assert_eq!(texts(&broken), ["a"]);
+    assert!(stopped(&broken).1.contains("page 2 of the list"), "{:?}", broken.stopped);
+    let whole = list().await;
+    assert_eq!(texts(&whole), ["a", "b"]);
+    assert!(whole.stopped.is_none(), "{:?}", whole.stopped);
+}
+
+#[tokio::test]
 async fn where_no_address_of_the_next_page_works_the_list_is_read_without_a_page_size() {
     let registry = registry(0);
     let wrong = "GET /v2/app/tags/list";
