@@ -38,6 +38,8 @@ pub struct Inventory {
     targets: Targets,
     /// By target: whether its first scan has ended, or restored values replace it.
     ended: Vec<bool>,
+    /// By target: whether all of its lists were read to their ends at some time.
+    listed: Vec<bool>,
     keep: Duration,
     registries: BTreeMap<Registry, RegistryState>,
     warnings: Vec<Warning>,
@@ -48,6 +50,15 @@ pub struct Inventory {
     snapshot: Arc<Snapshot>,
 }
 
+/// How much a target selects.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Selected {
+    /// Its repository, or those that its wildcard matches, with or without a selected tag.
+    pub repositories: u64,
+    /// Tags in these.
+    pub tags: u64,
+}
+
 impl Inventory {
     /// An inventory of the tags that are configured by name, none of them read yet. Content that stays unreadable for
     /// `keep` is dropped.
@@ -55,6 +66,7 @@ impl Inventory {
         let mut inventory = Self {
             targets: Targets::new(targets),
             ended: vec![false; targets.len()],
+            listed: vec![false; targets.len()],
             keep,
             registries: BTreeMap::new(),
             warnings: Vec::new(),
@@ -92,6 +104,32 @@ impl Inventory {
         let repositories = self.registries.values().flat_map(|registry| registry.repositories.values());
         let down: HashSet<u32> = repositories.flat_map(|repository| repository.down.iter().copied()).collect();
         down.into_iter().map(|target| self.targets.get(target).name.clone()).collect()
+    }
+
+    /// As of the last snapshot: what each target selects. A target whose lists were never read to their ends, or of which
+    /// one is cut, is left out: it may select more.
+    pub fn targets_selected(&self) -> HashMap<TargetName, Selected> {
+        let mut counts: Vec<Option<Selected>> = self
+            .targets
+            .iter()
+            .map(|(number, target)| {
+                let lists = target.selection.lists() || matches!(target.repositories, Repositories::Matching(_));
+                (!lists || self.listed[number as usize]).then(Selected::default)
+            })
+            .collect();
+        for repository in self.registries.values().flat_map(|registry| registry.repositories.values()) {
+            for (&target, tags) in repository.targets.iter().zip(&repository.selected) {
+                if let Some(selected) = &mut counts[target as usize] {
+                    selected.repositories += 1;
+                    selected.tags += tags;
+                }
+            }
+            for &target in &repository.partial {
+                counts[target as usize] = None;
+            }
+        }
+        let named = self.targets.iter().map(|(_, target)| target.name.clone());
+        named.zip(counts).filter_map(|(name, selected)| Some((name, selected?))).collect()
     }
 
     /// The repositories that a target selects now. For a target of one repository this is a lookup.

@@ -153,5 +153,5 @@ fn cuts_releases(target: &Target, found: &DiscoveredRepository) -> bool {
 fn compares_releases(snapshot: &Snapshot, repository: &Repository, target: &TargetName) -> bool {
     let views = snapshot.registries.iter().flat_map(|registry| &registry.repositories);
     let newest = views.filter(|view| view.repository == *repository).flat_map(|view| &view.newest);
-    newest.filter(|newest| newest.target == *target).any(|newest| newest.previous_compressed_bytes.is_some())
+    newest.filter(|newest| newest.target == *target).any(|newest| newest.previous.is_some())
 }

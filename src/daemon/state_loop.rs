@@ -201,6 +201,7 @@ impl StateLoop {
             let up = end.up && !down.contains(name);
             self.handles.telemetry.scan_ended(name, ScanEnd { up, ..*end });
         }
+        self.handles.telemetry.set_selected(&self.inventory.targets_selected());
         let targets = self.handles.telemetry.target_states();
         self.publishing = Some(tokio::spawn(async move {
             let took = publisher.publish(snapshot, targets, omit).await;

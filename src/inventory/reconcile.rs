@@ -20,6 +20,8 @@ impl Inventory {
     pub fn select(&mut self, target: &TargetName, discovered: Discovered) -> Vec<TagChange> {
         let Some(number) = self.targets.find(target) else { return Vec::new() };
         let mut forgotten = Vec::new();
+        self.listed[number as usize] |=
+            discovered.complete && discovered.repositories.iter().all(|one| one.list == ListExtent::Whole);
         if discovered.complete {
             let found: HashSet<&Repository> = discovered.repositories.iter().map(|one| &one.repository).collect();
             for lost in self.repositories_of(number).into_iter().filter(|name| !found.contains(name)) {
@@ -102,7 +104,7 @@ impl Inventory {
     pub fn reconfigure(&mut self, targets: &[Arc<Target>], keep: Duration) -> Vec<TagChange> {
         self.keep = keep;
         let old = std::mem::replace(&mut self.targets, Targets::new(targets));
-        let old_ended = std::mem::take(&mut self.ended);
+        let (old_ended, old_listed) = (std::mem::take(&mut self.ended), std::mem::take(&mut self.listed));
         let goes_on: HashMap<u32, u32> = self
             .targets
             .iter()
@@ -112,8 +114,9 @@ impl Inventory {
             })
             .collect();
         let as_before: HashMap<u32, u32> = goes_on.iter().map(|(&before, &new)| (new, before)).collect();
-        let ended = |(new, _)| as_before.get(&new).is_some_and(|&before| old_ended[before as usize]);
-        self.ended = self.targets.iter().map(ended).collect();
+        let was = |old: &[bool], new| as_before.get(&new).is_some_and(|&before| old[before as usize]);
+        self.ended = self.targets.iter().map(|(new, _)| was(&old_ended, new)).collect();
+        self.listed = self.targets.iter().map(|(new, _)| was(&old_listed, new)).collect();
 
         let mut forgotten = Vec::new();
         for (registry, mut state) in std::mem::take(&mut self.registries) {

@@ -71,6 +71,7 @@ impl Inventory {
         }
         for (number, name) in &can_wait {
             self.scan_ended(name);
+            self.listed[*number as usize] = true;
             for repository in self.repositories_of(*number) {
                 self.set_listed(*number, &repository);
             }

@@ -97,12 +97,19 @@ pub struct NewestView {
     pub target: TargetName,
     /// The platform.
     pub platform: Platform,
-    /// The newest release's compressed bytes.
-    pub compressed_bytes: u64,
+    /// The newest release.
+    pub release: ReleaseView,
     /// The release before it, on the same platform.
-    pub previous_compressed_bytes: Option<u64>,
-    /// The newest release's tag.
+    pub previous: Option<ReleaseView>,
+}
+
+/// One platform of a release.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ReleaseView {
+    /// Its tag.
     pub tag: Tag,
-    /// What that tag points at.
+    /// What that tag points at: the index where there is one.
     pub digest: Digest,
+    /// The compressed bytes of the platform's image.
+    pub compressed_bytes: u64,
 }

@@ -50,6 +50,8 @@ pub(super) struct RepositoryState {
     pub(super) view: Option<Arc<RepositoryView>>,
     /// With that view: the targets of tags that are down.
     pub(super) down: Vec<u32>,
+    /// With that view: how many of its tags each of `targets` selects, in their order.
+    pub(super) selected: Vec<u64>,
 }
 
 impl RegistryState {

@@ -28,6 +28,7 @@ pub(super) fn refresh(name: &Registry, registry: &mut RegistryState, targets: &T
             let figures = Figures::at(state.range.as_ref(), &registry.usage);
             state.view = Some(Arc::new(repository(name, state, figures, targets, &registry.layers)));
             state.down = down(state);
+            state.selected = selected(state);
         }
         repositories.extend(state.view.clone().filter(|_| is_published(state, targets)));
     }
@@ -49,6 +50,19 @@ fn down(repository: &RepositoryState) -> Vec<u32> {
     targets.sort_unstable();
     targets.dedup();
     targets
+}
+
+/// How many tags each of the repository's targets selects.
+fn selected(repository: &RepositoryState) -> Vec<u64> {
+    let mut counts = vec![0; repository.targets.len()];
+    for state in repository.tags.values().filter(|state| state.is_selected()) {
+        for target in &state.policy.targets {
+            if let Ok(position) = repository.targets.binary_search(target) {
+                counts[position] += 1;
+            }
+        }
+    }
+    counts
 }
 
 fn repository(

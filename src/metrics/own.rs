@@ -4,7 +4,7 @@
 //! Counters with known labels start at 0 (a registry's, for every operation and reason). The series of a target or
 //! registry that leaves the configuration disappear.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -14,6 +14,7 @@ use prometheus_client::encoding::text::encode_registry;
 
 use crate::clock::unix_now;
 use crate::image::Timestamp;
+use crate::inventory::Selected;
 use crate::registry::Counters;
 use crate::target::{Target, TargetName};
 
@@ -96,6 +97,8 @@ pub struct TargetState {
     pub interval: Duration,
     /// Its last completed scan; none before the first ended.
     pub last: Option<ScanEnd>,
+    /// What it selects; none before its lists were read to their ends.
+    pub selected: Option<Selected>,
 }
 
 impl Telemetry {
@@ -120,6 +123,7 @@ impl Telemetry {
                 name: target.name.clone(),
                 interval: target.interval,
                 last: last.get(&target.name).copied().flatten(),
+                selected: None,
             })
             .collect();
     }
@@ -129,6 +133,13 @@ impl Telemetry {
         let mut state = self.inner.state();
         if let Some(target) = state.targets.iter_mut().find(|target| target.name == *name) {
             target.last = Some(end);
+        }
+    }
+
+    /// What the targets select now; a target that is not among them may select more than is known.
+    pub fn set_selected(&self, selected: &HashMap<TargetName, Selected>) {
+        for target in &mut self.inner.state().targets {
+            target.selected = selected.get(&target.name).copied();
         }
     }
 

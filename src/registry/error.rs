@@ -20,6 +20,11 @@ impl RegistryError {
         Self { reason, message: format!("{subject}: {problem}").into() }
     }
 
+    /// The same error, followed by what the operator can do about it.
+    pub(crate) fn followed_by(self, advice: &str) -> Self {
+        Self { message: format!("{}; {advice}", self.message).into(), reason: self.reason }
+    }
+
     /// The value of the `reason` label.
     pub fn reason(&self) -> Reason {
         self.reason

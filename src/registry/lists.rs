@@ -3,6 +3,7 @@
 //! What is missing from a complete list counts as deleted. So a list is complete only if its last page says so: a
 //! malformed `Link`, or a page without new entries, is an error.
 
+mod catalog;
 mod page;
 mod pages;
 
@@ -23,12 +24,12 @@ use crate::oci::{Operation, Reason, Repository, Tag};
 use page::Page;
 use pages::{PageName, Pages};
 
+pub use catalog::RepositoryList;
+
 /// The page size that is requested. Some registries refuse more, and some send only a hundred unless asked.
 const PAGE_ENTRIES: u32 = 1000;
 /// Pages of one list.
 const PAGES_MAX: usize = 1000;
-/// Repositories of one catalog.
-const REPOSITORIES_MAX: usize = 100_000;
 
 /// The tags of a repository, as far as they could be read.
 #[derive(Debug)]
@@ -42,17 +43,6 @@ pub struct TagList {
     pub cut: bool,
     /// Tags in the pages that were read, selected or not.
     pub listed: usize,
-}
-
-/// The repositories of a registry, as far as they could be read.
-#[derive(Debug)]
-pub struct RepositoryList {
-    /// In the registry's order, each once.
-    pub repositories: Vec<Repository>,
-    /// Why the list ends early, if it does: a repository that it lacks may still exist.
-    pub stopped: Option<RegistryError>,
-    /// Whether the catalog has more repositories than are read.
-    pub cut: bool,
 }
 
 /// Which list to read.
@@ -112,37 +102,6 @@ impl Client {
         let read = pages.read(&answer, links_on, list.max, &mut |text| text.parse().ok().filter(Tag::is_for_people));
         read.map_err(|problem| self.wrong(list.operation, list.subject, Reason::Invalid, problem))?;
         Ok((pages.kept, !links_on))
-    }
-
-    /// The registry's catalog.
-    ///
-    /// # Errors
-    /// Only if the first page could not be read; `Reason::Unsupported` where the registry has no catalog.
-    pub async fn list_repositories(&self) -> Result<RepositoryList, RegistryError> {
-        let registry = &self.transport.registry;
-        let subject = format!("the catalog of {registry}");
-        let none = |problem: &str| {
-            let problem = format!("{problem}; name the repositories one by one instead of by a wildcard");
-            RegistryError::new(Reason::Unsupported, &subject, problem)
-        };
-        if registry.is_docker_hub() {
-            return Err(none("Docker Hub has none"));
-        }
-        let list = ListRequest {
-            operation: Operation::ListRepositories,
-            scope: Scope::Catalog,
-            path: "/v2/_catalog",
-            subject: &subject,
-            max: REPOSITORIES_MAX,
-        };
-        let pages =
-            self.pages(&list, &mut |text| Repository::new(registry.clone(), text).ok()).await.map_err(|error| {
-                match error.reason() {
-                    Reason::Unsupported => none("the registry has none"),
-                    _ => error,
-                }
-            })?;
-        Ok(RepositoryList { repositories: pages.kept, stopped: pages.stopped, cut: pages.cut })
     }
 
     /// Reads a list to its end or to its first failure, and keeps what `keep` returns for its entries.
@@ -209,14 +168,6 @@ impl Client {
             self.quirks.page_size_refused.store(true, Ordering::Relaxed);
         }
         Ok(response)
-    }
-
-    /// A catalog is optional, so 404 means that there is none, even from a proxy.
-    fn refuse_list(&self, list: &ListRequest<'_>, request: &Request<'_>, response: &Response) -> RegistryError {
-        if list.operation == Operation::ListRepositories && response.status == StatusCode::NOT_FOUND {
-            return self.wrong(list.operation, list.subject, Reason::Unsupported, "the registry has none".to_owned());
-        }
-        self.refuse(request, response)
     }
 
     /// The page that the one at `from` links to.

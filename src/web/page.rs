@@ -135,7 +135,7 @@ mod tests {
     use crate::target::TargetName;
 
     fn target(name: &str, last: Option<ScanEnd>) -> TargetState {
-        TargetState { name: TargetName(name.into()), interval: Duration::from_mins(5), last }
+        TargetState { name: TargetName(name.into()), interval: Duration::from_mins(5), last, selected: None }
     }
 
     #[test]

@@ -10,10 +10,12 @@ use std::time::Duration;
 use clap::CommandFactory as _;
 use image_size_exporter::commands::cli::Cli;
 use image_size_exporter::config::{Config, Environment};
+use image_size_exporter::inventory::Selected;
 use image_size_exporter::inventory::snapshot::Snapshot;
 use image_size_exporter::metrics::Family;
 use image_size_exporter::metrics::own::ScanEnd;
 use image_size_exporter::metrics::{Encoding, Format, Rendered, Telemetry};
+use image_size_exporter::oci::Reason;
 use image_size_exporter::registry::{Counters, RateLimit};
 
 #[test]
@@ -41,6 +43,7 @@ fn the_table_about_itself_has_every_metric() {
     telemetry.set_targets(&config.targets);
     let target = &config.targets[0];
     telemetry.scan_ended(&target.name, ScanEnd { at: 1.0, duration: Duration::ZERO, up: true });
+    telemetry.set_selected(&[(target.name.clone(), Selected { repositories: 1, tags: 1 })].into());
     counters.ratelimit(
         target.repositories.registry(),
         RateLimit { limit: Some(1), remaining: Some(1), window_secs: Some(1) },
@@ -82,6 +85,36 @@ fn the_quick_start_is_two_commands() {
     assert_eq!(commands, ["cargo run --release -- demo", "tests/run"]);
 }
 
+#[test]
+fn the_first_configuration_has_twelve_lines_and_the_query_after_it_uses_what_it_publishes() {
+    let readme = readme();
+    let mut blocks = readme.split("```toml\n").skip(1).map(|block| block.split("\n```").next().unwrap());
+    assert_eq!(blocks.next().unwrap().lines().count(), 12);
+    let query = readme.split("```promql\n").nth(1).unwrap().split("\n```").next().unwrap();
+    assert!(words(query, "container_image_").iter().all(|name| name.starts_with("container_image_newest_")), "{query}");
+}
+
+#[test]
+fn readme_names_the_minimum_versions_that_the_files_say() {
+    let readme = readme();
+    let said = |file: &str, before: &str| {
+        let text = fs::read_to_string(root().join(file)).unwrap();
+        text.split(before).nth(1).unwrap().chars().take_while(|c| c.is_ascii_digit() || *c == '.').collect::<String>()
+    };
+    let rust = said("Cargo.toml", "rust-version = \"");
+    for line in [
+        format!("| Rust, to compile it | {rust} |"),
+        format!("[![Rust {rust} or later](https://img.shields.io/badge/rust-{rust}%2B-orange)]"),
+        format!("{} for the rules", said("deploy/prometheus/rules.yml", "Works with Prometheus ")),
+        format!(
+            "| Kubernetes, for the chart | {} |",
+            said("deploy/helm/image-size-exporter/Chart.yaml", "kubeVersion: \">=").trim_end_matches(".0")
+        ),
+    ] {
+        assert!(readme.contains(&line), "README does not say `{line}`");
+    }
+}
+
 /// Every fenced TOML block is a configuration: as it stands, or with a target where it has none.
 #[test]
 fn every_configuration_in_the_documents_is_valid() {
@@ -108,11 +141,33 @@ fn every_configuration_in_the_documents_is_valid() {
     assert!(count > 10, "the documents have configurations");
 }
 
+/// Each recipe answers the same questions, has a configuration of its own and says what refusals mean.
+#[test]
+fn every_recipe_is_whole() {
+    let recipes = fs::read_to_string(root().join("docs/registries.md")).unwrap();
+    let (common, rest) = recipes.split_once("\n## Docker Hub\n").unwrap();
+    let recipes: Vec<(&str, &str)> = std::iter::once(("Docker Hub", rest.split("\n## ").next().unwrap()))
+        .chain(rest.split("\n## ").skip(1).map(|recipe| recipe.split_once('\n').unwrap()))
+        .collect();
+    assert_eq!(recipes.len(), 13);
+    for (name, recipe) in recipes {
+        for row in ["permission", "expires", "lists repositories", "unchanged tag"] {
+            assert!(recipe.contains(&format!("\n| {row} | ")), "{name}: no row `{row}`");
+        }
+        assert!(recipe.contains("```toml\n") && recipe.contains("\n[[targets]]\n"), "{name}: no configuration");
+        let refusals = recipe.split("\n- ").skip(1).any(|line| line.contains('`') || line.contains("400"));
+        assert!(refusals, "{name}: says nothing about refusals");
+    }
+    for reason in Reason::ALL {
+        assert!(common.contains(&format!("`{}`", reason.as_str())), "`{}` is not explained", reason.as_str());
+    }
+}
+
 #[test]
 fn every_page_begins_with_a_table_of_its_sections_and_links_lead_somewhere() {
     for page in files(&root().join("docs")).into_iter().chain([root().join("README.md")]) {
         let text = fs::read_to_string(&page).unwrap();
-        if page.parent().unwrap().ends_with("docs") {
+        if page.starts_with(root().join("docs")) {
             let sections =
                 text.lines().filter_map(|line| line.strip_prefix("## ")).map(|title| format!("](#{})", anchor(title)));
             let listed = text.split("\n## ").next().unwrap();

@@ -144,7 +144,10 @@ fn comes_back(odd: &Odd) {
         let sample = |family: Family| -> &Sample { exposed.all(family.name(), &[])[0] };
         assert_eq!(sample(Family::ImageInfo).label("artifact_type"), shown(&odd.artifact_type));
         assert_eq!(sample(Family::TagInfo).label("media_type"), MediaType::new(&odd.media_type).as_str());
-        assert_eq!(sample(Family::NewestInfo).label("target"), shown(&odd.target));
+        for (family, tag) in [(Family::NewestInfo, "v1.2.3"), (Family::NewestPreviousInfo, "v1.2.2")] {
+            assert_eq!(sample(family).label("target"), shown(&odd.target));
+            assert_eq!(sample(family).label("tag"), tag);
+        }
         assert_eq!(sample(Family::RepositoryLabels).label("label_team"), shown(&odd.label));
     }
 }

@@ -154,17 +154,30 @@ async fn a_catalog_is_listed_like_tags() {
 }
 
 #[tokio::test]
-async fn a_registry_without_a_catalog_says_what_to_do_instead() {
-    for reply in [Reply::error(404, "UNSUPPORTED"), Reply::status(404), Reply::status(405)] {
+async fn a_refused_catalog_says_what_that_means_and_what_to_do_instead() {
+    let none = "the registry may have no catalog: name the repositories one by one instead of by a wildcard";
+    let denied = "a catalog may be for administrators only, as Harbor's and GitLab's are: use such an account, or name the \
+                  repositories one by one instead of by a wildcard";
+    for (reply, reason, answered, meaning) in [
+        (Reply::error(404, "UNSUPPORTED"), Reason::Unsupported, "404 Not Found", none),
+        (Reply::status(404), Reason::Unsupported, "404 Not Found", none),
+        (Reply::status(405), Reason::Unsupported, "405 Method Not Allowed", none),
+        // Harbor's words to everybody but its administrators.
+        (Reply::error(401, "UNAUTHORIZED"), Reason::Denied, "401 Unauthorized", denied),
+        (Reply::error(403, "DENIED"), Reason::Denied, "403 Forbidden", denied),
+    ] {
         let registry = registry(1);
         registry.always("GET /v2/_catalog", reply);
         let error = registry.client().list_repositories().await.unwrap_err();
-        assert_eq!(error.reason(), Reason::Unsupported);
-        assert!(error.to_string().contains("name the repositories one by one"), "{error}");
+        assert_eq!(error.reason(), reason);
+        let text = error.to_string();
+        assert!(text.starts_with(&format!("the catalog of {}: ", registry.name())), "{text}");
+        assert!(text.contains(answered) && text.ends_with(&format!("; {meaning}")), "{text}");
     }
     let registry = registry(1);
-    registry.always("GET /v2/_catalog", Reply::error(401, "UNAUTHORIZED"));
-    assert_eq!(registry.client().list_repositories().await.unwrap_err().reason(), Reason::Denied);
+    registry.always("GET /v2/_catalog", Reply::status(500));
+    let text = registry.client().list_repositories().await.unwrap_err().to_string();
+    assert!(!text.contains("one by one"), "a failure says nothing about the catalog: {text}");
 }
 
 /// A page of these tags with this `Link`.

@@ -20,10 +20,30 @@ fn newest(inventory: &mut Inventory) -> Vec<String> {
         .flat_map(|registry| &registry.repositories)
         .flat_map(|repository| &repository.newest);
     let shown = |view: &snapshot::NewestView| {
-        let previous = view.previous_compressed_bytes.map_or(String::new(), |bytes| format!(" after {bytes}"));
-        format!("{} {} {}{previous}", view.tag, view.platform, view.compressed_bytes)
+        let before = |release: &snapshot::ReleaseView| format!(" after {}", release.compressed_bytes);
+        let previous = view.previous.as_ref().map_or(String::new(), before);
+        format!("{} {} {}{previous}", view.release.tag, view.platform, view.release.compressed_bytes)
     };
     views.map(shown).collect()
+}
+
+#[test]
+fn both_releases_are_named_by_their_tags_and_what_these_point_at() {
+    let mut inventory = by(NewestBy::Semver);
+    found(&mut inventory, "t", "r.io/a:v3 r.io/a:v2 r.io/a:v1");
+    read(&mut inventory, "r.io/a:v1", 10.0, index("1", &[("linux/amd64", "x:1"), ("linux/arm64", "y:10")]));
+    read(&mut inventory, "r.io/a:v2", 10.0, single("x:2"));
+    read(&mut inventory, "r.io/a:v3", 10.0, index("3", &[("linux/amd64", "x:3"), ("linux/arm64", "y:30")]));
+    let snapshot = inventory.snapshot();
+    let named = |release: &snapshot::ReleaseView| (release.tag.to_string(), release.digest.clone());
+    let views = snapshot.registries[0].repositories[0].newest.iter();
+    let shown: Vec<_> = views.map(|view| (named(&view.release), view.previous.as_ref().map(named))).collect();
+    let three = ("v3".to_owned(), digest("3"));
+    assert_eq!(
+        shown,
+        [(three.clone(), Some(("v2".to_owned(), digest("x:2")))), (three, Some(("v1".to_owned(), digest("1")))),],
+        "the release before is the last one that has the platform"
+    );
 }
 
 #[test]
@@ -150,7 +170,7 @@ fn the_digest_is_the_tags_and_the_target_the_one_that_asks() {
     found(&mut inventory, "t", "r.io/a:v1");
     read(&mut inventory, "r.io/a:v1", 10.0, index("both", &[("linux/amd64", "x:1"), ("linux/arm64", "y:2")]));
     for view in &inventory.snapshot().registries[0].repositories[0].newest {
-        assert_eq!((&view.digest, &*view.target.0), (&digest("both"), "t"));
+        assert_eq!((&view.release.digest, &*view.target.0), (&digest("both"), "t"));
     }
     assert_eq!(newest(&mut inventory).len(), 2);
 }

@@ -291,6 +291,37 @@ fn a_target_is_down_while_a_tag_that_it_selects_is_whichever_target_reads_it() {
 }
 
 #[test]
+fn what_a_target_selects_is_counted_once_all_of_its_lists_were_read() {
+    let targets = [target("named", "r.io/a", "v1"), listing("list", "r.io/a"), listing("all", "r.io/**")];
+    let mut inventory = inventory(&targets);
+    let selected = |inventory: &mut Inventory| {
+        inventory.snapshot();
+        let mut selected: Vec<String> = inventory
+            .targets_selected()
+            .iter()
+            .map(|(name, Selected { repositories, tags })| format!("{name} {repositories} {tags}"))
+            .collect();
+        selected.sort();
+        selected.join(", ")
+    };
+    assert_eq!(selected(&mut inventory), "named 1 1", "no list has been read");
+    found_in_part(&mut inventory, "list", "r.io/a:v2");
+    assert_eq!(selected(&mut inventory), "named 1 1", "the list broke off");
+    found(&mut inventory, "list", "r.io/a:v2 r.io/a:v3");
+    found(&mut inventory, "all", "r.io/a:v1 r.io/b: r.io/c:v1 r.io/c:v2");
+    assert_eq!(selected(&mut inventory), "all 3 3, list 1 2, named 1 1");
+    found_in_part(&mut inventory, "list", "r.io/a:v3");
+    assert_eq!(selected(&mut inventory), "all 3 3, list 1 2, named 1 1", "the last whole list counts");
+    inventory.reconfigure(&shared(&targets), WEEK);
+    assert_eq!(selected(&mut inventory), "all 3 3, list 1 2, named 1 1", "a reload that changes nothing");
+    found(&mut inventory, "list", "r.io/a:");
+    found(&mut inventory, "all", "");
+    assert_eq!(selected(&mut inventory), "all 0 0, list 1 0, named 1 1");
+    inventory.reconfigure(&shared(&[listing("all", "r.io/a"), listing("new", "r.io/**")]), WEEK);
+    assert_eq!(selected(&mut inventory), "", "other selections wait for their lists");
+}
+
+#[test]
 fn an_index_without_a_readable_image_counts_as_never_read() {
     let mut inventory = one(failing(index("none", &[]), "linux/amd64", Reason::Denied));
     assert_eq!(repositories(&mut inventory), ["a tags=1 unknown=1"]);
