@@ -167,6 +167,8 @@ async fn next(
     let mut wait: Option<Duration> = None;
     let mut position = 0;
     while position < pending.len() {
+        // The list may be long, and all of it remembered: other tasks get their turn in between.
+        tokio::task::coop::consume_budget().await;
         let layer = &pending[position];
         if in_progress.contains(layer) {
             position += 1;
