@@ -15,6 +15,7 @@ mod daemon;
 mod docs;
 mod documents;
 mod exposition;
+mod hostile;
 mod http;
 mod inspect;
 mod lists;

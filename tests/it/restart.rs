@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::support::images::{Blob, image};
 use crate::support::registry::{Kind, Reply, TestRegistry};
 
-mod daemon;
+pub(crate) mod daemon;
 
 use daemon::{Daemon, Published};
 

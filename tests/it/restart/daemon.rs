@@ -11,18 +11,21 @@ use std::time::{Duration, Instant};
 /// Longer than anything here takes on a slow machine. Nothing waits for it but a failure.
 const PATIENCE: Duration = Duration::from_mins(1);
 
+/// Scrapes in a row that may take longer where a busy machine keeps the program from running.
+const LATE_SCRAPES_MAX: u32 = 9;
+
 /// The program, until it is killed or ended.
-pub(super) struct Daemon {
+pub(crate) struct Daemon {
     child: Child,
     address: String,
     log: PathBuf,
 }
 
 /// What was published at one moment: sample name and labels, as they stand in the text, to value.
-pub(super) struct Published(BTreeMap<String, f64>);
+pub(crate) struct Published(BTreeMap<String, f64>);
 
 /// The program, on the configuration in `directory`.
-pub(super) fn command(directory: &Path) -> Command {
+pub(crate) fn command(directory: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_image-size-exporter"));
     command.current_dir(directory).env("HOME", directory);
     command
@@ -30,7 +33,7 @@ pub(super) fn command(directory: &Path) -> Command {
 
 impl Daemon {
     /// Starts the program on the configuration in `directory` and waits until it answers. Its log is kept there, too.
-    pub(super) fn start(directory: &Path) -> (Self, Published) {
+    pub(crate) fn start(directory: &Path) -> (Self, Published) {
         let log = directory.join("log");
         loop {
             let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -58,12 +61,12 @@ impl Daemon {
         }
     }
 
-    pub(super) fn scrape(&self) -> Published {
+    pub(crate) fn scrape(&self) -> Published {
         self.try_scrape().unwrap_or_else(|error| panic!("it does not answer any more: {error}\n{}", self.log()))
     }
 
     /// Scrapes until something is found in it.
-    pub(super) fn wait_for<T>(&self, mut find: impl FnMut(&Published) -> Option<T>) -> T {
+    pub(crate) fn wait_for<T>(&self, mut find: impl FnMut(&Published) -> Option<T>) -> T {
         let start = Instant::now();
         loop {
             if let Some(found) = find(&self.scrape()) {
@@ -74,32 +77,55 @@ impl Daemon {
     }
 
     /// SIGKILL: the program does not notice.
-    pub(super) fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
     /// SIGTERM, and how it ended.
-    pub(super) fn end(mut self) -> ExitStatus {
+    pub(crate) fn end(mut self) -> ExitStatus {
         let sent = Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
         assert!(sent.success());
         self.child.wait().unwrap()
     }
 
     /// What it, and those before it in the same directory, logged.
-    pub(super) fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
+    /// The body of `/metrics`, which must come in time.
+    pub(crate) fn body(&self, patience: Duration) -> String {
+        let mut late = 0;
+        loop {
+            match self.request(patience) {
+                Ok(body) => return body,
+                Err(error) if late == LATE_SCRAPES_MAX => panic!("no answer in time: {error}\n{}", self.log()),
+                Err(_) => late += 1,
+            }
+        }
+    }
+
+    /// The most memory that the program has had, in bytes; none where the system has no `/proc`.
+    pub(crate) fn memory_bytes_max(&self) -> Option<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+        Some(line.trim().trim_end_matches(" kB").trim().parse::<u64>().unwrap() << 10)
+    }
+
     fn try_scrape(&self) -> io::Result<Published> {
+        Ok(Published::parse(&self.request(PATIENCE)?))
+    }
+
+    fn request(&self, patience: Duration) -> io::Result<String> {
         let mut stream = TcpStream::connect(&self.address)?;
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(patience)).unwrap();
         stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n")?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
         let (head, body) = answer.split_once("\r\n\r\n").ok_or(io::ErrorKind::UnexpectedEof)?;
         assert!(head.starts_with("HTTP/1.0 200 ") || head.starts_with("HTTP/1.1 200 "), "{head}");
-        Ok(Published::parse(body))
+        Ok(body.to_owned())
     }
 }
 
@@ -123,7 +149,7 @@ impl Published {
     }
 
     /// The samples of a family, by the labels `repository` and `tag`. They have no other labels that differ.
-    pub(super) fn of_tags(&self, family: &str) -> BTreeMap<(String, String), f64> {
+    pub(crate) fn of_tags(&self, family: &str) -> BTreeMap<(String, String), f64> {
         let mut values = BTreeMap::new();
         for (series, value) in self.family(family) {
             let label = |key: &str| {
@@ -136,12 +162,12 @@ impl Published {
     }
 
     /// How many samples a family has.
-    pub(super) fn count(&self, family: &str) -> usize {
+    pub(crate) fn count(&self, family: &str) -> usize {
         self.family(family).count()
     }
 
     /// The sample without labels of this name.
-    pub(super) fn one(&self, name: &str) -> Option<f64> {
+    pub(crate) fn one(&self, name: &str) -> Option<f64> {
         self.0.get(name).copied()
     }
 
