@@ -10,6 +10,7 @@ mod corpus;
 mod layers;
 mod lists;
 mod manifests;
+mod memory;
 mod site;
 mod states;
 mod transport;
