@@ -18,6 +18,7 @@ mod daemon;
 mod docs;
 mod documents;
 mod exposition;
+mod hostile;
 mod http;
 mod inspect;
 mod lists;

@@ -164,7 +164,7 @@ fn releases(remembered: &[Completeness]) -> Inventory {
 fn whole_figures(inventory: &mut Inventory) -> (Option<u64>, Option<u64>) {
     let snapshot = inventory.snapshot();
     let view = &snapshot.registries[0].repositories[0];
-    (view.newest.first().map(|newest| newest.compressed_bytes), view.stored_bytes)
+    (view.newest.first().map(|newest| newest.release.compressed_bytes), view.stored_bytes)
 }
 
 #[test]

@@ -134,7 +134,7 @@ async fn what_config_shows_is_in_force_and_says_what_a_restart_would_change() {
     let registry = registry();
     let toml = config(&registry, &["repository = 'REGISTRY/acme/app'\ntags = ['v1']"]);
     let daemon = Daemon::start(&format!("[web]\nhosts = ['127.0.0.1']\n[state]\npath = 'a.redb'\n{toml}")).await;
-    let shown = async || super::harness::ask(&daemon.address, "GET /config").await.unwrap();
+    let shown = async || crate::support::daemon::ask(&daemon.address, "GET /config").await.unwrap();
     let before = shown().await;
     assert!(before.contains("hosts = [\"127.0.0.1\"]\n") && before.contains("interval = \"100ms\""), "{before}");
     assert!(!before.contains("restart"), "{before}");

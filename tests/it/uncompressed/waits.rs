@@ -82,11 +82,11 @@ async fn a_layer_that_a_registry_fails_to_send_is_asked_for_again_after_a_minute
     let (registry, work) = registry_with(&[(&tars[0], GZIP), (&tars[1], GZIP)], Uncompressed::Exact);
     let blob = format!("GET /v2/acme/app/blobs/{}", work[0].digest);
     registry.always(&blob, Reply::status(503));
-    let mut lane = Lane::start(Limits { concurrency: 1, ..Limits::default() });
-    lane.work.send(work.clone()).await.unwrap();
-    // The clock runs fast while the lane waits between its attempts.
+    let mut worker = Worker::start(Limits { concurrency: 1, ..Limits::default() });
+    worker.work.send(work.clone()).await.unwrap();
+    // The clock runs fast while the worker waits between its attempts.
     let other = loop {
-        match tokio::time::timeout(Duration::from_millis(50), lane.found.recv()).await {
+        match tokio::time::timeout(Duration::from_millis(50), worker.found.recv()).await {
             Ok(found) => break found.unwrap().0,
             Err(_) => ahead(Duration::from_secs(2)).await,
         }
@@ -94,8 +94,8 @@ async fn a_layer_that_a_registry_fails_to_send_is_asked_for_again_after_a_minute
     assert_eq!(other, work[1].digest);
     registry.always(&blob, Reply::Usual);
     later(1).await;
-    lane.work.send(work.clone()).await.unwrap();
-    assert_eq!(lane.found.recv().await.unwrap().0, work[0].digest);
+    worker.work.send(work.clone()).await.unwrap();
+    assert_eq!(worker.found.recv().await.unwrap().0, work[0].digest);
 }
 
 #[tokio::test]
@@ -103,12 +103,12 @@ async fn a_large_layer_that_waits_for_the_hours_bytes_is_not_overtaken_by_small_
     let tars = [tar(&[10]), tar(&[200_000]), tar(&[11])];
     let (registry, work) = registry_with(&[(&tars[0], GZIP), (&tars[1], GZIP), (&tars[2], GZIP)], Uncompressed::Exact);
     let limits = Limits { bytes_per_hour: Some(work[1].bytes), concurrency: 1, ..Limits::default() };
-    let mut lane = Lane::start(limits);
-    lane.work.send(work.clone()).await.unwrap();
-    assert_eq!(lane.found.recv().await.unwrap().0, work[0].digest);
+    let mut worker = Worker::start(limits);
+    worker.work.send(work.clone()).await.unwrap();
+    assert_eq!(worker.found.recv().await.unwrap().0, work[0].digest);
     for next in &work[1..] {
         later(61).await;
-        assert_eq!(lane.found.recv().await.unwrap().0, next.digest);
+        assert_eq!(worker.found.recv().await.unwrap().0, next.digest);
     }
     assert_eq!(registry.counts(), "get_blob 3");
 }
@@ -116,11 +116,11 @@ async fn a_large_layer_that_waits_for_the_hours_bytes_is_not_overtaken_by_small_
 #[tokio::test]
 async fn a_manifest_that_states_a_wrong_size_does_not_hide_a_layer_from_the_others() {
     let (registry, work) = registry_with(&[(&tar(&[3000]), GZIP)], Uncompressed::Exact);
-    let mut lane = Lane::start(Limits { concurrency: 1, ..Limits::default() });
+    let mut worker = Worker::start(Limits { concurrency: 1, ..Limits::default() });
     for wrong in [work[0].bytes - 1, 1] {
         let wrong = LayerRequest { bytes: wrong, ..work[0].clone() };
-        lane.work.send(vec![wrong, work[0].clone()]).await.unwrap();
-        assert_eq!(lane.found.recv().await.unwrap().0, work[0].digest);
+        worker.work.send(vec![wrong, work[0].clone()]).await.unwrap();
+        assert_eq!(worker.found.recv().await.unwrap().0, work[0].digest);
     }
     assert_eq!(registry.counts(), "get_blob 2");
 }
