@@ -15,6 +15,7 @@ use imports::{Source, circles, edges, root, sources};
 const USES: &[(&str, &str)] = &[
     ("clock", ""),
     ("oci", ""),
+    ("memory_registry", "oci"),
     ("image", "oci"),
     ("target", "oci"),
     ("tag", "oci image target"),
@@ -27,7 +28,7 @@ const USES: &[(&str, &str)] = &[
     ("web", "oci image registry metrics"),
     ("config", "oci target registry metrics web"),
     ("daemon", "clock oci image target tag registry inventory store scan layer config metrics web"),
-    ("commands", "oci image target tag registry inventory store scan layer config metrics web daemon"),
+    ("commands", "oci memory_registry image target tag registry inventory store scan layer config metrics web daemon"),
 ];
 
 /// Rooms that know no runtime, no network, no file, no clock, no environment.

@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::process::Command;
 
-use super::process::command;
 use super::*;
+use crate::support::daemon::command;
 
 /// Exit code and standard error.
 fn ended(command: &mut Command) -> (Option<i32>, String) {
