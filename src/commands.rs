@@ -8,6 +8,7 @@ pub mod plan;
 
 pub mod demo;
 pub mod health;
+pub mod manual;
 
 mod columns;
 pub mod logging;
@@ -28,6 +29,8 @@ pub async fn run(cli: Cli) -> ExitCode {
         Some(Command::Plan) => plan::run(config_file).await,
         Some(Command::Inspect(arguments)) => inspect::run(config_file, arguments).await,
         Some(Command::Health(arguments)) => health::run(config_file, &cli.web, arguments).await,
+        Some(Command::Completions(arguments)) => manual::completions(arguments),
+        Some(Command::Man(arguments)) => manual::man(arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

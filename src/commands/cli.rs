@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use super::health;
 use super::inspect;
 use super::logging::{LogFormat, LogLevel};
+use super::manual;
 use super::run::WebFlags;
 use crate::config::DEFAULT_FILE;
 use crate::metrics::own;
@@ -55,6 +56,10 @@ pub enum Command {
     Inspect(inspect::Arguments),
     /// Ask a running daemon whether it is healthy, for containers without a shell; exits 0 or 1
     Health(health::HealthArguments),
+    /// Print a completion script for a shell
+    Completions(manual::CompletionsArguments),
+    /// Print the manual page, or write one for each command into a folder
+    Man(manual::ManArguments),
 }
 
 /// As Prometheus programs print it: version, branch, revision, compiler.

@@ -18,6 +18,7 @@ mod exposition;
 mod http;
 mod inspect;
 mod lists;
+mod manual;
 mod pace;
 mod plan;
 mod restart;

@@ -1,0 +1,58 @@
+//! `completions` and `man`: what packages install beside the program, generated from its command line.
+
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::{Args, CommandFactory as _};
+use clap_complete::Shell;
+use clap_mangen::Man;
+
+use super::cli::Cli;
+use super::output::{self, CommandFailure};
+
+/// The flags of `completions`.
+#[derive(Debug, Args)]
+pub struct CompletionsArguments {
+    /// The shell that will read the script
+    #[arg(value_name = "SHELL", value_enum)]
+    shell: Shell,
+}
+
+/// The flags of `man`.
+#[derive(Debug, Args)]
+pub struct ManArguments {
+    /// Folder for the pages; it is created where it does not exist
+    #[arg(value_name = "DIR")]
+    folder: Option<PathBuf>,
+}
+
+/// Prints a completion script.
+pub(super) fn completions(arguments: &CompletionsArguments) -> Result<(), CommandFailure> {
+    let mut command = Cli::command();
+    let name = command.get_name().to_owned();
+    // Into memory: how a closed pipe ends a command is decided in one place, where commands print.
+    let mut script = Vec::new();
+    clap_complete::generate(arguments.shell, &mut command, name, &mut script);
+    print(&script)
+}
+
+/// Prints the program's manual page, or writes it and one for each command into a folder.
+pub(super) fn man(arguments: &ManArguments) -> Result<(), CommandFailure> {
+    // Without the revision that `--version` shows: it would stand in the footer of each page.
+    let command = Cli::command().version(env!("CARGO_PKG_VERSION"));
+    let Some(folder) = &arguments.folder else {
+        let mut page = Vec::new();
+        Man::new(command).render(&mut page)?;
+        return print(&page);
+    };
+    fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    clap_mangen::generate_to(command, folder)
+        .with_context(|| format!("cannot write manual pages into {}", folder.display()))?;
+    Ok(())
+}
+
+fn print(generated: &[u8]) -> Result<(), CommandFailure> {
+    output::say(std::str::from_utf8(generated)?.trim_end());
+    Ok(())
+}
