@@ -34,7 +34,31 @@ pub(super) fn completions(arguments: &CompletionsArguments) -> Result<(), Comman
     // Into memory: how a closed pipe ends a command is decided in one place, where commands print.
     let mut script = Vec::new();
     clap_complete::generate(arguments.shell, &mut command, name, &mut script);
+    if arguments.shell == Shell::Fish {
+        script.extend(without_argparse(&command).into_bytes());
+    }
     print(&script)
+}
+
+/// Of the functions in the script for fish, one that works. The generated one gives the flags to `argparse`, which refuses
+/// names with a dot, so that fish offers nothing at all. A later definition wins.
+fn without_argparse(command: &clap::Command) -> String {
+    let commands: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
+    format!(
+        r"
+function __fish_image_size_exporter_needs_command
+    set -l words (commandline -opc)
+    for word in $words[2..-1]
+        if contains -- $word {}
+            echo $word
+            return 1
+        end
+    end
+    return 0
+end
+",
+        commands.join(" ")
+    )
 }
 
 /// Prints the program's manual page, or writes it and one for each command into a folder.
