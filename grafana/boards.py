@@ -364,8 +364,15 @@ def overview():
     def repositories(family, at=""):
         return f"max by ({REPOSITORY}) (container_image_repository_{family}{{{mine}}}{at})"
 
-    def releases(family):
-        return f"max by ({RELEASE}) (container_image_newest_{family}{{{some}}})"
+    def releases(family, at=""):
+        return f"max by ({RELEASE}) (container_image_newest_{family}{{{some}}}{at})"
+
+    def release_tags(family, at=""):
+        return f"max by ({RELEASE}, tag) (container_image_newest_{family}{{{some}}}{at})"
+
+    def under(name, expr):
+        """The same, with the tag in a label of another name, so that it gets a column of its own."""
+        return f'max by ({RELEASE}, {name}) (label_join({expr}, "{name}", "", "tag"))'
 
     compressed, proportional = images("compressed_size_bytes"), images("proportional_size_bytes")
     budget = f"min by ({IMAGE}) (container_image_size_budget_bytes{{{some}}})"
@@ -373,6 +380,9 @@ def overview():
     stored = repositories("stored_size_bytes")
     newest, previous = releases("compressed_size_bytes"), releases("previous_compressed_size_bytes")
     by_growth = most(f"{newest} - ({previous} or {newest})")
+    # The series of the newest release lives on from release to release: its growth is that of what is new.
+    newest_before = f"max by ({RELEASE}) (last_over_time(container_image_newest_compressed_size_bytes{{{some}}}[1h] offset $__range))"
+    grown_releases = most(f"{newest} - {newest_before} > 0")
     by_budget = most(f"{compressed} / {budget}")
     by_size = most(compressed)
     grown = most(f"{compressed} - {before} > 0")
@@ -488,15 +498,15 @@ def overview():
             link=True,
         ),
         table(
-            "Fastest growing",
+            "Tags that grew",
             [
                 ("Growth", "bytes", grown),
                 ("Times as big", "none", beside(IMAGE, f"{compressed} / {before}", grown)),
                 ("Compressed", "bytes", beside(IMAGE, compressed, grown)),
             ],
             in_image,
-            "Growth of the compressed size over the chosen time range. Images that did not exist at its start are not "
-            "here: for releases see the newest ones below.",
+            "Growth of the compressed size of tags that were pushed again in the chosen time range. A release is a new "
+            "tag, and not here: see the releases that grew.",
             link=True,
         ),
         graph(
@@ -523,20 +533,51 @@ def overview():
     ]
     releases_and_budgets = [
         table(
+            "Releases that grew",
+            [
+                ("Growth", "bytes", grown_releases),
+                ("Times as big", "none", beside(RELEASE, f"{newest} / {newest_before}", grown_releases)),
+                ("Now", "bytes", beside(RELEASE, newest, grown_releases)),
+                ("Tag", None, beside(RELEASE, release_tags("info"), grown_releases)),
+                (
+                    "Then",
+                    None,
+                    beside(RELEASE, under("then", release_tags("info", " offset $__range")), grown_releases),
+                ),
+            ],
+            {**in_repository, "target": "Target", "then": "Release then", "tag": "Release now", "platform": "Platform"},
+            "The newest release now against the newest at the start of the chosen time range, compressed, for each "
+            "target with `newest`: how much bigger a deployment became, however many releases came between.",
+            width=24,
+            height=7,
+            link=True,
+        ),
+        table(
             "Newest releases, by growth",
             [
                 ("Growth", "bytes", by_growth),
                 ("Newest", "bytes", beside(RELEASE, newest, by_growth)),
                 ("Before", "bytes", beside(RELEASE, previous, by_growth)),
-                (
-                    "Tag",
-                    None,
-                    f"max by ({RELEASE}, tag) (container_image_newest_info{{{some}}}) and on ({RELEASE}) {by_growth}",
-                ),
+                ("Tag", None, beside(RELEASE, release_tags("info"), by_growth)),
+                ("Tag before", None, beside(RELEASE, under("before", release_tags("previous_info")), by_growth)),
             ],
-            {**in_repository, "target": "Target", "tag": "Tag", "platform": "Platform"},
+            {**in_repository, "target": "Target", "before": "Release before", "tag": "Release", "platform": "Platform"},
             "The newest release of each target that asks for it, against the release before it, compressed.",
+            width=24,
+            height=7,
             link=True,
+        ),
+        graph(
+            "Newest releases over time",
+            "bytes",
+            [
+                (
+                    "{{registry}}/{{repository}} {{platform}} ({{target}})",
+                    lines_of_most(lambda at: releases("compressed_size_bytes", at)),
+                )
+            ],
+            "Compressed sizes of the newest releases, the biggest ones: a step is a new release.",
+            steps=True,
         ),
         table(
             "Budgets, the fullest",
@@ -590,9 +631,9 @@ def overview():
         variables,
         [
             ("At a glance", glance),
+            ("Releases and budgets", releases_and_budgets),
             ("Storage", storage),
             ("Images", sizes),
-            ("Releases and budgets", releases_and_budgets),
             ("What cannot be read", unread),
         ],
         "now-7d",

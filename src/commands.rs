@@ -1,4 +1,4 @@
-//! What the program does for the person who typed its name: one command a file or folder.
+//! The commands, each a file or folder.
 
 pub mod cli;
 pub mod run;
@@ -17,25 +17,27 @@ mod units;
 
 use std::process::ExitCode;
 
+use clap::CommandFactory as _;
 use cli::{Cli, Command};
 
 /// Runs the command that the command line names, or the daemon. A failure is printed on standard error.
 pub async fn run(cli: Cli) -> ExitCode {
-    let config_file = &cli.common.config_file;
-    let result = match &cli.command {
-        None if cli.config_check => run::check(config_file, &cli.web),
-        None => run::daemon(cli.common.config_file, cli.web).await,
-        Some(Command::Demo) => run::demo(&cli.web).await,
-        Some(Command::Plan) => plan::run(config_file).await,
-        Some(Command::Inspect(arguments)) => inspect::run(config_file, arguments).await,
-        Some(Command::Health(arguments)) => health::run(config_file, &cli.web, arguments).await,
-        Some(Command::Completions(arguments)) => manual::completions(arguments),
-        Some(Command::Man(arguments)) => manual::man(arguments),
+    let (_, format) = cli.log();
+    let daemon = cli.daemon;
+    let result = match cli.command {
+        None if daemon.config_check => run::check(&daemon.config.config_file, &daemon.web, format),
+        None => run::daemon(daemon.config.config_file, daemon.web, format).await,
+        Some(Command::Demo(flags)) => run::demo(&flags.web, format).await,
+        Some(Command::Plan(flags)) => plan::run(&flags.config.config_file, &flags.arguments, format).await,
+        Some(Command::Inspect(flags)) => inspect::run(&flags.config.config_file, &flags.arguments).await,
+        Some(Command::Health(flags)) => health::run(&flags.config.config_file, &flags.arguments).await,
+        Some(Command::Completions(arguments)) => manual::completions(&arguments, Cli::command()),
+        Some(Command::Man(arguments)) => manual::man(&arguments, Cli::command()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            output::complain(&failure.message);
+            failure.report(format);
             ExitCode::from(failure.exit_code)
         }
     }

@@ -1,8 +1,8 @@
 //! The configuration: one TOML file and a few environment variables, parsed into types that cannot hold a wrong value.
 //!
-//! All problems are found in one pass, and each message has file, key and remedy. This is the only room that knows
-//! figment. The contents of secrets are not read here but by `registry`, when it needs them; here they are only checked
-//! to exist. Certificates are read here once too, since nothing works without them.
+//! All problems are found in one pass, and each message has file, key and remedy. Only this room uses figment. Secrets
+//! are only checked to exist: `registry` reads them when it needs them. Certificates are read here too, since nothing
+//! works without them.
 
 mod schema;
 
@@ -48,7 +48,7 @@ impl Config {
         Self::load_with(path, &environment.collect())
     }
 
-    /// The same with the environment given.
+    /// The same with the given environment.
     pub fn load_with(path: &Path, environment: &Environment) -> Result<Self, ConfigError> {
         let problems = Problems::default();
         let sources = source::read(path, environment, &problems)?;
@@ -65,12 +65,12 @@ impl Config {
     }
 
     /// The effective configuration as TOML, without secrets and without what may contain one.
-    pub fn masked(&self) -> String {
+    pub fn redacted(&self) -> String {
         render::render(self)
     }
 }
 
-/// Reads the whole tree. A wrong value is noted and replaced by its default, so that the rest is read too.
+/// Reads the whole tree. An invalid value is noted and replaced by its default, so that the rest is read too.
 fn read(path: &Path, mut root: Table<'_>, files: &Files) -> Config {
     let web = root.table("web").map_or_else(Web::default, |table| read_web(table, files));
     let scan = root.table("scan").map_or_else(Scan::default, read_scan);

@@ -13,6 +13,6 @@ mod state_loop;
 mod timer;
 mod workers;
 
-pub use crate::web::WantsReload;
+pub use crate::web::ReloadReply;
 pub use reload::RELOADS_WAITING_MAX;
 pub use run::{Start, end_on_panic, run};

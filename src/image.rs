@@ -1,4 +1,4 @@
-//! What a figure is, pure: images, their layers, and what is stored for a set of them.
+//! Images, their layers and the arithmetic of their sizes. Pure.
 
 pub mod accounting;
 mod config;

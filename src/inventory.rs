@@ -1,4 +1,4 @@
-//! What is known of every watched tag: observations change it here, and snapshots are taken of it.
+//! The state of every watched tag: observations change it, snapshots publish it.
 //!
 //! Not here: when tags are read (`daemon`), how (`scan`), and what is remembered on disk (`store`).
 
@@ -26,7 +26,7 @@ use crate::tag::{Completeness, LayerRequest, Observation, TagChange, TagRequest}
 use crate::target::{Repositories, Target, TargetName, Uncompressed};
 
 use policy::Targets;
-use stale::{Part, Stale};
+use stale::{Stale, StalePart};
 use state::{RegistryState, RepositoryState};
 use tag_state::{Effect, TagState};
 
@@ -36,25 +36,37 @@ pub use warning::Warning;
 /// What is known of every tag that a target selects.
 pub struct Inventory {
     targets: Targets,
-    /// By target: whether its first scan has ended, or its restored values stand for one.
+    /// By target: whether its first scan has ended, or restored values replace it.
     ended: Vec<bool>,
+    /// By target: whether all of its lists were read to their ends at some time.
+    listed: Vec<bool>,
     keep: Duration,
     registries: BTreeMap<Registry, RegistryState>,
     warnings: Vec<Warning>,
-    /// The disagreements about labels that were warned about: label, and the two targets.
+    /// The label conflicts that were reported: label, and the two targets.
     warned_labels: HashSet<(String, TargetName, TargetName)>,
-    /// Beyond that of single registries: whether there are other registries than in `snapshot`.
+    /// Whether the set of registries differs from that in `snapshot`.
     stale: Stale,
     snapshot: Arc<Snapshot>,
 }
 
+/// How much a target selects.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Selected {
+    /// Its repository, or those that its wildcard matches, with or without a selected tag.
+    pub repositories: u64,
+    /// Tags in these.
+    pub tags: u64,
+}
+
 impl Inventory {
-    /// An inventory of the tags that are configured by name, of which nothing is known yet. What stays unreadable for
+    /// An inventory of the tags that are configured by name, none of them read yet. Content that stays unreadable for
     /// `keep` is dropped.
     pub fn new(targets: &[Arc<Target>], keep: Duration) -> Self {
         let mut inventory = Self {
             targets: Targets::new(targets),
             ended: vec![false; targets.len()],
+            listed: vec![false; targets.len()],
             keep,
             registries: BTreeMap::new(),
             warnings: Vec::new(),
@@ -86,15 +98,41 @@ impl Inventory {
             })
     }
 
-    /// As of the last snapshot: the targets that select a tag whose last reading did not read everything,
-    /// whichever target read it.
+    /// As of the last snapshot: the targets that select a tag whose last reading was incomplete, whichever target read
+    /// it.
     pub fn targets_down(&self) -> HashSet<TargetName> {
         let repositories = self.registries.values().flat_map(|registry| registry.repositories.values());
         let down: HashSet<u32> = repositories.flat_map(|repository| repository.down.iter().copied()).collect();
         down.into_iter().map(|target| self.targets.get(target).name.clone()).collect()
     }
 
-    /// The repositories that a target selects now. A target of one repository does not walk the others.
+    /// As of the last snapshot: what each target selects. A target whose lists were never read to their ends, or of which
+    /// one is cut, is left out: it may select more.
+    pub fn targets_selected(&self) -> HashMap<TargetName, Selected> {
+        let mut counts: Vec<Option<Selected>> = self
+            .targets
+            .iter()
+            .map(|(number, target)| {
+                let lists = target.selection.lists() || matches!(target.repositories, Repositories::Matching(_));
+                (!lists || self.listed[number as usize]).then(Selected::default)
+            })
+            .collect();
+        for repository in self.registries.values().flat_map(|registry| registry.repositories.values()) {
+            for (&target, tags) in repository.targets.iter().zip(&repository.selected) {
+                if let Some(selected) = &mut counts[target as usize] {
+                    selected.repositories += 1;
+                    selected.tags += tags;
+                }
+            }
+            for &target in &repository.partial {
+                counts[target as usize] = None;
+            }
+        }
+        let named = self.targets.iter().map(|(_, target)| target.name.clone());
+        named.zip(counts).filter_map(|(name, selected)| Some((name, selected?))).collect()
+    }
+
+    /// The repositories that a target selects now. For a target of one repository this is a lookup.
     fn selected_repositories(&self, target: u32) -> impl Iterator<Item = (&Repository, &RepositoryState)> {
         let repositories = &self.targets.get(target).repositories;
         let registry = self.registries.get(repositories.registry());
@@ -105,8 +143,8 @@ impl Inventory {
         one.into_iter().chain(many.into_iter().flatten()).filter(move |(_, state)| state.targets.contains(&target))
     }
 
-    /// The tags that a target has to read in the scan that begins now: those that it owns, except those that the owner
-    /// before it is reading.
+    /// Assigns the tags that a target reads in the scan that begins now: those that it owns, except those that the
+    /// previous owner is reading.
     pub fn assign(&mut self, target: &TargetName) -> Vec<TagRequest> {
         let Some(number) = self.targets.find(target) else { return Vec::new() };
         let repositories = &self.targets.get(number).repositories;
@@ -118,7 +156,7 @@ impl Inventory {
                 repository: name.clone(),
                 tag: tag.clone(),
                 known: state.content.as_ref().map(|content| Arc::clone(&content.known)),
-                lacking: state.is_lacking(),
+                is_incomplete: state.is_incomplete(),
                 platforms: state.policy.platforms.clone(),
             };
             assigned.map(request).collect()
@@ -134,8 +172,8 @@ impl Inventory {
         }
     }
 
-    /// Applies the outcome of a reading; what the store has to remember of it. A tag that no target selects any more
-    /// changes nothing.
+    /// Applies the outcome of a reading; returns the change for the store. An observation of a tag that no target
+    /// selects any more is ignored.
     pub fn record(&mut self, observation: &Observation) -> Option<TagChange> {
         let Observation { repository, tag, at, outcome } = observation;
         let registry = self.registries.get_mut(repository.registry())?;
@@ -143,26 +181,26 @@ impl Inventory {
         let state = in_repository.tags.get_mut(tag)?;
         let part = match state.record(*at, outcome, &mut registry.layers) {
             Effect::None => return None,
-            Effect::Times => Part::View,
-            Effect::Content => Part::Sums,
+            Effect::Times => StalePart::View,
+            Effect::Content => StalePart::Sums,
         };
         let kept = state.to_record();
         registry.stale.mark_with(&mut in_repository.stale, part);
         Some(TagChange { repository: repository.clone(), tag: tag.clone(), kept })
     }
 
-    /// A target's scan has ended, successfully or not. Once each target of a registry has ended one, the registry's sums
-    /// are published. What a reload adds enters the sums at the end of its first scan, so that they neither climb nor
-    /// vanish meanwhile.
+    /// A target's scan has ended, successfully or not. Once each target of a registry has ended one, the registry's
+    /// sums are published. Tags that a reload adds enter the sums at the end of their target's first scan, so that the
+    /// sums neither climb step by step nor disappear meanwhile.
     pub fn scan_ended(&mut self, target: &TargetName) {
         let Some(number) = self.targets.find(target) else { return };
         if !std::mem::replace(&mut self.ended[number as usize], true) {
             let registry = self.targets.get(number).repositories.registry().clone();
-            self.settle(&registry);
+            self.sum_if_scanned(&registry);
         }
     }
 
-    /// Notes the uncompressed sizes of layers, for every image that has them; whether that changes anything.
+    /// Sets the uncompressed sizes of layers, for every image that has them; returns whether anything changed.
     pub fn learn_layers(&mut self, layers: impl IntoIterator<Item = (Digest, LayerContent)>) -> bool {
         let layers: Vec<(Digest, LayerContent)> = layers.into_iter().collect();
         let mut any = false;
@@ -174,7 +212,7 @@ impl Inventory {
             if is_news {
                 // Uncompressed sizes enter no sum.
                 for repository in registry.repositories.values_mut() {
-                    registry.stale.mark_with(&mut repository.stale, Part::View);
+                    registry.stale.mark_with(&mut repository.stale, StalePart::View);
                 }
                 any = true;
             }
@@ -182,9 +220,9 @@ impl Inventory {
         any
     }
 
-    /// The layers whose uncompressed size is asked for and not known: each digest once for each registry that has it, in
-    /// the most exact mode of any target on that registry. A registry may refuse what another one serves, and its targets
-    /// may ask for less.
+    /// The layers whose uncompressed size is requested and unknown: each digest once for each registry that has it, in
+    /// the most exact mode of any target on that registry. A registry may refuse what another one serves, and its
+    /// targets may request less.
     pub fn layer_requests(&self) -> Vec<LayerRequest> {
         let mut requests: HashMap<(&Registry, &Digest), LayerRequest> = HashMap::new();
         for (registry, state) in &self.registries {
@@ -221,7 +259,7 @@ impl Inventory {
         requests
     }
 
-    /// Drops what has been unreadable for longer than `keep`; what the store has to forget.
+    /// Drops tags that have been unreadable for longer than `keep`; returns the changes for the store.
     pub fn expire(&mut self, now: Timestamp) -> Vec<TagChange> {
         let deadline = now - self.keep.as_secs_f64();
         let mut forgotten = Vec::new();
@@ -229,7 +267,7 @@ impl Inventory {
             for (name, repository) in &mut registry.repositories {
                 for (tag, state) in &mut repository.tags {
                     if state.expire(deadline, &mut registry.layers) {
-                        registry.stale.mark_with(&mut repository.stale, Part::Sums);
+                        registry.stale.mark_with(&mut repository.stale, StalePart::Sums);
                         forgotten.push(TagChange { repository: name.clone(), tag: tag.clone(), kept: None });
                     }
                 }
@@ -239,7 +277,7 @@ impl Inventory {
     }
 
     /// The documents and blobs that the store has to keep: those of known tags, failed children included, which are
-    /// tried again; layers only where the store remembers something of them.
+    /// tried again; layers only where the store has a record of them.
     pub fn digests_in_use(&self) -> HashSet<Digest> {
         let mut digests = HashSet::new();
         for state in self.registries.values() {
@@ -263,7 +301,7 @@ impl Inventory {
         digests
     }
 
-    /// Everything that is published now; the same snapshot as last time where nothing changed.
+    /// The current snapshot; the same `Arc` as last time where nothing changed.
     pub fn snapshot(&mut self) -> Arc<Snapshot> {
         let mut any = self.stale.take_view();
         for (name, registry) in &mut self.registries {

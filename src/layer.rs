@@ -1,7 +1,7 @@
 //! What layers are after decompression: the bytes of their tars, and of the files in them as Docker unpacks them.
 //!
-//! In reading order: the worker that gets the requests; what a few bytes of a layer, or of its SOCI index, tell; how all
-//! of it is streamed; and the engine, which uses no network, from compression to digest, tar and files.
+//! In reading order: the worker that gets the requests; estimates from a few bytes of a layer or of its SOCI index;
+//! streaming whole layers; and the engine, which uses no network, from compression to digest, tar and files.
 
 pub mod worker;
 
@@ -35,6 +35,6 @@ mod error;
 
 pub use error::MeasureError;
 pub use measure::Measure;
-pub use probe::{Foresight, SociIndexes, foresee, look_up};
+pub use probe::{Forecast, SociIndexes, forecast, probe_now};
 pub use stream::StreamError;
 pub use worker::{Limits, run};

@@ -1,8 +1,8 @@
-//! What a scrape reads: the series of a snapshot, rendered and compressed once when the snapshot changes.
+//! The exposition: the series of a snapshot, rendered and compressed once when the snapshot changes.
 //!
 //! The bytes are valid OpenMetrics 1.0 and text 0.0.4 at once, since all series of images and targets are gauges; a
-//! snapshot always gives the same bytes. What changes between snapshots, the rest of the program's own metrics, is not
-//! part of them: each answer appends it as a tail, without rendering or compressing the rest again.
+//! snapshot always gives the same bytes. The program's other metrics, which change between snapshots, are not part of
+//! them: each answer appends them as a tail, without rendering or compressing the rest again.
 
 mod encode;
 pub mod family;

@@ -1,6 +1,6 @@
-//! What the specifications define, pure: references, digests, platforms, documents, reasons.
+//! What the specifications define: references, digests, platforms, documents, reasons. Pure.
 //!
-//! Nothing in here knows of a network, a file, a clock or a configuration.
+//! Nothing here uses the network, files, a clock or the configuration.
 
 pub mod reference;
 

@@ -1,7 +1,7 @@
 //! How registries are spoken to: the distribution specification's endpoints, and what each request to them needs.
 //!
 //! Content leaves this room as bytes, digests and lists, verified; what it means for sizes is decided elsewhere. An
-//! error says what was asked of which registry, what went wrong, and what the operator can do about it.
+//! error names the registry and the request, the cause, and what the operator can do about it.
 
 mod client;
 mod counters;
@@ -25,7 +25,7 @@ pub use client::{Client, Registries};
 pub use counters::Counters;
 pub use error::{RegistryError, SetupError};
 pub use lists::{RepositoryList, TagList};
-pub use manifests::{Fetched, Head};
+pub use manifests::{FetchedManifest, Head};
 pub use settings::{Credential, PROXY_SCHEMES, Settings};
 pub use transport::ratelimit::RateLimit;
 pub use transport::tls::check_files;

@@ -1,8 +1,8 @@
-//! What is remembered across scans and restarts: documents and layers by their digest, tags by what was last known.
+//! Keeps documents and layers by their digest, and tags' last known states, across scans and restarts.
 //!
 //! Either in memory, or in a state file; memory then holds only what is not written yet. No caller waits for a write or
-//! fails because of the file: what cannot be read is read from the registry again, what cannot be written stays in
-//! memory and is tried again. Deliberately not here: what a tag's values mean, and when they expire (`inventory`).
+//! fails because of the file: entries that cannot be read are fetched from the registry again, entries that cannot be
+//! written stay in memory and are retried. Not here: what a tag's values mean, and when they expire (`inventory`).
 
 #[expect(clippy::module_inception, reason = "the room's main type, in a file of its own")]
 mod store;

@@ -14,10 +14,10 @@ use std::time::Duration;
 
 use crate::oci::{PlatformFilter, Tag};
 
-pub use newest::{Candidate, NewestBy, Standing};
+pub use newest::{Candidate, CandidateState, NewestBy};
 pub use pattern::{InvalidPattern, InvalidTagPattern, Repositories, RepositoryPattern, TagPattern};
 pub use range::{InvalidRange, VersionRange};
-pub use selection::{LeftOut, Listing, Selection, Sort};
+pub use selection::{Listing, NotSelected, Selection, Sort};
 pub use version::Version;
 pub use words::Words;
 
@@ -40,7 +40,7 @@ pub struct Target {
     pub repositories: Repositories,
     /// Which of their tags.
     pub selection: Selection,
-    /// Whether, and how, the newest release is published as one stable series.
+    /// How the newest release is found, if it is published as one stable series.
     pub newest: Option<NewestBy>,
     /// Which platforms.
     pub platforms: PlatformFilter,
@@ -50,7 +50,7 @@ pub struct Target {
     pub uncompressed: Uncompressed,
     /// How much is published.
     pub detail: Detail,
-    /// What an image's compressed size should stay under, in bytes.
+    /// The configured upper limit of an image's compressed size, bytes.
     pub budget_bytes: Option<u64>,
     /// Published in `container_image_repository_labels`. Keys are valid label names without the `label_` prefix.
     pub labels: BTreeMap<String, String>,
@@ -104,11 +104,11 @@ impl Target {
         &self.selection.tags
     }
 
-    /// What identifies the scans of this target across restarts: its name, and the configuration that decides which tags
-    /// it selects, as text. A target with the same text selects the same tags of the same lists.
+    /// The identity of this target's scans across restarts: its name and the configuration that decides which tags it
+    /// selects, as text. Targets with the same text select the same tags of the same lists.
     pub fn scan_identity(&self) -> String {
         let mut text = String::new();
-        // Each value is preceded by its length, so that no value can look like another key.
+        // Each value is preceded by its length, so that no value can be mistaken for another key.
         let mut line = |key: &str, value: &str| {
             let _ = writeln!(text, "{key} {} {value}", value.len());
         };

@@ -1,7 +1,7 @@
-//! The endpoint: what Prometheus scrapes and people look at.
+//! The endpoint that Prometheus scrapes and people visit.
 //!
-//! A scrape reads what was rendered before; nothing in here sends a request to a registry. A client holds a connection
-//! only as long as the deadlines allow, and no bytes except those of the last two snapshots.
+//! A scrape reads rendered bytes; nothing here sends a request to a registry. A client holds a connection only as long
+//! as the deadlines allow, and no bytes except those of the last two snapshots.
 
 mod address;
 mod body;
@@ -22,5 +22,5 @@ pub use address::{InvalidListenAddress, ListenAddress};
 pub use listener::{BindError, Listener};
 pub use options::{ConnectionLimits, Options};
 pub use server::serve;
-pub use state::{ServerState, WantsReload};
+pub use state::{ReloadReply, ServerState};
 pub use web_config::{WebConfig, WebConfigError};

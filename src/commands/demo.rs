@@ -125,6 +125,9 @@ fn config_text(address: SocketAddr) -> String {
     format!(
         r#"# What `image-size-exporter demo` watches: a registry of its own, gone when it ends.
 
+[web]
+listen = "127.0.0.1:10048"
+
 [scan]
 interval = "2s"
 

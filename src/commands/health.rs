@@ -3,12 +3,13 @@
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use clap::Args;
 
 use super::output::CommandFailure;
-use super::run::WebFlags;
+use super::run::AddressFlags;
 use crate::config::Config;
+use crate::registry::error::describe;
 
 /// A daemon that does not answer within this is not healthy.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -19,17 +20,16 @@ pub struct HealthArguments {
     /// URL to ask, or only host and port, instead of the configured address on this machine
     #[arg(value_name = "URL", value_parser = parse_url)]
     pub url: Option<url::Url>,
+    /// As the daemon has them.
+    #[command(flatten)]
+    pub address: AddressFlags,
 }
 
-/// Asks the daemon. An error says what is wrong.
-pub(super) async fn run(
-    config_file: &Path,
-    flags: &WebFlags,
-    arguments: &HealthArguments,
-) -> Result<(), CommandFailure> {
+/// Checks the daemon. The error says what is wrong.
+pub(super) async fn run(config_file: &Path, arguments: &HealthArguments) -> Result<(), CommandFailure> {
     let urls = match &arguments.url {
         Some(url) => vec![url.clone()],
-        None => own_urls(flags, &Config::load(config_file)?)?,
+        None => own_urls(&arguments.address, &Config::load(config_file)?)?,
     };
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = reqwest::Client::builder()
@@ -39,7 +39,7 @@ pub(super) async fn run(
         .tls_danger_accept_invalid_certs(true)
         .build()
         .context("cannot make an HTTP client")?;
-    let mut result = Err(anyhow::anyhow!("there is no address to ask"));
+    let mut result = Err(anyhow::anyhow!("there is no address to check"));
     for url in urls {
         result = ask(&client, url).await;
         if result.is_ok() {
@@ -64,7 +64,8 @@ fn parse_url(text: &str) -> Result<url::Url, String> {
 }
 
 async fn ask(client: &reqwest::Client, url: url::Url) -> anyhow::Result<()> {
-    let response = client.get(url.clone()).send().await.with_context(|| format!("{url} does not answer"))?;
+    let response = client.get(url.clone()).send().await;
+    let response = response.map_err(|error| anyhow!("{url} does not answer: {}", describe(error)))?;
     // A daemon with users configured asks for a password, so it is up.
     if response.status().is_success() || response.status() == http::StatusCode::UNAUTHORIZED {
         return Ok(());
@@ -74,7 +75,7 @@ async fn ask(client: &reqwest::Client, url: url::Url) -> anyhow::Result<()> {
 
 /// The first configured address as this machine reaches it: loopback where the daemon listens on all interfaces. A web
 /// configuration may set up TLS or only users, so both schemes are tried.
-fn own_urls(flags: &WebFlags, config: &Config) -> anyhow::Result<Vec<url::Url>> {
+fn own_urls(flags: &AddressFlags, config: &Config) -> anyhow::Result<Vec<url::Url>> {
     let address = flags
         .listen_address
         .first()
@@ -93,5 +94,5 @@ fn own_urls(flags: &WebFlags, config: &Config) -> anyhow::Result<Vec<url::Url>> 
     };
     let port = address.port();
     let url = |scheme: &&str| format!("{scheme}://{host}:{port}/-/healthy").parse();
-    schemes.iter().map(url).collect::<Result<_, _>>().with_context(|| format!("`{address}` is not an address to ask"))
+    schemes.iter().map(url).collect::<Result<_, _>>().with_context(|| format!("`{address}` is not a valid address"))
 }

@@ -6,18 +6,19 @@
 
 mod compare;
 mod error;
+mod nearest;
 mod progress;
 mod read;
 mod report;
 mod sharing;
 mod show;
 
-use std::io::{self, IsTerminal as _, Write};
+use std::io::{self, Write};
 use std::path::Path;
 
 use serde::Serialize;
 
-use super::output::CommandFailure;
+use super::output::{CommandFailure, unless_closed};
 use crate::config::{Config, DEFAULT_FILE};
 use crate::oci::{Platform, Reference};
 use crate::registry::Registries;
@@ -46,6 +47,9 @@ pub struct Arguments {
     /// Exact bytes instead of KiB and MiB
     #[arg(long)]
     pub bytes: bool,
+    /// Whole commands, and every column, however narrow the terminal is
+    #[arg(long)]
+    pub no_trunc: bool,
     /// JSON instead of tables
     #[arg(long)]
     pub json: bool,
@@ -61,22 +65,13 @@ pub(super) async fn run(config_file: &Path, arguments: &Arguments) -> Result<(),
         Default::default()
     };
     let registries = Registries::new(registries, defaults)?;
-    let sharing = state.and_then(|path| Sharing::of_copy(&path));
+    let sharing = state.and_then(|path| Sharing::from_copy(&path));
     let (mut out, mut err) = (io::stdout().lock(), io::stderr());
-    let terminal = Terminal {
-        colour: out.is_terminal() && !no_colour(),
-        width: terminal_size::terminal_size().map(|(terminal_size::Width(width), _)| width.into()),
-        progress: err.is_terminal(),
-    };
-    inspect(&registries, arguments, sharing.as_ref(), terminal, &mut out, &mut err)
-        .await
-        .map_err(|error| CommandFailure { message: error.to_string(), exit_code: error.exit_code() })
-}
-
-/// See no-color.org.
-#[expect(clippy::disallowed_methods, reason = "a convention between a terminal's user and every program")]
-fn no_colour() -> bool {
-    std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+    match inspect(&registries, arguments, sharing.as_ref(), Terminal::here(), &mut out, &mut err).await {
+        Err(InspectError::Output(error)) => Ok(unless_closed(Err(error)).map_err(InspectError::Output)?),
+        Err(error) => Err(CommandFailure { message: error.to_string(), exit_code: error.exit_code() }),
+        Ok(()) => Ok(()),
+    }
 }
 
 #[derive(Serialize)]
@@ -86,7 +81,7 @@ struct Compared<'a> {
     comparisons: &'a [Comparison],
 }
 
-/// Reads the references and prints them to `out`; progress goes to `err`.
+/// Reads the references and prints reports to `out`; progress goes to `err`.
 pub async fn inspect(
     registries: &Registries,
     arguments: &Arguments,
@@ -95,7 +90,8 @@ pub async fn inspect(
     out: &mut impl Write,
     err: &mut impl Write,
 ) -> Result<(), InspectError> {
-    let Arguments { platform, uncompressed, bytes, json, references } = arguments;
+    let Arguments { platform, uncompressed, bytes, no_trunc, json, references } = arguments;
+    let terminal = Terminal { whole: *no_trunc, ..terminal };
     let options = read::ReadOptions { platform: platform.as_ref(), uncompressed: *uncompressed, sharing };
     let mut progress = Progress::new(err, terminal.progress);
     let mut reports = Vec::new();
@@ -105,7 +101,7 @@ pub async fn inspect(
     match &reports[..] {
         [old, new] => {
             let pairs = report::pairs(&old.images, &new.images);
-            let comparisons: Vec<Comparison> = pairs.into_iter().map(|(old, new)| Comparison::of(old, new)).collect();
+            let comparisons: Vec<Comparison> = pairs.into_iter().map(|(old, new)| Comparison::new(old, new)).collect();
             if comparisons.is_empty() {
                 let (old, new) = (old.reference.clone(), new.reference.clone());
                 return Err(InspectError::Incomparable { old, new });

@@ -32,6 +32,25 @@ pub enum LogFormat {
     Json,
 }
 
+/// Flags of the log.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct LogFlags {
+    /// Only log messages of at least this severity
+    #[arg(long = "log.level", value_name = "LEVEL", value_enum, ignore_case = true, default_value_t = LogLevel::Info)]
+    pub log_level: LogLevel,
+    /// Its format.
+    #[command(flatten)]
+    pub format: LogFormatFlag,
+}
+
+/// The format of the log, and of the error that ends the program.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct LogFormatFlag {
+    /// Format of log messages; `json` also of the error that ends the program
+    #[arg(long = "log.format", value_name = "FORMAT", value_enum, ignore_case = true, default_value_t = LogFormat::Logfmt)]
+    pub log_format: LogFormat,
+}
+
 /// Starts logging to stderr. A second call has no effect.
 pub fn init(level: LogLevel, format: LogFormat) {
     let started = subscriber(level, format, std::io::stderr).try_init();
@@ -40,7 +59,22 @@ pub fn init(level: LogLevel, format: LogFormat) {
     }
 }
 
-/// Libraries that warn about single connections: clients could fill the log with these warnings.
+/// The line that stands for a panic in a log in JSON.
+pub fn panic_as_json(panic: &std::panic::PanicHookInfo<'_>) -> String {
+    let payload = panic.payload_as_str().unwrap_or_default();
+    let location = panic.location().map(ToString::to_string);
+    let line = serde_json::json!({
+        "ts": now(), "level": "error", "msg": "panicked and is exiting; this is a bug, please report it",
+        "panic": payload, "location": location,
+    });
+    line.to_string()
+}
+
+fn now() -> String {
+    format!("{:.3}", jiff::Timestamp::now())
+}
+
+/// Libraries that warn about single connections: clients could flood the log with these warnings.
 const ABOUT_CONNECTIONS: [&str; 3] = ["h2", "hyper", "rustls"];
 
 /// Below warnings only this program's own events: libraries log each request.
@@ -79,8 +113,7 @@ where
             Level::INFO => "info",
             Level::DEBUG | Level::TRACE => "debug",
         };
-        let ts = format!("{:.3}", jiff::Timestamp::now());
-        let head = [("ts", ts.into()), ("level", level.into()), ("msg", fields.message)];
+        let head = [("ts", now().into()), ("level", level.into()), ("msg", fields.message)];
         let pairs = head.into_iter().chain(fields.others);
         match self.0 {
             LogFormat::Logfmt => logfmt(&mut writer, pairs),

@@ -4,11 +4,10 @@ use std::fs;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use clap::{Args, CommandFactory as _};
+use clap::{Args, Command};
 use clap_complete::Shell;
 use clap_mangen::Man;
 
-use super::cli::Cli;
 use super::output::{self, CommandFailure};
 
 /// The flags of `completions`.
@@ -27,9 +26,8 @@ pub struct ManArguments {
     folder: Option<PathBuf>,
 }
 
-/// Prints a completion script.
-pub(super) fn completions(arguments: &CompletionsArguments) -> Result<(), CommandFailure> {
-    let mut command = Cli::command();
+/// Prints a completion script for the program's command line.
+pub(super) fn completions(arguments: &CompletionsArguments, mut command: Command) -> Result<(), CommandFailure> {
     let name = command.get_name().to_owned();
     // Into memory: how a closed pipe ends a command is decided in one place, where commands print.
     let mut script = Vec::new();
@@ -42,8 +40,8 @@ pub(super) fn completions(arguments: &CompletionsArguments) -> Result<(), Comman
 
 /// Of the functions in the script for fish, one that works. The generated one gives the flags to `argparse`, which refuses
 /// names with a dot, so that fish offers nothing at all. A later definition wins.
-fn without_argparse(command: &clap::Command) -> String {
-    let commands: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
+fn without_argparse(command: &Command) -> String {
+    let commands: Vec<&str> = command.get_subcommands().map(Command::get_name).collect();
     format!(
         r"
 function __fish_image_size_exporter_needs_command
@@ -62,9 +60,10 @@ end
 }
 
 /// Prints the program's manual page, or writes it and one for each command into a folder.
-pub(super) fn man(arguments: &ManArguments) -> Result<(), CommandFailure> {
+pub(super) fn man(arguments: &ManArguments, command: Command) -> Result<(), CommandFailure> {
     // Without the revision that `--version` shows: it would stand in the footer of each page.
-    let command = Cli::command().version(env!("CARGO_PKG_VERSION"));
+    // `help` has no page, in a folder or printed.
+    let command = command.version(env!("CARGO_PKG_VERSION")).disable_help_subcommand(true);
     let Some(folder) = &arguments.folder else {
         let mut page = Vec::new();
         Man::new(command).render(&mut page)?;
@@ -77,6 +76,5 @@ pub(super) fn man(arguments: &ManArguments) -> Result<(), CommandFailure> {
 }
 
 fn print(generated: &[u8]) -> Result<(), CommandFailure> {
-    output::say(std::str::from_utf8(generated)?.trim_end());
-    Ok(())
+    Ok(output::print_line(std::str::from_utf8(generated)?.trim_end())?)
 }

@@ -1,5 +1,8 @@
-//! What commands print beside their results, and how they fail.
+//! Output beside commands' results, and their failures.
 
+use std::io::{self, Write as _};
+
+use super::logging::LogFormat;
 use crate::config::Config;
 
 /// The configuration is wrong (sysexits.h, `EX_USAGE`).
@@ -18,6 +21,14 @@ impl CommandFailure {
     pub(crate) fn configuration(error: impl std::fmt::Display) -> Self {
         Self { message: error.to_string(), exit_code: EX_USAGE }
     }
+
+    /// Prints it as people read it, or as a line of the log in JSON.
+    pub(crate) fn report(&self, format: LogFormat) {
+        match format {
+            LogFormat::Logfmt => print_error(&self.message),
+            LogFormat::Json => tracing::error!(exit_code = self.exit_code, error = self.message, "exiting"),
+        }
+    }
 }
 
 /// Any other error, with its sources: exit code 1.
@@ -28,18 +39,29 @@ impl<E: Into<anyhow::Error>> From<E> for CommandFailure {
 }
 
 /// Prints the configuration's warnings, which the daemon logs.
-pub(crate) fn print_warnings(config: &Config) {
+pub(crate) fn print_warnings(config: &Config, format: LogFormat) {
     for warning in &config.warnings {
-        complain(&format!("warning: {warning}"));
+        match format {
+            LogFormat::Logfmt => print_error(&format!("warning: {warning}")),
+            LogFormat::Json => tracing::warn!("{warning}"),
+        }
     }
 }
 
-#[expect(clippy::print_stdout, reason = "for the person who typed the command")]
-pub(crate) fn say(text: &str) {
-    println!("{text}");
+/// Prints a line on standard output.
+///
+/// # Errors
+/// Where it cannot be written, for another reason than that nobody reads it.
+pub(crate) fn print_line(text: &str) -> io::Result<()> {
+    unless_closed(writeln!(io::stdout(), "{text}"))
 }
 
-#[expect(clippy::print_stderr, reason = "for the person who typed the command, whatever the log level")]
-pub(crate) fn complain(text: &str) {
-    eprintln!("{text}");
+/// Whether the result could be written. A reader that has seen enough and closed the pipe, such as `head`, is no failure.
+pub(crate) fn unless_closed(written: io::Result<()>) -> io::Result<()> {
+    written.or_else(|error| if error.kind() == io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) })
+}
+
+/// Prints a line on standard error, whatever the log level. Where that is closed there is nobody to tell.
+pub(crate) fn print_error(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
 }

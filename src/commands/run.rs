@@ -1,5 +1,5 @@
-//! Runs the daemon, as configured or against the demo's registry: binds the listeners, turns signals into a reload or
-//! a graceful end.
+//! Runs the daemon, as configured or against the demo's registry: binds the listeners, maps signals to a reload or a
+//! graceful shutdown.
 
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -12,31 +12,40 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::demo;
-use super::output::{CommandFailure, print_warnings, say};
+use super::logging::{LogFormat, panic_as_json};
+use super::output::{CommandFailure, print_line, print_warnings};
 use crate::config::Config;
 use crate::web::ListenAddress;
 use crate::{daemon, web};
 
+/// Flags that say where and how the daemon's web server listens.
+#[derive(Debug, Args)]
+pub struct AddressFlags {
+    /// Address to listen on, instead of the configuration's; repeatable: `:10048`, `127.0.0.1:10048`, `[::1]:10048`
+    #[arg(long = "web.listen-address", value_name = "ADDRESS")]
+    pub listen_address: Vec<ListenAddress>,
+    /// File with the web server's TLS and authentication, in exporter-toolkit's format
+    #[arg(long = "web.config.file", value_name = "FILE")]
+    pub web_config_file: Option<PathBuf>,
+}
+
 /// Flags of the daemon's web server.
 #[derive(Debug, Args)]
 pub struct WebFlags {
-    /// Address to listen on, instead of the configuration's; repeatable: `:10048`, `127.0.0.1:10048`, `[::1]:10048`
-    #[arg(global = true, long = "web.listen-address", value_name = "ADDRESS")]
-    pub listen_address: Vec<ListenAddress>,
-    /// File with the web server's TLS and authentication, in exporter-toolkit's format
-    #[arg(global = true, long = "web.config.file", value_name = "FILE")]
-    pub web_config_file: Option<PathBuf>,
+    /// Where it listens.
+    #[command(flatten)]
+    pub address: AddressFlags,
     /// Path under which metrics are exposed
-    #[arg(global = true, long = "web.telemetry-path", value_name = "PATH", default_value = "/metrics", value_parser = telemetry_path)]
+    #[arg(long = "web.telemetry-path", value_name = "PATH", default_value = "/metrics", value_parser = telemetry_path)]
     pub telemetry_path: String,
     /// Allow a reload by `POST /-/reload`
-    #[arg(global = true, long = "web.enable-lifecycle")]
+    #[arg(long = "web.enable-lifecycle")]
     pub enable_lifecycle: bool,
     /// Scrapes answered at the same time, 0 for no limit; further ones wait, and get 503 after 5 s
-    #[arg(global = true, long = "web.max-requests", value_name = "N", default_value_t = 40)]
+    #[arg(long = "web.max-requests", value_name = "N", default_value_t = 40)]
     pub max_requests: usize,
     /// Listen on the sockets that systemd passes, instead of any address
-    #[arg(global = true, long = "web.systemd-socket")]
+    #[arg(long = "web.systemd-socket")]
     pub systemd_socket: bool,
 }
 
@@ -55,18 +64,18 @@ fn telemetry_path(text: &str) -> Result<String, String> {
 }
 
 /// Checks the configuration and the web configuration, without any network access.
-pub(super) fn check(config_file: &Path, flags: &WebFlags) -> Result<(), CommandFailure> {
+pub(super) fn check(config_file: &Path, flags: &WebFlags, format: LogFormat) -> Result<(), CommandFailure> {
     let (config, _) = load(config_file, flags)?;
-    print_warnings(&config);
-    say(&format!("{}: the configuration is valid", config_file.display()));
-    Ok(())
+    print_warnings(&config, format);
+    Ok(print_line(&format!("{}: the configuration is valid", config_file.display()))?)
 }
 
 /// Runs the daemon until a signal ends it.
 ///
-/// Handles SIGTERM and SIGINT before anything that can block. Until the daemon runs there is nothing to shut down: a signal ends
-/// the program even while a file cannot be read or a name cannot be resolved.
-pub(super) async fn daemon(config_file: PathBuf, flags: WebFlags) -> Result<(), CommandFailure> {
+/// Handles SIGTERM and SIGINT before anything that can block. Until the daemon runs there is nothing to shut down: a
+/// signal ends the program even while reading a file or resolving a name hangs.
+pub(super) async fn daemon(config_file: PathBuf, flags: WebFlags, format: LogFormat) -> Result<(), CommandFailure> {
+    end_on_panic(format);
     let stop = stop_on_signals()?;
     let starting = async {
         let loading = tokio::task::spawn_blocking(move || {
@@ -93,18 +102,27 @@ fn load(config_file: &Path, flags: &WebFlags) -> Result<(Config, web::WebConfig)
 }
 
 /// Runs the daemon against a registry that this process serves.
-pub(super) async fn demo(flags: &WebFlags) -> Result<(), CommandFailure> {
+pub(super) async fn demo(flags: &WebFlags, format: LogFormat) -> Result<(), CommandFailure> {
+    end_on_panic(format);
     let stop = stop_on_signals()?;
+    print_line("Making sample images, which takes a moment…")?;
     let loopback = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let registry = demo::start(loopback).await.context("cannot serve the demo's registry on loopback")?;
     let config_file = registry.config_file();
     let config = Config::load(config_file)?;
     let listeners = bind(flags, &config).await?;
     if let Some(Ok(address)) = listeners.first().map(web::Listener::local_addr) {
-        say(&registry.banner(address));
+        print_line(&registry.banner(address))?;
     }
     let web_config = web_config(flags, &config)?;
     Ok(serve(config_file, flags, config, web_config, listeners, stop).await?)
+}
+
+fn end_on_panic(format: LogFormat) {
+    daemon::end_on_panic(match format {
+        LogFormat::Logfmt => None,
+        LogFormat::Json => Some(panic_as_json),
+    });
 }
 
 async fn serve(
@@ -115,9 +133,8 @@ async fn serve(
     listeners: Vec<web::Listener>,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    daemon::end_on_panic();
-    let (wants_reload, reloads) = mpsc::channel(daemon::RELOADS_WAITING_MAX);
-    tokio::spawn(reload_on_hangup(signal(SignalKind::hangup())?, wants_reload.clone()));
+    let (reload, reloads) = mpsc::channel(daemon::RELOADS_WAITING_MAX);
+    tokio::spawn(reload_on_hangup(signal(SignalKind::hangup())?, reload.clone()));
     let options = web::Options {
         telemetry_path: flags.telemetry_path.clone(),
         enable_lifecycle: flags.enable_lifecycle,
@@ -126,7 +143,7 @@ async fn serve(
         ..web::Options::default()
     };
     let config_file = Some(config_file.to_owned());
-    let start = daemon::Start { listeners, options, web_config, config_file, reloads: (wants_reload, reloads) };
+    let start = daemon::Start { listeners, options, web_config, config_file, reloads: (reload, reloads) };
     daemon::run(config, start, stop).await
 }
 
@@ -134,7 +151,8 @@ async fn bind(flags: &WebFlags, config: &Config) -> Result<Vec<web::Listener>, w
     if flags.systemd_socket {
         return web::Listener::from_systemd();
     }
-    let addresses = if flags.listen_address.is_empty() { &config.web.listen } else { &flags.listen_address };
+    let addresses =
+        if flags.address.listen_address.is_empty() { &config.web.listen } else { &flags.address.listen_address };
     let mut listeners = Vec::new();
     for address in addresses {
         listeners.push(web::Listener::bind(address).await?);
@@ -143,7 +161,7 @@ async fn bind(flags: &WebFlags, config: &Config) -> Result<Vec<web::Listener>, w
 }
 
 fn web_config(flags: &WebFlags, config: &Config) -> Result<web::WebConfig, web::WebConfigError> {
-    match flags.web_config_file.as_ref().or(config.web.config_file.as_ref()) {
+    match flags.address.web_config_file.as_ref().or(config.web.config_file.as_ref()) {
         Some(path) => web::WebConfig::open(path),
         None => Ok(web::WebConfig::none()),
     }
@@ -172,10 +190,10 @@ fn stop_on_signals() -> anyhow::Result<CancellationToken> {
 }
 
 /// SIGHUP reloads. The daemon logs the result.
-async fn reload_on_hangup(mut hangup: Signal, wants_reload: mpsc::Sender<daemon::WantsReload>) {
+async fn reload_on_hangup(mut hangup: Signal, reloads: mpsc::Sender<daemon::ReloadReply>) {
     while hangup.recv().await.is_some() {
         let (reply, answer) = oneshot::channel();
-        if wants_reload.send(reply).await.is_err() {
+        if reloads.send(reply).await.is_err() {
             return;
         }
         let _ = answer.await;

@@ -1,4 +1,4 @@
-//! Numbers, times and texts as people read them.
+//! Formats numbers, times and texts for people.
 
 /// Bytes in the binary unit that leaves at most four digits, as in `1.5 MiB`; or `exact`.
 pub(crate) fn bytes(bytes: u64, exact: bool) -> String {
@@ -36,7 +36,7 @@ pub(crate) fn minute(time: &str) -> String {
     }
 }
 
-/// A command as its author wrote it, in one line: without the shell that classic builders prepend, BuildKit's suffix,
+/// A command as its author wrote it, on one line: without the shell that classic builders prepend, BuildKit's suffix,
 /// and control characters.
 pub(crate) fn command(text: &str) -> String {
     let text = text.strip_suffix("# buildkit").unwrap_or(text);

@@ -88,8 +88,8 @@ impl<'a> Files<'a> {
         }
     }
 
-    /// What `parse` makes of a path where people may write the secret itself: a path that does not exist is not quoted, only
-    /// the part of it that does.
+    /// Applies `parse` to a path that may be the secret itself by mistake: of a path that does not exist only the
+    /// existing part is quoted.
     pub(super) fn unquoted(
         &self,
         text: &str,
@@ -103,23 +103,23 @@ impl<'a> Files<'a> {
         };
         let Err(error) = path.symlink_metadata() else { return parse(self, text) };
         let exists = |path: &&Path| path.symlink_metadata().is_ok();
-        let place = match path.ancestors().skip(1).find(exists) {
+        let location = match path.ancestors().skip(1).find(exists) {
             Some(directory) => format!("below `{}`", directory.display()),
             None => "in the working directory".to_owned(),
         };
         Err(match error.kind() {
             io::ErrorKind::NotFound => {
-                format!("no such file {place}: create it, or correct the path ({NOT_SHOWN})")
+                format!("no such file {location}: create it, or correct the path ({NOT_SHOWN})")
             }
             io::ErrorKind::PermissionDenied => {
                 format!(
-                    "a file {place} cannot be read: give the user that runs this program read permission ({NOT_SHOWN})"
+                    "a file {location} cannot be read: give the user that runs this program read permission ({NOT_SHOWN})"
                 )
             }
-            _ => format!("no such file {place}: {error} ({NOT_SHOWN})"),
+            _ => format!("no such file {location}: {error} ({NOT_SHOWN})"),
         })
     }
 }
 
-/// Why a message does not quote what was written.
+/// Why a message does not quote the value.
 const NOT_SHOWN: &str = "not shown, because it may be the secret itself";

@@ -1,4 +1,4 @@
-//! Warnings about what is valid but probably a mistake, given once when the configuration is read.
+//! Warnings about valid settings that are probably mistakes, logged once when the configuration is read.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -52,7 +52,7 @@ fn unpublished(targets: &[Arc<Target>]) -> Vec<String> {
     warnings
 }
 
-/// Labels to which targets of the same repository give different values: the first target in the file wins.
+/// Labels with different values in several targets of a repository: the first target in the file wins.
 fn labels(targets: &[Arc<Target>]) -> Vec<String> {
     let labelled = || targets.iter().enumerate().filter(|(_, target)| !target.labels.is_empty());
     let mut literal: BTreeMap<&Repository, Vec<usize>> = BTreeMap::new();
@@ -77,7 +77,7 @@ fn labels(targets: &[Arc<Target>]) -> Vec<String> {
     conflicts.into_values().collect()
 }
 
-/// Notes each label that an earlier target of the group has with another value, once for each target.
+/// Notes each label to which an earlier target of the group gives another value, once for each target.
 fn note_conflicts<'a>(
     targets: &'a [Arc<Target>],
     mut group: Vec<usize>,

@@ -1,6 +1,6 @@
-//! Reads TOML tables: keys, types and bounds. Does not know what the keys mean.
+//! Reads TOML tables: keys, types and bounds. Not here: what the keys mean.
 //!
-//! No problem stops the reading: it is noted under its key, and the caller continues without the value.
+//! A problem does not stop the reading: it is noted under its key, and the caller continues without the value.
 
 use std::fmt::Display;
 use std::ops::RangeInclusive;
@@ -63,8 +63,8 @@ impl<'a> Table<'a> {
         self.parsed(key, value, parse)
     }
 
-    /// The same for the name of a file or variable that holds a secret: people write the secret itself, which must not be
-    /// shown.
+    /// The same for the name of a file or variable that holds a secret: it may be the secret itself by mistake, so that
+    /// it is never shown.
     pub(super) fn secret_name<T, E: Display>(
         &mut self,
         key: &'static str,
@@ -183,7 +183,7 @@ impl<'a> Table<'a> {
 
     /// The dotted names below `key` that were meant as one quoted name: `[a.b.c]` written for `[a."b.c"]`. Empty if
     /// `key` contains no tables.
-    pub(super) fn divided(&self, key: &str) -> Vec<String> {
+    pub(super) fn unquoted_names(&self, key: &str) -> Vec<String> {
         let inner = |entries: &'a Dict| {
             let tables = entries.iter().filter_map(|(key, value)| value.as_dict().map(|table| (key, table)));
             tables.filter(|(_, table)| !table.contains_key(DATE)).collect::<Vec<_>>()
@@ -233,7 +233,7 @@ impl<'a> Table<'a> {
         Some(items.iter().enumerate().filter_map(table).collect())
     }
 
-    /// Refuses a key that people may expect, with the reason.
+    /// Refuses a key that users may expect, with the reason.
     pub(super) fn refuse(&mut self, key: &'static str, why: &str) {
         if self.entries.contains_key(key) {
             self.problem(key, why);

@@ -4,7 +4,7 @@
 const SECRET: &str = "<secret>";
 
 /// A URL without the parts that may contain a password: user, password, query and fragment.
-pub(super) fn masked_url(url: &url::Url) -> String {
+pub(super) fn redacted_url(url: &url::Url) -> String {
     let authority = &url[url::Position::BeforeHost..url::Position::AfterPort];
     let path = &url[url::Position::BeforePath..url::Position::AfterPath];
     let user = if url.username().is_empty() && url.password().is_none() { "" } else { "<secret>@" };

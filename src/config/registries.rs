@@ -12,7 +12,7 @@ use super::files::Files;
 use super::reader::Table;
 use super::values;
 
-const NOT_HERE: &str = "a secret does not belong in this file: put it into a file or an environment variable, and name \
+const SECRET_IN_FILE: &str = "a secret does not belong in this file: put it into a file or an environment variable, and name \
                         that with `password_file`, `password_env` or `token_file`";
 
 /// Reads all registries. A setting that is absent is taken from `defaults`.
@@ -21,14 +21,14 @@ pub(super) fn read(root: &mut Table<'_>, defaults: &Settings, files: &Files) -> 
     let mut registries = BTreeMap::new();
     let mut written = BTreeMap::new();
     for host in all.keys() {
-        let divided = all.divided(host);
-        for name in &divided {
+        let unquoted_names = all.unquoted_names(host);
+        for name in &unquoted_names {
             all.problem_at(
                 name,
                 &format!("without quotes TOML reads its dots as nested tables: write [registries.{name:?}]"),
             );
         }
-        if !divided.is_empty() {
+        if !unquoted_names.is_empty() {
             continue;
         }
         let Some(table) = all.table_named(host) else { continue };
@@ -94,7 +94,7 @@ fn check_certificates(table: &Table<'_>, settings: &Settings) {
     table.problem(error.key, format!("`{}`: {}: {remedy}", error.value, error.problem));
 }
 
-/// At most one way to authenticate, with all of its keys.
+/// Reads at most one authentication method, with all of its keys.
 fn read_credential(table: &mut Table<'_>, files: &Files) -> Credential {
     let username = table.text("username", |text| match text {
         "" => Err("is empty: write a name, or leave the key out"),
@@ -107,7 +107,7 @@ fn read_credential(table: &mut Table<'_>, files: &Files) -> Credential {
     let docker_config = table.secret_name("docker_config", |text| files.unquoted(text, Files::readable));
     let anonymous = table.flag("anonymous");
     for secret in ["password", "token", "auth"] {
-        table.refuse(secret, NOT_HERE);
+        table.refuse(secret, SECRET_IN_FILE);
     }
 
     let password = ["password_file", "password_env"].into_iter().find(|key| table.has(key));
@@ -119,14 +119,14 @@ fn read_credential(table: &mut Table<'_>, files: &Files) -> Credential {
     if table.has("password_file") && table.has("password_env") {
         table.problem("password_env", "conflicts with `password_file`: keep one of them");
     }
-    let ways = [
+    let methods = [
         ("username", table.has("username")),
         ("token_file", table.has("token_file")),
         ("docker_config", table.has("docker_config")),
         ("anonymous", anonymous),
     ];
-    let mut ways = ways.into_iter().filter_map(|(key, there)| there.then_some(key));
-    if let (Some(first), Some(second)) = (ways.next(), ways.next()) {
+    let mut methods = methods.into_iter().filter_map(|(key, there)| there.then_some(key));
+    if let (Some(first), Some(second)) = (methods.next(), methods.next()) {
         table.problem(second, format!("conflicts with `{first}`: keep one way to authenticate"));
     }
 
@@ -140,7 +140,7 @@ fn read_credential(table: &mut Table<'_>, files: &Files) -> Credential {
     }
 }
 
-/// People paste URLs and whole repositories.
+/// Users paste URLs and whole repositories.
 fn host_only(host: &str) -> Result<(), String> {
     let bare = host.split_once("://").map_or(host, |(_, rest)| rest);
     let bare = bare.split('/').next().unwrap_or(bare);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::registry::{Credential, Settings};
 use crate::target::{Selection, TagPattern, Target, VersionRange, Words};
 
-use super::redact::masked_url;
+use super::redact::redacted_url;
 use super::schema::Config;
 
 pub(super) fn render(config: &Config) -> String {
@@ -62,7 +62,7 @@ fn render_settings(toml: &mut Toml, settings: &Settings) {
     toml.path("ca_file", settings.ca_file.as_deref());
     toml.path("cert_file", settings.cert_file.as_deref());
     toml.path("key_file", settings.key_file.as_deref());
-    toml.text("proxy_url", settings.proxy_url.as_ref().map(masked_url));
+    toml.text("proxy_url", settings.proxy_url.as_ref().map(redacted_url));
     toml.bare("insecure_skip_verify", settings.insecure_skip_verify.then_some(true));
     toml.bare("pull_through", settings.pull_through.then_some(true));
     toml.bare("requests_per_second", settings.requests_per_second);

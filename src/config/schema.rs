@@ -1,4 +1,4 @@
-//! What a configuration has, parsed, with defaults filled in.
+//! The parsed configuration, with defaults filled in.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use crate::registry::Settings;
 use crate::target::Target;
 use crate::web::ListenAddress;
 
-/// Everything that can be configured, with defaults filled in and paths made independent of where the file is.
+/// The parsed configuration, with defaults filled in and paths resolved.
 #[derive(Clone, PartialEq)]
 pub struct Config {
     /// The file that it was read from.
@@ -20,7 +20,7 @@ pub struct Config {
     pub web: Web,
     /// `[scan]`
     pub scan: Scan,
-    /// The state file, which keeps what was read across restarts; without one the state is in memory only.
+    /// The state file, which keeps the store across restarts; `None`: in memory only.
     pub state: Option<PathBuf>,
     /// Families that are left out of the metrics.
     pub omit: BTreeSet<Family>,
@@ -30,7 +30,7 @@ pub struct Config {
     pub registry_defaults: Settings,
     /// At least one target, with unique names, in the file's order.
     pub targets: Vec<Arc<Target>>,
-    /// What is valid but probably a mistake: each a line to log, with file and key.
+    /// Warnings about valid settings that are probably mistakes: each a line to log, with file and key.
     pub warnings: Vec<String>,
 }
 

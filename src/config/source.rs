@@ -23,7 +23,7 @@ const FILE_BYTES_MAX: u64 = 16 << 20;
 /// The prefix of all variables. Two underscores, since Kubernetes sets `IMAGE_SIZE_EXPORTER_PORT` and similar names.
 const PREFIX: &str = "IMAGE_SIZE_EXPORTER__";
 
-/// What variables can set: sections and their scalar keys.
+/// The keys that variables can set, by section.
 const OVERRIDABLE: [(&str, &[&str]); 3] = [
     ("web", &["listen", "hosts", "config_file"]),
     ("scan", &["interval", "concurrency", "timeout", "keep", "tags_max"]),
@@ -101,15 +101,15 @@ fn syntax_error(shown: &str) -> String {
     let shown = shown.trim_end();
     let mut lines = shown.lines();
     let first = lines.next().unwrap_or_default();
-    let place = first.strip_prefix("TOML parse error at ").unwrap_or(first);
+    let position = first.strip_prefix("TOML parse error at ").unwrap_or(first);
     let why: Vec<&str> = lines.filter(|line| !line.contains('|')).map(str::trim).collect();
-    // The parser reports what follows an unquoted text, which does not help people.
+    // The parser reports what follows an unquoted text, which does not help the user.
     let hint = match unquoted_registry(shown) {
         Some(host) => format!(": write [registries.{host:?}]"),
         None if why.iter().any(|why| why.starts_with("expected newline")) => ": put text in quotes".to_owned(),
         None => String::new(),
     };
-    format!("invalid TOML: {place}: {}{hint}", why.join(", "))
+    format!("invalid TOML: {position}: {}{hint}", why.join(", "))
 }
 
 /// The registry in the parser's excerpt, if the line is a table header that lacks the quotes that a port needs.

@@ -96,7 +96,7 @@ fn read_selection(table: &mut Table<'_>) -> Selection {
     }
 }
 
-/// A tag. People paste whole references.
+/// A tag. Users paste whole references.
 fn tag(text: &str) -> Result<Tag, String> {
     if text.contains(['*', '?', '^', '$', '[', '(', '|', '\\']) {
         return Err(format!(
@@ -119,7 +119,7 @@ fn as_expression(text: &str) -> String {
     expression.replace(".*$", "")
 }
 
-/// The value of `repository`. People paste URLs.
+/// The value of `repository`. Users paste URLs.
 fn repositories(text: &str) -> Result<Repositories, String> {
     if text.is_empty() {
         return Err("is empty: write for example \"docker.io/library/alpine\"".to_owned());

@@ -1,5 +1,4 @@
-//! The worker that measures layers, as the state loop sees it: requests go in, sizes come out. Scans never wait for
-//! it.
+//! The state loop's handle of the layer worker: requests in, sizes out. Scans never wait for it.
 
 use std::collections::BTreeSet;
 
@@ -28,7 +27,7 @@ pub(crate) struct LayerWorker {
 
 impl LayerWorker {
     pub(crate) fn start(handles: &Handles, config: &Config) -> Self {
-        // One list at a time: each names every layer that is wanted, so an older one is of no use.
+        // A queue of one: each list has every requested layer, so an older one is obsolete.
         let (requests, wanted) = mpsc::channel(1);
         let (sender, found) = mpsc::channel(FOUND_WAITING_MAX);
         let stop = CancellationToken::new();
@@ -44,14 +43,14 @@ impl LayerWorker {
         Self { requests, found, task, _stop: stop.drop_guard() }
     }
 
-    /// Hands over every layer that is wanted now, unless the worker has not taken the last list yet.
+    /// Sends the list of all requested layers, unless the worker has not taken the last one yet.
     pub(crate) fn offer(&self, requests: impl FnOnce() -> Vec<LayerRequest>) {
         if let Ok(permit) = self.requests.try_reserve() {
             permit.send(requests());
         }
     }
 
-    /// The next sizes that were found. An error means that the worker panicked.
+    /// The next sizes. An error means that the worker panicked.
     pub(crate) async fn found(&mut self) -> Result<Vec<(Digest, LayerContent)>, JoinError> {
         let mut found = Vec::new();
         if self.found.recv_many(&mut found, FOUND_WAITING_MAX).await > 0 {

@@ -1,4 +1,4 @@
-//! What the tasks of the daemon share, and what they send each other.
+//! The handles that the daemon's tasks share, and the messages between them.
 
 use std::sync::Arc;
 
@@ -16,21 +16,21 @@ use crate::target::Target;
 /// The shared handles that every scan works with.
 #[derive(Clone)]
 pub(crate) struct Handles {
-    /// The clients. Swapped when a reload changes how registries are spoken to.
+    /// The clients. Replaced when a reload changes the settings of registries.
     pub(crate) registries: Arc<ArcSwap<Registries>>,
-    /// What was read before.
+    /// The store.
     pub(crate) store: Store,
     /// The program's own metrics.
     pub(crate) telemetry: Arc<Telemetry>,
 }
 
-/// What workers send to the state loop.
+/// Messages from workers to the state loop.
 pub(crate) enum Event {
     /// A target's repositories and tags. The reply assigns those that this scan reads.
     Discovered { target: Arc<Target>, found: Discovered, reply: oneshot::Sender<Vec<TagRequest>> },
     /// A tag was read.
     Observed(Observation),
-    /// A target's scan ended, successfully or not. Its `up` tells whether the lists were read.
+    /// A target's scan ended, successfully or not. `up`: whether the lists were read.
     ScanEnded { target: Arc<Target>, end: ScanEnd },
 }
 
@@ -38,7 +38,7 @@ pub(crate) enum Event {
 pub(crate) struct ReloadRequest {
     /// The configuration.
     pub(crate) config: Config,
-    /// Where the result goes. The error is a message for the operator.
+    /// The channel for the result. The error is a message for the operator.
     pub(crate) reply: oneshot::Sender<Result<(), String>>,
 }
 

@@ -10,14 +10,14 @@ use crate::clock::unix_now;
 use crate::config::Config;
 use crate::metrics::Telemetry;
 use crate::web;
-use crate::web::WantsReload;
+use crate::web::ReloadReply;
 
 /// How many reloads may wait at once.
 pub const RELOADS_WAITING_MAX: usize = 4;
 
 /// Serves one reload at a time. An invalid configuration changes nothing.
 pub(super) async fn serve(
-    mut requests: mpsc::Receiver<WantsReload>,
+    mut requests: mpsc::Receiver<ReloadReply>,
     state_loop: mpsc::Sender<ReloadRequest>,
     file: Option<PathBuf>,
     web: Arc<web::ServerState>,
@@ -47,7 +47,7 @@ async fn reload(
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    let text = config.masked();
+    let text = config.redacted();
     let (reply, answer) = oneshot::channel();
     let ending = "the daemon is shutting down";
     state_loop.send(ReloadRequest { config, reply }).await.map_err(|_| ending)?;

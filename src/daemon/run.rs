@@ -1,6 +1,7 @@
-//! Puts everything together: from a configuration and bound listeners to a graceful end.
+//! Assembles the daemon: from a configuration and bound listeners to a graceful shutdown.
 
 use std::io::Write as _;
+use std::panic::PanicHookInfo;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,39 +19,45 @@ use crate::config::Config;
 use crate::metrics::Telemetry;
 use crate::registry::Registries;
 use crate::store::{Opened, Store, StoreError};
-use crate::web::WantsReload;
+use crate::web::ReloadReply;
 use crate::{metrics, web};
 
 /// How long a shutdown may take: the drain of the web server's answers and the flush of the state file, with a margin.
 /// Less than the 30 s after which Kubernetes kills.
 const SHUTDOWN_MAX: Duration = Duration::from_secs(20);
 
-/// What the daemon is started with, besides its configuration.
+/// The daemon's parameters besides its configuration.
 pub struct Start {
-    /// Where it answers; bound by the caller.
+    /// The listeners, bound by the caller.
     pub listeners: Vec<web::Listener>,
-    /// How it answers.
+    /// The options of the endpoint.
     pub options: web::Options,
     /// TLS and authentication of the listeners.
     pub web_config: web::WebConfig,
     /// The file that a reload reads; without one a reload is refused.
     pub config_file: Option<PathBuf>,
     /// Reload requests from outside, such as a signal's. The web server sends its own through the sender.
-    pub reloads: (mpsc::Sender<WantsReload>, mpsc::Receiver<WantsReload>),
+    pub reloads: (mpsc::Sender<ReloadReply>, mpsc::Receiver<ReloadReply>),
 }
 
-/// Makes a panic in any task or thread end the process, from now on: with its message on stderr, and exit code 1.
-/// Otherwise the daemon would go on without the task that writes the state file or accepts connections, and nobody
-/// would notice. It loses no more than `kill -9` does.
+/// From now on a panic in any task or thread ends the process: with its message on stderr, and exit code 1. Otherwise
+/// the daemon would go on without, for example, the task that writes the state file, unnoticed. No more is lost than by
+/// `kill -9`.
 ///
-/// Call it before a state file is opened: opening a damaged one may panic, is caught, and must not end the process.
-pub fn end_on_panic() {
+/// The message is for people, or the line that `line` makes of the panic.
+///
+/// Call it before opening a state file: opening a damaged one may panic, which is caught and must not end the process.
+pub fn end_on_panic(line: Option<fn(&PanicHookInfo<'_>) -> String>) {
     let default_hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
-        default_hook(panic);
         // Not through the log, which may be what panicked.
-        let _ =
-            writeln!(std::io::stderr(), "image-size-exporter panicked and is exiting; this is a bug, please report it");
+        let said = if let Some(line) = line {
+            line(panic)
+        } else {
+            default_hook(panic);
+            "image-size-exporter panicked and is exiting; this is a bug, please report it".to_owned()
+        };
+        let _ = writeln!(std::io::stderr(), "{said}");
         std::process::exit(1);
     }));
 }
@@ -79,7 +86,7 @@ async fn within_deadline(
 }
 
 async fn start_and_serve(config: Config, start: Start, stop: CancellationToken) -> anyhow::Result<()> {
-    // On a thread that may block, as long as a file does not answer.
+    // On a blocking thread: the file system may hang.
     let opening = tokio::task::spawn_blocking(move || {
         let registries = Registries::new(config.registries.clone(), config.registry_defaults.clone())?;
         let store = open_store(&config)?;
@@ -96,16 +103,16 @@ async fn start_and_serve(config: Config, start: Start, stop: CancellationToken) 
     telemetry.watch_state(handles.store.persistent());
     telemetry.reloaded(true, unix_now());
 
-    let masked = config.masked();
+    let redacted = config.redacted();
     let (publisher, rendered) = metrics::channel(telemetry.clone());
     let restoring = tokio::spawn(StateLoop::start(handles, config, publisher));
     let Some(restored) = stop.run_until_cancelled(restoring).await else { return Ok(()) };
     let state_loop = restored.context("restoring the state panicked")?;
     let (reload_sender, reload_requests) = mpsc::channel(1);
-    let (wants_reload, reloads) = start.reloads;
-    let web = web::ServerState::new(rendered, telemetry.clone(), wants_reload, start.web_config, start.options);
+    let (reload, reloads) = start.reloads;
+    let web = web::ServerState::new(rendered, telemetry.clone(), reload, start.web_config, start.options);
     let web = Arc::new(web);
-    web.set_config(masked);
+    web.set_config(redacted);
     web.set_ready(true);
 
     let mut writing = tokio::spawn(state_loop.run(reload_requests, stop.clone()));
@@ -118,7 +125,7 @@ async fn start_and_serve(config: Config, start: Start, stop: CancellationToken) 
             // Before `stop` the state loop ends only when it, or a worker, panicked.
             stop.cancel();
             ended.context("the state loop panicked")?.context("a scan panicked")?;
-            // Answers under way are finished.
+            // Finishes answers under way.
             serving.await.context("the web server panicked")?;
         }
         ended = &mut serving => {
@@ -165,7 +172,7 @@ mod tests {
             async move { within_deadline(std::future::pending(), &stop).await }
         });
         tokio::time::sleep(SHUTDOWN_MAX * 10).await;
-        assert!(!hanging.is_finished(), "nobody asked it to stop");
+        assert!(!hanging.is_finished(), "it was not asked to stop");
         stop.cancel();
         tokio::time::sleep(SHUTDOWN_MAX.saturating_sub(Duration::from_millis(1))).await;
         assert!(!hanging.is_finished(), "it still has time");

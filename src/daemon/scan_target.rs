@@ -13,7 +13,7 @@ use crate::clock::unix_now;
 use crate::metrics::own::ScanEnd;
 use crate::oci::{Location, Reason};
 use crate::scan;
-use crate::scan::discovery::Nothing;
+use crate::scan::discovery::EmptySelection;
 use crate::scan::{NoPlatform, discovery};
 use crate::tag::{Observation, Outcome, TagRequest};
 use crate::target::Target;
@@ -21,27 +21,27 @@ use crate::target::Target;
 /// How many tags of one target are read at once. The client bounds requests; this bounds memory.
 const TAGS_UNDER_WAY: usize = 64;
 
-/// What was last logged about a target, so that a lasting failure is logged once.
+/// The causes that were last logged for a target, so that a lasting failure is logged once.
 #[derive(Debug, Default)]
 pub(crate) struct LastReported {
     causes: BTreeSet<ReportedCause>,
     /// Whether it was logged that the target selects nothing.
-    nothing: bool,
+    empty: bool,
     /// Whether it was logged that no tag has one of its platforms.
     no_platform: bool,
 }
 
-/// What is worth a line of its own. A transient failure counts once for the whole target: an unreachable registry
-/// gives other messages for other tags from one scan to the next. A permanent one counts once for each place.
+/// The key of a logged failure. A transient failure is logged once for the whole target, since an unreachable registry
+/// gives different messages for different tags in each scan. A definite one is logged once for each place.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct ReportedCause {
-    place: Option<String>,
+    location: Option<String>,
     reason: Reason,
 }
 
-/// One failure: where, why, and the message.
+/// One failure: place, reason and message.
 struct ScanFailure {
-    place: String,
+    location: String,
     reason: Reason,
     message: String,
 }
@@ -59,11 +59,15 @@ pub(crate) async fn run(
     let mut failures: Vec<ScanFailure> = found
         .errors
         .iter()
-        .map(|error| ScanFailure { place: target.name.to_string(), reason: error.reason(), message: error.to_string() })
+        .map(|error| ScanFailure {
+            location: target.name.to_string(),
+            reason: error.reason(),
+            message: error.to_string(),
+        })
         .collect();
 
     let lists_read = failures.is_empty();
-    last_reported.report_nothing(target, found.nothing.as_ref());
+    last_reported.report_empty(target, found.empty.as_ref());
 
     let (reply, answer) = oneshot::channel();
     let sent = events.send(Event::Discovered { target: target.clone(), found: found.discovered, reply }).await;
@@ -85,15 +89,15 @@ pub(crate) async fn run(
     while let Some((request, reported)) = reads.next().await {
         something_read |= !matches!(reported.outcome, Outcome::Failed(_));
         if is_failure(target, &request, &reported.outcome) {
-            let place = Location::tag(&request.repository, &request.tag).to_string();
+            let location = Location::tag(&request.repository, &request.tag).to_string();
             failures.extend(reported.errors.iter().map(|error| ScanFailure {
-                place: place.clone(),
+                location: location.clone(),
                 reason: error.reason(),
                 message: error.to_string(),
             }));
         }
         if !last_reported.no_platform {
-            no_platform.extend(NoPlatform::of(&handles.store, &request, &reported.outcome));
+            no_platform.extend(NoPlatform::check(&handles.store, &request, &reported.outcome));
         }
         let observation =
             Observation { repository: request.repository, tag: request.tag, at: unix_now(), outcome: reported.outcome };
@@ -101,7 +105,7 @@ pub(crate) async fn run(
             return ScanResult::SomethingRead;
         }
     }
-    // Whether the target is up also depends on its tags: the state loop knows, and publishes both at once.
+    // Whether the target is up also depends on its tags: the state loop decides, and publishes both at once.
     let end = ScanEnd { at: unix_now(), duration: started.elapsed(), up: lists_read };
     let _ = events.send(Event::ScanEnded { target: target.clone(), end }).await;
     last_reported.report(target, tags, &failures);
@@ -109,7 +113,7 @@ pub(crate) async fn run(
     if something_read { ScanResult::SomethingRead } else { ScanResult::NothingRead }
 }
 
-/// Whether the outcome counts against the target. A missing tag does only where the target names it.
+/// Whether the outcome is a failure of the target. A missing tag is one only where the target names it.
 fn is_failure(target: &Target, request: &TagRequest, outcome: &Outcome) -> bool {
     match outcome {
         Outcome::Gone => target.expects(&request.tag),
@@ -118,15 +122,15 @@ fn is_failure(target: &Target, request: &TagRequest, outcome: &Outcome) -> bool 
 }
 
 impl LastReported {
-    /// One line when something new fails, one when all of it can be read again, none in between.
+    /// Logs one line when something new fails, one when everything can be read again, none in between.
     fn report(&mut self, target: &Target, tags: usize, failures: &[ScanFailure]) {
-        let now: BTreeSet<ReportedCause> = failures.iter().map(ReportedCause::of).collect();
-        let first_new = failures.iter().find(|failure| !self.causes.contains(&ReportedCause::of(failure)));
+        let now: BTreeSet<ReportedCause> = failures.iter().map(ReportedCause::new).collect();
+        let first_new = failures.iter().find(|failure| !self.causes.contains(&ReportedCause::new(failure)));
         if let Some(first) = first_new {
-            let places: BTreeSet<_> = failures.iter().map(|failure| &failure.place).collect();
+            let locations: BTreeSet<_> = failures.iter().map(|failure| &failure.location).collect();
             tracing::warn!(
                 target_name = %target.name,
-                failed = places.len(),
+                failed = locations.len(),
                 tags,
                 reason = first.reason.as_str(),
                 error = %first.message,
@@ -141,20 +145,20 @@ impl LastReported {
         if now.is_empty() {
             self.causes.clear();
         }
-        self.causes.retain(|cause| cause.place.is_none() || now.contains(cause));
+        self.causes.retain(|cause| cause.location.is_none() || now.contains(cause));
         self.causes.extend(now);
     }
 
-    /// Once: a list that is empty today may stay empty.
-    fn report_nothing(&mut self, target: &Target, nothing: Option<&Nothing>) {
-        if let Some(nothing) = nothing
-            && !std::mem::replace(&mut self.nothing, true)
+    /// Logged once: an empty list may stay empty.
+    fn report_empty(&mut self, target: &Target, empty: Option<&EmptySelection>) {
+        if let Some(empty) = empty
+            && !std::mem::replace(&mut self.empty, true)
         {
-            tracing::warn!(target_name = %target.name, "{nothing}");
+            tracing::warn!(target_name = %target.name, "{empty}");
         }
     }
 
-    /// Once, with the first tags that have none of the platforms.
+    /// Logged once, with the first tags that have none of the platforms.
     fn report_no_platform(&mut self, target: &Target, all: &[NoPlatform]) {
         if let Some(summary) = NoPlatform::summary(all)
             && !std::mem::replace(&mut self.no_platform, true)
@@ -165,8 +169,8 @@ impl LastReported {
 }
 
 impl ReportedCause {
-    fn of(failure: &ScanFailure) -> Self {
-        let place = (!failure.reason.is_transient()).then(|| failure.place.clone());
-        Self { place, reason: failure.reason }
+    fn new(failure: &ScanFailure) -> Self {
+        let location = (!failure.reason.is_transient()).then(|| failure.location.clone());
+        Self { location, reason: failure.reason }
     }
 }

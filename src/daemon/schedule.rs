@@ -10,7 +10,7 @@ const BACKOFF_MAX: Duration = Duration::from_hours(1);
 /// A target's offset within its interval: a hash of its name, so that a thousand targets are spread out and each keeps
 /// its offset across restarts.
 fn offset(name: &TargetName, interval: Duration) -> Duration {
-    // FNV-1a: only spread matters, and it must not change from one version of a library to the next.
+    // FNV-1a: only the spread matters, and the hash must not change with a library's version.
     let hash = name
         .0
         .bytes()

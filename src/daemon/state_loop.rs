@@ -1,4 +1,4 @@
-//! The one task that writes: applies what workers send to the inventory and the store, and publishes snapshots.
+//! The one task that writes: applies workers' messages to the inventory and the store, and publishes snapshots.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -34,7 +34,7 @@ const PAUSE_RENDERINGS: u32 = 10;
 const SWEEP_INTERVAL_MAX: Duration = Duration::from_mins(10);
 const SWEEP_INTERVAL_MIN: Duration = Duration::from_secs(1);
 
-/// The inventory, and what changing and publishing it takes.
+/// The inventory, and everything needed to change and publish it.
 pub(crate) struct StateLoop {
     handles: Handles,
     config: Config,
@@ -43,7 +43,7 @@ pub(crate) struct StateLoop {
     workers: Workers,
     layers: LayerWorker,
     events: mpsc::Receiver<Event>,
-    /// None while it renders.
+    /// `None` while it renders.
     publisher: Option<Publisher>,
     publishing: Option<JoinHandle<(Publisher, Duration)>>,
     changed: bool,
@@ -52,12 +52,15 @@ pub(crate) struct StateLoop {
     scans: BTreeMap<TargetName, ScanEnd>,
     /// The targets whose first scan has not ended.
     awaited: BTreeSet<TargetName>,
+    /// The targets that were not scanned since the start, restored ones included.
+    unscanned: BTreeSet<TargetName>,
+    started: Instant,
     /// Every target was scanned for the first time: publish the sums without a pause.
     publish_now: bool,
 }
 
 impl StateLoop {
-    /// Restores what the store knows, publishes it, and starts the workers.
+    /// Restores the store's tags, publishes them, and starts the workers.
     pub(crate) async fn start(handles: Handles, config: Config, mut publisher: Publisher) -> Self {
         let (sender, events) = mpsc::channel(EVENTS_WAITING_MAX);
         let mut inventory = Inventory::new(&config.targets, config.scan.keep);
@@ -66,8 +69,8 @@ impl StateLoop {
         handles.telemetry.set_targets(&config.targets);
         let omit = Arc::new(config.omit.clone());
         publisher.publish(inventory.snapshot(), handles.telemetry.target_states(), omit.clone()).await;
-        let names = config.targets.iter().map(|target| target.name.clone());
-        let awaited = names.filter(|name| !restored.contains(name)).collect();
+        let unscanned: BTreeSet<TargetName> = config.targets.iter().map(|target| target.name.clone()).collect();
+        let awaited = unscanned.difference(&restored).cloned().collect();
         let mut workers = Workers::new(handles.clone(), sender);
         workers.set(&config.targets, |target| restored.contains(&target.name));
         let layers = LayerWorker::start(&handles, &config);
@@ -85,6 +88,8 @@ impl StateLoop {
             not_before: Instant::now(),
             scans: BTreeMap::new(),
             awaited,
+            unscanned,
+            started: Instant::now(),
             publish_now: false,
         }
     }
@@ -133,12 +138,15 @@ impl StateLoop {
                     self.scans.insert(target.name.clone(), end);
                     self.inventory.scan_ended(&target.name);
                     scanned.push(target.clone());
+                    if self.unscanned.remove(&target.name) && self.unscanned.is_empty() {
+                        self.log_first_scans();
+                    }
                     if self.awaited.remove(&target.name) && self.awaited.is_empty() {
                         self.publish_now = true;
                         self.not_before = Instant::now();
                     }
                 }
-                // Sent before a reload changed or removed the target.
+                // The event was sent before a reload changed or removed the target.
                 Event::Discovered { .. } | Event::ScanEnded { .. } => {}
             }
         }
@@ -146,14 +154,25 @@ impl StateLoop {
             tracing::warn!("{warning}");
         }
         self.keep(changes);
-        // After the tags, so that a kill in between leaves no completed scan whose tags are not stored.
+        // After the tags, so that a kill in between leaves no completed scan without its tags.
         for target in scanned {
             self.remember_scan(&target);
         }
     }
 
-    /// Stores how complete the target's last scan was. A tag that was never read is not in the store, so that after a
-    /// restart only this tells whether the stored tags are all of the target's.
+    fn log_first_scans(&self) {
+        let down = self.inventory.targets_down();
+        let is_down = |(name, end): &(&TargetName, &ScanEnd)| !end.up || down.contains(*name);
+        tracing::info!(
+            targets = self.scans.len(),
+            down = self.scans.iter().filter(is_down).count(),
+            seconds = (self.started.elapsed().as_secs_f64() * 1e3).round() / 1e3,
+            "the first scan of all targets has ended"
+        );
+    }
+
+    /// Stores how complete the target's last scan was. A tag that was never read is not in the store, so after a
+    /// restart only this shows whether the stored tags are all of the target's.
     fn remember_scan(&self, target: &Target) {
         for completeness in [Completeness::Settled, Completeness::Whole] {
             let key = scan_key(target, completeness);
@@ -182,6 +201,7 @@ impl StateLoop {
             let up = end.up && !down.contains(name);
             self.handles.telemetry.scan_ended(name, ScanEnd { up, ..*end });
         }
+        self.handles.telemetry.set_selected(&self.inventory.targets_selected());
         let targets = self.handles.telemetry.target_states();
         self.publishing = Some(tokio::spawn(async move {
             let took = publisher.publish(snapshot, targets, omit).await;
@@ -195,7 +215,7 @@ impl StateLoop {
         let pause = if self.publish_now { Duration::ZERO } else { PAUSE.max(took * PAUSE_RENDERINGS) };
         self.not_before = Instant::now() + pause;
         self.handles.telemetry.set_store_documents(self.handles.store.documents());
-        // Only now: sizes come first.
+        // Only now: sizes are published first.
         self.layers.offer(|| self.inventory.layer_requests());
     }
 
@@ -214,7 +234,7 @@ impl StateLoop {
             self.handles.registries.store(Arc::new(renewed));
         }
         // The operator may have fixed what the configuration does not show, such as a locked account.
-        self.handles.registries.load().forgive_passwords();
+        self.handles.registries.load().reset_lockouts();
         if config.state != self.config.state || config.web != self.config.web {
             tracing::warn!("`[state]` and `[web]` are read at start only: changes there take effect after a restart");
         }
@@ -224,7 +244,9 @@ impl StateLoop {
         self.handles.telemetry.set_targets(&config.targets);
         self.workers.set(&config.targets, |_| false);
         self.scans.retain(|name, _| config.targets.iter().any(|target| target.name == *name));
-        self.awaited.retain(|name| config.targets.iter().any(|target| target.name == *name));
+        for names in [&mut self.awaited, &mut self.unscanned] {
+            names.retain(|name| config.targets.iter().any(|target| target.name == *name));
+        }
         self.omit = Arc::new(config.omit.clone());
         if clients_changed {
             self.layers = LayerWorker::start(&self.handles, &config);
@@ -262,7 +284,7 @@ fn restore(inventory: &mut Inventory, handles: &Handles) -> BTreeSet<TargetName>
     };
     let mut forgotten = Vec::new();
     for (repository, tag, mut record) in handles.store.tags() {
-        // The header says that the tag is unchanged: without it the first scan reads what is missing.
+        // Without the header the first scan does not find the tag unchanged, and reads what is missing.
         if record.known.index_bytes > 0
             && let Some(Stored::Index(index)) = handles.store.document(&record.known.digest)
             && !scan::has_all_entries(&record.known, &index)
@@ -280,8 +302,8 @@ fn restore(inventory: &mut Inventory, handles: &Handles) -> BTreeSet<TargetName>
         .collect()
 }
 
-/// Drops the completed scans of targets that the configuration no longer has. Called before their tags are dropped: if
-/// the target came back and only half of its tags were read, the old scan would mark them as complete.
+/// Drops the completed scans of targets that are no longer configured. Called before their tags are dropped: if the
+/// target came back and only half of its tags were read, the old scan would mark them as complete.
 fn forget_other_scans(handles: &Handles, config: &Config) {
     handles.store.retain_scans(&scan_keys(config).collect());
 }

@@ -11,7 +11,7 @@ use crate::target::Target;
 /// Wall-clock time. It is read again for each scan, so that a corrected system clock takes effect.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Clock {
-    /// The machine's.
+    /// The system clock.
     System,
     /// Tokio's, from a given moment on.
     #[cfg_attr(not(test), expect(dead_code, reason = "tests pause time"))]
@@ -27,7 +27,7 @@ impl Clock {
     }
 }
 
-/// How a scan ended, as far as the time of the next one depends on it.
+/// The result of a scan, as far as the time of the next one depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ScanResult {
     /// Something was read, or there was nothing to read.

@@ -1,4 +1,4 @@
-//! The workers of all targets: started, stopped, and left running by a reload that does not change their target.
+//! The workers of all targets. A reload starts and stops them, and leaves those running whose target did not change.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -25,9 +25,8 @@ impl Workers {
         Self { handles, events, running: HashMap::new(), tasks: JoinSet::new() }
     }
 
-    /// Starts and stops workers so that exactly `targets` have one. A worker whose target did not change keeps
-    /// running. `restored` tells whether a target's values are known: then its first scan can wait for its scheduled
-    /// time.
+    /// Starts and stops workers so that exactly `targets` have one. A worker whose target did not change keeps running.
+    /// `restored` returns whether a target's values are known: then its first scan can wait for its scheduled time.
     pub(crate) fn set(&mut self, targets: &[Arc<Target>], restored: impl Fn(&Target) -> bool) {
         let wanted: HashMap<&TargetName, &Arc<Target>> = targets.iter().map(|target| (&target.name, target)).collect();
         self.running.retain(|name, (target, stop)| {
@@ -45,12 +44,12 @@ impl Workers {
         }
     }
 
-    /// Whether this very target has a worker. Events of an earlier target with the same name are stale.
+    /// Whether this target has a worker. Events of an earlier target with the same name are obsolete.
     pub(crate) fn include(&self, target: &Arc<Target>) -> bool {
         self.running.get(&target.name).is_some_and(|(running, _)| Arc::ptr_eq(running, target))
     }
 
-    /// Waits for the next worker that ends. It was stopped, or it panicked, which is the error.
+    /// Waits until a worker ends: it was stopped, or it panicked, which is the error.
     pub(crate) async fn ended(&mut self) -> Result<(), tokio::task::JoinError> {
         match self.tasks.join_next().await {
             Some(result) => result,

@@ -80,8 +80,8 @@ const UNSEEN: u32 = u32::MAX;
 
 /// Each layer's size, and which series list it.
 struct Census {
-    /// In the order in which series first list the layers. After a long life layers' numbers are scattered, and looking
-    /// up hundreds of thousands by number would miss the cache each time. In this order adjacent layers stay adjacent.
+    /// In the order in which series first list the layers. Over time layers' numbers become scattered, and looking up
+    /// hundreds of thousands by number would miss the cache each time. In this order adjacent layers stay adjacent.
     counts: Vec<Count>,
     /// The index into `counts` of every listed layer, one series after the other.
     indices: Vec<u32>,

@@ -11,7 +11,7 @@ pub struct ConfigFacts {
     pub platform: Platform,
     /// When the image was made; none if the config is silent or names year 1 or the epoch.
     pub created: Option<Timestamp>,
-    /// The layers' uncompressed digests, bottom first; none where the config has something else.
+    /// The layers' uncompressed digests, bottom first; `None` where the config has no digest.
     #[serde(with = "crate::oci::digest::optional")]
     pub diff_ids: Vec<Option<Digest>>,
 }

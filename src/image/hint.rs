@@ -1,9 +1,9 @@
-//! What a publisher says of a layer's uncompressed size, in the manifest's annotations.
+//! A publisher's statement about a layer's uncompressed size, in the manifest's annotations.
 
 use crate::oci::annotations::{CHUNKED_CONTENTS, CHUNKED_CONTENTS_DIGEST, CHUNKED_TAR_SPLIT, ESTARGZ_SIZE, SOCI_INDEX};
 use crate::oci::{Annotations, Descriptor, Digest};
 
-/// What annotations say of a layer's tar, so that little of the layer needs to be fetched, or nothing.
+/// What annotations say about a layer's tar: saves fetching the layer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum UncompressedHint {
@@ -36,7 +36,7 @@ pub struct Span {
 impl UncompressedHint {
     /// From a layer's descriptor, in the order of trust: a stated length, then zstd:chunked's tar-split. Malformed
     /// annotations are ignored.
-    pub fn of(layer: &Descriptor) -> Option<Self> {
+    pub fn from_layer(layer: &Descriptor) -> Option<Self> {
         let annotation = |key: &str| layer.annotations.get(key);
         if let Some(bytes) = annotation(ESTARGZ_SIZE).and_then(decimal) {
             return Some(Self::Bytes(bytes));
@@ -50,7 +50,7 @@ impl UncompressedHint {
     }
 
     /// From a manifest's annotations, for the layers without a hint of their own: SOCI index manifest v2.
-    pub fn of_manifest(annotations: &Annotations) -> Option<Self> {
+    pub fn from_manifest(annotations: &Annotations) -> Option<Self> {
         let digest: Digest = annotations.get(SOCI_INDEX)?.parse().ok()?;
         digest.is_verifiable().then_some(Self::Soci(digest))
     }
@@ -84,11 +84,11 @@ mod tests {
         let text = format!(r#"{{"digest":"{}","size":9}}"#, Digest::sha256_of(b"x"));
         let mut descriptor: Descriptor = serde_json::from_str(&text).unwrap();
         descriptor.annotations = layer.iter().copied().collect();
-        UncompressedHint::of(&descriptor)
+        UncompressedHint::from_layer(&descriptor)
     }
 
     #[test]
-    fn annotations_are_trusted_in_order_and_malformed_ones_say_nothing() {
+    fn annotations_are_trusted_in_order_and_malformed_ones_are_ignored() {
         let (split, toc) = (CHUNKED_TAR_SPLIT, CHUNKED_CONTENTS);
         let span = |offset, bytes, content_bytes| Span { offset, bytes, content_bytes };
         for (layer, expected) in [
@@ -117,8 +117,8 @@ mod tests {
             [(digest.to_string(), Some(UncompressedHint::Soci(digest))), (other, None), ("latest".to_owned(), None)]
         {
             let annotations = [(SOCI_INDEX, text.as_str())].into_iter().collect();
-            assert_eq!(UncompressedHint::of_manifest(&annotations), expected);
+            assert_eq!(UncompressedHint::from_manifest(&annotations), expected);
         }
-        assert_eq!(UncompressedHint::of_manifest(&Annotations::default()), None);
+        assert_eq!(UncompressedHint::from_manifest(&Annotations::default()), None);
     }
 }

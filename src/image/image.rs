@@ -30,7 +30,7 @@ pub struct Image {
     pub config_bytes: u64,
     /// Bytes of the manifest itself.
     pub manifest_bytes: u64,
-    /// Bottom first; a layer that the manifest lists twice stands here twice.
+    /// Bottom first; a layer that the manifest lists twice is in here twice.
     pub layers: Arc<[Layer]>,
 }
 
@@ -69,14 +69,14 @@ impl Image {
     ) -> Self {
         let diff_ids = config.map_or(&[][..], |config| &config.diff_ids);
         let paired = diff_ids.len() == manifest.layers.len();
-        let of_manifest = UncompressedHint::of_manifest(&manifest.annotations);
+        let of_manifest = UncompressedHint::from_manifest(&manifest.annotations);
         let layer = |(position, descriptor): (usize, &Descriptor)| Layer {
             digest: descriptor.digest.clone(),
             bytes: Some(descriptor.size),
             foreign: descriptor.media_type.is_foreign(),
             diff_id: diff_ids.get(position).filter(|_| paired).cloned().flatten(),
             media_type: descriptor.media_type.clone(),
-            hint: UncompressedHint::of(descriptor).or_else(|| of_manifest.clone()),
+            hint: UncompressedHint::from_layer(descriptor).or_else(|| of_manifest.clone()),
         };
         let created = config.and_then(|config| config.created);
         Self {
@@ -92,7 +92,7 @@ impl Image {
         }
     }
 
-    /// From a schema 1 manifest, which lists layers without sizes: `bytes_of` gives those that the registry answered.
+    /// From a schema 1 manifest, which lists layers without sizes: `bytes_of` returns those that the registry reported.
     pub fn from_schema1(
         digest: Digest,
         manifest_bytes: u64,

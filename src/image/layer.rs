@@ -8,7 +8,8 @@ use crate::oci::{Digest, MediaType};
 pub struct Layer {
     /// Of the compressed blob.
     pub digest: Digest,
-    /// Compressed bytes; none if the manifest is of schema 1, which lists no sizes, and the registry did not answer.
+    /// Compressed bytes; `None` if a schema 1 manifest, which lists no sizes, has it and the registry did not report
+    /// one.
     pub bytes: Option<u64>,
     /// Distributed elsewhere, not stored in the registry.
     pub foreign: bool,
@@ -39,7 +40,7 @@ pub enum Unpacked {
     Unknown,
     /// It was streamed: bytes of its files, as `docker image inspect` counts.
     Bytes(u64),
-    /// It was streamed, and overlay2 cannot unpack it on its own: it has no such size.
+    /// It was streamed, and overlay2 cannot unpack it by itself: there is no such size.
     Refused,
 }
 
@@ -52,7 +53,7 @@ impl Unpacked {
         }
     }
 
-    /// Whether the layer was streamed: nothing more can be learnt of it.
+    /// Whether the layer was streamed: nothing more can be found out.
     pub fn is_known(self) -> bool {
         self != Self::Unknown
     }

@@ -1,4 +1,4 @@
-//! When something was made.
+//! Creation times.
 
 /// Seconds since the Unix epoch, as Prometheus counts time.
 pub type Timestamp = f64;

@@ -1,4 +1,4 @@
-//! Digests, each stored once, and the small numbers that stand for them elsewhere.
+//! Interns digests: each is stored once and numbered.
 
 use std::hash::{BuildHasher, RandomState};
 
@@ -6,29 +6,29 @@ use hashbrown::HashTable;
 
 use crate::oci::Digest;
 
-/// Numbers digests from 0. The number of a digest that is no longer used goes to the next new one.
+/// Assigns numbers to digests, from 0. The number of a digest that is no longer used goes to the next new one.
 #[derive(Default)]
 pub(super) struct Interner {
     numbers: HashTable<u32>,
-    entries: Vec<Entry>,
+    entries: Vec<Interned>,
     free: Vec<u32>,
     hasher: RandomState,
 }
 
-struct Entry {
+struct Interned {
     digest: Digest,
     uses: u32,
 }
 
 impl Interner {
-    /// The digest's number, used once more, and whether it is new.
+    /// The digest's number, with its use count raised, and whether it is new.
     pub(super) fn intern(&mut self, digest: &Digest) -> (u32, bool) {
         let hash = self.hasher.hash_one(digest);
         if let Some(&number) = self.numbers.find(hash, |&number| self.entry(number).digest == *digest) {
             self.entries[number as usize].uses += 1;
             return (number, false);
         }
-        let entry = Entry { digest: digest.clone(), uses: 1 };
+        let entry = Interned { digest: digest.clone(), uses: 1 };
         let number = if let Some(number) = self.free.pop() {
             self.entries[number as usize] = entry;
             number
@@ -41,7 +41,7 @@ impl Interner {
         (number, true)
     }
 
-    /// One use less; whether that was the last.
+    /// Lowers the use count; returns whether that was the last use.
     pub(super) fn release(&mut self, number: u32) -> bool {
         let entry = &mut self.entries[number as usize];
         entry.uses -= 1;
@@ -77,7 +77,7 @@ impl Interner {
         self.numbers.is_empty() && self.free.len() == self.entries.len()
     }
 
-    fn entry(&self, number: u32) -> &Entry {
+    fn entry(&self, number: u32) -> &Interned {
         &self.entries[number as usize]
     }
 }

@@ -11,20 +11,20 @@ use crate::image::{Image, ImageSummary, Layer, LayerContent, Timestamp, Uncompre
 use crate::oci::{Digest, MediaType, Platform};
 use crate::tag::{Known, Reading};
 
-/// The layers of one registry's images, and what is known of them.
+/// The layers of one registry's images, and their facts.
 #[derive(Default)]
 pub(super) struct LayerTable {
     layers: Interner,
     facts: Vec<LayerFacts>,
     images: Interner,
-    media_types: Shared<MediaType>,
-    platforms: Shared<Platform>,
-    artifact_types: Shared<Arc<str>>,
-    /// Layers that one manifest lists with several sizes, and the smallest, until they are warned about.
+    media_types: ValuePool<MediaType>,
+    platforms: ValuePool<Platform>,
+    artifact_types: ValuePool<Arc<str>>,
+    /// Layers that one manifest lists with several sizes, and the smallest one, until they are reported.
     ambiguous: Vec<(Digest, u64)>,
 }
 
-/// What is known of a layer beside its digest and size.
+/// A layer's facts beside its digest and size.
 pub(super) struct LayerFacts {
     pub(super) diff_id: Option<Digest>,
     pub(super) media_type: MediaType,
@@ -34,7 +34,7 @@ pub(super) struct LayerFacts {
     pub(super) warned: bool,
 }
 
-/// What a tag pointed at when it was last read.
+/// A tag's content when it was last read.
 pub(super) struct TagContent {
     pub(super) known: Arc<Known>,
     /// When a reading last found this.
@@ -44,7 +44,7 @@ pub(super) struct TagContent {
     pub(super) is_all: bool,
 }
 
-/// An image, its layers by number.
+/// An image with its layers as numbers.
 pub(super) struct StoredImage {
     pub(super) platform: Platform,
     pub(super) summary: Arc<ImageSummary>,
@@ -52,7 +52,7 @@ pub(super) struct StoredImage {
     pub(super) number: u32,
     /// The distinct layers that the registry stores and whose sizes are known.
     pub(super) stored: Box<[StoredLayer]>,
-    /// The layers that the manifest lists once more, each as often.
+    /// Further occurrences of layers that the manifest lists more than once.
     repeated: Box<[u32]>,
     /// Whether every layer's size is known: only then does the image enter sums.
     pub(super) is_sized: bool,
@@ -109,7 +109,8 @@ impl LayerTable {
         })
     }
 
-    /// Notes a layer's uncompressed sizes if an image has it and no more exact ones are known; whether that is a change.
+    /// Sets a layer's uncompressed sizes if an image has it and no more exact ones are known; returns whether that is a
+    /// change.
     pub(super) fn learn(&mut self, digest: &Digest, content: LayerContent) -> bool {
         let Some(number) = self.layers.number(digest) else { return false };
         let known = &mut self.facts[number as usize].content;
@@ -126,14 +127,14 @@ impl LayerTable {
         self.layers.digest(layer)
     }
 
-    /// What else is known of a layer.
+    /// A layer's facts.
     pub(super) fn facts(&self, layer: u32) -> &LayerFacts {
         &self.facts[layer as usize]
     }
 
-    /// The layers about whose sizes manifests disagree, and the smallest size: `disagreeing` and those that one manifest
-    /// lists with several sizes, each once.
-    pub(super) fn unwarned(&mut self, disagreeing: &[StoredLayer]) -> Vec<(Digest, u64)> {
+    /// The layers whose sizes differ between manifests, and the smallest size: `disagreeing` and those that one
+    /// manifest lists with several sizes. Each is returned once.
+    pub(super) fn take_conflicts(&mut self, disagreeing: &[StoredLayer]) -> Vec<(Digest, u64)> {
         let ambiguous = std::mem::take(&mut self.ambiguous);
         let between_manifests = disagreeing.iter().map(|odd| (self.digest(odd.layer).clone(), odd.bytes));
         let all: Vec<(Digest, u64)> = between_manifests.chain(ambiguous).collect();
@@ -160,17 +161,17 @@ impl LayerTable {
         summary.artifact_type = self.artifact_types.share(&summary.artifact_type);
         let mut stored: Vec<StoredLayer> = Vec::with_capacity(image.layers.len());
         let mut repeated = Vec::new();
-        let mut places = HashMap::with_capacity(image.layers.len());
+        let mut positions = HashMap::with_capacity(image.layers.len());
         for layer in image.layers.iter().filter(|layer| !layer.foreign) {
             let Some(bytes) = layer.bytes else { continue };
             let number = self.insert_layer(layer);
-            match places.entry(number) {
-                Entry::Vacant(place) => {
-                    place.insert(stored.len());
+            match positions.entry(number) {
+                Entry::Vacant(position) => {
+                    position.insert(stored.len());
                     stored.push(StoredLayer { layer: number, bytes });
                 }
-                Entry::Occupied(place) => {
-                    let first = &mut stored[*place.get()];
+                Entry::Occupied(position) => {
+                    let first = &mut stored[*position.get()];
                     if first.bytes != bytes {
                         first.bytes = first.bytes.min(bytes);
                         self.ambiguous.push((layer.digest.clone(), first.bytes));
@@ -201,7 +202,7 @@ impl LayerTable {
                 warned: false,
             };
             match self.facts.get_mut(number as usize) {
-                Some(place) => *place = facts,
+                Some(slot) => *slot = facts,
                 None => self.facts.push(facts),
             }
         } else {
@@ -219,7 +220,7 @@ impl StoredImage {
         self.stores_all && self.is_sized
     }
 
-    /// The layers that the registry stores; one that is listed twice stands here twice.
+    /// The layers that the registry stores; one that is listed twice is in here twice.
     fn layers(&self) -> impl Iterator<Item = u32> {
         self.stored.iter().map(|stored| stored.layer).chain(self.repeated.iter().copied())
     }
@@ -231,13 +232,13 @@ impl LayerFacts {
     }
 }
 
-/// Few values that many images share: one allocation for each value.
-struct Shared<T>(HashSet<T>);
+/// Values that many images share: one allocation for each distinct value.
+struct ValuePool<T>(HashSet<T>);
 
-/// More distinct values than this are odd, and sharing them would save nothing.
+/// With more distinct values than this sharing would save nothing.
 const SHARED_MAX: usize = 1_000;
 
-impl<T: Clone + Eq + Hash> Shared<T> {
+impl<T: Clone + Eq + Hash> ValuePool<T> {
     fn share(&mut self, value: &T) -> T {
         if let Some(shared) = self.0.get(value) {
             return shared.clone();
@@ -249,7 +250,7 @@ impl<T: Clone + Eq + Hash> Shared<T> {
     }
 }
 
-impl<T> Default for Shared<T> {
+impl<T> Default for ValuePool<T> {
     fn default() -> Self {
         Self(HashSet::new())
     }

@@ -1,4 +1,4 @@
-//! Which targets select a tag, and the settings that follow where several do.
+//! Which targets select a tag, and their merged settings.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ pub(super) struct TagPolicy {
     pub(super) platforms: PlatformFilter,
     /// The smallest.
     pub(super) budget_bytes: Option<u64>,
-    /// The most exact of those targets that publish images: nothing else shows it.
+    /// The most exact one among the targets that publish images: only images show it.
     pub(super) uncompressed: Uncompressed,
     /// Whether any of the targets publishes more than the repository.
     pub(super) images: bool,
@@ -31,11 +31,11 @@ pub(super) struct Targets {
     list: Vec<Arc<Target>>,
     by_name: HashMap<TargetName, u32>,
     by_registry: HashMap<Registry, Vec<u32>>,
-    /// Those of one repository each: there may be as many as repositories.
+    /// Targets of one repository.
     by_repository: HashMap<Repository, Vec<u32>>,
-    /// Those with a wildcard, by registry.
+    /// Targets with a wildcard, by registry.
     wildcards: HashMap<Registry, Vec<u32>>,
-    /// Few combinations of targets exist: tags share their policies.
+    /// Tags share their policies, since few combinations of targets exist.
     policies: HashMap<(Box<[u32]>, bool), Arc<TagPolicy>>,
 }
 

@@ -1,4 +1,4 @@
-//! Brings the tags in line with the configuration and with what discovery found.
+//! Reconciles the tags with the configuration and with discovery.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::Inventory;
 use super::policy::Targets;
-use super::stale::Part;
+use super::stale::StalePart;
 use super::state::{RegistryState, RepositoryState};
 use super::tag_state::TagState;
 use super::warning::Warning;
@@ -15,11 +15,13 @@ use crate::tag::{Discovered, DiscoveredRepository, ListExtent, TagChange};
 use crate::target::{Candidate, Repositories, Target, TargetName};
 
 impl Inventory {
-    /// Applies what a target selects now. Tags that no target selects any more are dropped, and the store has to forget
-    /// them. A list that was read in part adds tags and removes none.
+    /// Applies a target's discovery. Tags that no target selects any more are dropped, also from the store. A list that
+    /// was read in part adds tags and removes none.
     pub fn select(&mut self, target: &TargetName, discovered: Discovered) -> Vec<TagChange> {
         let Some(number) = self.targets.find(target) else { return Vec::new() };
         let mut forgotten = Vec::new();
+        self.listed[number as usize] |=
+            discovered.complete && discovered.repositories.iter().all(|one| one.list == ListExtent::Whole);
         if discovered.complete {
             let found: HashSet<&Repository> = discovered.repositories.iter().map(|one| &one.repository).collect();
             for lost in self.repositories_of(number).into_iter().filter(|name| !found.contains(name)) {
@@ -39,7 +41,7 @@ impl Inventory {
             self.keep_only(number, &repository, &tags.into_iter().collect(), &mut forgotten);
             self.add_repository(number, &repository);
             let candidates = match self.candidates_known(number, &repository) {
-                // The newest of half a list may be the oldest of all.
+                // The newest tag in half a list may be the oldest of all.
                 None if !complete => None,
                 Some(known) if !complete => {
                     let all: Vec<Tag> = candidates.into_iter().chain(known).collect();
@@ -58,7 +60,7 @@ impl Inventory {
         forgotten
     }
 
-    /// What a target selects among the known tags of a repository, without those that the registry said are gone.
+    /// The known tags of a repository that a target selects, without those that the registry reported as gone.
     fn still_selected(&self, target: u32, name: &Repository, listed: &[Tag]) -> Vec<Tag> {
         let repository = self.registries.get(name.registry()).and_then(|state| state.repositories.get(name));
         let selected = repository.into_iter().flat_map(|repository| repository.selected_by(target));
@@ -75,12 +77,13 @@ impl Inventory {
             repository.whole.insert(target);
         }
         if !std::mem::replace(&mut repository.listed, true) {
-            registry.stale.mark_with(&mut repository.stale, Part::View);
+            registry.stale.mark_with(&mut repository.stale, StalePart::View);
         }
     }
 
-    /// Notes whether figures of the whole repository would be figures of a part of it. They are withheld where a list is
-    /// cut, and where it broke off unless this target read it whole before: then the last true figures stay.
+    /// Notes whether figures of the whole repository would cover only a part of it. They are withheld where a list was
+    /// truncated, and where reading it failed unless this target read it completely before: then the last true figures
+    /// stay.
     fn set_partial(&mut self, target: u32, name: &Repository, list: ListExtent) {
         let Some(registry) = self.registries.get_mut(name.registry()) else { return };
         let Some(repository) = registry.repositories.get_mut(name) else { return };
@@ -91,17 +94,17 @@ impl Inventory {
             ListExtent::Unread => false,
         };
         if has_changed {
-            registry.stale.mark_with(&mut repository.stale, Part::View);
+            registry.stale.mark_with(&mut repository.stale, StalePart::View);
         }
     }
 
-    /// Applies a new configuration. Tags that no target selects any more are dropped, and the store has to forget them.
-    /// A target with the same selection as before continues. For any other target, known tags that it may select are
-    /// published until its own discovery ends.
+    /// Applies a new configuration. Tags that no target selects any more are dropped, also from the store. A target
+    /// with the same selection as before continues. For any other target, known tags that it may select are published
+    /// until its own discovery ends.
     pub fn reconfigure(&mut self, targets: &[Arc<Target>], keep: Duration) -> Vec<TagChange> {
         self.keep = keep;
         let old = std::mem::replace(&mut self.targets, Targets::new(targets));
-        let old_ended = std::mem::take(&mut self.ended);
+        let (old_ended, old_listed) = (std::mem::take(&mut self.ended), std::mem::take(&mut self.listed));
         let goes_on: HashMap<u32, u32> = self
             .targets
             .iter()
@@ -111,8 +114,9 @@ impl Inventory {
             })
             .collect();
         let as_before: HashMap<u32, u32> = goes_on.iter().map(|(&before, &new)| (new, before)).collect();
-        let ended = |(new, _)| as_before.get(&new).is_some_and(|&before| old_ended[before as usize]);
-        self.ended = self.targets.iter().map(ended).collect();
+        let was = |old: &[bool], new| as_before.get(&new).is_some_and(|&before| old[before as usize]);
+        self.ended = self.targets.iter().map(|(new, _)| was(&old_ended, new)).collect();
+        self.listed = self.targets.iter().map(|(new, _)| was(&old_listed, new)).collect();
 
         let mut forgotten = Vec::new();
         for (registry, mut state) in std::mem::take(&mut self.registries) {
@@ -127,7 +131,7 @@ impl Inventory {
                 let mut next = RepositoryState {
                     targets: repository.targets.iter().filter_map(|before| goes_on.get(before).copied()).collect(),
                     listed: repository.listed,
-                    // A list that was read whole for another selection has shown all tags there are.
+                    // A list that was read completely for another selection contained all tags.
                     whole: if repository.whole.is_empty() {
                         BTreeSet::new()
                     } else {
@@ -162,29 +166,29 @@ impl Inventory {
                     state.repositories.insert(name, next);
                 }
             }
-            state.stale.mark(Part::Sums);
+            state.stale.mark(StalePart::Sums);
             self.registries.insert(registry, state);
         }
-        self.stale.mark(Part::View);
+        self.stale.mark(StalePart::View);
         self.add_named();
         self.restore_candidates();
         let registries: Vec<_> = self.registries.keys().cloned().collect();
         for registry in &registries {
-            self.settle(registry);
+            self.sum_if_scanned(registry);
         }
         forgotten
     }
 
     /// Enters all tags of a registry into its sums, if each of its targets has ended a scan.
-    pub(super) fn settle(&mut self, registry: &Registry) {
+    pub(super) fn sum_if_scanned(&mut self, registry: &Registry) {
         let have_ended = self.have_ended(registry);
         let Some(state) = self.registries.get_mut(registry).filter(|_| have_ended) else { return };
         state.has_sums = true;
-        state.stale.mark(Part::Sums);
+        state.stale.mark(StalePart::Sums);
         for repository in state.repositories.values_mut() {
             for tag in repository.tags.values_mut().filter(|tag| !tag.in_sums) {
                 tag.in_sums = true;
-                repository.stale.mark(Part::Sums);
+                repository.stale.mark(StalePart::Sums);
             }
         }
     }
@@ -193,7 +197,8 @@ impl Inventory {
         self.targets.on(registry).iter().all(|&number| self.ended[number as usize])
     }
 
-    /// Adds the tags that targets name on repositories that they name: these are selected whatever a list says.
+    /// Adds the tags that are configured by name on repositories that are configured by name: these are selected
+    /// whether a list has them or not.
     pub(super) fn add_named(&mut self) {
         let named: Vec<(u32, Repository, Vec<Tag>)> = self
             .targets
@@ -231,7 +236,7 @@ impl Inventory {
             None => repository.tags.entry(tag.clone()).or_insert_with(|| TagState::new(policy)),
         };
         state.in_sums |= self.ended[target as usize];
-        registry.stale.mark_with(&mut repository.stale, Part::Sums);
+        registry.stale.mark_with(&mut repository.stale, StalePart::Sums);
     }
 
     /// Notes that a target selects a repository.
@@ -243,18 +248,18 @@ impl Inventory {
         let Some(registry) = self.registries.get_mut(name.registry()) else { return };
         if !registry.repositories.contains_key(name) {
             registry.repositories.insert(name.clone(), RepositoryState::default());
-            // The other repositories' figures move.
-            registry.stale.mark(Part::Sums);
+            // This moves the other repositories' figures.
+            registry.stale.mark(StalePart::Sums);
         }
         let Some(repository) = registry.repositories.get_mut(name) else { return };
         let Err(position) = repository.targets.binary_search(&target) else { return };
         repository.targets.insert(position, target);
-        registry.stale.mark_with(&mut repository.stale, Part::View);
+        registry.stale.mark_with(&mut repository.stale, StalePart::View);
         let targets = repository.targets.clone();
         self.compare_labels(name, &targets);
     }
 
-    /// Drops what a target selected of a repository, except these tags and those that it names.
+    /// Deselects a target's tags of a repository, except these and those that it names.
     fn keep_only(&mut self, target: u32, name: &Repository, tags: &BTreeSet<Tag>, forgotten: &mut Vec<TagChange>) {
         let Some(registry) = self.registries.get_mut(name.registry()) else { return };
         let Some(repository) = registry.repositories.get_mut(name) else { return };
@@ -277,7 +282,7 @@ impl Inventory {
         let is_named = matches!(self.targets.get(target).repositories, Repositories::One(_));
         let is_left = tags.is_empty() && !is_named;
         if !lost.is_empty() || is_left {
-            registry.stale.mark_with(&mut repository.stale, Part::Sums);
+            registry.stale.mark_with(&mut repository.stale, StalePart::Sums);
         }
         if is_left {
             repository.targets.retain(|&other| other != target);
@@ -295,14 +300,14 @@ impl Inventory {
         self.selected_repositories(target).map(|(name, _)| name.clone()).collect()
     }
 
-    /// The tags among which a target's newest release is picked, if a list told so far.
+    /// A target's candidates for the newest release, if a list was read.
     fn candidates_known(&self, target: u32, repository: &Repository) -> Option<Vec<Tag>> {
         let known =
             self.registries.get(repository.registry())?.repositories.get(repository)?.candidates.get(&target)?;
         Some(known.iter().map(|candidate| candidate.tag.clone()).collect())
     }
 
-    /// Sets the tags among which a target's newest release is picked.
+    /// Sets a target's candidates for the newest release.
     pub(super) fn set_candidates(&mut self, target: u32, name: &Repository, tags: &[Tag]) {
         if self.targets.get(target).newest.is_none() {
             return;
@@ -311,8 +316,8 @@ impl Inventory {
         let Some(repository) = registry.repositories.get_mut(name) else { return };
         let known = repository.candidates.get(&target);
         if known.is_none_or(|known| !known.iter().map(|one| &one.tag).eq(tags)) {
-            repository.candidates.insert(target, tags.iter().map(Candidate::of).collect());
-            registry.stale.mark_with(&mut repository.stale, Part::View);
+            repository.candidates.insert(target, tags.iter().map(Candidate::new).collect());
+            registry.stale.mark_with(&mut repository.stale, StalePart::View);
         }
     }
 
@@ -338,7 +343,7 @@ impl Inventory {
     }
 }
 
-/// Whether what was discovered for one target is right for the other.
+/// Whether the discovery of one target also holds for the other.
 fn selects_the_same(a: &Target, b: &Target) -> bool {
     a.repositories == b.repositories && a.selection == b.selection && a.tags_max == b.tags_max
 }

@@ -1,17 +1,17 @@
-//! What was known before the program started, or before a reload: published until scans say more.
+//! Restores what was known before a restart or reload: it is published until scans replace it.
 
 use std::sync::Arc;
 
 use super::Inventory;
-use super::stale::Part;
+use super::stale::StalePart;
 use crate::image::Image;
 use crate::oci::{Digest, Repository, Tag};
 use crate::tag::{Completeness, TagChange, TagRecord};
 use crate::target::{Candidate, NewestBy, Repositories, Target, TargetName};
 
 impl Inventory {
-    /// Publishes what was known of a tag before the program started, if a target selects it, or may select it once its
-    /// lists are read. Otherwise the store has to forget it. `image_of` gives images by digest.
+    /// Restores a tag's stored record, if a target selects the tag or may select it once its lists are read. Otherwise
+    /// it is dropped from the store. `image_of` returns images by digest.
     pub fn restore(
         &mut self,
         repository: &Repository,
@@ -31,14 +31,14 @@ impl Inventory {
         let registry = self.registries.get_mut(repository.registry())?;
         let in_repository = registry.repositories.get_mut(repository)?;
         in_repository.tags.get_mut(tag)?.restore(record, image_of, &mut registry.layers);
-        registry.stale.mark_with(&mut in_repository.stale, Part::Sums);
+        registry.stale.mark_with(&mut in_repository.stale, StalePart::Sums);
         None
     }
 
     /// After the last [`restore`](Self::restore): the targets whose first scan can wait for its scheduled time, since
     /// every tag that they select has restored values. Which tags a target lists is unknown before the list is read:
-    /// `is_scanned` says whether a scan of it ever ended this complete, or all were interrupted. The registry's sums do
-    /// not wait for the first scan of a target whose last one was settled.
+    /// `is_scanned` returns whether a scan of it ever ended this complete. The registry's sums do not wait for the
+    /// first scan of a target whose last one was settled.
     pub fn restored(&mut self, is_scanned: impl Fn(&Target, Completeness) -> bool) -> Vec<TargetName> {
         self.restore_candidates();
         let mut known = vec![false; self.ended.len()];
@@ -48,7 +48,7 @@ impl Inventory {
         for state in repositories.flat_map(|repository| repository.tags.values()) {
             let flags = match &state.content {
                 None => &mut unread,
-                Some(content) if content.is_all && state.was_looked_for() => &mut known,
+                Some(content) if content.is_all && state.covers_selection() => &mut known,
                 // An image that the store has lost, or a platform that was not selected then, was never read.
                 Some(_) => &mut lost,
             };
@@ -71,6 +71,7 @@ impl Inventory {
         }
         for (number, name) in &can_wait {
             self.scan_ended(name);
+            self.listed[*number as usize] = true;
             for repository in self.repositories_of(*number) {
                 self.set_listed(*number, &repository);
             }
@@ -81,7 +82,7 @@ impl Inventory {
         can_wait.into_iter().map(|(_, name)| name).collect()
     }
 
-    /// Picks the newest release among the known tags, where no list has been read yet.
+    /// Takes the known tags as candidates for the newest release where no list has been read yet.
     pub(super) fn restore_candidates(&mut self) {
         let with_newest: Vec<(u32, NewestBy)> =
             self.targets.iter().filter_map(|(number, target)| Some((number, target.newest?))).collect();
@@ -94,8 +95,8 @@ impl Inventory {
                 }
                 let tags: Vec<Tag> = repository.selected_by(number).map(|(tag, _)| tag.clone()).collect();
                 let candidates = self.targets.get(number).selection.select(&tags).candidates;
-                // `limit` may have left only pre-releases of a list that has releases: that list has to be read first.
-                if !candidates.iter().any(|tag| Candidate::of(tag).is_release(by)) {
+                // `limit` may have left only pre-releases of a list with releases: that list has to be read first.
+                if !candidates.iter().any(|tag| Candidate::new(tag).is_release(by)) {
                     continue;
                 }
                 self.set_candidates(number, &name, &candidates);

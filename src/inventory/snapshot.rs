@@ -1,4 +1,4 @@
-//! Everything that is published at one moment: immutable, and sorted.
+//! Snapshots: everything that is published at one moment, immutable and sorted.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,19 +15,19 @@ pub struct Snapshot {
     pub registries: Vec<Arc<RegistryView>>,
 }
 
-/// What is published of a registry.
+/// A registry's published values.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RegistryView {
     /// The registry.
     pub registry: Registry,
-    /// Bytes of the distinct layers of everything watched on it; none before each of its targets has ended one scan. What
-    /// a reload adds enters the sums after its first scan.
+    /// Bytes of the distinct layers of everything watched on it; `None` before each of its targets has ended one scan.
+    /// Tags that a reload adds enter the sums after their target's first scan.
     pub stored_bytes: Option<u64>,
     /// Its watched repositories, each shared with the previous snapshot where nothing of it changed.
     pub repositories: Vec<Arc<RepositoryView>>,
 }
 
-/// What is published of a repository.
+/// A repository's published values.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RepositoryView {
     /// The repository.
@@ -38,7 +38,7 @@ pub struct RepositoryView {
     pub unique_bytes: Option<u64>,
     /// Bytes of its distinct configs, manifests and indexes.
     pub metadata_bytes: Option<u64>,
-    /// How many of its tags are selected; none while that depends on a list that was never read.
+    /// How many of its tags are selected; `None` while that depends on a list that was never read.
     pub tags_selected: Option<u64>,
     /// How many of these were never read.
     pub tags_unknown: Option<u64>,
@@ -46,11 +46,11 @@ pub struct RepositoryView {
     pub labels: BTreeMap<String, String>,
     /// The newest releases, by target and platform.
     pub newest: Vec<NewestView>,
-    /// Its tags; none where every target publishes only the repository.
+    /// Its tags; empty where every target publishes only the repository.
     pub tags: Vec<TagView>,
 }
 
-/// What is published of a tag.
+/// A tag's published values.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TagView {
     /// The tag.
@@ -71,12 +71,12 @@ pub struct TagView {
     pub images: Vec<ImageView>,
 }
 
-/// What is published of an image.
+/// An image's published values.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ImageView {
     /// Which platform it is for under this tag; empty for an artifact.
     pub platform: Platform,
-    /// What its manifest and config say.
+    /// The facts of its manifest and config.
     pub image: Arc<ImageSummary>,
     /// Bytes of its layers that no other image digest watched in the registry has.
     pub unique_bytes: Option<u64>,
@@ -97,12 +97,19 @@ pub struct NewestView {
     pub target: TargetName,
     /// The platform.
     pub platform: Platform,
-    /// The newest release's compressed bytes.
-    pub compressed_bytes: u64,
+    /// The newest release.
+    pub release: ReleaseView,
     /// The release before it, on the same platform.
-    pub previous_compressed_bytes: Option<u64>,
-    /// The newest release's tag.
+    pub previous: Option<ReleaseView>,
+}
+
+/// One platform of a release.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ReleaseView {
+    /// Its tag.
     pub tag: Tag,
-    /// What that tag points at.
+    /// What that tag points at: the index where there is one.
     pub digest: Digest,
+    /// The compressed bytes of the platform's image.
+    pub compressed_bytes: u64,
 }

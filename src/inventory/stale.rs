@@ -1,18 +1,18 @@
-//! What of the published values no longer follows from what is known: the only place where that is noted.
+//! Which published values have to be recomputed: the only place where that is noted.
 //!
-//! A registry's and each of its repositories' values are cached until a change marks both. Sums are published too, so
-//! that stale sums are always a stale view.
+//! The values of a registry and of each of its repositories are cached until a change marks both. Sums are part of the
+//! view, so stale sums make the view stale.
 
 /// Which cached values a change affects.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Part {
-    /// The view: what is published, without the sums that enter it.
+pub(super) enum StalePart {
+    /// The view alone.
     View,
-    /// The sums, and the view with them.
+    /// The sums, and with them the view.
     Sums,
 }
 
-/// Which cached values of a registry or repository have to be computed again. At first all of them.
+/// Which cached values of a registry or repository are stale. Initially all of them.
 pub(super) struct Stale {
     sums: bool,
     view: bool,
@@ -26,13 +26,13 @@ impl Default for Stale {
 
 impl Stale {
     /// Marks the values of a registry, or of a repository whose registry is marked anyway.
-    pub(super) fn mark(&mut self, part: Part) {
+    pub(super) fn mark(&mut self, part: StalePart) {
         self.view = true;
-        self.sums |= part == Part::Sums;
+        self.sums |= part == StalePart::Sums;
     }
 
     /// Marks a registry's values and those of one of its repositories.
-    pub(super) fn mark_with(&mut self, repository: &mut Self, part: Part) {
+    pub(super) fn mark_with(&mut self, repository: &mut Self, part: StalePart) {
         repository.mark(part);
         self.mark(part);
     }
@@ -59,11 +59,11 @@ mod tests {
             assert!(stale.take_sums() && stale.take_view(), "nothing was computed yet");
             assert!(!stale.take_sums() && !stale.take_view());
         }
-        registry.mark_with(&mut repository, Part::View);
+        registry.mark_with(&mut repository, StalePart::View);
         for stale in [&mut registry, &mut repository] {
             assert!(!stale.take_sums() && stale.take_view());
         }
-        registry.mark_with(&mut repository, Part::Sums);
+        registry.mark_with(&mut repository, StalePart::Sums);
         for stale in [&mut registry, &mut repository] {
             assert!(stale.take_sums() && stale.take_view());
         }

@@ -1,13 +1,13 @@
-//! The sums of a registry as they are cached: the images that enter them, and which figures belong to which repository.
+//! The cached sums of a registry: the images that enter them, and which figures belong to which repository.
 
 use std::ops::Range;
 
 use super::tag_state::TagState;
 use crate::image::accounting::{RepositoryUsage, Series, SeriesUsage, StoredLayer, Usage};
 
-/// Where a repository's figures stand in its registry's, which are kept in one piece: all of them are compared whenever
-/// anything changed.
-pub(super) struct Place {
+/// The range of a repository's figures in its registry's. Those are in one allocation, since all of them are compared
+/// whenever anything changed.
+pub(super) struct FigureRange {
     repository: usize,
     tags: Range<usize>,
     series: Range<usize>,
@@ -24,19 +24,19 @@ pub(super) struct Figures<'a> {
 }
 
 impl<'a> Figures<'a> {
-    /// The figures at that place.
-    pub(super) fn at(place: Option<&Place>, usage: &'a Usage) -> Self {
-        let Some(place) = place else { return Self::default() };
+    /// The figures in that range.
+    pub(super) fn at(range: Option<&FigureRange>, usage: &'a Usage) -> Self {
+        let Some(range) = range else { return Self::default() };
         Self {
-            usage: usage.repositories[place.repository],
-            tags: &usage.tag_stored_bytes[place.tags.clone()],
-            series: &usage.series[place.series.clone()],
+            usage: usage.repositories[range.repository],
+            tags: &usage.tag_stored_bytes[range.tags.clone()],
+            series: &usage.series[range.series.clone()],
         }
     }
 }
 
-/// The images of one repository that enter sums, with their layers, in one piece: all of a registry's are walked
-/// whenever anything changed.
+/// The images of one repository that enter sums, with their layers. One allocation, since all images of a registry are
+/// walked whenever anything changed.
 #[derive(Default)]
 pub(super) struct CountedImages {
     /// How many tags the repository has, with or without such images.
@@ -56,7 +56,7 @@ struct CountedImage {
 }
 
 impl CountedImages {
-    pub(super) fn of<'a>(tags: impl Iterator<Item = &'a TagState>) -> Self {
+    pub(super) fn new<'a>(tags: impl Iterator<Item = &'a TagState>) -> Self {
         let (mut images, mut layers) = (Vec::new(), Vec::new());
         let mut end = 0;
         for (tag, state) in (0..).zip(tags) {
@@ -69,7 +69,7 @@ impl CountedImages {
         Self { tags: end, images: images.into(), layers: layers.into() }
     }
 
-    /// As series of a repository whose first tag has this number.
+    /// The images as series of a repository whose first tag has this number.
     fn series(&self, repository: u32, first_tag: u32) -> impl Iterator<Item = Series<'_>> {
         let mut rest = &*self.layers;
         self.images.iter().map(move |image| {
@@ -80,20 +80,20 @@ impl CountedImages {
     }
 }
 
-/// Lines up the images of all repositories for accounting: each repository's place, all series, of which there are about
-/// so many, and the number of tags.
-pub(super) fn place_all<'a>(
+/// Collects the images of all repositories for accounting: each repository's range, all series (about
+/// `series_expected`), and the number of tags.
+pub(super) fn collect_series<'a>(
     repositories: impl Iterator<Item = &'a CountedImages>,
-    series: usize,
-) -> (Vec<Place>, Vec<Series<'a>>, usize) {
-    let (mut places, mut series) = (Vec::new(), Vec::with_capacity(series));
+    series_expected: usize,
+) -> (Vec<FigureRange>, Vec<Series<'a>>, usize) {
+    let (mut ranges, mut series) = (Vec::new(), Vec::with_capacity(series_expected));
     let mut tags = 0;
     for (repository, counted) in (0..).zip(repositories) {
         let (first_tag, first_series) = (tags, series.len());
         series.extend(counted.series(repository, first_tag));
         tags += counted.tags;
         let tags = first_tag as usize..tags as usize;
-        places.push(Place { repository: places.len(), tags, series: first_series..series.len() });
+        ranges.push(FigureRange { repository: ranges.len(), tags, series: first_series..series.len() });
     }
-    (places, series, tags as usize)
+    (ranges, series, tags as usize)
 }

@@ -1,4 +1,4 @@
-//! The state machine of one tag: what each outcome of a reading changes.
+//! The state machine of one tag.
 
 use std::sync::Arc;
 
@@ -8,15 +8,15 @@ use crate::image::{Image, Timestamp};
 use crate::oci::{Digest, Reason};
 use crate::tag::{Child, Known, Outcome, Reading, TagRecord};
 
-/// What is known of one selected tag.
+/// The state of one selected tag.
 pub(super) struct TagState {
     pub(super) policy: Arc<TagPolicy>,
     assigned: Assigned,
     /// Whether it enters sums: not before one of the targets that select it has ended its first scan.
     pub(super) in_sums: bool,
-    /// What it pointed at when it was last read.
+    /// Its content when it was last read.
     pub(super) content: Option<TagContent>,
-    /// Whether the last reading read everything that is selected; none before the first.
+    /// Whether the last reading was complete; `None` before the first.
     pub(super) up: Option<bool>,
     /// Whether the registry said that the tag does not exist.
     pub(super) gone: bool,
@@ -28,26 +28,26 @@ pub(super) struct TagState {
     pub(super) changed: Option<Timestamp>,
 }
 
-/// The target whose scan was told to read a tag.
+/// The target whose scan was assigned a tag.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Assigned {
     /// None.
     No,
     /// The tag's owner.
     ToOwner,
-    /// The owner before this one, which still reads it this once: two targets that find a tag by listing do not both
-    /// read it.
+    /// The previous owner, which reads it for the last time: two targets that find a tag by listing do not both read
+    /// it.
     ToFormerOwner,
 }
 
-/// What an outcome changed.
+/// The effect of an outcome.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Effect {
     /// Nothing.
     None,
     /// Timestamps, and whether the tag is up.
     Times,
-    /// What the tag points at.
+    /// The content.
     Content,
 }
 
@@ -67,7 +67,7 @@ impl TagState {
         }
     }
 
-    /// Takes over what was known before the program started.
+    /// Restores a stored record.
     pub(super) fn restore(
         &mut self,
         record: &TagRecord,
@@ -120,13 +120,13 @@ impl TagState {
         }
     }
 
-    /// Drops the content if the tag has been unreadable since before `deadline`; whether it did.
+    /// Drops the content if the tag has been unreadable since before `deadline`; returns whether it did.
     pub(super) fn expire(&mut self, deadline: Timestamp, layers: &mut LayerTable) -> bool {
         let expired = self.failing.is_some() && self.content.as_ref().is_some_and(|last| last.confirmed < deadline);
         expired && self.forget(layers)
     }
 
-    /// Drops the content; whether there was any.
+    /// Drops the content; returns whether there was any.
     pub(super) fn forget(&mut self, layers: &mut LayerTable) -> bool {
         match self.content.take() {
             Some(content) => {
@@ -138,7 +138,7 @@ impl TagState {
         }
     }
 
-    /// What the store has to remember; none where the tag has no content.
+    /// The record for the store; `None` where the tag has no content.
     pub(super) fn to_record(&self) -> Option<TagRecord> {
         let content = self.content.as_ref()?;
         Some(TagRecord {
@@ -155,13 +155,14 @@ impl TagState {
         !self.gone || self.policy.named
     }
 
-    /// Whether nothing is known of the tag, not even that it does not exist; or of an index, no image.
+    /// Whether the tag's content is unknown, even whether it exists; an index without a readable image counts as
+    /// unknown.
     pub(super) fn is_unknown(&self) -> bool {
         let Some(content) = &self.content else { return !self.gone };
         self.images().next().is_none() && self.failed(&content.known).any(|child| child.reason.is_transient())
     }
 
-    /// Whether nothing is known of the tag, and another reading may change that.
+    /// Whether the tag is unknown and another reading may change that.
     pub(super) fn is_awaited(&self) -> bool {
         self.is_unknown() && self.failing.is_none_or(Reason::is_transient)
     }
@@ -172,30 +173,29 @@ impl TagState {
         images.filter(|image| self.policy.platforms.includes(&image.platform))
     }
 
-    /// Whether everything that is selected is known: no child failed for a transient reason, and every layer's size is
-    /// known.
+    /// Whether everything selected is known: no child failed for a transient reason, and every layer's size is known.
     pub(super) fn is_complete(&self) -> bool {
         let Some(content) = &self.content else { return false };
         !self.failed(&content.known).any(|child| child.reason.is_transient())
             && self.images().all(|image| image.is_sized)
     }
 
-    /// Whether something that is selected is missing and another reading may find it behind the same digest.
-    pub(super) fn is_lacking(&self) -> bool {
+    /// Whether something selected is missing that another reading may find behind the same digest.
+    pub(super) fn is_incomplete(&self) -> bool {
         let Some(content) = &self.content else { return false };
-        !self.was_looked_for()
+        !self.covers_selection()
             || self.failed(&content.known).next().is_some()
             || self.images().any(|image| !image.is_sized)
     }
 
-    /// Whether the reading behind the content looked for all platforms that are selected now.
-    pub(super) fn was_looked_for(&self) -> bool {
+    /// Whether the reading behind the content covered all platforms that are selected now.
+    pub(super) fn covers_selection(&self) -> bool {
         let Some(content) = &self.content else { return false };
         let is_manifest = content.known.index_bytes == 0 && !content.images.is_empty();
         is_manifest || content.known.platforms.covers(&self.policy.platforms)
     }
 
-    /// A tag changes all at once: a reading in part does not replace a complete one, only another reading in part of the
+    /// A tag changes atomically: a partial reading does not replace a complete one, only another partial reading of the
     /// same digest.
     fn must_wait(&self, reading: &Reading) -> bool {
         let Some(content) = &self.content else { return false };
@@ -207,7 +207,7 @@ impl TagState {
     fn confirm(&mut self, at: Timestamp) -> Effect {
         let Some(content) = &mut self.content else { return Effect::None };
         content.confirmed = at;
-        self.settle(at);
+        self.finish(at);
         Effect::Times
     }
 
@@ -222,14 +222,14 @@ impl TagState {
         if let Some(old) = old {
             layers.remove(old);
         }
-        self.settle(at);
+        self.finish(at);
         Effect::Content
     }
 
-    /// After a reading that found the content as it is now.
-    fn settle(&mut self, at: Timestamp) {
+    /// Notes the end of a reading that found the current content.
+    fn finish(&mut self, at: Timestamp) {
         let up = self.content.as_ref().is_some_and(|content| self.is_up(&content.known));
-        // A layer of unknown size, which schema 1 may name, was not read.
+        // A layer of unknown size, which schema 1 may list, counts as not read.
         let up = up && self.images().all(|image| image.is_sized);
         self.up = Some(up);
         self.gone = false;

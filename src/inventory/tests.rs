@@ -1,10 +1,10 @@
-//! Each sentence of the contract about tags, targets and sums, over a registry `r.io`.
+//! The contract about tags, targets and sums, sentence by sentence, on a registry `r.io`.
 
+mod definitions;
+mod fixtures;
 mod histories;
-mod life;
 mod newest;
 mod overlap;
 mod restart;
+mod series;
 mod sums;
-mod words;
-mod world;

@@ -1,4 +1,4 @@
-//! What is known of one registry, as it is published.
+//! The views of one registry.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,20 +15,20 @@ use crate::image::accounting::SeriesUsage;
 use crate::oci::{Digest, Registry, Repository, Tag};
 use crate::target::{Repositories, Uncompressed};
 
-/// Brings what is published of a registry up to date. Only the views of repositories that changed, or whose sums did,
-/// are made anew.
+/// Updates the view of a registry. Only the views of repositories that changed, or whose sums changed, are rebuilt.
 pub(super) fn refresh(name: &Registry, registry: &mut RegistryState, targets: &Targets, warnings: &mut Vec<Warning>) {
     if registry.account() {
-        for (digest, bytes) in registry.layers.unwarned(&registry.usage.disagreeing) {
+        for (digest, bytes) in registry.layers.take_conflicts(&registry.usage.disagreeing) {
             warnings.push(Warning::SizesDisagree { registry: name.clone(), digest, bytes });
         }
     }
     let mut repositories = Vec::with_capacity(registry.repositories.len());
     for (name, state) in &mut registry.repositories {
         if state.stale.take_view() {
-            let figures = Figures::at(state.place.as_ref(), &registry.usage);
+            let figures = Figures::at(state.range.as_ref(), &registry.usage);
             state.view = Some(Arc::new(repository(name, state, figures, targets, &registry.layers)));
             state.down = down(state);
+            state.selected = selected(state);
         }
         repositories.extend(state.view.clone().filter(|_| is_published(state, targets)));
     }
@@ -43,13 +43,26 @@ fn is_published(repository: &RepositoryState, targets: &Targets) -> bool {
     repository.tags.values().any(TagState::is_selected) || repository.targets.iter().any(by_name)
 }
 
-/// The targets that select a tag of the repository which is published as down.
+/// The targets that select a tag of the repository that is published as down.
 fn down(repository: &RepositoryState) -> Vec<u32> {
     let down = repository.tags.values().filter(|state| state.up == Some(false) && state.is_selected());
     let mut targets: Vec<u32> = down.flat_map(|state| state.policy.targets.iter().copied()).collect();
     targets.sort_unstable();
     targets.dedup();
     targets
+}
+
+/// How many tags each of the repository's targets selects.
+fn selected(repository: &RepositoryState) -> Vec<u64> {
+    let mut counts = vec![0; repository.targets.len()];
+    for state in repository.tags.values().filter(|state| state.is_selected()) {
+        for target in &state.policy.targets {
+            if let Ok(position) = repository.targets.binary_search(target) {
+                counts[position] += 1;
+            }
+        }
+    }
+    counts
 }
 
 fn repository(
@@ -70,7 +83,7 @@ fn repository(
     }
     let selected = || repository.tags.values().filter(|state| state.is_selected());
     let count = selected().count() as u64;
-    // A list that was not read to its end tells nothing of the whole repository.
+    // A partially read list says nothing about the whole repository.
     let lists = repository.targets.iter().any(|&target| targets.get(target).selection.lists());
     let is_known = repository.partial.is_empty() && (repository.listed || !lists);
     let usage = figures.usage.filter(|_| repository.partial.is_empty());
@@ -130,7 +143,7 @@ fn image(
     }
 }
 
-/// Bytes of the distinct configs, manifests and indexes; where documents disagree about one's size the smallest counts.
+/// Bytes of the distinct configs, manifests and indexes; where documents list different sizes the smallest counts.
 fn metadata_bytes(repository: &RepositoryState) -> u64 {
     let mut documents: Vec<(&Digest, u64)> = Vec::new();
     for state in repository.tags.values().filter(|state| state.in_sums) {
@@ -146,7 +159,7 @@ fn metadata_bytes(repository: &RepositoryState) -> u64 {
     documents.iter().fold(0, |sum, (_, bytes)| sum.saturating_add(*bytes))
 }
 
-/// The labels of all targets that select the repository; of several values the first in the file wins.
+/// The merged labels of all targets that select the repository; on a conflict the first target in the file wins.
 fn labels(repository: &RepositoryState, targets: &Targets) -> BTreeMap<String, String> {
     let mut labels = BTreeMap::new();
     for (key, value) in repository.targets.iter().flat_map(|&target| &targets.get(target).labels) {

@@ -1,11 +1,11 @@
-//! What the operator should hear about.
+//! Warnings for the operator.
 
 use std::fmt;
 
 use crate::oci::{Digest, Registry, Repository};
 use crate::target::TargetName;
 
-/// What the operator should hear about. Each is reported once.
+/// Warnings for the operator. Each is reported once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Warning {
     /// Manifests of one registry disagree about one layer's size: the smallest counts for storage.

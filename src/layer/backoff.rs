@@ -1,4 +1,4 @@
-//! When to ask again for layers that could not be had.
+//! When to try again after a layer could not be read.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -10,27 +10,27 @@ use crate::oci::{Digest, Repository};
 /// After the first failure; doubled with each further one.
 const WAIT_MIN: Duration = Duration::from_mins(30);
 
-/// Nobody waits longer.
+/// The longest wait.
 const WAIT_MAX: Duration = Duration::from_hours(24);
 
-/// What a repository did not give, or not as it should be, and when to ask it again. A layer that is broken in one
-/// repository may be whole in another.
+/// Layers that a repository failed to serve, and when to try again. A layer that is broken in one repository may be
+/// intact in another.
 #[derive(Default)]
-pub(crate) struct Later(HashMap<(Repository, Digest), Failures>);
+pub(crate) struct Backoff(HashMap<(Repository, Digest), Failures>);
 
 struct Failures {
     count: u32,
     until: Instant,
 }
 
-impl Later {
-    /// Whether it is too early to ask again.
+impl Backoff {
+    /// Whether it is too early to try again.
     pub(crate) fn is_waiting(&self, repository: &Repository, digest: &Digest) -> bool {
         self.0.get(&(repository.clone(), digest.clone())).is_some_and(|failures| failures.until > Instant::now())
     }
 
-    /// One more failure; how long to wait after it. What was not asked for again within a day of its time is forgotten:
-    /// nobody wants it any more.
+    /// Notes a failure; returns how long to wait. Entries that were not tried again within a day of their time are
+    /// dropped: no target needs them any more.
     pub(crate) fn failed(&mut self, repository: &Repository, digest: &Digest) -> Duration {
         let now = Instant::now();
         self.0.retain(|_, failures| failures.until + WAIT_MAX > now);
@@ -47,31 +47,31 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn each_failure_doubles_the_wait_up_to_a_day() {
-        let mut later = Later::default();
+        let mut backoff = Backoff::default();
         let repository: Repository = "registry.example/a".parse().unwrap();
         let digest = Digest::sha256_of(b"layer");
         for minutes in [30, 60, 120, 240, 480, 960, 1440, 1440] {
-            let wait = later.failed(&repository, &digest);
+            let wait = backoff.failed(&repository, &digest);
             assert_eq!(wait, Duration::from_mins(minutes));
             tokio::time::advance(Duration::from_mins(minutes - 1)).await;
-            assert!(later.is_waiting(&repository, &digest), "{minutes}");
+            assert!(backoff.is_waiting(&repository, &digest), "{minutes}");
             tokio::time::advance(Duration::from_mins(1)).await;
-            assert!(!later.is_waiting(&repository, &digest), "{minutes}");
+            assert!(!backoff.is_waiting(&repository, &digest), "{minutes}");
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn repositories_and_layers_wait_for_themselves_and_are_forgotten_when_nobody_asks() {
-        let mut later = Later::default();
+    async fn waits_are_per_repository_and_layer_and_expire() {
+        let mut backoff = Backoff::default();
         let [one, other]: [Repository; 2] =
             ["registry.example/a", "registry.example/b"].map(|name| name.parse().unwrap());
         let digest = Digest::sha256_of(b"layer");
-        later.failed(&one, &digest);
-        assert!(!later.is_waiting(&other, &digest));
-        assert!(!later.is_waiting(&one, &Digest::sha256_of(b"another")));
+        backoff.failed(&one, &digest);
+        assert!(!backoff.is_waiting(&other, &digest));
+        assert!(!backoff.is_waiting(&one, &Digest::sha256_of(b"another")));
         tokio::time::advance(WAIT_MIN + WAIT_MAX).await;
-        later.failed(&other, &digest);
-        assert_eq!(later.0.len(), 1);
-        assert_eq!(later.failed(&one, &digest), WAIT_MIN, "it counts from the start again");
+        backoff.failed(&other, &digest);
+        assert_eq!(backoff.0.len(), 1);
+        assert_eq!(backoff.failed(&one, &digest), WAIT_MIN, "it counts from the start again");
     }
 }

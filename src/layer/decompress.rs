@@ -1,4 +1,4 @@
-//! Decompression. As in Docker's engine, a layer's first bytes tell its compression: media types are often wrong.
+//! Decompression. As in Docker's engine, a layer's first bytes determine its compression: media types are often wrong.
 
 use std::io::{self, BufRead, Read};
 
@@ -20,7 +20,7 @@ pub(crate) fn decompress<'a>(mut blob: impl BufRead + 'a) -> Result<Box<dyn Read
     match start[..] {
         [0x1f, 0x8b, ..] => Ok(Box::new(Gzip(GzDecoder::new(whole(start))))),
         [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Ok(Box::new(Zstd::new(whole(start))?)),
-        // zstd 0.1 to 0.7, which takes zstd's legacy decoders.
+        // zstd 0.1 to 0.7, which only zstd's legacy decoders read.
         [0x1e | 0x22..=0x27, 0xb5, 0x2f, 0xfd, ..] => Err(MeasureError::Compression("a zstd before 1.0")),
         [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Err(MeasureError::Compression("xz")),
         [b'B', b'Z', b'h', b'1'..=b'9', 0x31, 0x41, 0x59, 0x26, 0x53, 0x59, ..] => {

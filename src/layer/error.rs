@@ -24,7 +24,7 @@ pub enum MeasureError {
     /// A zstd frame that asks for too much memory.
     #[error("a zstd frame of the layer needs a window of more than 128 MiB: compress it with a smaller one")]
     Window,
-    /// A compression that layers hardly ever have.
+    /// An unsupported compression.
     #[error("the layer is compressed with {0}, which is not supported: use gzip or zstd")]
     Compression(&'static str),
     /// The decompressed bytes are not a tar.
@@ -56,7 +56,7 @@ pub enum MeasureError {
         expected: Digest,
         /// The digest of the tar.
         found: Digest,
-        /// The blob's sizes, which are right all the same.
+        /// The blob's sizes, which are correct nevertheless.
         content: LayerContent,
     },
     /// The digest's algorithm is not supported.

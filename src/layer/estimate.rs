@@ -1,7 +1,7 @@
-//! A layer's uncompressed size from a few bytes of it, in the order of trust: its media type, what annotations say,
-//! then what stands in a small part of the blob. Pure: which part is needed is a [`Plan`], fetching it is up to `probe`.
+//! A layer's uncompressed size without streaming it, in the order of trust: from its media type, from annotations, from
+//! a few bytes of the blob. Pure: an [`Estimate`] says which bytes are needed, `probe` fetches them.
 //!
-//! Where that does not settle it, nothing is said: a guess would be published beside true figures.
+//! Where these are not conclusive there is no estimate: a guess would be published beside true figures.
 
 use std::ops::Range;
 
@@ -13,16 +13,16 @@ use crate::image::{LayerContent, Span, UncompressedHint, Unpacked};
 use crate::oci::{Digest, MediaType};
 use crate::tag::LayerRequest;
 
-/// Never more than this is fetched of one layer.
+/// The most bytes that are fetched of one layer.
 const RANGE_BYTES_MAX: u64 = 16 << 10;
 
-/// What the annotations may say that those few bytes become: far more than tar-splits do.
+/// The most bytes to which these may decompress, by the annotations: far more than real tar-splits.
 const CONTENT_BYTES_MAX: u64 = 4 << 20;
 
-/// Deflate cannot make anything smaller than a 1032nd.
+/// Deflate's highest compression ratio.
 pub(crate) const DEFLATE_RATIO_MAX: u64 = 1032;
 
-/// No layer of real files was seen that gzip makes smaller than this.
+/// The highest ratio that gzip reaches on layers of real files, as far as observed.
 const LIKELY_RATIO_MAX: u64 = 16;
 
 /// Bytes of gzip's trailer.
@@ -31,20 +31,20 @@ const TRAILER_BYTES: u64 = 8;
 /// Bytes of a zstd frame's header at most.
 const FRAME_HEADER_BYTES: u64 = 18;
 
-/// How a layer's uncompressed size can be had.
+/// How a layer's uncompressed size can be estimated.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Plan {
-    /// It is known already.
+pub(crate) enum Estimate {
+    /// It is known.
     Known(LayerContent),
-    /// These bytes of the blob may tell: see [`read`].
-    Fetch(Range<u64>, Part),
-    /// Not cheaply, because of this.
-    No(&'static str),
+    /// It takes these bytes of the blob: see [`read`].
+    Fetch(Range<u64>, BlobPart),
+    /// It cannot be estimated, for this reason.
+    Unavailable(&'static str),
 }
 
-/// A part of a blob that may tell.
+/// A part of a blob from which the size may follow.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Part {
+pub(crate) enum BlobPart {
     /// The last bytes of gzip.
     GzipTrailer,
     /// The first bytes of zstd.
@@ -60,26 +60,28 @@ pub(crate) enum Part {
     },
 }
 
-/// How the layer's uncompressed size can be had.
-pub(crate) fn plan(work: &LayerRequest) -> Plan {
-    let bytes = work.bytes;
-    match Compression::of(&work.media_type) {
-        // What is not compressed has one digest: where the config names another, the media type is wrong.
-        Compression::None if work.diff_id.as_ref().is_none_or(|diff_id| *diff_id == work.digest) => {
-            return Plan::Known(exactly(bytes));
+/// The estimate from the manifest alone, or the bytes that it takes.
+pub(crate) fn from_manifest(layer: &LayerRequest) -> Estimate {
+    let bytes = layer.bytes;
+    match Compression::from_media_type(&layer.media_type) {
+        // An uncompressed layer has one digest: where the config has another, the media type is wrong.
+        Compression::None if layer.diff_id.as_ref().is_none_or(|diff_id| *diff_id == layer.digest) => {
+            return Estimate::Known(exactly(bytes));
         }
-        Compression::None => return Plan::No("its media type says that it is not compressed, its config that it is"),
-        Compression::Unreadable => return Plan::No("not a layer that can be read"),
+        Compression::None => {
+            return Estimate::Unavailable("its media type says that it is not compressed, its config that it is");
+        }
+        Compression::Unreadable => return Estimate::Unavailable("not a layer that can be read"),
         Compression::Gzip | Compression::Zstd => {}
     }
-    match &work.hint {
-        Some(UncompressedHint::Bytes(said)) => {
-            if let Some(content) = exact(*said).filter(|_| *said >= least(bytes)) {
-                // Nothing proves what a publisher says.
-                return Plan::Known(LayerContent { estimated: true, ..content });
+    match &layer.hint {
+        Some(UncompressedHint::Bytes(stated)) => {
+            if let Some(content) = exact(*stated).filter(|_| *stated >= least(bytes)) {
+                // A publisher's statement is not verified.
+                return Estimate::Known(LayerContent { estimated: true, ..content });
             }
         }
-        // Asked where the layer's own bytes do not tell.
+        // Used where the layer's own bytes are not conclusive.
         Some(UncompressedHint::Soci(_)) | None => {}
         Some(UncompressedHint::TarSplit { contents, contents_digest, tar_split }) => {
             let verifiable = contents.zip(contents_digest.clone());
@@ -88,19 +90,21 @@ pub(crate) fn plan(work: &LayerRequest) -> Plan {
             }
         }
     }
-    match Compression::of(&work.media_type) {
-        Compression::Gzip if bytes > TRAILER_BYTES => Plan::Fetch(bytes - TRAILER_BYTES..bytes, Part::GzipTrailer),
-        Compression::Zstd if bytes > 0 => Plan::Fetch(0..bytes.min(FRAME_HEADER_BYTES), Part::ZstdHeader),
-        _ => Plan::No("shorter than any compressed tar"),
+    match Compression::from_media_type(&layer.media_type) {
+        Compression::Gzip if bytes > TRAILER_BYTES => {
+            Estimate::Fetch(bytes - TRAILER_BYTES..bytes, BlobPart::GzipTrailer)
+        }
+        Compression::Zstd if bytes > 0 => Estimate::Fetch(0..bytes.min(FRAME_HEADER_BYTES), BlobPart::ZstdHeader),
+        _ => Estimate::Unavailable("shorter than any compressed tar"),
     }
 }
 
-/// What the part of a blob of `bytes` bytes tells, or why it tells nothing.
-pub(crate) fn read(part: &Part, fetched: &[u8], bytes: u64) -> Result<LayerContent, &'static str> {
+/// The layer's sizes by this part of a blob of `bytes` bytes, or why they do not follow from it.
+pub(crate) fn read(part: &BlobPart, fetched: &[u8], bytes: u64) -> Result<LayerContent, &'static str> {
     match part {
-        Part::GzipTrailer => gzip_trailer(fetched, bytes),
-        Part::ZstdHeader => zstd_header(fetched, bytes),
-        Part::TarSplit { contents, at, tar_split } => {
+        BlobPart::GzipTrailer => gzip_trailer(fetched, bytes),
+        BlobPart::ZstdHeader => zstd_header(fetched, bytes),
+        BlobPart::TarSplit { contents, at, tar_split } => {
             let frame = part_of(fetched, *at, tar_split.bytes).ok_or("the tar-split is not where it should be")?;
             let verified = contents.as_ref().is_some_and(|(length, content_bytes, digest)| {
                 part_of(fetched, 0, *length).is_some_and(|toc| toc_proves(toc, *content_bytes, digest, frame))
@@ -120,8 +124,8 @@ enum Compression {
 }
 
 impl Compression {
-    /// As media types say it. Schema 1 has none, and all its layers are gzip.
-    fn of(media_type: &MediaType) -> Self {
+    /// By the media type. Schema 1 has none, and all its layers are gzip.
+    fn from_media_type(media_type: &MediaType) -> Self {
         let text = media_type.as_str();
         let layer = text.starts_with("application/vnd.oci.image.layer.") || text.starts_with("application/vnd.docker.");
         match text {
@@ -130,13 +134,13 @@ impl Compression {
             _ if text.strip_suffix(".tar").is_some() => Self::None,
             _ if text.ends_with(".tar+gzip") || text.ends_with(".tar.gzip") => Self::Gzip,
             _ if text.ends_with(".tar+zstd") || text.ends_with(".tar.zstd") => Self::Zstd,
-            // Encrypted, or something that is no tar.
+            // Encrypted, or not a tar.
             _ => Self::Unreadable,
         }
     }
 }
 
-/// A tar is made of blocks of 512 bytes, if its writer pads the last one: umoci does not.
+/// A tar consists of blocks of 512 bytes, unless its writer does not pad the last one, as umoci.
 fn exact(tar_bytes: u64) -> Option<LayerContent> {
     tar_bytes.is_multiple_of(512).then(|| exactly(tar_bytes))
 }
@@ -145,18 +149,19 @@ fn exactly(tar_bytes: u64) -> LayerContent {
     LayerContent { uncompressed_bytes: tar_bytes, estimated: false, unpacked: Unpacked::Unknown }
 }
 
-/// What does not compress grows by less than this.
+/// The most by which compression enlarges incompressible data.
 fn least(compressed_bytes: u64) -> u64 {
     (compressed_bytes - compressed_bytes / 1000).saturating_sub(64)
 }
 
-/// The trailer has the length of the last member modulo 2^32. Members whose last one is empty (eStargz) or of some
-/// odd length are found out; how often the length wrapped follows from how much deflate can and gzip does compress.
+/// The trailer has the length of the last member modulo 2^32. An empty last member (eStargz) or one of an odd length is
+/// recognized; how often the length wrapped follows from the ratios that deflate can reach and gzip reaches in
+/// practice.
 fn gzip_trailer(trailer: &[u8], bytes: u64) -> Result<LayerContent, &'static str> {
     let length = trailer.last_chunk::<4>().ok_or("the trailer is missing")?;
     let length = u64::from(u32::from_le_bytes(*length));
     if length == 0 || !length.is_multiple_of(512) {
-        return Err("its gzip trailer is not of the whole tar");
+        return Err("its gzip trailer does not cover the whole tar");
     }
     let fits = |ratio_max: u64| {
         let most = bytes.saturating_mul(ratio_max);
@@ -168,12 +173,12 @@ fn gzip_trailer(trailer: &[u8], bytes: u64) -> Result<LayerContent, &'static str
     Ok(LayerContent { uncompressed_bytes: tar_bytes, estimated: true, unpacked: Unpacked::Unknown })
 }
 
-/// The header of the first frame may have the length of its content (RFC 8878, section 3.1.1.1). That it is the only
-/// frame cannot be told from here.
+/// The header of the first frame may have the length of its content (RFC 8878, section 3.1.1.1). Whether it is the only
+/// frame is unknown.
 fn zstd_header(header: &[u8], bytes: u64) -> Result<LayerContent, &'static str> {
-    let tar_bytes = frame_content_bytes(header).ok_or("its zstd frame does not say how long it is")?;
+    let tar_bytes = frame_content_bytes(header).ok_or("its zstd frame has no content size")?;
     if tar_bytes == 0 || !tar_bytes.is_multiple_of(512) || tar_bytes < least(bytes) {
-        return Err("its first zstd frame is not of the whole tar");
+        return Err("its first zstd frame does not hold the whole tar");
     }
     Ok(LayerContent { uncompressed_bytes: tar_bytes, estimated: true, unpacked: Unpacked::Unknown })
 }
@@ -192,8 +197,9 @@ fn frame_content_bytes(header: &[u8]) -> Option<u64> {
     }
 }
 
-/// One range for the tar-split, and for the table of contents, which proves it, where both are near and small.
-fn fetch_tar_split(bytes: u64, contents: Option<(Span, Digest)>, tar_split: Span) -> Option<Plan> {
+/// One range for the tar-split and, where both are small and close to each other, the table of contents, which verifies
+/// it.
+fn fetch_tar_split(bytes: u64, contents: Option<(Span, Digest)>, tar_split: Span) -> Option<Estimate> {
     let small = |range: &Range<u64>| range.end <= bytes && range.end.saturating_sub(range.start) <= RANGE_BYTES_MAX;
     if tar_split.content_bytes > CONTENT_BYTES_MAX {
         return None;
@@ -203,11 +209,15 @@ fn fetch_tar_split(bytes: u64, contents: Option<(Span, Digest)>, tar_split: Span
         if span.end() <= tar_split.offset && small(&range) {
             let at = tar_split.offset - span.offset;
             let contents = Some((span.bytes, span.content_bytes, digest));
-            return Some(Plan::Fetch(range, Part::TarSplit { contents, at, tar_split }));
+            return Some(Estimate::Fetch(range, BlobPart::TarSplit { contents, at, tar_split }));
         }
     }
     let range = tar_split.offset..tar_split.end();
-    if small(&range) { Some(Plan::Fetch(range, Part::TarSplit { contents: None, at: 0, tar_split })) } else { None }
+    if small(&range) {
+        Some(Estimate::Fetch(range, BlobPart::TarSplit { contents: None, at: 0, tar_split }))
+    } else {
+        None
+    }
 }
 
 fn part_of(bytes: &[u8], at: u64, length: u64) -> Option<&[u8]> {
@@ -215,7 +225,7 @@ fn part_of(bytes: &[u8], at: u64, length: u64) -> Option<&[u8]> {
     bytes.get(start..)?.get(..usize::try_from(length).ok()?)
 }
 
-/// Whether the table of contents is the one that the manifest names, and names this tar-split.
+/// Whether the table of contents has the digest in the manifest, and lists this tar-split.
 fn toc_proves(toc: &[u8], content_bytes: u64, digest: &Digest, tar_split: &[u8]) -> bool {
     #[derive(Deserialize)]
     struct Toc {
@@ -252,7 +262,7 @@ fn tar_split_bytes(frame: &[u8], content_bytes: u64) -> Option<u64> {
     Some(sum)
 }
 
-/// What a zstd frame holds, if it is as long as was said.
+/// The content of a zstd frame, if it has the stated length.
 fn decompressed(frame: &[u8], content_bytes: u64) -> Option<Vec<u8>> {
     let capacity = usize::try_from(content_bytes.min(CONTENT_BYTES_MAX)).ok()?;
     let content = zstd::bulk::decompress(frame, capacity).ok()?;
@@ -268,7 +278,7 @@ mod tests {
     const GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
     const ZSTD: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
 
-    fn work(media_type: &str, bytes: u64, hint: Option<UncompressedHint>) -> LayerRequest {
+    fn layer(media_type: &str, bytes: u64, hint: Option<UncompressedHint>) -> LayerRequest {
         LayerRequest {
             repository: "registry.example/a".parse().unwrap(),
             image: Digest::sha256_of(b"image"),
@@ -293,20 +303,20 @@ mod tests {
             tar_split: Span { offset: 500, bytes, content_bytes: 1000 },
         };
         for (media_type, bytes, hint, expected) in [
-            ("application/vnd.oci.image.layer.v1.tar", 10_240, None, Plan::Known(known(10_240, false))),
-            (GZIP, 1000, Some(UncompressedHint::Bytes(2048)), Plan::Known(known(2048, true))),
-            (GZIP, 1000, Some(UncompressedHint::Bytes(2047)), Plan::Fetch(992..1000, Part::GzipTrailer)),
-            (GZIP, 1000, None, Plan::Fetch(992..1000, Part::GzipTrailer)),
-            ("", 1000, None, Plan::Fetch(992..1000, Part::GzipTrailer)),
-            (ZSTD, 1000, None, Plan::Fetch(0..18, Part::ZstdHeader)),
-            (ZSTD, 100_000, Some(split(20_000)), Plan::Fetch(0..18, Part::ZstdHeader)),
+            ("application/vnd.oci.image.layer.v1.tar", 10_240, None, Estimate::Known(known(10_240, false))),
+            (GZIP, 1000, Some(UncompressedHint::Bytes(2048)), Estimate::Known(known(2048, true))),
+            (GZIP, 1000, Some(UncompressedHint::Bytes(2047)), Estimate::Fetch(992..1000, BlobPart::GzipTrailer)),
+            (GZIP, 1000, None, Estimate::Fetch(992..1000, BlobPart::GzipTrailer)),
+            ("", 1000, None, Estimate::Fetch(992..1000, BlobPart::GzipTrailer)),
+            (ZSTD, 1000, None, Estimate::Fetch(0..18, BlobPart::ZstdHeader)),
+            (ZSTD, 100_000, Some(split(20_000)), Estimate::Fetch(0..18, BlobPart::ZstdHeader)),
             (
                 ZSTD,
                 1000,
                 Some(split(100)),
-                Plan::Fetch(
+                Estimate::Fetch(
                     500..600,
-                    Part::TarSplit {
+                    BlobPart::TarSplit {
                         contents: None,
                         at: 0,
                         tar_split: Span { offset: 500, bytes: 100, content_bytes: 1000 },
@@ -317,11 +327,16 @@ mod tests {
                 "application/vnd.oci.image.layer.v1.tar+gzip+encrypted",
                 9,
                 None,
-                Plan::No("not a layer that can be read"),
+                Estimate::Unavailable("not a layer that can be read"),
             ),
-            ("application/vnd.cncf.helm.chart.content.v1.tar+gzip", 9, None, Plan::No("not a layer that can be read")),
+            (
+                "application/vnd.cncf.helm.chart.content.v1.tar+gzip",
+                9,
+                None,
+                Estimate::Unavailable("not a layer that can be read"),
+            ),
         ] {
-            assert_eq!(plan(&work(media_type, bytes, hint)), expected, "{media_type}");
+            assert_eq!(from_manifest(&layer(media_type, bytes, hint)), expected, "{media_type}");
         }
     }
 
@@ -329,8 +344,8 @@ mod tests {
     fn a_layer_is_as_long_as_its_tar_only_where_its_config_agrees() {
         let tar = "application/vnd.oci.image.layer.v1.tar";
         for (diff_id, expected) in [(b"layer", true), (b"other", false)] {
-            let work = LayerRequest { diff_id: Some(Digest::sha256_of(diff_id)), ..work(tar, 10_240, None) };
-            assert_eq!(plan(&work) == Plan::Known(known(10_240, false)), expected);
+            let layer = LayerRequest { diff_id: Some(Digest::sha256_of(diff_id)), ..layer(tar, 10_240, None) };
+            assert_eq!(from_manifest(&layer) == Estimate::Known(known(10_240, false)), expected);
         }
     }
 
@@ -341,39 +356,39 @@ mod tests {
             (10_240_u32, 1000, Some(10_240)),
             (10_241, 1000, None),
             (0, 1000, None),
-            // A last member that is less than what was compressed.
+            // A last member smaller than the compressed blob.
             (512, 1_000_000, None),
             // 100 MB: four more gigabytes would be 43 times as much.
             (300_000_256, 100_000_000, Some(300_000_256)),
-            // 1 GB: four more gigabytes are as likely as not.
+            // 1 GB: four more gigabytes are plausible.
             (3_000_000_512, 1_000_000_000, None),
-            // 5 GB: it wrapped once or more.
+            // 5 GB: it wrapped at least once.
             (1_024, 4_200_000_000, None),
             (1_024, 269_000_000, Some(WRAP + 1_024)),
-            // More than deflate can do.
+            // Beyond deflate's ratio.
             (2_048_000, 1000, None),
-            // More than there can be.
+            // More than 64 bits hold.
             (1_024, u64::MAX, None),
             (1_024, 1 << 62, None),
         ] {
             let trailer = [&[1, 2, 3, 4], &length.to_le_bytes()[..]].concat();
             let expected = expected.map(|bytes| known(bytes, true));
-            assert_eq!(read(&Part::GzipTrailer, &trailer, bytes).ok(), expected, "{length} of {bytes}");
+            assert_eq!(read(&BlobPart::GzipTrailer, &trailer, bytes).ok(), expected, "{length} of {bytes}");
         }
     }
 
     #[test]
-    fn a_zstd_frame_that_says_how_long_it_is_is_believed_as_an_estimate() {
+    fn a_zstd_frames_content_size_is_an_estimate() {
         for tar_bytes in [512_usize, 65_536, 70_144, 1 << 20] {
             let tar = vec![7; tar_bytes];
             let whole = zstd::bulk::compress(&tar, 1).unwrap();
             let header = &whole[..whole.len().min(18)];
             let expected = Ok(known(tar_bytes as u64, true));
-            assert_eq!(read(&Part::ZstdHeader, header, whole.len() as u64), expected, "{tar_bytes}");
+            assert_eq!(read(&BlobPart::ZstdHeader, header, whole.len() as u64), expected, "{tar_bytes}");
             let streamed = zstd::stream::encode_all(&tar[..], 1).unwrap();
-            assert!(read(&Part::ZstdHeader, &streamed[..18.min(streamed.len())], streamed.len() as u64).is_err());
+            assert!(read(&BlobPart::ZstdHeader, &streamed[..18.min(streamed.len())], streamed.len() as u64).is_err());
         }
-        assert!(read(&Part::ZstdHeader, &[0x50, 0x2a, 0x4d, 0x18], 100).is_err());
+        assert!(read(&BlobPart::ZstdHeader, &[0x50, 0x2a, 0x4d, 0x18], 100).is_err());
     }
 
     #[test]
@@ -392,7 +407,9 @@ mod tests {
         for (digest, estimated) in [(Digest::sha256_of(&toc_frame), false), (Digest::sha256_of(b"other"), true)] {
             let hint =
                 UncompressedHint::TarSplit { contents: Some(contents), contents_digest: Some(digest), tar_split };
-            let Plan::Fetch(range, part) = plan(&work(ZSTD, blob.len() as u64, Some(hint))) else { panic!("no range") };
+            let Estimate::Fetch(range, part) = from_manifest(&layer(ZSTD, blob.len() as u64, Some(hint))) else {
+                panic!("no range")
+            };
             let fetched = part_of(&blob, range.start, range.end - range.start).unwrap();
             assert_eq!(read(&part, fetched, blob.len() as u64), Ok(known(1536, estimated)));
         }
@@ -403,7 +420,7 @@ mod tests {
         fn no_bytes_panic_a_reader(fetched: Vec<u8>, bytes: u64, spans in any::<[u64; 6]>()) {
             let tar_split = Span { offset: spans[0], bytes: spans[1], content_bytes: spans[2] };
             let contents = Some((spans[3], spans[4], Digest::sha256_of(&fetched)));
-            for part in [Part::GzipTrailer, Part::ZstdHeader, Part::TarSplit { contents, at: spans[5], tar_split }] {
+            for part in [BlobPart::GzipTrailer, BlobPart::ZstdHeader, BlobPart::TarSplit { contents, at: spans[5], tar_split }] {
                 let _ = read(&part, &fetched, bytes);
             }
         }

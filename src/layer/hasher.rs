@@ -1,4 +1,4 @@
-//! The digests that prove a layer, on a thread of their own: they take about as long as decompression.
+//! Computes the digests that verify a layer, on a thread of its own: that takes about as long as decompression.
 
 use std::cell::Cell;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -9,20 +9,20 @@ use sha2::{Digest as _, Sha256, Sha512};
 
 use crate::oci::{Algorithm, Digest};
 
-/// Bytes of the tar that are hashed in one go.
+/// Bytes of the tar that are hashed at a time.
 const BUFFER_BYTES: usize = 256 << 10;
 
-/// Pieces that may wait for the thread, compressed and decompressed ones in turn: with their buffers a megabyte or so.
+/// The queue's length in chunks, alternately compressed and decompressed: with their buffers about a megabyte.
 const QUEUE: usize = 8;
 
 /// A digest of a supported algorithm, and the state of its computation.
 pub(crate) struct Proof {
     expected: Digest,
-    state: State,
+    state: HashState,
 }
 
-/// The outcome, once all of the blob was hashed.
-pub(crate) struct Verdict {
+/// The outcome, once the whole blob was hashed.
+pub(crate) struct Verification {
     /// Whether the blob is the one that was asked for; `None` where its digest cannot be verified.
     pub(crate) blob: Option<Result<(), Mismatch>>,
     /// Whether its tar is the one that the config names, if it names one.
@@ -35,7 +35,7 @@ pub(crate) struct Mismatch {
     pub(crate) found: Digest,
 }
 
-enum State {
+enum HashState {
     Sha256(Sha256),
     Sha512(Sha512),
 }
@@ -46,7 +46,7 @@ pub(crate) struct Hasher {
     /// Buffers that the thread has hashed.
     spare: Receiver<Vec<u8>>,
     blob_bytes: Cell<u64>,
-    thread: JoinHandle<Verdict>,
+    thread: JoinHandle<Verification>,
 }
 
 enum Job {
@@ -60,8 +60,8 @@ impl Proof {
     /// `None` where the digest's algorithm is not supported.
     pub(crate) fn new(expected: &Digest) -> Option<Self> {
         let state = match expected.algorithm() {
-            Algorithm::Sha256 => State::Sha256(Sha256::new()),
-            Algorithm::Sha512 => State::Sha512(Sha512::new()),
+            Algorithm::Sha256 => HashState::Sha256(Sha256::new()),
+            Algorithm::Sha512 => HashState::Sha512(Sha512::new()),
             Algorithm::Other => return None,
         };
         Some(Self { expected: expected.clone(), state })
@@ -69,15 +69,15 @@ impl Proof {
 
     fn update(&mut self, bytes: &[u8]) {
         match &mut self.state {
-            State::Sha256(state) => state.update(bytes),
-            State::Sha512(state) => state.update(bytes),
+            HashState::Sha256(state) => state.update(bytes),
+            HashState::Sha512(state) => state.update(bytes),
         }
     }
 
     fn check(self) -> Result<(), Mismatch> {
         let found = match self.state {
-            State::Sha256(state) => Digest::from_sha256(state.finalize().into()),
-            State::Sha512(state) => Digest::from_sha512(state.finalize().into()),
+            HashState::Sha256(state) => Digest::from_sha256(state.finalize().into()),
+            HashState::Sha512(state) => Digest::from_sha512(state.finalize().into()),
         };
         if found == self.expected { Ok(()) } else { Err(Mismatch { expected: self.expected, found }) }
     }
@@ -87,7 +87,7 @@ impl Hasher {
     pub(crate) fn start(blob: Option<Proof>, tar: Option<Proof>) -> Self {
         let (jobs, queue) = sync_channel(QUEUE);
         let (hashed, spare) = sync_channel(QUEUE + 1);
-        let thread = std::thread::spawn(move || work(blob, tar, &queue, &hashed));
+        let thread = std::thread::spawn(move || run(blob, tar, &queue, &hashed));
         Self { jobs, spare, blob_bytes: Cell::new(0), thread }
     }
 
@@ -113,7 +113,7 @@ impl Hasher {
     }
 
     /// Waits until everything is hashed.
-    pub(crate) fn finish(self) -> Verdict {
+    pub(crate) fn finish(self) -> Verification {
         drop(self.jobs);
         self.thread.join().expect("the hashing thread does not panic")
     }
@@ -124,12 +124,12 @@ impl Hasher {
     }
 }
 
-fn work(
+fn run(
     mut blob: Option<Proof>,
     mut tar: Option<Proof>,
     queue: &Receiver<Job>,
     hashed: &SyncSender<Vec<u8>>,
-) -> Verdict {
+) -> Verification {
     let update = |proof: &mut Option<Proof>, bytes: &[u8]| {
         if let Some(proof) = proof {
             proof.update(bytes);
@@ -144,5 +144,5 @@ fn work(
             }
         }
     }
-    Verdict { blob: blob.map(Proof::check), tar: tar.map_or(Ok(()), Proof::check) }
+    Verification { blob: blob.map(Proof::check), tar: tar.map_or(Ok(()), Proof::check) }
 }

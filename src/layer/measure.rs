@@ -1,4 +1,4 @@
-//! One layer, streamed: compressed pieces in, its uncompressed and unpacked sizes out, proved by a digest.
+//! Measures one streamed layer: compressed chunks in, verified uncompressed and unpacked sizes out.
 
 use std::io::{self, BufRead, Read};
 
@@ -6,23 +6,23 @@ use bytes::{Buf as _, Bytes};
 
 use super::decompress::decompress;
 use super::error::MeasureError;
-use super::hasher::{Hasher, Mismatch, Proof, Verdict};
+use super::hasher::{Hasher, Mismatch, Proof, Verification};
 use super::tar;
 use super::tar_stream::TarStream;
 use super::unpack::Tree;
 use crate::image::{LayerContent, Unpacked};
 use crate::oci::Digest;
 
-/// Measures one layer while it streams by. It keeps a megabyte or two, the window of a zstd frame (at most 128 MiB,
-/// mostly 2 to 8) and some 40 bytes of each path.
+/// Measures one layer while it is streamed. Memory: one or two megabytes, the window of a zstd frame (at most 128 MiB,
+/// mostly 2 to 8), and about 40 bytes for each path.
 pub struct Measure {
     blob: Option<Proof>,
     tar: Option<Proof>,
 }
 
 impl Measure {
-    /// For the layer whose compressed blob has `digest` and whose tar, if a verified config says so, has `diff_id`.
-    /// Both prove the content, as far as their algorithms are supported.
+    /// For the layer whose compressed blob has `digest` and whose tar, if a verified config says so, has `diff_id`. The
+    /// content is verified against both, as far as their algorithms are supported.
     pub fn new(digest: &Digest, diff_id: Option<&Digest>) -> Result<Self, MeasureError> {
         let (blob, tar) = (Proof::new(digest), diff_id.and_then(Proof::new));
         if blob.is_none() && tar.is_none() {
@@ -31,15 +31,15 @@ impl Measure {
         Ok(Self { blob, tar })
     }
 
-    /// The layer's sizes, once `pieces` gave all of the compressed blob. Blocks while it decompresses: not for an async
-    /// thread. All pieces are taken even where the first is broken: the error is [`MeasureError::Mismatch`] if the blob
-    /// is not the one that was asked for.
+    /// The layer's sizes, once `pieces` returned the whole compressed blob. Blocks while it decompresses: not for an
+    /// async thread. All pieces are consumed even where the first is broken: the error is [`MeasureError::Mismatch`] if
+    /// the blob is not the requested one.
     pub fn read(self, pieces: impl IntoIterator<Item = Bytes>) -> Result<LayerContent, MeasureError> {
         let hasher = Hasher::start(self.blob, self.tar);
         let mut pieces = pieces.into_iter().inspect(|piece| hasher.blob(piece));
         let read = read(Blob { piece: Bytes::new(), rest: &mut pieces }, &hasher);
         pieces.for_each(drop);
-        let Verdict { blob, tar: same_tar } = hasher.finish();
+        let Verification { blob, tar: same_tar } = hasher.finish();
         let is_verified = blob.is_some();
         blob.unwrap_or(Ok(()))?;
         let (content, tar) = read?;
@@ -53,7 +53,7 @@ impl Measure {
     }
 }
 
-/// The sizes of the layer in `blob`, and whether it is a tar. Hashes all of the tar, unless it cannot be decompressed.
+/// The sizes of the layer in `blob`, and whether it is a tar. Hashes the whole tar, unless it cannot be decompressed.
 fn read(blob: impl BufRead, hasher: &Hasher) -> Result<(LayerContent, Result<(), MeasureError>), MeasureError> {
     let mut tar = TarStream::new(decompress(blob)?, hasher);
     // `None` once overlay2 would refuse the layer.

@@ -1,8 +1,8 @@
-//! A layer looked into from afar: the few bytes that may tell are fetched, and where they do not settle it for gzip, a
-//! SOCI index is asked.
+//! Probes a layer: fetches the few bytes from which its uncompressed size may follow, and where a gzip trailer is not
+//! conclusive, looks for a SOCI index.
 //!
-//! That comes last although it is trusted more: for nearly all layers the trailer alone settles it, and to look for an
-//! index takes a request that most images answer with nothing.
+//! The index comes last although it is more reliable: for nearly all layers the trailer is enough, and most images have
+//! no index, so that looking for one costs a request for nothing.
 
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use tokio::sync::OnceCell;
 
-use super::estimate::{Part, Plan};
+use super::estimate::{BlobPart, Estimate};
 use super::soci::{Ztoc, Ztocs};
 use super::{estimate, soci, stream};
 use crate::image::{LayerContent, UncompressedHint};
@@ -20,50 +20,51 @@ use crate::registry::{At, Client, RegistryError};
 use crate::tag::LayerRequest;
 use crate::target::Uncompressed;
 
-/// Images of which it is known whether they have an index. More are not wanted at once; who was forgotten is asked again.
+/// The most images whose index, or the absence of one, is cached. More are rarely needed at once; dropped ones are
+/// looked up again.
 const IMAGES_MAX: usize = 1_000;
 
-/// The SOCI indexes of images: each image's is looked for once, whoever asks.
+/// The SOCI indexes of images. Each image's is looked up once.
 #[derive(Default)]
 pub struct SociIndexes(Mutex<HashMap<(Repository, Digest), Search>>);
 
-/// One that is under way, or what came of it.
+/// A lookup under way, or its result.
 type Search = Arc<OnceCell<Ztocs>>;
 
-/// Why a few bytes did not tell.
+/// Why probing gave no size.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum LookError {
-    /// They were not to be had.
+pub(crate) enum ProbeError {
+    /// The request failed.
     #[error(transparent)]
     Registry(#[from] RegistryError),
-    /// They came, and do not say.
+    /// The bytes are not conclusive.
     #[error("{0}")]
-    CannotTell(&'static str),
+    Inconclusive(&'static str),
 }
 
 /// What `cheap` will do about a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Foresight {
-    /// The manifest says what there is to know.
+pub enum Forecast {
+    /// Use the manifest alone: no request.
     Known,
-    /// A few bytes are asked for, which nearly always tell.
-    Asks,
-    /// Nothing: it cannot be told cheaply.
-    Never,
+    /// Fetch a few bytes, which are nearly always enough.
+    Fetches,
+    /// Nothing: the size cannot be estimated.
+    Unavailable,
 }
 
-/// What `cheap` will do about a layer, by what its manifest says, and whether its registry is a `pull_through`.
-pub fn foresee(layer: &LayerRequest, pull_through: bool) -> Foresight {
-    match estimate::plan(layer) {
-        Plan::Known(_) => Foresight::Known,
-        Plan::Fetch(..) if !pull_through => Foresight::Asks,
-        Plan::Fetch(..) | Plan::No(_) => Foresight::Never,
+/// What `cheap` will do about a layer, by its manifest and by whether its registry is a `pull_through`.
+pub fn forecast(layer: &LayerRequest, pull_through: bool) -> Forecast {
+    match estimate::from_manifest(layer) {
+        Estimate::Known(_) => Forecast::Known,
+        Estimate::Fetch(..) if !pull_through => Forecast::Fetches,
+        Estimate::Fetch(..) | Estimate::Unavailable(_) => Forecast::Unavailable,
     }
 }
 
-/// Looks into one layer now, without a budget and remembering nothing but `indexes`, for one who waits for it. `progress`
-/// hears of the compressed bytes that come. An error says, for people, why nothing can be told.
-pub async fn look_up(
+/// Finds the sizes of one layer now, without a budget and without storing the result, for a person who waits.
+/// `progress` is called with the compressed bytes received. The error is a message for people.
+pub async fn probe_now(
     client: &Client,
     layer: &LayerRequest,
     indexes: &SociIndexes,
@@ -72,30 +73,30 @@ pub async fn look_up(
     if layer.mode == Uncompressed::Exact {
         return stream::measure(client, layer, &mut true, progress).await.map_err(|error| error.to_string());
     }
-    match estimate::plan(layer) {
-        Plan::Known(content) => Ok(content),
-        Plan::No(why) => Err(why.to_owned()),
-        Plan::Fetch(range, part) => {
+    match estimate::from_manifest(layer) {
+        Estimate::Known(content) => Ok(content),
+        Estimate::Unavailable(why) => Err(why.to_owned()),
+        Estimate::Fetch(range, part) => {
             fetch(client, layer, range, &part, indexes).await.map_err(|error| error.to_string())
         }
     }
 }
 
-/// Fetches a part of a layer that may tell, and what else may where it does not.
+/// Fetches a part of a layer and, where that is not conclusive, a part of its ztoc.
 pub(crate) async fn fetch(
     client: &Client,
     layer: &LayerRequest,
     range: Range<u64>,
-    part: &Part,
+    part: &BlobPart,
     indexes: &SociIndexes,
-) -> Result<LayerContent, LookError> {
+) -> Result<LayerContent, ProbeError> {
     let LayerRequest { repository, digest, bytes, .. } = layer;
     let fetched = client.get_blob_range(repository, digest, range, *bytes).await?;
     let why = match estimate::read(part, &fetched, *bytes) {
         Ok(content) => return Ok(content),
-        Err(why) => LookError::CannotTell(why),
+        Err(why) => ProbeError::Inconclusive(why),
     };
-    if *part != Part::GzipTrailer || *bytes < soci::LAYER_BYTES_MIN {
+    if *part != BlobPart::GzipTrailer || *bytes < soci::LAYER_BYTES_MIN {
         return Err(why);
     }
     let Some(Ztoc { digest, bytes: length }) = indexes.ztoc(client, layer).await? else { return Err(why) };
@@ -130,7 +131,7 @@ impl SociIndexes {
     }
 }
 
-/// The index is verified by its digest.
+/// Finds an image's SOCI index and its ztocs. The index is verified by its digest.
 async fn find(client: &Client, layer: &LayerRequest, bound: Option<&Digest>) -> Result<Ztocs, RegistryError> {
     let LayerRequest { repository, image, .. } = layer;
     let referrers = match bound {

@@ -1,12 +1,12 @@
-//! What a SOCI index says of a layer. Pure: which of its parts are fetched is up to `probe`.
+//! Layer sizes in SOCI indexes. Pure: `probe` fetches the parts.
 //!
 //! The index is a manifest whose layers are ztocs, each annotated with the layer that it describes (soci-snapshotter,
 //! `soci/soci_index.go`). A ztoc is a flatbuffer of hundreds of kilobytes, with the layer's sizes in its root table,
-//! which its writers put in front: these few bytes can be fetched, and cannot be verified without all the others.
+//! which its writers put in front: these few bytes can be fetched alone, but not verified without the rest.
 //!
-//! Its size of the tar is where Go's tar reader stopped: after the first two blocks of zeros. GNU tar writes more of
-//! them. So it is an estimate, which tells how often the length in gzip's trailer wrapped; where the two agree, the
-//! trailer knows better.
+//! Its size of the tar is the offset at which Go's tar reader stopped: after the first two blocks of zeros. GNU tar
+//! writes more of them. So it is an estimate, good enough to tell how often the length in gzip's trailer wrapped; where
+//! the two agree, the trailer is more precise.
 
 use std::collections::HashMap;
 
@@ -14,26 +14,25 @@ use super::estimate::DEFLATE_RATIO_MAX;
 use crate::image::{LayerContent, Unpacked};
 use crate::oci::{Descriptor, Digest, Document};
 
-/// What kind of artifact the first version of an index is, which refers to its image. The second's digest stands in the
-/// image's manifest.
+/// Artifact type of a v1 index, which is a referrer of its image. The image's manifest has the digest of a v2 index.
 pub(crate) const INDEX_TYPE: &str = "application/vnd.amazon.soci.index.v1+json";
 
-/// Bytes of an index, or of a list of what refers to an image: 128 layers take half.
+/// The most bytes of an index, or of a list of an image's referrers: an index of 128 layers takes half.
 pub(crate) const INDEX_BYTES_MAX: u64 = 64 << 10;
 
-/// Bytes of a ztoc in which its root table stands: writers that were seen use the first 60.
+/// The first bytes of a ztoc, which hold its root table: known writers use 60.
 pub(crate) const HEAD_BYTES: u64 = 256;
 
-/// Smaller layers have no ztoc unless somebody insists.
+/// Smaller layers have no ztoc by default.
 pub(crate) const LAYER_BYTES_MIN: u64 = 10 << 20;
 
 const ZTOC_TYPE: &str = "application/octet-stream";
 const LAYER_DIGEST: &str = "com.amazon.soci.image-layer-digest";
 
-/// What GNU tar writes at once: its last piece is filled up with zeros.
+/// GNU tar's record size: the last record is padded with zeros.
 const RECORD_BYTES: u64 = 20 * 512;
 
-/// The ztocs of an image, by the layers that they describe.
+/// The ztocs of an image, by layer digest.
 pub(crate) type Ztocs = HashMap<Digest, Ztoc>;
 
 /// A ztoc's blob.
@@ -43,7 +42,7 @@ pub(crate) struct Ztoc {
     pub(crate) bytes: u64,
 }
 
-/// The index among what refers to an image. Of several the longest, which describes most layers.
+/// The index among an image's referrers. Of several the longest, which describes most layers.
 pub(crate) fn index_of(referrers: &[Descriptor]) -> Option<&Digest> {
     let usable = referrers.iter().filter(|one| one.size <= INDEX_BYTES_MAX && one.digest.is_verifiable());
     usable.max_by_key(|one| one.size).map(|one| &one.digest)
@@ -56,21 +55,21 @@ pub(crate) fn ztocs(content_type: &str, body: &[u8]) -> Ztocs {
         let layer = ztoc.annotations.get(LAYER_DIGEST)?.parse().ok()?;
         Some((layer, Ztoc { digest: ztoc.digest.clone(), bytes: ztoc.size }))
     };
-    // Lists of what to fetch first are annotated in the same way.
+    // Prefetch lists have the same annotation.
     manifest.layers.iter().filter(|ztoc| ztoc.media_type.as_str() == ZTOC_TYPE).filter_map(described).collect()
 }
 
-/// What the head of a ztoc and the trailer of its layer, of `bytes` bytes, say together.
+/// The estimate from the head of a ztoc and the trailer of its layer of `bytes` bytes.
 pub(crate) fn read(head: &[u8], trailer: &[u8], bytes: u64) -> Option<LayerContent> {
-    let (compressed_bytes, said) = archive_bytes(head)?;
-    let possible = said <= bytes.saturating_mul(DEFLATE_RATIO_MAX) && said >= bytes - bytes / 100;
-    if compressed_bytes != bytes || said == 0 || !said.is_multiple_of(512) || !possible {
+    let (compressed_bytes, stated) = archive_bytes(head)?;
+    let possible = stated <= bytes.saturating_mul(DEFLATE_RATIO_MAX) && stated >= bytes - bytes / 100;
+    if compressed_bytes != bytes || stated == 0 || !stated.is_multiple_of(512) || !possible {
         return None;
     }
     let wrapped = u64::from(u32::from_le_bytes(*trailer.last_chunk()?));
-    let zeros = (wrapped + (1 << 32) - said % (1 << 32)) % (1 << 32);
+    let zeros = (wrapped + (1 << 32) - stated % (1 << 32)) % (1 << 32);
     let agreed = wrapped.is_multiple_of(512) && zeros < RECORD_BYTES;
-    let uncompressed_bytes = if agreed { said.checked_add(zeros)? } else { said };
+    let uncompressed_bytes = if agreed { stated.checked_add(zeros)? } else { stated };
     Some(LayerContent { uncompressed_bytes, estimated: true, unpacked: Unpacked::Unknown })
 }
 
@@ -80,8 +79,8 @@ fn archive_bytes(head: &[u8]) -> Option<(u64, u64)> {
     let back = isize::try_from(i32::from_le_bytes(at(head, table)?)).ok()?;
     let fields = table.checked_add_signed(back.checked_neg()?)?;
     let fields_bytes = usize::from(u16::from_le_bytes(at(head, fields)?));
-    let field = |place: usize| {
-        let entry = 4 + 2 * place;
+    let field = |field_number: usize| {
+        let entry = 4 + 2 * field_number;
         if entry + 2 > fields_bytes {
             return None;
         }
@@ -115,7 +114,7 @@ mod tests {
     const BYTES: u64 = 1_500_000_123;
     const SAID: u64 = 7_294_968_320;
 
-    // Where these stand in it.
+    // Their offsets.
     const UNCOMPRESSED: usize = 32;
     const COMPRESSED: usize = 40;
 
@@ -138,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ztoc_of_another_layer_or_of_an_impossible_size_says_nothing() {
+    fn a_ztoc_of_another_layer_or_of_an_impossible_size_is_ignored() {
         let with = |field: usize, value: u64| {
             let mut head = HEAD;
             head[field..field + 8].copy_from_slice(&value.to_le_bytes());
@@ -194,7 +193,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_said_is_less_than_a_record_from_what_the_ztoc_says(wrapped: u32) {
+        fn the_result_is_within_a_record_of_the_ztocs_size(wrapped: u32) {
             let content = read(&HEAD, &wrapped.to_le_bytes(), BYTES).unwrap();
             prop_assert!((SAID..SAID + RECORD_BYTES).contains(&content.uncompressed_bytes) && content.estimated);
         }

@@ -1,4 +1,4 @@
-//! One layer measured from its registry: streamed, never to disk, resumed where the connection breaks.
+//! Measures one layer of a registry: streamed, never written to disk, resumed where the connection broke.
 
 use std::time::Duration;
 
@@ -13,73 +13,72 @@ use crate::oci::Reason;
 use crate::registry::{Client, RegistryError};
 use crate::tag::LayerRequest;
 
-/// Pieces that may wait for decompression; a piece is what the connection gives, some 16 to 64 KiB.
+/// Chunks that may wait for decompression; a chunk is one read of the connection, about 16 to 64 KiB.
 const PIECES: usize = 8;
 
-/// How often one layer is asked for without getting any further.
+/// The most requests for one layer in a row without progress.
 const ATTEMPTS_MAX: u32 = 5;
 
-/// Getting further means at least so many bytes.
+/// The bytes that count as progress.
 const ADVANCE_BYTES_MIN: u64 = 1 << 20;
 
-/// How often one layer is asked for at all.
+/// The most requests for one layer.
 const TRIES_MAX: u32 = 50;
 
-/// Before a broken stream is taken up again; doubled each time.
+/// The wait before a broken stream is resumed; doubled each time.
 const WAIT: Duration = Duration::from_secs(1);
 
 /// Why a layer was not measured.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StreamError {
-    /// It was not to be had.
+    /// The request failed.
     #[error(transparent)]
     Registry(#[from] RegistryError),
-    /// It was, and is broken.
+    /// It was read, and is broken.
     #[error(transparent)]
     Measure(#[from] MeasureError),
     /// It is longer than its manifest says.
-    #[error("the registry sends more than the {0} bytes that the manifest says")]
+    #[error("the registry sends more than the {0} bytes in its manifest")]
     TooLong(u64),
-    /// It ended before its end, again and again.
-    #[error("the registry ends the stream after {received} of {expected} bytes, each time: try again later")]
+    /// The stream ended early, each time.
+    #[error("the registry ends the stream after {received} of {expected} bytes each time; try again later")]
     TooShort {
-        /// Bytes that came.
+        /// Bytes received.
         received: u64,
-        /// Bytes that the manifest says.
+        /// Bytes by the manifest.
         expected: u64,
     },
 }
 
 impl StreamError {
-    /// Whether the layer itself is to blame, so that asking again would give the same.
+    /// Whether the layer itself is the cause, so that another try would fail too.
     pub fn is_definite(&self) -> bool {
         matches!(self, Self::Measure(error) if error.is_definite())
     }
 
-    /// Whether what the manifest says of the layer is to blame, so that asking again would give the same for as long as
-    /// it says so.
-    pub fn is_hopeless(&self) -> bool {
+    /// Whether the layer contradicts its manifest, so that another try fails too unless the manifest changes.
+    pub fn contradicts_manifest(&self) -> bool {
         matches!(self, Self::TooLong(_) | Self::Measure(MeasureError::Unverifiable(_)))
     }
 }
 
-/// Measures a layer. `can_resume` is what is known of the registry's sending parts of blobs, and is learnt here;
-/// `progress` hears of the compressed bytes that came, also of those that had to come again.
+/// Measures a layer. `can_resume`: whether the registry supports ranges, updated here. `progress` is called with the
+/// compressed bytes received, repeated ones included.
 pub(crate) async fn measure(
     client: &Client,
-    work: &LayerRequest,
+    layer: &LayerRequest,
     can_resume: &mut bool,
     mut progress: impl FnMut(u64),
 ) -> Result<LayerContent, StreamError> {
-    let mut measuring = Measuring::start(work)?;
+    let mut measuring = Measuring::start(layer)?;
     let (mut attempts, mut tries) = (0, 0);
     loop {
         if measuring.received > 0 && !*can_resume {
-            measuring = Measuring::start(work)?;
+            measuring = Measuring::start(layer)?;
         }
         let before = measuring.received;
-        let error = match receive(client, work, &mut measuring, &mut progress).await {
+        let error = match receive(client, layer, &mut measuring, &mut progress).await {
             Ok(()) => return Ok(measuring.finish().await?),
             Err(StreamError::Registry(error)) if before > 0 && error.reason() == Reason::Unsupported => {
                 *can_resume = false;
@@ -104,15 +103,15 @@ pub(crate) async fn measure(
 
 async fn receive(
     client: &Client,
-    work: &LayerRequest,
+    layer: &LayerRequest,
     measuring: &mut Measuring,
     progress: &mut impl FnMut(u64),
 ) -> Result<(), StreamError> {
-    let expected = work.bytes;
+    let expected = layer.bytes;
     if measuring.received == expected {
         return Ok(());
     }
-    let mut stream = client.stream_blob(&work.repository, &work.digest, measuring.received).await?;
+    let mut stream = client.stream_blob(&layer.repository, &layer.digest, measuring.received).await?;
     while let Some(piece) = stream.chunk().await? {
         progress(piece.len() as u64);
         measuring.feed(piece).await;
@@ -132,8 +131,8 @@ struct Measuring {
 }
 
 impl Measuring {
-    fn start(work: &LayerRequest) -> Result<Self, MeasureError> {
-        let measure = Measure::new(&work.digest, work.diff_id.as_ref())?;
+    fn start(layer: &LayerRequest) -> Result<Self, MeasureError> {
+        let measure = Measure::new(&layer.digest, layer.diff_id.as_ref())?;
         let (pieces, mut queue) = mpsc::channel(PIECES);
         let thread = tokio::task::spawn_blocking(move || measure.read(std::iter::from_fn(|| queue.blocking_recv())));
         Ok(Self { pieces, thread, received: 0 })

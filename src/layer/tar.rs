@@ -1,4 +1,4 @@
-//! A tar as it streams by: each entry's path, type and size. No file's content is kept.
+//! Reads a tar stream: each entry's path, type and size. File contents are skipped.
 //!
 //! It reads a tar as Docker's engine does, whose reader is Go's `archive/tar`: pax headers for the next entry (global
 //! ones are skipped), GNU long names and links, GNU sparse files old and new, base-256 numbers. Owners, modes and times
@@ -19,7 +19,7 @@ const SPECIAL_BYTES_MAX: u64 = 1 << 20;
 
 const ZEROS: [u8; BLOCK] = [0; BLOCK];
 
-/// An entry of a tar.
+/// An entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Entry<'a> {
     pub(crate) kind: Kind,
@@ -80,7 +80,7 @@ pub(crate) fn read<E: From<TarError> + From<io::Error>>(
     Ok(())
 }
 
-/// What extended headers and long names say of the next entry.
+/// The values of extended headers and long names for the next entry.
 #[derive(Default)]
 struct Overrides {
     pax: Pax,
@@ -101,7 +101,7 @@ fn take_entry<E: From<TarError>>(
     };
     let mut path = first(long_name, &pax.path, &header.name);
     let link = first(long_link, &pax.link, &header.link);
-    let kind = Kind::of(header.flag, &path);
+    let kind = Kind::from_flag(header.flag, &path);
     let stored = if kind.has_content() { pax.bytes.unwrap_or(header.bytes) } else { 0 };
     let mut apparent = header.sparse.map_or(stored, |sparse| sparse.apparent_bytes);
     if header.sparse.is_none()
@@ -158,7 +158,7 @@ fn block<E: From<TarError> + From<io::Error>>(tar: &mut impl BufRead) -> Result<
     Ok(Some(block))
 }
 
-/// Skips `bytes` bytes, or less where the input ends. Returns how many.
+/// Skips `bytes` bytes, or fewer where the input ends. Returns how many.
 fn skip(tar: &mut impl BufRead, bytes: u64) -> io::Result<u64> {
     let mut left = bytes;
     while left > 0 {
@@ -179,7 +179,7 @@ fn padding(bytes: u64) -> u64 {
 }
 
 impl Kind {
-    fn of(flag: u8, path: &[u8]) -> Self {
+    fn from_flag(flag: u8, path: &[u8]) -> Self {
         match flag {
             // Before POSIX a trailing slash marked a directory.
             0 if path.ends_with(b"/") => Self::Directory,
@@ -255,7 +255,8 @@ mod tests {
         Ok(entries)
     }
 
-    /// What Go 1.19's archive/tar, the reader of Docker's engine, makes of the same bytes; `None` where it fails.
+    /// Expected: the entries that Go 1.19's archive/tar, the reader of Docker's engine, reads from the same bytes;
+    /// `None` where it fails.
     #[test]
     fn a_tar_is_read_as_dockers_engine_reads_it() {
         let file = |fields: &[(usize, &[u8])]| [header(b'0', b"00000000003\0", fields), padded(b"abc")].concat();

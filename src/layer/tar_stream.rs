@@ -1,11 +1,11 @@
-//! A layer's tar as it is decompressed: a buffer at a time, each of which goes on to the hasher.
+//! A layer's tar while it is decompressed: one buffer at a time, which goes on to the hasher.
 
 use std::io::{self, BufRead, Read};
 
 use super::error::MeasureError;
 use super::hasher::Hasher;
 
-/// Bytes of a layer's tar: a longer one is a bomb or a mistake.
+/// Bytes of a layer's tar: a longer one is a decompression bomb or a mistake.
 const TAR_BYTES_MAX: u64 = 1 << 40;
 
 /// A longer tar may not be more than [`RATIO_MAX`] times its compressed size.

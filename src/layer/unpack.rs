@@ -1,4 +1,4 @@
-//! The files of one layer as overlay2 unpacks them, without their content: which of them are left at the end, and their
+//! The file tree of one layer as overlay2 unpacks it, without contents: the files that remain at the end, and their
 //! size.
 //!
 //! The rule is Docker's: a layer is unpacked alone, into a directory of its own, as if that were the root. A later
@@ -7,7 +7,7 @@
 //! its target, a whiteout and a device have 0.
 //!
 //! Memory per path is constant: a path is its directory and a hash of its name. A removed directory is only marked,
-//! since no path leads to its content any more.
+//! since no path resolves to its content any more.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
@@ -39,7 +39,7 @@ struct Refused;
 
 /// The files of a layer.
 pub(crate) struct Tree {
-    slots: HashMap<Key, Slot, BuildHasherDefault<KeyHasher>>,
+    slots: HashMap<PathKey, Slot, BuildHasherDefault<KeyHasher>>,
     /// All directories, removed ones included. A parent comes before its children; the root is its own parent.
     directories: Vec<Directory>,
     /// Bytes of each inode except directories.
@@ -54,7 +54,7 @@ pub(crate) struct Tree {
 
 /// A directory and a name in it, hashed to 96 bits.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Key([u32; 3]);
+struct PathKey([u32; 3]);
 
 #[derive(Clone, Copy)]
 struct Slot {
@@ -259,11 +259,11 @@ impl Tree {
         Ok(Node::Symlink(inode))
     }
 
-    fn key(&self, directory: u32, name: &[u8]) -> Key {
+    fn key(&self, directory: u32, name: &[u8]) -> PathKey {
         let [low, high] = self.hashes.each_ref().map(|state| state.hash_one((directory, name)));
         let low = low.to_le_bytes();
         let high = high.to_le_bytes();
-        Key([
+        PathKey([
             u32::from_le_bytes([low[0], low[1], low[2], low[3]]),
             u32::from_le_bytes([low[4], low[5], low[6], low[7]]),
             u32::from_le_bytes([high[0], high[1], high[2], high[3]]),
@@ -294,13 +294,13 @@ fn index(length: usize) -> u32 {
     u32::try_from(length - 1).expect("the number of paths is limited far below 2^32")
 }
 
-impl std::hash::Hash for Key {
+impl std::hash::Hash for PathKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
         state.write_u64(u64::from(self.0[0]) << 32 | u64::from(self.0[1]));
     }
 }
 
-/// Passes a key on, since it already is a hash.
+/// Returns the key itself, which already is a hash.
 #[derive(Default)]
 struct KeyHasher(u64);
 

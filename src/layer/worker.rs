@@ -1,8 +1,8 @@
-//! The worker: finds out what layers are after decompression, beside the scans and without delaying them.
+//! The layer worker: finds layers' uncompressed sizes beside the scans, without delaying them.
 //!
-//! Each layer is looked into once in its life: what came of it is remembered by its digest and, where it has one, by
-//! the digest of its tar, so that the same files compressed twice are read once. A layer that is broken is
-//! remembered too. What a registry would not give just now is asked again, less and less often.
+//! Each layer is measured once: the result is stored under its digest and, where known, under the digest of its tar, so
+//! that a tar compressed twice is read once. A broken layer is stored too. A failure of the registry is retried, less
+//! and less often.
 
 use parking_lot::Mutex;
 use std::collections::{BTreeSet, HashSet};
@@ -16,9 +16,9 @@ use tracing::{debug, warn};
 
 use super::budget::Budget;
 use super::error::MeasureError;
-use super::estimate::Plan;
-use super::probe::{LookError, SociIndexes};
-use super::results::{Memory, Recalled};
+use super::estimate::Estimate;
+use super::probe::{ProbeError, SociIndexes};
+use super::results::{Remembered, Results};
 use super::stream::StreamError;
 use super::{estimate, probe, stream};
 use crate::image::{LayerContent, Unpacked};
@@ -28,15 +28,15 @@ use crate::store::Store;
 use crate::tag::LayerRequest;
 use crate::target::Uncompressed;
 
-/// What the worker may use.
+/// Limits of the worker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Compressed bytes that `exact` may stream in an hour; without a number as many as come.
+    /// Compressed bytes that `exact` may stream in an hour; `None`: unlimited.
     pub bytes_per_hour: Option<u64>,
-    /// Layers that are looked into at once.
+    /// Layers that are measured at a time.
     pub concurrency: usize,
-    /// Registries that fetch from another one when they are asked: to ask them for a few bytes of a layer makes them
-    /// fetch all of it, so that `cheap` only uses what the manifest says.
+    /// Pull-through caches: a request for a few bytes would make them fetch the whole layer, so `cheap` uses only the
+    /// manifest there.
     pub pull_through: BTreeSet<Registry>,
 }
 
@@ -47,12 +47,12 @@ impl Default for Limits {
     }
 }
 
-/// Runs until `stop`, or until nobody sends work any more and all of it is done.
+/// Runs until `stop`, or until the requests' channel is closed and everything is done.
 ///
-/// Each list that `work` gives is all that is wanted now: what a former one had and it has not is dropped. Layers come
-/// out of `found` under the blob's digest, remembered ones at once.
+/// Each list from `requests` replaces the one before. Sizes are sent to `found` under the blob's digest, stored ones at
+/// once.
 pub async fn run(
-    mut work: mpsc::Receiver<Vec<LayerRequest>>,
+    mut requests: mpsc::Receiver<Vec<LayerRequest>>,
     registries: Arc<Registries>,
     store: Store,
     found: mpsc::Sender<(Digest, LayerContent)>,
@@ -62,20 +62,20 @@ pub async fn run(
     let concurrency = limits.concurrency.max(1);
     let budget = Mutex::new(Budget::new(limits.bytes_per_hour));
     let context =
-        Arc::new(Context { registries, limits, memory: Memory::new(store), budget, indexes: SociIndexes::default() });
+        Arc::new(Context { registries, limits, results: Results::new(store), budget, indexes: SociIndexes::default() });
     let mut pending = Vec::new();
     let mut tasks = JoinSet::new();
-    let mut busy = Busy::default();
+    let mut in_progress = InProgress::default();
     let mut open = true;
     loop {
         let mut wait = None;
         while tasks.len() < concurrency {
-            match next(&mut pending, &context, &busy, &found).await {
+            match next(&mut pending, &context, &in_progress, &found).await {
                 Next::Start(layer) => {
-                    busy.insert(&layer);
+                    in_progress.insert(&layer);
                     let context = Arc::clone(&context);
                     tasks.spawn(async move {
-                        let content = look_into(&context, &layer).await;
+                        let content = measure(&context, &layer).await;
                         (layer, content)
                     });
                 }
@@ -97,7 +97,7 @@ pub async fn run(
         };
         tokio::select! {
             () = stop.cancelled() => return,
-            list = work.recv(), if open => match list {
+            list = requests.recv(), if open => match list {
                 Some(list) => pending = list,
                 None => open = false,
             },
@@ -108,7 +108,7 @@ pub async fn run(
                     Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
                     Err(_) => continue,
                 };
-                busy.remove(&layer);
+                in_progress.remove(&layer);
                 if let Some(content) = content
                     && found.send((layer.digest, content)).await.is_err()
                 {
@@ -123,16 +123,16 @@ pub async fn run(
 struct Context {
     registries: Arc<Registries>,
     limits: Limits,
-    memory: Memory,
+    results: Results,
     budget: Mutex<Budget>,
     indexes: SociIndexes,
 }
 
-/// Digests, of blobs and of tars, that are being looked into.
+/// Digests of the blobs and tars that are being measured.
 #[derive(Default)]
-struct Busy(HashSet<Digest>);
+struct InProgress(HashSet<Digest>);
 
-impl Busy {
+impl InProgress {
     fn insert(&mut self, layer: &LayerRequest) {
         self.0.insert(layer.digest.clone());
         self.0.extend(layer.diff_id.clone());
@@ -152,37 +152,37 @@ impl Busy {
 
 enum Next {
     Start(Box<LayerRequest>),
-    /// The budget has to recover first.
+    /// The budget has to refill first.
     Wait(Duration),
     Nothing,
 }
 
-/// The next layer to look into. What is remembered is sent or dropped on the way.
+/// The next layer to measure. Layers with a stored result are sent or dropped before it.
 async fn next(
     pending: &mut Vec<LayerRequest>,
     context: &Context,
-    busy: &Busy,
+    in_progress: &InProgress,
     found: &mpsc::Sender<(Digest, LayerContent)>,
 ) -> Next {
     let mut wait: Option<Duration> = None;
     let mut position = 0;
     while position < pending.len() {
         let layer = &pending[position];
-        if busy.contains(layer) {
+        if in_progress.contains(layer) {
             position += 1;
             continue;
         }
-        match context.memory.recall(layer) {
-            Recalled::Found(content) => {
+        match context.results.look_up(layer) {
+            Remembered::Found(content) => {
                 let layer = pending.swap_remove(position);
                 let _ = found.send((layer.digest, content)).await;
                 continue;
             }
-            Recalled::Failed => {
+            Remembered::Failed => {
                 pending.swap_remove(position);
                 continue;
             }
-            Recalled::Nothing => {}
+            Remembered::Nothing => {}
         }
         if layer.mode == Uncompressed::Exact {
             let bytes = layer.bytes;
@@ -199,31 +199,31 @@ async fn next(
     wait.map_or(Next::Nothing, Next::Wait)
 }
 
-async fn look_into(context: &Context, layer: &LayerRequest) -> Option<LayerContent> {
+async fn measure(context: &Context, layer: &LayerRequest) -> Option<LayerContent> {
     match layer.mode {
-        Uncompressed::Exact => exact(context, layer).await,
+        Uncompressed::Exact => stream_layer(context, layer).await,
         Uncompressed::Cheap => {
-            let content = cheaply(context, layer).await?;
-            context.memory.told(&layer.digest, content);
+            let content = probe_layer(context, layer).await?;
+            context.results.remember_estimate(&layer.digest, content);
             Some(content)
         }
         Uncompressed::Off => None,
     }
 }
 
-async fn exact(context: &Context, layer: &LayerRequest) -> Option<LayerContent> {
+async fn stream_layer(context: &Context, layer: &LayerRequest) -> Option<LayerContent> {
     let LayerRequest { repository, digest, bytes, .. } = layer;
     let client = context.registries.client(repository.registry());
-    let mut can_resume = context.memory.has_ranges(repository);
+    let mut can_resume = context.results.has_ranges(repository);
     let mut streamed = 0;
     let outcome = stream::measure(&client, layer, &mut can_resume, |bytes| streamed += bytes).await;
     context.budget.lock().settle(*bytes, streamed);
     if !can_resume {
-        context.memory.has_no_ranges(repository);
+        context.results.has_no_ranges(repository);
     }
     let (content, proof) = match outcome {
         Ok(content) => (content, layer.diff_id.as_ref()),
-        // The config's mistake, or its author's lie: what the blob is holds for every image that has it.
+        // The config is wrong, not the blob: its sizes count for every image that has it.
         Err(StreamError::Measure(error @ MeasureError::DiffId { content, .. })) => {
             warn!(%repository, %digest, %error, "measured a layer that docker would refuse for its config");
             (content, None)
@@ -231,12 +231,12 @@ async fn exact(context: &Context, layer: &LayerRequest) -> Option<LayerContent> 
         Err(error) => {
             if error.is_definite() {
                 warn!(%repository, %digest, %error, "cannot measure a layer");
-                context.memory.broken(layer, error.to_string());
-            } else if error.is_hopeless() {
+                context.results.broken(layer, error.to_string());
+            } else if error.contradicts_manifest() {
                 warn!(%repository, %digest, %error, "cannot measure a layer");
-                context.memory.give_up(layer);
+                context.results.give_up(layer);
             } else {
-                let wait = humantime::format_duration(context.memory.ask_later(layer));
+                let wait = humantime::format_duration(context.results.retry_later(layer));
                 warn!(%repository, %digest, %error, "cannot measure a layer: asking again after {wait}");
             }
             return None;
@@ -247,36 +247,36 @@ async fn exact(context: &Context, layer: &LayerRequest) -> Option<LayerContent> 
         warn!(%repository, %digest, "overlay2 cannot unpack this layer by itself: its unpacked size is left out");
     }
     let digests: Vec<&Digest> = [Some(digest), proof].into_iter().flatten().collect();
-    context.memory.found(&digests, content);
+    context.results.remember_measured(&digests, content);
     Some(content)
 }
 
-async fn cheaply(context: &Context, layer: &LayerRequest) -> Option<LayerContent> {
+async fn probe_layer(context: &Context, layer: &LayerRequest) -> Option<LayerContent> {
     let LayerRequest { repository, digest, .. } = layer;
-    let (range, part) = match estimate::plan(layer) {
-        Plan::Known(content) => return Some(content),
-        // Not remembered: another manifest may say otherwise of the same blob, and to ask again costs nothing.
-        Plan::No(_) => return None,
-        Plan::Fetch(range, part) => (range, part),
+    let (range, part) = match estimate::from_manifest(layer) {
+        Estimate::Known(content) => return Some(content),
+        // Not stored: another manifest may describe the same blob otherwise, and trying again costs nothing.
+        Estimate::Unavailable(_) => return None,
+        Estimate::Fetch(range, part) => (range, part),
     };
     let proxy = context.limits.pull_through.contains(repository.registry());
-    if proxy || !context.memory.has_ranges(repository) {
+    if proxy || !context.results.has_ranges(repository) {
         return None;
     }
     let client = context.registries.client(repository.registry());
     match probe::fetch(&client, layer, range, &part, &context.indexes).await {
         Ok(content) => Some(content),
-        Err(LookError::CannotTell(why)) => {
-            debug!(%repository, %digest, why, "a layer's uncompressed size cannot be told from a few bytes");
-            context.memory.cannot_tell(digest, why);
+        Err(ProbeError::Inconclusive(why)) => {
+            debug!(%repository, %digest, why, "cannot estimate a layer's uncompressed size");
+            context.results.inconclusive(digest, why);
             None
         }
-        Err(LookError::Registry(error)) => {
+        Err(ProbeError::Registry(error)) => {
             debug!(%repository, %digest, %error, "cannot fetch a few bytes of a layer");
             if error.reason() == Reason::Unsupported {
-                context.memory.has_no_ranges(repository);
+                context.results.has_no_ranges(repository);
             } else {
-                context.memory.ask_later(layer);
+                context.results.retry_later(layer);
             }
             None
         }

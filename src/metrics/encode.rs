@@ -53,7 +53,12 @@ fn build(encoder: &mut DescriptorEncoder) -> Result<(), Error> {
         ("branch", BUILD.branch),
         ("rustversion", BUILD.rust_version),
     ]);
-    gauges(encoder, "image_size_exporter_build_info", "1, with what this program was built from.", [(build, 1_u64)])
+    gauges(
+        encoder,
+        "image_size_exporter_build_info",
+        "1, with the program's build information as labels.",
+        [(build, 1_u64)],
+    )
 }
 
 fn program(encoder: &mut DescriptorEncoder, state: &TelemetryState) -> Result<(), Error> {
@@ -139,13 +144,13 @@ fn registries(encoder: &mut DescriptorEncoder, registries: &BTreeMap<Registry, R
     gauges(
         encoder,
         "image_size_exporter_registry_ratelimit_limit",
-        "Metered pulls that the registry allows per window, by its last answer that said so.",
+        "Metered pulls that the registry allows per window, by the last answer that had it.",
         ratelimits(|ratelimit| ratelimit.limit),
     )?;
     gauges(
         encoder,
         "image_size_exporter_registry_ratelimit_remaining",
-        "Metered pulls left in the window, by the registry's last answer that said so.",
+        "Metered pulls left in the window, by the last answer that had it.",
         ratelimits(|ratelimit| ratelimit.remaining),
     )?;
     gauges(
@@ -157,7 +162,7 @@ fn registries(encoder: &mut DescriptorEncoder, registries: &BTreeMap<Registry, R
     gauges(
         encoder,
         "image_size_exporter_registry_requests_per_second_limit",
-        "Requests per second that the registry is asked at most, as learnt from its answers that it was asked too often (429). Absent without such an answer.",
+        "Limit on requests per second to the registry, learnt from its 429 answers. Absent before the first one.",
         registries
             .iter()
             .filter_map(|(registry, counts)| Some((labels([("registry", registry.as_str())]), counts.learnt_rate?))),

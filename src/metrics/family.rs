@@ -1,5 +1,5 @@
-//! The metric families of images and repositories: the one list that the exposition, the configuration, and the tests
-//! of documents, boards and rules share.
+//! The metric families of images and repositories: the one list for the exposition, the configuration, and the tests of
+//! documentation, dashboards and rules.
 
 /// A family of the exposition. All are gauges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -26,6 +26,7 @@ pub enum Family {
     NewestCompressedSize,
     NewestPreviousCompressedSize,
     NewestInfo,
+    NewestPreviousInfo,
     RepositoryStoredSize,
     RepositoryUniqueSize,
     RepositoryMetadataSize,
@@ -37,7 +38,7 @@ pub enum Family {
 
 impl Family {
     /// All of them, in the order in which they are published.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::ImageCompressedSize,
         Self::ImageUniqueSize,
         Self::ImageProportionalSize,
@@ -59,6 +60,7 @@ impl Family {
         Self::NewestCompressedSize,
         Self::NewestPreviousCompressedSize,
         Self::NewestInfo,
+        Self::NewestPreviousInfo,
         Self::RepositoryStoredSize,
         Self::RepositoryUniqueSize,
         Self::RepositoryMetadataSize,
@@ -92,6 +94,7 @@ impl Family {
             Self::NewestCompressedSize => "container_image_newest_compressed_size_bytes",
             Self::NewestPreviousCompressedSize => "container_image_newest_previous_compressed_size_bytes",
             Self::NewestInfo => "container_image_newest_info",
+            Self::NewestPreviousInfo => "container_image_newest_previous_info",
             Self::RepositoryStoredSize => "container_image_repository_stored_size_bytes",
             Self::RepositoryUniqueSize => "container_image_repository_unique_size_bytes",
             Self::RepositoryMetadataSize => "container_image_repository_metadata_size_bytes",
@@ -146,6 +149,9 @@ impl Family {
                 "Compressed size of the release before the newest one, on the same platform."
             }
             Self::NewestInfo => "1, with the newest release's tag and the tag's digest as labels.",
+            Self::NewestPreviousInfo => {
+                "1, with the tag of the release before the newest and the tag's digest as labels."
+            }
             Self::RepositoryStoredSize => {
                 "Bytes of the distinct layers of the repository's watched tags: what the registry must store for them. Layers shared between repositories count in each: do not sum."
             }

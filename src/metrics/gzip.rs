@@ -36,7 +36,7 @@ impl Deflate {
         self.run(input, FlushCompress::None);
     }
 
-    /// The frames and their bytes, header included, ending on a byte.
+    /// The frames and their bytes, header included, ending on a byte boundary.
     pub(crate) fn finish(mut self) -> (Vec<Bytes>, u64) {
         self.run(&[], FlushCompress::Full);
         self.end_frame();
@@ -52,7 +52,7 @@ impl Deflate {
             deflate(&mut self.compress, input, &mut self.frame, flush);
             let consumed = usize::try_from(self.compress.total_in() - before).expect("no more than was given");
             input = &input[consumed..];
-            // Room left over means that all input, and the flush, was written.
+            // Spare capacity means that all input, and the flush, was written.
             if input.is_empty() && self.frame.len() < self.frame.capacity() {
                 return;
             }
@@ -84,7 +84,7 @@ pub(crate) fn end(crc: &crc32fast::Hasher, bytes: u64, tail: &[u8]) -> Bytes {
     out.into()
 }
 
-/// Compresses into the room that `out` has.
+/// Compresses into the capacity of `out`.
 fn deflate(compress: &mut Compress, input: &[u8], out: &mut Vec<u8>, flush: FlushCompress) {
     compress.compress_vec(input, out, flush).expect("deflate fails only on a stream in a wrong state");
 }

@@ -17,7 +17,7 @@ pub(crate) fn label(out: &mut String, key: &str, value: impl Display) {
     out.push('"');
 }
 
-/// Escapes what is written through it.
+/// Escapes text written through it.
 struct EscapedLabel<'a>(&'a mut String);
 
 impl Write for EscapedLabel<'_> {

@@ -4,7 +4,7 @@
 //! Counters with known labels start at 0 (a registry's, for every operation and reason). The series of a target or
 //! registry that leaves the configuration disappear.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -14,13 +14,14 @@ use prometheus_client::encoding::text::encode_registry;
 
 use crate::clock::unix_now;
 use crate::image::Timestamp;
+use crate::inventory::Selected;
 use crate::registry::Counters;
 use crate::target::{Target, TargetName};
 
 use super::format::{self, Format};
 use super::process;
 
-/// What this program was built from: `--version` and the `build_info` metric.
+/// This program's build: `--version` and the `build_info` metric.
 pub const BUILD: Build = Build {
     version: env!("CARGO_PKG_VERSION"),
     revision: env!("BUILD_REVISION"),
@@ -28,7 +29,7 @@ pub const BUILD: Build = Build {
     rust_version: env!("BUILD_RUST"),
 };
 
-/// What a program was built from; `unknown` where the build could not tell.
+/// A program's build; `unknown` where it could not be determined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Build {
     /// The package's version.
@@ -45,14 +46,14 @@ pub struct Build {
 #[derive(Debug)]
 pub struct Telemetry {
     inner: Arc<TelemetryInner>,
-    /// Encodes `inner` and nothing else.
+    /// Encodes `inner` alone.
     registry: prometheus_client::registry::Registry,
 }
 
 #[derive(Debug)]
 pub(crate) struct TelemetryInner {
     pub(crate) started: Timestamp,
-    /// What the clients of registries count.
+    /// The counters of registries' clients.
     pub(crate) counters: Arc<Counters>,
     /// Held for a few additions, or while the tail is written; never across an await.
     pub(crate) state: Mutex<TelemetryState>,
@@ -96,6 +97,8 @@ pub struct TargetState {
     pub interval: Duration,
     /// Its last completed scan; none before the first ended.
     pub last: Option<ScanEnd>,
+    /// What it selects; none before its lists were read to their ends.
+    pub selected: Option<Selected>,
 }
 
 impl Telemetry {
@@ -108,9 +111,8 @@ impl Telemetry {
         Self { inner, registry }
     }
 
-    /// The targets of the configuration that is in use from now on. Those that stay keep their last scan; the
-    /// series of others vanish, and so do the counters of registries that no target is on any more, whatever is still
-    /// under way there.
+    /// Sets the configured targets. Those that stay keep their last scan; the series of others disappear, and so do the
+    /// counters of registries without targets, whatever is still under way there.
     pub fn set_targets(&self, targets: &[Arc<Target>]) {
         let mut state = self.inner.state();
         self.inner.counters.watch(targets.iter().map(|target| target.repositories.registry()));
@@ -121,15 +123,23 @@ impl Telemetry {
                 name: target.name.clone(),
                 interval: target.interval,
                 last: last.get(&target.name).copied().flatten(),
+                selected: None,
             })
             .collect();
     }
 
-    /// A scan of a target ended. Ignored when the target is no longer configured.
+    /// Notes the end of a target's scan. Ignored when the target is no longer configured.
     pub fn scan_ended(&self, name: &TargetName, end: ScanEnd) {
         let mut state = self.inner.state();
         if let Some(target) = state.targets.iter_mut().find(|target| target.name == *name) {
             target.last = Some(end);
+        }
+    }
+
+    /// What the targets select now; a target that is not among them may select more than is known.
+    pub fn set_selected(&self, selected: &HashMap<TargetName, Selected>) {
+        for target in &mut self.inner.state().targets {
+            target.selected = selected.get(&target.name).copied();
         }
     }
 
@@ -138,26 +148,26 @@ impl Telemetry {
         self.inner.state().targets.clone()
     }
 
-    /// The configuration was read, or could not be, at the start or in a reload.
+    /// Notes whether the configuration could be read, at the start or in a reload.
     pub fn reloaded(&self, ok: bool, at: Timestamp) {
         let mut state = self.inner.state();
         let before = state.reload.and_then(|reload| reload.last_success);
         state.reload = Some(LastReload { ok, last_success: if ok { Some(at) } else { before } });
     }
 
-    /// The series of images were rendered.
+    /// Notes a rendering.
     pub fn rendered(&self, elapsed: Duration, series: u64) {
         let mut state = self.inner.state();
         state.render_seconds = Some(elapsed.as_secs_f64());
         state.series = Some(series);
     }
 
-    /// The number of documents in the store.
+    /// Sets the number of documents in the store.
     pub fn set_store_documents(&self, documents: u64) {
         self.inner.state().store_documents = Some(documents);
     }
 
-    /// Publishes from now on whether the state file is in use. None: no state file is configured, and the metric is
+    /// Publishes from now on whether the state file is in use. `None`: no state file is configured, and the metric is
     /// absent.
     pub fn watch_state(&self, persistent: Option<Arc<AtomicBool>>) {
         self.inner.state().persistent = persistent;
@@ -302,7 +312,7 @@ mod tests {
             r#"image_size_exporter_registry_requests_total{registry="docker.io",operation="get_manifest"} 1"#
         ));
         assert!(!lines(&telemetry, Format::Text).iter().any(|line| line.contains("quay.io")));
-        // Nor do they come back with the end of a request that was under way.
+        // Nor do they reappear when a request under way ends.
         telemetry.inner.counters.request(&quay, Operation::GetManifest, Duration::from_millis(40));
         telemetry.inner.counters.request_failed(&quay, Operation::GetManifest, Reason::Timeout);
         telemetry.inner.counters.ratelimit(&quay, RateLimit::default());

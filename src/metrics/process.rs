@@ -28,8 +28,7 @@ pub(crate) struct ProcessStats {
 /// architecture that this program is built for.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// How long a reading is reused. Reading takes a fifth of the time of a scrape, and clients that scrape more often
-/// than this learn nothing new.
+/// How long a reading is reused. Reading takes a fifth of the time of a scrape, and faster scrapes gain nothing.
 const AGE_MAX: Duration = Duration::from_millis(100);
 
 /// The last reading.

@@ -46,14 +46,14 @@ impl Publisher {
         omit: Arc<BTreeSet<Family>>,
     ) -> Duration {
         if let Some(retiring) = self.retiring.take() {
-            // It only sleeps and drops: it fails only when the runtime shuts down.
+            // The task only sleeps and drops: it fails only when the runtime shuts down.
             let _ = retiring.await;
         }
         let started = Instant::now();
         let rendering = tokio::task::spawn_blocking(move || Rendered::with_targets(&snapshot, &targets, &omit));
         let rendered = match rendering.await {
             Ok(rendered) => rendered,
-            // A bug in this program must not hide behind a body that is never updated.
+            // A panic is passed on: otherwise the body would silently stay out of date.
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
             // The runtime shuts down.
             Err(_) => return started.elapsed(),

@@ -34,9 +34,9 @@ impl Rendered {
         Self::with_targets(snapshot, &[], omit)
     }
 
-    /// The same, and what is known of the targets at the moment of the snapshot.
+    /// The same, with the targets' states at the moment of the snapshot.
     pub fn with_targets(snapshot: &Snapshot, states: &[TargetState], omit: &BTreeSet<Family>) -> Self {
-        let rows = rows::Rows::of(snapshot);
+        let rows = rows::Rows::new(snapshot);
         let mut sink = Sink::new();
         for family in Family::ALL.into_iter().filter(|family| !omit.contains(family)) {
             rows.write(family, &mut sink);
@@ -72,7 +72,7 @@ impl Rendered {
         }
     }
 
-    /// What follows the frames so that the decoded whole is the series and then `tail`.
+    /// The bytes after the frames, so that the decoded body is the series and then `tail`.
     pub fn tail(&self, encoding: Encoding, tail: Vec<u8>) -> Bytes {
         match encoding {
             Encoding::Identity => tail.into(),

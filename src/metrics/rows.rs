@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::family::Family;
 use super::labels::label;
 use super::sink::{Sink, Value};
-use crate::inventory::snapshot::{ImageView, NewestView, RegistryView, RepositoryView, Snapshot, TagView};
+use crate::inventory::snapshot::{ImageView, NewestView, RegistryView, ReleaseView, RepositoryView, Snapshot, TagView};
 
 /// A row's labels: `{a="…",b="…"` in [`Rows::labels`], still open for more.
 type Labels = Range<usize>;
@@ -22,7 +22,7 @@ pub(crate) struct Rows<'a> {
 }
 
 impl<'a> Rows<'a> {
-    pub(crate) fn of(snapshot: &'a Snapshot) -> Self {
+    pub(crate) fn new(snapshot: &'a Snapshot) -> Self {
         let mut rows = Self::default();
         for registry in &snapshot.registries {
             let labels = rows.row("{", &[("registry", registry.registry.as_str())]);
@@ -67,7 +67,8 @@ impl<'a> Rows<'a> {
         match family {
             Family::ImageInfo => self.image_info(sink),
             Family::TagInfo => self.tag_info(sink),
-            Family::NewestInfo => self.newest_info(sink),
+            Family::NewestInfo => self.newest_info(family, sink, |view| Some(&view.release)),
+            Family::NewestPreviousInfo => self.newest_info(family, sink, |view| view.previous.as_ref()),
             Family::RepositoryLabels => self.repository_labels(sink),
             _ => {
                 self.each(&self.images, family, sink, of_image);
@@ -120,13 +121,14 @@ impl<'a> Rows<'a> {
         }
     }
 
-    fn newest_info(&self, sink: &mut Sink) {
+    fn newest_info(&self, family: Family, sink: &mut Sink, release: fn(&NewestView) -> Option<&ReleaseView>) {
         let mut more = String::new();
         for (labels, view) in &self.newest {
+            let Some(release) = release(view) else { continue };
             more.clear();
-            label(&mut more, "tag", view.tag.as_str());
-            label(&mut more, "digest", &view.digest);
-            sink.sample(Family::NewestInfo.name(), &self.labels[labels.clone()], &more, Value::Integer(1));
+            label(&mut more, "tag", release.tag.as_str());
+            label(&mut more, "digest", &release.digest);
+            sink.sample(family.name(), &self.labels[labels.clone()], &more, Value::Integer(1));
         }
     }
 
@@ -173,8 +175,10 @@ fn of_tag(family: Family, view: &TagView) -> Option<Value> {
 
 fn of_newest(family: Family, view: &NewestView) -> Option<Value> {
     match family {
-        Family::NewestCompressedSize => Some(Value::Integer(view.compressed_bytes)),
-        Family::NewestPreviousCompressedSize => view.previous_compressed_bytes.map(Value::Integer),
+        Family::NewestCompressedSize => Some(Value::Integer(view.release.compressed_bytes)),
+        Family::NewestPreviousCompressedSize => {
+            view.previous.as_ref().map(|release| Value::Integer(release.compressed_bytes))
+        }
         _ => None,
     }
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::gzip::{Deflate, FRAME_BYTES};
 
-/// Room beyond a frame's size for its last sample; a longer sample makes the frame grow.
+/// Capacity beyond a frame's size for its last sample; a longer sample makes the frame grow.
 const ROOM_BYTES: usize = 4 * 1024;
 
 /// Collects samples into frames.
@@ -22,12 +22,12 @@ pub(crate) struct Sink {
     family: Option<(&'static str, &'static str)>,
 }
 
-/// Everything that was written, in both encodings.
+/// The written bytes, in both encodings.
 #[derive(Debug)]
 pub(crate) struct Frames {
     pub(crate) identity: Vec<Bytes>,
     pub(crate) identity_bytes: u64,
-    /// A gzip member without its end: its header, and compressed blocks that end on a byte.
+    /// A gzip member without its end: its header, and compressed blocks that end on a byte boundary.
     pub(crate) gzip: Vec<Bytes>,
     pub(crate) gzip_bytes: u64,
     /// Over the identity frames.
@@ -72,7 +72,7 @@ impl Sink {
         frame.push_str(labels);
         frame.push_str(more);
         frame.push_str("} ");
-        // The shortest digits that give the same number back: both formats read them as they are.
+        // The shortest digits that parse to the same number: valid in both formats.
         match value {
             Value::Integer(integer) => write!(frame, "{integer}"),
             Value::Float(float) => write!(frame, "{float}"),
@@ -85,7 +85,7 @@ impl Sink {
         }
     }
 
-    /// How many samples were written so far.
+    /// The number of samples written so far.
     pub(crate) fn samples(&self) -> u64 {
         self.samples
     }

@@ -34,6 +34,20 @@ pub(crate) fn write(targets: &[TargetState], sink: &mut Sink) {
         "Time between the starts of two scans of the target, as configured.",
         |target| Some(Value::Float(target.interval.as_secs_f64())),
     );
+    family(
+        targets,
+        sink,
+        "image_size_exporter_target_repositories",
+        "Repositories that the target selects, with or without a selected tag. Absent until its lists were read.",
+        |target| target.selected.map(|selected| Value::Integer(selected.repositories)),
+    );
+    family(
+        targets,
+        sink,
+        "image_size_exporter_target_tags",
+        "Tags that the target selects. Absent until its lists were read to their ends.",
+        |target| target.selected.map(|selected| Value::Integer(selected.tags)),
+    );
 }
 
 fn family(
@@ -57,6 +71,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::inventory::Selected;
     use crate::target::TargetName;
 
     fn lines(targets: &[TargetState]) -> Vec<String> {
@@ -67,7 +82,20 @@ mod tests {
     }
 
     fn target(name: &str, last: Option<ScanEnd>) -> TargetState {
-        TargetState { name: TargetName(name.into()), interval: Duration::from_secs(30), last }
+        TargetState { name: TargetName(name.into()), interval: Duration::from_secs(30), last, selected: None }
+    }
+
+    #[test]
+    fn what_a_target_selects_is_published_where_it_is_known() {
+        let selected = Some(Selected { repositories: 3, tags: 0 });
+        let lines = lines(&[TargetState { selected, ..target("a", None) }, target("b", None)]);
+        assert_eq!(
+            lines[2..],
+            [
+                r#"image_size_exporter_target_repositories{target="a"} 3"#,
+                r#"image_size_exporter_target_tags{target="a"} 0"#,
+            ]
+        );
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Annotations of manifests and descriptors: those that this program reads.
+//! The annotations of manifests and descriptors that this program reads.
 
 use super::json::Lossy;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};

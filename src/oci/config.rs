@@ -17,7 +17,7 @@ pub struct ImageConfig {
     pub platform: PlatformFields,
     /// The layers' uncompressed digests.
     pub rootfs: RootFs,
-    /// The steps that made the image, those without a layer included.
+    /// The build steps, those without a layer included.
     pub history: Vec<History>,
 }
 
@@ -29,7 +29,7 @@ pub struct RootFs {
     pub diff_ids: Vec<Option<Digest>>,
 }
 
-/// One step of an image's making. `null` is a step that says nothing.
+/// One build step of an image. `null` is an empty step.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 pub struct History {
     /// RFC 3339.
@@ -57,15 +57,15 @@ pub enum InvalidConfig {
     Platform(#[from] InvalidPlatformPart),
 }
 
-/// Longer texts where a date is expected are none.
+/// Longer texts are not dates.
 const DATE_BYTES_MAX: usize = 64;
 
 /// The most bytes that are kept of a command or comment.
 const COMMAND_BYTES_MAX: usize = 64 << 10;
 
-/// A config as it stands in JSON; `H` is its history, or what ignores it.
+/// A config's JSON; `H` is its history, or a type that ignores it.
 #[derive(Deserialize)]
-struct Raw<H> {
+struct RawConfig<H> {
     #[serde(default, deserialize_with = "short")]
     created: String,
     #[serde(default, deserialize_with = "or_default")]
@@ -82,14 +82,14 @@ struct Raw<H> {
 }
 
 impl ImageConfig {
-    /// Reads a config's bytes. No bytes are a config that says nothing.
+    /// Reads a config's bytes. No bytes are an empty config.
     pub fn parse(body: &[u8]) -> Result<Self, InvalidConfig> {
         let (config, history) = read::<Vec<Option<History>>>(body)?;
         let history = history.unwrap_or_default().into_iter().map(Option::unwrap_or_default).collect();
         Ok(Self { history, ..config })
     }
 
-    /// As [`Self::parse`], without the history, which is most of a big config and tells nothing of sizes.
+    /// As [`Self::parse`], without the history, which is most of a big config and irrelevant for sizes.
     pub fn parse_without_history(body: &[u8]) -> Result<Self, InvalidConfig> {
         Ok(read::<IgnoredAny>(body)?.0)
     }
@@ -99,14 +99,14 @@ fn read<H: DeserializeOwned>(body: &[u8]) -> Result<(ImageConfig, Option<H>), In
     if body.is_empty() {
         return Ok((ImageConfig::default(), None));
     }
-    let raw: Raw<H> = json::parse(body).map_err(InvalidConfig::Json)?;
-    let Raw { os, architecture, variant, os_version, .. } = raw;
+    let raw: RawConfig<H> = json::parse(body).map_err(InvalidConfig::Json)?;
+    let RawConfig { os, architecture, variant, os_version, .. } = raw;
     let platform = PlatformFields { os, architecture, variant, os_version };
     platform.check()?;
     Ok((ImageConfig { created: raw.created, platform, rootfs: raw.rootfs, history: Vec::new() }, raw.history))
 }
 
-/// A text that is short or of no use.
+/// A text, unless it is too long to be a date.
 fn short<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let Lossy(text) = or_default(deserializer)?;
     Ok(if text.len() <= DATE_BYTES_MAX { text } else { String::new() })
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_config_says_wrongly_costs_no_more_than_that() {
+    fn an_invalid_field_of_a_config_loses_only_that_field() {
         let digest = Digest::sha256_of(b"x");
         let mut body = format!(
             r#"{{"os":"linux","architecture":"amd64","config":{{"Labels":{{"a":"\ud800"}}}},"rootfs":{{"diff_ids":["","{digest}",null,"md5:x"]}},
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_config_is_said_to_be_none() {
+    fn text_that_is_not_a_config_is_refused() {
         let error = ImageConfig::parse(b"<html>").unwrap_err().to_string();
         assert_eq!(error, "not an image config: expected value at line 1 column 1");
     }

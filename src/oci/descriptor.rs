@@ -30,7 +30,7 @@ pub struct Descriptor {
     /// The content's artifact type.
     #[serde(default, deserialize_with = "artifact_type")]
     pub artifact_type: String,
-    /// The platform of an index entry; empty where it has none, or a text that no platform has.
+    /// The platform of an index entry; empty where it has none or an invalid one.
     #[serde(default, deserialize_with = "usable_platform")]
     pub platform: PlatformFields,
 }
@@ -42,7 +42,7 @@ fn data<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D:
     Ok(Option::<String>::deserialize(deserializer)?.filter(|data| data.len() <= DATA_BYTES_MAX))
 }
 
-/// An unusable platform is none: the child's config tells.
+/// An invalid platform is ignored: the child's config has one too.
 fn usable_platform<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PlatformFields, D::Error> {
     let platform: PlatformFields = or_default(deserializer)?;
     Ok(if platform.check().is_ok() { platform } else { PlatformFields::default() })

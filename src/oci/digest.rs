@@ -164,7 +164,7 @@ impl serde::de::Visitor<'_> for BinaryVisitor {
     }
 }
 
-/// Digests of which some may be missing, in a binary format: as a list of digests, a missing one without bytes.
+/// A list of optional digests in a binary format: a missing one has no bytes.
 pub mod optional {
     use serde::de::{Deserialize, Deserializer, Error, Visitor};
     use serde::ser::{Serialize, Serializer};

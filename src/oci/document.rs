@@ -1,4 +1,4 @@
-//! What a registry answers where a manifest was asked for: read from its bytes.
+//! The documents that a registry returns for a manifest request, parsed.
 //!
 //! Readers are lenient where the specifications say that they must be (unknown fields, unknown media types, missing
 //! types) and refuse what is ambiguous. What a document means for sizes is decided in `image`, not here.
@@ -16,14 +16,14 @@ use super::platform::{InvalidPlatformPart, PlatformFields};
 use super::schema1::Schema1;
 use super::text::{beginning, is_unprintable};
 
-/// What a registry answers where a manifest was asked for.
+/// A document that a registry returns for a manifest request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Document {
     /// One image or artifact.
     Manifest(Box<Manifest>),
     /// Several.
     Index(Index),
-    /// One image, the old way.
+    /// One image, in the format of Docker before 1.10.
     Schema1(Schema1),
 }
 
@@ -36,7 +36,7 @@ pub enum InvalidDocument {
     /// One client would read it as an index and another as a manifest.
     #[error("ambiguous: the document has both `manifests` and `layers`")]
     Ambiguous,
-    /// A config alone, which tells nothing of an image's size.
+    /// A config alone, without any sizes.
     #[error("not a manifest: it has a `config` and no `layers`")]
     NoLayers,
     /// The platform of a schema 1 manifest.
@@ -49,7 +49,7 @@ pub enum InvalidDocument {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Raw {
+struct RawDocument {
     #[serde(default)]
     media_type: MediaType,
     #[serde(default)]
@@ -91,40 +91,40 @@ impl Document {
     /// Reads a body. The `Content-Type` decides if it names a manifest's type, then the document's own `mediaType`, then
     /// its structure: registries answer `text/plain`, `application/json` or nothing.
     pub fn parse(content_type: &str, body: &[u8]) -> Result<Self, InvalidDocument> {
-        let raw: Raw = json::parse(body).map_err(InvalidDocument::Json)?;
+        let raw: RawDocument = json::parse(body).map_err(InvalidDocument::Json)?;
         if raw.manifests.as_ref().is_some_and(|m| !m.is_empty()) && raw.layers.as_ref().is_some_and(|l| !l.is_empty()) {
             return Err(InvalidDocument::Ambiguous);
         }
-        let said = [MediaType::new(content_type), raw.media_type.clone()].into_iter().find(MediaType::is_manifest);
-        match said.as_ref().map(MediaType::as_str) {
+        let stated = [MediaType::new(content_type), raw.media_type.clone()].into_iter().find(MediaType::is_manifest);
+        match stated.as_ref().map(MediaType::as_str) {
             Some(MediaType::OCI_INDEX | MediaType::DOCKER_LIST)
                 if raw.layers.as_ref().is_none_or(Vec::is_empty) && raw.manifests.is_some() =>
             {
-                return Ok(raw.into_index(said));
+                return Ok(raw.into_index(stated));
             }
             Some(MediaType::OCI_MANIFEST | MediaType::DOCKER_MANIFEST)
                 if raw.manifests.as_ref().is_none_or(Vec::is_empty) && raw.layers.is_some() =>
             {
-                return Ok(raw.into_manifest(said));
+                return Ok(raw.into_manifest(stated));
             }
             _ => {}
         }
         match &raw {
-            Raw { fs_layers: Some(_), .. } => raw.into_schema1(),
-            // The list that has entries tells what the document is.
-            Raw { manifests: Some(manifests), layers, .. }
+            RawDocument { fs_layers: Some(_), .. } => raw.into_schema1(),
+            // The list that has entries determines the kind.
+            RawDocument { manifests: Some(manifests), layers, .. }
                 if !manifests.is_empty() || layers.as_ref().is_none_or(Vec::is_empty) =>
             {
-                Ok(raw.into_index(said.filter(MediaType::is_index)))
+                Ok(raw.into_index(stated.filter(MediaType::is_index)))
             }
-            Raw { layers: Some(_), .. } => Ok(raw.into_manifest(said.filter(|t| !t.is_index()))),
-            Raw { blobs: Some(_), .. } => Ok(raw.into_artifact()),
-            Raw { config: Some(_), .. } => Err(InvalidDocument::NoLayers),
+            RawDocument { layers: Some(_), .. } => Ok(raw.into_manifest(stated.filter(|t| !t.is_index()))),
+            RawDocument { blobs: Some(_), .. } => Ok(raw.into_artifact()),
+            RawDocument { config: Some(_), .. } => Err(InvalidDocument::NoLayers),
             _ => Err(InvalidDocument::Unknown(printable(content_type))),
         }
     }
 
-    /// The media type as the document was understood.
+    /// The media type by which the document was parsed.
     pub fn media_type(&self) -> &MediaType {
         match self {
             Self::Manifest(manifest) => &manifest.media_type,
@@ -134,19 +134,19 @@ impl Document {
     }
 }
 
-impl Raw {
-    fn into_index(self, said: Option<MediaType>) -> Document {
+impl RawDocument {
+    fn into_index(self, stated: Option<MediaType>) -> Document {
         Document::Index(Index {
-            media_type: said.unwrap_or_else(|| MediaType::new(MediaType::OCI_INDEX)),
+            media_type: stated.unwrap_or_else(|| MediaType::new(MediaType::OCI_INDEX)),
             manifests: self.manifests.unwrap_or_default(),
             artifact_type: self.artifact_type,
             annotations: self.annotations,
         })
     }
 
-    fn into_manifest(self, said: Option<MediaType>) -> Document {
+    fn into_manifest(self, stated: Option<MediaType>) -> Document {
         Document::Manifest(Box::new(Manifest {
-            media_type: said.unwrap_or_else(|| MediaType::new(MediaType::OCI_MANIFEST)),
+            media_type: stated.unwrap_or_else(|| MediaType::new(MediaType::OCI_MANIFEST)),
             config: self.config,
             layers: self.layers.unwrap_or_default(),
             artifact_type: self.artifact_type,

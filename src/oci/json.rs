@@ -1,12 +1,12 @@
-//! What the readers of JSON documents have in common: `null` for nothing, and errors without quoted text.
+//! Helpers for reading JSON documents: `null` as a default, and errors without quoted text.
 
 use std::marker::PhantomData;
 
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, Deserializer, IgnoredAny, SeqAccess, Visitor};
 
-/// What is wrong with JSON, without the text that serde quotes on a type mismatch: the quote may be as long as the
-/// document, and may hold a secret.
+/// serde's error without the text that it quotes on a type mismatch: the quote may be as long as the document, and may
+/// contain a secret.
 pub(crate) fn problem(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let quoted =
@@ -17,7 +17,7 @@ pub(crate) fn problem(error: &serde_json::Error) -> String {
     }
 }
 
-/// Reads a document. Bytes that are not UTF-8 are replaced: they may stand in a text that nothing here depends on.
+/// Reads a document. Bytes that are not UTF-8 are replaced: they are in texts that this program does not use.
 pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
     let read = match std::str::from_utf8(body) {
         Ok(text) => serde_json::from_str(text),
@@ -26,7 +26,7 @@ pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
     read.map_err(|error| problem(&error))
 }
 
-/// A text whose escapes may name half of a surrogate pair, which is then replaced.
+/// A text whose escapes may contain a lone surrogate, which is replaced.
 #[derive(Default)]
 pub(super) struct Lossy(pub(super) String);
 
@@ -50,19 +50,19 @@ impl<'de> Deserialize<'de> for Lossy {
             }
         }
 
-        // serde_json gives bytes without a check of what escapes stand for.
+        // As bytes, serde_json does not check what escapes stand for.
         deserializer.deserialize_bytes(LossyVisitor)
     }
 }
 
 /// Reads `null` as the default value: Go writes it for empty slices and maps.
-pub(super) fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
+pub(crate) fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
     deserializer: D,
 ) -> Result<T, D::Error> {
     Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
 }
 
-/// The first of a list; none of an empty one or `null`. The others are not kept.
+/// The first entry of a list; `None` for an empty one or `null`.
 pub(super) fn first<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     struct First<T>(PhantomData<T>);
 

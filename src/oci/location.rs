@@ -30,7 +30,7 @@ impl<'a> Location<'a> {
     }
 }
 
-/// As it stands in a path.
+/// As in a path.
 impl fmt::Display for At<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

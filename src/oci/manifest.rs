@@ -4,8 +4,8 @@ use super::annotations::Annotations;
 use super::descriptor::Descriptor;
 use super::media_type::MediaType;
 
-/// The `Accept` of every request for a manifest. Always the same, since registries convert documents, and so change
-/// digests, according to what a client accepts.
+/// The `Accept` of every request for a manifest. Always the same, since registries convert documents to what a client
+/// accepts, which changes digests.
 pub const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
      application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json, \
      application/vnd.docker.distribution.manifest.v1+prettyjws, application/vnd.docker.distribution.manifest.v1+json, \
@@ -14,7 +14,7 @@ pub const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, application/v
 /// One image or artifact: a config and layers (OCI image manifest; Docker image manifest, schema 2).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Manifest {
-    /// As the document was understood.
+    /// The type by which it was parsed.
     pub media_type: MediaType,
     /// Absent in the old artifact manifest only.
     pub config: Option<Descriptor>,
@@ -26,10 +26,10 @@ pub struct Manifest {
     pub annotations: Annotations,
 }
 
-/// Several manifests, mostly one for each platform (OCI image index; Docker manifest list).
+/// Several manifests, usually one for each platform (OCI image index; Docker manifest list).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Index {
-    /// As the document was understood.
+    /// The type by which it was parsed.
     pub media_type: MediaType,
     /// In order. May be empty, and may point at indexes and at manifests that the registry does not have.
     pub manifests: Vec<Descriptor>,

@@ -1,4 +1,4 @@
-//! Media types: those of the specifications' documents, and any other.
+//! Media types.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::de::{Deserialize, Deserializer, Error as _};
 
-/// A media type, without parameters, in lower case. Open: registries hold types that no specification lists.
+/// A media type, without parameters, in lower case. Not an enum: registries hold types that no specification lists.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct MediaType(Arc<str>);
 
@@ -20,7 +20,7 @@ pub struct InvalidMediaType;
 /// The most characters of a type and of a subtype.
 const NAME_CHARACTERS_MAX: usize = 127;
 
-/// Whether a text is a media type without parameters, or empty. Publishers write a type without a subtype, too.
+/// Whether a text is a media type without parameters, or empty. Some publishers write a type without a subtype.
 fn is_media_type(text: &str) -> bool {
     let name = |name: &str| {
         name.len() <= NAME_CHARACTERS_MAX
@@ -55,7 +55,7 @@ impl MediaType {
         Self::parse(text).unwrap_or_default()
     }
 
-    /// From a document, which its author wrote: without parameters, in lower case.
+    /// From a document: without parameters, in lower case.
     pub fn parse(text: &str) -> Result<Self, InvalidMediaType> {
         let text = text.split(';').next().unwrap_or("").trim();
         if is_media_type(text) { Ok(Self(text.to_ascii_lowercase().into())) } else { Err(InvalidMediaType) }
@@ -119,7 +119,7 @@ impl<'de> Deserialize<'de> for MediaType {
     }
 }
 
-/// Reads the artifact type of a document, as its author wrote it. `null` is an empty one.
+/// Reads the artifact type of a document. `null` is an empty one.
 pub(super) fn artifact_type<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let text = Option::<String>::deserialize(deserializer)?.unwrap_or_default();
     if is_media_type(&text) { Ok(text) } else { Err(D::Error::custom(InvalidMediaType)) }
@@ -133,7 +133,7 @@ pub fn stored_artifact_type<'de, D: Deserializer<'de>>(deserializer: D) -> Resul
 
 impl serde::Serialize for MediaType {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        // An option, since that is what is read back: publishers write null. In JSON it is the same text.
+        // As an option, which is how it is read back: publishers write `null`. In JSON it is the same text.
         serializer.serialize_some(&*self.0)
     }
 }
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn foreign_layers_are_told_by_their_type() {
+    fn foreign_layers_are_recognized_by_their_type() {
         for (media_type, foreign) in [
             ("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip", true),
             ("application/vnd.oci.image.layer.nondistributable.v1.tar+zstd", true),

@@ -47,8 +47,7 @@ pub struct InvalidPlatformPart(pub &'static str);
 /// The most characters of an operating system, an architecture, a variant or an operating system's version.
 const PART_CHARACTERS_MAX: usize = 64;
 
-/// The most bytes of a platform in normal form: four parts, what separates them, and what tells apart platforms of one
-/// name.
+/// The most bytes of a platform in normal form: four parts, separators, and a distinguishing suffix.
 const NORMAL_BYTES_MAX: usize = 5 * PART_CHARACTERS_MAX;
 
 fn is_part(text: &str) -> bool {
@@ -82,9 +81,10 @@ impl Platform {
         Self::default()
     }
 
-    /// The normal form of the fields of an index entry or a config. Without an operating system and an architecture there
-    /// is no platform. Windows adds its build, since one index holds images for several builds: the first three numbers
-    /// of `os.version` 10.0.20348.2402, since the last changes with every month's base image and a series must not.
+    /// The normal form of the fields of an index entry or a config. Without an operating system and an architecture
+    /// there is no platform. Windows adds its build, since one index holds images for several builds: the first three
+    /// numbers of `os.version` 10.0.20348.2402, since the last one changes with each month's base image, and a series
+    /// should not.
     pub fn from_parts(os: &str, architecture: &str, variant: &str, os_version: &str) -> Self {
         if os.is_empty() && architecture.is_empty() {
             return Self::none();
@@ -107,8 +107,9 @@ impl Platform {
         &*self.0 == "unknown/unknown"
     }
 
-    /// The platform with all of an `os.version`, `darwin(14.5)/arm64`: for what is told apart by nothing else. None where
-    /// the version is empty, longer than 64 bytes, or has characters other than `A-Z a-z 0-9 . _ -` and the space.
+    /// The platform with the full `os.version`, `darwin(14.5)/arm64`: for platforms that differ in nothing else. None
+    /// where the version is empty, longer than 64 bytes, or has characters other than `A-Z a-z 0-9 . _ -` and the
+    /// space.
     pub fn with_version(&self, os_version: &str) -> Option<Self> {
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._- ".contains(&byte);
         if os_version.is_empty() || os_version.len() > PART_CHARACTERS_MAX || !os_version.bytes().all(is_plain) {
@@ -123,8 +124,8 @@ impl Platform {
         Self(format!("{}+{mark}", self.0).into())
     }
 
-    /// Whether this configured platform selects `other`: it is equal, or equal but for what tells platforms of one index
-    /// apart, or for a Windows build that the configuration leaves out.
+    /// Whether this configured platform selects `other`: they are equal, apart from a distinguishing suffix or a
+    /// Windows build that the configuration leaves out.
     fn selects(&self, other: &Self) -> bool {
         if self == other {
             return true;
@@ -194,10 +195,10 @@ fn build(os_version: &str) -> String {
     os_version.splitn(4, '.').take(3).collect::<Vec<_>>().join(".")
 }
 
-/// Gives each image of one index a platform of its own, so that none is left out and no two series have the same labels.
+/// Gives each image of one index a distinct platform, so that none is left out and no two series have the same labels.
 ///
-/// The first image of a platform keeps its plain name. Another one is named by its compression where that differs from
-/// the first's, `linux/amd64+zstd`, else by its place among the images of that platform, `linux/amd64+2`.
+/// The first image of a platform keeps its plain name. Another one gets its compression as a suffix where that differs
+/// from the first's, `linux/amd64+zstd`, else its position among the images of that platform, `linux/amd64+2`.
 #[derive(Debug, Default)]
 pub struct DistinctPlatforms {
     /// How many images of each platform there are, and the compression of the first.
@@ -209,15 +210,15 @@ impl DistinctPlatforms {
     /// The platform of the next image, in the index's order.
     ///
     /// # Panics
-    /// Never: there are more places than names given.
+    /// Never: there are more positions than names in use.
     pub fn next(&mut self, platform: &Platform, compression: &'static str) -> Platform {
-        let (place, first_compression) = self.groups.entry(platform.clone()).or_insert((0, compression));
-        *place += 1;
-        let plain = (*place == 1).then(|| platform.clone());
+        let (count, first_compression) = self.groups.entry(platform.clone()).or_insert((0, compression));
+        *count += 1;
+        let plain = (*count == 1).then(|| platform.clone());
         let by_compression = (compression != *first_compression).then(|| platform.with_mark(compression));
-        let by_place = ((*place).max(2)..).map(|place| platform.with_mark(place));
-        let mut names = plain.into_iter().chain(by_compression).chain(by_place);
-        let distinct = names.find(|name| !self.given.contains(name)).expect("there are more places than names given");
+        let by_count = ((*count).max(2)..).map(|count| platform.with_mark(count));
+        let mut names = plain.into_iter().chain(by_compression).chain(by_count);
+        let distinct = names.find(|name| !self.given.contains(name)).expect("there are more numbers than names in use");
         self.given.insert(distinct.clone());
         distinct
     }
@@ -225,7 +226,7 @@ impl DistinctPlatforms {
 
 /// The platforms that a configuration selects: its `platforms`, or all where it lists none.
 ///
-/// What has no platform, such as an artifact, is in every selection: no configured platform could name it.
+/// Images without a platform, such as artifacts, are always selected: no configured platform could name them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(transparent)]
 pub struct PlatformFilter(Vec<Platform>);
@@ -251,7 +252,7 @@ impl PlatformFilter {
         self.0.is_empty() || platform.0.is_empty() || self.0.iter().any(|configured| configured.selects(platform))
     }
 
-    /// Whether it selects everything that `other` does.
+    /// Whether it selects everything that `other` selects.
     pub fn covers(&self, other: &Self) -> bool {
         self.is_all() || !other.is_all() && other.0.iter().all(|platform| self.includes(platform))
     }
@@ -382,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn images_of_one_platform_are_told_apart_and_the_first_keeps_its_name() {
+    fn images_of_one_platform_get_distinct_names_and_the_first_keeps_its_own() {
         let (amd64, none) = (Platform::from_str("linux/amd64").unwrap(), Platform::none());
         for (images, expected) in [
             (&[(&amd64, "gzip"), (&amd64, "zstd"), (&amd64, "gzip")][..], "linux/amd64 linux/amd64+zstd linux/amd64+3"),

@@ -1,11 +1,11 @@
-//! The closed vocabularies of labels: what was asked of a registry, and why it failed.
+//! The values of the labels `operation` and `reason`.
 
-/// What a request asked of a registry: the `operation` label.
+/// The kind of a request: the `operation` label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Operation {
     /// `HEAD` of a manifest: has the tag changed?
     HeadManifest,
-    /// `GET` of a manifest or index, or of the list of what refers to one.
+    /// `GET` of a manifest or index, or of a list of referrers.
     GetManifest,
     /// `HEAD` of a blob: how big is it?
     HeadBlob,
@@ -53,9 +53,9 @@ pub enum Reason {
     Denied,
     /// The registry itself says that it does not exist.
     NotFound,
-    /// The registry answered that it was asked too often.
+    /// The registry answered 429.
     RateLimited,
-    /// Not requested, to keep metered pulls for people.
+    /// Not requested: metered pulls are reserved for people.
     Reserved,
     /// The registry failed: 5xx, or an answer outside the distribution API.
     Server,
@@ -63,9 +63,9 @@ pub enum Reason {
     Network,
     /// No answer in time.
     Timeout,
-    /// The answer is wrong: not a manifest, another digest, a text that is too long.
+    /// The answer is invalid: not a manifest, another digest, a text that is too long.
     Invalid,
-    /// Past one of this program's limits.
+    /// Beyond one of this program's limits.
     Limit,
     /// The registry does not offer this, a catalog for example.
     Unsupported,
@@ -113,8 +113,8 @@ impl Reason {
         }
     }
 
-    /// Whether a later attempt may succeed without a change by a person: such a failure keeps the last known values. The
-    /// others are definite.
+    /// Whether a later attempt may succeed without a change by a person: after such a failure the last known values
+    /// stay published. The others are definite.
     pub fn is_transient(self) -> bool {
         match self {
             Self::Denied | Self::RateLimited | Self::Reserved | Self::Server | Self::Network | Self::Timeout => true,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::digest::Digest;
 
-/// Docker Hub, as people write it and as it stands in labels.
+/// Docker Hub, as people write it and as labels have it.
 pub const DOCKER_HUB: &str = "docker.io";
 
 /// A registry's host as people write it, with its port if it has one: `docker.io`, `registry.internal:5000`.
@@ -63,6 +63,9 @@ pub enum InvalidReference {
         "`{0}` is not a digest: expected an algorithm, a colon and its hexadecimal value, as in `sha256:` with 64 digits"
     )]
     Digest(String),
+    /// An address, such as a browser's or skopeo's, where a name belongs.
+    #[error("`{0}` is an address: write `{1}`")]
+    Address(String, String),
     /// A whole reference where only a repository is expected.
     #[error("`{0}` names a tag or digest where a repository belongs: write only the part before `{1}`")]
     NotOnlyRepository(String, char),
@@ -89,7 +92,7 @@ impl Registry {
         &*self.0 == DOCKER_HUB
     }
 
-    /// Whether the host is this machine: the only one that is spoken to in plain HTTP by default.
+    /// Whether the host is this machine: the only one that gets plain HTTP by default.
     pub fn is_loopback(&self) -> bool {
         let host = host_without_port(&self.0);
         let name = host.to_ascii_lowercase();
@@ -126,8 +129,9 @@ impl Tag {
         &self.0
     }
 
-    /// Whether people gave it. Under `sha256-HASH` and `sha512-HASH` clients keep what refers to a digest (distribution
-    /// specification, "Referrers Tag Schema": 64 characters of the hash), and cosign with `.sig`, `.att` or `.sbom` behind.
+    /// Whether a person chose it. `sha256-HASH` and `sha512-HASH` are fallback tags for referrers (distribution
+    /// specification, "Referrers Tag Schema": 64 characters of the hash), which cosign uses with the suffixes `.sig`,
+    /// `.att` and `.sbom`.
     pub fn is_for_people(&self) -> bool {
         let Some(rest) = self.0.strip_prefix("sha256-").or_else(|| self.0.strip_prefix("sha512-")) else { return true };
         let Some((hash, ending)) = rest.split_at_checked(64) else { return true };
@@ -186,6 +190,12 @@ impl FromStr for Reference {
     fn from_str(text: &str) -> Result<Self, InvalidReference> {
         if text.is_empty() {
             return Err(InvalidReference::Empty);
+        }
+        if let Some((_, name)) = text.split_once("://") {
+            // Docker Hub's pages have paths of their own.
+            let page = ["hub.docker.com/r/", "hub.docker.com/_/"].iter().find_map(|page| name.strip_prefix(page));
+            let name = page.unwrap_or(name).trim_end_matches('/');
+            return Err(InvalidReference::Address(text.to_owned(), name.to_owned()));
         }
         let (rest, digest) = match text.split_once('@') {
             Some((rest, digest)) => {
@@ -253,15 +263,15 @@ impl fmt::Debug for Tag {
     }
 }
 
-/// Tells the registry from the name as Docker does: the first segment is a host if it is `localhost`, has a dot,
-/// a colon or an upper-case letter; otherwise all of it is a name on Docker Hub.
+/// Splits the registry from the name as Docker does: the first segment is a host if it is `localhost`, has a dot, a
+/// colon or an upper-case letter; otherwise all of it is a name on Docker Hub.
 pub fn split_registry(text: &str) -> Result<(Registry, &str), InvalidReference> {
     if text.is_empty() {
         return Err(InvalidReference::Empty);
     }
     match text.split_once('/') {
         Some((host, name)) if looks_like_host(host) => {
-            // `Acme/app` reads as a host to Docker; to a person it is a repository with a capital.
+            // Docker reads `Acme/app` as a host; most likely it is a misspelt repository.
             let upper = host.bytes().any(|b| b.is_ascii_uppercase()) && !host.contains(['.', ':']);
             if upper { Err(InvalidReference::UpperCase(text.to_owned())) } else { Ok((host.parse()?, name)) }
         }
@@ -351,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn tags_that_people_gave_are_told_from_referrers() {
+    fn tags_chosen_by_people_are_distinguished_from_referrers() {
         let hash = "0a".repeat(32);
         for (text, expected) in [
             ("latest".to_owned(), true),

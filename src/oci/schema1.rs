@@ -70,7 +70,7 @@ pub(crate) fn payload(body: &[u8]) -> Option<Vec<u8>> {
     (read.schema_version == 1).then_some(payload)
 }
 
-/// What follows `,"signatures":[…]`; `None` if `rest` does not begin so.
+/// The text after `,"signatures":[…]`; `None` if `rest` does not begin with that.
 fn after_signatures(rest: &[u8]) -> Option<&[u8]> {
     let rest = rest.strip_prefix(b",")?.trim_ascii_start().strip_prefix(b"\"signatures\"")?;
     let rest = rest.trim_ascii_start().strip_prefix(b":")?;
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn an_envelope_that_says_more_than_what_was_signed_has_no_payload() {
+    fn an_envelope_with_unsigned_members_has_no_payload() {
         let signed_text = r#"{"schemaVersion":1,"fsLayers":[]}"#;
         let signature = |length: usize, tail: &str| {
             let tail = URL_SAFE_NO_PAD.encode(tail);

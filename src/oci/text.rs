@@ -1,7 +1,8 @@
-//! Limits on the texts that an image's author may write.
+//! Limits on texts written by an image's author.
 
-/// Whether a character must not stand raw in a label, a log line or a page: control characters, line and paragraph
-/// separators, and those that change the direction of text or are invisible (Unicode's bidirectional controls).
+/// Whether a character must not appear unescaped in a label, a log line or a page: control characters, line and
+/// paragraph separators, and those that change the direction of text or are invisible (Unicode's bidirectional
+/// controls).
 pub fn is_unprintable(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
@@ -17,7 +18,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_reader_cannot_see_is_unprintable() {
+    fn invisible_characters_are_unprintable() {
         assert!("\0\t\n\r\u{1b}\u{7f}\u{85}\u{61c}\u{200e}\u{202e}\u{2066}\u{feff}".chars().all(is_unprintable));
         assert!(!"aZ 0/+~\u{e9}\u{4e2d}\u{1f433}".chars().any(is_unprintable));
     }

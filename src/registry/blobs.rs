@@ -12,14 +12,14 @@ use super::auth::cache::Scope;
 use super::client::Client;
 use super::error::{RegistryError, chain};
 use super::transport::body::CONFIG_BYTES_MAX;
-use super::transport::{Answer, Ask, Open, Take, api_error};
+use super::transport::{ReadBody, Request, Response, UnreadBody, api_error};
 use crate::oci::{Descriptor, Digest, Location, Operation, Reason, Repository};
 
 /// The body of a blob, read chunk by chunk. Dropping it ends the request.
 pub struct BlobStream {
-    open: Open,
+    unread: UnreadBody,
     timeout: Duration,
-    what: String,
+    subject: String,
     failed: bool,
 }
 
@@ -30,41 +30,42 @@ impl Client {
             return Ok(embedded);
         }
         let digest = &descriptor.digest;
-        let what = Location::digest(repository, digest);
+        let subject = Location::digest(repository, digest);
         if descriptor.size > CONFIG_BYTES_MAX {
             let problem =
                 format!("the manifest gives the config {} bytes, more than {CONFIG_BYTES_MAX}", descriptor.size);
-            return Err(RegistryError::new(Reason::Limit, what, problem));
+            return Err(RegistryError::new(Reason::Limit, subject, problem));
         }
-        let ask = self.blob(repository, digest, &what, Method::GET, Take::Whole(CONFIG_BYTES_MAX));
-        let answer = self.ask(Scope::Repository(repository), &ask).await?;
-        if answer.status != StatusCode::OK {
-            return Err(self.refuse(&ask, &answer));
+        let request = self.blob(repository, digest, &subject, Method::GET, ReadBody::Whole(CONFIG_BYTES_MAX));
+        let response = self.send(Scope::Repository(repository), &request).await?;
+        if response.status != StatusCode::OK {
+            return Err(self.refuse(&request, &response));
         }
-        if digest.verifies(&answer.body) == Some(false) {
-            let problem = format!("the blob does not match the digest: its own is {}", Digest::sha256_of(&answer.body));
-            return Err(self.wrong(Operation::GetBlob, &what, Reason::Invalid, problem));
+        if digest.verifies(&response.body) == Some(false) {
+            let problem =
+                format!("the blob does not match the digest: its own is {}", Digest::sha256_of(&response.body));
+            return Err(self.wrong(Operation::GetBlob, &subject, Reason::Invalid, problem));
         }
-        Ok(answer.body)
+        Ok(response.body)
     }
 
     /// A blob's size in bytes. Where `HEAD` is refused, as by object storage behind a redirect, a `GET` of the first byte
     /// returns it in `Content-Range`.
     pub async fn head_blob(&self, repository: &Repository, digest: &Digest) -> Result<u64, RegistryError> {
-        let what = Location::digest(repository, digest);
-        let ask = self.blob(repository, digest, &what, Method::HEAD, Take::Nothing);
-        let refusal = match self.ask(Scope::Repository(repository), &ask).await {
-            // Some registries answer HEAD with a length of 0 for every blob.
-            Ok(answer)
-                if answer.status == StatusCode::OK && answer.content_length().is_some_and(|length| length > 0) =>
+        let subject = Location::digest(repository, digest);
+        let request = self.blob(repository, digest, &subject, Method::HEAD, ReadBody::Nothing);
+        let refusal = match self.send(Scope::Repository(repository), &request).await {
+            // Some registries answer every HEAD of a blob with a length of 0.
+            Ok(response)
+                if response.status == StatusCode::OK && response.content_length().is_some_and(|length| length > 0) =>
             {
-                return Ok(answer.content_length().unwrap_or_default());
+                return Ok(response.content_length().unwrap_or_default());
             }
             Ok(_) => None,
             Err(error) if error.reason() == Reason::Denied => Some(error),
             Err(error) => return Err(error),
         };
-        match self.first_byte(repository, digest, &what).await {
+        match self.first_byte(repository, digest, &subject).await {
             Ok(size) => Ok(size),
             Err(error) => Err(refusal.unwrap_or(error)),
         }
@@ -74,21 +75,21 @@ impl Client {
         &self,
         repository: &Repository,
         digest: &Digest,
-        what: &Location<'_>,
+        subject: &Location<'_>,
     ) -> Result<u64, RegistryError> {
-        let ask = self.blob(repository, digest, what, Method::GET, Take::Stream).bytes(0, Some(0));
-        let answer = self.ask(Scope::Repository(repository), &ask).await?;
-        let size = match answer.status {
-            StatusCode::PARTIAL_CONTENT => content_range(&answer).and_then(|(_, total)| total),
-            StatusCode::OK => answer.content_length(),
+        let request = self.blob(repository, digest, subject, Method::GET, ReadBody::Stream).bytes(0, Some(0));
+        let response = self.send(Scope::Repository(repository), &request).await?;
+        let size = match response.status {
+            StatusCode::PARTIAL_CONTENT => content_range(&response).and_then(|(_, total)| total),
+            StatusCode::OK => response.content_length(),
             // An empty blob has no first byte.
             StatusCode::RANGE_NOT_SATISFIABLE => Some(0),
-            _ => return Err(self.refuse(&ask, &answer)),
+            _ => return Err(self.refuse(&request, &response)),
         };
         size.ok_or_else(|| {
             self.wrong(
                 Operation::GetBlob,
-                what,
+                subject,
                 Reason::Invalid,
                 "the registry does not return the blob's size".to_owned(),
             )
@@ -106,45 +107,45 @@ impl Client {
         range: Range<u64>,
         total: u64,
     ) -> Result<Bytes, RegistryError> {
-        let what = Location::digest(repository, digest);
+        let subject = Location::digest(repository, digest);
         let length = range.end.saturating_sub(range.start);
         if length == 0 {
             return Ok(Bytes::new());
         }
-        let ask = self
-            .blob(repository, digest, &what, Method::GET, Take::Part(length))
+        let request = self
+            .blob(repository, digest, &subject, Method::GET, ReadBody::Part(length))
             .bytes(range.start, Some(range.end - 1));
-        let answer = self.ask(Scope::Repository(repository), &ask).await?;
-        let invalid = |problem: String| Err(self.wrong(Operation::GetBlob, &what, Reason::Invalid, problem));
-        match (answer.status, content_range(&answer)) {
+        let response = self.send(Scope::Repository(repository), &request).await?;
+        let invalid = |problem: String| Err(self.wrong(Operation::GetBlob, &subject, Reason::Invalid, problem));
+        match (response.status, content_range(&response)) {
             (StatusCode::PARTIAL_CONTENT, Some((start, size)))
                 if start == range.start && size.is_none_or(|size| size == total) =>
             {
-                if answer.body.len() as u64 != length {
-                    return invalid(format!("asked for {length} bytes and got {}", answer.body.len()));
+                if response.body.len() as u64 != length {
+                    return invalid(format!("asked for {length} bytes and got {}", response.body.len()));
                 }
-                Ok(answer.body)
+                Ok(response.body)
             }
             (StatusCode::PARTIAL_CONTENT, _) => {
-                let content_range = answer.header(header::CONTENT_RANGE).unwrap_or("no `Content-Range`");
+                let content_range = response.header(header::CONTENT_RANGE).unwrap_or("no `Content-Range`");
                 invalid(format!("asked for bytes {}-{} of {total}, got {content_range}", range.start, range.end - 1))
             }
             (StatusCode::OK, _) => Err(self.wrong(
                 Operation::GetBlob,
-                &what,
+                &subject,
                 Reason::Unsupported,
                 "the registry does not support ranges of blobs".to_owned(),
             )),
             (StatusCode::BAD_REQUEST, _) => Err(self.wrong(
                 Operation::GetBlob,
-                &what,
+                &subject,
                 Reason::Unsupported,
-                format!("the registry refuses a range of the blob{}", api_error::detail(&answer)),
+                format!("the registry refuses a range of the blob{}", api_error::detail(&response)),
             )),
             (StatusCode::RANGE_NOT_SATISFIABLE, _) => {
                 invalid(format!("the blob is shorter than the {total} bytes in its manifest"))
             }
-            _ => Err(self.refuse(&ask, &answer)),
+            _ => Err(self.refuse(&request, &response)),
         }
     }
 
@@ -158,35 +159,35 @@ impl Client {
         digest: &Digest,
         from: u64,
     ) -> Result<BlobStream, RegistryError> {
-        let what = Location::digest(repository, digest);
-        let mut ask = self.blob(repository, digest, &what, Method::GET, Take::Stream);
+        let subject = Location::digest(repository, digest);
+        let mut request = self.blob(repository, digest, &subject, Method::GET, ReadBody::Stream);
         if from > 0 {
-            ask = ask.bytes(from, None);
+            request = request.bytes(from, None);
         }
-        let mut answer = self.ask(Scope::Repository(repository), &ask).await?;
-        let starts_right = match answer.status {
+        let mut response = self.send(Scope::Repository(repository), &request).await?;
+        let starts_right = match response.status {
             StatusCode::OK => from == 0,
-            StatusCode::PARTIAL_CONTENT => content_range(&answer).is_some_and(|(start, _)| start == from),
-            _ => return Err(self.refuse(&ask, &answer)),
+            StatusCode::PARTIAL_CONTENT => content_range(&response).is_some_and(|(start, _)| start == from),
+            _ => return Err(self.refuse(&request, &response)),
         };
-        let Some(open) = answer.open.take().filter(|_| starts_right) else {
+        let Some(unread) = response.unread.take().filter(|_| starts_right) else {
             let problem = format!("the registry does not send the blob from byte {from}");
-            return Err(self.wrong(Operation::GetBlob, &what, Reason::Unsupported, problem));
+            return Err(self.wrong(Operation::GetBlob, &subject, Reason::Unsupported, problem));
         };
-        Ok(BlobStream { open, timeout: self.transport.timeout, what: what.to_string(), failed: false })
+        Ok(BlobStream { unread, timeout: self.transport.timeout, subject: subject.to_string(), failed: false })
     }
 
     fn blob<'a>(
         &self,
         repository: &Repository,
         digest: &Digest,
-        what: &'a Location<'a>,
+        subject: &'a Location<'a>,
         method: Method,
-        take: Take,
-    ) -> Ask<'a> {
+        read_body: ReadBody,
+    ) -> Request<'a> {
         let operation = if method == Method::HEAD { Operation::HeadBlob } else { Operation::GetBlob };
         let url = self.url(format_args!("/v2/{}/blobs/{digest}", repository.name()));
-        Ask::new(operation, method, url, what, take)
+        Request::new(operation, method, url, subject, read_body)
     }
 }
 
@@ -194,18 +195,18 @@ impl BlobStream {
     /// The next chunk; `None` at the end. Fails if none arrives within the request timeout.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, RegistryError> {
         if self.failed {
-            return Err(RegistryError::new(Reason::Network, &self.what, "the connection broke within the blob"));
+            return Err(RegistryError::new(Reason::Network, &self.subject, "the connection broke within the blob"));
         }
-        let (reason, problem) = match tokio::time::timeout(self.timeout, self.open.response.chunk()).await {
+        let (reason, problem) = match tokio::time::timeout(self.timeout, self.unread.response.chunk()).await {
             Ok(Ok(chunk)) => return Ok(chunk),
             Ok(Err(error)) => (Reason::Network, format!("the connection broke within the blob: {}", chain(error))),
             Err(_) => {
                 let waited = humantime::format_duration(self.timeout);
-                (Reason::Timeout, format!("no more of the blob arrived within {waited}"))
+                (Reason::Timeout, format!("no data of the blob arrived within {waited}"))
             }
         };
         self.failed = true;
-        Err(RegistryError::new(reason, &self.what, problem))
+        Err(RegistryError::new(reason, &self.subject, problem))
     }
 }
 
@@ -217,8 +218,8 @@ fn embedded(descriptor: &Descriptor) -> Option<Bytes> {
 }
 
 /// The first byte and the total of `Content-Range: bytes 0-7/100`.
-fn content_range(answer: &Answer) -> Option<(u64, Option<u64>)> {
-    let (unit, range) = answer.header(header::CONTENT_RANGE)?.trim().split_once(' ')?;
+fn content_range(response: &Response) -> Option<(u64, Option<u64>)> {
+    let (unit, range) = response.header(header::CONTENT_RANGE)?.trim().split_once(' ')?;
     let (bytes, total) = range.split_once('/')?;
     let start = bytes.split_once('-')?.0.trim().parse().ok()?;
     unit.eq_ignore_ascii_case("bytes").then(|| (start, total.trim().parse().ok()))

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use parking_lot::Mutex;
 use rustls::RootCertStore;
@@ -17,7 +16,7 @@ use super::profile::{Profile, Profiles};
 use super::quirks::Quirks;
 use super::settings::Settings;
 use super::transport::connect::Connections;
-use super::transport::{Answer, Ask, Transport, api_error, redirect, tls};
+use super::transport::{Request, Response, Transport, api_error, redirect, tls};
 use crate::oci::{Operation, Reason, Registry};
 
 /// The clients of all registries.
@@ -28,15 +27,13 @@ pub struct Registries {
     clients: Mutex<BTreeMap<Registry, Arc<Client>>>,
 }
 
-/// The client of one registry. Keeps its connections, its tokens and what it has learnt of the registry's behaviour.
+/// The client of one registry. Holds its connections, its tokens and what it has learnt of the registry's behaviour.
 pub struct Client {
     pub(super) transport: Transport,
     pub(super) auth: Session,
-    /// Metered pulls that are left to people.
+    /// Metered pulls reserved for people.
     pub(super) reserve: u64,
     pub(super) quirks: Quirks,
-    /// Whether the registry may have the referrers API.
-    pub(super) referrers: AtomicBool,
 }
 
 impl Registries {
@@ -47,8 +44,8 @@ impl Registries {
         Self::with(profiles, tls::system_roots(), Arc::default(), BTreeMap::new())
     }
 
-    /// The same with other settings; `None` where they are equal in effect. The client of a registry whose settings
-    /// stay is kept, with its tokens and all that it has learnt.
+    /// The same with other settings; `None` where they have the same effect. A registry whose settings did not change
+    /// keeps its client, with its tokens and everything that it has learnt.
     pub fn renewed(
         &self,
         settings: BTreeMap<Registry, Settings>,
@@ -79,8 +76,8 @@ impl Registries {
         self.counters.read(|all| all.get(registry).map_or(0, |counters| counters.requests[operation as usize].get()))
     }
 
-    /// Allows passwords that were refused to be tried again at once.
-    pub fn forgive_passwords(&self) {
+    /// Lets refused passwords be tried again at once.
+    pub fn reset_lockouts(&self) {
         self.clients.lock().values().for_each(|client| client.auth.reset_lockout());
     }
 
@@ -96,7 +93,7 @@ impl Registries {
                 clients.insert(registry.clone(), Arc::new(client));
             }
         }
-        // A client with the default settings fails for every registry or for none.
+        // Making a client with the default settings fails for every registry or for none.
         Client::new(&Registry::docker_hub(), &profiles.others, &system_roots, &counters)?;
         Ok(Self { profiles, system_roots, counters, clients: Mutex::new(clients) })
     }
@@ -134,7 +131,6 @@ impl Client {
             auth: Session::new(settings.credential.clone()),
             reserve: settings.ratelimit_reserve.unwrap_or(0),
             quirks: Quirks::default(),
-            referrers: AtomicBool::new(true),
         })
     }
 
@@ -143,12 +139,7 @@ impl Client {
         self.transport.registry.is_docker_hub() || self.transport.metering.is_metered()
     }
 
-    /// Whether one more `GET` of a manifest leaves the configured reserve untouched.
-    pub fn may_pull(&self) -> bool {
-        self.transport.metering.may_pull(self.reserve)
-    }
-
-    /// Counts a failure that the reader of an answer found: not a manifest, say, or past a limit.
+    /// Counts a failure found while reading an answer: for example not a manifest, or past a limit.
     pub fn failed(&self, operation: Operation, reason: Reason) {
         self.transport.failed(operation, reason);
     }
@@ -157,45 +148,45 @@ impl Client {
         self.transport.home.join(&path.to_string()).expect("names, tags and digests are valid in an address")
     }
 
-    pub(super) async fn ask(&self, scope: Scope<'_>, ask: &Ask<'_>) -> Result<Answer, RegistryError> {
-        self.auth.send(&self.transport, scope, ask).await
+    pub(super) async fn send(&self, scope: Scope<'_>, request: &Request<'_>) -> Result<Response, RegistryError> {
+        self.auth.send(&self.transport, scope, request).await
     }
 
-    /// The error that an unexpected answer stands for, counted.
-    pub(super) fn refuse(&self, ask: &Ask<'_>, answer: &Answer) -> RegistryError {
-        let reason = api_error::reason(answer);
-        self.transport.failed(ask.operation, reason);
-        let host = redirect::authority(&answer.url);
-        let status = api_error::status(answer.status);
-        let detail = api_error::detail(answer);
+    /// The error for an unexpected answer, counted.
+    pub(super) fn refuse(&self, request: &Request<'_>, response: &Response) -> RegistryError {
+        let reason = api_error::reason(response);
+        self.transport.failed(request.operation, reason);
+        let host = redirect::authority(&response.url);
+        let status = api_error::status(response.status);
+        let detail = api_error::detail(response);
         let problem = match reason {
             Reason::NotFound => format!("not found on the registry{detail}"),
-            Reason::Unsupported => format!("the registry does not do this: {status}{detail}"),
-            _ if answer.status == http::StatusCode::NOT_FOUND => {
+            Reason::Unsupported => format!("the registry does not support this: {status}{detail}"),
+            _ if response.status == http::StatusCode::NOT_FOUND => {
                 format!(
-                    "{host} answered {status}, but not as a registry does: is the address right, and is something in front of it?"
+                    "{host} answered {status}, but not like a registry: check the address, and any proxy in front of it"
                 )
             }
             _ => format!("{host} answered {status}{detail}"),
         };
-        RegistryError::new(reason, ask.what, problem)
+        RegistryError::new(reason, request.subject, problem)
     }
 
-    /// An error about content that was read, counted.
+    /// An error about the content of an answer, counted.
     pub(super) fn wrong(
         &self,
         operation: Operation,
-        what: &dyn fmt::Display,
+        subject: &dyn fmt::Display,
         reason: Reason,
         problem: String,
     ) -> RegistryError {
         self.transport.failed(operation, reason);
-        RegistryError::new(reason, what, problem)
+        RegistryError::new(reason, subject, problem)
     }
 }
 
 /// The address of the registry's API: plain HTTP where the configuration says so, and on loopback unless the
-/// configuration says something about TLS.
+/// configuration has TLS settings.
 fn home(registry: &Registry, settings: &Settings) -> Url {
     let wants_tls = settings.ca_file.is_some() || settings.cert_file.is_some() || settings.insecure_skip_verify;
     let plain = settings.plain_http || registry.is_loopback() && !wants_tls && !registry.as_str().ends_with(":443");

@@ -1,7 +1,7 @@
-//! What is counted of each registry: requests, failures, durations, and what the registry says of its limits.
+//! Counters of each registry: requests, failures, durations, and the limits that the registry reports.
 //!
-//! Counters of a registry start at 0, for every operation and reason. They vanish with the registry's last target, and
-//! a late request does not bring them back.
+//! Counters of a registry start at 0, for every operation and reason. They disappear with the registry's last target,
+//! and a request that is still under way does not bring them back.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -20,13 +20,14 @@ const REQUEST_SECONDS: [f64; 11] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
 #[derive(Debug, Default)]
 pub struct Counters {
     /// Held for a few additions, or while a scrape is written; never across an await.
-    state: Mutex<State>,
+    state: Mutex<CountersState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct CountersState {
     registries: BTreeMap<Registry, RegistryCounters>,
-    /// Whether the set of registries is fixed, by [`Counters::watch`]. Before, each registry that is asked joins it.
+    /// Whether the set of registries is fixed, by [`Counters::watch`]. Before that, each registry that gets a request
+    /// is added.
     fixed: bool,
 }
 

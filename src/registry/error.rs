@@ -5,9 +5,8 @@ use std::sync::Arc;
 
 use crate::oci::{Reason, Registry};
 
-/// A request to a registry failed. The message says what was asked of which registry, what went wrong and, where there
-/// is something, what the operator can do about it. It holds no secret, no query of an address, and only the host of a
-/// redirect's target.
+/// A request to a registry failed. The message names the registry and the request, the cause and, where possible, what
+/// the operator can do. It holds no secret, no query of an address, and only the host of a redirect's target.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct RegistryError {
@@ -16,9 +15,14 @@ pub struct RegistryError {
 }
 
 impl RegistryError {
-    /// A request about `what` failed because of `problem`.
-    pub(crate) fn new(reason: Reason, what: impl Display, problem: impl Display) -> Self {
-        Self { reason, message: format!("{what}: {problem}").into() }
+    /// A request about `subject` failed because of `problem`.
+    pub(crate) fn new(reason: Reason, subject: impl Display, problem: impl Display) -> Self {
+        Self { reason, message: format!("{subject}: {problem}").into() }
+    }
+
+    /// The same error, followed by what the operator can do about it.
+    pub(crate) fn followed_by(self, advice: &str) -> Self {
+        Self { message: format!("{}; {advice}", self.message).into(), reason: self.reason }
     }
 
     /// The value of the `reason` label.
@@ -26,7 +30,7 @@ impl RegistryError {
         self.reason
     }
 
-    /// Whether the same request may succeed later although nobody changes anything.
+    /// Whether the same request may succeed later without any change by a person.
     pub fn is_transient(&self) -> bool {
         self.reason.is_transient()
     }
@@ -49,6 +53,38 @@ pub struct SetupError {
 /// How a setup error names its registry.
 pub(crate) fn named(registry: Option<&Registry>) -> String {
     registry.map_or_else(|| "all registries".to_owned(), |registry| format!("registry {registry}"))
+}
+
+/// Why a connection failed: first in the words that people look for, where they are known, then with all causes.
+pub(crate) fn describe(error: reqwest::Error) -> String {
+    let text = chain(error);
+    match essence(&text) {
+        Some(essence) => format!("{essence} ({text})"),
+        None => text,
+    }
+}
+
+/// What matters in the texts of the system, of its resolvers (glibc, musl) and of rustls.
+fn essence(text: &str) -> Option<&'static str> {
+    const SAID: [(&str, &str); 16] = [
+        ("Name or service not known", "no such host"),
+        ("Name does not resolve", "no such host"),
+        ("No address associated with hostname", "no such host"),
+        (" has no address", "no such host"),
+        ("Temporary failure in name resolution", "the name server does not answer"),
+        ("Try again", "the name server does not answer"),
+        ("Connection refused", "connection refused"),
+        ("Connection reset", "connection reset"),
+        ("Network is unreachable", "network unreachable"),
+        ("No route to host", "no route to host"),
+        ("UnknownIssuer", "certificate of an unknown authority"),
+        ("certificate expired", "certificate expired"),
+        ("certificate not valid for name", "certificate of another name"),
+        ("InvalidContentType", "it does not speak TLS"),
+        ("connection closed before message completed", "connection closed"),
+        ("timed out", "timed out"),
+    ];
+    SAID.iter().find(|(said, _)| text.contains(said)).map(|(_, essence)| *essence)
 }
 
 /// An error with its causes, in one line and without addresses: reqwest's own text has the whole URL in it, whose query

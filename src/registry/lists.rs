@@ -1,11 +1,12 @@
 //! Tag lists and the catalog, page by page (distribution specification, "Content Discovery").
 //!
-//! What is missing from a complete list is taken to be deleted. So a list is complete only if its last page says so:
-//! a `Link` that is not understood, or a page that brings nothing new, is an error.
+//! What is missing from a complete list counts as deleted. So a list is complete only if its last page says so: a
+//! malformed `Link`, or a page without new entries, is an error.
 
+mod catalog;
 mod page;
+mod pages;
 
-use std::collections::HashSet;
 use std::fmt;
 use std::hash::Hash;
 use std::sync::atomic::Ordering;
@@ -18,17 +19,17 @@ use super::auth::cache::Scope;
 use super::client::Client;
 use super::error::RegistryError;
 use super::transport::body::PAGE_BYTES_MAX;
-use super::transport::{Answer, Ask, Take, api_error, link, redirect};
-use crate::oci::json::problem as json_problem;
+use super::transport::{ReadBody, Request, Response, api_error, link, redirect};
 use crate::oci::{Operation, Reason, Repository, Tag};
 use page::Page;
+use pages::{PageName, Pages};
 
-/// Entries that a page is asked to have. Some registries refuse more, and some send only a hundred unless asked.
+pub use catalog::RepositoryList;
+
+/// The page size that is requested. Some registries refuse more, and some send only a hundred unless asked.
 const PAGE_ENTRIES: u32 = 1000;
 /// Pages of one list.
 const PAGES_MAX: usize = 1000;
-/// Repositories of one catalog.
-const REPOSITORIES_MAX: usize = 100_000;
 
 /// The tags of a repository, as far as they could be read.
 #[derive(Debug)]
@@ -44,54 +45,20 @@ pub struct TagList {
     pub listed: usize,
 }
 
-/// The repositories of a registry, as far as they could be read.
-#[derive(Debug)]
-pub struct RepositoryList {
-    /// In the registry's order, each once.
-    pub repositories: Vec<Repository>,
-    /// Why the list ends early, if it does: a repository that it lacks may still exist.
-    pub stopped: Option<RegistryError>,
-    /// Whether the catalog has more repositories than are read.
-    pub cut: bool,
-}
-
 /// Which list to read.
 struct ListRequest<'a> {
     operation: Operation,
     scope: Scope<'a>,
     path: &'a str,
     /// What an error is about.
-    what: &'a (dyn fmt::Display + Sync),
+    subject: &'a (dyn fmt::Display + Sync),
     /// At most so many entries are kept.
     max: usize,
 }
 
-/// The kept entries of a list, and how far it was read.
-struct Pages<T> {
-    kept: Vec<T>,
-    seen: HashSet<T>,
-    /// The number of the last page read.
-    number: usize,
-    /// Entries of all pages so far.
-    entries: usize,
-    fingerprints: HashSet<u64>,
-    addresses: HashSet<Url>,
-    stopped: Option<RegistryError>,
-    cut: bool,
-}
-
-/// A page, as errors call it.
-struct PageName<'a> {
-    list: &'a (dyn fmt::Display + Sync),
-    number: usize,
-    url: &'a Url,
-    /// Of a host that the registry redirects to, only the host may be shown.
-    elsewhere: bool,
-}
-
 impl Client {
-    /// The tags of a repository that `selects` selects, at most `max`. It is asked page by page, so that a list may be
-    /// much longer than what is kept of it.
+    /// The tags of a repository that `selects` accepts, at most `max`. It is called while pages arrive, so that a list
+    /// may be much longer than what is kept of it.
     ///
     /// # Errors
     /// Only if the first page could not be read; later errors are in [`TagList::stopped`].
@@ -106,7 +73,7 @@ impl Client {
             operation: Operation::ListTags,
             scope: Scope::Repository(repository),
             path: &path,
-            what: repository,
+            subject: repository,
             max,
         };
         let mut listed = 0;
@@ -119,51 +86,39 @@ impl Client {
         Ok(TagList { tags, stopped, cut, listed })
     }
 
-    /// The registry's catalog.
-    ///
-    /// # Errors
-    /// Only if the first page could not be read; `Reason::Unsupported` where the registry has no catalog.
-    pub async fn list_repositories(&self) -> Result<RepositoryList, RegistryError> {
-        let registry = &self.transport.registry;
-        let what = format!("the catalog of {registry}");
-        let none = |problem: &str| {
-            let problem = format!("{problem}; name the repositories one by one instead of by a wildcard");
-            RegistryError::new(Reason::Unsupported, &what, problem)
-        };
-        if registry.is_docker_hub() {
-            return Err(none("Docker Hub has none"));
-        }
+    /// The tags on the first page of a repository's list, by one request, and whether that is all of them.
+    pub async fn first_tags(&self, repository: &Repository) -> Result<(Vec<Tag>, bool), RegistryError> {
+        let path = format!("/v2/{}/tags/list", repository.name());
         let list = ListRequest {
-            operation: Operation::ListRepositories,
-            scope: Scope::Catalog,
-            path: "/v2/_catalog",
-            what: &what,
-            max: REPOSITORIES_MAX,
+            operation: Operation::ListTags,
+            scope: Scope::Repository(repository),
+            path: &path,
+            subject: repository,
+            max: usize::MAX,
         };
-        let pages =
-            self.pages(&list, &mut |text| Repository::new(registry.clone(), text).ok()).await.map_err(|error| {
-                match error.reason() {
-                    Reason::Unsupported => none("the registry has none"),
-                    _ => error,
-                }
-            })?;
-        Ok(RepositoryList { repositories: pages.kept, stopped: pages.stopped, cut: pages.cut })
+        let answer = self.first_page(&list).await?;
+        let links_on = answer.headers.contains_key(header::LINK);
+        let mut pages = Pages::default();
+        let read = pages.read(&answer, links_on, list.max, &mut |text| text.parse().ok().filter(Tag::is_for_people));
+        read.map_err(|problem| self.wrong(list.operation, list.subject, Reason::Invalid, problem))?;
+        Ok((pages.kept, !links_on))
     }
 
-    /// Reads a list to its end, or to where it fails, and keeps what `keep` makes of its entries.
+    /// Reads a list to its end or to its first failure, and keeps what `keep` returns for its entries.
     async fn pages<T: Clone + Eq + Hash>(
         &self,
         list: &ListRequest<'_>,
         keep: &mut (dyn FnMut(&str) -> Option<T> + Send),
     ) -> Result<Pages<T>, RegistryError> {
         let mut pages = Pages::default();
-        let mut answer = self.first_page(list).await?;
+        let mut response = self.first_page(list).await?;
         loop {
-            let link = link::next(answer.headers.get_all(header::LINK).iter().map(HeaderValue::as_bytes));
+            let link = link::next(response.headers.get_all(header::LINK).iter().map(HeaderValue::as_bytes));
             let links_on = !matches!(link, Ok(None));
-            let read = pages.read(&answer, links_on, list.max, keep).and_then(|()| link.map_err(not_understood));
-            // Lists wait for their turn to ask for a page; what waits must not hold one.
-            answer.body = Bytes::new();
+            let read = pages.read(&response, links_on, list.max, keep).and_then(|()| link.map_err(not_understood));
+            // A list may wait for permission to request the next page: it must not hold the last one in memory
+            // meanwhile.
+            response.body = Bytes::new();
             let target = match read {
                 Ok(_) if pages.cut => {
                     self.failed(list.operation, Reason::Limit);
@@ -172,68 +127,61 @@ impl Client {
                 Ok(None) => return Ok(pages),
                 Ok(Some(target)) => target,
                 Err(problem) => {
-                    let page = self.page_name(list, pages.number, &answer.url);
+                    let page = self.page_name(list, pages.number, &response.url);
                     let error = self.wrong(list.operation, &page, Reason::Invalid, problem);
-                    // Without any page that is a list, nothing was read.
+                    // No page was a list, so nothing was read.
                     return if pages.fingerprints.is_empty() { Err(error) } else { Ok(pages.stop(error)) };
                 }
             };
             if pages.number == PAGES_MAX {
                 let problem = format!("it has more than {PAGES_MAX} pages");
-                return Ok(pages.stop(self.wrong(list.operation, list.what, Reason::Limit, problem)));
+                return Ok(pages.stop(self.wrong(list.operation, list.subject, Reason::Limit, problem)));
             }
-            answer = match self.next_page(list, &answer.url, target, &pages).await {
-                Ok(answer) => answer,
+            response = match self.next_page(list, &response.url, target, &pages).await {
+                Ok(response) => response,
                 Err(error) => return Ok(pages.stop(error)),
             };
         }
     }
 
     /// The first page, with a page size if the registry accepts one.
-    async fn first_page(&self, list: &ListRequest<'_>) -> Result<Answer, RegistryError> {
+    async fn first_page(&self, list: &ListRequest<'_>) -> Result<Response, RegistryError> {
         let sized = !self.quirks.page_size_refused.load(Ordering::Relaxed);
         if sized {
             let url = self.url(format_args!("{}?n={PAGE_ENTRIES}", list.path));
-            let ask = Ask::new(list.operation, Method::GET, url, list.what, Take::Whole(PAGE_BYTES_MAX));
-            let answer = self.ask(list.scope, &ask).await?;
-            if answer.status == StatusCode::OK {
-                return Ok(answer);
+            let request = Request::new(list.operation, Method::GET, url, list.subject, ReadBody::Whole(PAGE_BYTES_MAX));
+            let response = self.send(list.scope, &request).await?;
+            if response.status == StatusCode::OK {
+                return Ok(response);
             }
-            if answer.status != StatusCode::BAD_REQUEST && !api_error::is_unsupported(&answer) {
-                return Err(self.refuse_list(list, &ask, &answer));
+            if response.status != StatusCode::BAD_REQUEST && !api_error::is_unsupported(&response) {
+                return Err(self.refuse_list(list, &request, &response));
             }
         }
         let url = self.url(format_args!("{}", list.path));
-        let ask = Ask::new(list.operation, Method::GET, url, list.what, Take::Whole(PAGE_BYTES_MAX));
-        let answer = self.ask(list.scope, &ask).await?;
-        if answer.status != StatusCode::OK {
-            return Err(self.refuse_list(list, &ask, &answer));
+        let request = Request::new(list.operation, Method::GET, url, list.subject, ReadBody::Whole(PAGE_BYTES_MAX));
+        let response = self.send(list.scope, &request).await?;
+        if response.status != StatusCode::OK {
+            return Err(self.refuse_list(list, &request, &response));
         }
         if sized {
             self.quirks.page_size_refused.store(true, Ordering::Relaxed);
         }
-        Ok(answer)
-    }
-
-    /// A catalog is optional, so 404 means that there is none, even from a proxy.
-    fn refuse_list(&self, list: &ListRequest<'_>, ask: &Ask<'_>, answer: &Answer) -> RegistryError {
-        if list.operation == Operation::ListRepositories && answer.status == StatusCode::NOT_FOUND {
-            return self.wrong(list.operation, list.what, Reason::Unsupported, "the registry has none".to_owned());
-        }
-        self.refuse(ask, answer)
+        Ok(response)
     }
 
     /// The page that the one at `from` links to.
     ///
-    /// Behind a path of its own, Artifactory leaves that path out of the link, and Nexus puts its internal one in. The
-    /// list's own path with the link's cursor leads on; failing that, the list without a page size is a single page.
+    /// Behind a path of its own, Artifactory leaves that path out of the link, and Nexus puts in an internal one. The
+    /// list's own path with the link's cursor is tried then; if that fails too, the list without a page size, which is
+    /// a single page.
     async fn next_page<T>(
         &self,
         list: &ListRequest<'_>,
         from: &Url,
         target: &str,
         pages: &Pages<T>,
-    ) -> Result<Answer, RegistryError> {
+    ) -> Result<Response, RegistryError> {
         let Some(next) = on_the_same_host(from, target) else {
             let page = self.page_name(list, pages.number, from);
             return Err(self.wrong(list.operation, &page, Reason::Invalid, not_understood("it has no valid address")));
@@ -245,15 +193,15 @@ impl Client {
         let has_cursor = next.query().is_some();
         let mut repaired = from.clone();
         repaired.set_query(next.query());
-        let as_linked = (!has_cursor || !quirks.links_have_wrong_path.load(Ordering::Relaxed)).then_some((next, false));
+        let as_linked = (!has_cursor || !quirks.wrong_link_paths.load(Ordering::Relaxed)).then_some((next, false));
         let mut refusal = None;
         for (url, is_repaired) in as_linked.into_iter().chain(has_cursor.then_some((repaired, true))) {
             match self.page(list, url, pages).await {
-                Ok(answer) => {
+                Ok(response) => {
                     if is_repaired {
-                        self.say_repaired("the list's own path is used");
+                        self.warn_repaired("the list's own path is used");
                     }
-                    return Ok(answer);
+                    return Ok(response);
                 }
                 Err(error) if !may_be_wrong_address(&error) => return Err(error),
                 Err(error) => refusal = refusal.or(Some(error)),
@@ -262,41 +210,44 @@ impl Client {
         if !quirks.page_size_refused.load(Ordering::Relaxed) {
             let url = self.url(format_args!("{}", list.path));
             let whole = self.page(list, url, pages).await;
-            let entries = |answer: &Answer| Page::read(&answer.body, &mut |_| {}).map_or(0, |page| page.entries);
-            if let Some(answer) = whole.ok().filter(|answer| entries(answer) > pages.entries) {
+            let entries = |response: &Response| Page::read(&response.body, &mut |_| {}).map_or(0, |page| page.entries);
+            if let Some(response) = whole.ok().filter(|response| entries(response) > pages.entries) {
                 quirks.page_size_refused.store(true, Ordering::Relaxed);
-                self.say_repaired("lists are read without a page size");
-                return Ok(answer);
+                self.warn_repaired("lists are read without a page size");
+                return Ok(response);
             }
         }
         Err(refusal.expect("one of the two addresses was refused"))
     }
 
     /// A page after the first, at `url`.
-    async fn page<T>(&self, list: &ListRequest<'_>, url: Url, pages: &Pages<T>) -> Result<Answer, RegistryError> {
+    async fn page<T>(&self, list: &ListRequest<'_>, url: Url, pages: &Pages<T>) -> Result<Response, RegistryError> {
         let page = self.page_name(list, pages.number + 1, &url);
         if pages.addresses.contains(&url) {
-            let problem = "its pages lead back to one that was read before".to_owned();
-            return Err(self.wrong(list.operation, list.what, Reason::Invalid, problem));
+            let problem = "its pages link back to one that was already read".to_owned();
+            return Err(self.wrong(list.operation, list.subject, Reason::Invalid, problem));
         }
-        let ask = Ask::new(list.operation, Method::GET, url.clone(), &page, Take::Whole(PAGE_BYTES_MAX));
-        let answer = if page.elsewhere {
+        let request = Request::new(list.operation, Method::GET, url.clone(), &page, ReadBody::Whole(PAGE_BYTES_MAX));
+        let response = if page.other_host {
             // The registry redirected the list to another host, which gets no credentials.
-            self.transport.send(&ask, None).await?
+            self.transport.send(&request, None).await?
         } else {
-            self.ask(list.scope, &ask).await?
+            self.send(list.scope, &request).await?
         };
-        let is_json = answer.body.trim_ascii_start().starts_with(b"{");
-        let (reason, problem) = match api_error::reason(&answer) {
-            _ if answer.status == StatusCode::OK && is_json => return Ok(answer),
-            _ if answer.status == StatusCode::OK => (Reason::Invalid, "it is not a list".to_owned()),
+        let is_json = response.body.trim_ascii_start().starts_with(b"{");
+        let (reason, problem) = match api_error::reason(&response) {
+            _ if response.status == StatusCode::OK && is_json => return Ok(response),
+            _ if response.status == StatusCode::OK => (Reason::Invalid, "it is not a list".to_owned()),
             reason => {
-                let (status, detail) = (api_error::status(answer.status), api_error::detail(&answer));
+                let (status, detail) = (api_error::status(response.status), api_error::detail(&response));
                 // The repository exists: its first page was read.
                 let reason = if reason == Reason::NotFound { Reason::Invalid } else { reason };
                 (
                     reason,
-                    format!("the page before links to it, and {} answers {status}{detail}", redirect::authority(&url)),
+                    format!(
+                        "the previous page links to it, and {} answers {status}{detail}",
+                        redirect::authority(&url)
+                    ),
                 )
             }
         };
@@ -304,98 +255,31 @@ impl Client {
     }
 
     fn page_name<'a>(&self, list: &ListRequest<'a>, number: usize, url: &'a Url) -> PageName<'a> {
-        let elsewhere = !redirect::shares_credentials(&self.transport.home, url);
-        PageName { list: list.what, number, url, elsewhere }
+        let other_host = !redirect::shares_credentials(&self.transport.home, url);
+        PageName { list: list.subject, number, url, other_host }
     }
 
-    /// Logs, once for each registry, that its links are repaired.
-    fn say_repaired(&self, repair: &str) {
-        if !self.quirks.links_have_wrong_path.swap(true, Ordering::Relaxed) {
+    /// Logs once for each registry that its links are wrong.
+    fn warn_repaired(&self, repair: &str) {
+        if !self.quirks.wrong_link_paths.swap(true, Ordering::Relaxed) {
             let registry = &self.transport.registry;
-            tracing::warn!(%registry, "the registry links to a wrong address for the next page of a list: {repair} instead");
+            tracing::warn!(%registry, "the registry's link to the next page of a list is wrong: {repair} instead");
         }
     }
 }
 
-impl<T> Default for Pages<T> {
-    fn default() -> Self {
-        Self {
-            kept: Vec::new(),
-            seen: HashSet::new(),
-            number: 0,
-            entries: 0,
-            fingerprints: HashSet::new(),
-            addresses: HashSet::new(),
-            stopped: None,
-            cut: false,
-        }
-    }
-}
-
-impl<T: Clone + Eq + Hash> Pages<T> {
-    /// Takes one more page in. Errors say what is wrong with it.
-    fn read(
-        &mut self,
-        answer: &Answer,
-        links_on: bool,
-        max: usize,
-        keep: &mut (dyn FnMut(&str) -> Option<T> + Send),
-    ) -> Result<(), String> {
-        self.number += 1;
-        self.addresses.insert(answer.url.clone());
-        let before = self.kept.len();
-        let Self { kept, seen, cut, .. } = self;
-        let read = Page::read(&answer.body, &mut |text| {
-            let Some(entry) = keep(text).filter(|entry| !seen.contains(entry)) else { return };
-            if kept.len() == max {
-                *cut = true;
-            } else {
-                seen.insert(entry.clone());
-                kept.push(entry);
-            }
-        });
-        let page = read.map_err(|error| {
-            self.kept.truncate(before);
-            self.cut = false;
-            format!("it is not a list ({})", json_problem(&error))
-        })?;
-        self.entries += page.entries;
-        let is_new = self.fingerprints.insert(page.fingerprint);
-        if page.entries == 0 && links_on {
-            return Err("it is empty and links to another page".to_owned());
-        }
-        if page.entries > 0 && !is_new {
-            return Err("it brings nothing new: its entries are those of a page before".to_owned());
-        }
-        Ok(())
-    }
-
-    /// Ends early, with what was read so far.
-    fn stop(mut self, error: RegistryError) -> Self {
-        self.stopped = Some(error);
-        self
-    }
-}
-
-impl fmt::Display for PageName<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path = if self.elsewhere { "" } else { self.url.path() };
-        write!(f, "{}: page {} of the list ({}{path})", self.list, self.number, redirect::authority(self.url))
-    }
-}
-
-/// Where a link leads, on the host of the page that has it. A link may name another host: behind a proxy a registry may
-/// not know its own name. That is not followed, since credentials must go nowhere else.
+/// Resolves a link on the host of its page. A link may name another host, since behind a proxy a registry may not know
+/// its own name; that host is ignored, since credentials must go nowhere else.
 fn on_the_same_host(from: &Url, target: &str) -> Option<Url> {
     let resolved = from.join(target).ok()?;
     let mut next = from.clone();
-    // Not joined: a path that begins with `//` would name another host.
+    // Not by `join`: a path that begins with `//` would name another host.
     next.set_path(resolved.path());
     next.set_query(resolved.query());
     Some(next)
 }
 
-/// Whether an error may come of an address that leads nowhere, and not of the registry's state.
+/// Whether the cause of an error may be a wrong address rather than the registry's state.
 fn may_be_wrong_address(error: &RegistryError) -> bool {
     matches!(error.reason(), Reason::Denied | Reason::Server | Reason::Invalid | Reason::Unsupported)
 }

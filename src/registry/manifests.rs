@@ -9,7 +9,7 @@ use super::auth::cache::Scope;
 use super::client::Client;
 use super::error::RegistryError;
 use super::transport::body::MANIFEST_BYTES_MAX;
-use super::transport::{Answer, Ask, Take, api_error};
+use super::transport::{ReadBody, Request, Response, api_error};
 use crate::oci::digest::TEXT_BYTES_MAX;
 use crate::oci::manifest::ACCEPT;
 use crate::oci::{Algorithm, At, Digest, Location, MediaType, Operation, Reason, Repository, schema1};
@@ -30,7 +30,7 @@ pub struct Head {
 
 /// A manifest or index, as received.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fetched {
+pub struct FetchedManifest {
     /// At most 8 MiB.
     pub body: Bytes,
     /// `Content-Type`; empty where the header is missing. Always [`MediaType::SCHEMA1_SIGNED`] where the digest covers
@@ -52,7 +52,7 @@ enum Digested {
 
 impl Client {
     /// Whether `HEAD` of a manifest returns a digest on this registry. Where it does not, a tag costs one `GET`.
-    pub fn heads(&self) -> bool {
+    pub fn supports_head(&self) -> bool {
         self.quirks.head.is_useful()
     }
 
@@ -63,30 +63,30 @@ impl Client {
     }
 
     /// Remembers for an hour that a `HEAD` failed where `GET` succeeds.
-    pub fn head_is_refused(&self) {
+    pub fn note_refused_head(&self) {
         self.quirks.head.failed();
     }
 
-    /// Asks what `at` points at. Registries that meter pulls do not count it.
+    /// Requests the digest that `at` points at. Registries that meter pulls do not count it.
     ///
     /// # Errors
     /// `Reason::NotFound` only where the distribution API's error body confirms it. A `HEAD` has no body, so a 404 costs
     /// one more `GET`; a proxy's 404 is `Reason::Server`. `Reason::Unsupported` where `HEAD` returns no digest: the
-    /// caller needs a `GET`, and [`Client::heads`] is false for an hour if no `HEAD` returned one lately.
+    /// caller needs a `GET`, and [`Client::supports_head`] is false for an hour if no `HEAD` returned one lately.
     pub async fn head_manifest(&self, repository: &Repository, at: At<'_>) -> Result<Head, RegistryError> {
-        let what = Location(repository, at);
+        let subject = Location(repository, at);
         let url = self.url(format_args!("/v2/{}/manifests/{at}", repository.name()));
-        let mut ask = Ask::new(Operation::HeadManifest, Method::HEAD, url, &what, Take::Nothing);
-        ask.accept = Some(ACCEPT);
-        let answer = self.ask(Scope::Repository(repository), &ask).await?;
-        match answer.status {
-            StatusCode::OK => match digest_header(&answer) {
+        let mut request = Request::new(Operation::HeadManifest, Method::HEAD, url, &subject, ReadBody::Nothing);
+        request.accept = Some(ACCEPT);
+        let response = self.send(Scope::Repository(repository), &request).await?;
+        match response.status {
+            StatusCode::OK => match digest_header(&response) {
                 Some(digest) => {
                     self.quirks.head.worked();
-                    let media_type = MediaType::new(answer.content_type());
-                    Ok(Head { digest_header: Some(digest), media_type, length: answer.content_length() })
+                    let media_type = MediaType::new(response.content_type());
+                    Ok(Head { digest_header: Some(digest), media_type, length: response.content_length() })
                 }
-                None => Err(self.useless_head(&what, "HEAD returns no digest")),
+                None => Err(self.useless_head(&subject, "HEAD returns no digest")),
             },
             StatusCode::NOT_FOUND => match self.get_manifest(repository, at).await {
                 Err(error) => {
@@ -95,12 +95,12 @@ impl Client {
                     }
                     Err(error)
                 }
-                Ok(_) => Err(self.useless_head(&what, "HEAD returns 404 where GET returns a manifest")),
+                Ok(_) => Err(self.useless_head(&subject, "HEAD returns 404 where GET returns a manifest")),
             },
-            _ if api_error::is_unsupported(&answer) || answer.status == StatusCode::BAD_REQUEST => {
-                Err(self.useless_head(&what, "the registry does not support HEAD"))
+            _ if api_error::is_unsupported(&response) || response.status == StatusCode::BAD_REQUEST => {
+                Err(self.useless_head(&subject, "the registry does not support HEAD"))
             }
-            _ => Err(self.refuse(&ask, &answer)),
+            _ => Err(self.refuse(&request, &response)),
         }
     }
 
@@ -108,7 +108,7 @@ impl Client {
     ///
     /// # Errors
     /// `Reason::Reserved` where the request would use up a pull of the configured reserve.
-    pub async fn get_manifest(&self, repository: &Repository, at: At<'_>) -> Result<Fetched, RegistryError> {
+    pub async fn get_manifest(&self, repository: &Repository, at: At<'_>) -> Result<FetchedManifest, RegistryError> {
         self.get_manifest_within(repository, at, MANIFEST_BYTES_MAX).await
     }
 
@@ -118,33 +118,33 @@ impl Client {
         repository: &Repository,
         at: At<'_>,
         bytes_max: u64,
-    ) -> Result<Fetched, RegistryError> {
-        let what = Location(repository, at);
+    ) -> Result<FetchedManifest, RegistryError> {
+        let subject = Location(repository, at);
         let Some(_pull) = self.transport.metering.pull(self.reserve) else {
             let left = self.transport.metering.remaining().unwrap_or(0);
             let problem = format!("not fetched: {left} pulls are left, and `ratelimit_reserve` keeps {}", self.reserve);
-            return Err(self.wrong(Operation::GetManifest, &what, Reason::Reserved, problem));
+            return Err(self.wrong(Operation::GetManifest, &subject, Reason::Reserved, problem));
         };
         let url = self.url(format_args!("/v2/{}/manifests/{at}", repository.name()));
-        let mut ask = Ask::new(Operation::GetManifest, Method::GET, url, &what, Take::Whole(bytes_max));
-        ask.accept = Some(ACCEPT);
-        let answer = self.ask(Scope::Repository(repository), &ask).await?;
-        if answer.status != StatusCode::OK {
-            return Err(self.refuse(&ask, &answer));
+        let mut request = Request::new(Operation::GetManifest, Method::GET, url, &subject, ReadBody::Whole(bytes_max));
+        request.accept = Some(ACCEPT);
+        let response = self.send(Scope::Repository(repository), &request).await?;
+        if response.status != StatusCode::OK {
+            return Err(self.refuse(&request, &response));
         }
-        let digest_header = digest_header(&answer);
+        let digest_header = digest_header(&response);
         let (digest, digested) = match at {
-            At::Digest(wanted) => (wanted.clone(), self.verified(&what, wanted, &answer.body)?),
-            At::Tag(_) => digest_of(&answer.body, digest_header.as_deref()),
+            At::Digest(wanted) => (wanted.clone(), self.verified(&subject, wanted, &response.body)?),
+            At::Tag(_) => digest_of(&response.body, digest_header.as_deref()),
         };
         let content_type = match digested {
-            Digested::Body => answer.content_type().to_owned(),
+            Digested::Body => response.content_type().to_owned(),
             Digested::SignedPayload => MediaType::SCHEMA1_SIGNED.to_owned(),
         };
-        Ok(Fetched { body: answer.body, content_type, digest, digest_header })
+        Ok(FetchedManifest { body: response.body, content_type, digest, digest_header })
     }
 
-    fn verified(&self, what: &Location<'_>, wanted: &Digest, body: &[u8]) -> Result<Digested, RegistryError> {
+    fn verified(&self, subject: &Location<'_>, wanted: &Digest, body: &[u8]) -> Result<Digested, RegistryError> {
         // An algorithm that is not implemented here cannot be verified; the body is accepted.
         let fits = |bytes: &[u8]| wanted.verifies(bytes) != Some(false);
         if fits(body) {
@@ -154,18 +154,18 @@ impl Client {
             return Ok(Digested::SignedPayload);
         }
         let problem = format!("the body does not match the digest: its own is {}", Digest::sha256_of(body));
-        Err(self.wrong(Operation::GetManifest, what, Reason::Invalid, problem))
+        Err(self.wrong(Operation::GetManifest, subject, Reason::Invalid, problem))
     }
 
-    /// A `HEAD` without a digest. Remembered for a registry on which none ever returned one.
-    fn useless_head(&self, what: &Location<'_>, problem: &str) -> RegistryError {
+    /// A `HEAD` without a digest. Remembered if no `HEAD` on this registry returned one lately.
+    fn useless_head(&self, subject: &Location<'_>, problem: &str) -> RegistryError {
         self.quirks.head.failed();
-        RegistryError::new(Reason::Unsupported, what, problem)
+        RegistryError::new(Reason::Unsupported, subject, problem)
     }
 }
 
-fn digest_header(answer: &Answer) -> Option<Arc<str>> {
-    let text = answer.header(DIGEST_HEADER)?.trim();
+fn digest_header(response: &Response) -> Option<Arc<str>> {
+    let text = response.header(DIGEST_HEADER)?.trim();
     (!text.is_empty() && text.len() <= TEXT_BYTES_MAX).then(|| text.into())
 }
 

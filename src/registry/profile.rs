@@ -11,9 +11,9 @@ use crate::oci::Registry;
 /// The profiles of all registries.
 #[derive(PartialEq)]
 pub(crate) struct Profiles {
-    /// Of the registries that are configured.
+    /// Of the configured registries.
     pub(crate) configured: BTreeMap<Registry, Profile>,
-    /// Of all others.
+    /// Of all other registries.
     pub(crate) others: Profile,
 }
 

@@ -1,5 +1,5 @@
-//! How one registry deviates from the distribution specification, as far as its answers showed. Kept in memory only: a
-//! restart learns it again, for a request or two.
+//! How one registry deviates from the distribution specification, as its answers showed. Kept in memory only: after a
+//! restart it is learnt again with one or two requests.
 
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-/// How long what was learnt of `HEAD` counts before it is tried again.
+/// How long a result about `HEAD` counts before it is tried again.
 const RELEARN_AFTER: Duration = Duration::from_hours(1);
 
 /// What a client has learnt of its registry.
@@ -15,18 +15,20 @@ const RELEARN_AFTER: Duration = Duration::from_hours(1);
 pub(crate) struct Quirks {
     /// Whether `HEAD` of a manifest returns a digest.
     pub(crate) head: HeadSupport,
-    /// It refuses a list that is asked for with a page size, or links to wrong addresses for its further pages.
+    /// It refuses requests of lists with a page size, or its links to further pages are wrong.
     pub(crate) page_size_refused: AtomicBool,
     /// Its links to a list's next page have another path than the list.
-    pub(crate) links_have_wrong_path: AtomicBool,
+    pub(crate) wrong_link_paths: AtomicBool,
+    /// It lacks the referrers API: referrers stand under a fallback tag.
+    pub(crate) no_referrers_api: AtomicBool,
 }
 
-/// Whether a registry, with whatever stands in front of it, supports `HEAD` of manifests.
+/// Whether a registry and the proxies in front of it support `HEAD` of manifests.
 #[derive(Default)]
-pub(crate) struct HeadSupport(Mutex<Learnt>);
+pub(crate) struct HeadSupport(Mutex<HeadState>);
 
 #[derive(Default)]
-enum Learnt {
+enum HeadState {
     #[default]
     Nothing,
     WorkedAt(Instant),
@@ -35,35 +37,35 @@ enum Learnt {
 }
 
 impl HeadSupport {
-    /// Whether a `HEAD` is worth its request.
+    /// Whether a `HEAD` is worth a request.
     pub(crate) fn is_useful(&self) -> bool {
-        !matches!(*self.0.lock(), Learnt::UselessSince(since) if since.elapsed() < RELEARN_AFTER)
+        !matches!(*self.0.lock(), HeadState::UselessSince(since) if since.elapsed() < RELEARN_AFTER)
     }
 
-    /// Whether a refusal may be one of `HEAD` itself, so that a `GET` is worth a try: not while others work.
+    /// Whether a refusal may be of the method, so that a `GET` is worth a try: not while other `HEAD`s succeed.
     pub(crate) fn is_doubtful(&self) -> bool {
-        !matches!(*self.0.lock(), Learnt::WorkedAt(at) | Learnt::AgreedAt(at) if at.elapsed() < RELEARN_AFTER)
+        !matches!(*self.0.lock(), HeadState::WorkedAt(at) | HeadState::AgreedAt(at) if at.elapsed() < RELEARN_AFTER)
     }
 
     /// A `HEAD` returned a digest.
     pub(crate) fn worked(&self) {
-        *self.0.lock() = Learnt::WorkedAt(Instant::now());
+        *self.0.lock() = HeadState::WorkedAt(Instant::now());
     }
 
-    /// `GET` answered as a failed `HEAD` did, so that the failure is not one of `HEAD` itself. This tells nothing of
-    /// whether a `HEAD` that succeeds has a digest.
+    /// `GET` failed as `HEAD` did, so the method is not the cause. Whether a successful `HEAD` has a digest stays
+    /// unknown.
     pub(crate) fn agreed(&self) {
-        let mut learnt = self.0.lock();
-        if matches!(*learnt, Learnt::Nothing) {
-            *learnt = Learnt::AgreedAt(Instant::now());
+        let mut state = self.0.lock();
+        if matches!(*state, HeadState::Nothing) {
+            *state = HeadState::AgreedAt(Instant::now());
         }
     }
 
-    /// A `HEAD` returned no digest, or was refused where `GET` works. One of many that work changes nothing.
+    /// A `HEAD` returned no digest, or was refused where `GET` works. One failure among many successes changes nothing.
     pub(crate) fn failed(&self) {
-        let mut learnt = self.0.lock();
-        if !matches!(*learnt, Learnt::WorkedAt(at) if at.elapsed() < RELEARN_AFTER) {
-            *learnt = Learnt::UselessSince(Instant::now());
+        let mut state = self.0.lock();
+        if !matches!(*state, HeadState::WorkedAt(at) if at.elapsed() < RELEARN_AFTER) {
+            *state = HeadState::UselessSince(Instant::now());
         }
     }
 }

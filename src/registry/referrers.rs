@@ -8,7 +8,7 @@ use url::Url;
 use super::auth::cache::Scope;
 use super::client::Client;
 use super::error::RegistryError;
-use super::transport::{Ask, Take};
+use super::transport::{ReadBody, Request};
 use crate::oci::manifest::ACCEPT;
 use crate::oci::{Descriptor, Digest, Document, Location, Operation, Reason, Repository};
 
@@ -28,21 +28,21 @@ impl Client {
     ) -> Result<Vec<Descriptor>, RegistryError> {
         let of_type =
             |list: Vec<Descriptor>| list.into_iter().filter(|one| one.artifact_type == artifact_type).collect();
-        if self.referrers.load(Ordering::Relaxed) {
+        if !self.quirks.no_referrers_api.load(Ordering::Relaxed) {
             let mut url = self.url(format_args!("/v2/{}/referrers/{digest}", repository.name()));
             url.query_pairs_mut().append_pair("artifactType", artifact_type);
             match self.fetch_referrers(repository, digest, url, bytes_max).await {
                 Ok(ReferrersAnswer::List(list)) => return Ok(of_type(list)),
-                Ok(ReferrersAnswer::Absent) => self.referrers.store(false, Ordering::Relaxed),
+                Ok(ReferrersAnswer::Absent) => self.quirks.no_referrers_api.store(true, Ordering::Relaxed),
                 Err(error) if error.is_transient() => return Err(error),
                 // Another image's list may be readable.
                 Ok(ReferrersAnswer::Refused) | Err(_) => {}
             }
         }
-        let what = Location::digest(repository, digest);
+        let subject = Location::digest(repository, digest);
         let Some(_pull) = self.transport.metering.pull(self.reserve) else {
             let problem = "its referrers are not fetched: `ratelimit_reserve` keeps the remaining pulls".to_owned();
-            return Err(self.wrong(Operation::GetManifest, &what, Reason::Reserved, problem));
+            return Err(self.wrong(Operation::GetManifest, &subject, Reason::Reserved, problem));
         };
         let url = self.url(format_args!("/v2/{}/manifests/{}", repository.name(), tag(digest)));
         match self.fetch_referrers(repository, digest, url, bytes_max).await? {
@@ -58,11 +58,11 @@ impl Client {
         url: Url,
         bytes_max: u64,
     ) -> Result<ReferrersAnswer, RegistryError> {
-        let what = Location::digest(repository, digest);
-        let mut ask = Ask::new(Operation::GetManifest, Method::GET, url, &what, Take::Whole(bytes_max));
-        ask.accept = Some(ACCEPT);
-        let answer = self.auth.send_once(&self.transport, Scope::Repository(repository), &ask).await?;
-        Ok(match (answer.status, Document::parse("", &answer.body)) {
+        let subject = Location::digest(repository, digest);
+        let mut request = Request::new(Operation::GetManifest, Method::GET, url, &subject, ReadBody::Whole(bytes_max));
+        request.accept = Some(ACCEPT);
+        let response = self.auth.send_once(&self.transport, Scope::Repository(repository), &request).await?;
+        Ok(match (response.status, Document::parse("", &response.body)) {
             (StatusCode::OK, Ok(Document::Index(index))) => ReferrersAnswer::List(index.manifests),
             (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _) => ReferrersAnswer::Refused,
             // Some registries redirect unknown paths to a login page.

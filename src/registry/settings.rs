@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// How a proxy may be spoken to: the schemes of `proxy_url`.
+/// The schemes of `proxy_url`.
 pub const PROXY_SCHEMES: [&str; 4] = ["http", "https", "socks5", "socks5h"];
 
 /// The settings of one registry. The default is for registries that are not configured.
@@ -11,7 +11,7 @@ pub const PROXY_SCHEMES: [&str; 4] = ["http", "https", "socks5", "socks5h"];
 pub struct Settings {
     /// Where its credentials come from.
     pub credential: Credential,
-    /// Use plain HTTP. Without it only loopback addresses are asked in plain HTTP.
+    /// Use plain HTTP. Otherwise only loopback addresses get plain HTTP.
     pub plain_http: bool,
     /// A PEM file of certificate authorities, trusted beside the system's: for the registry, its token server, and the
     /// storage that it redirects to.
@@ -20,13 +20,13 @@ pub struct Settings {
     pub cert_file: Option<PathBuf>,
     /// A PEM file with the client certificate's key.
     pub key_file: Option<PathBuf>,
-    /// A proxy, in place of the environment's.
+    /// A proxy, instead of the environment's.
     pub proxy_url: Option<url::Url>,
     /// Accept any certificate of the registry's own host.
     pub insecure_skip_verify: bool,
     /// The most requests per second; unlimited without it.
     pub requests_per_second: Option<f64>,
-    /// Metered pulls that are left to people: at this number only free requests are sent.
+    /// Metered pulls reserved for people: at this number only free requests are sent.
     pub ratelimit_reserve: Option<u64>,
     /// The registry is a pull-through cache: a request for a few bytes of a layer would make it fetch the whole layer, so
     /// that `uncompressed = "cheap"` requests no bytes of layers.
@@ -40,7 +40,7 @@ pub struct Settings {
 /// Where a registry's credentials come from. Secrets are read when they are needed, so that a rotated file is noticed.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Credential {
-    /// Docker's and podman's usual places, and credential helpers.
+    /// Docker's and podman's default files, and credential helpers.
     Usual,
     /// A docker `config.json` (or a mounted `.dockerconfigjson` or `.dockercfg`) and nothing else.
     DockerConfig(PathBuf),
@@ -60,7 +60,7 @@ pub enum Credential {
     },
     /// A file that holds a bearer token.
     TokenFile(PathBuf),
-    /// No credentials, even if the usual places have some.
+    /// No credentials, even if the default files have some.
     Anonymous,
 }
 

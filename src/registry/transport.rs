@@ -1,6 +1,5 @@
-//! Requests to one registry: within its limits and at a rate that it accepts, with redirects followed, retries where
-//! they may help, and every request counted. Credentials are the affair of `auth`; the meaning of an answer, of the
-//! endpoints.
+//! Sends requests to one registry: within its limits, at a rate that it accepts, with redirects and retries, and counts
+//! them. Not here: credentials (`auth`), and what an answer means (the endpoints).
 
 pub(crate) mod exchange;
 pub(crate) mod send;
@@ -21,5 +20,5 @@ mod warnings;
 pub(crate) mod connect;
 pub(crate) mod tls;
 
-pub(crate) use exchange::{Answer, Ask, Open, Take};
+pub(crate) use exchange::{ReadBody, Request, Response, UnreadBody};
 pub(crate) use send::Transport;

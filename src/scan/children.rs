@@ -7,7 +7,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesOrdered;
 
 use super::document;
-use super::document::{Fetched, ReadError};
+use super::document::{FetchedDocument, ReadError};
 use crate::image::Image;
 use crate::oci::manifest::ACCEPT;
 use crate::oci::{Digest, DistinctPlatforms, Location, MediaType, Platform, PlatformFilter, Reason, Repository};
@@ -21,7 +21,8 @@ const NESTING_MAX: usize = 4;
 /// At most so many manifests below one tag, over all nested indexes.
 const CHILDREN_MAX: usize = 1000;
 
-/// Artifact types of manifests that describe an image's layers: they stand in the index beside it, under its platform.
+/// Artifact types of manifests that describe an image's layers: the index lists them beside the image, under its
+/// platform.
 const SOCI: &str = "application/vnd.amazon.soci.index.";
 
 /// The children of an index, as far as they could be read.
@@ -35,16 +36,16 @@ pub(crate) struct Children {
     pub(crate) errors: Vec<ReadError>,
 }
 
-/// An entry of the index, or of an index nested in it, and its path: its position in each index on the way.
+/// An entry of the index or of a nested one, and its path: its position in each index on the way.
 #[derive(Clone)]
-struct Placed {
+struct NestedEntry {
     path: Vec<usize>,
     entry: IndexEntry,
 }
 
-/// An entry that was read, or could not be.
-struct Met {
-    placed: Placed,
+/// An entry, with its image if it could be read.
+struct ReadEntry {
+    placed: NestedEntry,
     image: Option<Arc<Image>>,
 }
 
@@ -58,17 +59,17 @@ pub(crate) async fn read(
     index: &Arc<StoredIndex>,
 ) -> Children {
     let mut children = Children::default();
-    let mut met = Vec::new();
+    let mut entries_read = Vec::new();
     let mut seen = HashSet::from([(digest.clone(), None)]);
     let mut level = vec![(Vec::new(), Arc::clone(index))];
     for depth in 1..=NESTING_MAX {
-        let mut entries: Vec<Placed> = Vec::new();
+        let mut entries: Vec<NestedEntry> = Vec::new();
         for (path, index) in &level {
-            for (place, entry) in index.entries.iter().enumerate() {
+            for (position, entry) in index.entries.iter().enumerate() {
                 if entry.attestation {
                     children.attestations += 1;
                 } else if is_child(entry, platforms) && seen.insert(key(entry)) {
-                    entries.push(Placed { path: [path.as_slice(), &[place]].concat(), entry: entry.clone() });
+                    entries.push(NestedEntry { path: [path.as_slice(), &[position]].concat(), entry: entry.clone() });
                 }
             }
         }
@@ -77,22 +78,22 @@ pub(crate) async fn read(
             let limit = format!("more than {CHILDREN_MAX} manifests under one tag");
             children.fail(
                 &entries[0].entry,
-                ReadError::Limit { place: Location::digest(repository, digest).to_string(), limit },
+                ReadError::Limit { location: Location::digest(repository, digest).to_string(), limit },
             );
             break;
         }
-        level = children.read_level(client, store, repository, &entries, &mut met).await;
+        level = children.read_level(client, store, repository, &entries, &mut entries_read).await;
         if level.is_empty() {
             break;
         }
         if depth == NESTING_MAX {
             let limit = format!("indexes nested more than {NESTING_MAX} deep");
-            let place = Location::digest(repository, digest).to_string();
-            children.fail(&nothing(digest), ReadError::Limit { place, limit });
+            let location = Location::digest(repository, digest).to_string();
+            children.fail(&nothing(digest), ReadError::Limit { location, limit });
         }
     }
-    met.sort_by(|a, b| a.placed.path.cmp(&b.placed.path));
-    children.images = distinct_images(platforms, met);
+    entries_read.sort_by(|a, b| a.placed.path.cmp(&b.placed.path));
+    children.images = distinct_images(platforms, entries_read);
     children
 }
 
@@ -103,8 +104,8 @@ impl Children {
         client: &Client,
         store: &Store,
         repository: &Repository,
-        entries: &[Placed],
-        met: &mut Vec<Met>,
+        entries: &[NestedEntry],
+        entries_read: &mut Vec<ReadEntry>,
     ) -> Vec<(Vec<usize>, Arc<StoredIndex>)> {
         let mut nested = Vec::new();
         let mut reads: FuturesOrdered<_> =
@@ -114,17 +115,17 @@ impl Children {
             let placed = &entries[position];
             position += 1;
             match result {
-                Ok(Fetched { document: Stored::Index(index), .. }) => {
+                Ok(FetchedDocument { document: Stored::Index(index), .. }) => {
                     self.index_bytes += index.bytes;
                     nested.push((placed.path.clone(), index));
                 }
-                Ok(Fetched { document: Stored::Image(image), lacking, .. }) => {
-                    self.errors.extend(lacking);
-                    met.push(Met { placed: placed.clone(), image: Some(image) });
+                Ok(FetchedDocument { document: Stored::Image(image), unknown_size, .. }) => {
+                    self.errors.extend(unknown_size);
+                    entries_read.push(ReadEntry { placed: placed.clone(), image: Some(image) });
                 }
                 Err(error) => {
                     self.fail(&placed.entry, error);
-                    met.push(Met { placed: placed.clone(), image: None });
+                    entries_read.push(ReadEntry { placed: placed.clone(), image: None });
                 }
             }
         }
@@ -138,22 +139,22 @@ impl Children {
             platform: entry.platform.clone().unwrap_or_default(),
             reason,
         });
-        // A sparse index is no failure: its publisher left the child out on purpose.
+        // A sparse index is not a failure: its publisher left the child out on purpose.
         if reason != Reason::NotFound {
             self.errors.push(error);
         }
     }
 }
 
-/// The selected images in the index's order, each with a platform of its own. The index entry's platform wins over the
+/// The selected images in the index's order, each with a distinct platform. The index entry's platform wins over the
 /// config's.
-fn distinct_images(platforms: &PlatformFilter, met: Vec<Met>) -> Vec<Arc<Image>> {
+fn distinct_images(platforms: &PlatformFilter, entries_read: Vec<ReadEntry>) -> Vec<Arc<Image>> {
     let mut distinct = DistinctPlatforms::default();
     let mut seen = HashSet::new();
     let mut images = Vec::new();
-    for Met { placed: Placed { entry, .. }, image } in met {
+    for ReadEntry { placed: NestedEntry { entry, .. }, image } in entries_read {
         let Some(image) = image else {
-            // It keeps its place, so that the others' names do not change once it can be read.
+            // It keeps its position, so that the others' names do not change once it can be read.
             if let Some(platform) = entry.platform.filter(|_| !entry.media_type.is_index()) {
                 distinct.next(&platform, "gzip");
             }
@@ -170,8 +171,8 @@ fn distinct_images(platforms: &PlatformFilter, met: Vec<Met>) -> Vec<Arc<Image>>
     images
 }
 
-/// Whether the last known state of a tag has every image that its index lists with a platform, or notes it as failed.
-/// Earlier versions left out all but the first image of a platform.
+/// Whether the last known state of a tag has every image that its index lists with a platform, read or failed. Earlier
+/// versions left out all but the first image of a platform.
 pub(crate) fn has_all_entries(known: &Known, index: &StoredIndex) -> bool {
     let is_known = |digest: &Digest| {
         known.images.iter().any(|(_, image)| image == digest)
@@ -188,15 +189,15 @@ async fn read_child(
     store: &Store,
     repository: &Repository,
     entry: &IndexEntry,
-) -> Result<Fetched, ReadError> {
+) -> Result<FetchedDocument, ReadError> {
     let digest = &entry.digest;
-    let known = |document| Fetched { digest: digest.clone(), header: None, document, lacking: None };
+    let known = |document| FetchedDocument { digest: digest.clone(), header: None, document, unknown_size: None };
     if let Some(document) = store.document(digest).filter(|_| store.has_location(repository, digest)) {
         return Ok(known(document));
     }
-    let _claim = store.document_flight(repository.registry(), digest).await;
+    let _flight = store.document_flight(repository.registry(), digest).await;
     if let Some(document) = store.document(digest) {
-        // The document may be known from another repository, and this one may lack it: its index may be sparse.
+        // The stored document may come from another repository, and this one may lack it: its index may be sparse.
         if store.has_location(repository, digest) || has(client, repository, digest).await? {
             store.add_location(repository, digest);
             return Ok(known(document));
@@ -207,7 +208,7 @@ async fn read_child(
 
 /// Whether the repository has the manifest; false where a HEAD does not say.
 async fn has(client: &Client, repository: &Repository, digest: &Digest) -> Result<bool, ReadError> {
-    if !client.heads() {
+    if !client.supports_head() {
         return Ok(false);
     }
     match client.head_manifest(repository, At::Digest(digest)).await {
@@ -217,7 +218,7 @@ async fn has(client: &Client, repository: &Repository, digest: &Digest) -> Resul
     }
 }
 
-/// What makes two entries the same: one manifest may stand for two platforms, an index is the same wherever it stands.
+/// The identity of an entry: one manifest may be listed for two platforms; an index is the same wherever it is listed.
 fn key(entry: &IndexEntry) -> (Digest, Option<Platform>) {
     let platform = if entry.media_type.is_index() { None } else { entry.platform.clone() };
     (entry.digest.clone(), platform)
@@ -225,12 +226,12 @@ fn key(entry: &IndexEntry) -> (Digest, Option<Platform>) {
 
 /// Whether an entry may be an image that `platforms` includes.
 pub(crate) fn is_child(entry: &IndexEntry, platforms: &PlatformFilter) -> bool {
-    // Without a platform its config, or the index that it is, will tell.
+    // Without a platform it may be one: its config, or the index that it is, decides.
     let may_be_included = entry.platform.as_ref().is_none_or(|platform| platforms.includes(platform));
     !entry.attestation && is_manifest(entry) && may_be_included
 }
 
-/// Whether an entry is a manifest or index: others are legal, and are no images.
+/// Whether an entry is a manifest or index: others are legal, but are not images.
 fn is_manifest(entry: &IndexEntry) -> bool {
     let is_known = entry.media_type.is_empty() || ACCEPT.split(", ").any(|known| known == entry.media_type.as_str());
     is_known && !entry.artifact_type.starts_with(SOCI)

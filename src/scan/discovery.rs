@@ -1,19 +1,22 @@
-//! From a target to the repositories and tags that it selects now.
+//! Finds the repositories and tags that a target selects now.
 
 use futures_util::{StreamExt as _, stream};
 
 use crate::oci::{Reason, Registry, Repository, Tag};
 use crate::registry::{Client, RegistryError};
 use crate::tag::{Discovered, DiscoveredRepository, ListExtent};
-use crate::target::{LeftOut, Repositories, Target};
+use crate::target::{NotSelected, Repositories, Target};
 
-/// Tag lists of one target that are read concurrently. The client bounds requests per registry; this bounds memory.
+/// Tag lists of one target that are read concurrently. The client limits requests per registry; this limits memory.
 const LISTS_CONCURRENT: usize = 16;
 
-/// Why discovery is incomplete. What it found is used nevertheless.
+/// Of one list at most so many tags that are not selected are logged in one scan.
+const LOGGED_MAX: usize = 1000;
+
+/// Why discovery is incomplete. Its findings are used nevertheless.
 #[derive(Debug, thiserror::Error)]
 pub enum DiscoveryError {
-    /// A list could not be read, or not to its end.
+    /// A list could not be read, or not completely.
     #[error("{0}")]
     Registry(#[from] RegistryError),
     /// A list has more selected tags than are read.
@@ -21,7 +24,7 @@ pub enum DiscoveryError {
         "{repository}: more than {max} tags are selected: the rest is not read, and the repository's newest release, tag count and sums are withheld; narrow `match`, `exclude` or `semver`, or raise `tags_max`"
     )]
     TooManyTags {
-        /// Whose list.
+        /// The repository.
         repository: Repository,
         /// The limit.
         max: usize,
@@ -43,10 +46,10 @@ impl DiscoveryError {
     }
 }
 
-/// A target that selects nothing although all lists were read: most likely a mistake in the configuration, which would
+/// Why a target selects nothing although all lists were read: most likely a mistake in the configuration, which would
 /// otherwise look like success.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Nothing {
+pub enum EmptySelection {
     /// A wildcard that matches no repository.
     #[error("no repository of the registry's catalog ({listed}) matches `{pattern}`")]
     Repository {
@@ -69,13 +72,13 @@ fn no_tag(tags: usize, repositories: usize) -> String {
     match (tags, repositories) {
         (0, 1) => "the repository has no tag".to_owned(),
         (0, _) => format!("none of its {repositories} repositories has a tag"),
-        (_, 1) => format!("selects no tag of the {tags} that the repository has: look at {LOOK_AT}"),
-        _ => format!("selects no tag of the {tags} that its {repositories} repositories have: look at {LOOK_AT}"),
+        (_, 1) => format!("selects no tag of the {tags} that the repository has: look at {FILTER_KEYS}"),
+        _ => format!("selects no tag of the {tags} that its {repositories} repositories have: look at {FILTER_KEYS}"),
     }
 }
 
 /// The keys that exclude listed tags.
-const LOOK_AT: &str = "`match`, `exclude` and `semver`";
+const FILTER_KEYS: &str = "`match`, `exclude` and `semver`";
 
 /// The result of discovery.
 #[derive(Debug, Default)]
@@ -89,10 +92,10 @@ pub struct Discovery {
     /// Tags that `semver` left out because they are no versions.
     pub not_versions: Vec<(Repository, Tag)>,
     /// Set where the target selects nothing, or none of the listed tags.
-    pub nothing: Option<Nothing>,
+    pub empty: Option<EmptySelection>,
 }
 
-/// Asks the registry what a target selects now. A target that only names tags of one repository costs no request.
+/// Reads the lists that a target needs. A target that only names tags of one repository costs no request.
 pub async fn discover(client: &Client, target: &Target) -> Discovery {
     let mut found = Discovery::default();
     let mut catalog = None;
@@ -126,23 +129,23 @@ pub async fn discover(client: &Client, target: &Target) -> Discovery {
         found.not_versions.extend(listed.not_versions.into_iter().map(|tag| (repository.clone(), tag)));
         found.discovered.repositories.push(listed.repository);
     }
-    found.nothing = nothing(target, &found, catalog);
+    found.empty = empty(target, &found, catalog);
     found
 }
 
 /// Why a target selects nothing, if everything could be read.
-fn nothing(target: &Target, found: &Discovery, catalog: Option<usize>) -> Option<Nothing> {
+fn empty(target: &Target, found: &Discovery, catalog: Option<usize>) -> Option<EmptySelection> {
     let repositories = &found.discovered.repositories;
     if !found.errors.is_empty() {
         return None;
     }
     match catalog {
         Some(listed) if repositories.is_empty() => {
-            Some(Nothing::Repository { pattern: target.repositories.to_string(), listed })
+            Some(EmptySelection::Repository { pattern: target.repositories.to_string(), listed })
         }
-        // Tags configured by name are selected without a list; none of the listed ones is.
+        // Tags configured by name are selected without a list, but no listed tag is.
         _ if target.selection.lists() && repositories.iter().all(|one| one.candidates.is_empty()) => {
-            Some(Nothing::Tag { tags: found.lists.iter().sum(), repositories: repositories.len() })
+            Some(EmptySelection::Tag { tags: found.lists.iter().sum(), repositories: repositories.len() })
         }
         _ => None,
     }
@@ -156,20 +159,43 @@ struct Listed {
     not_versions: Vec<Tag>,
 }
 
-/// One repository's tags, as far as the target needs a list.
+/// Says of each tag of a list why it is not selected, at debug.
+struct DecisionLog<'a> {
+    target: &'a Target,
+    repository: Repository,
+    left_out: usize,
+}
+
+impl DecisionLog<'_> {
+    fn left_out(&mut self, tag: &Tag, why: NotSelected) {
+        self.left_out += 1;
+        let (target, repository) = (&self.target.name, &self.repository);
+        if self.left_out <= LOGGED_MAX {
+            tracing::debug!(target_name = %target, %repository, %tag, %why, "tag not selected");
+        } else if self.left_out == LOGGED_MAX + 1 {
+            tracing::debug!(target_name = %target, %repository, "more tags are not selected, which are not logged");
+        }
+    }
+}
+
+/// One repository's tags; reads the list if the target needs it.
 async fn list(client: &Client, target: &Target, repository: Repository) -> Listed {
     let mut tags = Vec::new();
     let mut error = None;
     let mut extent = ListExtent::Whole;
     let mut count = None;
+    let mut log = DecisionLog { target, repository: repository.clone(), left_out: 0 };
     if let Some(listing) = &target.selection.listing {
         let mut not_versions = Vec::new();
         let mut selects = |tag: &Tag| {
-            let judged = listing.judge(tag);
-            if judged == Err(LeftOut::NotAVersion) && not_versions.len() < target.tags_max {
+            let verdict = listing.judge(tag);
+            if let Err(why) = verdict {
+                log.left_out(tag, why);
+            }
+            if verdict == Err(NotSelected::NotAVersion) && not_versions.len() < target.tags_max {
                 not_versions.push(tag.clone());
             }
-            judged.is_ok()
+            verdict.is_ok()
         };
         count = Some(0);
         match client.list_tags(&repository, target.tags_max, &mut selects).await {
@@ -186,7 +212,7 @@ async fn list(client: &Client, target: &Target, repository: Repository) -> Liste
                     error = Some(DiscoveryError::TooManyTags { repository: repository.clone(), max: target.tags_max });
                 }
             }
-            // The registry says that the repository does not exist. A catalog may still name a repository whose last
+            // The registry reports that the repository does not exist. A catalog may still list a repository whose last
             // tag was just deleted.
             Err(failure) if failure.reason() == Reason::NotFound => {
                 let literal = matches!(target.repositories, Repositories::One(_));
@@ -199,6 +225,9 @@ async fn list(client: &Client, target: &Target, repository: Repository) -> Liste
         }
     }
     let selected = target.selection.select(&tags);
+    for tag in selected.candidates.iter().filter(|tag| !selected.tags.contains(tag)) {
+        log.left_out(tag, NotSelected::BeyondLimit);
+    }
     let (tags, candidates) = (selected.tags, selected.candidates);
     Listed {
         repository: DiscoveredRepository { repository, tags, candidates, list: extent },

@@ -1,4 +1,4 @@
-//! Fetches one document, parses it, and remembers it by its digest.
+//! Fetches one document, parses it, and stores it by its digest.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -22,27 +22,27 @@ pub enum ReadError {
     /// The request failed.
     #[error(transparent)]
     Registry(#[from] RegistryError),
-    /// The answer is no valid document.
-    #[error("{place}: {source}")]
+    /// The answer is not a valid document.
+    #[error("{location}: {source}")]
     Invalid {
         /// The reference.
-        place: String,
+        location: String,
         /// What is wrong with it.
         source: InvalidDocument,
     },
-    /// The config came and cannot be read.
-    #[error("{place}: {source}")]
+    /// The config is invalid.
+    #[error("{location}: {source}")]
     InvalidConfig {
         /// The config.
-        place: String,
+        location: String,
         /// What is wrong with it.
         source: InvalidConfig,
     },
     /// The document exceeds one of this program's limits.
-    #[error("{place}: {limit}")]
+    #[error("{location}: {limit}")]
     Limit {
         /// The reference.
-        place: String,
+        location: String,
         /// Which limit.
         limit: String,
     },
@@ -62,43 +62,48 @@ impl ReadError {
     }
 }
 
-/// A document as it was just fetched, or found in the store.
+/// A document, just fetched or from the store.
 #[derive(Debug)]
-pub struct Fetched {
+pub struct FetchedDocument {
     /// Computed from its bytes.
     pub digest: Digest,
     /// The registry's digest header, verbatim.
     pub header: Option<Arc<str>>,
     /// The document.
     pub document: Stored,
-    /// Why a part of it stays unknown: the size of a layer that schema 1 names.
-    pub lacking: Option<ReadError>,
+    /// Why the size of a layer that schema 1 lists stays unknown.
+    pub unknown_size: Option<ReadError>,
 }
 
-/// Fetches a document and what its sizes need beside it: the config, or for schema 1 the sizes of the layers. A document
-/// that was read completely is remembered.
-pub async fn fetch(client: &Client, store: &Store, repository: &Repository, at: At<'_>) -> Result<Fetched, ReadError> {
+/// Fetches a document and what its sizes depend on: the config, or for schema 1 the sizes of the layers. A document
+/// that was read completely is stored.
+pub async fn fetch(
+    client: &Client,
+    store: &Store,
+    repository: &Repository,
+    at: At<'_>,
+) -> Result<FetchedDocument, ReadError> {
     let fetched = client.get_manifest(repository, at).await?;
     let digest = fetched.digest;
     let header = fetched.digest_header;
-    // A tag may have come back to what it was, under a header that does not name it.
+    // The tag may point at an earlier document again, under a header with another digest.
     if let Some(document) = store.document(&digest) {
         store.add_location(repository, &digest);
-        return Ok(Fetched { digest, header, document, lacking: None });
+        return Ok(FetchedDocument { digest, header, document, unknown_size: None });
     }
     let bytes = fetched.body.len() as u64;
     let parsed = Document::parse(&fetched.content_type, &fetched.body).map_err(|source| {
         client.failed(Operation::GetManifest, Reason::Invalid);
-        ReadError::Invalid { place: Location(repository, at).to_string(), source }
+        ReadError::Invalid { location: Location(repository, at).to_string(), source }
     })?;
     drop(fetched.body);
-    let mut lacking = None;
+    let mut unknown_size = None;
     let document = match parsed {
         Document::Index(index) => {
             if index.manifests.len() > INDEX_ENTRIES_MAX {
                 client.failed(Operation::GetManifest, Reason::Limit);
                 let limit = format!("the index has {} entries, more than {INDEX_ENTRIES_MAX}", index.manifests.len());
-                return Err(ReadError::Limit { place: Location(repository, at).to_string(), limit });
+                return Err(ReadError::Limit { location: Location(repository, at).to_string(), limit });
             }
             Stored::Index(Arc::new(stored_index(bytes, index)))
         }
@@ -107,7 +112,7 @@ pub async fn fetch(client: &Client, store: &Store, repository: &Repository, at: 
         }
         Document::Schema1(manifest) => {
             let (image, error) = read_schema1(client, store, repository, &digest, bytes, &manifest).await?;
-            lacking = error;
+            unknown_size = error;
             Stored::Image(Arc::new(image))
         }
     };
@@ -115,7 +120,7 @@ pub async fn fetch(client: &Client, store: &Store, repository: &Repository, at: 
         store.remember(&digest, document.clone());
     }
     store.add_location(repository, &digest);
-    Ok(Fetched { digest, header, document, lacking })
+    Ok(FetchedDocument { digest, header, document, unknown_size })
 }
 
 async fn read_manifest(
@@ -135,14 +140,14 @@ async fn read_manifest(
     Ok(Image::from_manifest(digest.clone(), bytes, manifest, config.as_deref()))
 }
 
-/// Fetches a config once, however many manifests name it.
+/// Fetches a config once, however many manifests list it.
 async fn read_config(
     client: &Client,
     store: &Store,
     repository: &Repository,
     descriptor: &Descriptor,
 ) -> Result<Arc<ConfigFacts>, ReadError> {
-    let _claim = store.blob_flight(repository.registry(), &descriptor.digest).await;
+    let _flight = store.blob_flight(repository.registry(), &descriptor.digest).await;
     if let Some(config) = store.config(&descriptor.digest) {
         return Ok(config);
     }
@@ -152,15 +157,14 @@ async fn read_config(
     })?;
     let parsed = ImageConfig::parse_without_history(&body).map_err(|source| {
         client.failed(Operation::GetBlob, Reason::Invalid);
-        ReadError::InvalidConfig { place: Location::digest(repository, &descriptor.digest).to_string(), source }
+        ReadError::InvalidConfig { location: Location::digest(repository, &descriptor.digest).to_string(), source }
     })?;
     let config = Arc::new(ConfigFacts::from(parsed));
     store.remember_config(&descriptor.digest, Arc::clone(&config));
     Ok(config)
 }
 
-/// Schema 1 names layers without sizes: asks the registry for the size of each distinct blob. Also returns why one is
-/// unknown.
+/// Schema 1 lists layers without sizes: requests the size of each distinct blob. Also returns why one is unknown.
 async fn read_schema1(
     client: &Client,
     store: &Store,
@@ -169,23 +173,23 @@ async fn read_schema1(
     bytes: u64,
     manifest: &Schema1,
 ) -> Result<(Image, Option<ReadError>), ReadError> {
-    let mut lacking = None;
+    let mut unknown_size = None;
     let mut distinct: Vec<&Digest> = manifest.layers.iter().collect();
     distinct.sort();
     distinct.dedup();
     for layer in distinct {
-        let _claim = store.blob_flight(repository.registry(), layer).await;
+        let _flight = store.blob_flight(repository.registry(), layer).await;
         if store.blob_bytes(layer).is_some() {
             continue;
         }
         match client.head_blob(repository, layer).await {
             Ok(size) => store.remember_blob_bytes(layer, size),
             // A missing blob leaves only the image's size unknown.
-            Err(error) if !error.is_transient() => lacking = Some(error.into()),
+            Err(error) if !error.is_transient() => unknown_size = Some(error.into()),
             Err(error) => return Err(error.into()),
         }
     }
-    Ok((Image::from_schema1(digest.clone(), bytes, manifest, |layer| store.blob_bytes(layer)), lacking))
+    Ok((Image::from_schema1(digest.clone(), bytes, manifest, |layer| store.blob_bytes(layer)), unknown_size))
 }
 
 fn is_whole(document: &Stored) -> bool {
@@ -197,12 +201,13 @@ fn is_whole(document: &Stored) -> bool {
 
 fn stored_index(bytes: u64, index: Index) -> StoredIndex {
     let mut entries: Vec<IndexEntry> = index.manifests.iter().map(index_entry).collect();
-    tell_apart_by_version(&mut entries, &index.manifests);
+    distinguish_by_version(&mut entries, &index.manifests);
     StoredIndex { media_type: index.media_type, bytes, entries }
 }
 
-/// Entries of one platform may be for several versions of its system, as of macOS. The first keeps the plain name.
-fn tell_apart_by_version(entries: &mut [IndexEntry], descriptors: &[Descriptor]) {
+/// Entries of one platform may be for several versions of the operating system, as with macOS. The first keeps the
+/// plain name.
+fn distinguish_by_version(entries: &mut [IndexEntry], descriptors: &[Descriptor]) {
     let mut first_versions: HashMap<Platform, &str> = HashMap::new();
     for (entry, descriptor) in entries.iter_mut().zip(descriptors) {
         let is_image = !entry.attestation && !entry.media_type.is_index() && entry.artifact_type.is_empty();
@@ -217,8 +222,7 @@ fn tell_apart_by_version(entries: &mut [IndexEntry], descriptors: &[Descriptor])
     }
 }
 
-/// BuildKit's attestations stand in the index under `unknown/unknown` and say so in an annotation; newer ones have an
-/// artifact type.
+/// BuildKit's attestations are listed under `unknown/unknown` with an annotation; newer ones have an artifact type.
 fn index_entry(descriptor: &Descriptor) -> IndexEntry {
     let platform = descriptor.platform.normal();
     let annotated = descriptor.annotations.get(REFERENCE_TYPE) == Some("attestation-manifest");

@@ -16,8 +16,8 @@ pub struct NoPlatform {
 }
 
 impl NoPlatform {
-    /// For a tag that was read or found unchanged.
-    pub fn of(store: &Store, wanted: &TagRequest, outcome: &Outcome) -> Option<Self> {
+    /// Checks a tag that was read or is unchanged.
+    pub fn check(store: &Store, wanted: &TagRequest, outcome: &Outcome) -> Option<Self> {
         if wanted.platforms.is_all() {
             return None;
         }
@@ -33,13 +33,13 @@ impl NoPlatform {
             }
             Outcome::Failed(_) | Outcome::Gone => return None,
         };
-        if is_complete && !has_selected { Self::of_document(store, wanted, digest) } else { None }
+        if is_complete && !has_selected { Self::check_document(store, wanted, digest) } else { None }
     }
 
-    /// For an index whose children were not read.
-    pub fn of_entries(wanted: &TagRequest, entries: &[IndexEntry]) -> Option<Self> {
+    /// Checks an index whose children were not read.
+    pub fn check_entries(wanted: &TagRequest, entries: &[IndexEntry]) -> Option<Self> {
         let of_images = || entries.iter().filter(|entry| !entry.attestation);
-        // The config of an entry without a platform may have a selected one.
+        // The config of an entry without a platform may have a selected platform.
         if wanted.platforms.is_all() || of_images().any(|entry| entry.platform.is_none()) {
             return None;
         }
@@ -47,10 +47,10 @@ impl NoPlatform {
         Self::new(wanted, platforms)
     }
 
-    fn of_document(store: &Store, wanted: &TagRequest, digest: &Digest) -> Option<Self> {
+    fn check_document(store: &Store, wanted: &TagRequest, digest: &Digest) -> Option<Self> {
         match store.document(digest)? {
             Stored::Image(image) => Self::new(wanted, vec![image.platform.clone()]),
-            Stored::Index(index) => Self::of_entries(wanted, &index.entries),
+            Stored::Index(index) => Self::check_entries(wanted, &index.entries),
         }
     }
 

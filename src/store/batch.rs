@@ -1,4 +1,4 @@
-//! What is to be remembered and is not written yet: the writer's queue. Maps, so that what comes twice is written once.
+//! The writer's queue. Maps, so that only the latest value of a key is written.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
@@ -13,18 +13,18 @@ use crate::tag::{TagChange, TagRecord};
 /// Entries beyond the limit are dropped, which costs one request each after the next restart.
 pub(super) const WAITING_MAX: usize = 50_000;
 
-/// What is to be remembered: the latest value of everything.
+/// Changes to be written: the latest value of each key.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Batch {
     pub(super) documents: HashMap<Digest, Stored>,
     pub(super) configs: HashMap<Digest, Arc<ConfigFacts>>,
     pub(super) blobs: HashMap<Digest, u64>,
     pub(super) layers: HashMap<Digest, LayerRecord>,
-    /// None: the tag is to be forgotten. At most one entry for each watched tag, hence no limit of its own.
+    /// `None` deletes the record. At most one entry for each watched tag, hence no limit of its own.
     pub(super) tags: HashMap<(Repository, Tag), Option<TagRecord>>,
     /// When a scan completed, by the caller's key. At most two for each target.
     pub(super) scans: HashMap<Digest, Timestamp>,
-    /// The older scans that are still to be remembered; none: all of them.
+    /// The older scans that stay; `None`: all of them.
     pub(super) scans_retained: Option<HashSet<Digest>>,
     pub(super) sweep: Option<Sweep>,
 }
@@ -67,7 +67,7 @@ impl Batch {
         if self.scans.contains_key(key) { Some(true) } else { is_forgotten().then_some(false) }
     }
 
-    /// Takes back a batch that could not be written. What came since is newer and wins.
+    /// Merges a batch that could not be written. Values that were added since are newer and win.
     pub(super) fn put_back(&mut self, mut older: Self) {
         if let Some(retained) = &self.scans_retained {
             older.retain_scans(retained);

@@ -19,8 +19,8 @@ enum Guarded {
 }
 
 /// Calls `f` and returns the message of a panic. Other panic hooks do not run, and nothing is printed: the caller
-/// reports it. On some damage redb panics again while it unwinds, which no process survives: this one then exits with
-/// code 1 and a message.
+/// reports it. On some damage redb panics again during unwinding, which would abort: the process then exits with code 1
+/// and a message.
 pub(super) fn catch_panic<T>(f: impl FnOnce() -> T) -> Result<T, String> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {

@@ -12,7 +12,7 @@ use crate::oci::{Digest, Registry, Repository, Tag};
 /// meaning, which includes changes to the types of [`crate::image`] and [`crate::tag`] that are stored.
 pub(super) const VERSION: u32 = 2;
 
-/// The key of what is stored by digest.
+/// A digest as a key.
 pub(super) fn digest_key(digest: &Digest) -> Vec<u8> {
     encode(digest)
 }
@@ -22,7 +22,7 @@ pub(super) fn tag_key(repository: &Repository, tag: &Tag) -> Vec<u8> {
     [repository.registry().as_str(), repository.name(), tag.as_str()].join("\0").into_bytes()
 }
 
-/// The tag that a key names; none for an invalid key.
+/// The tag of a key; `None` for an invalid key.
 pub(super) fn parse_tag_key(key: &[u8]) -> Option<(Repository, Tag)> {
     let mut parts = std::str::from_utf8(key).ok()?.split('\0');
     let registry: Registry = parts.next()?.parse().ok()?;
@@ -39,7 +39,7 @@ pub(super) fn seal(key: &[u8], value: &impl Serialize) -> Vec<u8> {
     bytes
 }
 
-/// The value that `bytes` hold under `key`; none if they are damaged.
+/// The value in `bytes` under `key`; `None` if they are damaged.
 pub(super) fn unseal<T: DeserializeOwned>(key: &[u8], bytes: &[u8]) -> Option<T> {
     let (value, sealed_with) = bytes.split_last_chunk::<4>()?;
     if checksum(key, value) != *sealed_with {
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_of_another_shape_is_no_value() {
+    fn a_value_of_another_type_is_not_decoded() {
         assert_eq!(unseal::<u64>(b"key", &seal(b"key", &(7_u64, 1_u64))), None);
         assert_eq!(unseal::<String>(b"key", &seal(b"key", &400_u64)), None);
     }

@@ -24,24 +24,24 @@ pub enum StoreError {
     NotWritable {
         /// The state file.
         path: PathBuf,
-        /// What the operating system says.
+        /// The operating system's error.
         source: io::Error,
     },
     /// It is a directory.
     #[error("state file {} is a directory: name a file in it as `path` under [state]", path.display())]
     Directory {
-        /// Where a state file was wanted.
+        /// The path.
         path: PathBuf,
     },
     /// It is a pipe, a device or a socket.
     #[error("state file {} is a {kind}: name an ordinary file as `path` under [state]", path.display())]
     Special {
-        /// Where a state file was wanted.
+        /// The path.
         path: PathBuf,
-        /// What is there.
+        /// The kind of file.
         kind: &'static str,
     },
-    /// It is another program's file, and is not touched.
+    /// It is another program's file, which is left as it is.
     #[error(
         "{} is not a state file: it is left as it is; give the state its own `path` under [state], or move that file away",
         path.display()
@@ -50,12 +50,12 @@ pub enum StoreError {
         /// The file.
         path: PathBuf,
     },
-    /// There is no room for it.
+    /// The disk is full.
     #[error("no room for state file {}: {source}; free some space on its disk", path.display())]
     Full {
         /// The state file.
         path: PathBuf,
-        /// What the operating system says.
+        /// The operating system's error.
         source: io::Error,
     },
     /// It is damaged or of another version, and could not be set aside.

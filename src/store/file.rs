@@ -31,7 +31,7 @@ const LAYERS: Bytes = TableDefinition::new("layers");
 /// Completed scans, by the caller's keys.
 const SCANS: Bytes = TableDefinition::new("passes");
 const TAGS: Bytes = TableDefinition::new("tags");
-/// Since when a digest has been unused. What is in use has no entry, so that use costs no write.
+/// Since when a digest has been unused. Used digests have no entry, so that use costs no write.
 const UNUSED: Bytes = TableDefinition::new("unused");
 
 /// The tables by digest.
@@ -40,15 +40,15 @@ const BY_DIGEST: [Bytes; 4] = [DOCUMENTS, CONFIGS, BLOBS, LAYERS];
 /// All tables but that of the version.
 pub(super) const TABLES: [Bytes; 7] = [DOCUMENTS, CONFIGS, BLOBS, LAYERS, TAGS, UNUSED, SCANS];
 
-/// Which file a path names: a file that replaces it has another identity.
+/// Identifies the file at a path: a replacement has another identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Identity {
+pub(super) struct FileIdentity {
     device: u64,
     inode: u64,
 }
 
-impl Identity {
-    pub(super) fn of(path: &Path) -> io::Result<Self> {
+impl FileIdentity {
+    pub(super) fn new(path: &Path) -> io::Result<Self> {
         let metadata = path.metadata()?;
         Ok(Self { device: metadata.dev(), inode: metadata.ino() })
     }
@@ -59,7 +59,7 @@ impl Identity {
 pub(super) struct File {
     pub(super) path: PathBuf,
     pub(super) database: Database,
-    pub(super) identity: Identity,
+    pub(super) identity: FileIdentity,
 }
 
 impl File {
@@ -134,15 +134,15 @@ impl File {
         })
     }
 
-    /// Whether its path still names it: false once it was removed or replaced. True if that cannot be determined.
+    /// Whether its path still leads to it: false once it was removed or replaced. True if that cannot be determined.
     pub(super) fn is_in_place(&self) -> bool {
-        match Identity::of(&self.path) {
+        match FileIdentity::new(&self.path) {
             Ok(identity) => identity == self.identity,
             Err(error) => !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory),
         }
     }
 
-    /// Adds everything that another file holds, which is newer than what this one holds.
+    /// Copies everything from another file, whose values are newer.
     pub(super) fn add_all_of(&self, other: &Self) -> Result<(), StoreError> {
         self.checked(|| {
             let (from, to) = (other.database.begin_read()?, self.database.begin_write()?);
@@ -207,7 +207,7 @@ fn put_tags(
     Ok(())
 }
 
-/// Notes what is unused, and removes what has been unused for too long. What a tag's record needs is in use.
+/// Notes unused entries and removes those unused for too long. Entries that a tag's record needs are in use.
 fn sweep_unused(transaction: &WriteTransaction, sweep: &Sweep) -> Result<(), redb::Error> {
     let mut in_use: HashSet<Vec<u8>> = sweep.in_use.iter().map(digest_key).collect();
     needed_by_tags(transaction, &mut in_use)?;
@@ -245,7 +245,7 @@ fn sweep_unused(transaction: &WriteTransaction, sweep: &Sweep) -> Result<(), red
     Ok(())
 }
 
-/// What has been unused for longest, where more is unused than may be.
+/// The longest unused digests beyond the limit on unused ones.
 fn surplus(unused: &HashSet<Vec<u8>>, since: &HashMap<Vec<u8>, Timestamp>, in_use: usize) -> Vec<Vec<u8>> {
     let Some(surplus) = unused.len().checked_sub(unused_max(in_use)) else { return Vec::new() };
     let mut keys: Vec<&Vec<u8>> = unused.iter().collect();
@@ -254,7 +254,7 @@ fn surplus(unused: &HashSet<Vec<u8>>, since: &HashMap<Vec<u8>, Timestamp>, in_us
     keys.into_iter().take(surplus).cloned().collect()
 }
 
-/// Adds what the tags' records need. Records that cannot be read are removed.
+/// Adds the digests that the tags' records need. Records that cannot be read are removed.
 fn needed_by_tags(transaction: &WriteTransaction, in_use: &mut HashSet<Vec<u8>>) -> Result<(), redb::Error> {
     let documents = transaction.open_table(DOCUMENTS)?;
     let mut tags = transaction.open_table(TAGS)?;

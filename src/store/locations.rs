@@ -1,11 +1,11 @@
-//! In which repositories a manifest is known to exist. Its content may have been read from another repository.
+//! In which repositories a manifest is known to exist. Its content may come from another repository.
 
 use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet};
 
 use crate::oci::{Digest, Repository};
 
-/// By manifest, the repositories in which it was found.
+/// Repositories by manifest.
 #[derive(Debug, Default)]
 pub(super) struct Locations(Mutex<HashMap<Digest, Vec<Repository>>>);
 

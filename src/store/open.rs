@@ -1,4 +1,4 @@
-//! Opening a state file: checked, and set aside if it is damaged or foreign.
+//! Opens a state file: checks it, and sets it aside if it is damaged or foreign.
 
 use std::io::{self, Read as _};
 use std::os::unix::fs::FileTypeExt as _;
@@ -10,12 +10,12 @@ use tracing::warn;
 use super::catch_panic::catch_panic;
 use super::encoding::VERSION;
 use super::error::StoreError;
-use super::file::{File, Identity, TABLES};
+use super::file::{File, FileIdentity, TABLES};
 
 const META: TableDefinition<'static, &'static str, u32> = TableDefinition::new("meta");
 const VERSION_KEY: &str = "version";
 
-/// Bytes of pages that redb caches. Little is read twice: the inventory holds what is in use.
+/// redb's page cache, bytes. Little is read twice, since the inventory holds everything in use.
 const CACHE_BYTES: usize = 1 << 20;
 
 /// How a state file was opened.
@@ -23,7 +23,7 @@ const CACHE_BYTES: usize = 1 << 20;
 pub enum Opened {
     /// There was none: it was created.
     Fresh,
-    /// It holds what was written, except perhaps in the last second before the process was killed.
+    /// It existed. Writes of the last second before a kill may be missing.
     Existing,
     /// It could not be used and was renamed. A new one was created.
     SetAside {
@@ -47,15 +47,15 @@ impl File {
         let existed = path.metadata().is_ok_and(|metadata| metadata.len() > 0);
         let unusable = match open_or_create(path) {
             Ok(file) => return Ok((file, if existed { Opened::Existing } else { Opened::Fresh })),
-            Err(Refused::Unusable(_)) if was_never_finished(path) => {
-                // It is empty, and no process has it open: that would be `InUse`.
+            Err(NotOpened::Unusable(_)) if was_never_finished(path) => {
+                // It is empty, and no process has it open: otherwise the error would be `InUse`.
                 let _ = std::fs::remove_file(path);
                 return open_or_create(path)
                     .map(|file| (file, Opened::Fresh))
                     .map_err(|refused| refused.into_error(path));
             }
-            Err(Refused::Unusable(unusable)) => unusable,
-            Err(Refused::Failed(error)) => {
+            Err(NotOpened::Unusable(unusable)) => unusable,
+            Err(NotOpened::Failed(error)) => {
                 remove_unfinished(path, existed, &error);
                 return Err(error);
             }
@@ -101,27 +101,27 @@ impl File {
     }
 }
 
-fn open_or_create(path: &Path) -> Result<File, Refused> {
-    catch_panic(|| open_or_create_unguarded(path)).unwrap_or_else(|panic| Err(Refused::damaged(&panic)))
+fn open_or_create(path: &Path) -> Result<File, NotOpened> {
+    catch_panic(|| open_or_create_unguarded(path)).unwrap_or_else(|panic| Err(NotOpened::damaged(&panic)))
 }
 
-fn open_or_create_unguarded(path: &Path) -> Result<File, Refused> {
-    let refused = |error: redb::Error| Refused::new(path, error);
+fn open_or_create_unguarded(path: &Path) -> Result<File, NotOpened> {
+    let refused = |error: redb::Error| NotOpened::new(path, error);
     let mut database =
         Builder::new().set_cache_size(CACHE_BYTES).create(path).map_err(|error| refused(error.into()))?;
     // redb's reads do not verify its checksums. This does, page by page, at some milliseconds per megabyte.
     if !database.check_integrity().map_err(|error| refused(error.into()))? {
-        return Err(Refused::damaged("its pages and checksums disagree"));
+        return Err(NotOpened::damaged("its pages and checksums disagree"));
     }
-    let identity = Identity::of(path).map_err(|error| Refused::new(path, error.into()))?;
+    let identity = FileIdentity::new(path).map_err(|error| NotOpened::new(path, error.into()))?;
     let file = File { path: path.to_owned(), database, identity };
     match file.version().map_err(refused)? {
         Some(VERSION) => Ok(file),
         Some(version) => {
-            Err(Refused::other(format!("has version {version}, and this program reads version {VERSION}")))
+            Err(NotOpened::other(format!("has version {version}, and this program reads version {VERSION}")))
         }
         None if file.has_tables().map_err(refused)? => {
-            Err(Refused::other("is a redb database of another program".to_owned()))
+            Err(NotOpened::other("is a redb database of another program".to_owned()))
         }
         None => {
             file.make_tables().map_err(refused)?;
@@ -131,7 +131,7 @@ fn open_or_create_unguarded(path: &Path) -> Result<File, Refused> {
 }
 
 /// Why a file was not opened.
-enum Refused {
+enum NotOpened {
     /// Its content cannot be used: it is to be set aside.
     Unusable(Unusable),
     /// Setting it aside would not help.
@@ -145,7 +145,7 @@ struct Unusable {
     suffix: &'static str,
 }
 
-impl Refused {
+impl NotOpened {
     fn damaged(why: &str) -> Self {
         Self::Unusable(Unusable { why: format!("is damaged: {why}"), suffix: "corrupt" })
     }
@@ -177,7 +177,7 @@ impl Refused {
     }
 }
 
-/// What is at `path`, if it is neither a file nor a directory. To open it could wait forever, or worse.
+/// The kind of file at `path`, if it is neither a file nor a directory. Opening a pipe could block for ever.
 fn special_kind(path: &Path) -> Option<&'static str> {
     let kind = path.metadata().ok()?.file_type();
     if kind.is_fifo() {
@@ -194,11 +194,11 @@ fn special_kind(path: &Path) -> Option<&'static str> {
 /// The first bytes of every redb file.
 const MAGIC: [u8; 9] = *b"redb\x1a\x0a\xa9\x0d\x0a";
 
-/// Up to so many differing bytes are taken for damage.
+/// Up to so many differing bytes count as damage.
 const MAGIC_DAMAGED_MAX: usize = 4;
 
-/// Whether the file does not begin as a state file does, damaged and unfinished ones included. It is then another
-/// program's, and a mistaken path must not destroy it.
+/// Whether the file does not begin like a state file, damaged and unfinished ones included. Then it is another
+/// program's file, which a mistaken path must not destroy.
 fn is_foreign(path: &Path) -> bool {
     let Ok(file) = std::fs::File::open(path) else { return false };
     // Reading from a pipe would consume its content.
@@ -217,7 +217,7 @@ fn is_foreign(path: &Path) -> bool {
 /// is still zero, and so is everything after the header.
 fn was_never_finished(path: &Path) -> bool {
     const HEADER: usize = 4_096;
-    // A finished file that holds anything worth keeping is longer.
+    // A complete file with any content is longer.
     const LENGTH_MAX: u64 = 16 << 20;
     let is_zero = |bytes: &[u8]| bytes.iter().all(|byte| *byte == 0);
     path.metadata().is_ok_and(|metadata| metadata.len() <= LENGTH_MAX)
@@ -226,7 +226,7 @@ fn was_never_finished(path: &Path) -> bool {
         })
 }
 
-/// Removes the beginning of a new file: the next start would take it for a damaged one.
+/// Removes an incomplete new file, which the next start would take for a damaged one.
 fn remove_unfinished(path: &Path, existed: bool, error: &StoreError) {
     if !existed && !matches!(error, StoreError::InUse { .. }) && path.is_file() {
         // If that fails as well, the next start sets the file aside.

@@ -1,4 +1,4 @@
-//! Moves the state to another file: to a new one after the old one was removed, or to a smaller one.
+//! Moves the state to another file: to a new one after the old one was removed or replaced, or to a compacted one.
 
 use std::fs;
 use std::io;
@@ -15,7 +15,7 @@ use crate::clock::since_epoch;
 /// Smaller files are not worth compacting.
 const COMPACTED_BYTES_MIN: u64 = 4 << 20;
 
-/// Opens the file at `path`, and logs if another one was in its way.
+/// Opens the file at `path`, and logs if one was set aside.
 pub(super) fn open(path: &Path) -> Result<File, StoreError> {
     let (file, how) = File::open(path, since_epoch().as_secs())?;
     if let Opened::SetAside { moved_to, why } = how {
@@ -24,31 +24,32 @@ pub(super) fn open(path: &Path) -> Result<File, StoreError> {
     Ok(file)
 }
 
-/// What is now at the path of a file that was removed or replaced, with everything that the file holds.
+/// Opens the file that is now at the path of a removed or replaced one, and copies everything into it.
 pub(super) fn follow(file: &File) -> Result<File, StoreError> {
     let new = open(&file.path)?;
     new.add_all_of(file)?;
     Ok(new)
 }
 
-/// A copy of the file, in its place, if most of the file is free. Readers use the file until the caller replaces it.
+/// A compacted copy of the file at its path, if most of the file is free. Readers use the old file until the caller
+/// replaces it.
 pub(super) fn compacted(file: &File) -> Result<Option<File>, StoreError> {
     let failed = |error: io::Error| StoreError::new(&file.path, error.into());
     let metadata = file.path.metadata().map_err(failed)?;
-    // The pages are counted only where that can lead to something: it reads the whole file.
+    // Counting pages reads the whole file, so only large files are considered.
     if metadata.len() < COMPACTED_BYTES_MIN || file.used_bytes()? > metadata.len() / 2 {
         return Ok(None);
     }
-    // Not in the place of a link.
+    // A symbolic link is not replaced.
     let path = file.path.canonicalize().map_err(failed)?;
     let temporary = temporary(&path);
     let copy = copy(file, &temporary).and_then(|copy| {
         fs::set_permissions(&temporary, metadata.permissions()).map_err(failed)?;
-        // What somebody put in its place meanwhile is not overwritten: the next batch follows it.
+        // A file that replaced it meanwhile is not overwritten: the next batch goes to that one.
         if !file.is_in_place() {
             return Err(failed(io::ErrorKind::NotFound.into()));
         }
-        // The copy is complete on the disk. Nothing after this may fail, or the next batch would go to the old file.
+        // The copy is durable. Nothing after this may fail, or the next batch would go to the old file.
         fs::rename(&temporary, &path).map_err(failed)?;
         sync_directory(&path);
         Ok(File { path: file.path.clone(), ..copy })
@@ -61,7 +62,7 @@ pub(super) fn compacted(file: &File) -> Result<Option<File>, StoreError> {
 }
 
 fn copy(file: &File, to: &Path) -> Result<File, StoreError> {
-    // What a killed process left.
+    // Left by a killed process.
     let _ = fs::remove_file(to);
     let mut copy = open(to)?;
     copy.add_all_of(file)?;

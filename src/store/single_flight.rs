@@ -1,5 +1,5 @@
-//! At most one task fetches a digest from a registry: two tags of one image do not both fetch it. Registries are kept
-//! apart, so that no task waits for a slow registry that it does not need.
+//! Single-flight: at most one task fetches a digest from a registry. By registry, so that no task waits for a slow
+//! registry that it does not need.
 
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -39,7 +39,7 @@ impl Drop for Flight {
     fn drop(&mut self) {
         let mut in_flight = self.keys.lock();
         self.guard = None;
-        // Tasks that wait hold the lock as well.
+        // Waiting tasks hold a clone of the lock too.
         if in_flight.get(&self.key).is_some_and(|lock| Arc::strong_count(lock) == 1) {
             in_flight.remove(&self.key);
         }

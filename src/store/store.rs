@@ -1,4 +1,4 @@
-//! The store: what other rooms see of the memory and of the file.
+//! The store's interface: memory and, with a file, the writer's queue and the file behind it.
 
 use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet};
@@ -25,13 +25,13 @@ use crate::oci::text::beginning;
 use crate::oci::{Digest, Registry, Repository, Tag};
 use crate::tag::{TagChange, TagRecord};
 
-/// How long the end of the program waits for the writer.
+/// How long dropping the last clone waits for the writer.
 const TO_END_MAX: Duration = Duration::from_secs(5);
 
-/// The most bytes that are remembered of why a layer cannot be measured.
+/// The most bytes that are stored of the reason why a layer cannot be measured.
 const REASON_BYTES_MAX: usize = 1_024;
 
-/// What is remembered. Cheap to clone. When the last clone is dropped, what waits is written and the file is closed.
+/// The store. Cheap to clone. When the last clone is dropped, the queue is written and the file closed.
 #[derive(Clone, Debug)]
 pub struct Store(Arc<Inner>);
 
@@ -50,12 +50,12 @@ struct Inner {
 }
 
 impl Store {
-    /// Remembers in memory, until the process ends.
+    /// A store in memory, until the process ends.
     pub fn memory() -> Self {
         Self::new(Arc::new(Shared::new(None)), None)
     }
 
-    /// Remembers in the file at `path`, which is created if it does not exist.
+    /// A store in the file at `path`, which is created if it does not exist.
     ///
     /// A damaged file is renamed to `<path>.corrupt-<Unix time>`, one of another version or program to
     /// `<path>.other-<Unix time>`, and a new one is created.
@@ -66,8 +66,8 @@ impl Store {
         Ok((Self::with_writer(path, Some(file), None)?, opened))
     }
 
-    /// Remembers in memory, after an error of [`Self::open`], until the file can be opened: that is retried, every
-    /// minute at the latest. An error means that no thread can be started.
+    /// For use after an error of [`Self::open`]: a store in memory until the file can be opened, which is retried at
+    /// least every minute. An error means that no thread can be started.
     pub fn open_later(path: &Path, error: &StoreError) -> Result<Self, StoreError> {
         Self::with_writer(path, None, Some(error.to_string()))
     }
@@ -78,7 +78,7 @@ impl Store {
         let run = {
             let (shared, path) = (Arc::clone(&shared), path.to_owned());
             move || {
-                // Dropped when the writer ends, by a panic too.
+                // Dropped when the writer ends, also by a panic.
                 let _running: mpsc::Sender<()> = running;
                 writer::run(&shared, &path, error);
             }
@@ -102,18 +102,18 @@ impl Store {
         }))
     }
 
-    /// Whether new knowledge survives a restart, kept up to date: false while the file cannot be opened or written. None
-    /// for a store in memory.
+    /// Whether changes survive a restart, kept up to date: false while the file cannot be opened or written. `None` for
+    /// a store in memory.
     pub fn persistent(&self) -> Option<Arc<AtomicBool>> {
         self.0.writer.is_some().then(|| Arc::clone(&self.0.shared.persistent))
     }
 
-    /// What was read under `digest`.
+    /// The document with this digest.
     pub fn document(&self, digest: &Digest) -> Option<Stored> {
         self.find(|batch| batch.documents.get(digest).cloned(), |file| file.document(digest))
     }
 
-    /// Remembers what was read under `digest`.
+    /// Stores a document.
     pub fn remember(&self, digest: &Digest, stored: Stored) {
         self.put(|batch| &mut batch.documents, digest, stored);
     }
@@ -128,32 +128,32 @@ impl Store {
         self.0.locations.contains(repository, digest)
     }
 
-    /// What sizes need of a config.
+    /// The stored facts of a config.
     pub fn config(&self, digest: &Digest) -> Option<Arc<ConfigFacts>> {
         self.find(|batch| batch.configs.get(digest).cloned(), |file| file.config(digest))
     }
 
-    /// Remembers what sizes need of a config: several manifests may name it.
+    /// Stores the facts of a config, which several manifests may list.
     pub fn remember_config(&self, digest: &Digest, config: Arc<ConfigFacts>) {
         self.put(|batch| &mut batch.configs, digest, config);
     }
 
-    /// Bytes of a blob by the registry's answer: schema 1 manifests list no sizes.
+    /// A blob's size in bytes as the registry reported it, for schema 1 manifests, which list no sizes.
     pub fn blob_bytes(&self, digest: &Digest) -> Option<u64> {
         self.find(|batch| batch.blobs.get(digest).copied(), |file| file.blob_bytes(digest))
     }
 
-    /// Remembers a blob's size in bytes.
+    /// Stores a blob's size in bytes.
     pub fn remember_blob_bytes(&self, digest: &Digest, bytes: u64) {
         self.put(|batch| &mut batch.blobs, digest, bytes);
     }
 
-    /// What is known of a layer's content, by its digest or its `diff_id`.
+    /// The record of a layer's content, by its digest or its `diff_id`.
     pub fn layer(&self, digest: &Digest) -> Option<LayerRecord> {
         self.find(|batch| batch.layers.get(digest).cloned(), |file| file.layer(digest))
     }
 
-    /// Remembers a layer's content, or that it cannot be measured.
+    /// Stores a layer's content, or that it cannot be measured.
     pub fn remember_layer(&self, digest: &Digest, mut layer: LayerRecord) {
         if let LayerRecord::Failed { reason, .. } = &mut layer {
             reason.truncate(beginning(reason, REASON_BYTES_MAX).len());
@@ -161,7 +161,7 @@ impl Store {
         self.put(|batch| &mut batch.layers, digest, layer);
     }
 
-    /// What was last known of every tag, in no particular order. Needed at the start only.
+    /// The record of every tag, in no particular order. For the start.
     pub fn tags(&self) -> Vec<(Repository, Tag, TagRecord)> {
         let (writing, waiting) = {
             let queue = self.0.shared.queue();
@@ -178,13 +178,13 @@ impl Store {
         tags
     }
 
-    /// Remembers what is now known of tags, or forgets them.
+    /// Stores or deletes tags' records.
     pub fn keep(&self, changes: Vec<TagChange>) {
         let in_memory = self.0.writer.is_none();
         self.0.shared.add(|waiting| {
             for change in changes {
                 match change.kept {
-                    // No file has to forget it as well.
+                    // Without a file there is nothing to delete.
                     None if in_memory => drop(waiting.tags.remove(&(change.repository, change.tag))),
                     _ => waiting.change(change),
                 }
@@ -192,8 +192,8 @@ impl Store {
         });
     }
 
-    /// Remembers a completed scan under a key of the caller's: after a restart it distinguishes a target of which
-    /// everything is known from one whose first scan was cut short.
+    /// Notes a completed scan under a key of the caller's: after a restart it distinguishes a completely read target
+    /// from one whose first scan was interrupted.
     pub fn remember_scan(&self, key: &Digest, at: Timestamp) {
         if !self.has_scanned(key) {
             self.put(|batch| &mut batch.scans, key, at);
@@ -205,13 +205,13 @@ impl Store {
         self.find(|batch| batch.has_scanned(key), |file| file.has_scanned(key)).unwrap_or_default()
     }
 
-    /// Forgets every completed scan but those under these keys: tags of the others may be forgotten from now on.
+    /// Deletes every completed scan except those under these keys: tags of the others may be deleted from now on.
     pub fn retain_scans(&self, keys: &HashSet<Digest>) {
         self.0.shared.add(|waiting| waiting.retain_scans(keys));
     }
 
-    /// Removes what every sweep of a fortnight found unused: to be called periodically. In use is what is in `in_use`,
-    /// and what the remembered tags need.
+    /// Removes entries that every sweep of a fortnight found unused: to be called periodically. In use are the digests
+    /// in `in_use` and those that the stored tags need.
     pub fn sweep(&self, in_use: &HashSet<Digest>, now: Timestamp) {
         self.0.locations.retain(in_use);
         if !self.0.shared.is_open() {
@@ -221,7 +221,7 @@ impl Store {
         self.0.shared.add(|waiting| waiting.sweep = Some(Sweep { in_use: in_use.clone(), now }));
     }
 
-    /// The number of documents that are remembered. One that is being rewritten counts twice until it is written.
+    /// The number of stored documents. One that is being rewritten counts twice until it is written.
     pub fn documents(&self) -> u64 {
         let waiting = {
             let queue = self.0.shared.queue();
@@ -242,8 +242,8 @@ impl Store {
         self.0.blobs.begin(registry, digest).await
     }
 
-    /// Waits until all that was remembered before is on the disk, or could not be written, which is logged. It waits for
-    /// a disk that hangs, too: the caller sets the deadline.
+    /// Waits until all earlier changes are on the disk, or could not be written, which is logged. May wait for a
+    /// hanging disk: the caller sets a deadline.
     pub async fn flush(&self) {
         if self.0.writer.is_some() {
             // The writer answers for as long as this store exists.
@@ -260,7 +260,7 @@ impl Store {
         });
     }
 
-    /// Looks into what waits, newest first, then into the file.
+    /// Looks in the queue, newest first, then in the file.
     fn find<T>(
         &self,
         in_batch: impl Fn(&Batch) -> Option<T>,
@@ -293,7 +293,7 @@ impl Drop for Inner {
         let Some(ended) = &self.writer else { return };
         match ended.lock().recv_timeout(TO_END_MAX) {
             Err(mpsc::RecvTimeoutError::Timeout) => {
-                warn!("the disk of the state file does not answer: ending without what was not written");
+                warn!("the disk of the state file does not respond: exiting without the last changes");
             }
             _ => self.shared.close(),
         }

@@ -1,4 +1,4 @@
-//! What is stored by digest.
+//! The values that are stored by digest.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use crate::image::{Image, LayerContent, Timestamp};
 use crate::oci::media_type::stored_artifact_type;
 use crate::oci::{Digest, MediaType, Platform};
 
-/// What was read under a digest. Immutable, as the content of a digest is.
+/// A parsed document. Immutable, as the content of a digest is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Stored {
     /// A manifest and its config, with the config's platform.
@@ -17,10 +17,10 @@ pub enum Stored {
     Index(Arc<StoredIndex>),
 }
 
-/// What is kept of an index.
+/// The stored part of an index.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StoredIndex {
-    /// The index's own.
+    /// The index's media type.
     pub media_type: MediaType,
     /// Bytes of the index document.
     pub bytes: u64,
@@ -46,16 +46,16 @@ pub struct IndexEntry {
     pub artifact_type: Arc<str>,
 }
 
-/// What is known of a layer's content, by the blob's digest or by its `diff_id`.
+/// A layer's content, by the blob's digest or by its `diff_id`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum LayerRecord {
     /// It was measured or estimated.
     Known(LayerContent),
-    /// It cannot be measured, and asking again soon would not help.
+    /// It cannot be measured, and another try would not help.
     Failed {
         /// Why, for people.
         reason: String,
-        /// When that was found out.
+        /// When it failed.
         at: Timestamp,
     },
 }

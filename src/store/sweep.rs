@@ -1,4 +1,4 @@
-//! What is removed after a while: in memory here, in the file by the writer.
+//! Removes unused entries: in memory here, in the file by the writer.
 
 use std::collections::{HashMap, HashSet};
 
@@ -8,18 +8,18 @@ use crate::image::{Image, Timestamp};
 use crate::oci::Digest;
 use crate::tag::TagRecord;
 
-/// How long something may be unused before it is removed, in seconds: a fortnight, so that a branch that rests over the
-/// holidays costs nothing when it wakes.
+/// How long an entry may be unused before it is removed, in seconds: a fortnight, so that a branch without builds over
+/// the holidays is not read again after them.
 pub(super) const SECONDS_UNUSED_MAX: f64 = 14.0 * 86_400.0;
 
-/// How many unused digests are remembered beside `in_use` used ones: as many, so that what is remembered grows with what
-/// is watched and not with how often it changes; and some at least, for small installations.
+/// How many unused digests are kept beside `in_use` used ones: as many, so that the store grows with what is watched
+/// and not with how often it changes; with a minimum for small installations.
 pub(super) fn unused_max(in_use: usize) -> usize {
     const MIN: usize = 1_000;
     in_use.max(MIN)
 }
 
-/// Removes from memory what has been unused for too long. `unused` says since when each digest has been unused.
+/// Removes entries from memory that have been unused for too long. `unused`: since when each digest has been unused.
 pub(super) fn sweep_memory(
     memory: &mut Batch,
     unused: &mut HashMap<Digest, Timestamp>,

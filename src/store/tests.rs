@@ -1,4 +1,4 @@
-//! Whatever was done, what is read back is what a map would have, before and after the file is opened again.
+//! After any operations the store returns what a map would, before and after the file is opened again.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -122,7 +122,7 @@ impl Model {
                 let media_type = MediaType::new(MediaType::DOCKER_LIST);
                 let index = StoredIndex { media_type, bytes: 7, entries: vec![entry; usize::from(*number)] };
                 let stored = Stored::Index(Arc::new(index));
-                // A digest of its own: what a digest names never changes.
+                // A digest of its own, since the content of a digest never changes.
                 store.remember(&digest(number + 50), stored.clone());
                 self.documents.insert(digest(number + 50), stored);
             }
@@ -195,8 +195,8 @@ fn a_config_without_some_diff_ids_is_stored_as_a_list_of_digests() {
     assert_eq!(encoding::unseal(b"config", &encoding::seal(b"config", &some)), Some(some));
 }
 
-/// What was added after version 2 was settled: older programs cannot read these records and ask the registry again; the
-/// rest of a file keeps its meaning.
+/// Additions to version 2: older programs cannot read these records and ask the registry again; the rest of a file
+/// keeps its meaning.
 #[test]
 fn what_was_added_to_version_2_has_bytes_of_its_own() {
     let content = |unpacked| LayerContent { uncompressed_bytes: 1, estimated: false, unpacked };
@@ -211,8 +211,8 @@ fn what_was_added_to_version_2_has_bytes_of_its_own() {
     assert_eq!(sealed[..2], [2, 33], "the third kind, and a digest of 33 bytes");
 }
 
-/// A change of what is expected here needs another `encoding::VERSION`: files that were written before have other
-/// bytes, and must not be read as if they had these.
+/// A change of these expectations needs another `encoding::VERSION`: existing files have other bytes, and must not be
+/// read as if they had these.
 #[test]
 fn the_bytes_of_version_2_are_these() {
     let hash = |bytes: Vec<u8>| Digest::sha256_of(&bytes).to_string()[7..23].to_owned();

@@ -1,4 +1,4 @@
-//! The only writer of the state file: a thread, since it waits for disks.
+//! The only writer of the state file: a thread, since writing blocks.
 
 use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
 use std::path::Path;
@@ -24,7 +24,7 @@ const PAUSE_MAX: Duration = Duration::from_mins(1);
 /// What the writer shares with the store's clones.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
-    /// Locked only to look up or to insert, never while waiting for a disk.
+    /// Locked only to look up or to insert, never during I/O.
     queue: Mutex<Queue>,
     wake: Condvar,
     /// None in memory, and while the file cannot be opened. Locked for writing only to reopen it.
@@ -35,11 +35,11 @@ pub(super) struct Shared {
     pub(super) persistent: Arc<AtomicBool>,
 }
 
-/// What waits for the writer.
+/// The writer's queue.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     pub(super) waiting: Batch,
-    /// What is being written: readers look here until the file has it.
+    /// The batch being written: readers look here until the file has it.
     pub(super) writing: Arc<Batch>,
     flushes: Vec<oneshot::Sender<()>>,
     stop: bool,
@@ -55,7 +55,8 @@ impl Shared {
         self.queue.lock()
     }
 
-    /// Adds to the waiting batch. Only the first addition wakes the writer, which keeps the time from then on.
+    /// Adds to the waiting batch. Only the first addition wakes the writer, which then waits for the next write's time
+    /// by itself.
     pub(super) fn add(&self, add: impl FnOnce(&mut Batch)) {
         let mut queue = self.queue();
         let first = queue.waiting.is_empty();
@@ -66,7 +67,7 @@ impl Shared {
         }
     }
 
-    /// Resolves once all that waits now is written, or could not be written.
+    /// Resolves once everything in the queue is written, or could not be written.
     pub(super) fn flush(&self) -> oneshot::Receiver<()> {
         let (done, written) = oneshot::channel();
         self.queue().flushes.push(done);
@@ -84,12 +85,12 @@ impl Shared {
         self.file.read().is_some()
     }
 
-    /// Whether the open file was removed or replaced, so that what is written to it is lost.
+    /// Whether the open file was removed or replaced, so that writes to it are lost.
     fn is_displaced(&self) -> bool {
         self.file.read().as_ref().is_some_and(|file| !file.is_in_place())
     }
 
-    /// Replaces the open file by one that holds the same. Readers wait only while the old one is closed.
+    /// Replaces the open file by one with the same content. Readers wait only while the old one is closed.
     fn replace(&self, new: File) {
         let mut file = self.file.write();
         close(&mut file);
@@ -102,7 +103,7 @@ impl Shared {
     }
 }
 
-/// Writes what waits until told to stop, and once more then. `error` is why the file is not open yet.
+/// Writes batches until told to stop, and once more then. `error` is why the file is not open yet.
 pub(super) fn run(shared: &Shared, path: &Path, mut error: Option<String>) {
     let mut pause = if error.is_some() { PAUSE * 2 } else { PAUSE };
     let mut not_before = Instant::now();
@@ -131,7 +132,7 @@ pub(super) fn run(shared: &Shared, path: &Path, mut error: Option<String>) {
                 }
                 pause = (pause * 2).min(PAUSE_MAX);
                 put_back(shared, batch);
-                // A displaced file stays open: it has all that is known.
+                // A displaced file stays open: it has the full content.
                 if was_open && !shared.is_displaced() {
                     reopen_and_log(shared, path, &mut error);
                 }
@@ -181,7 +182,7 @@ fn write(shared: &Shared, batch: &Batch) -> Result<(), String> {
     }
 }
 
-/// Writes all that is known to the file that has taken the open one's place, or to a new one.
+/// Copies everything to the file that replaced the open one, or to a new one.
 fn follow(shared: &Shared) -> Result<(), StoreError> {
     let (new, path) = match &*shared.file.read() {
         Some(file) => (relocate::follow(file)?, file.path.clone()),
@@ -192,7 +193,7 @@ fn follow(shared: &Shared) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Makes the file smaller if most of it is free. That it cannot be done, for want of space for example, harms nothing.
+/// Compacts the file if most of it is free. A failure, for example for lack of space, is harmless.
 fn compact(shared: &Shared) {
     let compacted = match &*shared.file.read() {
         Some(file) => relocate::compacted(file),
@@ -231,7 +232,7 @@ fn reopen(shared: &Shared, path: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Closes the file. If that fails, the next opening checks what of it is good.
+/// Closes the file. If that fails, the next opening checks its content.
 fn close(file: &mut Option<File>) {
     let _ = catch_panic(|| drop(file.take()));
 }

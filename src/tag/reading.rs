@@ -1,4 +1,4 @@
-//! What a scan learnt of a tag, failures included.
+//! The outcome of reading a tag, failures included.
 
 use std::sync::Arc;
 
@@ -21,13 +21,13 @@ pub struct Observation {
 /// What reading a tag found.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
-    /// The tag points at what it pointed at before, and nothing of that is missing.
+    /// The tag points at the same content as before, and nothing of that is missing.
     Unchanged,
     /// It was read, perhaps in part: see [`Reading::failed`].
     Read(Arc<Reading>),
     /// It could not be read.
     Failed(Reason),
-    /// The registry answers, by its API, that the tag does not exist.
+    /// The registry reports, by its API, that the tag does not exist.
     Gone,
 }
 
@@ -46,13 +46,13 @@ pub struct Reading<I = Arc<Image>> {
     pub media_type: MediaType,
     /// Bytes of the index, nested ones included; 0 where the tag points at a manifest.
     pub index_bytes: u64,
-    /// The images of the selected platforms that could be read, in the index's order, each with a platform of its own.
+    /// The images of the selected platforms that could be read, in the index's order, each with a distinct platform.
     pub images: Vec<I>,
     /// Number of attestation manifests in the index.
     pub attestations: u32,
     /// The children of selected platforms that could not be read.
     pub failed: Vec<Child>,
-    /// The platforms that the reading looked for, as [`TagRequest::platforms`](super::TagRequest) asked.
+    /// The platforms of the request: [`TagRequest::platforms`](super::TagRequest).
     pub platforms: PlatformFilter,
 }
 
@@ -71,7 +71,7 @@ pub struct Child {
 }
 
 impl<I> Reading<I> {
-    /// The same, with these images.
+    /// The same reading with these images.
     fn with_images<J>(&self, images: Vec<J>) -> Reading<J> {
         Reading {
             digest: self.digest.clone(),

@@ -1,4 +1,4 @@
-//! What the store remembers of a tag across restarts.
+//! The state of a tag that the store keeps across restarts.
 
 use std::sync::Arc;
 
@@ -23,13 +23,13 @@ pub struct TagRecord {
     pub changed: Option<Timestamp>,
 }
 
-/// What the store has to remember, or to forget, of a tag.
+/// A change of a tag's record in the store.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TagChange {
     /// The tag's repository.
     pub repository: Repository,
     /// The tag.
     pub tag: Tag,
-    /// Its state now; none: forget it.
+    /// The new record; `None` deletes it.
     pub kept: Option<TagRecord>,
 }

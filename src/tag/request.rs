@@ -1,4 +1,4 @@
-//! What discovery tells the inventory, and what the inventory then asks for: tags of scans, layers of the layer worker.
+//! What discovery found, and the requests that follow from it: tags for scans, layers for the layer worker.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use crate::image::{Image, Layer, UncompressedHint};
 use crate::oci::{Digest, MediaType, PlatformFilter, Repository, Tag};
 use crate::target::Uncompressed;
 
-/// What a target selects now, as far as its registry answered.
+/// What a target selects now, as far as its lists could be read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Discovered {
     /// Its repositories.
@@ -23,18 +23,18 @@ pub struct DiscoveredRepository {
     pub repository: Repository,
     /// Its selected tags, those configured by name included.
     pub tags: Vec<Tag>,
-    /// The tags among which the newest release is picked, newest first.
+    /// The candidates for the newest release, newest first.
     pub candidates: Vec<Tag>,
     /// How much of its tag list was read.
     pub list: ListExtent,
 }
 
-/// How much of a repository's tag list was read. Only what a whole list lacks is deleted.
+/// How much of a repository's tag list was read. Only tags missing from a complete list are deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ListExtent {
     /// All of it, or none was needed.
     Whole,
-    /// As many selected tags as are read at most: more of it will not come.
+    /// Up to the limit of selected tags: another scan reads no more.
     Cut,
     /// Some pages, before an error.
     Partial,
@@ -51,17 +51,17 @@ pub struct TagRequest {
     pub tag: Tag,
     /// Its last known state, if there is one.
     pub known: Option<Arc<Known>>,
-    /// Whether that state lacks something selected: a child failed, a platform was not looked for, or a layer's size
-    /// is unknown. Then the tag is read even if the registry's digest header has not changed.
-    pub lacking: bool,
-    /// The platforms that the targets which select the tag select, united.
+    /// Whether that state lacks something selected: a child failed, a platform was not requested, or a layer's size is
+    /// unknown. Then the tag is read even if the registry's digest header has not changed.
+    pub is_incomplete: bool,
+    /// The union of the platforms of all targets that select the tag.
     pub platforms: PlatformFilter,
 }
 
 /// How complete a target's scan was. The store remembers it across restarts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Completeness {
-    /// It left nothing unread that another scan is likely to read: sums are as complete as they will be.
+    /// Nothing is unread that another scan is likely to read: sums are as complete as they will be.
     Settled,
     /// It read everything.
     Whole,
@@ -77,7 +77,7 @@ impl Completeness {
     }
 }
 
-/// A layer whose uncompressed size a target asks for and that is not known yet.
+/// A layer whose uncompressed size a target requests and that is unknown yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LayerRequest {
     /// A repository that has it.
@@ -94,12 +94,12 @@ pub struct LayerRequest {
     pub media_type: MediaType,
     /// Its uncompressed size according to annotations.
     pub hint: Option<UncompressedHint>,
-    /// The most exact mode that any target asks for: never [`Uncompressed::Off`].
+    /// The most exact mode that any target requests: never [`Uncompressed::Off`].
     pub mode: Uncompressed,
 }
 
 impl LayerRequest {
-    /// For a layer of an image that is in no inventory. None where its size is unknown.
+    /// A request for a layer of an image outside the inventory. `None` where the layer's compressed size is unknown.
     pub fn new(repository: &Repository, image: &Image, layer: &Layer, mode: Uncompressed) -> Option<Self> {
         Some(Self {
             repository: repository.clone(),

@@ -1,6 +1,4 @@
-//! Which of a repository's tags is the newest release, and which the ones before it.
-
-use std::cmp::Ordering;
+//! Finds the newest release among a repository's tags, and the ones before it.
 
 use super::Version;
 use crate::oci::Tag;
@@ -23,21 +21,21 @@ pub struct Candidate {
     is_prerelease: bool,
 }
 
-/// What is known of a candidate.
+/// The state of a candidate.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Standing<T> {
+pub enum CandidateState<T> {
     /// The registry says that the tag does not exist.
     Gone,
     /// It was not read, or not completely.
     Unread,
-    /// It was read completely: what the caller knows of it, and when the latest of its images was created, in seconds
-    /// since the epoch.
+    /// It was read completely: the caller's value, and when the latest of its images was created, in seconds since the
+    /// epoch.
     Read(T, Option<f64>),
 }
 
 impl Candidate {
     /// A listed tag.
-    pub fn of(tag: &Tag) -> Self {
+    pub fn new(tag: &Tag) -> Self {
         let version = Version::parse(tag.as_str());
         Self {
             tag: tag.clone(),
@@ -46,7 +44,7 @@ impl Candidate {
         }
     }
 
-    /// Whether it is no pre-release, and a version where `by` compares versions.
+    /// Whether it qualifies: where `by` compares versions, it has to be a version.
     pub fn is_release(&self, by: NewestBy) -> bool {
         self.qualifies(by) && !self.is_prerelease
     }
@@ -59,25 +57,25 @@ impl Candidate {
 impl NewestBy {
     /// The releases among `candidates`, which are in the order of their versions; newest first. Only tags that were read
     /// completely qualify. Pre-releases count where there is no release at all, read or not.
-    pub fn releases<T>(self, candidates: &[Candidate], standing: impl Fn(&Tag) -> Standing<T>) -> Vec<(&Tag, T)> {
-        let existing: Vec<(&Candidate, Standing<T>)> = candidates
+    pub fn releases<T>(self, candidates: &[Candidate], standing: impl Fn(&Tag) -> CandidateState<T>) -> Vec<(&Tag, T)> {
+        let existing: Vec<(&Candidate, CandidateState<T>)> = candidates
             .iter()
             .filter(|candidate| candidate.qualifies(self))
             .map(|candidate| (candidate, standing(&candidate.tag)))
-            .filter(|(_, standing)| !matches!(standing, Standing::Gone))
+            .filter(|(_, standing)| !matches!(standing, CandidateState::Gone))
             .collect();
         let any_release = existing.iter().any(|(candidate, _)| !candidate.is_prerelease);
         let mut releases: Vec<(&Tag, T, Option<f64>)> = existing
             .into_iter()
             .filter(|(candidate, _)| candidate.is_prerelease != any_release)
             .filter_map(|(candidate, standing)| match standing {
-                Standing::Read(state, created) => Some((&candidate.tag, state, created)),
-                Standing::Gone | Standing::Unread => None,
+                CandidateState::Read(state, created) => Some((&candidate.tag, state, created)),
+                CandidateState::Gone | CandidateState::Unread => None,
             })
             .collect();
         if self == Self::Created {
             releases.retain(|(_, _, created)| created.is_some());
-            releases.sort_by(|(_, _, a), (_, _, b)| b.partial_cmp(a).unwrap_or(Ordering::Equal));
+            releases.sort_by(|(_, _, a), (_, _, b)| b.unwrap_or_default().total_cmp(&a.unwrap_or_default()));
         }
         releases.into_iter().map(|(tag, state, _)| (tag, state)).collect()
     }
@@ -91,13 +89,13 @@ mod tests {
     fn releases(by: NewestBy, tags: &str) -> String {
         let split = |word: &str| word.find(['@', '!']).unwrap_or(word.len());
         let candidates: Vec<Candidate> =
-            tags.split_whitespace().map(|word| Candidate::of(&word[..split(word)].parse().unwrap())).collect();
+            tags.split_whitespace().map(|word| Candidate::new(&word[..split(word)].parse().unwrap())).collect();
         let standing = |tag: &Tag| {
             let word = tags.split_whitespace().find(|word| word[..split(word)] == *tag.as_str()).unwrap();
             match &word[split(word)..] {
-                "" => Standing::Unread,
-                "!" => Standing::Gone,
-                created => Standing::Read((), created[1..].parse().ok()),
+                "" => CandidateState::Unread,
+                "!" => CandidateState::Gone,
+                created => CandidateState::Read((), created[1..].parse().ok()),
             }
         };
         let releases = by.releases(&candidates, standing);

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use crate::oci::reference::{InvalidReference, split_registry};
 use crate::oci::{Registry, Repository, Tag};
 
-/// What a compiled regular expression may take, in bytes.
+/// The most memory of a compiled regular expression, bytes.
 const PATTERN_BYTES_MAX: usize = 1 << 20;
 
 /// What a target's `repository` names.
@@ -13,7 +13,7 @@ const PATTERN_BYTES_MAX: usize = 1 << 20;
 pub enum Repositories {
     /// One repository.
     One(Repository),
-    /// Those of a registry's catalog that a pattern matches.
+    /// The repositories of a registry's catalog that match a pattern.
     Matching(RepositoryPattern),
 }
 
@@ -30,7 +30,7 @@ pub struct RepositoryPattern {
 #[derive(Clone, Debug)]
 pub struct TagPattern(regex::Regex);
 
-/// Why a text is no repository and no pattern of repositories.
+/// Why a text is neither a repository nor a pattern of repositories.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidPattern {
     /// It is not a valid name of one repository.
@@ -56,7 +56,7 @@ pub enum InvalidPattern {
     Characters(String),
 }
 
-/// Why a text is no regular expression, in one line.
+/// Why a text is not a regular expression, in one line.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is not a regular expression: {why}")]
 pub struct InvalidTagPattern {
@@ -163,7 +163,7 @@ impl FromStr for TagPattern {
         compiled.map(Self).map_err(|error| {
             let why = match &error {
                 regex::Error::CompiledTooBig(_) => format!("it takes more than {PATTERN_BYTES_MAX} bytes of memory"),
-                // The parser's message is a picture, whose last line says what is wrong.
+                // The parser's message is a diagram whose last line has the reason.
                 other => {
                     let shown = other.to_string();
                     let last = shown.lines().last().unwrap_or_default();

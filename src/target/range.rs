@@ -1,4 +1,4 @@
-//! Ranges of versions, as `semver` in the configuration has them: `>=2, <4`, `^1.2`, `~1.2.3`, `1.2`, `1.x`, `*`.
+//! Ranges of versions, the syntax of `semver` in the configuration: `>=2, <4`, `^1.2`, `~1.2.3`, `1.2`, `1.x`, `*`.
 
 use std::cmp::Ordering;
 use std::str::FromStr;
@@ -6,17 +6,17 @@ use std::str::FromStr;
 use super::Version;
 use super::version::leading_numbers;
 
-/// A range of versions: those that all of its parts allow. Variants are not compared.
+/// A range of versions: all of its parts must allow a version. Variants are not compared.
 ///
-/// A part compares as many numbers as it has, so that `<=1.2` includes `1.2.5`, as do `1.2` and `=1.2`. Pre-releases are
-/// outside, unless a part names one: then they are compared like everything else.
+/// A part compares as many numbers as it has, so that `<=1.2` includes `1.2.5`, as do `1.2` and `=1.2`. Pre-releases
+/// are excluded, unless a part names one: then they are compared like other versions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VersionRange {
     text: String,
     parts: Vec<Comparator>,
 }
 
-/// Why a text is no range of versions.
+/// Why a text is not a range of versions.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidRange {
     /// A part is neither a version nor a wildcard.
@@ -24,7 +24,7 @@ pub enum InvalidRange {
         "`{0}` is not a range of versions: expected `>=2, <4`, `^1.2`, `~1.2.3`, `=1.2.3`, `1.2`, `1.x` or `*`, with commas between the parts"
     )]
     Part(String),
-    /// A part has a suffix that is no pre-release.
+    /// A part has a suffix that is not a pre-release.
     #[error("`{0}` has a variant, but ranges compare numbers: select variants with `match` or `exclude`")]
     Variant(String),
     /// `^1.2 || ^2`.
@@ -64,8 +64,8 @@ impl VersionRange {
         (named || !version.is_prerelease()) && self.parts.iter().all(|part| part.allows(version))
     }
 
-    /// Whether no version is in it. A part allows a run of versions without gaps, from its lowest one on: if all of them
-    /// have a version in common, the highest of the lowest ones is one.
+    /// Whether it contains no version. Each part allows an interval of versions: if the intervals intersect, the
+    /// highest of their lower bounds is in all of them.
     fn is_empty(&self) -> bool {
         let lowest = self.parts.iter().flat_map(Comparator::lowest).chain([Version::ZERO, Version::ZERO.earliest()]);
         !self.parts.is_empty() && !lowest.into_iter().any(|version| self.contains(&version))
@@ -92,7 +92,7 @@ impl FromStr for VersionRange {
 }
 
 impl Comparator {
-    /// Versions among which the lowest is that the part allows, if it excludes low ones at all.
+    /// Candidates for the part's lower bound, if it has one.
     fn lowest(&self) -> Vec<Version> {
         let next = if self.version.is_prerelease() { self.version.just_after() } else { self.version.next_number() };
         let mut candidates = vec![self.version.clone(), self.version.earliest()];
@@ -121,7 +121,7 @@ impl Comparator {
         }
     }
 
-    /// As many numbers as are written here; where a pre-release is, exactly.
+    /// Compares as many numbers as the part has; with a pre-release, exactly.
     fn coarse(&self, version: &Version) -> Ordering {
         if self.version.is_prerelease() {
             version.precedence(&self.version)
@@ -135,7 +135,7 @@ impl Comparator {
     }
 }
 
-/// One part between commas; `*` restricts nothing and so is none.
+/// Parses one part between commas; `None` for `*`, which allows everything.
 fn parse_part(part: &str, whole: &str) -> Result<Vec<Comparator>, InvalidRange> {
     let invalid = || InvalidRange::Part(whole.to_owned());
     let version_at = part.len() - part.trim_start_matches(['<', '>', '=', '^', '~']).len();

@@ -1,7 +1,7 @@
 //! Which tags of a list a target selects.
 //!
-//! Not here: how a list is read and that signatures are left out of it (`registry`), how many of its tags are looked at
-//! (`scan::discovery`), and which of the candidates is the newest release (`newest`).
+//! Not here: reading lists, without signatures (`registry`), the limit on tags (`scan::discovery`), and which of the
+//! candidates is the newest release (`newest`).
 
 use std::cmp::Ordering;
 use std::collections::HashSet;
@@ -10,12 +10,12 @@ use crate::oci::Tag;
 
 use super::{TagPattern, Version, VersionRange};
 
-/// Which tags of a repository a target selects: those that it names, and those of the list that it describes.
+/// Which tags of a repository a target selects: by name, and from the list.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Selection {
-    /// These, without listing.
+    /// Tags by name, without a list.
     pub tags: Vec<Tag>,
-    /// And these of the list, which is read only if this is set.
+    /// Tags from the list, which is read only if this is set.
     pub listing: Option<Listing>,
 }
 
@@ -24,44 +24,55 @@ pub struct Selection {
 pub struct Listing {
     /// Tags in which one of these is found; all when empty.
     pub matches: Vec<TagPattern>,
-    /// No tag in which one of these is found.
+    /// No tags in which one of these is found.
     pub exclude: Vec<TagPattern>,
-    /// Tags that are versions in this range.
+    /// Only tags that are versions in this range.
     pub semver: Option<VersionRange>,
     /// The order that `limit` cuts.
     pub sort: Sort,
-    /// At most so many.
+    /// The most tags.
     pub limit: Option<usize>,
 }
 
 /// Why a listed tag is not selected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LeftOut {
-    /// `semver` is given, and the tag is no version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotSelected {
+    /// `match` is given, and none of its patterns is found in the tag.
+    #[error("no pattern of `match` is found in it")]
+    NoMatch,
+    /// A pattern of `exclude` is found in the tag.
+    #[error("a pattern of `exclude` is found in it")]
+    Excluded,
+    /// `semver` is set, and the tag is not a version.
+    #[error("it is no version, which `semver` wants")]
     NotAVersion,
-    /// Any other reason.
-    Other,
+    /// It is a version outside the range of `semver`.
+    #[error("its version is outside the range of `semver`")]
+    OutOfRange,
+    /// It is selected, and `limit` newer ones are too.
+    #[error("`limit` newer tags are selected")]
+    BeyondLimit,
 }
 
 /// The order of listed tags: newest first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Sort {
-    /// By version; what is no version last.
+    /// By version; other tags last.
     #[default]
     Semver,
     /// By name, descending, character by character.
     Name,
 }
 
-/// What a selection selects of one repository's list.
+/// The result of a selection on one repository's list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selected {
     /// The selected tags: the named ones in the configuration's order, then the listed ones, newest first.
     pub tags: Vec<Tag>,
-    /// The tags among which the newest release is picked, newest first: what `match`, `exclude` and `semver` leave of the
-    /// list, before `limit`. Releases by version, then pre-releases by version, then what is no version by name.
+    /// The candidates for the newest release, newest first: the list after `match`, `exclude` and `semver`, before
+    /// `limit`. Releases by version, then pre-releases by version, then other tags by name.
     pub candidates: Vec<Tag>,
-    /// The tags that `semver` left out because they are no versions, by name.
+    /// The tags that `semver` left out because they are not versions, by name.
     pub not_versions: Vec<Tag>,
 }
 
@@ -76,7 +87,7 @@ impl Selection {
         self.listing.is_some()
     }
 
-    /// What is selected of a list. The list's order and repetitions do not matter.
+    /// Applies the selection to a list. The list's order and repetitions do not matter.
     pub fn select(&self, listed: &[Tag]) -> Selected {
         let mut seen = HashSet::new();
         let mut tags: Vec<Tag> = self.tags.iter().filter(|tag| seen.insert(*tag)).cloned().collect();
@@ -99,8 +110,8 @@ impl Selection {
 }
 
 impl Listing {
-    /// The distinct selected tags, in no order, with their versions; and the tags that `semver` leaves out because they are
-    /// no versions.
+    /// The distinct selected tags, in no order, with their versions; and the tags that `semver` leaves out because they
+    /// are not versions.
     fn filter<'a>(&self, listed: &'a [Tag]) -> (Vec<(&'a Tag, Option<Version>)>, Vec<Tag>) {
         let mut seen = HashSet::new();
         let mut selected = Vec::new();
@@ -108,7 +119,7 @@ impl Listing {
         for tag in listed {
             match self.judge(tag) {
                 Ok(version) if seen.insert(tag) => selected.push((tag, version)),
-                Err(LeftOut::NotAVersion) if seen.insert(tag) => not_versions.push(tag.clone()),
+                Err(NotSelected::NotAVersion) if seen.insert(tag) => not_versions.push(tag.clone()),
                 Ok(_) | Err(_) => {}
             }
         }
@@ -120,25 +131,24 @@ impl Listing {
     ///
     /// # Errors
     /// Why it is left out.
-    pub fn judge(&self, tag: &Tag) -> Result<Option<Version>, LeftOut> {
-        if !self.finds(tag) {
-            return Err(LeftOut::Other);
+    pub fn judge(&self, tag: &Tag) -> Result<Option<Version>, NotSelected> {
+        let any = |patterns: &[TagPattern]| patterns.iter().any(|pattern| pattern.finds(tag));
+        if !(self.matches.is_empty() || any(&self.matches)) {
+            return Err(NotSelected::NoMatch);
+        }
+        if any(&self.exclude) {
+            return Err(NotSelected::Excluded);
         }
         let version = Version::parse(tag.as_str());
         match (&self.semver, &version) {
-            (Some(_), None) => Err(LeftOut::NotAVersion),
-            (Some(range), Some(version)) if !range.contains(version) => Err(LeftOut::Other),
+            (Some(_), None) => Err(NotSelected::NotAVersion),
+            (Some(range), Some(version)) if !range.contains(version) => Err(NotSelected::OutOfRange),
             _ => Ok(version),
         }
     }
-
-    fn finds(&self, tag: &Tag) -> bool {
-        let any = |patterns: &[TagPattern]| patterns.iter().any(|pattern| pattern.finds(tag));
-        (self.matches.is_empty() || any(&self.matches)) && !any(&self.exclude)
-    }
 }
 
-/// Newest first by version, what is no version last; equal versions, and what is no version, by name.
+/// Newest first by version, then tags that are not versions; ties by name.
 fn by_version(a: &(&Tag, Option<Version>), b: &(&Tag, Option<Version>)) -> Ordering {
     b.1.cmp(&a.1).then_with(|| a.0.cmp(b.0))
 }

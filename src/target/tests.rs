@@ -1,4 +1,4 @@
-//! What identifies a target's scans.
+//! The identity of a target's scans.
 
 use super::*;
 
@@ -27,7 +27,7 @@ fn target() -> Target {
     }
 }
 
-/// State files are keyed by this text: whatever changes it makes the first scan after an upgrade run at once.
+/// State files are keyed by this text: a change of it makes the first scan after an upgrade run at once.
 #[test]
 fn the_identity_of_a_targets_scans_is_this_text() {
     let expected = "name 7 backend\nrepository 11 r.io/acme/*\ntag 6 latest\nmatch 6 ^v\\d+$\nexclude 3 -rc\n\

@@ -2,14 +2,14 @@
 
 use std::cmp::Ordering;
 
-/// The most numbers in a version: more than any scheme in use has.
+/// The most numbers in a version: more than any scheme in use.
 const NUMBERS_MAX: usize = 8;
 
 /// A version read from a tag.
 ///
-/// Ordered by its numbers (a missing one is 0), then pre-releases before releases, then variants before what has
-/// none, and by their own order among each other; of `17` and `17.0` the longer is the later. Equal versions may be
-/// different tags: `v1.2` and `1.2`.
+/// Ordered by numbers (a missing one is 0), then pre-releases before releases, then versions with a variant before
+/// those without, then by variant; of `17` and `17.0` the longer is later. Equal versions may be different tags: `v1.2`
+/// and `1.2`.
 #[derive(Clone, Debug)]
 pub struct Version {
     pub(super) numbers: Vec<u64>,
@@ -18,7 +18,7 @@ pub struct Version {
     variant: Vec<Word>,
 }
 
-/// What marks a version as not yet released, and the numbers after it: `rc.2`.
+/// A pre-release mark and the numbers after it: `rc.2`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct PreRelease {
     stage: Stage,
@@ -45,13 +45,13 @@ enum Word {
 }
 
 impl Version {
-    /// Parses a tag. None where it is no version: `latest`, `bookworm`, the hexadecimal digits of a commit, a date
+    /// Parses a tag. `None` where it is not a version: `latest`, `bookworm`, the hexadecimal digits of a commit, a date
     /// with letters in front.
     pub fn parse(tag: &str) -> Option<Self> {
         let (numbers, suffix) = leading_numbers(tag.strip_prefix(['v', 'V']).unwrap_or(tag))?;
         let words = words(suffix)?;
-        // Letters right behind a number are a version only if they mark a pre-release, as in `3.14.0rc1`: otherwise
-        // the tag is rather the digits of a commit, `12ab34f`.
+        // Letters directly after a number are accepted only if they mark a pre-release, as in `3.14.0rc1`: otherwise
+        // the tag is probably a commit's hash, `12ab34f`.
         let attached = suffix.starts_with(|c: char| c.is_ascii_alphabetic());
         let short = attached && numbers.len() > 1;
         let mark = words.iter().enumerate().find_map(|(at, word)| Some((at, word.stage(short && at == 0)?)));
@@ -70,8 +70,8 @@ impl Version {
         Some(Self { numbers, pre: Some(pre), variant })
     }
 
-    /// Whether it is marked as not yet released: `alpha beta rc pre preview dev snapshot nightly`, and right behind
-    /// the numbers also `a` and `b`, as Python has them.
+    /// Whether it is a pre-release: `alpha beta rc pre preview dev snapshot nightly`, and directly after the numbers
+    /// also `a` and `b`, as in Python.
     pub fn is_prerelease(&self) -> bool {
         self.pre.is_some()
     }
@@ -108,14 +108,14 @@ impl Version {
         self.numbers.get(at).copied().unwrap_or(0)
     }
 
-    /// By numbers and pre-release, whatever the variant and however many numbers were written.
+    /// Compares numbers and pre-release, without the variant and the number of numbers.
     pub(super) fn precedence(&self, other: &Self) -> Ordering {
         let longest = self.numbers.len().max(other.numbers.len());
         let numbers = (0..longest).map(|at| self.number(at)).cmp((0..longest).map(|at| other.number(at)));
         numbers.then_with(|| none_last(self.pre.as_ref(), other.pre.as_ref()))
     }
 
-    /// Whether it has a suffix that marks no pre-release.
+    /// Whether it has a suffix other than a pre-release mark.
     pub(super) fn has_variant(&self) -> bool {
         !self.variant.is_empty()
     }
@@ -181,7 +181,7 @@ pub(super) fn leading_numbers(text: &str) -> Option<(Vec<u64>, &str)> {
     }
 }
 
-/// The words of a suffix, lower case, without what stands between them. A suffix that is only a separator is none.
+/// The words of a suffix, in lower case, without separators.
 fn words(suffix: &str) -> Option<Vec<Word>> {
     let mut words = Vec::new();
     for part in suffix.trim_start_matches(['-', '_', '.']).split(['-', '_', '.']) {
@@ -199,7 +199,7 @@ fn words(suffix: &str) -> Option<Vec<Word>> {
     (suffix.is_empty() || !words.is_empty()).then_some(words)
 }
 
-/// None is later than some: a release is later than its pre-releases, the plain image later than its variants.
+/// `None` is greater than `Some`: a release is later than its pre-releases, the plain image later than its variants.
 fn none_last<T: Ord>(a: Option<T>, b: Option<T>) -> Ordering {
     match (a, b) {
         (Some(a), Some(b)) => a.cmp(&b),

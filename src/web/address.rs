@@ -11,7 +11,7 @@ pub struct ListenAddress {
     port: u16,
 }
 
-/// Why a text is no address to listen on.
+/// Why a text is not an address to listen on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not an address to listen on: write \"0.0.0.0:10048\", \":10048\" or \"[::1]:10048\"")]
 pub struct InvalidListenAddress(String);
@@ -25,6 +25,11 @@ impl ListenAddress {
     /// The port; 0 is any free one.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// The same host with another port.
+    pub(crate) fn with_port(&self, port: u16) -> Self {
+        Self { host: self.host.clone(), port }
     }
 
     fn parse(text: &str) -> Option<Self> {

@@ -1,4 +1,4 @@
-//! The body of an answer: a few bytes, or the frames of what was rendered and a tail, none of them copied.
+//! The body of an answer: a few bytes, or rendered frames and a tail, without copies.
 
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
@@ -36,7 +36,7 @@ enum BodyContent {
 pub(super) struct Superseded;
 
 impl ResponseBody {
-    /// What was rendered, and its tail.
+    /// The rendered series and a tail.
     pub(super) fn scrape(rendered: &Arc<Rendered>, encoding: Encoding, tail: Bytes) -> Self {
         let remaining_bytes = rendered.frames_bytes(encoding) + tail.len() as u64;
         let rendered = Arc::downgrade(rendered);

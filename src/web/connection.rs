@@ -22,7 +22,7 @@ use super::listener::Listener;
 use super::routes;
 use super::state::ServerState;
 
-/// Bytes of the read buffer, and of what is gathered for one write. A header that fills it is refused.
+/// Bytes of the read and write buffers. A header that fills the buffer is refused.
 const BUFFER_BYTES_MAX: usize = 32 * 1024;
 
 /// Bytes of a request's header over HTTP/2.
@@ -34,7 +34,7 @@ const STREAMS_MAX: u32 = 32;
 /// How long to wait when accepting fails, as without free file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// What connections share.
+/// The state that connections share.
 #[derive(Clone)]
 pub(super) struct ConnectionContext {
     pub(super) state: Arc<ServerState>,
@@ -82,7 +82,7 @@ async fn accept_one(listener: &Listener, context: &ConnectionContext) -> std::io
     match listener {
         Listener::Tcp(listener) => {
             let (stream, _) = listener.accept().await?;
-            // Answers are written in few large pieces: delaying them to gather more gains nothing.
+            // Answers are written in few large pieces: Nagle's algorithm gains nothing.
             stream.set_nodelay(true)?;
             begin(stream, context);
         }
@@ -183,8 +183,8 @@ struct OpenByNumber {
     by_number: BTreeMap<u64, (Arc<Deadlines>, CancellationToken)>,
 }
 
-/// The permission to stay connected. Returned when dropped.
-struct Admission {
+/// The permission to stay connected. Released when dropped.
+struct ConnectionPermit {
     number: u64,
     /// Cancelled when another connection takes its place.
     closed: CancellationToken,
@@ -201,8 +201,8 @@ impl OpenConnections {
     }
 
     /// Admits a connection. Past the maximum it first closes the longest-waiting one: stalled ones first, then idle
-    /// ones. None if all of them are taking their answers.
-    fn admit(self: &Arc<Self>, deadlines: &Arc<Deadlines>) -> Option<Admission> {
+    /// ones. `None` if all of them are reading their answers.
+    fn admit(self: &Arc<Self>, deadlines: &Arc<Deadlines>) -> Option<ConnectionPermit> {
         let mut open = self.open.lock();
         if open.by_number.len() >= self.max {
             let waiting = open
@@ -218,11 +218,11 @@ impl OpenConnections {
         let closed = CancellationToken::new();
         open.by_number.insert(number, (Arc::clone(deadlines), closed.clone()));
         drop(open);
-        Some(Admission { number, closed, connections: Arc::clone(self) })
+        Some(ConnectionPermit { number, closed, connections: Arc::clone(self) })
     }
 }
 
-impl Drop for Admission {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         self.connections.open.lock().by_number.remove(&self.number);
     }

@@ -17,10 +17,10 @@ use super::scrape_limit::ScrapePermit;
 /// A client that has made the server wait for this long is stalled: its connection is closed first.
 const STALLED_AFTER: Duration = Duration::from_secs(1);
 
-/// An answer of which the client took something within this is moving: its connection is not closed.
+/// An answer of which the client read bytes within this time makes progress: its connection is not closed.
 const MOVING_WITHIN: Duration = Duration::from_millis(100);
 
-/// What a connection is doing, and until when it may.
+/// The state of a connection, and its deadline.
 #[derive(Debug)]
 pub(super) struct Deadlines {
     limits: ConnectionLimits,
@@ -34,11 +34,11 @@ struct ConnectionState {
     header_since: Option<Instant>,
     /// When the last answer ended.
     idle_since: Instant,
-    /// Since when the client has taken no bytes.
+    /// Since when the client has read no bytes.
     blocked_since: Option<Instant>,
     /// The answers under way, by number. At most one in HTTP/1.
     answers: BTreeMap<u64, AnswerProgress>,
-    /// When the last request came, the last answer began, or the client last took some of one.
+    /// When the last request arrived, the last answer began, or the client last read some of one.
     moved: Instant,
     /// The number of requests so far.
     requests: u64,
@@ -48,22 +48,22 @@ struct ConnectionState {
 #[derive(Debug)]
 struct AnswerProgress {
     at: Instant,
-    /// Whether it is ready: until then the client waits for the program, from then on the program for the client.
+    /// Whether it is ready: before, the client waits for the program; afterwards the program for the client.
     is_made: bool,
 }
 
 /// Which connections are closed first when there are too many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum EvictionClass {
-    /// It has sent no request, or has not taken its answer, for longer than well-behaved clients need.
+    /// It has sent no request, or has not read its answer, for longer than well-behaved clients need.
     Stalled,
     /// It was answered and has not sent another request.
     Idle,
-    /// It is about to send a request or to take an answer.
+    /// It may be about to send a request or to read an answer.
     Slow,
 }
 
-/// An answer under way, from the end of the request's header until the guard is dropped.
+/// An answer under way: from the end of the request's header until the guard is dropped.
 #[derive(Debug)]
 pub(super) struct AnswerGuard {
     deadlines: Arc<Deadlines>,
@@ -106,8 +106,8 @@ impl Deadlines {
         AnswerGuard { deadlines: Arc::clone(self), number, permit: None }
     }
 
-    /// The connection's place in the order in which connections are closed for others: by class, then by how long it
-    /// has waited. None while an answer is being made or is moving.
+    /// The connection's rank when connections are closed for others: by class, then by waiting time. `None` while an
+    /// answer is being made or makes progress.
     pub(super) fn eviction_order(&self) -> Option<(EvictionClass, Instant)> {
         let inner = self.inner.lock();
         let since = if !inner.answers.is_empty() {
@@ -122,7 +122,7 @@ impl Deadlines {
         Some((if since.elapsed() >= STALLED_AFTER { EvictionClass::Stalled } else { EvictionClass::Slow }, since))
     }
 
-    /// When the connection is closed unless something happens before.
+    /// When the connection is closed if nothing happens before.
     fn deadline(&self) -> Instant {
         let inner = self.inner.lock();
         let deadline = match (inner.answers.values().next(), inner.header_since) {
@@ -157,7 +157,7 @@ impl AnswerGuard {
         self.permit = Some(permit);
     }
 
-    /// The answer is ready: from now on it waits for the client.
+    /// Notes that the answer is ready and waits for the client.
     pub(super) fn made(&self) {
         let mut inner = self.deadlines.inner.lock();
         inner.moved = Instant::now();
@@ -166,7 +166,7 @@ impl AnswerGuard {
         }
     }
 
-    /// The client took some of the answer.
+    /// Notes that the client read some of the answer.
     pub(super) fn progress(&self) {
         self.deadlines.inner.lock().moved = Instant::now();
         if let Some(permit) = &self.permit {
@@ -183,7 +183,7 @@ impl Drop for AnswerGuard {
     }
 }
 
-/// A connection's bytes, which fail with [`io::ErrorKind::TimedOut`] past the deadline.
+/// A connection whose reads and writes fail with [`io::ErrorKind::TimedOut`] past the deadline.
 pub(super) struct TimedIo<Io> {
     io: Io,
     deadlines: Arc<Deadlines>,
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn connections_are_closed_in_the_order_of_what_they_keep_the_server_waiting_for() {
+    async fn stalled_connections_are_closed_before_slow_and_idle_ones() {
         let deadlines = Deadlines::new(ConnectionLimits::default());
         assert_eq!(class(&deadlines), Some(EvictionClass::Slow), "it is about to send a request");
         tokio::time::advance(SECOND).await;

@@ -18,8 +18,8 @@ pub enum Listener {
 /// Why the endpoint cannot listen.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
-    /// The host has no address, or the system refuses it.
-    #[error("cannot listen on `{0}`: {1}")]
+    /// The host has no address, or the operating system refuses it.
+    #[error("cannot listen on `{0}`: {1}{hint}", hint = remedy(.0, .1))]
     Refused(ListenAddress, std::io::Error),
     /// systemd passed no socket.
     #[error(
@@ -29,6 +29,21 @@ pub enum BindError {
     /// A socket that systemd passed does not accept connections.
     #[error("socket {0} that systemd passed is not a listening stream socket: {1}")]
     Socket(usize, std::io::Error),
+}
+
+/// What to do about an address that is refused, where that is known.
+fn remedy(address: &ListenAddress, error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            let other = address.with_port(address.port().checked_add(1).unwrap_or(10_048));
+            format!(": another program listens there; choose another port, as in `--web.listen-address={other}`")
+        }
+        std::io::ErrorKind::PermissionDenied => {
+            let other = address.with_port(10_048);
+            format!(": choose a port above 1023, as in `--web.listen-address={other}`")
+        }
+        _ => String::new(),
+    }
 }
 
 impl Listener {
@@ -44,7 +59,7 @@ impl Listener {
             };
         }
         let mut addresses: Vec<SocketAddr> = lookup_host((host, port)).await.map_err(refused)?.collect();
-        // A name that has both stands for its IPv4 address, as with other exporters.
+        // Of a name with both, the IPv4 address is used, as by other exporters.
         addresses.sort_by_key(SocketAddr::is_ipv6);
         TcpListener::bind(addresses.as_slice()).await.map(Self::Tcp).map_err(refused)
     }
@@ -106,5 +121,8 @@ mod tests {
         let address = taken.local_addr().unwrap().to_string();
         let error = Listener::bind(&address.parse().unwrap()).await.err().unwrap().to_string();
         assert!(error.starts_with(&format!("cannot listen on `{address}`: ")), "{error}");
+        let port = taken.local_addr().unwrap().port().checked_add(1).unwrap_or(10_048);
+        let remedy = format!("choose another port, as in `--web.listen-address=127.0.0.1:{port}`");
+        assert!(error.ends_with(&remedy), "{error}");
     }
 }

@@ -1,8 +1,8 @@
-//! How the endpoint answers, as flags and the configuration set it.
+//! The endpoint's options, set by flags and the configuration.
 
 use std::time::Duration;
 
-/// How the endpoint answers.
+/// The endpoint's options.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The path of the metrics, beginning with `/`. At `/` there is no landing page.
@@ -11,8 +11,8 @@ pub struct Options {
     pub hosts: Vec<String>,
     /// Whether `/-/reload` is enabled.
     pub enable_lifecycle: bool,
-    /// Concurrent scrapes, not counting those whose clients do not read; 0: unlimited. Further ones wait for at most
-    /// 5 s, then they are answered with 503.
+    /// Concurrent scrapes, not counting those whose clients do not read; 0: unlimited. Further ones wait for at most 5
+    /// s and then get 503.
     pub max_requests: usize,
     /// Limits on connections.
     pub limits: ConnectionLimits,

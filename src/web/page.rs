@@ -1,4 +1,4 @@
-//! The landing page: the version, the state of each target, and links. No script, nothing from elsewhere.
+//! The landing page: the version, the state of each target, and links. No scripts, no external resources.
 
 use std::fmt::Write;
 use std::sync::LazyLock;
@@ -135,7 +135,7 @@ mod tests {
     use crate::target::TargetName;
 
     fn target(name: &str, last: Option<ScanEnd>) -> TargetState {
-        TargetState { name: TargetName(name.into()), interval: Duration::from_mins(5), last }
+        TargetState { name: TargetName(name.into()), interval: Duration::from_mins(5), last, selected: None }
     }
 
     #[test]

@@ -30,7 +30,7 @@ const READING: &str = "GET, HEAD";
 /// Bytes of a request's header, from the method to the empty line.
 const HEADER_BYTES_MAX: usize = 32 * 1024;
 
-/// Answers one request under the web configuration in force. The request's body is not read.
+/// Answers one request under the current web configuration. The request's body is not read.
 pub(super) async fn answer<B>(
     state: &ServerState,
     request: Request<B>,
@@ -60,7 +60,8 @@ pub(super) async fn answer<B>(
     response.map(|body| body.with_guard(guard))
 }
 
-/// As HTTP/1.1 writes it. hyper limits its buffer, which may hold most of a second one, and not the header.
+/// The header's length in HTTP/1.1. hyper limits its buffer, which may hold most of a second header, and not the
+/// header.
 fn header_bytes<B>(request: &Request<B>) -> usize {
     let uri = request.uri();
     let target = uri.authority().map_or(0, |authority| authority.as_str().len())
@@ -69,7 +70,7 @@ fn header_bytes<B>(request: &Request<B>) -> usize {
     request.method().as_str().len() + target + "  HTTP/1.1\r\n\r\n".len() + fields.sum::<usize>()
 }
 
-/// HTTP/1.1 requires exactly one `Host` (RFC 9112, section 3.2): of several, a proxy and this server could obey
+/// HTTP/1.1 requires exactly one `Host` (RFC 9112, section 3.2): of several, a proxy and this server could use
 /// different ones.
 fn names_one_host<B>(request: &Request<B>) -> bool {
     request.version() != Version::HTTP_11 || request.headers().get_all(HOST).iter().count() == 1
@@ -102,8 +103,8 @@ async fn route<B>(state: &ServerState, request: &Request<B>, guard: &mut AnswerG
     }
 }
 
-/// Whether the request names an expected host, if any are configured. A page of another site, whose name an attacker
-/// makes resolve to this address (DNS rebinding), names its own.
+/// Whether the request names an expected host, if any are configured. A page of another site whose name an attacker
+/// points at this address (DNS rebinding) sends its own name.
 fn is_expected_host<B>(hosts: &[String], request: &Request<B>) -> bool {
     if hosts.is_empty() {
         return true;

@@ -13,10 +13,10 @@ use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, interval, sleep};
 
-/// A scrape of which the client took nothing for this long no longer counts: it costs nothing meanwhile.
+/// A scrape of which the client read nothing for this long no longer counts: it costs nothing meanwhile.
 const STALL_MAX: Duration = Duration::from_millis(20);
 
-/// Neither does one that has lasted this long: a slow reader costs little at a time.
+/// Nor does one that has lasted this long: a slow reader costs little.
 const AGE_MAX: Duration = Duration::from_secs(2);
 
 /// How long to wait for a permit. Half of Prometheus' default scrape timeout.
@@ -38,11 +38,11 @@ struct RunningScrapes {
 struct Scrape {
     began: Instant,
     progress: Instant,
-    /// None once the scrape no longer counts.
+    /// `None` once the scrape no longer counts.
     permit: Option<OwnedSemaphorePermit>,
 }
 
-/// The permission to answer one scrape. Returned when dropped.
+/// The permission to answer one scrape. Released when dropped.
 #[derive(Debug)]
 pub(super) struct ScrapePermit {
     number: u64,
@@ -58,13 +58,13 @@ impl ScrapeLimit {
 
     /// Waits for a permit, in the order of the calls; none after [`WAIT_MAX`].
     pub(super) async fn acquire(&self) -> Option<ScrapePermit> {
-        let mut turn = pin!(Arc::clone(&self.free).acquire_owned());
+        let mut queued = pin!(Arc::clone(&self.free).acquire_owned());
         let mut too_long = pin!(sleep(WAIT_MAX));
         let mut check = interval(STALL_MAX);
         let permit = loop {
             tokio::select! {
                 biased;
-                permit = turn.as_mut() => break permit.ok()?,
+                permit = queued.as_mut() => break permit.ok()?,
                 _ = check.tick() => self.discount_slow(),
                 () = too_long.as_mut() => return None,
             }
@@ -90,7 +90,7 @@ impl ScrapeLimit {
 }
 
 impl ScrapePermit {
-    /// The client took some of the answer.
+    /// Notes that the client read some of the answer.
     pub(super) fn progress(&self) {
         if let Some(scrape) = self.running.lock().by_number.get_mut(&self.number) {
             scrape.progress = Instant::now();

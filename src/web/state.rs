@@ -1,4 +1,4 @@
-//! What the routes answer from.
+//! The state behind the routes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,16 +11,16 @@ use super::scrape_limit::ScrapeLimit;
 use super::web_config::WebConfig;
 use crate::metrics::{Rendered, Telemetry};
 
-/// A request to read the configuration again: where the result goes. The error is a message for the operator.
-pub type WantsReload = oneshot::Sender<Result<(), String>>;
+/// The channel for the result of a reload. The error is a message for the operator.
+pub type ReloadReply = oneshot::Sender<Result<(), String>>;
 
-/// What the routes answer from.
+/// The state behind the routes.
 pub struct ServerState {
     pub(super) rendered: watch::Receiver<Arc<Rendered>>,
     pub(super) telemetry: Arc<Telemetry>,
     pub(super) config: ArcSwap<String>,
     is_ready: AtomicBool,
-    pub(super) reload: mpsc::Sender<WantsReload>,
+    pub(super) reload: mpsc::Sender<ReloadReply>,
     pub(super) web_config: WebConfig,
     pub(super) scrapes: ScrapeLimit,
     pub(super) options: Options,
@@ -31,7 +31,7 @@ impl ServerState {
     pub fn new(
         rendered: watch::Receiver<Arc<Rendered>>,
         telemetry: Arc<Telemetry>,
-        reload: mpsc::Sender<WantsReload>,
+        reload: mpsc::Sender<ReloadReply>,
         web_config: WebConfig,
         options: Options,
     ) -> Self {
@@ -41,8 +41,8 @@ impl ServerState {
     }
 
     /// What `/config` shows: TOML, with secrets masked.
-    pub fn set_config(&self, masked: String) {
-        self.config.store(Arc::new(masked));
+    pub fn set_config(&self, redacted: String) {
+        self.config.store(Arc::new(redacted));
     }
 
     /// What `/-/ready` answers.

@@ -1,8 +1,8 @@
 //! exporter-toolkit's web configuration file, in its own format: TLS, client certificates, basic authentication,
 //! response headers, a limit on requests (exporter-toolkit, `docs/web-configuration.md`).
 //!
-//! Every connection and request checks whether it, or a file that it names, has changed; then it is read again. A
-//! version that cannot be used changes nothing: the previous one stays in force, and the log says why.
+//! Every connection and request checks whether it, or a file that it names, has changed; then it is read again. An
+//! invalid version changes nothing: the previous one stays in use, and the log says why.
 
 mod auth;
 mod client_certificates;
@@ -54,7 +54,7 @@ pub enum WebConfigError {
     Invalid(PathBuf, String),
 }
 
-/// Tells one version of a file from another.
+/// Identifies a version of a file.
 #[derive(PartialEq)]
 struct FileVersion {
     path: PathBuf,
@@ -79,7 +79,7 @@ impl WebConfig {
         Self { path, current: ArcSwap::from_pointee(settings), versions: Mutex::new(versions), authenticator }
     }
 
-    /// The settings in force.
+    /// The settings in use.
     pub(super) fn current(&self) -> Arc<WebSettings> {
         if let Some(path) = &self.path {
             self.refresh(path);
@@ -100,7 +100,7 @@ impl WebConfig {
                 self.current.store(Arc::new(settings));
             }
             Err(error) => {
-                tracing::error!(%error, "the changed web configuration cannot be used: the previous one stays in force");
+                tracing::error!(%error, "the changed web configuration is invalid: the previous one stays in use");
             }
         }
     }

@@ -39,25 +39,37 @@ RULE_BREAKS = [
         for other in others
     ),
     *(
-        (alert, text, other)
+        (alert, "[1d] offset 1d", other)
         for alert in ("ImageSizeGrew", "ImageSizeRepositoryStoredGrew")
-        for text, other in [
-            ("> 1.2 *", "> 1.19 *"),
-            ("> 1.2 *", "> 1.21 *"),
-            ("> 1.2 *", ">= 1.2 *"),
-            ("[1d] offset 1d", "[4h] offset 1d"),
-            ("[1d] offset 1d", "[1d] offset 12h"),
-            ("[1d] offset 1d", "[1d] offset 2d"),
-        ]
+        for other in ("[4h] offset 1d", "[1d] offset 12h", "[1d] offset 2d")
     ),
-    ("ImageSizeGrew", "> 20 * 1024 * 1024", ">= 20 * 1024 * 1024"),
-    ("ImageSizeGrew", "> 20 * 1024 * 1024", "> 21 * 1024 * 1024"),
-    ("ImageSizeRepositoryStoredGrew", "> 1024 * 1024 * 1024", ">= 1024 * 1024 * 1024"),
-    ("ImageSizeRepositoryStoredGrew", "> 1024 * 1024 * 1024", "> 1025 * 1024 * 1024"),
-    ("ImageSizeNewestGrew", "> 1.2 *", ">= 1.2 *"),
-    ("ImageSizeNewestGrew", "> 1.2 *", "> 1.21 *"),
-    ("ImageSizeNewestGrew", "> 20 * 1024 * 1024", ">= 20 * 1024 * 1024"),
-    ("ImageSizeNewestGrew", "> 20 * 1024 * 1024", "> 21 * 1024 * 1024"),
+    *(
+        (alert, f"> {join}image_size_exporter:{threshold}", f">= {join}image_size_exporter:{threshold}")
+        for alert, join, kind in [
+            ("ImageSizeGrew", "on (registry, repository) group_left () ", "growth"),
+            ("ImageSizeNewestGrew", "on (registry, repository) group_left () ", "growth"),
+            ("ImageSizeRepositoryStoredGrew", "", "stored_growth"),
+        ]
+        for threshold in (f"{kind}_bytes", f"{kind}_ratio")
+    ),
+    ("record:thresholds", "or 1.2 *", "or 1.19 *"),
+    ("record:thresholds", "or 20 *", "or 21 *"),
+    ("record:thresholds", "or 1024 *", "or 1025 *"),
+    ("record:thresholds", "or 86400 *", "or 86401 *"),
+    ("record:thresholds", "or 0.25 *", "or 0.26 *"),
+    ("record:thresholds", "container_image_tag_up", "container_image_tag_ups"),
+    *(
+        ("record:thresholds", f"exporter:{name}:override", f"exporter:{name}:overrides")
+        for name in ("growth_ratio", "growth_bytes", "stored_growth_ratio", "stored_growth_bytes", "unread_seconds", "ratelimit_ratio")
+    ),
+    ("ImageSizeNewestGrew", "container_image_newest_previous_info", "container_image_newest_info"),
+    ("ImageSizeGrew", "container_image_tag_info{registry=%q,repository=%q,tag=%q} offset 1d", "container_image_tag_info{registry=%q,repository=%q,tag=%q}"),
+    ("ImageSizeNotRead", "== 0", "== 1"),
+    ("ImageSizeNotRead", "offset 1d", "offset 2h"),
+    ("ImageSizeNotRead", "for: 15m", "for: 45m"),
+    ("ImageSizeSelectsNothing", "== 0", "== 1"),
+    ("ImageSizeSelectsNothing", "max by", "min by"),
+    ("ImageSizeSelectsNothing", "for: 30m", "for: 45m"),
     ("ImageSizeNewestGrew", "unless", "and"),
     ("ImageSizeNewestGrew", "[1d] offset 1d", "[1d] offset 2d"),
     ("ImageSizeNewestGrew", "container_image_newest_info", "container_image_newest_infos"),
@@ -96,8 +108,8 @@ RULE_BREAKS = [
     ("ImageSizeRegistryDenied", "[10m]) == 1", "[10m]) == 0"),
     ("ImageSizeRegistryDenied", 'reason="denied"', 'reason!=""'),
     ("ImageSizeRegistryDenied", "sum by (job, registry)", "sum by (job, registry, operation)"),
-    ("ImageSizeRateLimitLow", "< 0.25", "<= 0.25"),
-    ("ImageSizeRateLimitLow", "< 0.25", "< 0.24"),
+    ("ImageSizeRateLimitLow", "< image", "<= image"),
+    ("record:ImageSizeRateLimitLow", "or 0.25 *", "or 0.24 *"),
     ("ImageSizeRateLimitLow", "min by (registry)", "min by (registry, instance)"),
     ("ImageSizeReloadFailed", "== 0", "== 1"),
     ("ImageSizeStateNotPersistent", "== 0", "== 1"),
@@ -166,8 +178,8 @@ FILE_BREAKS = [
 
 
 def rules_and_tests(folder, alert):
-    """The recording rules and one alert, and of the tests those that ask for it: the others take long and tell
-    nothing."""
+    """The recording rules and one alert, and of the tests those that ask for it, or for `thresholds`: the others take
+    long and tell nothing."""
     groups = yaml.safe_load((folder / RULES).read_text())["groups"]
     for group in groups:
         group["rules"] = [rule for rule in group["rules"] if rule.get("alert", alert) == alert]
@@ -175,8 +187,10 @@ def rules_and_tests(folder, alert):
     for path in sorted((folder / "deploy/prometheus/tests").glob("*.yml")):
         suite = yaml.safe_load(path.read_text())
         for test in suite["tests"]:
-            test["alert_rule_test"] = [case for case in test["alert_rule_test"] if case["alertname"] == alert]
-        suite["tests"] = [test for test in suite["tests"] if test["alert_rule_test"]]
+            test["alert_rule_test"] = [case for case in test.get("alert_rule_test", []) if case["alertname"] == alert]
+            if alert != "thresholds":
+                test.pop("promql_expr_test", None)
+        suite["tests"] = [test for test in suite["tests"] if test["alert_rule_test"] or "promql_expr_test" in test]
         if suite["tests"]:
             path.write_text(yaml.safe_dump(suite))
             files.append(str(path))

@@ -26,6 +26,8 @@ ALERTS = {
     "ImageSizeRepositoryStoredGrew",
     "ImageSizeOverBudget",
     "ImageSizeTagUnreadable",
+    "ImageSizeNotRead",
+    "ImageSizeSelectsNothing",
     "ImageSizeTargetIncomplete",
     "ImageSizeScanStale",
     "ImageSizeExporterDown",
@@ -45,16 +47,32 @@ def check_rules():
     recorded = {rule["record"] for rule in rules if "record" in rule}
     alerts = [rule for rule in rules if "alert" in rule]
     assert {rule["alert"] for rule in alerts} == ALERTS
+    thresholds = {name for name in recorded if name.endswith(":threshold")}
+    overrides = {name.replace(":threshold", ":override") for name in thresholds}
     for rule in rules:
-        problems = contract.problems_of(rule["expr"], recorded)
+        problems = contract.problems_of(rule["expr"], recorded | overrides)
         assert not problems, f"{rule.get('alert') or rule['record']}: {problems}"
-    for name in recorded:
+    for name in recorded - thresholds:
         level, family, operation = name.split(":")
-        assert family in contract.FAMILIES and operation == "max", name
-        assert set(level.split("_")) <= contract.FAMILIES[family], name
+        assert operation == "group" or family in contract.FAMILIES and operation == "max", name
+        assert operation == "group" or set(level.split("_")) <= contract.FAMILIES[family], name
+    # A threshold stands in its own rule only, and a rule of the user's can replace it.
+    for rule in rules:
+        if rule.get("record") in thresholds:
+            assert rule["record"].replace(":threshold", ":override") in rule["expr"], rule["record"]
+    for name in thresholds:
+        assert any(name in rule["expr"] for rule in alerts), f"{name}: no alert asks for it"
+    examples = [rule for group in load("deploy/prometheus/overrides.yml")["groups"] for rule in group["rules"]]
+    for rule in examples:
+        assert rule["record"] in overrides, rule["record"]
+        problems = contract.problems_of(re.sub(r"label_\w+=", "repository=", rule["expr"]))
+        assert not problems, f"overrides.yml, {rule['record']}: {problems}"
 
     runbook = (DEPLOY / "prometheus/RUNBOOK.md").read_text()
     sections = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", runbook, re.M | re.S))
+    guide = sections.pop("Thresholds")
+    table = set(re.findall(r"^\| `(image_size_exporter:\w+):override`", guide, re.M))
+    assert table == {name.removesuffix(":threshold") for name in thresholds}, f"runbook: thresholds {table}"
     assert set(sections) == ALERTS, f"runbook: {set(sections) ^ ALERTS}"
     tested = "\n".join(path.read_text() for path in (DEPLOY / "prometheus/tests").glob("*.yml"))
     for alert in alerts:

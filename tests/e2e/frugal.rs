@@ -1,4 +1,4 @@
-//! What a scan asks of a registry, by the registry's own count.
+//! The requests of a scan, by the registry's own count.
 
 use crate::harness::exporter::Exporter;
 use crate::harness::push::{OCI_INDEX, Pusher};
@@ -45,7 +45,7 @@ fn a_tag_costs_its_documents_once_and_one_head_afterwards() {
     let index = json!({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries});
     app.manifest(Some("multi"), OCI_INDEX, &index);
 
-    // So rarely that only the first scan, and those that a restart brings, are seen.
+    // So rarely that only the first scan, and those after a restart, run.
     let config = format!(
         "[scan]\ninterval = \"1h\"\n[state]\npath = \"state.redb\"\n[[targets]]\nrepository = \"{}/acme/app\"\n\
          tags = [\"one\", \"two\", \"three\", \"multi\"]\n",
@@ -60,7 +60,7 @@ fn a_tag_costs_its_documents_once_and_one_head_afterwards() {
     // Three manifests, an index and its two; a config for each image.
     assert_eq!(count.requests(), [0, 6, 5, 0], "heads, manifests, blobs, lists");
 
-    // Restored from the state file, then scanned at its place in a shorter interval.
+    // Restored from the state file, then scanned at its scheduled time in a shorter interval.
     exporter.program().terminate();
     exporter.configure(&config.replace("1h", "3s"));
     let count = Count::from_now(&registry);

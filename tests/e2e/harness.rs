@@ -19,10 +19,10 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
 
-/// Longer than anything here takes on a slow machine that does something else too. Nothing waits for it but a failure.
+/// Longer than anything here takes on a slow, busy machine. Only a failure waits that long.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Asks until the answer is there, or panics with what `why` says of the state of things.
+/// Polls until there is an answer, or panics with the text of `why`.
 pub fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Option<T>, why: impl FnOnce() -> String) -> T {
     let start = Instant::now();
     loop {
@@ -54,12 +54,12 @@ pub fn free_port() -> u16 {
     panic!("no free port between 10300 and 31400");
 }
 
-/// A directory that goes when its owner goes.
+/// A directory that is removed when its owner is dropped.
 pub fn scratch() -> tempfile::TempDir {
     tempfile::Builder::new().prefix("image-size-exporter-e2e-").tempdir().expect("a directory for the test's files")
 }
 
-/// A program that runs until this is dropped. Its output is kept for whoever has to understand a failure.
+/// A program that runs until this is dropped. Its output is kept, to explain failures.
 pub struct Program {
     name: String,
     child: Child,
@@ -81,7 +81,7 @@ impl Program {
         Self { name, child, log }
     }
 
-    /// Waits until `ready` says so; panics, with the output, when the program ends instead.
+    /// Waits until `ready` returns true; panics with the output when the program ends instead.
     pub fn wait_until_ready<T>(&mut self, mut ready: impl FnMut() -> Option<T>) -> T {
         let name = self.name.clone();
         let log = self.log.clone();
@@ -97,12 +97,12 @@ impl Program {
         )
     }
 
-    /// All that it has printed.
+    /// Its output so far.
     pub fn output(&self) -> String {
         output(&self.log)
     }
 
-    /// Its process id.
+    /// Its process ID.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
@@ -124,20 +124,20 @@ impl Program {
         )
     }
 
-    /// SIGTERM, and its end.
+    /// Sends SIGTERM and waits for the end.
     pub fn terminate(&mut self) -> ExitStatus {
         self.signal("TERM");
         self.wait()
     }
 
-    /// SIGKILL, and its end.
+    /// Sends SIGKILL and waits for the end.
     pub fn kill(&mut self) {
         self.child.kill().expect("a child can be killed");
         self.child.wait().expect("a killed child ends");
     }
 }
 
-/// The same command, but the kernel sends it SIGTERM when the tests end before they could, killed say.
+/// The same command, but the kernel sends it SIGTERM when the tests die before they end it.
 fn tied_to_the_tests(command: &Command) -> Command {
     let mut tied = Command::new("setpriv");
     tied.args(["--pdeathsig", "TERM", "--"]).arg(command.get_program()).args(command.get_args());
@@ -161,7 +161,7 @@ fn spawn(command: Command) -> std::io::Result<Child> {
         let (sender, requests) = channel::<Request>();
         std::thread::spawn(move || {
             for (mut command, reply) in requests {
-                // Whoever asked may have given up.
+                // The caller may have given up.
                 drop(reply.send(command.spawn()));
             }
         });
@@ -177,7 +177,7 @@ impl Drop for Program {
         if matches!(self.child.try_wait(), Ok(Some(_))) {
             return;
         }
-        // Politely first: a Docker engine has mounts and a containerd to take down.
+        // SIGTERM first: a Docker engine has mounts and a containerd to clean up.
         drop(Command::new("kill").args(["-s", "TERM", &self.pid().to_string()]).status());
         let start = Instant::now();
         while start.elapsed() < Duration::from_secs(10) {
@@ -195,7 +195,7 @@ fn output(log: &Path) -> String {
     std::fs::read_to_string(log).unwrap_or_default()
 }
 
-/// Runs a tool to its end and gives its standard output; panics with all that it said when it fails.
+/// Runs a tool and returns its standard output; panics with all its output when it fails.
 pub fn run(command: &mut Command) -> String {
     let output = command
         .stdin(Stdio::null())
@@ -212,14 +212,14 @@ pub fn run(command: &mut Command) -> String {
     text(&output.stdout)
 }
 
-/// `skopeo`, without a look at the machine's trust policy.
+/// `skopeo`, without the machine's trust policy.
 pub fn skopeo() -> Command {
     let mut command = Command::new("skopeo");
     command.arg("--insecure-policy");
     command
 }
 
-/// `buildah`, with all that it keeps in `storage`, and nothing that it would need a kernel module for.
+/// `buildah`, with its storage in `storage`, and without features that need kernel modules.
 pub fn buildah(storage: &Path) -> Command {
     let mut command = Command::new("buildah");
     command.arg("--root").arg(storage.join("root")).arg("--runroot").arg(storage.join("run"));
@@ -227,7 +227,7 @@ pub fn buildah(storage: &Path) -> Command {
     command
 }
 
-/// Bytes that no other call gives and no compressor makes smaller, so that layers differ between runs too.
+/// Incompressible bytes that differ in each call, so that layers differ between runs too.
 pub fn noise(bytes: usize) -> Vec<u8> {
     use std::io::Read;
     let mut noise = vec![0; bytes];

@@ -20,7 +20,7 @@ use crate::harness::push::{OCI_CONFIG, OCI_MANIFEST, Pusher, digest};
 use crate::harness::registry::Registry;
 use crate::harness::{run, scratch, skopeo};
 
-/// `inspect --json` of one reference of which nothing is unknown.
+/// `inspect --json` of one reference without unknown values.
 fn inspected(reference: &str, uncompressed: Uncompressed) -> Value {
     let (report, said) = inspected_and_said(reference, uncompressed);
     if uncompressed == Uncompressed::Exact {
@@ -29,13 +29,14 @@ fn inspected(reference: &str, uncompressed: Uncompressed) -> Value {
     report
 }
 
-/// `inspect --json` of one reference, and what it says beside that.
+/// `inspect --json` of one reference, and its standard error.
 fn inspected_and_said(reference: &str, uncompressed: Uncompressed) -> (Value, String) {
     let arguments = Arguments {
         references: vec![reference.parse::<Reference>().expect("a reference")],
         platform: None::<Platform>,
         uncompressed,
         bytes: true,
+        no_trunc: false,
         json: true,
     };
     let registries = Registries::new(BTreeMap::new(), Settings::default());
@@ -48,7 +49,7 @@ fn inspected_and_said(reference: &str, uncompressed: Uncompressed) -> (Value, St
     (serde_json::from_slice(&out).expect("JSON"), String::from_utf8(err).expect("UTF-8"))
 }
 
-/// What the engine has of an image that it pulls: its size, and of each step, the last first, the command and the size.
+/// The engine's figures for an image that it pulls: its size, and the command and size of each step, last first.
 fn docker_says(engine: &Engine, reference: &str) -> (u64, Vec<(String, u64)>) {
     run(engine.docker().args(["pull", "--quiet", reference]));
     let size = run(engine.docker().args(["image", "inspect", "--format", "{{.Size}}", reference]));
@@ -118,7 +119,7 @@ fn push_layers(pusher: &Pusher<'_>, tag: &str, layers: &[Value], tars: &[(&str, 
     pusher.manifest(Some(tag), OCI_MANIFEST, &manifest);
 }
 
-/// Layers with everything that a layer may have, and the name of each.
+/// Layers with everything that a layer may contain, by name.
 fn corpus() -> Vec<(&'static str, Vec<u8>)> {
     let directory = scratch();
     let root = |name: &str| {
@@ -179,7 +180,7 @@ fn corpus() -> Vec<(&'static str, Vec<u8>)> {
 fn unpacked_sizes_are_dockers_for_a_corpus_of_odd_layers() {
     let (registry, engine) = (Registry::start(), Engine::shared());
     let corpus = corpus();
-    // Each alone, so that one that differs is named, and all as one image.
+    // Each alone, so that a difference names its layer, and all as one image.
     for (position, (name, tar)) in corpus.iter().enumerate() {
         let reference = push(&registry, &format!("corpus-{position}"), &[(name, tar.clone())]);
         assert_eq!(we_say(&reference), docker_says(&engine, &reference), "{name}");

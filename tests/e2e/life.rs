@@ -1,4 +1,4 @@
-//! What becomes of series when tags move and registries fail, against the real registry.
+//! Series when tags move and registries fail, against the real registry.
 
 use crate::harness::exporter::Exporter;
 use crate::harness::exposition::Exposition;
@@ -83,7 +83,7 @@ fn the_series_of_a_deleted_tag_are_gone_and_those_of_the_others_stay() {
     assert_eq!(compressed(&scrape, "kept"), Some(1_000.0));
     assert!(!scrape.samples.iter().any(|sample| sample.label("tag") == "deleted"), "every series of it is gone");
     assert_eq!(scrape.value("container_image_repository_stored_size_bytes", &[]), Some(1_000.0));
-    // A name that the configuration has stays in sight, so that it can be alerted on.
+    // A tag that is configured by name stays visible, so that it can be alerted on.
     assert_eq!(scrape.value(UP, &[("tag", "kept")]), Some(1.0));
 }
 
@@ -137,6 +137,6 @@ fn what_was_never_read_has_no_size() {
         .collect();
     assert!(sizes.iter().all(|sample| !sample.labels.contains_key("tag")), "unknown is never zero: {sizes:?}");
     assert!(scrape.all(COMPRESSED, &[]).is_empty());
-    // Nobody knows how long a list is that was never read.
+    // The length of a list that was never read is unknown.
     assert!(scrape.all("container_image_repository_tags_unknown", &[]).is_empty());
 }

@@ -81,10 +81,10 @@ fn every_repository_of_a_catalog_over_several_pages_is_found() {
     });
 }
 
-/// Hands requests on to a registry; cuts its tag lists into pages.
+/// Forwards requests to a registry; splits its tag lists into pages.
 struct PagingFront {
     address: String,
-    /// How many pages it has handed out.
+    /// How many pages it has sent.
     pages: Arc<AtomicUsize>,
 }
 

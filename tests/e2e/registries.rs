@@ -1,4 +1,4 @@
-//! The registry client against registries that guard themselves: passwords, tokens, TLS with an own authority and client
+//! The registry client against protected registries: passwords, tokens, TLS with an own authority and client
 //! certificates, redirects. The distribution registry, and nginx in front of it.
 
 use std::collections::BTreeMap;
@@ -22,7 +22,7 @@ mod tokens;
 use certificates::Authority;
 use tokens::TokenServer;
 
-/// A client for `address` with these settings and nobody's credentials but theirs.
+/// A client for `address` with these settings and no other credentials.
 fn client(address: &str, change: impl FnOnce(&mut Settings)) -> Arc<Client> {
     let mut settings =
         Settings { credential: Credential::Anonymous, timeout: Duration::from_secs(20), ..Settings::default() };
@@ -42,7 +42,7 @@ fn password(directory: &Path, password: &str) -> Credential {
     Credential::PasswordFile { username: "alice".to_owned(), path }
 }
 
-/// Everything that the client can ask, of `acme/app:v1`.
+/// Every request that the client can send, for `acme/app:v1`.
 async fn ask(client: &Client, address: &str) -> Result<Digest, RegistryError> {
     let repository = repository(address, "acme/app");
     let tag = "v1".parse().expect("a tag");
@@ -68,7 +68,7 @@ async fn ask(client: &Client, address: &str) -> Result<Digest, RegistryError> {
     Ok(fetched.digest)
 }
 
-/// An open registry with `acme/app:v1`, whose storage the guarded ones share.
+/// An open registry with `acme/app:v1`, whose storage the protected ones share.
 fn filled() -> Registry {
     let registry = Registry::start();
     let pusher = Pusher { address: registry.address(), repository: "acme/app" };
@@ -77,7 +77,7 @@ fn filled() -> Registry {
     registry
 }
 
-/// The storage of `registry`, as a guarded one's configuration names it.
+/// The storage of `registry`, for a protected one's configuration.
 fn storage_of(registry: &Registry) -> PathBuf {
     registry.directory().join("storage")
 }
@@ -282,7 +282,7 @@ impl Front {
         command.arg("-p").arg(directory.path()).arg("-c").arg(&path).arg("-e").arg("error.log");
         let mut program = Program::start(command, directory.path());
         let address = format!("127.0.0.1:{port}");
-        // It says 400 to plain HTTP, which is an answer.
+        // It answers 400 to plain HTTP, so it is up.
         program.wait_until_ready(|| http::get(&address, "/").ok());
         Self { _program: program, address, directory }
     }

@@ -68,7 +68,7 @@ fn prometheus_reads_every_family_with_the_value_that_was_published() {
     prometheus.wait_for("up", |up| (up.len() == 1 && up[0].value > 0.0).then_some(()));
     let scrape = exporter.scrape();
     for family in Family::ALL {
-        // What moves from scan to scan is in Prometheus as of the scrape before.
+        // Values that change from scan to scan are in Prometheus as of the previous scrape.
         let moves = family == Family::TagLastSuccess;
         let published: BTreeMap<_, _> =
             scrape.all(family.name(), &[]).iter().map(|sample| (sample.labels.clone(), sample.value)).collect();
@@ -98,7 +98,7 @@ fn prometheus_reads_every_family_with_the_value_that_was_published() {
     }
 }
 
-/// What the program publishes about itself, as the contract names it.
+/// The program's own metrics, as documented.
 fn about_itself(scrape: &Exposition) -> Vec<String> {
     let names = [
         "build_info",
@@ -138,7 +138,7 @@ fn other_people_s_parsers_read_both_formats_of_a_daemon() {
     let names = |samples: &[Sample]| -> Vec<_> { samples.iter().map(|s| (s.name.clone(), s.labels.clone())).collect() };
     let ours = Exposition::parse(std::str::from_utf8(&text).expect("UTF-8")).samples;
     assert_eq!(parsers::python("text", &text), ours);
-    // Between two scrapes values move.
+    // Values change between two scrapes.
     assert_eq!(names(&parsers::python("openmetrics", &open_metrics)), names(&ours));
     assert_eq!(parsers::promtool(&text), Vec::<String>::new());
     // It reads the text format, in which a counter's HELP names it with its ending.

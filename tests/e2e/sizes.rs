@@ -1,4 +1,4 @@
-//! Every number that is published of a registry that real tools filled, against what the public tools read there.
+//! Every published number of a registry filled by real tools, against what public tools read there.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use crate::harness::exposition::Exposition;
 use crate::truth::{self, Expected};
 use crate::world;
 
-/// Families whose values are moments of this run, or which the configuration decides: looked at on their own.
+/// Families whose values are times of this run or come from the configuration: checked separately.
 const APART: [&str; 8] = [
     "container_image_tag_last_success_timestamp_seconds",
     "container_image_tag_changed_timestamp_seconds",
@@ -59,7 +59,7 @@ fn every_published_number_is_what_public_tools_and_arithmetic_give() {
     let tag_info = scrape.one("container_image_tag_info", &[("repository", "acme/web"), ("tag", "v1.1.0")]);
     assert_eq!(info.label("tag"), "v1.1.0");
     assert_eq!(info.label("digest"), tag_info.expect("the tag is described").label("digest"));
-    // `stable` is none of the second target's tags: a budget holds for what its target means.
+    // `stable` is not one of the second target's tags: a budget applies to the tags that its target selects.
     let budgets: Vec<_> = scrape.all("container_image_size_budget_bytes", &[]);
     let tags: Vec<_> = budgets.iter().map(|sample| (sample.label("tag"), sample.value)).collect();
     assert_eq!(tags, [("v1.0.0", 102_400.0), ("v1.1.0", 102_400.0)]);
@@ -76,7 +76,7 @@ fn every_published_number_is_what_public_tools_and_arithmetic_give() {
     }
 }
 
-/// Both ways: nothing missing, nothing wrong, nothing more.
+/// Both ways: nothing missing, wrong or additional.
 fn compare(scrape: &Exposition, expected: &Expected) {
     let mut published = Expected::new();
     for sample in scrape.samples.iter().filter(|sample| sample.name.starts_with("container_image_")) {
@@ -91,7 +91,7 @@ fn compare(scrape: &Exposition, expected: &Expected) {
         let published = published.get(family).unwrap_or(&nothing);
         for (labels, value) in expected {
             match published.get(labels) {
-                // Proportional sizes and times are no whole numbers.
+                // Proportional sizes and times are not whole numbers.
                 Some(other) if (value - other).abs() <= 0.002 => {}
                 other => differences.push(format!("{family}{labels:?}: published {other:?}, the truth is {value}")),
             }

@@ -44,8 +44,8 @@ struct Layer {
     foreign: bool,
 }
 
-/// Everything that is to be published of these tags of a registry, but for `newest`, budgets, labels and the times of
-/// readings, which the registry knows nothing of.
+/// Everything to be published for these tags of a registry, except `newest`, budgets, labels and the times of readings,
+/// which do not follow from the registry.
 pub fn of(registry: &Registry, tags: &[(&str, &[&str])]) -> Expected {
     let read: Vec<Tag> = tags
         .iter()
@@ -77,7 +77,7 @@ fn read_tag(registry: &str, repository: &str, tag: &str) -> Tag {
             continue;
         }
         let reference = format!("{registry}/{repository}@{}", entry["digest"].as_str().expect("a digest"));
-        // A child that is not there is no image: the index is sparse.
+        // A missing child is not an image: the index is sparse.
         if let Some(raw) = raw_manifest(&reference) {
             result.images.push(read_image(&reference, &raw, Some(&entry["platform"])));
         }
@@ -143,7 +143,7 @@ fn raw_manifest(reference: &str) -> Option<String> {
     output.status.success().then(|| String::from_utf8(output.stdout).expect("a manifest is UTF-8"))
 }
 
-/// What a manifest says that it is; one that says nothing is OCI's (the registry serves it so).
+/// A manifest's media type; without one it is OCI's (the registry serves it so).
 fn media_type(document: &Value) -> String {
     document["mediaType"].as_str().unwrap_or("application/vnd.oci.image.manifest.v1+json").to_owned()
 }
@@ -160,7 +160,7 @@ fn platform_name(fields: &Value) -> String {
     }
 }
 
-/// The design's definitions, the slow and obvious way.
+/// The definitions, computed the slow and obvious way.
 struct Arithmetic<'a> {
     registry: &'a str,
     tags: &'a [Tag],

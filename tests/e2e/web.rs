@@ -1,4 +1,4 @@
-//! The endpoint as its real clients meet it: curl, openssl, promtool, Prometheus, and a thousand that only dawdle.
+//! The endpoint with real clients: curl, openssl, promtool, Prometheus, and a thousand slow ones.
 
 mod endpoint;
 mod slow;
@@ -22,7 +22,7 @@ fn curl(arguments: &[&str], url: &str) -> String {
     run(Command::new("curl").args(["--silent", "--show-error", "--fail"]).args(arguments).arg(url))
 }
 
-/// What is published of images: the rest differs from scrape to scrape.
+/// The series of images: the others differ from scrape to scrape.
 fn of_images(body: &str) -> Vec<&str> {
     body.lines().filter(|line| line.starts_with("container_image_")).collect()
 }
@@ -148,7 +148,7 @@ fn prometheus_comes_in_with_a_password_and_a_client_certificate() {
     assert_eq!(images.first().map(|sample| sample.value), Some(40.0));
 }
 
-/// What a registry can invent, everywhere that it can put it.
+/// Hostile texts, everywhere that a registry can put them.
 fn hostile() -> (String, snapshots::Odd) {
     let text =
         "quote \" backslash \\ newline \n 大きさ \u{0}\r\t \u{2028}\u{85} {a=\"b\"} # EOF\n# EOF\n\\n\\".to_owned();
@@ -162,7 +162,7 @@ fn hostile() -> (String, snapshots::Odd) {
     (text, odd)
 }
 
-/// As it stands in a label: a newline is escaped, other control characters and line separators are replaced.
+/// As a label has it: a newline is escaped, other control characters and line separators are replaced.
 fn shown(text: &str) -> String {
     text.replace(['\u{0}', '\r', '\t', '\u{85}', '\u{2028}'], "\u{fffd}")
 }
@@ -211,7 +211,7 @@ fn prometheus_goes_on_scraping_beside_a_thousand_slow_connections() {
          static_configs: [{{targets: [\"{}\"]}}]\n",
         endpoint.address
     ));
-    // Not one of ten scrapes fails, while the crowd comes back whenever it is let go.
+    // None of ten scrapes fails, while the slow clients reconnect whenever they are disconnected.
     let before = slow.connected();
     prometheus.wait_for("count_over_time(up[1h]) >= 10", |found| (!found.is_empty()).then_some(()));
     let worst = prometheus.query("min_over_time(up[1h])");

@@ -1,4 +1,4 @@
-//! A registry filled by the tools that people fill registries with, and by hand with what no tool makes.
+//! A registry filled by the usual tools, and by hand with documents that no tool makes.
 
 use std::path::Path;
 use std::process::Command;
@@ -10,7 +10,7 @@ use crate::harness::push::{OCI_CONFIG, OCI_INDEX, OCI_MANIFEST, Pusher};
 use crate::harness::registry::{Auth, Registry};
 use crate::harness::{buildah, noise, run, scratch, skopeo};
 
-/// Every tag of the world, by repository.
+/// All tags, by repository.
 pub const TAGS: [(&str, &[&str]); 8] = [
     ("acme/web", &["v1.0.0", "v1.1.0", "stable"]),
     ("acme/api", &["latest"]),
@@ -111,7 +111,7 @@ fn by_buildah(registry: &Registry, files: &Path) {
     }
 }
 
-/// What no tool makes, or no tool of Debian's.
+/// Documents that no tool of Debian makes.
 fn by_hand(registry: &Registry) {
     let odd = Pusher { address: registry.address(), repository: "acme/odd" };
     let shared = odd.layer(21_000);

@@ -24,7 +24,7 @@ const USES: &[(&str, &str)] = &[
     ("scan", "oci image target tag registry store"),
     ("layer", "clock oci image target tag registry store"),
     ("metrics", "clock oci image target registry inventory"),
-    ("web", "image registry metrics"),
+    ("web", "oci image registry metrics"),
     ("config", "oci target registry metrics web"),
     ("daemon", "clock oci image target tag registry inventory store scan layer config metrics web"),
     ("commands", "oci image target tag registry inventory store scan layer config metrics web daemon"),
@@ -50,7 +50,7 @@ const IMPURE: &[&str] = &[
     "tracing::",
 ];
 
-/// No file outgrows one room: at most so many lines before its tests.
+/// The most lines of a file before its tests.
 const LINES_MAX: usize = 400;
 
 #[test]
@@ -119,7 +119,7 @@ fn only_config_knows_figment_and_the_environment_is_read_in_few_places() {
             || name.starts_with("registry/auth/")
             // Whether a proxy is named there, which reqwest reads by itself.
             || name == "registry/transport/connect.rs"
-            // NO_COLOR.
+            // NO_COLOR and TERM.
             || name.starts_with("commands/");
         assert!(may || !reads, "{name}: reads the environment");
     }
@@ -132,7 +132,7 @@ fn no_file_outgrows_its_room() {
         .map(|source| (source.code.lines().count(), source.name()))
         .filter(|(lines, _)| *lines > LINES_MAX)
         .collect();
-    assert!(long.is_empty(), "cut these along a word of the glossary: {long:?}");
+    assert!(long.is_empty(), "split these by subject: {long:?}");
 }
 
 #[test]

@@ -364,7 +364,7 @@ async fn a_token_server_that_answers_nonsense_is_named_with_its_fault() {
             Reason::Invalid,
             "gave no token: `expires_in` in its answer is text, not a number",
         ),
-        (Reply::json(r#"{"token":"a\nb"}"#), Reason::Invalid, "cannot stand in a header"),
+        (Reply::json(r#"{"token":"a\nb"}"#), Reason::Invalid, "contains characters that a header cannot have"),
         (Reply::status(404), Reason::Server, "404 Not Found"),
         (Reply::Answer(403, vec![], r#"{"details":"go away"}"#.to_owned()), Reason::Denied, "(go away)"),
         (Reply::Answer(200, vec![], "x".repeat((1 << 20) + 1)), Reason::Limit, "longer than 1048576 bytes"),
@@ -461,7 +461,7 @@ async fn a_token_server_in_a_forbidden_place_gets_no_credentials() {
     let client = registry.client_with(|settings| settings.credential = password(&files));
     // A registry on loopback may name other loopback addresses, but no link-local one.
     let error = head(&client, &registry.repository("acme/app")).await.unwrap_err();
-    assert!(error.to_string().contains("token server that is not asked"), "{error}");
+    assert!(error.to_string().contains("token server that is not used"), "{error}");
     assert_eq!(registry.counts(), "head_manifest 1");
 }
 

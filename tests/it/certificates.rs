@@ -1,5 +1,5 @@
-//! Whom a registry's `ca_file`, client certificate and `insecure_skip_verify` hold for: the registry, and not just
-//! anybody that it names.
+//! To which hosts a registry's `ca_file`, client certificate and `insecure_skip_verify` apply: the registry, and not
+//! every host that it names.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::support::tls::{Authority, Client as Certificate, Front};
 const HOME: &str = "127.0.0.1";
 const AWAY: &str = "127.0.0.2";
 
-/// A registry that names somebody else, both behind TLS.
+/// A registry that refers to another host, both behind TLS.
 struct World {
     authority: Authority,
     registry: TestRegistry,
@@ -24,7 +24,7 @@ struct World {
     away: Front,
 }
 
-/// What the registry names.
+/// The other host.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Named {
     Redirect,
@@ -84,7 +84,7 @@ fn skip_verify(settings: &mut Settings, _: &Authority) {
 }
 
 #[tokio::test]
-async fn a_client_certificate_is_shown_to_the_registry_and_not_to_whom_it_names_elsewhere() {
+async fn a_client_certificate_is_shown_to_the_registry_and_not_to_other_hosts() {
     for (named, ip, shown) in [
         (Named::Redirect, AWAY, false),
         (Named::TokenServer, AWAY, false),
@@ -112,20 +112,20 @@ async fn a_redirect_within_the_registry_keeps_the_client_certificate() {
 }
 
 #[tokio::test]
-async fn who_wants_a_client_certificate_elsewhere_is_said_to_get_none() {
+async fn the_error_says_that_other_hosts_get_no_client_certificate() {
     let world = World::new(Named::Redirect, AWAY, None, Certificate::MustShow).await;
     let error = world.ask(&world.client(client_certificate)).await.unwrap_err();
     assert_eq!(error.reason(), Reason::Network);
-    assert!(error.to_string().contains("no other host than the registry's own is shown"), "{error}");
+    assert!(error.to_string().contains("shown to the registry's own host only"), "{error}");
     assert_eq!(world.other.counts(), "");
 }
 
 #[tokio::test]
-async fn an_own_authority_vouches_for_whom_the_registry_names_as_well() {
+async fn an_own_authority_is_trusted_for_the_hosts_that_the_registry_names_too() {
     for named in [Named::Redirect, Named::TokenServer] {
         let world = World::new(named, AWAY, None, Certificate::MayShow).await;
         world.ask(&world.client(own_authority)).await.unwrap();
-        // By another authority, nobody does.
+        // Not with another authority.
         let world = World::new(named, AWAY, Some(&Authority::new()), Certificate::MayShow).await;
         let client = world.client(own_authority);
         let error = world.ask(&client).await.unwrap_err();
@@ -147,7 +147,7 @@ async fn skipped_checks_are_skipped_for_the_registrys_own_host_alone() {
         assert_eq!((error.reason(), world.other.counts().as_str()), (Reason::Network, ""), "{named:?}: {error}");
         assert!(error.to_string().contains("holds for the registry's own host alone"), "{error}");
 
-        // Both together: the registry may show what it likes, the other one what the authority signed.
+        // Both together: the registry may show any certificate, the other host one of the authority.
         let world = World::new(named, AWAY, None, Certificate::MayShow).await;
         let both = world.client(|settings, authority| {
             skip_verify(settings, authority);

@@ -63,21 +63,21 @@ fn each_bad_file_gives_its_message() {
 }
 
 #[test]
-fn each_good_file_is_read_and_what_config_shows_means_the_same() {
+fn each_good_file_is_read_and_its_rendering_is_equivalent() {
     for path in corpus("good") {
         let config = load(&path).unwrap_or_else(|error| panic!("{error}"));
-        let (_directory, shown) = write(&config.masked());
+        let (_directory, shown) = write(&config.redacted());
         let mut again = Config::load_with(&shown, &Environment::from([("SECRET".to_owned(), "x".to_owned())]))
-            .unwrap_or_else(|error| panic!("{}: {error}\n{}", path.display(), config.masked()));
+            .unwrap_or_else(|error| panic!("{}: {error}\n{}", path.display(), config.redacted()));
         again.file.clone_from(&config.file);
-        assert_eq!(again.masked(), config.masked(), "{}", path.display());
+        assert_eq!(again.redacted(), config.redacted(), "{}", path.display());
         assert!(again.targets == config.targets, "{}", path.display());
         assert!(again.registries == config.registries, "{}", path.display());
     }
 }
 
 #[test]
-fn the_shipped_file_is_good_asks_nobody_for_a_password_and_leaves_no_file_behind() {
+fn the_shipped_file_is_valid_and_needs_no_password_and_writes_no_file() {
     let config = Config::load_with(&Path::new(env!("CARGO_MANIFEST_DIR")).join("config.toml"), &Environment::new())
         .unwrap_or_else(|error| panic!("{error}"));
     assert!(config.registries.is_empty());
@@ -89,7 +89,7 @@ fn the_shipped_file_is_good_asks_nobody_for_a_password_and_leaves_no_file_behind
 }
 
 #[test]
-fn the_whole_of_a_configuration_arrives() {
+fn every_key_of_a_configuration_is_read() {
     let path = corpus("good").into_iter().find(|path| path.ends_with("everything.toml")).unwrap();
     let config = load(&path).unwrap_or_else(|error| panic!("{error}"));
     let directory = path.parent().unwrap();
@@ -136,20 +136,20 @@ fn the_whole_of_a_configuration_arrives() {
 }
 
 #[test]
-fn what_config_shows_has_no_secret() {
+fn the_rendered_configuration_has_no_secret() {
     let (_directory, path) = write(
         "[registries.\"r.example.com\"]\nusername = \"me\"\npassword_env = \"HUB\"\n\
          proxy_url = \"http://robot:hunter2@proxy:3128/?token=hunter2\"\n[[targets]]\nrepository = \"r.example.com/a\"\n",
     );
     let environment = Environment::from([("HUB".to_owned(), "hunter2".to_owned())]);
-    let shown = Config::load_with(&path, &environment).unwrap_or_else(|error| panic!("{error}")).masked();
+    let shown = Config::load_with(&path, &environment).unwrap_or_else(|error| panic!("{error}")).redacted();
     assert!(!shown.contains("hunter2") && !shown.contains("robot"), "{shown}");
     assert!(shown.contains("proxy_url = \"http://<secret>@proxy:3128/?<secret>\""), "{shown}");
     assert!(shown.contains("password_env = \"HUB\""), "{shown}");
 }
 
 #[test]
-fn variables_that_kubernetes_sets_by_itself_are_no_configuration() {
+fn variables_that_kubernetes_sets_are_not_configuration() {
     let (_directory, path) = write("[[targets]]\nrepository = \"a\"\n");
     let variables = ["IMAGE_SIZE_EXPORTER_PORT", "IMAGE_SIZE_EXPORTER_SERVICE_HOST", "IMAGE_SIZE_EXPORTER_PORT_80_TCP"];
     let environment = variables.map(|name| (name.to_owned(), "tcp://10.0.0.1:80".to_owned())).into();
@@ -157,7 +157,7 @@ fn variables_that_kubernetes_sets_by_itself_are_no_configuration() {
 }
 
 #[test]
-fn a_variable_with_too_few_underscores_is_warned_of() {
+fn a_variable_with_too_few_underscores_is_warned_about() {
     let (_directory, path) = write("[[targets]]\nrepository = \"a\"\n");
     let environment = Environment::from([("IMAGE_SIZE_EXPORTER_SCAN_INTERVAL".to_owned(), "1m".to_owned())]);
     let config = Config::load_with(&path, &environment).unwrap_or_else(|error| panic!("{error}"));
@@ -223,7 +223,7 @@ fn at_most_ten_thousand_tags_of_a_repository_are_looked_at_unless_more_are_allow
 }
 
 #[test]
-fn what_is_probably_not_meant_is_warned_of() {
+fn probable_mistakes_are_warned_about() {
     let (_directory, path) = write(
         "[registries.\"unused.example.com\"]\nanonymous = true\n\
          [registries.\"r.example.com\"]\nplain_http = true\nusername = \"me\"\npassword_env = \"P\"\n\

@@ -13,11 +13,11 @@ use crate::support::registry::{Access, Kind, Reply, TestRegistry, TokenServer, b
 mod files;
 mod helpers;
 
-/// Tells the process of a case which repository to ask for.
+/// Names the repository to the process of a case.
 const ASK: &str = "TEST_ASK_REPOSITORY";
 const CHILD: &str = "credentials::asks_in_a_process_of_its_own";
 
-/// A registry that wants a password, of any of these users.
+/// A registry that requires the password of any of these users.
 fn registry() -> TestRegistry {
     let registry = TestRegistry::start();
     registry.push("acme/app", "v1", &image("linux/amd64", &[&Blob::named("base", 100)]));
@@ -32,7 +32,7 @@ fn auths(key: &str, user: &str) -> String {
     format!(r#"{{"auths":{{"{key}":{{"auth":"{auth}"}}}}}}"#)
 }
 
-/// Asks with only these variables. Returns the output of the process.
+/// Sends a request with only these variables. Returns the output of the process.
 fn ask(registry: &TestRegistry, variables: &[(&str, &str)]) -> String {
     let child = std::process::Command::new(std::env::current_exe().unwrap())
         .args(["--exact", CHILD, "--nocapture"])
@@ -64,7 +64,7 @@ fn user(registry: &TestRegistry) -> String {
     String::from_utf8(decoded).unwrap().split(':').next().unwrap().to_owned()
 }
 
-/// Not a test by itself: the others run it in a process of its own.
+/// Not a test: the others run it in a process of its own.
 #[tokio::test]
 #[expect(clippy::disallowed_methods, reason = "how a case tells its process what to ask")]
 async fn asks_in_a_process_of_its_own() {
@@ -86,7 +86,7 @@ async fn asks_in_a_process_of_its_own() {
 }
 
 #[test]
-fn the_usual_places_are_looked_up_in_their_order() {
+fn the_default_sources_are_looked_up_in_order() {
     let files = Files::new();
     let registry = registry();
     let key = registry.name().to_string();
@@ -148,7 +148,7 @@ fn a_password_comes_from_a_variable_of_its_own() {
 }
 
 #[test]
-fn helpers_come_before_what_stands_in_the_file() {
+fn helpers_come_before_the_files_own_entries() {
     let files = Files::new();
     let registry = registry();
     let key = registry.name().to_string();
@@ -248,7 +248,7 @@ fn proxies_are_those_of_the_environment() {
 }
 
 #[test]
-fn nothing_that_a_run_says_has_a_secret_in_it() {
+fn no_output_of_a_run_contains_a_secret() {
     // All kinds of secrets, accepted and refused, logged at every level.
     let secrets = ["sesame", "refresh-secret", "token-1", "token-2", "x-registry-token"];
     let files = Files::new();

@@ -1,4 +1,4 @@
-//! The daemon: what it publishes while registries change, fail, and heal, and while its configuration changes.
+//! The daemon: what it publishes while registries change, fail and recover, and while its configuration changes.
 
 mod harness;
 

@@ -1,4 +1,4 @@
-//! README, `docs/`, boards and rules against what is published: none can drift from the others.
+//! README, `docs/`, dashboards and rules against what is published, so that none goes out of date.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -7,11 +7,15 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use clap::CommandFactory as _;
+use image_size_exporter::commands::cli::Cli;
 use image_size_exporter::config::{Config, Environment};
+use image_size_exporter::inventory::Selected;
 use image_size_exporter::inventory::snapshot::Snapshot;
 use image_size_exporter::metrics::Family;
 use image_size_exporter::metrics::own::ScanEnd;
 use image_size_exporter::metrics::{Encoding, Format, Rendered, Telemetry};
+use image_size_exporter::oci::Reason;
 use image_size_exporter::registry::{Counters, RateLimit};
 
 #[test]
@@ -24,7 +28,7 @@ fn the_table_of_families_has_each_once_and_in_order() {
     assert_eq!(names, families);
 }
 
-/// The table of what the program says about itself: each name is one that a daemon publishes, and none is missing.
+/// The table of the program's own metrics: each name is one that a daemon publishes, and none is missing.
 #[test]
 fn the_table_about_itself_has_every_metric() {
     let metrics = metrics();
@@ -39,6 +43,7 @@ fn the_table_about_itself_has_every_metric() {
     telemetry.set_targets(&config.targets);
     let target = &config.targets[0];
     telemetry.scan_ended(&target.name, ScanEnd { at: 1.0, duration: Duration::ZERO, up: true });
+    telemetry.set_selected(&[(target.name.clone(), Selected { repositories: 1, tags: 1 })].into());
     counters.ratelimit(
         target.repositories.registry(),
         RateLimit { limit: Some(1), remaining: Some(1), window_secs: Some(1) },
@@ -80,6 +85,36 @@ fn the_quick_start_is_two_commands() {
     assert_eq!(commands, ["cargo run --release -- demo", "tests/run"]);
 }
 
+#[test]
+fn the_first_configuration_has_twelve_lines_and_the_query_after_it_uses_what_it_publishes() {
+    let readme = readme();
+    let mut blocks = readme.split("```toml\n").skip(1).map(|block| block.split("\n```").next().unwrap());
+    assert_eq!(blocks.next().unwrap().lines().count(), 12);
+    let query = readme.split("```promql\n").nth(1).unwrap().split("\n```").next().unwrap();
+    assert!(words(query, "container_image_").iter().all(|name| name.starts_with("container_image_newest_")), "{query}");
+}
+
+#[test]
+fn readme_names_the_minimum_versions_that_the_files_say() {
+    let readme = readme();
+    let said = |file: &str, before: &str| {
+        let text = fs::read_to_string(root().join(file)).unwrap();
+        text.split(before).nth(1).unwrap().chars().take_while(|c| c.is_ascii_digit() || *c == '.').collect::<String>()
+    };
+    let rust = said("Cargo.toml", "rust-version = \"");
+    for line in [
+        format!("| Rust, to compile it | {rust} |"),
+        format!("[![Rust {rust} or later](https://img.shields.io/badge/rust-{rust}%2B-orange)]"),
+        format!("{} for the rules", said("deploy/prometheus/rules.yml", "Works with Prometheus ")),
+        format!(
+            "| Kubernetes, for the chart | {} |",
+            said("deploy/helm/image-size-exporter/Chart.yaml", "kubeVersion: \">=").trim_end_matches(".0")
+        ),
+    ] {
+        assert!(readme.contains(&line), "README does not say `{line}`");
+    }
+}
+
 /// Every fenced TOML block is a configuration: as it stands, or with a target where it has none.
 #[test]
 fn every_configuration_in_the_documents_is_valid() {
@@ -89,7 +124,7 @@ fn every_configuration_in_the_documents_is_valid() {
     for page in files(&root().join("docs")).into_iter().chain([root().join("README.md")]) {
         let text = fs::read_to_string(&page).unwrap();
         for block in text.split("```toml\n").skip(1).map(|block| block.split("\n```").next().unwrap()) {
-            // Secrets stand where they are configured; here each is an empty file.
+            // Secrets are files; here each is a placeholder.
             let mut config = block.to_owned();
             for secret in block.lines().filter_map(|line| line.split_once("_file = \"")?.1.split('"').next()) {
                 let name = secret.rsplit('/').next().unwrap();
@@ -106,11 +141,33 @@ fn every_configuration_in_the_documents_is_valid() {
     assert!(count > 10, "the documents have configurations");
 }
 
+/// Each recipe answers the same questions, has a configuration of its own and says what refusals mean.
+#[test]
+fn every_recipe_is_whole() {
+    let recipes = fs::read_to_string(root().join("docs/registries.md")).unwrap();
+    let (common, rest) = recipes.split_once("\n## Docker Hub\n").unwrap();
+    let recipes: Vec<(&str, &str)> = std::iter::once(("Docker Hub", rest.split("\n## ").next().unwrap()))
+        .chain(rest.split("\n## ").skip(1).map(|recipe| recipe.split_once('\n').unwrap()))
+        .collect();
+    assert_eq!(recipes.len(), 13);
+    for (name, recipe) in recipes {
+        for row in ["permission", "expires", "lists repositories", "unchanged tag"] {
+            assert!(recipe.contains(&format!("\n| {row} | ")), "{name}: no row `{row}`");
+        }
+        assert!(recipe.contains("```toml\n") && recipe.contains("\n[[targets]]\n"), "{name}: no configuration");
+        let refusals = recipe.split("\n- ").skip(1).any(|line| line.contains('`') || line.contains("400"));
+        assert!(refusals, "{name}: says nothing about refusals");
+    }
+    for reason in Reason::ALL {
+        assert!(common.contains(&format!("`{}`", reason.as_str())), "`{}` is not explained", reason.as_str());
+    }
+}
+
 #[test]
 fn every_page_begins_with_a_table_of_its_sections_and_links_lead_somewhere() {
     for page in files(&root().join("docs")).into_iter().chain([root().join("README.md")]) {
         let text = fs::read_to_string(&page).unwrap();
-        if page.parent().unwrap().ends_with("docs") {
+        if page.starts_with(root().join("docs")) {
             let sections =
                 text.lines().filter_map(|line| line.strip_prefix("## ")).map(|title| format!("](#{})", anchor(title)));
             let listed = text.split("\n## ").next().unwrap();
@@ -133,6 +190,30 @@ fn every_page_begins_with_a_table_of_its_sections_and_links_lead_somewhere() {
                 assert!(found, "{}: {target} leads to no section", page.display());
             }
         }
+    }
+}
+
+/// The pages about the command line name each of its flags, and no others.
+#[test]
+fn every_flag_is_documented_where_its_command_is() {
+    let cli = Cli::command();
+    let flags = |command: &clap::Command| -> BTreeSet<String> {
+        let long = command.get_arguments().filter_map(clap::Arg::get_long);
+        long.filter(|long| *long != "help").map(|long| format!("--{long}")).collect()
+    };
+    let daemon = flags(&cli);
+    for (page, command) in [("limits.md", None), ("inspect.md", Some("inspect")), ("plan.md", Some("plan"))] {
+        let text = fs::read_to_string(root().join("docs").join(page)).unwrap();
+        let named: BTreeSet<String> = flag_words(&text);
+        let own = match command {
+            None => daemon.clone(),
+            Some(name) => &flags(cli.find_subcommand(name).unwrap()) - &daemon,
+        };
+        let missing: Vec<&String> = own.difference(&named).collect();
+        assert!(missing.is_empty(), "{page} does not name {missing:?}");
+        let of_all: BTreeSet<String> = cli.get_subcommands().flat_map(flags).chain(daemon.clone()).collect();
+        let unknown: Vec<&String> = named.difference(&of_all).filter(|word| *word != "--help").collect();
+        assert!(unknown.is_empty(), "{page} names {unknown:?}, which no command has");
     }
 }
 
@@ -160,6 +241,16 @@ fn files(path: &Path) -> Vec<PathBuf> {
     }
     let Ok(entries) = fs::read_dir(path) else { return Vec::new() };
     entries.flat_map(|entry| files(&entry.unwrap().path())).collect()
+}
+
+/// The flags that a text names.
+fn flag_words(text: &str) -> BTreeSet<String> {
+    let flag = |rest: &str| {
+        let name: String = rest.chars().take_while(|c| c.is_ascii_lowercase() || ".-".contains(*c)).collect();
+        format!("--{}", name.trim_end_matches(['.', '-']))
+    };
+    let starts = text.match_indices("--").filter(|(at, _)| text[..*at].ends_with([' ', '`', '(']));
+    starts.map(|(at, _)| flag(&text[at + 2..])).filter(|flag| flag.len() > 2).collect()
 }
 
 /// The names in a text that begin with `prefix` and go on.

@@ -193,10 +193,10 @@ async fn a_registry_without_head_or_digest_is_remembered() {
         let registry = registry(&small());
         let (client, app) = (registry.client(), registry.repository(APP));
         registry.always("HEAD *", reply.clone());
-        assert!(client.heads());
+        assert!(client.supports_head());
         let error = client.head_manifest(&app, At::Tag(&tag("v1"))).await.unwrap_err();
         assert_eq!(error.reason(), Reason::Unsupported, "{reply:?}");
-        assert!(!client.heads(), "{reply:?}");
+        assert!(!client.supports_head(), "{reply:?}");
         let fetched = client.get_manifest(&app, At::Tag(&tag("v1"))).await.unwrap();
         assert_eq!(&fetched.digest, small().digest());
     }
@@ -209,11 +209,11 @@ async fn one_answer_without_a_digest_is_no_reason_to_give_up_head() {
     client.head_manifest(&app, At::Tag(&tag("v1"))).await.unwrap();
     registry.next("HEAD *", Reply::Without("docker-content-digest"));
     let error = client.head_manifest(&app, At::Tag(&tag("v1"))).await.unwrap_err();
-    assert_eq!((error.reason(), client.heads()), (Reason::Unsupported, true));
+    assert_eq!((error.reason(), client.supports_head()), (Reason::Unsupported, true));
 }
 
 #[tokio::test]
-async fn gone_is_what_the_registry_itself_says_is_gone() {
+async fn only_a_404_of_the_registry_itself_means_gone() {
     let registry = registry(&small());
     let (client, app) = (registry.client(), registry.repository(APP));
     registry.untag(APP, "v1");
@@ -231,7 +231,7 @@ async fn gone_is_what_the_registry_itself_says_is_gone() {
         registry.next("GET *", Reply::Answer(404, vec![], body.to_owned()));
         let error = client.head_manifest(&app, At::Tag(&tag("v1"))).await.unwrap_err();
         assert_eq!(error.reason(), Reason::Server, "{body}");
-        assert!(error.to_string().contains("not as a registry does"), "{error}");
+        assert!(error.to_string().contains("not like a registry"), "{error}");
     }
 }
 

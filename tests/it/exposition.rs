@@ -1,4 +1,4 @@
-//! What is exposed of a snapshot, read back.
+//! The exposition of a snapshot, parsed back.
 
 mod strict;
 
@@ -139,7 +139,7 @@ fn shown(text: &str) -> String {
     text.chars().map(|c| if c != '\n' && is_unprintable(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
-/// What was put in, as the labels say that came out.
+/// The given texts, as the parsed labels have them.
 fn comes_back(odd: &Odd) {
     let rendered = render(&snapshots::odd(odd));
     for format in [Format::OpenMetrics, Format::Text] {
@@ -147,13 +147,16 @@ fn comes_back(odd: &Odd) {
         let sample = |family: Family| -> &Sample { &families[family.name()].samples[0] };
         assert_eq!(sample(Family::ImageInfo).label("artifact_type"), shown(&odd.artifact_type));
         assert_eq!(sample(Family::TagInfo).label("media_type"), MediaType::new(&odd.media_type).as_str());
-        assert_eq!(sample(Family::NewestInfo).label("target"), shown(&odd.target));
+        for (family, tag) in [(Family::NewestInfo, "v1.2.3"), (Family::NewestPreviousInfo, "v1.2.2")] {
+            assert_eq!(sample(family).label("target"), shown(&odd.target));
+            assert_eq!(sample(family).label("tag"), tag);
+        }
         assert_eq!(sample(Family::RepositoryLabels).label("label_team"), shown(&odd.label));
     }
 }
 
 #[test]
-fn what_a_registry_invents_is_exposed_validly() {
+fn hostile_texts_are_exposed_validly() {
     let texts = [
         "\"",
         "\\",

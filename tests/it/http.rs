@@ -1,4 +1,4 @@
-//! The endpoint as clients meet it, good and bad ones, over real connections.
+//! The endpoint with good and bad clients, over real connections.
 
 mod client;
 mod hostile;

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use image_size_exporter::commands::inspect::{Arguments, InspectError, Terminal, inspect};
-use image_size_exporter::oci::Digest;
+use image_size_exporter::oci::{Digest, MediaType};
 use image_size_exporter::registry::{Registries, Settings};
 use image_size_exporter::target::Uncompressed;
+use serde_json::json;
 
-use crate::support::images::{Blob, image, image_of_tars, index};
-use crate::support::registry::{Access, TestRegistry};
+use crate::support::images::{Blob, Pushed, image, image_of_tars, index};
+use crate::support::registry::{Access, Reply, TestRegistry};
 use crate::support::tar::{Tar, hard_link};
 
 async fn inspected(references: &[String], platform: Option<&str>, terminal: Terminal) -> Result<String, InspectError> {
@@ -23,6 +24,7 @@ fn arguments(references: &[String]) -> Arguments {
         platform: None,
         uncompressed: Uncompressed::Off,
         bytes: true,
+        no_trunc: false,
         json: false,
     }
 }
@@ -68,6 +70,64 @@ async fn an_index_shows_its_platforms_and_each_its_layers_last_first() {
     assert!(!rows.is_empty() && rows.iter().all(|line| line.chars().count() <= 60), "{rows:?}");
     let missing = inspected(&[reference], Some("linux/s390x"), Terminal::default()).await.unwrap_err();
     assert_eq!(missing.exit_code(), 4);
+    let said = missing.to_string();
+    assert!(said.ends_with("has no image for linux/s390x: it has linux/amd64, linux/arm64"), "{said}");
+}
+
+#[tokio::test]
+async fn a_missing_tag_names_the_nearest_ones_by_one_request() {
+    let registry = TestRegistry::start();
+    let one = image("linux/amd64", &[]);
+    for tag in ["v1.0.0", "v1.1.0", "latest"] {
+        registry.push("acme/app", tag, &one);
+    }
+    registry.missing("/v2/acme/app/manifests/v1.2.0");
+    registry.missing("/v2/acme/nothing/");
+    let said = async |reference: &str| {
+        let reference = format!("{}/acme/{reference}", registry.name());
+        let error = inspected(&[reference], None, Terminal::default()).await.unwrap_err();
+        assert_eq!(error.exit_code(), 4, "{error}");
+        (error.to_string(), registry.take_counts())
+    };
+    let (message, requests) = said("app:v1.2.0").await;
+    assert!(message.ends_with("\nthe nearest of the repository's 3 tags: v1.1.0, v1.0.0"), "{message}");
+    assert_eq!(requests, "get_manifest 1, list_tags 1");
+    // Of a list in pages the first one is enough.
+    let page = Reply::Answer(
+        200,
+        vec![("link", "</v2/acme/app/tags/list?last=v1>; rel=\"next\"".to_owned())],
+        r#"{"name": "acme/app", "tags": ["v1.0.0"]}"#.to_owned(),
+    );
+    registry.always("GET /v2/acme/app/tags/list", page);
+    let (message, requests) = said("app:v1.2.0").await;
+    assert!(message.ends_with("\nthe nearest of the first 1 tags of the repository's list: v1.0.0"), "{message}");
+    assert_eq!(requests, "get_manifest 1, list_tags 1");
+    let (message, _) = said("nothing:v1").await;
+    assert!(message.ends_with("\nthe registry has no tags of this repository: check its spelling"), "{message}");
+}
+
+/// A `RUN` of 1,500 characters made a line of 1,589.
+#[tokio::test]
+async fn long_commands_are_cut_unless_everything_is_wanted() {
+    let registry = TestRegistry::start();
+    let layer = Blob::named("base", 100);
+    let history = json!([{"created_by": format!("RUN {}", "x".repeat(1500)), "created": "2024-01-01T00:00:00Z"}]);
+    let config = json!({"os": "linux", "architecture": "amd64", "history": history});
+    let config = Blob::new(MediaType::OCI_CONFIG, config.to_string());
+    let manifest = json!({"schemaVersion": 2, "config": config.descriptor(), "layers": [layer.descriptor()]});
+    let image = Pushed::from_json(MediaType::OCI_MANIFEST, &manifest, vec![config, layer], vec![]);
+    registry.push("acme/app", "v1", &image);
+    let reference = format!("{}/acme/app:v1", registry.name());
+    let widest = async |width, no_trunc| {
+        let arguments = Arguments { no_trunc, ..arguments(std::slice::from_ref(&reference)) };
+        let terminal = Terminal { width, ..Terminal::default() };
+        let text = printed(&arguments, terminal).await.unwrap().0;
+        let table = text.lines().filter(|line| line.contains("RUN x"));
+        table.map(|line| line.chars().count()).max().unwrap()
+    };
+    assert_eq!(widest(Some(80), false).await, 80);
+    assert!(widest(None, false).await < 160);
+    assert!(widest(Some(80), true).await > 1500);
 }
 
 #[tokio::test]
@@ -96,12 +156,12 @@ async fn denied_not_found_and_unreachable_have_exit_codes_of_their_own() {
     assert!(code(name("v1")).await.is_ok());
     let (not_found, message) = code(name("v2")).await.unwrap_err();
     assert_eq!(not_found, 4, "{message}");
-    assert!(message.contains("spelling"), "{message}");
+    assert!(message.ends_with("\nthe nearest of the repository's only tag: v1"), "{message}");
     registry.require(Access::Basic(vec![("somebody", "else")]));
     let (denied, message) = code(name("v1")).await.unwrap_err();
     assert_eq!(denied, 3, "{message}");
     assert!(message.contains("docker login"), "{message}");
-    // Nobody listens where somebody listened a moment ago.
+    // Nothing listens on this port any more.
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let (unreachable, message) = code(format!("{closed}/acme/app:v1")).await.unwrap_err();
     assert_eq!(unreachable, 5, "{message}");

@@ -58,7 +58,7 @@ async fn a_list_is_read_leniently() {
 }
 
 #[tokio::test]
-async fn signatures_take_nobodys_place_in_a_list() {
+async fn signatures_do_not_count_towards_the_limit_of_a_list() {
     let hash = "ab".repeat(32);
     let registry = registry(0);
     let body = format!(r#"{{"tags":["sha256-{hash}.sig","sha256-{hash}.att","sha256-{hash}","v1"]}}"#);
@@ -131,7 +131,7 @@ async fn a_first_page_that_fails_is_an_error() {
 }
 
 #[tokio::test]
-async fn pages_that_lead_in_a_circle_end() {
+async fn a_circle_of_pages_ends() {
     let registry = registry(0);
     let page = |tag: &str, next: &str| {
         Reply::json(&format!(r#"{{"tags":["{tag}"]}}"#)).and("link", format!("<{next}>; rel=next"))
@@ -177,7 +177,7 @@ async fn an_empty_link_is_the_end() {
 }
 
 #[tokio::test]
-async fn a_list_is_cut_where_it_was_said() {
+async fn a_list_is_truncated_at_the_given_limit() {
     let registry = registry(25);
     registry.page_size(10);
     let cut = list(&registry, 15).await.unwrap();
@@ -188,7 +188,7 @@ async fn a_list_is_cut_where_it_was_said() {
 }
 
 #[tokio::test]
-async fn a_registry_that_refuses_a_page_size_is_not_told_one_again() {
+async fn a_registry_that_refuses_a_page_size_does_not_get_one_again() {
     for refusal in [Reply::error(400, "PAGINATION_NUMBER_INVALID"), Reply::error(405, "UNSUPPORTED")] {
         let registry = registry(5);
         registry.always("GET /v2/acme/app/tags/list?n=", refusal);
@@ -215,17 +215,30 @@ async fn a_catalog_is_listed_like_tags() {
 }
 
 #[tokio::test]
-async fn a_registry_without_a_catalog_says_what_to_do_instead() {
-    for reply in [Reply::error(404, "UNSUPPORTED"), Reply::status(404), Reply::status(405)] {
+async fn a_refused_catalog_says_what_that_means_and_what_to_do_instead() {
+    let none = "the registry may have no catalog: name the repositories one by one instead of by a wildcard";
+    let denied = "a catalog may be for administrators only, as Harbor's and GitLab's are: use such an account, or name the \
+                  repositories one by one instead of by a wildcard";
+    for (reply, reason, answered, meaning) in [
+        (Reply::error(404, "UNSUPPORTED"), Reason::Unsupported, "404 Not Found", none),
+        (Reply::status(404), Reason::Unsupported, "404 Not Found", none),
+        (Reply::status(405), Reason::Unsupported, "405 Method Not Allowed", none),
+        // Harbor's words to everybody but its administrators.
+        (Reply::error(401, "UNAUTHORIZED"), Reason::Denied, "401 Unauthorized", denied),
+        (Reply::error(403, "DENIED"), Reason::Denied, "403 Forbidden", denied),
+    ] {
         let registry = registry(1);
         registry.always("GET /v2/_catalog", reply);
         let error = registry.client().list_repositories().await.unwrap_err();
-        assert_eq!(error.reason(), Reason::Unsupported);
-        assert!(error.to_string().contains("name the repositories one by one"), "{error}");
+        assert_eq!(error.reason(), reason);
+        let text = error.to_string();
+        assert!(text.starts_with(&format!("the catalog of {}: ", registry.name())), "{text}");
+        assert!(text.contains(answered) && text.ends_with(&format!("; {meaning}")), "{text}");
     }
     let registry = registry(1);
-    registry.always("GET /v2/_catalog", Reply::error(401, "UNAUTHORIZED"));
-    assert_eq!(registry.client().list_repositories().await.unwrap_err().reason(), Reason::Denied);
+    registry.always("GET /v2/_catalog", Reply::status(500));
+    let text = registry.client().list_repositories().await.unwrap_err().to_string();
+    assert!(!text.contains("one by one"), "a failure says nothing about the catalog: {text}");
 }
 
 /// A page of these tags with this `Link`.
@@ -293,10 +306,10 @@ async fn the_next_page_of_a_redirected_list_is_where_the_list_is_and_gets_no_cre
 }
 
 #[tokio::test]
-async fn a_page_that_brings_nothing_new_ends_the_list_with_an_error() {
+async fn a_page_without_new_entries_ends_the_list_with_an_error() {
     for (second, problem) in [
-        (page(&["b", "a"], "</v2/acme/app/tags/list?x=3>; rel=\"next\""), "it brings nothing new"),
-        (page(&["a", "b"], ""), "it brings nothing new"),
+        (page(&["b", "a"], "</v2/acme/app/tags/list?x=3>; rel=\"next\""), "it has the same entries as an earlier page"),
+        (page(&["a", "b"], ""), "it has the same entries as an earlier page"),
         (page(&[], "</v2/acme/app/tags/list?x=3>; rel=\"next\""), "it is empty and links to another page"),
     ] {
         let registry = registry(0);
@@ -329,7 +342,7 @@ async fn an_error_on_a_later_page_names_the_page_and_its_address() {
         (
             Reason::Invalid,
             format!(
-                "{name}/acme/app: page 2 of the list ({name}/v2/acme/app/tags/list): the page before links to it, and {name} answers 404 Not Found (NAME_UNKNOWN: name unknown)"
+                "{name}/acme/app: page 2 of the list ({name}/v2/acme/app/tags/list): the previous page links to it, and {name} answers 404 Not Found (NAME_UNKNOWN: name unknown)"
             )
         )
     );
@@ -390,7 +403,7 @@ async fn a_list_without_a_page_size_that_has_no_more_than_was_read_repairs_nothi
 }
 
 #[tokio::test]
-async fn only_selected_tags_take_a_place_in_a_list() {
+async fn only_selected_tags_count_towards_the_limit_of_a_list() {
     let registry = registry(25);
     registry.tag(APP, "v1", image("linux/amd64", &[]).digest());
     registry.tag(APP, "v2", image("linux/amd64", &[]).digest());

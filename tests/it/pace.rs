@@ -1,4 +1,4 @@
-//! Registries that refuse or fail many requests, and how many they are sent.
+//! Registries that refuse or fail many requests, and how many they receive.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -55,7 +55,7 @@ async fn answer(stream: TcpStream, window: Arc<Mutex<(Instant, u32)>>, refused: 
 }
 
 #[tokio::test]
-async fn after_a_429_a_registry_is_asked_at_the_rate_that_it_allows() {
+async fn after_a_429_requests_keep_to_the_rate_that_the_registry_allows() {
     let (address, refused) = five_a_second().await;
     let name: Registry = address.to_string().parse().unwrap();
     let settings = Settings { credential: Credential::Anonymous, ..Settings::default() };

@@ -1,10 +1,11 @@
-//! What `plan` predicts is what then happens: requests of the first scan and of later ones, and the number of series.
+//! `plan` against real scans: requests of the first scan and of later ones, and the number of series.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
+use image_size_exporter::commands::inspect::Terminal;
 use image_size_exporter::commands::plan;
 use image_size_exporter::commands::plan::{Layers, Plan, Pulls, Requests};
 use image_size_exporter::config::Config;
@@ -18,6 +19,7 @@ use image_size_exporter::scan;
 use image_size_exporter::scan::discovery;
 use image_size_exporter::store::Store;
 use image_size_exporter::tag::Observation;
+use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -120,7 +122,7 @@ async fn check(registry: &TestRegistry) {
     let mut inventory = Inventory::new(&config.targets, Duration::from_hours(1));
     let first = scan(registry, &config, &registries, &store, &mut inventory).await;
     let later = scan(registry, &config, &registries, &store, &mut inventory).await;
-    // The typing error costs what it costs: a GET, or a HEAD and a GET to confirm it.
+    // The typing error costs a GET, or a HEAD and a GET to confirm it.
     for number in 0..2 {
         let predicted = &plan.targets[number];
         let catalog = number == 1;
@@ -133,12 +135,12 @@ async fn check(registry: &TestRegistry) {
 
 fn written(plan: &Plan, registry: &TestRegistry) -> String {
     let mut text = Vec::new();
-    plan::write(plan, &mut text).unwrap();
+    plan::write(plan, &mut text, Terminal::default()).unwrap();
     String::from_utf8(text).unwrap().replace(registry.name().as_str(), "REGISTRY")
 }
 
 #[tokio::test]
-async fn the_prediction_is_what_then_happens() {
+async fn the_plan_equals_the_scans_that_follow() {
     let registry = TestRegistry::start();
     fill(&registry, true);
     registry.missing("/v2/team/other/manifests/lastet");
@@ -182,7 +184,7 @@ async fn where_pulls_are_metered_the_plan_pulls_nothing_and_gives_lower_bounds()
 }
 
 #[tokio::test]
-async fn the_prediction_holds_for_children_of_which_the_index_does_not_say_what_they_are() {
+async fn the_plan_holds_for_children_whose_type_the_index_does_not_state() {
     let registry = TestRegistry::start();
     fill(&registry, true);
     let arm = image("linux/arm64", &[&Blob::named("arm", 30)]);
@@ -195,7 +197,7 @@ async fn the_prediction_holds_for_children_of_which_the_index_does_not_say_what_
 }
 
 #[tokio::test]
-async fn the_prediction_holds_where_head_says_nothing() {
+async fn the_plan_holds_where_head_has_no_digest() {
     for reply in [Reply::Without("docker-content-digest"), Reply::status(405)] {
         let registry = TestRegistry::start();
         fill(&registry, true);
@@ -206,7 +208,7 @@ async fn the_prediction_holds_where_head_says_nothing() {
 }
 
 #[tokio::test]
-async fn the_plan_says_what_is_no_version_and_what_cannot_be_read() {
+async fn the_plan_lists_tags_that_are_not_versions_and_errors() {
     let registry = TestRegistry::start();
     fill(&registry, true);
     registry.missing("/v2/team/other/manifests/lastet");
@@ -217,10 +219,10 @@ async fn the_plan_says_what_is_no_version_and_what_cannot_be_read() {
     assert!(text.lines().next().unwrap().starts_with("target "), "{text}");
 }
 
-/// Only what is read can be the newest. That nothing is left to compare with would otherwise be seen by an alert that
-/// never comes.
+/// Only tags that are read can be the newest. Otherwise a missing comparison would show only in an alert that never
+/// fires.
 #[tokio::test]
-async fn the_plan_says_where_limit_leaves_newest_nothing_to_compare_with() {
+async fn the_plan_reports_where_limit_leaves_newest_nothing_to_compare_with() {
     let one = image("linux/amd64", &[&Blob::named("one", 1)]);
     let two = image("linux/amd64", &[&Blob::named("two", 2)]);
     let registry = TestRegistry::start();
@@ -255,7 +257,7 @@ async fn the_plan_says_where_limit_leaves_newest_nothing_to_compare_with() {
 }
 
 #[tokio::test]
-async fn the_plan_says_what_means_nothing() {
+async fn the_plan_reports_targets_that_select_nothing() {
     let registry = TestRegistry::start();
     fill(&registry, true);
     for (settings, expected) in [
@@ -280,6 +282,8 @@ async fn the_plan_says_what_means_nothing() {
         let (_, _, plan) = planned(&registry, &format!("[[targets]]\nname = 't'\n{settings}\n")).await;
         let text = written(&plan, &registry);
         assert!(text.ends_with(expected), "{text}");
+        assert_eq!(plan::failure(&plan, false), None);
+        assert_eq!(plan::failure(&plan, true), Some((4, "1 of 1 targets select nothing".to_owned())));
     }
     registry.always("GET /v2/team/app/tags/list", Reply::json(r#"{"name": "team/app", "tags": null}"#));
     let target = "[[targets]]\nname = 't'\nrepository = 'REGISTRY/team/app'\nlimit = 3\n";
@@ -288,21 +292,21 @@ async fn the_plan_says_what_means_nothing() {
 }
 
 #[tokio::test]
-async fn a_tag_that_not_every_repository_has_is_nothing_to_the_plan() {
+async fn a_tag_that_not_every_repository_has_costs_nothing_in_the_plan() {
     let registry = TestRegistry::start();
     fill(&registry, true);
     registry.missing("/v2/team/other/manifests/v1.0.0");
     let target = "[[targets]]\nrepository = 'REGISTRY/team/*'\ntags = ['v1.0.0']\n";
     let (config, registries, plan) = planned(&registry, target).await;
-    assert_eq!((&plan.targets[0].errors, plan.failure), (&vec![], None));
+    assert_eq!((&plan.targets[0].errors, plan.failure, plan::failure(&plan, true)), (&vec![], None, None));
     let mut inventory = Inventory::new(&config.targets, Duration::from_hours(1));
     scan(&registry, &config, &registries, &Store::memory(), &mut inventory).await;
     assert_eq!(plan.series, Rendered::render(&inventory.snapshot(), &BTreeSet::new()).series());
 }
 
-/// What is predicted of layers against a lane that does the work, and the series that come of it.
+/// The plan's figures for layers against the layer worker, and the resulting series.
 #[tokio::test]
-async fn the_prediction_of_uncompressed_sizes_is_what_then_happens() {
+async fn the_plan_of_uncompressed_sizes_equals_the_workers_requests() {
     let registry = TestRegistry::start();
     let [base, one, two, three, other] = [20, 40, 60, 80, 100].map(|blocks| Tar::new(&vec![0; blocks * 512]));
     let compressed_otherwise = [gzip(&[]), gzip(&vec![0; 80 * 512])].concat();
@@ -321,7 +325,7 @@ async fn the_prediction_of_uncompressed_sizes_is_what_then_happens() {
     let streamed_bytes = base.gzip.size + one.gzip.size;
     assert_eq!(plan.layers, Layers { asked: 3, streamed: 2, streamed_bytes, unread_manifests: 0 });
     let text = written(&plan, &registry);
-    assert!(text.contains("uncompressed = \"cheap\" asks 3 layers for a few bytes, each once\n"), "{text}");
+    assert!(text.contains("uncompressed = \"cheap\" fetches a few bytes of 3 layers, each once\n"), "{text}");
     let streams = format!("streams 2 layers of {streamed_bytes} B, each once, at most 10.0 GiB an hour\n");
     assert!(text.contains(&format!("uncompressed = \"exact\" {streams}")), "{text}");
 
@@ -344,7 +348,7 @@ async fn the_prediction_of_uncompressed_sizes_is_what_then_happens() {
 }
 
 #[tokio::test]
-async fn the_plan_asks_no_layers_of_a_registry_that_would_fetch_all_of_them() {
+async fn the_plan_requests_no_layers_from_a_pull_through_registry() {
     let registry = TestRegistry::start();
     registry.push("team/app", "v1", &image_of_tars(&[&Tar::new(&[0; 512])]));
     let target = "[[targets]]\nrepository = 'REGISTRY/team/app'\ntags = ['v1']\n";
@@ -357,7 +361,7 @@ async fn the_plan_asks_no_layers_of_a_registry_that_would_fetch_all_of_them() {
 }
 
 #[tokio::test]
-async fn where_pulls_are_metered_the_plan_says_that_it_knows_no_layers() {
+async fn where_pulls_are_metered_the_plan_reports_that_layers_are_unknown() {
     let registry = TestRegistry::start();
     fill(&registry, false);
     registry.always("* /v2/", Reply::With("ratelimit-remaining", "90;w=21600".to_owned()));
@@ -368,7 +372,7 @@ async fn where_pulls_are_metered_the_plan_says_that_it_knows_no_layers() {
 }
 
 #[tokio::test]
-async fn what_could_not_be_read_makes_the_figures_a_least_and_all_of_it_a_failure() {
+async fn an_error_makes_the_figures_lower_bounds_and_only_errors_make_a_failure() {
     let registry = TestRegistry::start();
     fill(&registry, true);
     let target =
@@ -376,14 +380,91 @@ async fn what_could_not_be_read_makes_the_figures_a_least_and_all_of_it_a_failur
     let both = target("app", "v1.0.0") + &target("other", "latest");
     registry.always("* /v2/team/other/", Reply::status(403));
     let (_, _, plan) = planned(&registry, &both).await;
-    assert_eq!((plan.failure, plan.is_partial()), (None, true));
+    assert_eq!((plan.failure, plan.is_partial(), plan.is_empty), (Some(Reason::Denied), true, false));
+    let (exit_code, message) = plan::failure(&plan, false).unwrap();
+    assert_eq!((exit_code, message.as_str()), (3, "1 of 2 targets cannot be read wholly (denied)"));
     let text = written(&plan, &registry);
     assert!(text.contains("series: at least ") && text.contains("  at least 1 GET manifest"), "{text}");
     registry.always("* /v2/", Reply::status(403));
     let (_, _, plan) = planned(&registry, &both).await;
-    assert_eq!(plan.failure, Some(Reason::Denied));
+    assert_eq!((plan.failure, plan.is_empty), (Some(Reason::Denied), true));
+    let (exit_code, message) = plan::failure(&plan, false).unwrap();
+    assert_eq!((exit_code, message.as_str()), (3, "no tag could be read (denied): the figures predict nothing"));
     registry.always("* /v2/", Reply::Usual);
     registry.missing("/v2/team/app/manifests/v9");
     let (_, _, plan) = planned(&registry, &target("app", "v9")).await;
     assert_eq!((plan.failure, plan.is_partial()), (Some(Reason::NotFound), false));
+}
+
+/// Each key of the schema in docs/plan.md is written, and no other.
+#[tokio::test]
+async fn the_plan_as_json_has_what_its_schema_says() {
+    let registry = TestRegistry::start();
+    fill(&registry, true);
+    registry.missing("/v2/team/other/manifests/lastet");
+    let denied = "\n[[targets]]\nname = 'denied'\nrepository = 'REGISTRY/team/secret'\ntags = ['v1']\n";
+    registry.always("* /v2/team/secret/", Reply::status(403));
+    let (_, _, plan) = planned(&registry, &format!("{TARGETS}{denied}")).await;
+    let mut text = Vec::new();
+    plan::write_json(&plan, &mut text).unwrap();
+    let json: Value = serde_json::from_slice(&text).unwrap();
+    let [app, _, slip, denied] = &json["targets"].as_array().unwrap()[..] else { panic!("{json:#}") };
+    let first = plan.targets[0].first;
+    assert_eq!(app["first_scan"]["manifests"], first.manifests);
+    assert_eq!(app["first_scan"]["total"], first.total());
+    assert_eq!(app["not_versions"], serde_json::json!([format!("{}/team/app:vnext", registry.name())]));
+    assert_eq!((&slip["name"], &slip["errors"][0]["reason"]), (&"typing error".into(), &"not_found".into()));
+    assert_eq!((&denied["is_partial"], &denied["errors"][0]["reason"]), (&true.into(), &"denied".into()));
+    assert_eq!((&json["is_lower_bound"], &json["series"]), (&true.into(), &plan.series.into()));
+
+    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/plan.md")).unwrap();
+    let schema = page.split("## JSON").nth(1).unwrap().split("```\n").nth(1).unwrap();
+    let named: BTreeSet<&str> = schema
+        .split(|c: char| !c.is_ascii_lowercase() && c != '_')
+        .filter(|word| !["", "null"].contains(word))
+        .collect();
+    let mut written = BTreeSet::new();
+    keys(&json, &mut written);
+    // Metered registries are in another test.
+    written.extend(["registry", "at_least", "indexes"].map(str::to_owned));
+    assert_eq!(named, written.iter().map(String::as_str).collect());
+}
+
+fn keys(value: &Value, into: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(fields) => {
+            for (key, value) in fields {
+                into.insert(key.clone());
+                keys(value, into);
+            }
+        }
+        Value::Array(values) => values.iter().for_each(|value| keys(value, into)),
+        _ => {}
+    }
+}
+
+#[tokio::test]
+async fn a_narrow_terminal_has_numbers_instead_of_kinds_and_cuts_names_last() {
+    let registry = TestRegistry::start();
+    fill(&registry, true);
+    let name = "a target with a rather long name, as wildcards make them";
+    let target = format!("[[targets]]\nname = '{name}'\nrepository = 'REGISTRY/team/app'\nmatch = ['^v1']\n");
+    let (_, _, plan) = planned(&registry, &target).await;
+    let table = |width, whole| {
+        let mut text = Vec::new();
+        plan::write(&plan, &mut text, Terminal { width, whole, ..Terminal::default() }).unwrap();
+        String::from_utf8(text).unwrap().lines().take(2).map(str::to_owned).collect::<Vec<_>>()
+    };
+    for (width, whole, expected) in [
+        (Some(200), false, " GET manifest + "),
+        (None, false, " GET manifest + "),
+        (Some(70), true, " GET manifest + "),
+        (Some(120), false, " requests  "),
+        (Some(70), false, " requests  "),
+    ] {
+        let lines = table(width, whole);
+        assert!(lines[1].contains(expected), "{width:?}: {lines:?}");
+        assert!(whole || lines.iter().all(|line| line.chars().count() <= width.unwrap_or(200)), "{lines:?}");
+        assert_eq!(lines[1].starts_with(name), width != Some(70) || whole, "{lines:?}");
+    }
 }

@@ -1,4 +1,4 @@
-//! The program, killed at any moment and started again: what it publishes then was true, and nothing is read twice.
+//! The program, killed at any moment and restarted: published values were true, and nothing is read twice.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -13,7 +13,7 @@ mod daemon;
 
 use daemon::{Daemon, Published};
 
-/// Daemons that are killed side by side, and how often each: twice for each of its lives under load.
+/// Daemons that are killed in parallel, and how often each: twice for each of its runs under load.
 const DAEMONS: u64 = 4;
 const LIVES: u64 = 13;
 
@@ -27,7 +27,7 @@ const LAST_SCAN: &str = "image_size_exporter_target_last_scan_timestamp_seconds"
 /// A repository on the registry, and a tag.
 type Name = (String, String);
 
-/// What the registry ever held, and when: the truth that published values are compared with.
+/// The history of the registry, with which published values are compared.
 struct World {
     registry: TestRegistry,
     directory: tempfile::TempDir,
@@ -62,8 +62,7 @@ impl World {
         self.registry.push(&name.0, &name.1, &image("linux/amd64", &[&layer]));
     }
 
-    /// The version that is published of each tag. Fails if a size never was its tag's, or if it is said to have been
-    /// seen before it was there.
+    /// The published version of each tag. Fails if a size never was its tag's, or has a time before the push.
     fn versions(&self, published: &Published) -> BTreeMap<Name, usize> {
         let last_success = published.of_tags(LAST_SUCCESS);
         let mut versions = BTreeMap::new();
@@ -81,8 +80,8 @@ impl World {
         versions
     }
 
-    /// Starts the program while the registry answers nobody, so that all that is published was restored: all that was
-    /// restored the last time, and nothing older.
+    /// Starts the program while the registry does not answer, so that all published values were restored: no fewer and
+    /// none older than the last time.
     fn restore(&mut self) -> Daemon {
         self.registry.always("* *", Reply::status(503));
         let (daemon, published) = Daemon::start(self.directory.path());
@@ -96,7 +95,7 @@ impl World {
         daemon
     }
 
-    /// Pushes one new version after the other, and sees that what is published was true and never goes back.
+    /// Pushes one new version after the other, and checks that published values were true and never go back.
     fn load(&mut self, daemon: &Daemon, random: &mut Random, until: Instant) -> BTreeMap<Name, usize> {
         let mut seen = self.restored.clone();
         loop {
@@ -150,7 +149,8 @@ fn kill_again_and_again(seed: u64) {
     for life in 0..LIVES {
         world.registry.always("* *", Reply::Usual);
         let (daemon, _) = Daemon::start(world.directory.path());
-        // The state file is written about once a second: some lives are too short for it, some are killed in it.
+        // The state file is written about once a second: some runs are too short for a write, some are killed during
+        // one.
         let until = Instant::now() + Duration::from_millis(random.below(2_300) as u64);
         let seen = world.load(&daemon, &mut random, until);
         if life + 1 < LIVES {
@@ -203,7 +203,7 @@ fn the_first_scan_after_a_kill_asks_for_every_tag_once_and_for_nothing_else() {
 }
 
 #[test]
-fn a_second_daemon_on_one_state_file_says_so_and_exits() {
+fn a_second_daemon_on_one_state_file_exits_with_a_message() {
     let world = World::new("1s");
     let (first, _) = Daemon::start(world.directory.path());
     let second =
@@ -222,7 +222,7 @@ fn a_second_daemon_on_one_state_file_says_so_and_exits() {
 }
 
 #[test]
-fn a_state_file_that_cannot_be_used_is_said_clearly_and_stops_nothing() {
+fn an_unusable_state_file_is_reported_and_does_not_stop_the_daemon() {
     type Change<'a> = &'a dyn Fn(&Path);
     let nothing = |_: &Path| {};
     let foreign = |path: &Path| fs::write(path, "no state at all").unwrap();

@@ -1,4 +1,4 @@
-//! What reading a tag costs and gives, counted at the registry: each row of the table of requests, exactly.
+//! The requests and results of reading a tag, counted at the registry: each row of the table of requests, exactly.
 
 use std::sync::Arc;
 
@@ -32,7 +32,7 @@ struct Watcher {
     seconds: f64,
 }
 
-/// What one scan cost and gave.
+/// The requests and results of one scan.
 struct Scanned {
     /// Requests by kind, as [`TestRegistry::counts`] has them.
     cost: String,
@@ -41,7 +41,7 @@ struct Scanned {
 }
 
 impl Watcher {
-    /// Watches `acme/app` as these lines of a target say.
+    /// Watches `acme/app` with these lines of a target.
     fn new(target: &str) -> Self {
         Self::with(TestRegistry::start(), target, TestRegistry::client)
     }
@@ -211,7 +211,7 @@ async fn a_document_is_remembered_for_another_repository_and_target() {
         repository: first.registry.repository("acme/copy"),
         tag: tag("v1"),
         known: None,
-        lacking: false,
+        is_incomplete: false,
         platforms: PlatformFilter::all(),
     };
     let read = scan::read_tag(&first.client, &first.store, &wanted).await;
@@ -229,7 +229,7 @@ async fn an_artifact_costs_its_manifest_alone() {
 }
 
 #[tokio::test]
-async fn a_tag_that_is_gone_is_gone_by_the_registrys_own_word_only() {
+async fn a_tag_is_gone_only_if_the_registry_itself_says_so() {
     let mut watcher = Watcher::new("tags = ['v1']");
     watcher.push("v1", &one("a"));
     watcher.cost().await;
@@ -247,7 +247,7 @@ async fn a_tag_that_is_gone_is_gone_by_the_registrys_own_word_only() {
 }
 
 #[tokio::test]
-async fn what_fails_is_tried_again_and_nothing_else() {
+async fn only_failures_are_retried() {
     let mut watcher = Watcher::new("tags = ['v1']");
     let (amd64, arm64) = (one("a"), image("linux/arm64", &[&layer("b")]));
     watcher.push("v1", &index(&[("linux/amd64", &amd64), ("linux/arm64", &arm64)]));

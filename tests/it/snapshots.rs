@@ -1,16 +1,16 @@
-//! Snapshots of worlds that never were: as large, or as odd, as a test or a benchmark wants them.
+//! Generated snapshots, as large or as odd as a test or a benchmark needs.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use image_size_exporter::image::ImageSummary;
 use image_size_exporter::inventory::snapshot::{
-    ImageView, NewestView, RegistryView, RepositoryView, Snapshot, TagView,
+    ImageView, NewestView, RegistryView, ReleaseView, RepositoryView, Snapshot, TagView,
 };
 use image_size_exporter::oci::{Digest, MediaType, Platform, Registry, Repository};
 use image_size_exporter::target::TargetName;
 
-/// What a registry can invent, everywhere that it can put it.
+/// Hostile texts, everywhere that a registry can put them.
 #[derive(Clone, Debug, Default)]
 pub struct Odd {
     pub media_type: String,
@@ -91,10 +91,8 @@ fn repository_view(repository: Repository, tags: Vec<TagView>, odd: &Odd) -> Rep
     let newest = NewestView {
         target: TargetName(odd.target.as_str().into()),
         platform: platform(&odd.platform),
-        compressed_bytes: 3_000_000,
-        previous_compressed_bytes: Some(2_900_000),
-        tag: "v1.2.3".parse().unwrap(),
-        digest: digest(2),
+        release: ReleaseView { tag: "v1.2.3".parse().unwrap(), digest: digest(2), compressed_bytes: 3_000_000 },
+        previous: Some(ReleaseView { tag: "v1.2.2".parse().unwrap(), digest: digest(1), compressed_bytes: 2_900_000 }),
     };
     RepositoryView {
         repository,

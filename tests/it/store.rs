@@ -1,5 +1,4 @@
-//! What becomes of a state file that is cut, damaged, foreign, locked, full or in the wrong place, and of one whose
-//! process is killed.
+//! State files that are truncated, damaged, foreign, locked, full or in the wrong place, and those of killed processes.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -20,8 +19,7 @@ mod sweep;
 
 const TAGS: u32 = 60;
 
-/// What tag `number` points at in its `version`: an image of its own and one that others share, all told by the two
-/// numbers.
+/// The content of tag `number` in its `version`: an image of its own and a shared one, derived from the two numbers.
 fn kept(number: u32, version: u32) -> TagRecord {
     let platform = |text: &str| text.parse::<Platform>().unwrap();
     TagRecord {
@@ -76,7 +74,7 @@ fn name(number: u32) -> (Repository, Tag) {
     (format!("registry.test/app{}", number % 7).parse().unwrap(), format!("v{number}").parse().unwrap())
 }
 
-/// Does what a scan and then the fold do: remembers documents, then the tag.
+/// Does what a scan and then the state loop do: stores documents, then the tag.
 fn write(store: &Store, number: u32, version: u32) {
     for image in images(number, version) {
         store.remember(&image.digest.clone(), Stored::Image(image));

@@ -1,4 +1,4 @@
-//! Retries, limits, redirects and rate limits, over connections that break, stall and lie.
+//! Retries, limits, redirects and rate limits, over connections that break and stall.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -81,7 +81,7 @@ async fn what_is_not_transient_is_not_tried_again() {
         (Reply::status(451), Reason::Server),
         (Reply::status(501), Reason::Unsupported),
         (Reply::status(505), Reason::Server),
-        // Not within anybody's patience: the next scan asks again.
+        // Too long to wait for: the next scan tries again.
         (Reply::status(503).and("retry-after", "3600"), Reason::Server),
         (Reply::status(503).and("retry-after", "99999999999999999999"), Reason::Server),
         (Reply::status(503).and("retry-after", "Fri, 31 Dec 9999 23:59:59 GMT"), Reason::Server),
@@ -107,7 +107,7 @@ async fn a_registry_that_does_not_answer_in_time_is_given_up() {
 }
 
 #[tokio::test]
-async fn a_registry_that_is_not_there_is_said_to_be_out_of_reach() {
+async fn an_unreachable_registry_is_reported_as_such() {
     let registry = TestRegistry::start();
     let client = registry.client();
     let repository = registry.repository(APP);
@@ -121,7 +121,7 @@ async fn a_registry_that_is_not_there_is_said_to_be_out_of_reach() {
 }
 
 #[tokio::test]
-async fn a_registry_that_says_429_is_left_alone_while_others_go_on() {
+async fn a_registry_that_answers_429_gets_no_requests_while_others_continue() {
     let (busy, other) = (registry(), registry());
     for retry_after in ["60", "99999999999999999999", "Fri, 31 Dec 9999 23:59:59 GMT", "soon"] {
         let client = busy.client();
@@ -129,7 +129,7 @@ async fn a_registry_that_says_429_is_left_alone_while_others_go_on() {
         for counts in ["head_manifest 1", "", ""] {
             let error = head(&client, &busy).await.unwrap_err();
             assert_eq!((error.reason(), busy.take_counts().as_str()), (Reason::RateLimited, counts), "{retry_after}");
-            assert!(error.to_string().contains("left alone for "), "{error}");
+            assert!(error.to_string().contains("requests pause for "), "{error}");
         }
         head(&other.client(), &other).await.unwrap();
     }
@@ -202,7 +202,7 @@ async fn storage_gets_the_range_and_no_password_and_may_refuse_head() {
 }
 
 #[tokio::test]
-async fn a_challenge_from_elsewhere_gets_no_answer() {
+async fn a_challenge_from_another_host_gets_no_answer() {
     let files = Files::new();
     let (registry, thief) = (registry(), registry());
     thief.require(Access::Basic(vec![("alice", "sesame")]));
@@ -218,7 +218,7 @@ async fn a_challenge_from_elsewhere_gets_no_answer() {
 }
 
 #[tokio::test]
-async fn redirects_that_lead_nowhere_good_are_not_followed() {
+async fn unsafe_redirects_are_not_followed() {
     for (to, reason, expected) in [
         ("/v2/acme/app/manifests/v1", Reason::Limit, "more than 5 redirects"),
         ("ftp://127.0.0.1/x", Reason::Server, "neither http nor https"),
@@ -228,7 +228,7 @@ async fn redirects_that_lead_nowhere_good_are_not_followed() {
             "169.254.169.254, an address of this machine or link",
         ),
         ("http://[fe80::1]/", Reason::Server, "an address of this machine or link"),
-        ("http://", Reason::Server, "without saying where to"),
+        ("http://", Reason::Server, "without a valid `Location`"),
     ] {
         let registry = registry();
         registry.always("GET *", Reply::redirect(to));
@@ -264,25 +264,24 @@ async fn an_error_says_what_was_asked_and_what_the_registry_said() {
 async fn the_reserve_of_pulls_is_kept() {
     let registry = registry();
     let client = registry.client_with(|settings| settings.ratelimit_reserve = Some(20));
-    assert!(!client.meters_pulls() && client.may_pull());
+    assert!(!client.meters_pulls());
     let left = |pulls: u32| Reply::With("ratelimit-remaining", format!("{pulls};w=21600"));
     registry.next("HEAD *", left(21));
     head(&client, &registry).await.unwrap();
-    assert!(client.meters_pulls() && client.may_pull());
+    assert!(client.meters_pulls());
     registry.next("GET *", left(20));
     get(&client, &registry).await.unwrap();
-    assert!(!client.may_pull());
     registry.take_counts();
     let error = get(&client, &registry).await.unwrap_err();
     assert_eq!((error.reason(), registry.take_counts().as_str()), (Reason::Reserved, ""));
-    // What is free goes on, and tells when there is more again.
+    // Free requests continue, and their headers show when pulls are available again.
     registry.next("HEAD *", left(100));
     head(&client, &registry).await.unwrap();
     get(&client, &registry).await.unwrap();
 }
 
 #[tokio::test]
-async fn when_pulls_are_used_up_what_is_free_goes_on() {
+async fn when_pulls_are_used_up_free_requests_continue() {
     let registry = registry();
     let client = registry.client();
     let body = r#"{"errors":[{"code":"TOOMANYREQUESTS","message":"You have reached your pull rate limit."}]}"#;
@@ -315,8 +314,8 @@ async fn no_more_requests_are_under_way_than_configured() {
     registry.next("GET *", Reply::Stall);
     let mut stalled = Box::pin(get(&client, &registry));
     let mut waiting = Box::pin(head(&client, &registry));
-    // The one that stalls holds the only place: the request behind it has not been sent when another, to another
-    // client, is done.
+    // The stalled request is the only concurrent one allowed: the next one is not sent before one of another client is
+    // done.
     tokio::select! {
         biased;
         _ = &mut stalled => panic!("it stalls"),
@@ -328,7 +327,7 @@ async fn no_more_requests_are_under_way_than_configured() {
 }
 
 #[tokio::test]
-async fn layers_that_are_being_read_leave_the_places_to_others() {
+async fn streamed_layers_do_not_count_as_concurrent_requests() {
     let registry = registry();
     let layer = Blob::new("x", vec![1; 100]);
     registry.push(APP, "v2", &image("linux/amd64", &[&layer]));
@@ -339,7 +338,7 @@ async fn layers_that_are_being_read_leave_the_places_to_others() {
 }
 
 #[tokio::test]
-async fn a_request_that_would_fail_at_once_does_not_wait_for_its_turn() {
+async fn a_request_that_would_fail_at_once_does_not_wait_for_the_throttle() {
     let registry = registry();
     let client = registry.client_with(|settings| settings.requests_per_second = Some(0.001));
     registry.next("HEAD *", Reply::status(429).and("retry-after", "600"));
@@ -394,7 +393,7 @@ async fn tls_is_spoken_unless_plain_http_is_configured_or_the_registry_is_this_m
         let error = client.head_manifest(&repository, At::Tag(&tag("v1"))).await.unwrap_err();
         let seen = &proxy.requests()[0];
         assert_eq!(format!("{} {}", seen.method, seen.uri), expected, "{name}: {error}");
-        // The proxy's own password is for the proxy, and for nobody's eyes.
+        // The proxy's password goes to the proxy only, and is not shown.
         assert_eq!(seen.header("proxy-authorization"), basic("user", "sesame"), "{name}");
         assert!(!format!("{error} {error:?}").contains("sesame"), "{error}");
     }
@@ -482,7 +481,7 @@ fn settings_that_cannot_work_are_refused_with_their_place() {
     );
     check(&|s| s.ca_file = Some(nothing.clone()), "no certificate in PEM form in it");
     check(&|s| s.cert_file = Some(nothing.clone()), "cert_file: ");
-    check(&|s| s.key_file = Some(nothing.clone()), "a cert_file belongs to it");
+    check(&|s| s.key_file = Some(nothing.clone()), "needs `cert_file` too");
     check(
         &|s| s.proxy_url = Some("ftp://user:sesame@proxy.example/".parse().unwrap()),
         "proxy_url: ftp://proxy.example: ",
@@ -490,7 +489,7 @@ fn settings_that_cannot_work_are_refused_with_their_place() {
 }
 
 #[test]
-fn with_other_settings_the_clients_of_registries_that_are_spoken_to_as_before_go_on() {
+fn a_reload_keeps_the_clients_of_registries_with_unchanged_settings() {
     let files = Files::new();
     let authority = || {
         let key = rcgen::KeyPair::generate().unwrap();

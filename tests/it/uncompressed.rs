@@ -1,4 +1,4 @@
-//! Layers after decompression: the engine on its own, and the lane that feeds it from a registry.
+//! Layers after decompression: the engine alone, and the worker that feeds it from a registry.
 
 mod soci;
 mod waits;
@@ -38,7 +38,7 @@ fn exactly(uncompressed: usize, unpacked: usize) -> LayerContent {
 }
 
 #[test]
-fn broken_layers_say_what_is_wrong_and_are_worth_nothing() {
+fn a_broken_layer_gives_an_error_and_no_size() {
     let tar = tar(&[1000, 20]);
     let whole = gzip(&tar);
     let mut checksum = whole.clone();
@@ -131,7 +131,7 @@ proptest! {
     }
 }
 
-/// A registry with one image of these layers, and work for each layer.
+/// A registry with one image of these layers, and a request for each layer.
 fn registry_with(layers: &[(&[u8], &str)], mode: Uncompressed) -> (TestRegistry, Vec<LayerRequest>) {
     let registry = TestRegistry::start();
     let blobs: Vec<Blob> = layers.iter().map(|(bytes, media_type)| Blob::new(media_type, *bytes)).collect();
@@ -151,7 +151,7 @@ fn registry_with(layers: &[(&[u8], &str)], mode: Uncompressed) -> (TestRegistry,
     (registry, work)
 }
 
-/// What the lane finds, in the order of digests, once all of the work is done.
+/// The worker's results, in the order of digests, once all requests are done.
 async fn found(work: Vec<LayerRequest>, store: &Store, limits: Limits) -> BTreeMap<Digest, LayerContent> {
     let registries = Registries::new(BTreeMap::new(), Settings::default()).unwrap();
     let (work_to, work_from) = mpsc::channel(1);
@@ -167,7 +167,7 @@ async fn found(work: Vec<LayerRequest>, store: &Store, limits: Limits) -> BTreeM
 }
 
 #[tokio::test]
-async fn each_layer_is_streamed_once_in_its_life_and_tars_are_shared() {
+async fn each_layer_is_streamed_once_and_tars_are_shared() {
     let tar = tar(&[5000, 7]);
     let (fast, plain) = (gzip(&tar), tar.clone());
     let (registry, mut work) = registry_with(&[(&fast, GZIP), (&plain, GZIP)], Uncompressed::Exact);
@@ -217,7 +217,7 @@ async fn a_broken_layer_is_remembered_and_not_asked_for_again() {
 }
 
 #[tokio::test]
-async fn a_false_config_neither_hides_a_layer_nor_speaks_for_another() {
+async fn a_wrong_config_neither_hides_a_layer_nor_affects_another() {
     let tar = tar(&[3000]);
     let claimed = Digest::sha256_of(b"another tar");
     let (fast, plain) = (gzip(&tar), tar.clone());
@@ -234,7 +234,7 @@ async fn a_false_config_neither_hides_a_layer_nor_speaks_for_another() {
 }
 
 #[tokio::test]
-async fn what_a_registry_sends_instead_of_a_layer_is_not_held_against_the_layer() {
+async fn wrong_content_from_a_registry_does_not_mark_the_layer_as_broken() {
     let tar = tar(&[3000]);
     let (registry, work) = registry_with(&[(&tar, GZIP)], Uncompressed::Exact);
     let store = Store::memory();
@@ -276,7 +276,7 @@ async fn cheap_fetches_eight_bytes_of_gzip_once() {
 }
 
 #[tokio::test]
-async fn what_one_publisher_says_of_a_tar_is_an_estimate_and_not_another_images_size() {
+async fn a_publishers_statement_is_an_estimate_and_applies_to_its_own_blob_only() {
     let tar = tar(&[3000, 4000]);
     let (fast, best) = (gzip(&tar), [gzip(&tar[..512]), gzip(&tar[512..])].concat());
     let (_registry, mut work) = registry_with(&[(&fast, GZIP), (&best, GZIP)], Uncompressed::Cheap);
@@ -302,7 +302,7 @@ async fn what_one_publisher_says_of_a_tar_is_an_estimate_and_not_another_images_
 }
 
 #[tokio::test]
-async fn cheap_asks_no_pull_through_proxy_and_not_twice_who_ignores_ranges() {
+async fn cheap_sends_nothing_to_a_pull_through_cache_and_one_request_to_a_registry_without_ranges() {
     let (one, two) = (gzip(&tar(&[3000])), gzip(&tar(&[4000])));
     let (registry, work) = registry_with(&[(&one, GZIP), (&two, GZIP)], Uncompressed::Cheap);
     let proxy = Limits { pull_through: BTreeSet::from([registry.name()]), ..Limits::default() };

@@ -120,6 +120,16 @@ fn within_two_minutes_a_release_is_too_big_and_stays_the_newest_for_a_while() {
 }
 
 #[test]
+fn releases_grow_a_little_and_some_are_smaller() {
+    let (shelf, _) = shelf_at_start();
+    let size = |nth: u64| images_of(&shelf, "shop/web", &format!("v1.{nth}.0"))[0].layers[2].size;
+    let steps: Vec<f64> = (1..8).map(|nth| size(nth) as f64 / size(nth - 1) as f64 - 1.0).collect();
+    assert!(steps.iter().all(|step| (-0.05..0.1).contains(step)), "{steps:?}");
+    let smaller = steps.iter().filter(|step| **step < 0.0).count();
+    assert!((1..=3).contains(&smaller), "{steps:?}");
+}
+
+#[test]
 fn the_last_twenty_releases_are_kept() {
     let (shelf, mut releases) = shelf_at_start();
     for _ in 0..50 {

@@ -53,7 +53,7 @@ type Made<'a> = (&'a Step, &'a LayerReport);
 impl Comparison {
     /// Finds the common layers, in order. The layers between two of these are changed where the commands are the same,
     /// and removed or added otherwise.
-    pub(super) fn of(old: &ImageReport, new: &ImageReport) -> Self {
+    pub(super) fn new(old: &ImageReport, new: &ImageReport) -> Self {
         let mut layers = Vec::new();
         let (old_layers, new_layers): (Vec<Made<'_>>, Vec<Made<'_>>) = (old.layers().collect(), new.layers().collect());
         let (mut old_start, mut new_start) = (0, 0);
@@ -172,7 +172,7 @@ mod tests {
             manifest_bytes: 0,
             layers: parts.iter().map(layer).collect(),
         };
-        ImageReport::of(&image, Some(&config), |_| None, None)
+        ImageReport::new(&image, Some(&config), |_| None, None)
     }
 
     #[test]
@@ -185,7 +185,7 @@ mod tests {
             (&["a:one"], &["b:two"], "+two -one"),
             (&[], &["b:two"], "+two"),
         ] {
-            let comparison = Comparison::of(&image(old), &image(new));
+            let comparison = Comparison::new(&image(old), &image(new));
             let sign = |change| match change {
                 Change::Shared => '=',
                 Change::Changed => '~',
@@ -202,8 +202,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_compressed_differently_is_fetched_again() {
-        let comparison = Comparison::of(&image(&["a:base", "b:copy"]), &image(&["A:base", "b:copy"]));
+    fn the_same_tar_compressed_differently_is_fetched_again() {
+        let comparison = Comparison::new(&image(&["a:base", "b:copy"]), &image(&["A:base", "b:copy"]));
         assert_eq!((comparison.shared_bytes, comparison.new_bytes), (4, Some(8)));
     }
 }

@@ -1,16 +1,17 @@
 //! Reads one reference as the daemon reads it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::Write;
 use std::sync::Arc;
 
 use super::error::InspectError;
+use super::nearest;
 use super::progress::Progress;
 use super::report::{FailedReport, ImageReport, Report};
 use super::sharing::Sharing;
 use crate::image::{Image, Layer, LayerContent, Unpacked};
 use crate::layer::SociIndexes;
-use crate::oci::{Descriptor, Digest, ImageConfig, MediaType, Platform, PlatformFilter, Reference, Repository};
+use crate::oci::{Descriptor, Digest, ImageConfig, MediaType, Platform, PlatformFilter, Reason, Reference, Repository};
 use crate::registry::{At, Client, Registries};
 use crate::scan::Children;
 use crate::store::{Store, Stored};
@@ -18,7 +19,7 @@ use crate::tag::LayerRequest;
 use crate::target::Uncompressed;
 use crate::{layer, scan};
 
-/// What to read of a reference.
+/// What to read.
 pub(super) struct ReadOptions<'a> {
     pub(super) platform: Option<&'a Platform>,
     pub(super) uncompressed: Uncompressed,
@@ -40,7 +41,17 @@ pub(super) async fn read(
         (None, None) => return Err(InspectError::Nameless),
     };
     let store = Store::memory();
-    let fetched = scan::fetch_document(&client, &store, repository, at).await?;
+    let fetched = match scan::fetch_document(&client, &store, repository, at).await {
+        Ok(fetched) => fetched,
+        Err(source) => {
+            let remedy = match at {
+                At::Tag(tag) if source.reason() == Reason::NotFound => nearest::remedy(&client, repository, tag).await,
+                At::Tag(_) | At::Digest(_) => None,
+            };
+            return Err(InspectError::Read { source, remedy });
+        }
+    };
+    let existing = existing_platforms(&fetched.document);
     let platforms = PlatformFilter::from(Vec::from_iter(options.platform.cloned()));
     let (media_type, index_bytes, children) = match fetched.document {
         Stored::Index(index) => {
@@ -57,7 +68,7 @@ pub(super) async fn read(
         && children.images.is_empty()
         && children.failed.is_empty()
     {
-        return Err(InspectError::Platform { reference: reference.to_string(), platform: platform.clone() });
+        return Err(InspectError::Platform { reference: reference.to_string(), platform: platform.clone(), existing });
     }
     if children.images.is_empty()
         && let Some(error) = children.errors.into_iter().next()
@@ -69,7 +80,7 @@ pub(super) async fn read(
     for image in &children.images {
         let config = config(&client, repository, image).await;
         let content = |layer: &Layer| contents.get(&layer.digest).copied();
-        images.push(ImageReport::of(image, config.as_ref(), content, options.sharing));
+        images.push(ImageReport::new(image, config.as_ref(), content, options.sharing));
     }
     let failed = children.failed.into_iter().map(|child| FailedReport {
         platform: child.platform.to_string(),
@@ -88,7 +99,22 @@ pub(super) async fn read(
     })
 }
 
-/// The config once more, for its history, which scans do not keep. Without it the layers have no commands.
+/// The platforms that a document has, as far as it says.
+fn existing_platforms(document: &Stored) -> Vec<Platform> {
+    let platforms: Vec<&Platform> = match document {
+        Stored::Image(image) => vec![&image.platform],
+        Stored::Index(index) => index
+            .entries
+            .iter()
+            .filter(|entry| !entry.attestation)
+            .filter_map(|entry| entry.platform.as_ref())
+            .collect(),
+    };
+    let mut seen = HashSet::new();
+    platforms.into_iter().filter(|platform| seen.insert(*platform)).cloned().collect()
+}
+
+/// Reads the config again for its history, which scans do not store. Without it the layers have no commands.
 async fn config(client: &Client, repository: &Repository, image: &Image) -> Option<ImageConfig> {
     let descriptor = Descriptor {
         media_type: MediaType::default(),
@@ -126,7 +152,7 @@ async fn uncompressed(
             known
         } else {
             progress.begin(&layer.digest, request.bytes);
-            let found = layer::look_up(client, &request, &indexes, |received| progress.advance(received)).await;
+            let found = layer::probe_now(client, &request, &indexes, |received| progress.advance(received)).await;
             match &found {
                 Ok(LayerContent { unpacked: Unpacked::Refused, .. }) => {
                     progress.note(

@@ -110,7 +110,7 @@ pub struct FailedReport {
 
 impl ImageReport {
     /// Pairs layers with the history's steps if the history has as many layers as the manifest.
-    pub(super) fn of(
+    pub(super) fn new(
         image: &Image,
         config: Option<&ImageConfig>,
         content: impl Fn(&Layer) -> Option<LayerContent>,
@@ -121,7 +121,7 @@ impl ImageReport {
             .layers
             .iter()
             .zip(&contents)
-            .map(|(layer, content)| LayerReport::of(layer, *content, sharing))
+            .map(|(layer, content)| LayerReport::new(layer, *content, sharing))
             .collect();
         let sum = |part: fn(&LayerContent) -> Option<u64>| {
             contents.iter().try_fold(0_u64, |sum, content| Some(sum.saturating_add(part(content.as_ref()?)?)))
@@ -152,7 +152,7 @@ impl ImageReport {
 }
 
 impl LayerReport {
-    fn of(layer: &Layer, content: Option<LayerContent>, sharing: Option<&Sharing>) -> Self {
+    fn new(layer: &Layer, content: Option<LayerContent>, sharing: Option<&Sharing>) -> Self {
         // Two blocks of zeros: the tar that builders write for a step without changes.
         let nothing = layer.diff_id.as_ref().is_some_and(|diff_id| *diff_id == Digest::sha256_of(&[0; 1024]));
         Self {

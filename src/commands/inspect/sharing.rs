@@ -1,4 +1,4 @@
-//! How many of the watched images share a layer, as the daemon's state file has it.
+//! How many of the watched images share a layer, by the daemon's state file.
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -13,9 +13,9 @@ use crate::store::{Opened, Store, Stored};
 pub struct Sharing(HashMap<Digest, u64>);
 
 impl Sharing {
-    /// Reads a copy of a state file. The daemon may be running and owns the file itself: to open a state file may
-    /// mean to repair it or to set it aside. None where there is no readable state.
-    pub(super) fn of_copy(state: &Path) -> Option<Self> {
+    /// Reads a copy of a state file: a running daemon owns the file itself, and opening a state file may repair it or
+    /// set it aside. `None` where there is no readable state.
+    pub(super) fn from_copy(state: &Path) -> Option<Self> {
         let copy = std::env::temp_dir().join(format!("image-size-exporter-inspect-{}.redb", std::process::id()));
         let mut from = fs::File::open(state).ok()?;
         // Fails if a file or link is already there.
@@ -23,7 +23,7 @@ impl Sharing {
         let copied = std::io::copy(&mut from, &mut to);
         let opened = copied.ok().and_then(|_| Store::open(&copy).ok());
         let sharing = match &opened {
-            Some((store, Opened::Existing)) => Some(Self::of(store)),
+            Some((store, Opened::Existing)) => Some(Self::from_store(store)),
             Some((_, Opened::SetAside { moved_to, .. })) => {
                 let _ = fs::remove_file(moved_to);
                 None
@@ -36,7 +36,7 @@ impl Sharing {
     }
 
     /// Counts distinct manifests among the last known tags of a store.
-    pub fn of(store: &Store) -> Self {
+    pub fn from_store(store: &Store) -> Self {
         let manifests: HashSet<Digest> = store
             .tags()
             .into_iter()

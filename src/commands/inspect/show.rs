@@ -57,7 +57,7 @@ pub(super) fn comparison(
     terminal: Terminal,
 ) -> io::Result<()> {
     let unknown = String::new;
-    let mut table = Columns::new(&["", ">OLD", ">NEW", ">CHANGE", "DIGEST", "COMMAND"]);
+    let mut table = Columns::new(&["", ">OLD", ">NEW", ">CHANGE", "?DIGEST", "COMMAND"]);
     for layer in &comparison.layers {
         let (sign, style) = match layer.change {
             Change::Shared => ("=", Style::Faint),
@@ -65,8 +65,8 @@ pub(super) fn comparison(
             Change::Added => ("+", Style::Added),
             Change::Removed => ("-", Style::Removed),
         };
-        let of = |side: &Option<LayerReport>| side.as_ref().and_then(|layer| layer.compressed_bytes);
-        let (old, new) = (of(&layer.old), of(&layer.new));
+        let compressed = |side: &Option<LayerReport>| side.as_ref().and_then(|layer| layer.compressed_bytes);
+        let (old, new) = (compressed(&layer.old), compressed(&layer.new));
         let change = match layer.change {
             Change::Shared if old == new => unknown(),
             _ => units::difference(old.unwrap_or(0), new.unwrap_or(0), exact),
@@ -77,7 +77,7 @@ pub(super) fn comparison(
     }
     let (old, new) = (comparison.old_bytes, comparison.new_bytes);
     let change = old.zip(new).map_or_else(unknown, |(old, new)| units::difference(old, new, exact));
-    table.row(Style::Head, vec![unknown(), size(old, exact), size(new, exact), change, "total".to_owned(), unknown()]);
+    table.row(Style::Head, vec![unknown(), size(old, exact), size(new, exact), change, unknown(), "total".to_owned()]);
     if !comparison.platform.is_empty() {
         writeln!(out, "{}", Style::Head.paint(&units::plain(&comparison.platform), terminal.colour))?;
     }
@@ -106,7 +106,7 @@ fn write_image(out: &mut impl Write, image: &ImageReport, exact: bool, terminal:
     }
     write_facts(out, &facts)?;
     let headings =
-        [">COMPRESSED", ">UNCOMPRESSED", ">UNPACKED", ">SHARED BY", "CREATED", "DIGEST", "DIFF ID", "COMMAND"];
+        [">COMPRESSED", ">UNCOMPRESSED", ">UNPACKED", ">SHARED BY", "?CREATED", "?DIGEST", "?DIFF ID", "COMMAND"];
     let mut table = Columns::new(&headings);
     for step in image.steps.iter().rev() {
         let created = step.created.as_deref().map_or_else(String::new, units::minute);
@@ -158,7 +158,7 @@ fn digest_of(layer: &Difference) -> String {
     layer.new.as_ref().or(layer.old.as_ref()).map_or_else(String::new, |layer| short(&layer.digest))
 }
 
-/// Enough of a digest for people; `--json` has all of it.
+/// A digest shortened for people; `--json` has the full one.
 fn short(digest: &crate::oci::Digest) -> String {
     let text = digest.to_string();
     let value = text.split_once(':').map_or(&*text, |(_, value)| value);

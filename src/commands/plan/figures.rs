@@ -3,23 +3,27 @@
 use std::collections::BTreeMap;
 use std::ops::Add;
 
+use serde::Serialize;
+
 use crate::oci::{Operation, Reason, Registry, Repository, Tag};
 use crate::registry::Registries;
 use crate::target::TargetName;
 
-/// What a configuration costs.
+/// The cost of a configuration.
 #[derive(Debug, Default)]
 pub struct Plan {
     /// In the configuration's order.
     pub targets: Vec<TargetPlan>,
     /// The first scan of all targets together, for each registry that meters pulls.
     pub pulls: BTreeMap<Registry, Pulls>,
-    /// Samples of images, tags, repositories and registries, once everything is read.
+    /// Series of images, tags, repositories and registries, once everything is read.
     pub series: u64,
-    /// Requests for layers, which `uncompressed` makes beside the scans.
+    /// Requests for layers, which `uncompressed` adds to the scans.
     pub layers: Layers,
-    /// Why no tag at all could be read, if so: the reason of the first failure.
+    /// The reason of the first failure.
     pub failure: Option<Reason>,
+    /// Whether no tag at all could be read.
+    pub is_empty: bool,
 }
 
 impl Plan {
@@ -34,14 +38,14 @@ impl Plan {
     }
 }
 
-/// What one target selects and costs.
+/// One target's selection and cost.
 #[derive(Debug)]
 pub struct TargetPlan {
     /// The target's name.
     pub name: TargetName,
     /// Its repositories.
     pub repositories: usize,
-    /// The tags that its scans read. Tags that another target reads for it are not among them.
+    /// The tags that its scans read, without those that another target reads for it.
     pub tags: usize,
     /// The first scan, with an empty state. A lower bound where pulls are metered.
     pub first: Requests,
@@ -53,10 +57,10 @@ pub struct TargetPlan {
     pub not_versions: Vec<(Repository, Tag)>,
     /// Repositories where `newest` finds no two releases to compare, since `limit` leaves some unread.
     pub without_newest: Vec<Repository>,
-    /// Why it selects nothing although everything was read, in words.
-    pub nothing: Vec<String>,
-    /// What could not be read, in words.
-    pub errors: Vec<String>,
+    /// Why it selects nothing although everything was read, as messages.
+    pub empty: Vec<String>,
+    /// What could not be read: reasons and messages.
+    pub errors: Vec<(Reason, String)>,
     /// Whether its figures may be higher because of the errors. A tag that does not exist costs nothing more.
     pub is_partial: bool,
     /// Whether its registry meters pulls, so that no manifest was fetched.
@@ -73,7 +77,7 @@ pub struct Pulls {
 }
 
 /// Requests of one scan, by kind.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Requests {
     /// Pages of tag lists and catalogs.
     pub lists: u64,
@@ -89,7 +93,7 @@ pub struct Requests {
 
 impl Requests {
     /// All requests that the client has made to a registry so far, but for tokens.
-    pub(super) fn of(registries: &Registries, registry: &Registry) -> Self {
+    pub(super) fn so_far(registries: &Registries, registry: &Registry) -> Self {
         let count = |operation| registries.requests(registry, operation);
         Self {
             lists: count(Operation::ListTags) + count(Operation::ListRepositories),
@@ -131,15 +135,15 @@ impl Add for Requests {
     }
 }
 
-/// What `uncompressed` asks of all targets' layers together.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// Requests for layers by `uncompressed`, of all targets together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Layers {
-    /// Layers that `cheap` asks for a few bytes, by one GET each; rarely, where those do not settle it, more.
+    /// Layers of which `cheap` fetches a few bytes, by one GET each; rarely more.
     pub asked: u64,
     /// Layers that `exact` streams, by one GET each.
     pub streamed: u64,
     /// Compressed bytes that are streamed.
     pub streamed_bytes: u64,
-    /// Manifests that were not fetched because their registry meters pulls. Their layers come on top.
+    /// Manifests that were not fetched because their registry meters pulls. Their layers are not counted.
     pub unread_manifests: u64,
 }

@@ -1,20 +1,20 @@
-//! What `uncompressed` asks of layers, once for each layer, and which layers get sizes.
+//! The requests of `uncompressed`, once for each layer, and which layers get sizes.
 
 use std::cmp::Reverse;
 use std::collections::HashSet;
 
 use crate::image::{LayerContent, Unpacked};
 use crate::layer;
-use crate::layer::Foresight;
+use crate::layer::Forecast;
 use crate::oci::{Digest, Registry};
 use crate::tag::LayerRequest;
 use crate::target::Uncompressed;
 
 use super::figures::Layers;
 
-/// Counts what the daemon would ask, and gives each layer the content that it would find. `unread` are the manifests
-/// whose layers are unknown.
-pub(super) fn foresee_all(
+/// Counts the requests that the daemon would send, and returns placeholder contents for the layers that would get
+/// sizes. `unread` are the manifests whose layers are unknown.
+pub(super) fn forecast_all(
     mut requests: Vec<LayerRequest>,
     pull_through: impl Fn(&Registry) -> bool,
     unread: &HashSet<(Registry, Digest)>,
@@ -22,7 +22,7 @@ pub(super) fn foresee_all(
     let mut layers = Layers::default();
     let mut contents = Vec::new();
     let (mut counted, mut tars) = (HashSet::new(), HashSet::new());
-    // A layer counts once, as exactly as any target wants it.
+    // A layer counts once, in the most exact mode of any target.
     requests.sort_by_key(|request| Reverse(request.mode));
     for request in requests {
         let registry = request.repository.registry();
@@ -39,11 +39,11 @@ pub(super) fn foresee_all(
                 layers.streamed_bytes = layers.streamed_bytes.saturating_add(request.bytes);
             }
         } else {
-            match layer::foresee(&request, pull_through(registry)) {
-                Foresight::Asks => layers.asked += 1,
-                Foresight::Known => {}
-                // Another registry that has it may be asked.
-                Foresight::Never => continue,
+            match layer::forecast(&request, pull_through(registry)) {
+                Forecast::Fetches => layers.asked += 1,
+                Forecast::Known => {}
+                // Another registry may have it.
+                Forecast::Unavailable => continue,
             }
         }
         counted.insert(digest.clone());
@@ -52,7 +52,7 @@ pub(super) fn foresee_all(
     (layers, contents)
 }
 
-/// A content that makes the series of a layer's size appear.
+/// A placeholder that makes the series of a layer's size appear.
 fn content(mode: Uncompressed) -> LayerContent {
     let exact = mode == Uncompressed::Exact;
     let unpacked = if exact { Unpacked::Bytes(1) } else { Unpacked::Unknown };

@@ -27,12 +27,12 @@ pub(super) struct Scans<'a> {
     store: Store,
     /// The pulls of the first scans together.
     pub(super) pulls: BTreeMap<Registry, Pulls>,
-    /// The documents that these pulls would fetch. They stand in the inventory as images with one layer.
+    /// The documents that these pulls would fetch. The inventory has placeholders for them: images with one layer.
     pub(super) unread: HashSet<(Registry, Digest)>,
     pub(super) tags_read: usize,
 }
 
-/// What the scans of one target gave.
+/// The results of one target's scans.
 #[derive(Default)]
 pub(super) struct Scanned {
     /// How many tags its scans read.
@@ -55,8 +55,8 @@ impl<'a> Scans<'a> {
         let registry = target.repositories.registry();
         let client = self.registries.client(registry);
         let requests = self.inventory.assign(&target.name);
-        // A registry's answer shows whether it meters pulls, and whether it supports HEAD. The daemon learns this once,
-        // so it belongs to neither scan.
+        // The first answer shows whether the registry meters pulls, and whether it supports HEAD. The daemon learns
+        // this once, so the request counts for neither scan.
         if let Some(first) = requests.first().filter(|_| !client.meters_pulls()) {
             let _ = client.head_manifest(&first.repository, At::Tag(&first.tag)).await;
         }
@@ -83,7 +83,7 @@ impl<'a> Scans<'a> {
         mut scanned: Option<&mut Scanned>,
     ) -> Requests {
         let registry = target.repositories.registry();
-        let before = Requests::of(self.registries, registry);
+        let before = Requests::so_far(self.registries, registry);
         let store = &self.store;
         let mut reads = stream::iter(requests)
             .map(|request| async move {
@@ -94,7 +94,7 @@ impl<'a> Scans<'a> {
         while let Some((request, reported)) = reads.next().await {
             if let Some(scanned) = scanned.as_deref_mut() {
                 self.tags_read += usize::from(matches!(reported.outcome, Outcome::Read(_)));
-                scanned.no_platform.extend(NoPlatform::of(store, &request, &reported.outcome));
+                scanned.no_platform.extend(NoPlatform::check(store, &request, &reported.outcome));
                 if reported.outcome != Outcome::Gone || target.expects(&request.tag) {
                     let failures = reported.errors.iter().map(|error| (error.reason(), error.to_string()));
                     scanned.failures.extend(failures);
@@ -102,10 +102,10 @@ impl<'a> Scans<'a> {
             }
             self.inventory.record(&observation(&request, reported.outcome));
         }
-        Requests::of(self.registries, registry).since(before)
+        Requests::so_far(self.registries, registry).since(before)
     }
 
-    /// Asks one `HEAD` for each tag. The bound of the first scan is one `GET` for each digest that is new.
+    /// Sends one `HEAD` for each tag. The lower bound of the first scan is one `GET` for each new digest.
     async fn head_all(&mut self, client: &Client, target: &Target, requests: Vec<TagRequest>, scanned: &mut Scanned) {
         let registry = target.repositories.registry();
         let heads = requests.len() as u64;
@@ -129,8 +129,8 @@ impl<'a> Scans<'a> {
                 }
                 Ok((None, head)) => {
                     let text = head.digest_header.unwrap_or_default();
-                    let place = Location::tag(&request.repository, &request.tag);
-                    let message = format!("{place}: the digest header `{text}` is not a digest");
+                    let location = Location::tag(&request.repository, &request.tag);
+                    let message = format!("{location}: the digest header `{text}` is not a digest");
                     scanned.failures.push((Reason::Invalid, message));
                     Outcome::Failed(Reason::Invalid)
                 }
@@ -165,7 +165,7 @@ fn observation(request: &TagRequest, outcome: Outcome) -> Observation {
     Observation { repository: request.repository.clone(), tag: request.tag.clone(), at: 1.0, outcome }
 }
 
-/// A tag of which only the digest is known, as one image of the first selected platform: each tag has at least one.
+/// A placeholder reading for a tag of which only the digest is known: one image of the first selected platform.
 fn reading(request: &TagRequest, digest: Digest, head: Head) -> Reading {
     let platform = request.platforms.platforms().first().cloned();
     let layer = Layer {

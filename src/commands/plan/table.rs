@@ -7,17 +7,24 @@ use crate::commands::columns::{Columns, Style, Terminal};
 use crate::commands::units;
 use crate::layer::Limits;
 
-/// At most so many items of a list are named; of the rest only the number is shown.
+/// The most items of a list that are named; the rest is counted.
 const NAMED_MAX: usize = 10;
 
-/// Writes the table, then the totals and notes.
-pub fn write(plan: &Plan, out: &mut impl io::Write) -> io::Result<()> {
-    let headings = ["target", ">repositories", ">tags", ">first scan", ">later scans", ">a day"];
-    let mut columns = Columns::new(&headings);
-    for target in &plan.targets {
-        columns.row(Style::Plain, row(target));
-    }
-    columns.write(out, Terminal::default())?;
+/// Writes the table, then the totals and notes. Where the terminal has no room for the kinds of requests, their number
+/// stands for them.
+pub fn write(plan: &Plan, out: &mut impl io::Write, terminal: Terminal) -> io::Result<()> {
+    let table = |shown: fn(Requests) -> String| {
+        let headings = ["target", ">repositories", ">tags", ">first scan", ">later scans", ">a day"];
+        let mut columns = Columns::new(&headings).may_cut(0);
+        for target in &plan.targets {
+            columns.row(Style::Plain, row(target, shown));
+        }
+        columns
+    };
+    let by_kind = table(requests);
+    let fits = terminal.whole || terminal.width.is_none_or(|width| by_kind.width() <= width);
+    let columns = if fits { by_kind } else { table(number) };
+    columns.write(out, terminal)?;
     writeln!(out)?;
     let at_least = if plan.is_lower_bound() { "at least " } else { "" };
     writeln!(out, "series: {at_least}{} once everything is read", plan.series)?;
@@ -26,7 +33,7 @@ pub fn write(plan: &Plan, out: &mut impl io::Write) -> io::Result<()> {
         writeln!(
             out,
             "{registry} meters pulls: the first scan makes {}{of_what}; later scans make none for unchanged tags",
-            shown(*pulls)
+            pulls_shown(*pulls)
         )?;
     }
     layers(plan.layers, at_least, out)?;
@@ -36,7 +43,7 @@ pub fn write(plan: &Plan, out: &mut impl io::Write) -> io::Result<()> {
     Ok(())
 }
 
-fn shown(pulls: Pulls) -> String {
+fn pulls_shown(pulls: Pulls) -> String {
     match pulls.indexes {
         0 => pulls.at_least.to_string(),
         indexes => format!("at least {}, and one more for each selected platform of {indexes} indexes", pulls.at_least),
@@ -46,7 +53,7 @@ fn shown(pulls: Pulls) -> String {
 fn layers(layers: Layers, at_least: &str, out: &mut impl io::Write) -> io::Result<()> {
     let Layers { asked, streamed, streamed_bytes, unread_manifests } = layers;
     if asked > 0 {
-        writeln!(out, "uncompressed = \"cheap\" asks {at_least}{asked} layers for a few bytes, each once")?;
+        writeln!(out, "uncompressed = \"cheap\" fetches a few bytes of {at_least}{asked} layers, each once")?;
     }
     if streamed > 0 {
         let bytes = units::bytes(streamed_bytes, false);
@@ -65,7 +72,7 @@ fn layers(layers: Layers, at_least: &str, out: &mut impl io::Write) -> io::Resul
     Ok(())
 }
 
-fn row(target: &TargetPlan) -> Vec<String> {
+fn row(target: &TargetPlan, shown: fn(Requests) -> String) -> Vec<String> {
     let bound = |figure: String, is_bound: bool, is_nothing: bool| match (is_bound, is_nothing) {
         (true, true) => "unknown".to_owned(),
         (true, false) => format!("at least {figure}"),
@@ -77,8 +84,8 @@ fn row(target: &TargetPlan) -> Vec<String> {
         target.name.to_string(),
         target.repositories.to_string(),
         target.tags.to_string(),
-        bound(requests(*first), *is_partial || target.is_metered, first.total() == 0),
-        bound(requests(*later), *is_partial, later.total() == 0),
+        bound(shown(*first), *is_partial || target.is_metered, first.total() == 0),
+        bound(shown(*later), *is_partial, later.total() == 0),
         bound(format!("{a_day:.0}"), *is_partial, later.total() == 0),
     ]
 }
@@ -96,6 +103,14 @@ fn requests(requests: Requests) -> String {
     if named.is_empty() { "nothing".to_owned() } else { named.join(" + ") }
 }
 
+fn number(requests: Requests) -> String {
+    match requests.total() {
+        0 => "nothing".to_owned(),
+        1 => "1 request".to_owned(),
+        total => format!("{total} requests"),
+    }
+}
+
 fn notes(target: &TargetPlan, out: &mut impl io::Write) -> io::Result<()> {
     if !target.not_versions.is_empty() {
         let named = target.not_versions.iter().map(|(repository, tag)| format!("{repository}:{tag}"));
@@ -110,7 +125,7 @@ fn notes(target: &TargetPlan, out: &mut impl io::Write) -> io::Result<()> {
             first_of(named)
         )?;
     }
-    for line in target.nothing.iter().chain(&target.errors) {
+    for line in target.empty.iter().chain(target.errors.iter().map(|(_, message)| message)) {
         writeln!(out, "{}: {line}", target.name)?;
     }
     Ok(())

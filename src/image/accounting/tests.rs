@@ -84,7 +84,7 @@ fn registries() -> impl Strategy<Value = Vec<Listed>> {
     })
 }
 
-/// Section by section what the words mean, written without any care for speed.
+/// The definitions, one by one, written without regard to speed.
 struct Plain<'a>(&'a [Listed]);
 
 impl Plain<'_> {
@@ -101,7 +101,7 @@ impl Plain<'_> {
         self.0.iter().filter(|one| of(one)).flat_map(|one| &one.3).map(|listed| listed.layer).collect()
     }
 
-    /// What falls to one series: of each of its layers as much as to every other that has it.
+    /// A series' proportional bytes: an equal share of each of its layers.
     fn share(&self, of: &Listed) -> f64 {
         let sizes = self.sizes();
         let has = |one: &Listed, layer: u32| one.3.iter().any(|listed| listed.layer == layer);
@@ -123,7 +123,7 @@ impl Plain<'_> {
 
 proptest! {
     #[test]
-    fn every_figure_is_what_its_word_means(listed in registries()) {
+    fn every_figure_equals_its_definition(listed in registries()) {
         let usage = usage(&listed);
         let plain = Plain(&listed);
         prop_assert_eq!(usage.stored_bytes, plain.bytes(plain.distinct(|_| true)));

@@ -1,14 +1,14 @@
-//! Whole histories: what is published follows from where they end, and every sum holds.
+//! Random histories: what is published follows from the final state, and every sum holds.
 
 use proptest::prelude::*;
 
-use super::world::*;
+use super::fixtures::*;
 use crate::inventory::*;
 use crate::oci::Reason;
 use crate::tag::*;
 use crate::target::{Detail, NewestBy, Target};
 
-/// What happens to selected tags of two repositories and of another registry.
+/// Random events for the selected tags of two repositories and of another registry.
 fn happenings() -> impl Strategy<Value = Vec<(String, Outcome)>> {
     let reference = prop::sample::select(vec!["r.io/a:1", "r.io/a:2", "r.io/a:3", "r.io/b:1", "r.io/b:2", "s.io/a:1"]);
     let layer =
@@ -43,7 +43,8 @@ fn watching_all() -> Inventory {
     inventory
 }
 
-/// All that is published but when a tag changed, and when one that is down was up: they depend on what was seen before.
+/// Everything published, except when a tag changed and when a tag that is down was last up: these depend on the
+/// history.
 fn without_changes(inventory: &mut Inventory) -> Snapshot {
     let mut snapshot = (*inventory.snapshot()).clone();
     for registry in &mut snapshot.registries {
@@ -57,14 +58,14 @@ fn without_changes(inventory: &mut Inventory) -> Snapshot {
     snapshot
 }
 
-/// The last that happened to each tag.
+/// The last event of each tag.
 fn last(happenings: &[(String, Outcome)]) -> BTreeMap<&str, &Outcome> {
     happenings.iter().map(|(reference, outcome)| (reference.as_str(), outcome)).collect()
 }
 
 proptest! {
     #[test]
-    fn what_is_published_follows_from_what_each_tag_is_now(happenings in happenings(), looks: bool) {
+    fn published_values_follow_from_each_tags_final_state(happenings in happenings(), looks: bool) {
         let mut lived = watching_all();
         for (reference, outcome) in &happenings {
             record(&mut lived, reference, 10.0, outcome.clone());
@@ -153,7 +154,7 @@ proptest! {
     }
 }
 
-/// Anything that may happen to an inventory of the targets below.
+/// Any event for an inventory of the targets below.
 #[derive(Clone, Debug)]
 enum Event {
     Happens(String, Outcome),
@@ -205,7 +206,7 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
     prop::collection::vec(event, 0..20).prop_map(|events| events.concat())
 }
 
-/// Lets it happen; what the store has to remember of it.
+/// Applies the event; returns the changes for the store.
 fn apply(inventory: &mut Inventory, event: Event) -> Vec<TagChange> {
     let name = |target: usize| targets()[target].name.clone();
     match event {
@@ -245,14 +246,14 @@ proptest! {
         }
         let reused = inventory.snapshot();
         for state in inventory.registries.values_mut() {
-            state.stale.mark(Part::Sums);
-            state.repositories.values_mut().for_each(|repository| repository.stale.mark(Part::Sums));
+            state.stale.mark(StalePart::Sums);
+            state.repositories.values_mut().for_each(|repository| repository.stale.mark(StalePart::Sums));
         }
         prop_assert_eq!(&*reused, &*inventory.snapshot());
     }
 }
 
-/// What a store would have after these changes.
+/// The records in a store after these changes.
 fn keep(store: &mut BTreeMap<(Repository, Tag), TagRecord>, changes: impl IntoIterator<Item = TagChange>) {
     for TagChange { repository, tag, kept } in changes {
         match kept {
@@ -262,7 +263,7 @@ fn keep(store: &mut BTreeMap<(Repository, Tag), TagRecord>, changes: impl IntoIt
     }
 }
 
-/// What is published of tags whose values are kept; what is inside layers is remembered elsewhere.
+/// The published values of stored tags, without uncompressed sizes, which are stored under layers' digests.
 fn of_kept(inventory: &mut Inventory) -> Snapshot {
     let mut snapshot = (*inventory.snapshot()).clone();
     for registry in &mut snapshot.registries {

@@ -1,6 +1,6 @@
 //! The newest release as one stable series.
 
-use super::world::*;
+use super::fixtures::*;
 use crate::image::Image;
 use crate::inventory::*;
 use crate::oci::Reason;
@@ -20,10 +20,30 @@ fn newest(inventory: &mut Inventory) -> Vec<String> {
         .flat_map(|registry| &registry.repositories)
         .flat_map(|repository| &repository.newest);
     let shown = |view: &snapshot::NewestView| {
-        let previous = view.previous_compressed_bytes.map_or(String::new(), |bytes| format!(" after {bytes}"));
-        format!("{} {} {}{previous}", view.tag, view.platform, view.compressed_bytes)
+        let before = |release: &snapshot::ReleaseView| format!(" after {}", release.compressed_bytes);
+        let previous = view.previous.as_ref().map_or(String::new(), before);
+        format!("{} {} {}{previous}", view.release.tag, view.platform, view.release.compressed_bytes)
     };
     views.map(shown).collect()
+}
+
+#[test]
+fn both_releases_are_named_by_their_tags_and_what_these_point_at() {
+    let mut inventory = by(NewestBy::Semver);
+    found(&mut inventory, "t", "r.io/a:v3 r.io/a:v2 r.io/a:v1");
+    read(&mut inventory, "r.io/a:v1", 10.0, index("1", &[("linux/amd64", "x:1"), ("linux/arm64", "y:10")]));
+    read(&mut inventory, "r.io/a:v2", 10.0, single("x:2"));
+    read(&mut inventory, "r.io/a:v3", 10.0, index("3", &[("linux/amd64", "x:3"), ("linux/arm64", "y:30")]));
+    let snapshot = inventory.snapshot();
+    let named = |release: &snapshot::ReleaseView| (release.tag.to_string(), release.digest.clone());
+    let views = snapshot.registries[0].repositories[0].newest.iter();
+    let shown: Vec<_> = views.map(|view| (named(&view.release), view.previous.as_ref().map(named))).collect();
+    let three = ("v3".to_owned(), digest("3"));
+    assert_eq!(
+        shown,
+        [(three.clone(), Some(("v2".to_owned(), digest("x:2")))), (three, Some(("v1".to_owned(), digest("1")))),],
+        "the release before is the last one that has the platform"
+    );
 }
 
 #[test]
@@ -46,7 +66,7 @@ fn one_series_moves_from_release_to_release_and_back() {
 }
 
 #[test]
-fn a_newest_tag_that_the_registry_does_not_know_any_more_is_none() {
+fn a_newest_tag_that_the_registry_deleted_is_not_published() {
     let mut inventory = by(NewestBy::Semver);
     found(&mut inventory, "t", "r.io/a:v2 r.io/a:v1");
     read(&mut inventory, "r.io/a:v1", 10.0, single("x:1"));
@@ -89,7 +109,7 @@ fn other_names_of_the_newest_release_are_not_the_release_before_it() {
 }
 
 #[test]
-fn what_is_no_version_is_never_the_newest_by_version() {
+fn a_tag_that_is_not_a_version_is_never_the_newest_by_version() {
     let mut inventory = by(NewestBy::Semver);
     found(&mut inventory, "t", "r.io/a:main r.io/a:latest");
     read(&mut inventory, "r.io/a:main", 10.0, single("x:3"));
@@ -150,15 +170,15 @@ fn the_digest_is_the_tags_and_the_target_the_one_that_asks() {
     found(&mut inventory, "t", "r.io/a:v1");
     read(&mut inventory, "r.io/a:v1", 10.0, index("both", &[("linux/amd64", "x:1"), ("linux/arm64", "y:2")]));
     for view in &inventory.snapshot().registries[0].repositories[0].newest {
-        assert_eq!((&view.digest, &*view.target.0), (&digest("both"), "t"));
+        assert_eq!((&view.release.digest, &*view.target.0), (&digest("both"), "t"));
     }
     assert_eq!(newest(&mut inventory).len(), 2);
 }
 
-/// `limit` says what is read, and so what can be the newest. What it cuts is a release all the same: no pre-release
-/// takes its place.
+/// `limit` bounds what is read, and so what can be the newest. A release that it cuts is still a release: no
+/// pre-release takes its place.
 #[test]
-fn what_limit_leaves_unread_is_not_the_newest_and_lets_no_pre_release_be() {
+fn a_release_beyond_limit_is_not_the_newest_and_lets_no_pre_release_take_its_place() {
     let listed = |inventory: &mut Inventory, limit, tags: &str| {
         let listing = Listing { limit: Some(limit), ..Listing::default() };
         let tags: Vec<Tag> = tags.split(' ').map(tag).collect();
@@ -286,7 +306,7 @@ fn figures_of_a_whole_repository_are_withheld_while_its_list_is_cut() {
     for (list, expected) in [
         (ListExtent::Partial, withheld),
         (ListExtent::Whole, whole),
-        // What was whole once and breaks off later keeps its last true figures.
+        // A list that was complete before keeps its last true figures when reading it fails.
         (ListExtent::Partial, whole),
         (ListExtent::Unread, whole),
         (ListExtent::Cut, withheld),
@@ -297,9 +317,9 @@ fn figures_of_a_whole_repository_are_withheld_while_its_list_is_cut() {
     }
 }
 
-/// A target that needs no list tells nothing of another target's.
+/// A target that needs no list says nothing about another target's list.
 #[test]
-fn a_list_that_broke_off_is_not_whole_because_another_target_needs_none() {
+fn a_partial_list_stays_partial_although_another_target_needs_none() {
     let mut inventory = inventory(&[target("named", "r.io/a", "latest"), listing("listing", "r.io/a")]);
     let mut select = |name: &str, tags: &str, list| {
         let tags = vec![tag(tags)];

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::world::*;
+use super::fixtures::*;
 use crate::inventory::*;
 use crate::target::{Detail, Target};
 
@@ -24,7 +24,7 @@ fn a_tag_belongs_to_the_target_with_the_shortest_interval_and_ties_to_the_first(
 }
 
 #[test]
-fn what_two_targets_find_by_listing_is_read_by_whoever_lists_it_first_and_then_by_its_owner() {
+fn a_tag_that_two_targets_list_is_read_by_the_first_to_list_it_and_then_by_its_owner() {
     let targets = || {
         let fast = Target { interval: Duration::from_secs(10), ..listing("fast", "r.io/*") };
         [listing("slow", "r.io/a*"), fast]
@@ -41,17 +41,17 @@ fn what_two_targets_find_by_listing_is_read_by_whoever_lists_it_first_and_then_b
     let all = format!("{known} r.io/b:v1");
     assert_eq!(scan(&mut inventory, "fast", &all), ["r.io/a:v1 new", "r.io/ab:v1 new", "r.io/b:v1 new"]);
     assert_eq!(scan(&mut inventory, "slow", known), [""; 0]);
-    // A new one, in the other order.
+    // A new inventory, with the targets in the other order.
     let all = format!("{all} r.io/a:v2");
     assert_eq!(scan(&mut inventory, "fast", &all).len(), 4);
     assert_eq!(scan(&mut inventory, "slow", &format!("{known} r.io/a:v2")), [""; 0]);
-    // After a reload no scan is known to read it.
+    // After a reload no scan is assigned the tag.
     inventory.reconfigure(&shared(&targets()), WEEK);
     assert_eq!(scan(&mut inventory, "fast", &all).len(), 4);
 }
 
 #[test]
-fn whoever_takes_a_tag_over_and_wants_other_platforms_reads_it() {
+fn a_new_owner_with_other_platforms_reads_the_tag() {
     let with = |platforms: &[&str], target: Target| {
         let platforms = platforms.iter().map(|text| platform(text)).collect();
         Target { platforms, ..target }
@@ -72,7 +72,7 @@ fn whoever_takes_a_tag_over_and_wants_other_platforms_reads_it() {
 }
 
 #[test]
-fn platforms_are_united_and_whoever_wants_all_gets_all() {
+fn platforms_are_united_and_all_includes_all() {
     let with = |name, platforms: &[&str]| {
         let platforms = platforms.iter().map(|text| platform(text)).collect();
         Target { platforms, ..target(name, "r.io/a", "v1") }
@@ -123,7 +123,7 @@ fn a_platform_that_is_wanted_newly_has_to_be_read_though_the_tag_did_not_change(
     assert_eq!(assign(&mut inventory, "t"), ["r.io/a:v1"]);
     for more in [&["linux/amd64", "linux/arm64"][..], &[]] {
         inventory.reconfigure(&shared(&[with(more)]), WEEK);
-        assert_eq!(assign(&mut inventory, "t"), ["r.io/a:v1 lacking"]);
+        assert_eq!(assign(&mut inventory, "t"), ["r.io/a:v1 incomplete"]);
     }
     inventory.reconfigure(&shared(&[with(&["linux/amd64"])]), WEEK);
     assert_eq!(assign(&mut inventory, "t"), ["r.io/a:v1"]);

@@ -1,14 +1,14 @@
-//! What of a tag's life survives a restart.
+//! What survives a restart.
 
-use super::life::{one, two_platforms};
-use super::world::*;
+use super::fixtures::*;
+use super::series::{one, two_platforms};
 use crate::image::Image;
 use crate::inventory::*;
 use crate::oci::Reason;
 use crate::tag::*;
 use crate::target::Target;
 
-/// What a store would have after these changes.
+/// The records in a store after these changes.
 fn restart(targets: &[Target], changes: &[TagChange], images: &[Arc<Image>]) -> Inventory {
     let mut inventory = inventory(targets);
     for change in changes {
@@ -43,7 +43,7 @@ fn a_target_with_a_tag_that_was_never_read_is_not_restored() {
     let mut before = one(single("x:1"));
     let change = record(&mut before, "r.io/a:v1", 20.0, Outcome::Unchanged).unwrap();
     let v1 = ["a:v1 up=1 success=20", "a:v1 linux/amd64 compressed=1"];
-    // Where nothing more was to be had before, the sums were as whole as they are now.
+    // After a settled scan the sums were as complete as they are now.
     let summed = ["a:v1 up=1 success=20 stored=1", "a:v1 linux/amd64 compressed=1 unique=1 proportional=1"];
     for (is_settled, expected) in [(false, v1), (true, summed)] {
         let mut after =
@@ -54,7 +54,7 @@ fn a_target_with_a_tag_that_was_never_read_is_not_restored() {
 }
 
 #[test]
-fn a_target_that_names_nothing_that_can_be_read_takes_no_sums_away_if_it_was_settled() {
+fn a_settled_target_without_any_readable_tag_keeps_the_sums() {
     let mut before = one(single("x:1"));
     let change = record(&mut before, "r.io/a:v1", 20.0, Outcome::Unchanged).unwrap();
     let targets = [target("t", "r.io/a", "v1"), target("slip", "r.io/b", "v1")];
@@ -69,7 +69,7 @@ fn a_target_that_names_nothing_that_can_be_read_takes_no_sums_away_if_it_was_set
 }
 
 #[test]
-fn a_pass_is_settled_where_nothing_is_unread_but_what_cannot_be_read() {
+fn a_scan_is_settled_when_everything_readable_was_read() {
     let target = TargetName("t".into());
     for (outcome, settled, whole) in [
         (None, false, false),
@@ -79,7 +79,7 @@ fn a_pass_is_settled_where_nothing_is_unread_but_what_cannot_be_read() {
         (Some(Outcome::Gone), true, true),
         (Some(Outcome::Read(Arc::new(single("x:1")))), true, true),
     ] {
-        let mut inventory = inventory(&[super::world::target("t", "r.io/a", "v1 v2")]);
+        let mut inventory = inventory(&[super::fixtures::target("t", "r.io/a", "v1 v2")]);
         read(&mut inventory, "r.io/a:v1", 10.0, single("x:1"));
         if let Some(outcome) = &outcome {
             record(&mut inventory, "r.io/a:v2", 10.0, outcome.clone());
@@ -107,7 +107,7 @@ fn a_target_with_a_platform_that_was_never_looked_for_is_not_restored() {
 }
 
 #[test]
-fn what_no_target_selects_any_more_is_not_restored() {
+fn a_tag_that_no_target_selects_is_not_restored() {
     let mut before = one(single("x:1"));
     let change = record(&mut before, "r.io/a:v1", 20.0, Outcome::Unchanged).unwrap();
     let mut after = inventory(&[target("t", "r.io/a", "v2")]);
@@ -123,7 +123,7 @@ fn an_image_that_the_store_lost_is_read_again() {
     let mut after = restart(&[target("t", "r.io/a", "v1")], &[change], &two_platforms().images[..1]);
     assert_eq!(after.restored(|_, _| true), [], "at once, and no sums of a half before");
     assert_eq!(published(&mut after), ["a:v1 up=1 success=20", "a:v1 linux/amd64 compressed=110"]);
-    assert_eq!(assign(&mut after, "t"), ["r.io/a:v1 lacking"]);
+    assert_eq!(assign(&mut after, "t"), ["r.io/a:v1 incomplete"]);
     scan_ended(&mut after, "t");
     assert_eq!(
         published(&mut after),

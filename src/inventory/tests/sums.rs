@@ -1,11 +1,11 @@
 //! Sums over what is watched.
 
-use super::world::*;
+use super::fixtures::*;
 use crate::image::{Layer, Unpacked};
 use crate::inventory::*;
 use crate::target::Target;
 
-/// What a registry's view says of all of it.
+/// The registry's stored bytes.
 fn registry_stored(inventory: &mut Inventory) -> Vec<Option<u64>> {
     inventory.snapshot().registries.iter().map(|registry| registry.stored_bytes).collect()
 }
@@ -33,7 +33,7 @@ fn the_worked_example() {
 }
 
 #[test]
-fn sums_wait_for_each_targets_first_pass_on_their_registry() {
+fn sums_wait_for_the_first_scan_of_each_target_on_their_registry() {
     let targets = [target("t", "r.io/a", "v1"), listing("u", "r.io/b*"), target("v", "s.io/a", "v1")];
     let mut inventory = inventory(&targets);
     read(&mut inventory, "r.io/a:v1", 10.0, single("x:1"));
@@ -41,7 +41,7 @@ fn sums_wait_for_each_targets_first_pass_on_their_registry() {
     assert_eq!(published(&mut inventory)[..2], ["a:v1 up=1 success=10", "a:v1 linux/amd64 compressed=1"]);
     assert_eq!(repositories(&mut inventory)[0], "a tags=1 unknown=0");
     assert_eq!(registry_stored(&mut inventory), [None, None]);
-    // A scan that failed altogether ends too.
+    // A scan that failed completely has ended too.
     scan_ended(&mut inventory, "u");
     assert_eq!(registry_stored(&mut inventory), [Some(1), None]);
     assert_eq!(repositories(&mut inventory)[0], "a tags=1 unknown=0 stored=1 unique=1 metadata=10");
@@ -51,7 +51,7 @@ fn sums_wait_for_each_targets_first_pass_on_their_registry() {
 }
 
 #[test]
-fn what_a_reload_adds_joins_the_sums_when_its_first_pass_has_ended_and_nothing_vanishes_meanwhile() {
+fn tags_that_a_reload_adds_enter_the_sums_after_the_first_scan_and_none_disappear_meanwhile() {
     let (t, u) = (target("t", "r.io/a", "v1"), target("u", "r.io/b", "v1"));
     let mut inventory = inventory(&[t.clone(), u.clone()]);
     read(&mut inventory, "r.io/a:v1", 10.0, single("x:1 y:10"));
@@ -82,7 +82,7 @@ fn what_a_reload_adds_joins_the_sums_when_its_first_pass_has_ended_and_nothing_v
     let now = published(&mut inventory);
     assert!(before.0.iter().all(|line| now.contains(line)), "{now:#?}");
     assert_eq!(now[2..4], ["a:v2 up=1 success=20", "a:v2 linux/amd64 compressed=110"]);
-    // What a target that stays finds in the meantime is as it always is.
+    // A target that stays works as before meanwhile.
     scan_ended(&mut inventory, "u");
     read(&mut inventory, "r.io/a:v1", 20.0, single("x:1 y:10 y2:1000"));
     assert_eq!(registry_stored(&mut inventory), [Some(1011)]);
@@ -100,7 +100,7 @@ fn what_a_reload_adds_joins_the_sums_when_its_first_pass_has_ended_and_nothing_v
 }
 
 #[test]
-fn a_new_target_that_goes_before_its_first_pass_has_ended_leaves_the_sums_of_the_others() {
+fn removing_a_new_target_before_its_first_scan_ends_keeps_the_sums_of_the_others() {
     let (t, late) = (target("t", "r.io/a", "v1"), target("late", "r.io/b", "v1"));
     let mut inventory = inventory(&[t.clone(), late]);
     read(&mut inventory, "r.io/a:v1", 10.0, single("x:1"));
@@ -153,11 +153,11 @@ fn only_images_whose_every_layer_size_is_known_take_part() {
             "a:v2 linux/amd64 compressed=101 unique=101 proportional=101",
         ]
     );
-    assert_eq!(assign(&mut inventory, "t"), ["r.io/a:v1 lacking", "r.io/a:v2"]);
+    assert_eq!(assign(&mut inventory, "t"), ["r.io/a:v1 incomplete", "r.io/a:v2"]);
 }
 
 #[test]
-fn where_manifests_disagree_about_a_size_the_smallest_counts_and_that_is_said_once() {
+fn where_manifests_disagree_about_a_size_the_smallest_counts_and_it_is_reported_once() {
     let mut inventory = inventory(&[target("t", "r.io/a", "v1 v2")]);
     read(&mut inventory, "r.io/a:v1", 10.0, single("base:100"));
     read(&mut inventory, "r.io/a:v2", 10.0, single("base:90 y:1"));
@@ -172,7 +172,7 @@ fn where_manifests_disagree_about_a_size_the_smallest_counts_and_that_is_said_on
 }
 
 #[test]
-fn one_manifest_that_disagrees_with_itself_is_told_of_too() {
+fn one_manifest_with_two_sizes_of_a_layer_is_reported_too() {
     let mut inventory = inventory(&[target("t", "r.io/a", "v1")]);
     read(&mut inventory, "r.io/a:v1", 10.0, single("base:100 base:90"));
     scan_ended(&mut inventory, "t");
@@ -266,7 +266,7 @@ fn the_uncompressed_size_of_an_image_with_a_foreign_layer_is_unknown() {
 }
 
 #[test]
-fn what_is_held_is_in_use_and_layers_only_where_something_is_remembered_of_them() {
+fn known_digests_are_in_use_and_layers_only_where_the_store_has_a_record() {
     let wanted = Target { uncompressed: Uncompressed::Cheap, ..target("u", "r.io/b", "v1") };
     let mut inventory = inventory(&[target("t", "r.io/a", "v1"), wanted]);
     let half = failing(index("i", &[("linux/amd64", "x:1")]), "linux/arm64", crate::oci::Reason::Invalid);
@@ -277,7 +277,7 @@ fn what_is_held_is_in_use_and_layers_only_where_something_is_remembered_of_them(
 }
 
 #[test]
-fn a_layer_that_says_more_of_itself_under_another_image_is_known_by_both() {
+fn a_layer_with_more_facts_in_another_image_has_them_for_both() {
     let wanted = Target { uncompressed: Uncompressed::Cheap, ..target("t", "r.io/a", "v1 v2") };
     let mut inventory = inventory(&[wanted]);
     read(&mut inventory, "r.io/a:v1", 10.0, single("x:10"));
@@ -288,7 +288,7 @@ fn a_layer_that_says_more_of_itself_under_another_image_is_known_by_both() {
 }
 
 #[test]
-fn a_repository_of_which_nothing_changed_keeps_its_view() {
+fn an_unchanged_repository_keeps_its_view() {
     let mut inventory =
         inventory(&[target("t", "r.io/a", "v1"), target("u", "r.io/b", "v1"), target("w", "r.io/c", "v1")]);
     for (reference, layers) in [("r.io/a:v1", "x:1 base:9"), ("r.io/b:v1", "base:9"), ("r.io/c:v1", "z:1")] {

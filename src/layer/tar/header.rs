@@ -30,7 +30,7 @@ pub(crate) struct OldSparse {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Format {
+enum TarFormat {
     V7,
     Ustar,
     Star,
@@ -44,18 +44,18 @@ impl Header {
         if !checksums(block).contains(&sum) {
             return Err(TarError::Checksum);
         }
-        let format = Format::of(block);
+        let format = TarFormat::detect(block);
         let flag = block[156];
         let prefix = match format {
-            Format::V7 => &[][..],
-            Format::Ustar => text(&block[345..500]),
-            Format::Star => text(&block[345..476]),
-            Format::Gnu => gnu_prefix(block),
+            TarFormat::V7 => &[][..],
+            TarFormat::Ustar => text(&block[345..500]),
+            TarFormat::Star => text(&block[345..476]),
+            TarFormat::Gnu => gnu_prefix(block),
         };
         let name = text(&block[..100]);
         let name = if prefix.is_empty() { name.to_vec() } else { [prefix, b"/", name].concat() };
         let sparse = match (flag, format) {
-            (b'S', Format::Gnu) => Some(OldSparse {
+            (b'S', TarFormat::Gnu) => Some(OldSparse {
                 apparent_bytes: number(&block[483..495]).ok_or(TarError::Number)?,
                 extended: block[482] != 0,
             }),
@@ -72,8 +72,8 @@ impl Header {
     }
 }
 
-impl Format {
-    fn of(block: &[u8; BLOCK]) -> Self {
+impl TarFormat {
+    fn detect(block: &[u8; BLOCK]) -> Self {
         match (&block[257..263], &block[263..265], &block[508..512]) {
             (b"ustar\0", _, b"tar\0") => Self::Star,
             (b"ustar\0", ..) => Self::Ustar,

@@ -1,4 +1,4 @@
-//! A login that was found somewhere, and the `Authorization` headers that are made of one.
+//! A login and its source, and the `Authorization` headers made from it.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -9,7 +9,7 @@ use super::secret::Secret;
 /// The user that marks an identity token where files and helpers have room for a user and a password only.
 pub(crate) const IDENTITY_TOKEN_USER: &str = "<token>";
 
-/// What proves who asks.
+/// What authenticates a request.
 #[derive(Clone)]
 pub(crate) enum Login {
     /// For HTTP's basic authentication (RFC 7617), and for token servers.
@@ -39,11 +39,11 @@ impl Login {
     }
 
     /// Adds where it was found.
-    pub(crate) fn found_in(self, place: &str) -> SourcedLogin {
+    pub(crate) fn found_in(self, source: &str) -> SourcedLogin {
         let source = match &self {
-            Self::Password { username, .. } => format!("the credentials of {username} from {place}"),
-            Self::IdentityToken { .. } => format!("the identity token from {place}"),
-            Self::RegistryToken(_) => format!("the token from {place}"),
+            Self::Password { username, .. } => format!("the credentials of {username} from {source}"),
+            Self::IdentityToken { .. } => format!("the identity token from {source}"),
+            Self::RegistryToken(_) => format!("the token from {source}"),
         };
         SourcedLogin { login: self, source }
     }

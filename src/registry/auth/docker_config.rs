@@ -10,11 +10,12 @@ use std::collections::BTreeMap;
 
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use base64::{Engine as _, alphabet};
+use serde::Deserialize;
 use serde::de::IgnoredAny;
-use serde::{Deserialize, Deserializer};
 
 use super::credential::Login;
 use super::secret::Secret;
+use crate::oci::json::or_default;
 use crate::oci::reference::DOCKER_HUB;
 use key::{DOCKER_HUB_KEY, glob_matches, host_of, is_namespaced, names, without_scheme};
 
@@ -62,7 +63,7 @@ enum Top {
 
 /// What is wrong with a file. It quotes nothing of the file but an entry's key.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum InvalidConfig {
+pub(crate) enum InvalidDockerConfig {
     /// Not JSON, or a field of the wrong type.
     #[error("not a docker config.json (line {line}, column {column})")]
     Json { line: usize, column: usize },
@@ -74,7 +75,7 @@ pub(crate) enum InvalidConfig {
 impl DockerConfig {
     /// Parses the file's text, as the old format where it has no entry of the new one. Ignores the byte order mark that
     /// some editors on Windows write.
-    pub(crate) fn parse(text: &str) -> Result<Self, InvalidConfig> {
+    pub(crate) fn parse(text: &str) -> Result<Self, InvalidDockerConfig> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let config: Self = from_json(text)?;
         if !(config.auths.is_empty() && config.cred_helpers.is_empty() && config.creds_store.is_empty()) {
@@ -116,7 +117,7 @@ impl DockerConfig {
 
     /// The login for a repository of `registry`: the most specific namespace first, then the registry in every
     /// spelling, then Kubernetes' globs. Empty entries only mark that a helper has the login, and are skipped.
-    pub(crate) fn login(&self, registry: &str, repository: &str) -> Result<Option<Login>, InvalidConfig> {
+    pub(crate) fn login(&self, registry: &str, repository: &str) -> Result<Option<Login>, InvalidDockerConfig> {
         let whole = Some(repository).filter(|name| !name.is_empty());
         let namespaces = std::iter::successors(whole, |name| name.rsplit_once('/').map(|(parent, _)| parent));
         let keys = namespaces.flat_map(|namespace| names(registry).map(move |name| format!("{name}/{namespace}")));
@@ -134,7 +135,7 @@ impl DockerConfig {
             matching.max_by_key(|(key, _)| without_scheme(key))
         };
         match exact.or_else(by_host).or_else(by_glob) {
-            Some((key, entry)) => entry.login().ok_or_else(|| InvalidConfig::Auth(key.clone())),
+            Some((key, entry)) => entry.login().ok_or_else(|| InvalidDockerConfig::Auth(key.clone())),
             None => Ok(None),
         }
     }
@@ -147,7 +148,7 @@ impl RawEntry {
     }
 
     /// `None` where `auth` cannot be decoded; `Some(None)` where the entry has no login.
-    #[expect(clippy::option_option, reason = "unreadable and absent are told apart, in one private function")]
+    #[expect(clippy::option_option, reason = "unreadable and absent differ, in one private function")]
     fn login(&self) -> Option<Option<Login>> {
         if !self.registrytoken.is_empty() {
             return Some(Some(Login::RegistryToken(Secret::new(self.registrytoken.as_str()))));
@@ -176,12 +177,8 @@ fn decode(auth: &str) -> Option<(String, String)> {
 }
 
 /// serde's own message may quote the wrong value, which may be a secret.
-fn from_json<'de, T: Deserialize<'de>>(text: &'de str) -> Result<T, InvalidConfig> {
-    serde_json::from_str(text).map_err(|error| InvalidConfig::Json { line: error.line(), column: error.column() })
-}
-
-fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(deserializer: D) -> Result<T, D::Error> {
-    Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
+fn from_json<'de, T: Deserialize<'de>>(text: &'de str) -> Result<T, InvalidDockerConfig> {
+    serde_json::from_str(text).map_err(|error| InvalidDockerConfig::Json { line: error.line(), column: error.column() })
 }
 
 #[cfg(test)]

@@ -17,10 +17,10 @@ use super::secret::Secret;
 
 /// A helper that takes longer is killed together with the processes that it started.
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// How long an answer is used before the helper is asked again. Cloud registries' passwords are valid for hours, and a
-/// refused one is asked for again at once.
+/// How long an answer is cached. Cloud registries' passwords are valid for hours, and a refused one is requested again
+/// at once.
 const LIFETIME: Duration = Duration::from_mins(15);
-/// How long a failure or an empty answer is used: a helper that hangs must not delay every repository.
+/// How long a failure or an empty answer is cached: a helper that hangs must not delay every repository.
 const FAILURE_LIFETIME: Duration = Duration::from_mins(1);
 /// The most that is read of a helper's output.
 const OUTPUT_BYTES_MAX: u64 = 1 << 20;
@@ -31,12 +31,12 @@ const NOT_FOUND: &str = "credentials not found in native keychain";
 #[derive(Default)]
 pub(crate) struct Helpers {
     /// By suffix and server address.
-    answers: Mutex<HashMap<Key, CachedAnswer>>,
+    answers: Mutex<HashMap<HelperKey, CachedAnswer>>,
     /// One helper runs at a time: some of them open a browser or a keychain.
     running: tokio::sync::Mutex<()>,
 }
 
-type Key = (String, String);
+type HelperKey = (String, String);
 
 #[derive(Clone)]
 struct CachedAnswer {
@@ -46,7 +46,7 @@ struct CachedAnswer {
 
 /// A helper's output.
 #[derive(Deserialize)]
-struct Output {
+struct HelperOutput {
     #[serde(rename = "Username", default)]
     username: String,
     #[serde(rename = "Secret", default)]
@@ -76,7 +76,7 @@ impl Helpers {
         self.answers.lock().retain(|_, cached| cached.at > then || !matches!(cached.answer, Ok(Some(_))));
     }
 
-    fn cached(&self, key: &Key) -> Option<Result<Option<Login>, String>> {
+    fn cached(&self, key: &HelperKey) -> Option<Result<Option<Login>, String>> {
         let answers = self.answers.lock();
         let cached = answers.get(key).filter(|cached| cached.at.elapsed() < cached.lifetime())?;
         Some(cached.answer.clone().map_err(|problem| problem.to_string()))
@@ -123,7 +123,7 @@ impl ProcessGroup {
 
     async fn ended(&mut self) -> std::io::Result<ExitStatus> {
         let status = self.leader.wait().await?;
-        // The process number may be reused from now on. What the helper left in the background is meant to stay.
+        // The process ID may be reused from now on. What the helper left in the background is meant to stay.
         self.group = None;
         Ok(status)
     }
@@ -156,7 +156,7 @@ async fn run(program: &str, server_url: &str) -> Result<Option<Login>, String> {
     }
     // serde would accept an array as the fields in their order.
     let is_object = printed.trim_ascii_start().starts_with(b"{");
-    let output: Output = Some(&printed)
+    let output: HelperOutput = Some(&printed)
         .filter(|_| is_object)
         .and_then(|printed| serde_json::from_slice(printed).ok())
         .ok_or("its output is not the JSON object of a credential helper")?;

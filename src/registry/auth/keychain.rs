@@ -1,10 +1,9 @@
-//! Where a registry's credentials come from: from where the configuration says, or from where docker and podman keep
-//! them.
+//! Looks up a registry's credentials: where the configuration says, or in the default files of docker and podman.
 //!
-//! The usual places, in order; the first that has an entry for the registry wins:
+//! The default sources, in order; the first that has an entry for the registry wins:
 //!
 //! 1. `DOCKER_AUTH_CONFIG`: an `auth.json` as text.
-//! 2. `REGISTRY_AUTH_FILE`: an `auth.json`; the places below are not read then.
+//! 2. `REGISTRY_AUTH_FILE`: an `auth.json`; the files below are not read then.
 //! 3. `$XDG_RUNTIME_DIR/containers/auth.json`, without that variable `/run/containers/UID/auth.json`.
 //! 4. `$XDG_CONFIG_HOME/containers/auth.json`, without that variable `~/.config/containers/auth.json`.
 //! 5. `$DOCKER_CONFIG/config.json`, without that variable `~/.docker/config.json`.
@@ -31,7 +30,7 @@ const FILE_BYTES_MAX: u64 = 1 << 20;
 pub(crate) struct Keychain {
     source: Credential,
     helpers: Helpers,
-    /// Whether it was logged that a usual place cannot be read.
+    /// Whether it was logged that a default file cannot be read.
     warned: AtomicBool,
 }
 
@@ -40,8 +39,8 @@ impl Keychain {
         Self { source, helpers: Helpers::default(), warned: AtomicBool::new(false) }
     }
 
-    /// The login for a repository, or for the registry's catalog if there is none; `None` means anonymous. An error names
-    /// the place and what is wrong with it, and quotes nothing of its content.
+    /// The login for a repository, or for the registry's catalog if there is none; `None` means anonymous. An error
+    /// names the source and the problem, and quotes nothing of its content.
     pub(crate) async fn login(
         &self,
         registry: &str,
@@ -67,7 +66,7 @@ impl Keychain {
                 let config = DockerConfig::parse(&read("docker_config", path)?).map_err(|problem| at(path, problem))?;
                 return self.look_up(&config, &path.display().to_string(), registry, name).await;
             }
-            Credential::Usual => return self.usual(registry, name).await,
+            Credential::Usual => return self.default_login(registry, name).await,
         };
         Ok(Some(login))
     }
@@ -77,7 +76,7 @@ impl Keychain {
         self.helpers.forget(then);
     }
 
-    async fn usual(&self, registry: &str, name: &str) -> Result<Option<SourcedLogin>, String> {
+    async fn default_login(&self, registry: &str, name: &str) -> Result<Option<SourcedLogin>, String> {
         if let Some(text) = environment("DOCKER_AUTH_CONFIG") {
             let config = DockerConfig::parse(&text).map_err(|problem| format!("DOCKER_AUTH_CONFIG: {problem}"))?;
             let found = self.look_up(&config.without_helpers(), "DOCKER_AUTH_CONFIG", registry, name).await?;
@@ -85,14 +84,14 @@ impl Keychain {
                 return Ok(found);
             }
         }
-        for path in usual_files() {
+        for path in default_files() {
             let text = match read_if_there(&path) {
                 Ok(Some(text)) => text,
                 Ok(None) => continue,
                 // A daemon without a home directory of its own often has another user's, which it must not read.
                 Err(Unreadable { problem, forbidden: true }) => {
                     if !self.warned.swap(true, Ordering::Relaxed) {
-                        tracing::warn!(registry, problem, "cannot read a credentials file, looking in the next place");
+                        tracing::warn!(registry, problem, "cannot read a credentials file, trying the next one");
                     }
                     continue;
                 }
@@ -110,18 +109,18 @@ impl Keychain {
     async fn look_up(
         &self,
         config: &DockerConfig,
-        place: &str,
+        source: &str,
         registry: &str,
         name: &str,
     ) -> Result<Option<SourcedLogin>, String> {
         if let Some(helper) = config.helper(registry)
             && let Some(login) = self.helpers.get(helper, config.server_url(registry)).await?
         {
-            return Ok(Some(login.found_in(&format!("docker-credential-{helper}, which {place} names"))));
+            return Ok(Some(login.found_in(&format!("docker-credential-{helper}, which {source} names"))));
         }
         // As in podman, the file's own entries follow a helper that has no credentials.
-        let login = config.login(registry, name).map_err(|problem| format!("{place}: {problem}"))?;
-        Ok(login.map(|login| login.found_in(place)))
+        let login = config.login(registry, name).map_err(|problem| format!("{source}: {problem}"))?;
+        Ok(login.map(|login| login.found_in(source)))
     }
 }
 
@@ -132,8 +131,8 @@ struct Unreadable {
     forbidden: bool,
 }
 
-/// The files among the usual places, in order.
-fn usual_files() -> Vec<PathBuf> {
+/// The files among the default sources, in order.
+fn default_files() -> Vec<PathBuf> {
     if let Some(path) = environment("REGISTRY_AUTH_FILE") {
         return vec![path.into()];
     }
@@ -170,11 +169,11 @@ fn at(path: &Path, problem: impl std::fmt::Display) -> String {
 /// The secret in the file that the configuration's `key` names.
 fn secret(key: &str, path: &Path) -> Result<Secret, String> {
     let text = without_newline(read(key, path)?);
-    // It would be sent as a part of the secret, which would be refused, and nobody sees it in an editor.
+    // It would be sent as part of the secret, which the registry would refuse, and editors do not show it.
     if text.starts_with('\u{feff}') {
         return Err(format!("{key} {} starts with a byte order mark: save it as UTF-8 without one", path.display()));
     }
-    // Perhaps the file is being rewritten: an empty password would be refused, and might lock the account.
+    // The file may be in the middle of a rewrite: an empty password would be refused, and might lock the account.
     if text.is_empty() {
         return Err(format!("{key} {} is empty: write the secret into it", path.display()));
     }
@@ -193,7 +192,7 @@ fn read(key: &str, path: &Path) -> Result<String, String> {
     }
 }
 
-/// `None` where there is no such file. Blocks, as reading small local files takes no longer than a lock.
+/// `None` where there is no such file. Blocks: reading a small local file takes no longer than taking a lock.
 fn read_if_there(path: &Path) -> Result<Option<String>, Unreadable> {
     use std::io::{Error, ErrorKind, Read as _};
     let unreadable = |error: Error| Unreadable {

@@ -1,5 +1,5 @@
-//! Protection against account lock-out: a password that was refused is not sent again until another one is configured, or
-//! an hour has passed. The hour is there because a good password may be refused for a while, too.
+//! Protection against account lock-out: a refused password is not sent again until another one is configured or an hour
+//! has passed, since a registry may also refuse a good password for a while.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -23,22 +23,22 @@ const PROVEN: Duration = Duration::from_secs(30);
 const TRIAL_WAIT_MAX: Duration = Duration::from_secs(10);
 /// With more repositories than this, only those with a recent refusal are kept.
 const REPOSITORIES_MAX: usize = 4096;
-/// Passwords of one registry of which the history is kept: parts of a registry may have their own, and each is replaced
-/// some day.
+/// Passwords of one registry whose history is kept: parts of a registry may have their own, and each is replaced some
+/// day.
 const PASSWORDS_MAX: usize = 16;
 
 /// Which passwords one registry and its token server accepted and refused.
 #[derive(Default)]
 pub(crate) struct Lockout {
     /// By the `Basic` header.
-    passwords: Mutex<HashMap<Box<[u8]>, History>>,
+    passwords: Mutex<HashMap<Box<[u8]>, PasswordHistory>>,
     /// Held while an unproven password is sent.
     trial: Arc<tokio::sync::Mutex<()>>,
 }
 
-/// What became of one password.
+/// How the registry answered one password.
 #[derive(Default)]
-struct History {
+struct PasswordHistory {
     last_sent: Option<Instant>,
     /// When it was accepted, if that was the last answer.
     accepted: Option<Instant>,
@@ -47,10 +47,10 @@ struct History {
     /// Repositories for which it was accepted, and not refused since.
     accepted_for: HashSet<Box<str>>,
     /// By the repository's name.
-    refusals: HashMap<Box<str>, Refusal>,
+    refusals: HashMap<Box<str>, PasswordRefusal>,
 }
 
-struct Refusal {
+struct PasswordRefusal {
     at: Instant,
     /// How often the password had been accepted by then.
     acceptances: u64,
@@ -97,7 +97,7 @@ impl Lockout {
         if history.refusals.len() >= REPOSITORIES_MAX {
             history.refusals.retain(|_, refusal| refusal.blocks());
         }
-        let refusal = Refusal { at: Instant::now(), acceptances: history.acceptances, problem };
+        let refusal = PasswordRefusal { at: Instant::now(), acceptances: history.acceptances, problem };
         history.refusals.insert(repository.into(), refusal);
     }
 
@@ -126,9 +126,12 @@ impl Lockout {
     }
 }
 
-/// The history of a password that was sent just now. The one that was not sent for the longest time is dropped for it:
-/// it was replaced long ago.
-fn history_of<'a>(passwords: &'a mut HashMap<Box<[u8]>, History>, header: &HeaderValue) -> &'a mut History {
+/// The history of a password that was just sent. The least recently sent one is dropped for it: it was replaced long
+/// ago.
+fn history_of<'a>(
+    passwords: &'a mut HashMap<Box<[u8]>, PasswordHistory>,
+    header: &HeaderValue,
+) -> &'a mut PasswordHistory {
     if passwords.len() >= PASSWORDS_MAX && !passwords.contains_key(header.as_bytes()) {
         let oldest = passwords.iter().min_by_key(|(_, history)| history.last_sent).map(|(header, _)| header.clone());
         oldest.and_then(|oldest| passwords.remove(&oldest));
@@ -138,15 +141,15 @@ fn history_of<'a>(passwords: &'a mut HashMap<Box<[u8]>, History>, header: &Heade
     history
 }
 
-impl History {
+impl PasswordHistory {
     /// The last of `REFUSALS_MAX` or more refusals since the password was accepted.
-    fn refused_in_a_row(&self) -> Option<&Refusal> {
+    fn refused_in_a_row(&self) -> Option<&PasswordRefusal> {
         let in_a_row = || self.refusals.values().filter(|one| one.acceptances == self.acceptances && one.blocks());
         in_a_row().max_by_key(|one| one.at).filter(|_| in_a_row().count() >= REFUSALS_MAX)
     }
 }
 
-impl Refusal {
+impl PasswordRefusal {
     fn blocks(&self) -> bool {
         self.at.elapsed() < BLOCK
     }
@@ -190,7 +193,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn refusals_by_other_peoples_repositories_do_not_block_a_good_password() {
+    async fn refusals_for_single_repositories_do_not_block_a_good_password() {
         let lockout = Lockout::default();
         let good = header("Basic good");
         for repository in ["a", "b", "c", "d"] {
@@ -217,7 +220,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_repository_that_accepted_the_password_is_asked_until_it_refuses_it_itself() {
+    async fn a_repository_that_accepted_the_password_gets_it_until_that_repository_refuses_it() {
         let lockout = Lockout::default();
         let password = header("Basic password");
         for own in ["own", "another"] {

@@ -4,7 +4,7 @@ use http::{StatusCode, header};
 
 use super::cache::Authorization;
 use super::challenge::Challenge;
-use crate::registry::transport::{Answer, Transport, api_error, redirect};
+use crate::registry::transport::{Response, Transport, api_error, redirect};
 
 /// Whether the answer may be a refusal. 401 and 403 are: Amazon's private registry answers 403 to an expired password. 400
 /// is what its public registry answers to an expired token.
@@ -17,17 +17,17 @@ pub(crate) fn is_possible(status: StatusCode, sent: Option<&Authorization>) -> b
 }
 
 /// The challenge to answer, if the headers have one.
-pub(crate) fn challenge(answer: &Answer) -> Option<Challenge> {
-    let headers = answer.headers.get_all(header::WWW_AUTHENTICATE);
+pub(crate) fn challenge(response: &Response) -> Option<Challenge> {
+    let headers = response.headers.get_all(header::WWW_AUTHENTICATE);
     Challenge::choose(headers.iter().filter_map(|value| value.to_str().ok()))
 }
 
-/// What a refusal means and what can be done about it.
-pub(crate) fn message(transport: &Transport, answer: &Answer, sent: Option<&Authorization>) -> String {
-    let status = api_error::status(answer.status);
-    let detail = api_error::detail(answer);
-    if answer.elsewhere {
-        let host = redirect::authority(&answer.url);
+/// What a refusal means and what the operator can do about it.
+pub(crate) fn message(transport: &Transport, response: &Response, sent: Option<&Authorization>) -> String {
+    let status = api_error::status(response.status);
+    let detail = api_error::detail(response);
+    if response.other_host {
+        let host = redirect::authority(&response.url);
         return format!("{host}, to which the registry redirects, refused access: {status}{detail}");
     }
     match sent.and_then(|authorization| authorization.source.as_deref()) {

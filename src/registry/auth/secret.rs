@@ -31,7 +31,7 @@ mod tests {
     use crate::registry::auth::lockout::Lockout;
     use crate::registry::auth::token::{Token, TokenRequest};
     use crate::registry::transport::redact::Secrets;
-    use crate::registry::transport::{Answer, Ask, Transport};
+    use crate::registry::transport::{Request, Response, Transport};
     use crate::registry::{Client, Credential, Registries, Settings};
     use crate::web::WebConfig;
 
@@ -63,7 +63,7 @@ mod tests {
         }
         check!(Secret, Secrets, Login, SourcedLogin, Keychain, Lockout, Session, Authorization, AuthorizationCache);
         check!(Token, TokenRequest<'static>);
-        check!(Ask<'static>, Answer, Transport, Client, Registries, Credential, Settings, Config, WebConfig);
+        check!(Request<'static>, Response, Transport, Client, Registries, Credential, Settings, Config, WebConfig);
         let works = [Debuggable::<String>::IS, Printable::<String>::IS];
         assert_eq!(works, [true, true], "the check itself");
     }

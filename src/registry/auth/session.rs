@@ -18,7 +18,7 @@ use super::token::{self, Token, TokenError, TokenRequest};
 use crate::oci::{Operation, Reason};
 use crate::registry::error::RegistryError;
 use crate::registry::settings::Credential;
-use crate::registry::transport::{Answer, Ask, Take, Transport, redirect};
+use crate::registry::transport::{ReadBody, Request, Response, Transport, redirect};
 
 /// How long a header from a file or a helper is used before it is read again.
 const LOGIN_LIFETIME: Duration = Duration::from_mins(5);
@@ -32,13 +32,13 @@ pub(crate) struct Session {
     lockout: Lockout,
 }
 
-/// A request, as far as authentication needs to know it.
+/// The parts of a request that authentication needs.
 #[derive(Clone, Copy)]
-struct Context<'a> {
+struct AuthContext<'a> {
     transport: &'a Transport,
     scope: Scope<'a>,
-    /// What was asked for, for messages.
-    what: &'a (dyn Display + Sync),
+    /// The subject of error messages.
+    subject: &'a (dyn Display + Sync),
 }
 
 /// Whether a 401 counts as a refusal of the password that was sent.
@@ -67,26 +67,26 @@ impl Session {
         &self,
         transport: &Transport,
         scope: Scope<'_>,
-        ask: &Ask<'_>,
-    ) -> Result<Answer, RegistryError> {
-        let context = Context { transport, scope, what: ask.what };
+        request: &Request<'_>,
+    ) -> Result<Response, RegistryError> {
+        let context = AuthContext { transport, scope, subject: request.subject };
         let first = self.cached(context).await?;
-        let answer = self.attempt(context, ask, first.as_deref(), Attempt::First).await?;
-        if !refusal::is_possible(answer.status, first.as_deref()) {
-            return Ok(answer);
+        let response = self.attempt(context, request, first.as_deref(), Attempt::First).await?;
+        if !refusal::is_possible(response.status, first.as_deref()) {
+            return Ok(response);
         }
-        if answer.elsewhere {
+        if response.other_host {
             // Another host refused: its challenge must not be answered with the registry's secrets.
-            return unless_refused(context, ask, answer, None);
+            return unless_refused(context, request, response, None);
         }
-        let Some(second) = self.renew(context, &answer, first.as_ref()).await? else {
-            return unless_refused(context, ask, answer, first.as_deref());
+        let Some(second) = self.renew(context, &response, first.as_ref()).await? else {
+            return unless_refused(context, request, response, first.as_deref());
         };
-        let answer = self.attempt(context, ask, Some(&second), Attempt::Last).await?;
-        if !answer.elsewhere && refusal::is_possible(answer.status, Some(&second)) {
+        let response = self.attempt(context, request, Some(&second), Attempt::Last).await?;
+        if !response.other_host && refusal::is_possible(response.status, Some(&second)) {
             second.refused_when_new.store(true, Ordering::Relaxed);
         }
-        unless_refused(context, ask, answer, Some(&second))
+        unless_refused(context, request, response, Some(&second))
     }
 
     /// Sends a request with the cached authorization. A refusal is an answer like any other: registries refuse endpoints
@@ -95,11 +95,11 @@ impl Session {
         &self,
         transport: &Transport,
         scope: Scope<'_>,
-        ask: &Ask<'_>,
-    ) -> Result<Answer, RegistryError> {
-        let context = Context { transport, scope, what: ask.what };
+        request: &Request<'_>,
+    ) -> Result<Response, RegistryError> {
+        let context = AuthContext { transport, scope, subject: request.subject };
         let authorization = self.cached(context).await?;
-        self.attempt(context, ask, authorization.as_deref(), Attempt::Probe).await
+        self.attempt(context, request, authorization.as_deref(), Attempt::Probe).await
     }
 
     /// Allows refused passwords to be sent again.
@@ -107,18 +107,18 @@ impl Session {
         self.lockout.reset();
     }
 
-    /// Sends a request with an authorization, unless that is a password that was refused before. Notes what the registry
-    /// thinks of the password.
+    /// Sends a request with an authorization, unless that is a password that the registry refused before. Notes whether
+    /// the registry accepted the password.
     async fn attempt(
         &self,
-        context: Context<'_>,
-        ask: &Ask<'_>,
+        context: AuthContext<'_>,
+        request: &Request<'_>,
         authorization: Option<&Authorization>,
         attempt: Attempt,
-    ) -> Result<Answer, RegistryError> {
-        let Context { transport, scope, .. } = context;
+    ) -> Result<Response, RegistryError> {
+        let AuthContext { transport, scope, .. } = context;
         let Some(password) = authorization.filter(|authorization| authorization.is_password()) else {
-            return transport.send(ask, authorization.map(|authorization| &authorization.header)).await;
+            return transport.send(request, authorization.map(|authorization| &authorization.header)).await;
         };
         let _trial = self.lockout.trial(&password.header).await;
         let may = || match self.lockout.block(&password.header, scope.name()) {
@@ -126,16 +126,16 @@ impl Session {
             None => Ok(()),
         };
         may()?;
-        let answer = transport.send_while(ask, Some(&password.header), may).await?;
-        if answer.elsewhere || answer.status != StatusCode::UNAUTHORIZED {
+        let response = transport.send_while(request, Some(&password.header), may).await?;
+        if response.other_host || response.status != StatusCode::UNAUTHORIZED {
             // A registry that redirects has accepted the password.
             self.lockout.note_accepted(&password.header, scope.name());
-            return Ok(answer);
+            return Ok(response);
         }
         let counts = match attempt {
             Attempt::Probe => false,
             Attempt::First => {
-                let challenge = refusal::challenge(&answer);
+                let challenge = refusal::challenge(&response);
                 !(matches!(challenge, Some(Challenge::Bearer(_))) && may_renew(Some(password), challenge.as_ref()))
             }
             Attempt::Last => true,
@@ -145,15 +145,15 @@ impl Session {
             self.lockout.note_refused(
                 &password.header,
                 scope.name(),
-                refusal::message(transport, &answer, Some(password)),
+                refusal::message(transport, &response, Some(password)),
             );
             self.keychain.forget(password.obtained);
         }
-        Ok(answer)
+        Ok(response)
     }
 
     /// The cached authorization, or a new one by the cached scheme.
-    async fn cached(&self, context: Context<'_>) -> Result<Option<Arc<Authorization>>, RegistryError> {
+    async fn cached(&self, context: AuthContext<'_>) -> Result<Option<Arc<Authorization>>, RegistryError> {
         let (entry, scheme) = self.authorizations.entry(context.scope);
         let current = entry.valid();
         let is_blocked = |authorization: &Arc<Authorization>| {
@@ -169,23 +169,23 @@ impl Session {
     /// Another authorization after `refused` was refused; `None` if there is no other.
     async fn renew(
         &self,
-        context: Context<'_>,
-        answer: &Answer,
+        context: AuthContext<'_>,
+        response: &Response,
         refused: Option<&Arc<Authorization>>,
     ) -> Result<Option<Arc<Authorization>>, RegistryError> {
         let (entry, known) = self.authorizations.entry(context.scope);
-        let challenge = refusal::challenge(answer);
+        let challenge = refusal::challenge(response);
         if !may_renew(refused.map(Arc::as_ref), challenge.as_ref()) {
             return Ok(None);
         }
         let set_scheme = |scheme| self.authorizations.set_scheme(context.scope, &entry, scheme);
         let scheme = match (challenge, known) {
-            (Some(Challenge::Bearer(bearer)), _) => set_scheme(token_server(context, &entry, answer, bearer)?),
+            (Some(Challenge::Bearer(bearer)), _) => set_scheme(token_server(context, &entry, response, bearer)?),
             // Harbor's challenge to a refused token is Basic, but its tokens still come from the token server.
             (Some(Challenge::Basic) | None, Some(scheme)) if refused.is_some() => scheme,
             (Some(Challenge::Basic), _) => set_scheme(Scheme::Basic),
-            (None, _) if answer.status != StatusCode::UNAUTHORIZED => return Ok(None),
-            // Google's registry does not send a challenge with each refusal.
+            (None, _) if response.status != StatusCode::UNAUTHORIZED => return Ok(None),
+            // Google's registry does not send a challenge with every refusal.
             (None, _) => match ping(context).await? {
                 Some((pong, Challenge::Bearer(bearer))) => set_scheme(token_server(context, &entry, &pong, bearer)?),
                 Some((_, Challenge::Basic)) => set_scheme(Scheme::Basic),
@@ -209,7 +209,7 @@ impl Session {
     /// Obtains a new authorization, or waits for the one that a concurrent request obtains.
     async fn obtain(
         &self,
-        context: Context<'_>,
+        context: AuthContext<'_>,
         entry: &ScopeEntry,
         scheme: &Scheme,
         refused: Option<&Arc<Authorization>>,
@@ -236,16 +236,18 @@ impl Session {
     /// one may be configured at any time.
     async fn obtain_now(
         &self,
-        context: Context<'_>,
+        context: AuthContext<'_>,
         entry: &ScopeEntry,
         scheme: &Scheme,
         failure: &mut Option<(Instant, RegistryError)>,
     ) -> Result<Option<Arc<Authorization>>, RegistryError> {
         let denied = |problem| cannot_ask(context, problem);
-        let Context { transport, scope, .. } = context;
+        let AuthContext { transport, scope, .. } = context;
         let found = self.keychain.login(transport.registry.as_str(), scope.repository()).await;
         let found = found.map_err(|problem| denied(format!("cannot read credentials: {problem}")))?;
         let read_at = Instant::now();
+        let source = found.as_ref().map_or("none: the request is anonymous", |found| &found.source);
+        tracing::debug!(registry = %transport.registry, about = %context.subject, credentials = source, "credentials chosen");
         let password = found.as_ref().and_then(|found| found.login.basic_header());
         // A password for the registry itself is checked with each request.
         let to_token_server = password.as_ref().filter(|_| matches!(scheme, Scheme::Bearer(_)));
@@ -260,7 +262,7 @@ impl Session {
                 Authorization::new(password, LOGIN_LIFETIME, false, Some(source))
             }
             (Scheme::Basic, Some(SourcedLogin { login: Login::IdentityToken { .. }, source })) => {
-                return Err(denied(format!("the registry wants a user and a password, and {source} is neither")));
+                return Err(denied(format!("the registry requires a username and a password, which {source} is not")));
             }
             (Scheme::Basic, None) => return Ok(None),
             (Scheme::Bearer(server), found) => {
@@ -287,24 +289,24 @@ impl Session {
         };
         authorization
             .map(Some)
-            .ok_or_else(|| denied("the credentials hold characters that cannot stand in a header".to_owned()))
+            .ok_or_else(|| denied("the credentials contain characters that a header cannot have".to_owned()))
     }
 
-    /// Asks the token server, unless it refused the password before. Notes what it thinks of the password.
+    /// Asks the token server, unless it refused the password before. Notes whether it accepted the password.
     async fn token(
         &self,
-        context: Context<'_>,
+        context: AuthContext<'_>,
         request: &TokenRequest<'_>,
         password: Option<&HeaderValue>,
     ) -> Result<Token, TokenError> {
-        let Context { transport, scope, what } = context;
-        let Some(password) = password else { return token::fetch(transport, request, what).await };
+        let AuthContext { transport, scope, subject } = context;
+        let Some(password) = password else { return token::fetch(transport, request, subject).await };
         let _trial = self.lockout.trial(password).await;
         if let Some(problem) = self.lockout.block(password, scope.name()) {
             let error = cannot_ask(context, problem);
             return Err(TokenError { error, problem: String::new(), unauthorized: true });
         }
-        let token = token::fetch(transport, request, what).await;
+        let token = token::fetch(transport, request, subject).await;
         match &token {
             Ok(_) => self.lockout.note_accepted(password, scope.name()),
             Err(TokenError { unauthorized: true, problem, .. }) => {
@@ -316,8 +318,8 @@ impl Session {
     }
 }
 
-/// Whether another authorization may be accepted after `refused` was refused. Not after one that was refused when it was
-/// new, unless the registry says that it has expired by now.
+/// Whether another authorization may be accepted after `refused` was refused. Not if it was refused when new, unless
+/// the registry says that it has expired since.
 fn may_renew(refused: Option<&Authorization>, challenge: Option<&Challenge>) -> bool {
     let is_expired = matches!(challenge, Some(Challenge::Bearer(bearer)) if bearer.error == "invalid_token");
     is_expired || refused.is_none_or(|refused| !refused.refused_when_new.load(Ordering::Relaxed))
@@ -326,58 +328,58 @@ fn may_renew(refused: Option<&Authorization>, challenge: Option<&Challenge>) -> 
 /// The token server that a challenge names, unless the registry must not send this program there. Its scopes are stored
 /// in `entry`.
 fn token_server(
-    context: Context<'_>,
+    context: AuthContext<'_>,
     entry: &ScopeEntry,
-    answer: &Answer,
+    response: &Response,
     bearer: Bearer,
 ) -> Result<Scheme, RegistryError> {
-    let refused = |problem: String| RegistryError::new(Reason::Denied, context.what, problem);
-    let realm = answer.url.join(&bearer.realm).map_err(|_| {
+    let refused = |problem: String| RegistryError::new(Reason::Denied, context.subject, problem);
+    let realm = response.url.join(&bearer.realm).map_err(|_| {
         refused(format!("the registry names `{}` as its token server, which is not an address", bearer.realm))
     })?;
-    redirect::allowed(&context.transport.home, &answer.url, &realm)
-        .map_err(|refusal| refused(format!("the registry names a token server that is not asked: {refusal}")))?;
+    redirect::allowed(&context.transport.home, &response.url, &realm)
+        .map_err(|refusal| refused(format!("the registry names a token server that is not used: {refusal}")))?;
     let own = context.scope.text();
     entry.set_challenged_scopes(bearer.scopes.into_iter().filter(|scope| *scope != own).collect());
     Ok(Scheme::Bearer(Arc::new(TokenServer { realm, service: bearer.service })))
 }
 
 /// Asks for a challenge where every registry sends one (distribution specification, end-1).
-async fn ping(context: Context<'_>) -> Result<Option<(Answer, Challenge)>, RegistryError> {
+async fn ping(context: AuthContext<'_>) -> Result<Option<(Response, Challenge)>, RegistryError> {
     let url = context.transport.home.join("/v2/").expect("a constant path joins every address");
-    let ask = Ask {
+    let request = Request {
         operation: Operation::GetToken,
         method: Method::GET,
         url,
-        what: context.what,
+        subject: context.subject,
         accept: None,
         range: None,
         form: None,
-        take: Take::Nothing,
+        read_body: ReadBody::Nothing,
     };
-    let answer = context.transport.send(&ask, None).await?;
-    let is_challenge = answer.status == StatusCode::UNAUTHORIZED && !answer.elsewhere;
-    let challenge = is_challenge.then(|| refusal::challenge(&answer)).flatten();
-    Ok(challenge.map(|challenge| (answer, challenge)))
+    let response = context.transport.send(&request, None).await?;
+    let is_challenge = response.status == StatusCode::UNAUTHORIZED && !response.other_host;
+    let challenge = is_challenge.then(|| refusal::challenge(&response)).flatten();
+    Ok(challenge.map(|challenge| (response, challenge)))
 }
 
 /// The answer, or the error of a refusal.
 fn unless_refused(
-    context: Context<'_>,
-    ask: &Ask<'_>,
-    answer: Answer,
+    context: AuthContext<'_>,
+    request: &Request<'_>,
+    response: Response,
     authorization: Option<&Authorization>,
-) -> Result<Answer, RegistryError> {
-    if !matches!(answer.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
-        return Ok(answer);
+) -> Result<Response, RegistryError> {
+    if !matches!(response.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+        return Ok(response);
     }
-    context.transport.failed(ask.operation, Reason::Denied);
-    let problem = refusal::message(context.transport, &answer, authorization);
-    Err(RegistryError::new(Reason::Denied, context.what, problem))
+    context.transport.failed(request.operation, Reason::Denied);
+    let problem = refusal::message(context.transport, &response, authorization);
+    Err(RegistryError::new(Reason::Denied, context.subject, problem))
 }
 
-/// The error of a request that is not sent. It counts as denied, so that it shows among the refusals.
-fn cannot_ask(context: Context<'_>, problem: String) -> RegistryError {
+/// The error of a request that is not sent. It counts as denied, so that metrics show it among the refusals.
+fn cannot_ask(context: AuthContext<'_>, problem: String) -> RegistryError {
     context.transport.failed(Operation::GetToken, Reason::Denied);
-    RegistryError::new(Reason::Denied, context.what, problem)
+    RegistryError::new(Reason::Denied, context.subject, problem)
 }

@@ -17,13 +17,13 @@ use super::secret::Secret;
 use crate::oci::{Operation, Reason};
 use crate::registry::error::RegistryError;
 use crate::registry::transport::body::TOKEN_BYTES_MAX;
-use crate::registry::transport::{Answer, Ask, Take, Transport, api_error, redirect};
+use crate::registry::transport::{ReadBody, Request, Response, Transport, api_error, redirect};
 
 /// How this program identifies itself to token servers.
 const CLIENT_ID: &str = "image-size-exporter";
 /// The lifetime of a token without `expires_in` (as the specification has it), and the least that is assumed.
 const LIFETIME_MIN: Duration = Duration::from_mins(1);
-/// The most that is assumed: a token that outlives its key is refused before it expires.
+/// The longest lifetime that is assumed: a token that outlives its signing key is refused before it expires.
 const LIFETIME_MAX: Duration = Duration::from_hours(12);
 /// How long before its end a token is renewed.
 const RENEWAL: Duration = Duration::from_secs(10);
@@ -43,7 +43,7 @@ pub(crate) struct TokenError {
     pub(crate) unauthorized: bool,
 }
 
-/// What a token server is asked for.
+/// The parameters of a token request.
 pub(crate) struct TokenRequest<'a> {
     pub(crate) realm: &'a Url,
     pub(crate) service: &'a str,
@@ -53,44 +53,44 @@ pub(crate) struct TokenRequest<'a> {
 }
 
 /// The fields of a token server's answer.
-struct Body {
+struct TokenBody {
     token: Option<String>,
     access_token: Option<String>,
     expires_in: Option<f64>,
     issued_at: Option<Value>,
 }
 
-/// Asks the token server: with an identity token by POST, and by GET where the server refuses POST; with a password or
+/// Requests a token: with an identity token by POST, or by GET where the server refuses POST; with a password or
 /// anonymously by GET.
 pub(crate) async fn fetch(
     transport: &Transport,
     request: &TokenRequest<'_>,
-    what: &(dyn Display + Sync),
+    subject: &(dyn Display + Sync),
 ) -> Result<Token, TokenError> {
-    let answer = match request.login.map(|found| &found.login) {
+    let response = match request.login.map(|found| &found.login) {
         Some(Login::IdentityToken { username, token }) => {
-            let answer = post(transport, request, token, what).await?;
+            let response = post(transport, request, token, subject).await?;
             // GCR answers 404, Artifactory 401, ACR 400; the specification has 405 for it.
-            if matches!(answer.status.as_u16(), 400 | 401 | 404 | 405) {
+            if matches!(response.status.as_u16(), 400 | 401 | 404 | 405) {
                 let username = if username.is_empty() { IDENTITY_TOKEN_USER } else { username };
-                let second = get(transport, request, Some((username, token)), what).await?;
-                if second.status.is_success() { second } else { answer }
+                let second = get(transport, request, Some((username, token)), subject).await?;
+                if second.status.is_success() { second } else { response }
             } else {
-                answer
+                response
             }
         }
         Some(Login::Password { username, password }) => {
-            get(transport, request, Some((username, password)), what).await?
+            get(transport, request, Some((username, password)), subject).await?
         }
-        Some(Login::RegistryToken(_)) | None => get(transport, request, None, what).await?,
+        Some(Login::RegistryToken(_)) | None => get(transport, request, None, subject).await?,
     };
-    read(&answer).map_err(|problem| {
-        let reason = reason(&answer);
+    read(&response).map_err(|problem| {
+        let reason = reason(&response);
         transport.failed(Operation::GetToken, reason);
         let server = redirect::authority(request.realm);
         let problem = explain(&server, request.login, &problem, reason);
-        let error = RegistryError::new(reason, what, &problem);
-        TokenError { error, problem, unauthorized: answer.status == StatusCode::UNAUTHORIZED }
+        let error = RegistryError::new(reason, subject, &problem);
+        TokenError { error, problem, unauthorized: response.status == StatusCode::UNAUTHORIZED }
     })
 }
 
@@ -115,8 +115,8 @@ fn explain(server: &str, login: Option<&SourcedLogin>, problem: &str, reason: Re
     }
 }
 
-fn reason(answer: &Answer) -> Reason {
-    match answer.status.as_u16() {
+fn reason(response: &Response) -> Reason {
+    match response.status.as_u16() {
         200..=299 => Reason::Invalid,
         // OAuth 2, and Azure with it, answers 400 to an expired refresh token.
         400 | 401 | 403 => Reason::Denied,
@@ -128,8 +128,8 @@ async fn get(
     transport: &Transport,
     request: &TokenRequest<'_>,
     basic: Option<(&str, &Secret)>,
-    what: &(dyn Display + Sync),
-) -> Result<Answer, RegistryError> {
+    subject: &(dyn Display + Sync),
+) -> Result<Response, RegistryError> {
     let mut url = request.realm.clone();
     {
         let mut query = url.query_pairs_mut();
@@ -145,18 +145,17 @@ async fn get(
         }
     }
     let authorization = basic.and_then(|(username, password)| basic_header(username, password));
-    let ask = ask(Method::GET, url, None, what);
-    transport.send(&ask, authorization.as_ref()).await
+    transport.send(&http_request(Method::GET, url, None, subject), authorization.as_ref()).await
 }
 
 async fn post(
     transport: &Transport,
     request: &TokenRequest<'_>,
     token: &Secret,
-    what: &(dyn Display + Sync),
-) -> Result<Answer, RegistryError> {
-    let ask = ask(Method::POST, request.realm.clone(), Some(form(request, token)), what);
-    transport.send(&ask, None).await
+    subject: &(dyn Display + Sync),
+) -> Result<Response, RegistryError> {
+    let form = form(request, token);
+    transport.send(&http_request(Method::POST, request.realm.clone(), Some(form), subject), None).await
 }
 
 fn form(request: &TokenRequest<'_>, token: &Secret) -> String {
@@ -173,26 +172,25 @@ fn form(request: &TokenRequest<'_>, token: &Secret) -> String {
     form.finish()
 }
 
-fn ask(method: Method, url: Url, form: Option<String>, what: &(dyn Display + Sync)) -> Ask<'_> {
-    let take = Take::Whole(TOKEN_BYTES_MAX);
-    Ask { operation: Operation::GetToken, method, url, what, accept: None, range: None, form, take }
+fn http_request(method: Method, url: Url, form: Option<String>, subject: &(dyn Display + Sync)) -> Request<'_> {
+    Request { form, ..Request::new(Operation::GetToken, method, url, subject, ReadBody::Whole(TOKEN_BYTES_MAX)) }
 }
 
-fn read(answer: &Answer) -> Result<Token, String> {
-    if answer.status != StatusCode::OK && !answer.status.is_success() {
-        return Err(format!(": {}{}", api_error::status(answer.status), api_error::detail(answer)));
+fn read(response: &Response) -> Result<Token, String> {
+    if response.status != StatusCode::OK && !response.status.is_success() {
+        return Err(format!(": {}{}", api_error::status(response.status), api_error::detail(response)));
     }
-    let body = Body::parse(&answer.body)?;
-    let lifetime = lifetime(&body, &answer.headers);
+    let body = TokenBody::parse(&response.body)?;
+    let lifetime = lifetime(&body, &response.headers);
     let text = [body.access_token, body.token].into_iter().flatten().find(|token| !token.is_empty());
     let text = text.map(Secret::new).ok_or(": neither `token` nor `access_token` in its answer")?;
     if bearer_header(&text).is_none() {
-        return Err(": its token cannot stand in a header".to_owned());
+        return Err(": its token contains characters that a header cannot have".to_owned());
     }
     Ok(Token { text, lifetime: lifetime.saturating_sub(RENEWAL) })
 }
 
-impl Body {
+impl TokenBody {
     /// Reads the fields as strictly as docker and podman do: `"expires_in": "300"` is an error. It names the field, and
     /// quotes nothing of the answer.
     fn parse(body: &[u8]) -> Result<Self, String> {
@@ -231,7 +229,7 @@ fn kind(value: &Value) -> &'static str {
 
 /// The remaining lifetime. The server's times are compared with the server's own clock, because ours may be skewed:
 /// `issued_at` with its `Date`, `exp` with `iat`.
-fn lifetime(body: &Body, headers: &HeaderMap) -> Duration {
+fn lifetime(body: &TokenBody, headers: &HeaderMap) -> Duration {
     let declared =
         body.expires_in.filter(|seconds| *seconds > 0.0).and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     let whole = declared.or_else(|| {
@@ -244,7 +242,7 @@ fn lifetime(body: &Body, headers: &HeaderMap) -> Duration {
     whole.checked_sub(age).unwrap_or(whole).clamp(LIFETIME_MIN, LIFETIME_MAX)
 }
 
-fn age(body: &Body, headers: &HeaderMap) -> Option<Duration> {
+fn age(body: &TokenBody, headers: &HeaderMap) -> Option<Duration> {
     let issued: jiff::Timestamp = body.issued_at.as_ref()?.as_str()?.parse().ok()?;
     let date = httpdate::parse_http_date(headers.get(header::DATE)?.to_str().ok()?).ok()?;
     date.duration_since(SystemTime::from(issued)).ok()
@@ -273,7 +271,7 @@ mod tests {
     fn lifetime_of(body: &str, date: &str) -> u64 {
         let headers = HeaderMap::from_iter([(header::DATE, date.parse().unwrap())]);
         let jwt = format!("x.{}.y", URL_SAFE_NO_PAD.encode(r#"{"iat":1000,"exp":1300,"nbf":990}"#));
-        lifetime(&Body::parse(body.replace("JWT", &jwt).as_bytes()).unwrap(), &headers).as_secs()
+        lifetime(&TokenBody::parse(body.replace("JWT", &jwt).as_bytes()).unwrap(), &headers).as_secs()
     }
 
     #[test]
@@ -317,7 +315,7 @@ mod tests {
             // Absent.
             (r#"{"token":null,"access_token":"sesame","expires_in":null,"issued_at":null}"#, ""),
         ] {
-            assert_eq!(Body::parse(body.as_bytes()).map(drop).err().unwrap_or_default(), expected, "{body}");
+            assert_eq!(TokenBody::parse(body.as_bytes()).map(drop).err().unwrap_or_default(), expected, "{body}");
         }
     }
 }

@@ -7,22 +7,22 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-/// What is left of a page once its entries have been handed over.
+/// A summary of a page whose entries were passed on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Page {
     /// How many entries it has, repetitions included.
     pub(super) entries: usize,
-    /// The same for pages with the same entries, in whatever order.
+    /// Equal for pages with the same entries in any order.
     pub(super) fingerprint: u64,
 }
 
 impl Page {
-    /// Hands each entry of a page to `each`. `null` stands for an empty list and may stand in one. A page without a list
-    /// is an error: what a list lacks is taken to be deleted.
+    /// Calls `each` with each entry of a page. `null` counts as an empty list, and entries may be `null`. A page
+    /// without a list is an error: what is missing from a list counts as deleted.
     pub(super) fn read(body: &[u8], each: &mut dyn FnMut(&str)) -> Result<Self, serde_json::Error> {
         let mut page = Self::default();
         let mut deserializer = serde_json::Deserializer::from_slice(body);
-        deserializer.deserialize_map(Document { page: &mut page, each })?;
+        deserializer.deserialize_map(PageVisitor { page: &mut page, each })?;
         deserializer.end()?;
         Ok(page)
     }
@@ -32,19 +32,19 @@ impl Page {
 #[derive(Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// The object around the list. Some registries have much else in it.
-struct Document<'a> {
+/// The object around the list. Some registries add other members.
+struct PageVisitor<'a> {
     page: &'a mut Page,
     each: &'a mut dyn FnMut(&str),
 }
 
 /// The list itself.
-struct Entries<'a> {
+struct EntriesVisitor<'a> {
     page: &'a mut Page,
     each: &'a mut dyn FnMut(&str),
 }
 
-impl<'de> Visitor<'de> for Document<'_> {
+impl<'de> Visitor<'de> for PageVisitor<'_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -59,14 +59,14 @@ impl<'de> Visitor<'de> for Document<'_> {
             } else if std::mem::replace(&mut has_list, true) {
                 return Err(A::Error::duplicate_field("tags"));
             } else {
-                map.next_value_seed(Entries { page: &mut *self.page, each: &mut *self.each })?;
+                map.next_value_seed(EntriesVisitor { page: &mut *self.page, each: &mut *self.each })?;
             }
         }
         if has_list { Ok(()) } else { Err(A::Error::missing_field("tags")) }
     }
 }
 
-impl<'de> Visitor<'de> for Entries<'_> {
+impl<'de> Visitor<'de> for EntriesVisitor<'_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -90,7 +90,7 @@ impl<'de> Visitor<'de> for Entries<'_> {
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Entries<'_> {
+impl<'de> DeserializeSeed<'de> for EntriesVisitor<'_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {

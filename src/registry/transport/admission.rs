@@ -1,5 +1,4 @@
-//! When a request to one registry may be sent: a place among the concurrent requests, the registry's readiness and the
-//! request's turn.
+//! When a request to one registry may be sent: the limit on concurrent requests, the circuit breaker and the throttle.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,10 +8,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::circuit_breaker::{CircuitBreaker, Rejection};
 use super::retry::{RETRIES_PER_REQUEST, RETRIES_PER_SECOND, RETRIES_SAVED_MAX};
-use super::throttle::{Throttle, TokenBucket, Turn};
+use super::throttle::{Throttle, ThrottlePermit, TokenBucket};
 use crate::registry::settings::Settings;
 
-/// The limits on one registry's requests, shared by all that ask it.
+/// The limits on one registry's requests, shared by everything that sends requests to it.
 pub(crate) struct Admission {
     permits: Arc<Semaphore>,
     breaker: CircuitBreaker,
@@ -20,10 +19,10 @@ pub(crate) struct Admission {
     retries: Mutex<TokenBucket>,
 }
 
-/// A request that may be sent. It holds its place until it is dropped.
+/// Permission to send a request. It counts as concurrent until it is dropped.
 pub(crate) struct Admitted {
-    _permit: OwnedSemaphorePermit,
-    turn: Turn,
+    _concurrency: OwnedSemaphorePermit,
+    rate: ThrottlePermit,
 }
 
 impl Admission {
@@ -40,18 +39,18 @@ impl Admission {
     pub(crate) async fn admit(&self) -> Result<Admitted, Rejection> {
         let permit = Arc::clone(&self.permits).acquire_owned().await.expect("the semaphore is never closed");
         loop {
-            // Before the turn, which may be long in coming, and after it: requests that a quiet has stopped take turns
-            // again, so that they do not leave together when it ends.
+            // Checked before the throttle, whose wait may be long, and after it: requests that a pause stopped go
+            // through the throttle again, so that they are not all sent when the pause ends.
             self.breaker.ready().await?;
-            let turn = self.throttle.turn().await;
+            let rate = self.throttle.acquire().await;
             if self.breaker.try_admit()?.is_none() {
-                return Ok(Admitted { _permit: permit, turn });
+                return Ok(Admitted { _concurrency: permit, rate });
             }
         }
     }
 
-    /// Waits until a token may be requested. That goes to another server, on behalf of a request that waits for it: it
-    /// takes neither a place nor a turn.
+    /// Waits until a token may be requested. Another server answers it, on behalf of a request that already counts:
+    /// neither the limit on concurrent requests nor the throttle applies.
     pub(crate) async fn admit_token(&self) -> Result<(), Rejection> {
         self.breaker.admit().await
     }
@@ -68,33 +67,33 @@ impl Admission {
 
     /// The answer was not 429. Returns the learnt rate where it has changed.
     pub(crate) fn accepted(&self, admitted: &Admitted) -> Option<f64> {
-        self.throttle.accepted(admitted.turn)
+        self.throttle.accepted(admitted.rate)
     }
 
-    /// The answer was 429. Returns for how long the registry is left alone, and the learnt rate where it has changed.
+    /// The answer was 429. Returns for how long requests pause, and the learnt rate where it has changed.
     pub(crate) fn refused(
         &self,
         admitted: Option<&Admitted>,
         retry_after: Option<Duration>,
     ) -> (Duration, Option<f64>) {
-        let quiet = self.breaker.rate_limited(retry_after);
-        (quiet, admitted.and_then(|admitted| self.throttle.refused(admitted.turn, quiet)))
+        let pause = self.breaker.rate_limited(retry_after);
+        (pause, admitted.and_then(|admitted| self.throttle.refused(admitted.rate, pause)))
     }
 
-    /// Notes a request that is sent for the first time: its share of a retry is saved up.
+    /// Notes a first try, which adds its share to the retry budget.
     pub(crate) fn save_retries(&self) {
         self.retries.lock().take(-RETRIES_PER_REQUEST);
     }
 
-    /// Whether a request that failed may be sent again. A registry that fails most requests must not receive a multiple
-    /// of them.
+    /// Whether a failed request may be sent again. Retries must not multiply the load of a registry that fails most
+    /// requests.
     pub(crate) fn may_retry(&self) -> bool {
-        !self.breaker.is_out_of_reach() && self.retries.lock().try_take()
+        !self.breaker.is_unreachable() && self.retries.lock().try_take()
     }
 
-    /// Whether so many requests failed lately that a retry would only keep others waiting.
-    pub(crate) fn is_out_of_reach(&self) -> bool {
-        self.breaker.is_out_of_reach()
+    /// Whether so many requests failed lately that a retry would only delay others.
+    pub(crate) fn is_unreachable(&self) -> bool {
+        self.breaker.is_unreachable()
     }
 }
 
@@ -104,7 +103,7 @@ mod tests {
 
     use super::*;
 
-    /// A registry that allows 5 requests in each second of its clock, and what it has counted.
+    /// A registry that allows 5 requests in each second of its clock, and its counts.
     #[derive(Default)]
     struct Registry {
         second: u64,
@@ -183,7 +182,7 @@ mod tests {
             assert_eq!(unread, 0, "{shown}");
             assert!(first.refused * 100 <= first.requests * 8, "{shown}");
             assert!(others.refused * 100 < others.requests * 2, "{shown}");
-            // Nor is the registry asked more slowly than it allows.
+            // Nor is the rate lower than the registry allows.
             assert!(tags == 6 || others.requests > 4 * 240, "{shown}");
         }
     }

@@ -3,16 +3,16 @@
 use http::StatusCode;
 use serde::Deserialize;
 
-use super::exchange::Answer;
+use super::exchange::Response;
 use crate::oci::Reason;
 
 /// Longer messages are cut: they end up in the log.
 const DETAIL_CHARS_MAX: usize = 300;
 
 #[derive(Deserialize)]
-struct Body {
+struct ErrorBody {
     #[serde(default)]
-    errors: Vec<Entry>,
+    errors: Vec<ErrorEntry>,
     /// Token servers and some registries: `{"details": "…"}`, `{"message": "…"}`, OAuth 2's `error_description`.
     #[serde(default)]
     details: Option<String>,
@@ -25,38 +25,39 @@ struct Body {
 }
 
 #[derive(Deserialize)]
-struct Entry {
+struct ErrorEntry {
     #[serde(default)]
     code: Option<String>,
     #[serde(default)]
     message: Option<String>,
 }
 
-/// Whether the body is an error of the distribution API, which means that the registry answered and not a proxy in
-/// front of it.
+/// Whether the body is an error of the distribution API: the registry answered, not a proxy in front of it.
 pub(crate) fn is_from_the_api(body: &[u8]) -> bool {
-    serde_json::from_slice::<Body>(body).is_ok_and(|body| !body.errors.is_empty())
+    serde_json::from_slice::<ErrorBody>(body).is_ok_and(|body| !body.errors.is_empty())
 }
 
 /// Whether the registry does not support the request.
-pub(crate) fn is_unsupported(answer: &Answer) -> bool {
-    let said = |code: &str| {
-        serde_json::from_slice::<Body>(&answer.body)
+pub(crate) fn is_unsupported(response: &Response) -> bool {
+    let has_code = |code: &str| {
+        serde_json::from_slice::<ErrorBody>(&response.body)
             .is_ok_and(|body| body.errors.iter().any(|entry| entry.code.as_deref() == Some(code)))
     };
-    matches!(answer.status.as_u16(), 405 | 501) || said("UNSUPPORTED")
+    matches!(response.status.as_u16(), 405 | 501) || has_code("UNSUPPORTED")
 }
 
-/// The registry's own message, in parentheses to follow a sentence; empty where the body has none in text or JSON.
-pub(crate) fn detail(answer: &Answer) -> String {
-    let text = match serde_json::from_slice::<Body>(&answer.body) {
+/// The registry's own message in parentheses, to append to a sentence; empty where the body has none in text or JSON.
+pub(crate) fn detail(response: &Response) -> String {
+    let text = match serde_json::from_slice::<ErrorBody>(&response.body) {
         Ok(body) => body.text(),
-        Err(_) if answer.content_type().starts_with("text/plain") => String::from_utf8_lossy(&answer.body).into_owned(),
+        Err(_) if response.content_type().starts_with("text/plain") => {
+            String::from_utf8_lossy(&response.body).into_owned()
+        }
         Err(_) => String::new(),
     };
-    // Before the text is cut, which could leave a part of a secret.
-    if answer.secrets.stand_in(&text) {
-        return " (its words repeat a secret and are not shown)".to_owned();
+    // Before the text is cut, which could leave part of a secret.
+    if response.secrets.appear_in(&text) {
+        return " (its message contains a secret and is not shown)".to_owned();
     }
     let text: String =
         text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).take(DETAIL_CHARS_MAX).collect();
@@ -71,17 +72,17 @@ pub(crate) fn status(status: StatusCode) -> String {
     }
 }
 
-/// The reason that a status stands for by itself.
-pub(crate) fn reason(answer: &Answer) -> Reason {
-    match answer.status.as_u16() {
+/// The reason for a status alone.
+pub(crate) fn reason(response: &Response) -> Reason {
+    match response.status.as_u16() {
         401 | 403 => Reason::Denied,
-        404 if is_from_the_api(&answer.body) => Reason::NotFound,
+        404 if is_from_the_api(&response.body) => Reason::NotFound,
         405 | 501 => Reason::Unsupported,
         _ => Reason::Server,
     }
 }
 
-impl Body {
+impl ErrorBody {
     fn text(self) -> String {
         if let Some(entry) = self.errors.into_iter().next() {
             let parts = [entry.code, entry.message].into_iter().flatten().filter(|part| !part.is_empty());

@@ -1,8 +1,8 @@
-//! Whether a registry may be asked at all: not while it said that it was asked too often, and by a single request at a
-//! time while it cannot be reached.
+//! Whether requests to a registry may be sent: none during a pause after 429, and one at a time while it cannot be
+//! reached.
 //!
-//! Requests fail fast while the breaker is open instead of queueing: a scan of a thousand tags then ends, keeps what it
-//! knew, and the next scan asks again.
+//! Requests fail fast while the breaker is open instead of queueing: a scan of a thousand tags then ends, the last
+//! known values stay, and the next scan tries again.
 
 use std::time::Duration;
 
@@ -12,32 +12,32 @@ use tokio::time::Instant;
 use super::retry::{PATIENCE_MAX, random};
 use crate::oci::Reason;
 
-/// The longest that a registry is left alone, whatever its `Retry-After` says.
-const QUIET_MAX: Duration = Duration::from_mins(15);
+/// The longest pause, whatever `Retry-After` says.
+const PAUSE_MAX: Duration = Duration::from_mins(15);
 
-/// How long a registry is left alone that answers 429 without `Retry-After`.
-const QUIET_DEFAULT: Duration = Duration::from_mins(1);
+/// The pause after a 429 without `Retry-After`.
+const PAUSE_DEFAULT: Duration = Duration::from_mins(1);
 
-/// The longest addition to a quiet, chosen at random, so that the programs that a registry refused together do not
-/// return together.
+/// The longest random addition to a pause, so that clients that a registry refused together do not return together.
 const JITTER_MAX: Duration = Duration::from_secs(1);
 
-/// After this many consecutive requests without any answer a registry counts as out of reach.
+/// After this many consecutive requests without any answer a registry counts as unreachable.
 const FAILURES_MAX: u32 = 8;
 
-/// How long no request is sent then; afterwards one request tries, for at most `TRIAL`, and the others still fail.
-const OUT_OF_REACH: Duration = Duration::from_secs(2);
+/// How long no request is sent then; afterwards a single trial request is sent, and for at most `TRIAL` the others
+/// still fail.
+const UNREACHABLE_PAUSE: Duration = Duration::from_secs(2);
 const TRIAL: Duration = Duration::from_secs(30);
 
 /// The circuit breaker of one registry.
 #[derive(Default)]
 pub(crate) struct CircuitBreaker {
-    state: Mutex<State>,
+    state: Mutex<BreakerState>,
 }
 
 #[derive(Default)]
-struct State {
-    quiet_until: Option<Instant>,
+struct BreakerState {
+    paused_until: Option<Instant>,
     failures: u32,
     next_trial: Option<Instant>,
     last_failure: String,
@@ -51,7 +51,7 @@ pub(crate) struct Rejection {
 }
 
 impl CircuitBreaker {
-    /// Admits the request now, or after a short wait for a registry that will be ready soon; otherwise rejects it.
+    /// Admits the request now or after a short wait; otherwise rejects it.
     pub(crate) async fn admit(&self) -> Result<(), Rejection> {
         while let Some(until) = self.try_admit()? {
             tokio::time::sleep_until(until).await;
@@ -64,8 +64,7 @@ impl CircuitBreaker {
         self.state().admit(Instant::now())
     }
 
-    /// Waits or rejects as [`Self::admit`] does, but does not take the place of the request that tries whether the
-    /// registry can be reached again.
+    /// Waits or rejects as [`Self::admit`] does, but does not become the trial request.
     pub(crate) async fn ready(&self) -> Result<(), Rejection> {
         while let Some(until) = self.check()? {
             tokio::time::sleep_until(until).await;
@@ -77,13 +76,13 @@ impl CircuitBreaker {
         self.state().ready(Instant::now())
     }
 
-    /// The registry answered 429. Returns for how long it is left alone.
+    /// The registry answered 429. Returns the length of the pause.
     pub(crate) fn rate_limited(&self, retry_after: Option<Duration>) -> Duration {
-        let quiet = retry_after.unwrap_or(QUIET_DEFAULT).clamp(Duration::from_secs(1), QUIET_MAX);
-        let jitter = (quiet / 4).min(JITTER_MAX).mul_f64(random());
+        let pause = retry_after.unwrap_or(PAUSE_DEFAULT).clamp(Duration::from_secs(1), PAUSE_MAX);
+        let jitter = (pause / 4).min(JITTER_MAX).mul_f64(random());
         let mut state = self.state();
-        state.quiet_until = state.quiet_until.max(Some(Instant::now() + quiet + jitter));
-        quiet
+        state.paused_until = state.paused_until.max(Some(Instant::now() + pause + jitter));
+        pause
     }
 
     /// The registry answered, whatever the answer.
@@ -98,38 +97,37 @@ impl CircuitBreaker {
         let mut state = self.state();
         state.failures = state.failures.saturating_add(1);
         if state.failures >= FAILURES_MAX {
-            state.next_trial = Some(Instant::now() + OUT_OF_REACH);
+            state.next_trial = Some(Instant::now() + UNREACHABLE_PAUSE);
             problem.clone_into(&mut state.last_failure);
         }
     }
 
-    /// Whether so many requests failed lately that a retry would only keep others waiting.
-    pub(crate) fn is_out_of_reach(&self) -> bool {
+    /// Whether so many requests failed lately that a retry would only delay others.
+    pub(crate) fn is_unreachable(&self) -> bool {
         self.state().failures >= FAILURES_MAX
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, BreakerState> {
         self.state.lock()
     }
 }
 
-impl State {
-    /// `None`: admitted, as the one that tries where the registry was out of reach. `Some`: wait until then.
+impl BreakerState {
+    /// `None`: admitted, as the trial request where the registry was unreachable. `Some`: wait until then.
     fn admit(&mut self, now: Instant) -> Result<Option<Instant>, Rejection> {
         let ready = self.ready(now)?;
         if ready.is_none() {
-            self.quiet_until = None;
+            self.paused_until = None;
             self.next_trial = self.next_trial.map(|_| now + TRIAL);
         }
         Ok(ready)
     }
 
     fn ready(&self, now: Instant) -> Result<Option<Instant>, Rejection> {
-        if let Some(until) = self.quiet_until {
+        if let Some(until) = self.paused_until {
             let left = until.saturating_duration_since(now);
             if left > PATIENCE_MAX + JITTER_MAX {
-                let problem =
-                    format!("the registry said that it was asked too often and is left alone for {}s", left.as_secs());
+                let problem = format!("the registry answered 429: requests pause for another {}s", left.as_secs());
                 return Err(Rejection { reason: Reason::RateLimited, problem });
             }
             if !left.is_zero() {
@@ -138,8 +136,7 @@ impl State {
         }
         match self.next_trial {
             Some(at) if at > now => {
-                let problem =
-                    format!("not asked: the registry could not be reached a moment ago ({})", self.last_failure);
+                let problem = format!("not sent: the registry was unreachable a moment ago ({})", self.last_failure);
                 Err(Rejection { reason: Reason::Network, problem })
             }
             _ => Ok(None),
@@ -152,7 +149,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_registry_is_left_alone_after_429_for_as_long_as_it_said() {
+    async fn requests_pause_after_429_for_as_long_as_retry_after_says() {
         for (retry_after, quiet_secs) in
             [(Some(60), 60), (None, 60), (Some(0), 1), (Some(10_000_000), 900), (Some(u64::MAX), 900)]
         {
@@ -167,7 +164,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_short_quiet_is_waited_for() {
+    async fn a_short_pause_is_waited_for() {
         let breaker = CircuitBreaker::default();
         breaker.rate_limited(Some(Duration::from_secs(2)));
         let started = Instant::now();
@@ -176,7 +173,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn out_of_reach_one_request_tries_while_the_others_fail_fast() {
+    async fn while_unreachable_one_request_tries_and_the_others_fail_fast() {
         let breaker = CircuitBreaker::default();
         for _ in 0..FAILURES_MAX {
             breaker.admit().await.unwrap();
@@ -186,7 +183,7 @@ mod tests {
         assert_eq!(rejection.reason, Reason::Network);
         assert!(rejection.problem.contains("connection refused"), "{}", rejection.problem);
         assert!(breaker.check().is_err());
-        tokio::time::advance(OUT_OF_REACH).await;
+        tokio::time::advance(UNREACHABLE_PAUSE).await;
         breaker.check().unwrap();
         breaker.admit().await.unwrap();
         assert!(breaker.check().is_err());

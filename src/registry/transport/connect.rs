@@ -22,14 +22,14 @@ const USER_AGENT: &str = concat!("image-size-exporter/", env!("CARGO_PKG_VERSION
 /// The longest that making a connection may take.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
 
-/// Idle connections are closed before the middleboxes between forget them.
+/// Idle connections are closed before middleboxes drop their state.
 const IDLE_MAX: Duration = Duration::from_mins(1);
 
-/// The clients for one registry: they keep connections, and follow no redirects by themselves.
+/// The HTTP clients for one registry. They follow no redirects by themselves.
 pub(crate) struct Connections {
     own: reqwest::Client,
     /// Without the client certificate. The same as `own` where there is none.
-    elsewhere: reqwest::Client,
+    other_host: reqwest::Client,
 }
 
 impl Connections {
@@ -41,17 +41,17 @@ impl Connections {
         system: &RootCertStore,
     ) -> Result<Self, SetupError> {
         let own = client(owner, home, settings, tls, system, true, by_system)?;
-        let elsewhere = if tls.has_identity() {
+        let other_host = if tls.has_identity() {
             client(owner, home, settings, tls, system, false, by_system)?
         } else {
             own.clone()
         };
-        Ok(Self { own, elsewhere })
+        Ok(Self { own, other_host })
     }
 
     /// The client for the registry's own host, or for other hosts that it names.
     pub(crate) fn to(&self, own_host: bool) -> &reqwest::Client {
-        if own_host { &self.own } else { &self.elsewhere }
+        if own_host { &self.own } else { &self.other_host }
     }
 }
 
@@ -62,7 +62,7 @@ fn client(
     tls: &Tls,
     system: &RootCertStore,
     identity: bool,
-    look_up: LookUp,
+    look_up: Resolver,
 ) -> Result<reqwest::Client, SetupError> {
     let error = |key: &'static str, value: String, problem: String| SetupError {
         registry: owner.to_owned(),
@@ -106,11 +106,11 @@ fn client(
     } else {
         named.extend(environment_proxies().iter().filter_map(Url::host_str).map(str::to_owned));
     }
-    builder = builder.dns_resolver(Elsewhere { own, named: named.into(), at_loopback, look_up });
+    builder = builder.dns_resolver(GuardedResolver { own, named: named.into(), at_loopback, look_up });
     builder.build().map_err(|problem| error("proxy_url", String::new(), crate::registry::error::chain(problem)))
 }
 
-/// The proxies that the environment names, which reqwest uses by itself. A scheme may be left out.
+/// The proxies in the environment, which reqwest uses by itself. A scheme may be left out.
 #[expect(clippy::disallowed_methods, reason = "looks only at the variables that reqwest itself reads")]
 fn environment_proxies() -> Vec<Url> {
     let names = ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
@@ -126,27 +126,27 @@ pub(crate) fn proxy_secrets(settings: &Settings) -> Secrets {
 }
 
 /// How names are looked up.
-type LookUp = fn(&str) -> Found;
-type Found = Pin<Box<dyn Future<Output = std::io::Result<Vec<IpAddr>>> + Send>>;
+type Resolver = fn(&str) -> Resolved;
+type Resolved = Pin<Box<dyn Future<Output = std::io::Result<Vec<IpAddr>>> + Send>>;
 
-fn by_system(name: &str) -> Found {
+fn by_system(name: &str) -> Resolved {
     let name = name.to_owned();
     Box::pin(async move { Ok(tokio::net::lookup_host((name, 0)).await?.map(|address| address.ip()).collect()) })
 }
 
-/// Resolves names, but only names from the configuration to an address of this machine or link: a redirect must not
-/// reach there by a name either. Requests through a proxy are resolved by the proxy.
-struct Elsewhere {
+/// Resolves names, but resolves only names from the configuration to an address of this machine or link: a redirect
+/// must not get there by a name either. A proxy resolves the names of requests through it.
+struct GuardedResolver {
     /// The registry's own host.
     own: Arc<str>,
-    /// That, and its proxies.
+    /// The registry's own host, and its proxies.
     named: Arc<[String]>,
-    /// A registry on this machine may have neighbours there.
+    /// A registry on this machine may use other servers on it.
     at_loopback: bool,
-    look_up: LookUp,
+    look_up: Resolver,
 }
 
-impl Resolve for Elsewhere {
+impl Resolve for GuardedResolver {
     fn resolve(&self, name: Name) -> Resolving {
         let (own, named) = (Arc::clone(&self.own), Arc::clone(&self.named));
         let (at_loopback, look_up) = (self.at_loopback, self.look_up);
@@ -155,7 +155,7 @@ impl Resolve for Elsewhere {
             let is_named = named.iter().any(|named| named.eq_ignore_ascii_case(name));
             let is_loopback = |address: &IpAddr| address.to_canonical().is_loopback();
             let found = look_up(name).await?;
-            // A registry on this machine may have a name, as its neighbours then have: `/etc/hosts` says so.
+            // A registry on this machine may have a name in `/etc/hosts`, and so may other servers there.
             let has_neighbours = at_loopback
                 || !is_named
                     && found.iter().any(is_loopback)
@@ -166,7 +166,7 @@ impl Resolve for Elsewhere {
             let (usable, local): (Vec<_>, Vec<_>) = found.into_iter().partition(may_be_asked);
             match (usable.is_empty(), local.first()) {
                 (true, Some(local)) => Err(format!(
-                    "{name} is {local}, an address of this machine or link, which is never asked on another host's word"
+                    "{name} is {local}, an address of this machine or link, which only the configuration may name"
                 )
                 .into()),
                 (true, None) => Err(format!("{name} has no address").into()),
@@ -184,7 +184,7 @@ mod tests {
     use super::*;
 
     /// `a-b-c-d.example` has the addresses of its name, divided by `and`; every other name is this machine.
-    fn scripted(name: &str) -> Found {
+    fn scripted(name: &str) -> Resolved {
         let addresses = name.trim_end_matches(".example").split("and").filter_map(|part| match part {
             "none" => None,
             part => Some(part.replace('-', ".").parse().unwrap_or(IpAddr::from([127, 0, 0, 1]))),
@@ -196,7 +196,7 @@ mod tests {
     async fn resolved(home: &str, name: &str) -> String {
         let at_loopback = home == "localhost";
         let named = [home.to_owned(), "proxy.example".to_owned()].into();
-        let resolver = Elsewhere { own: home.into(), named, at_loopback, look_up: scripted };
+        let resolver = GuardedResolver { own: home.into(), named, at_loopback, look_up: scripted };
         match resolver.resolve(name.parse().unwrap()).await {
             Ok(found) => found.map(|address| address.ip().to_string()).collect::<Vec<_>>().join(" "),
             Err(error) => error.to_string(),
@@ -206,9 +206,7 @@ mod tests {
     #[tokio::test]
     async fn a_name_leads_to_this_machine_or_link_only_where_the_configuration_names_it() {
         let refused = |name: &str, address: &str| {
-            format!(
-                "{name} is {address}, an address of this machine or link, which is never asked on another host's word"
-            )
+            format!("{name} is {address}, an address of this machine or link, which only the configuration may name")
         };
         let (home, own) = ("203-0-113-9.example", "registry.example");
         for (home, name, expected) in [
@@ -234,7 +232,7 @@ mod tests {
         }
     }
 
-    /// Asks with that proxy; gives what went wrong, if anything did.
+    /// Sends a request through that proxy; returns the status or the error.
     async fn ask(proxy_url: &str, url: &str) -> String {
         let settings = Settings { proxy_url: Some(proxy_url.parse().unwrap()), ..Settings::default() };
         let home = "http://203-0-113-9.example/".parse().unwrap();

@@ -1,4 +1,4 @@
-//! Docker Hub's `ratelimit-*` headers: how many pulls are left, and which of them are kept for people.
+//! Docker Hub's `ratelimit-*` headers: how many pulls are left, and how many of them are reserved for people.
 
 use std::time::Duration;
 
@@ -6,10 +6,10 @@ use http::HeaderMap;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
-/// How long the headers' numbers hold at most, and where they name no window.
+/// How long the headers' numbers count at most, and where they name no window.
 const USABLE_MAX: Duration = Duration::from_hours(6);
 
-/// What a registry says of its metered pulls (`ratelimit-limit` and `ratelimit-remaining` headers).
+/// A registry's limit on pulls (`ratelimit-limit` and `ratelimit-remaining` headers).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RateLimit {
     /// Pulls per window.
@@ -23,13 +23,13 @@ pub struct RateLimit {
 /// The last headers of a registry about its limit, and the pulls under way, which they do not count yet.
 #[derive(Default)]
 pub(crate) struct Metering {
-    state: Mutex<State>,
+    state: Mutex<MeteringState>,
 }
 
 #[derive(Default)]
-struct State {
+struct MeteringState {
     last: Option<RateLimit>,
-    /// When `last` ceases to hold.
+    /// When `last` expires.
     until: Option<Instant>,
     under_way: u64,
 }
@@ -38,7 +38,7 @@ struct State {
 pub(crate) struct Pull<'a>(&'a Metering);
 
 impl Metering {
-    /// Notes an answer's headers. Returns what they say, to be published.
+    /// Notes an answer's headers. Returns their values, to be published.
     pub(crate) fn note(&self, headers: &HeaderMap) -> Option<RateLimit> {
         let limit = parse(headers, "ratelimit-limit");
         let remaining = parse(headers, "ratelimit-remaining");
@@ -56,20 +56,18 @@ impl Metering {
         Some(read)
     }
 
-    /// Whether this registry meters pulls, by any of its answers.
+    /// Whether any answer of this registry had the headers.
     pub(crate) fn is_metered(&self) -> bool {
         self.state().last.is_some()
     }
 
-    /// Whether one more pull leaves the reserve untouched. An unknown number counts as enough: the answer will tell.
-    pub(crate) fn may_pull(&self, reserve: u64) -> bool {
-        self.state().may_pull(reserve)
-    }
-
-    /// Starts a metered pull, unless it would cut into the reserve.
+    /// Starts a metered pull, unless it would cut into the reserve. An unknown number of pulls left counts as enough.
     pub(crate) fn pull(&self, reserve: u64) -> Option<Pull<'_>> {
         let mut state = self.state();
-        state.may_pull(reserve).then(|| state.under_way += 1)?;
+        if state.remaining().is_some_and(|remaining| remaining.saturating_sub(state.under_way) <= reserve) {
+            return None;
+        }
+        state.under_way += 1;
         Some(Pull(self))
     }
 
@@ -78,18 +76,14 @@ impl Metering {
         self.state().remaining()
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, MeteringState> {
         self.state.lock()
     }
 }
 
-impl State {
+impl MeteringState {
     fn remaining(&self) -> Option<u64> {
         self.until.filter(|until| *until > Instant::now()).and(self.last)?.remaining
-    }
-
-    fn may_pull(&self, reserve: u64) -> bool {
-        self.remaining().is_none_or(|remaining| remaining.saturating_sub(self.under_way) > reserve)
     }
 }
 
@@ -139,18 +133,18 @@ mod tests {
     #[test]
     fn the_reserve_is_kept_and_counts_what_is_under_way() {
         let metering = Metering::default();
-        assert!(!metering.is_metered() && metering.may_pull(20), "nothing is known yet");
+        assert!(!metering.is_metered() && metering.pull(20).is_some(), "nothing is known yet");
         metering.note(&headers("100;w=60", "22;w=60"));
         let first = metering.pull(20).unwrap();
         let second = metering.pull(20).unwrap();
         assert!(metering.pull(20).is_none(), "20 must stay");
         metering.note(&headers("100;w=60", "21;w=60"));
         drop((first, second));
-        assert!(metering.may_pull(20));
+        assert!(metering.pull(20).is_some());
         metering.note(&headers("100;w=60", "20;w=60"));
-        assert!(!metering.may_pull(20) && metering.is_metered());
+        assert!(metering.pull(20).is_none() && metering.is_metered());
         metering.note(&headers("100;w=60", "0;w=60"));
-        assert!(!metering.may_pull(0));
+        assert!(metering.pull(0).is_none());
     }
 
     #[tokio::test(start_paused = true)]
@@ -159,9 +153,9 @@ mod tests {
         for (remaining, secs) in [("0;w=60", 60), ("0", 6 * 3600), ("0;w=99999999999999999", 6 * 3600)] {
             metering.note(&headers("", remaining));
             tokio::time::advance(Duration::from_secs(secs - 1)).await;
-            assert!(!metering.may_pull(0), "{remaining}");
+            assert!(metering.pull(0).is_none(), "{remaining}");
             tokio::time::advance(Duration::from_secs(1)).await;
-            assert!(metering.may_pull(0) && metering.is_metered(), "{remaining}");
+            assert!(metering.pull(0).is_some() && metering.is_metered(), "{remaining}");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Secrets in a registry's messages: some servers answer a request that they refuse by printing it, with all of its
-//! headers. Such messages are not shown.
+//! Finds secrets in a registry's messages: some servers echo a refused request with all of its headers. Such messages
+//! are not shown.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
@@ -16,7 +16,7 @@ const SIGNATURE_CHARS_MIN: usize = 8;
 pub(crate) struct Secrets(Vec<Secret>);
 
 impl Secrets {
-    /// Adds the credentials of an `Authorization` header, whole and as the password that it was made of.
+    /// Adds the credentials of an `Authorization` header, encoded and decoded.
     pub(crate) fn header(mut self, header: Option<&HeaderValue>) -> Self {
         let text = header.and_then(|header| header.to_str().ok()).unwrap_or_default();
         let Some((scheme, credentials)) = text.split_once(' ') else { return self };
@@ -40,7 +40,7 @@ impl Secrets {
         self
     }
 
-    /// Adds the user and the password that stand in a proxy's address.
+    /// Adds the user and the password in a proxy's address.
     pub(crate) fn proxy(mut self, proxy: &Url) -> Self {
         let decoded = |text: &str| percent_decoded(text);
         let (username, password) = (decoded(proxy.username()), decoded(proxy.password().unwrap_or_default()));
@@ -60,8 +60,8 @@ impl Secrets {
         self
     }
 
-    /// Whether any of them stands in `text`, as it is, in base64 or as addresses have it.
-    pub(crate) fn stand_in(&self, text: &str) -> bool {
+    /// Whether any of them appears in `text`: plain, in base64 or percent-encoded.
+    pub(crate) fn appear_in(&self, text: &str) -> bool {
         let decoded = percent_decoded(text);
         self.0.iter().any(|secret| {
             let secret = secret.expose();
@@ -114,10 +114,10 @@ mod tests {
             ("", false),
             ("100% of %zz", false),
         ] {
-            assert_eq!(secrets.stand_in(text), expected, "{text}");
+            assert_eq!(secrets.appear_in(text), expected, "{text}");
         }
         let bearer = Secrets::default().header(Some(&HeaderValue::from_static("Bearer x.y.z")));
-        assert!(bearer.stand_in("no such token: x.y.z") && !bearer.stand_in("Bearer"));
-        assert!(!Secrets::default().header(None).form(None).stand_in("anything"));
+        assert!(bearer.appear_in("no such token: x.y.z") && !bearer.appear_in("Bearer"));
+        assert!(!Secrets::default().header(None).form(None).appear_in("anything"));
     }
 }

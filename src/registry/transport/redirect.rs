@@ -9,9 +9,9 @@ pub(crate) const REDIRECTS_MAX: usize = 5;
 
 /// Why a redirect is not followed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Refusal {
+pub(crate) enum RedirectRefusal {
     /// `Location` is missing or not an address.
-    #[error("it redirects without saying where to")]
+    #[error("it redirects without a valid `Location`")]
     NoLocation,
     /// The scheme is neither http nor https.
     #[error("it leads to `{0}:`, which is neither http nor https")]
@@ -25,31 +25,31 @@ pub(crate) enum Refusal {
 }
 
 /// The address that the answer of `from` redirects to. `home` is the registry that was asked first.
-pub(crate) fn target(home: &Url, from: &Url, location: Option<&str>) -> Result<Url, Refusal> {
-    let url = location.and_then(|location| from.join(location).ok()).ok_or(Refusal::NoLocation)?;
+pub(crate) fn target(home: &Url, from: &Url, location: Option<&str>) -> Result<Url, RedirectRefusal> {
+    let url = location.and_then(|location| from.join(location).ok()).ok_or(RedirectRefusal::NoLocation)?;
     allowed(home, from, &url)?;
     Ok(url)
 }
 
-/// Whether a request may go to `to` because an answer from `from` said so.
-pub(crate) fn allowed(home: &Url, from: &Url, to: &Url) -> Result<(), Refusal> {
+/// Whether a redirect from `from` to `to` may be followed.
+pub(crate) fn allowed(home: &Url, from: &Url, to: &Url) -> Result<(), RedirectRefusal> {
     if !matches!(to.scheme(), "http" | "https") {
-        return Err(Refusal::Scheme(to.scheme().to_owned()));
+        return Err(RedirectRefusal::Scheme(to.scheme().to_owned()));
     }
     if from.scheme() == "https" && to.scheme() == "http" {
-        return Err(Refusal::Downgrade(authority(to)));
+        return Err(RedirectRefusal::Downgrade(authority(to)));
     }
     let local = to.host().is_some_and(|host| is_local(&host));
     let neighbours =
         |one: &Url, other: &Url| [one, other].iter().all(|url| url.host().is_some_and(|h| is_loopback(&h)));
     let at_home = to.host() == home.host() || neighbours(home, to);
     if local && !at_home {
-        return Err(Refusal::Local(authority(to)));
+        return Err(RedirectRefusal::Local(authority(to)));
     }
     Ok(())
 }
 
-/// Whether credentials for `home` may be sent to `to`: the same host and port, or its own step up to https.
+/// Whether credentials for `home` may be sent to `to`: the same host and port, or its upgrade to https.
 pub(crate) fn shares_credentials(home: &Url, to: &Url) -> bool {
     let upgraded = home.scheme() == "http" && to.scheme() == "https" && home.port().is_none() && to.port().is_none();
     home.host() == to.host()
@@ -71,7 +71,7 @@ pub(crate) fn authority(url: &Url) -> String {
     }
 }
 
-/// Loopback, link-local or unspecified: addresses that each machine resolves to itself or its own link.
+/// Loopback, link-local or unspecified: addresses that mean this machine or its link.
 pub(crate) fn is_local_address(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(v4) => is_local_v4(v4),
@@ -165,7 +165,7 @@ mod tests {
         ] {
             let home: Url = https.parse().unwrap();
             let refused = target(&home, &home, Some(&format!("https://{local}/b")));
-            assert!(matches!(refused, Err(Refusal::Local(_))), "{local}: {refused:?}");
+            assert!(matches!(refused, Err(RedirectRefusal::Local(_))), "{local}: {refused:?}");
         }
     }
 
@@ -182,7 +182,7 @@ mod tests {
     #[test]
     fn a_redirect_without_a_readable_location_is_refused() {
         let home: Url = "https://registry.example/".parse().unwrap();
-        assert_eq!(target(&home, &home, None), Err(Refusal::NoLocation));
-        assert_eq!(target(&home, &home, Some("https://")), Err(Refusal::NoLocation));
+        assert_eq!(target(&home, &home, None), Err(RedirectRefusal::NoLocation));
+        assert_eq!(target(&home, &home, Some("https://")), Err(RedirectRefusal::NoLocation));
     }
 }

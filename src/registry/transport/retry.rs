@@ -8,14 +8,14 @@ use http::{HeaderMap, StatusCode, header};
 /// The most times that one request is sent.
 pub(crate) const TRIES_MAX: u32 = 3;
 
-/// The longest `Retry-After` that a request waits for; beyond it the request fails and the next scan asks again.
+/// The longest `Retry-After` that a request waits for; beyond it the request fails and the next scan tries again.
 pub(crate) const PATIENCE_MAX: Duration = Duration::from_secs(5);
 
-/// What each request saves up for the retries of its registry: a registry that fails all requests receives a tenth more.
+/// What each request adds to its registry's retry budget: a registry that fails all requests receives a tenth more.
 pub(crate) const RETRIES_PER_REQUEST: f64 = 0.1;
-/// What time saves up for them, so that rare requests may be retried too.
+/// What time adds to it, so that rare requests may be retried too.
 pub(crate) const RETRIES_PER_SECOND: f64 = 0.1;
-/// The most retries that are saved up.
+/// The most retries that the budget holds.
 pub(crate) const RETRIES_SAVED_MAX: f64 = 10.0;
 
 const BACKOFF_FIRST: Duration = Duration::from_millis(200);
@@ -25,8 +25,8 @@ pub(crate) fn is_transient(status: StatusCode) -> bool {
     matches!(status.as_u16(), 408 | 499 | 500 | 502 | 503 | 504 | 520..=524)
 }
 
-/// How long to wait after the `tried`-th try: it doubles with each, and is chosen between half and all of it, so that
-/// requests that failed together do not return together.
+/// How long to wait after the `tried`-th try: doubled with each, minus a random part of at most half, so that requests
+/// that failed together are not retried together.
 pub(crate) fn backoff(tried: u32) -> Duration {
     let full = BACKOFF_FIRST * 2u32.saturating_pow(tried.saturating_sub(1)).min(64);
     full / 2 + (full / 2).mul_f64(random())
@@ -42,7 +42,7 @@ pub(crate) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Durati
     }
 }
 
-/// A number between 0 and 1. The standard library seeds each of these hashers at random, which is enough for jitter.
+/// A number between 0 and 1. The standard library seeds each `RandomState` at random, which is enough for jitter.
 pub(crate) fn random() -> f64 {
     let random = std::hash::RandomState::new().build_hasher().finish();
     f64::from(u32::try_from(random >> 32).expect("the upper half of 64 bits has 32")) / f64::from(u32::MAX)

@@ -1,6 +1,7 @@
-//! A request until it is answered or has failed for good: when it may be sent, what its outcome teaches about the
-//! registry, and whether it is sent again.
+//! Sends a request until it is answered or has failed for good: admission, retries, and what each outcome says about
+//! the registry.
 
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -10,7 +11,7 @@ use url::Url;
 
 use super::admission::{Admission, Admitted};
 use super::connect::{self, Connections};
-use super::exchange::{Answer, Ask, Exchange, Failure};
+use super::exchange::{Exchange, Failure, Request, Response};
 use super::ratelimit::Metering;
 use super::retry::{self, PATIENCE_MAX, TRIES_MAX};
 use super::warnings::Warnings;
@@ -20,7 +21,7 @@ use crate::registry::counters::Counters;
 use crate::registry::error::RegistryError;
 use crate::registry::settings::Settings;
 
-/// Everything between one registry's endpoints and its connections.
+/// The layer between one registry's endpoints and its connections.
 pub(crate) struct Transport {
     pub(crate) registry: Registry,
     /// The address of the registry's API.
@@ -56,55 +57,63 @@ impl Transport {
         }
     }
 
-    /// Sends a request until it is answered, or has failed as often as it may. A status of the registry's judgement of
-    /// the request (4xx) is an answer; 429 and failures of the registry are errors.
+    /// Sends a request until it is answered or the tries are used up. A 4xx status is an answer; 429 and failures of
+    /// the registry are errors.
     pub(crate) async fn send(
         &self,
-        ask: &Ask<'_>,
+        request: &Request<'_>,
         authorization: Option<&HeaderValue>,
-    ) -> Result<Answer, RegistryError> {
-        self.send_while(ask, authorization, || Ok(())).await
+    ) -> Result<Response, RegistryError> {
+        self.send_while(request, authorization, || Ok(())).await
     }
 
-    /// As [`Self::send`], but checks `may` before each try: another request may have learnt something while this one
+    /// As [`Self::send`], but calls `check` before each try: another request may have learnt something while this one
     /// waited.
     pub(crate) async fn send_while(
         &self,
-        ask: &Ask<'_>,
+        request: &Request<'_>,
         authorization: Option<&HeaderValue>,
-        may: impl Fn() -> Result<(), RegistryError>,
-    ) -> Result<Answer, RegistryError> {
+        check: impl Fn() -> Result<(), RegistryError>,
+    ) -> Result<Response, RegistryError> {
         let mut tried = 0;
         self.admission.save_retries();
         loop {
             tried += 1;
-            let admitted = self.admitted(ask).await?;
-            may()?;
+            let admitted = self.admitted(request).await?;
+            check()?;
             let started = Instant::now();
-            let outcome = self.exchange.run(ask, authorization).await;
-            self.counters.request(&self.registry, ask.operation, started.elapsed());
+            let outcome = self.exchange.run(request, authorization).await;
+            let took = started.elapsed();
+            self.counters.request(&self.registry, request.operation, took);
+            let status = outcome.as_ref().ok().map(|response| response.status.as_u16());
             match &outcome {
                 Err(failure) if !failure.answered => self.admission.unanswered(&failure.problem),
                 _ => self.admission.answered(),
             }
-            let failure = match outcome.and_then(|answer| self.judged(ask, answer, admitted.as_ref())) {
-                Ok(answer) => return Ok(answer),
+            let failure = match outcome.and_then(|response| self.check_status(request, response, admitted.as_ref())) {
+                Ok(response) => {
+                    self.log(request, status, took, "answered");
+                    return Ok(response);
+                }
                 Err(failure) => failure,
             };
             drop(admitted);
-            self.failed(ask.operation, failure.reason);
+            self.failed(request.operation, failure.reason);
             let again = failure.is_retryable
                 && tried < TRIES_MAX
                 && if failure.reason == Reason::RateLimited {
-                    !self.admission.is_out_of_reach()
+                    !self.admission.is_unreachable()
                 } else {
                     self.admission.may_retry()
                 };
-            tracing::debug!(registry = %self.registry, operation = ask.operation.as_str(), tried, again, problem = %failure.problem, "request failed");
+            let (reason, problem) = (failure.reason, failure.problem);
             if !again {
-                return Err(RegistryError::new(failure.reason, ask.what, failure.problem));
+                self.log(request, status, took, format_args!("gives up, {reason}: {problem}"));
+                return Err(RegistryError::new(reason, request.subject, problem));
             }
-            tokio::time::sleep(failure.retry_after.unwrap_or_else(|| retry::backoff(tried))).await;
+            let wait = failure.retry_after.unwrap_or_else(|| retry::backoff(tried));
+            self.log(request, status, took, format_args!("asks again in {} ms, {reason}: {problem}", wait.as_millis()));
+            tokio::time::sleep(wait).await;
         }
     }
 
@@ -113,30 +122,52 @@ impl Transport {
         self.counters.request_failed(&self.registry, operation, reason);
     }
 
-    async fn admitted(&self, ask: &Ask<'_>) -> Result<Option<Admitted>, RegistryError> {
-        let admitted = if ask.operation == Operation::GetToken {
+    /// One line for each request: what was asked, what came, and what was made of it.
+    fn log(&self, request: &Request<'_>, status: Option<u16>, took: Duration, decided: impl Display) {
+        tracing::debug!(
+            registry = %self.registry,
+            operation = request.operation.as_str(),
+            about = %request.subject,
+            status,
+            seconds = (took.as_secs_f64() * 1e3).round() / 1e3,
+            %decided,
+            "request"
+        );
+    }
+
+    async fn admitted(&self, request: &Request<'_>) -> Result<Option<Admitted>, RegistryError> {
+        let admitted = if request.operation == Operation::GetToken {
             self.admission.admit_token().await.map(|()| None)
         } else {
             self.admission.admit().await.map(Some)
         };
-        admitted.map_err(|rejection| RegistryError::new(rejection.reason, ask.what, rejection.problem))
+        admitted.map_err(|rejection| {
+            let (reason, problem) = (rejection.reason, rejection.problem);
+            self.log(request, None, Duration::ZERO, format_args!("not sent, {reason}: {problem}"));
+            RegistryError::new(reason, request.subject, problem)
+        })
     }
 
-    /// Tells answers from failures by their status, and notes what the headers say about limits.
-    fn judged(&self, ask: &Ask<'_>, answer: Answer, admitted: Option<&Admitted>) -> Result<Answer, Failure> {
-        if !answer.elsewhere {
-            if let Some(limit) = self.metering.note(&answer.headers) {
+    /// Distinguishes answers from failures by status, and notes the limits in the headers.
+    fn check_status(
+        &self,
+        request: &Request<'_>,
+        response: Response,
+        admitted: Option<&Admitted>,
+    ) -> Result<Response, Failure> {
+        if !response.other_host {
+            if let Some(limit) = self.metering.note(&response.headers) {
                 self.counters.ratelimit(&self.registry, limit);
             }
-            self.warnings.log(&self.registry, &answer);
+            self.warnings.log(&self.registry, &response);
         }
-        let status = answer.status;
-        let retry_after = retry::retry_after(&answer.headers, SystemTime::now());
-        let detail = || api_error::detail(&answer);
+        let status = response.status;
+        let retry_after = retry::retry_after(&response.headers, SystemTime::now());
+        let detail = || api_error::detail(&response);
         if status == StatusCode::TOO_MANY_REQUESTS {
-            let pulls_are_used_up = ask.operation == Operation::GetManifest && self.metering.remaining() == Some(0);
+            let pulls_are_used_up = request.operation == Operation::GetManifest && self.metering.remaining() == Some(0);
             return Err(if pulls_are_used_up {
-                // Only pulls: HEAD is not metered, and its headers tell when there are pulls again.
+                // Only pulls: HEAD is not metered, and its headers show when pulls are available again.
                 let problem = format!(
                     "no pulls are left on {}{}; a login or a longer interval may help",
                     self.registry,
@@ -144,7 +175,7 @@ impl Transport {
                 );
                 Failure::definite(Reason::RateLimited, problem)
             } else {
-                self.rate_limited(&answer, retry_after, admitted)
+                self.rate_limited(&response, retry_after, admitted)
             });
         }
         if let Some(rate) = admitted.and_then(|admitted| self.admission.accepted(admitted)) {
@@ -152,28 +183,28 @@ impl Transport {
         }
         let is_transient = retry::is_transient(status);
         if is_transient || status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED {
-            let host = redirect::authority(&answer.url);
+            let host = redirect::authority(&response.url);
             let problem = format!("{host} failed with {}{}", api_error::status(status), detail());
             let is_retryable = is_transient && retry_after.is_none_or(|wait| wait <= PATIENCE_MAX);
             return Err(Failure { is_retryable, retry_after, ..Failure::definite(Reason::Server, problem) });
         }
-        Ok(answer)
+        Ok(response)
     }
 
-    fn rate_limited(&self, answer: &Answer, retry_after: Option<Duration>, admitted: Option<&Admitted>) -> Failure {
-        let (quiet, rate) = self.admission.refused(admitted, retry_after);
+    fn rate_limited(&self, response: &Response, retry_after: Option<Duration>, admitted: Option<&Admitted>) -> Failure {
+        let (pause, rate) = self.admission.refused(admitted, retry_after);
         if let Some(rate) = rate {
-            tracing::debug!(registry = %self.registry, requests_per_second = rate, "asks the registry at a lower rate");
+            tracing::debug!(registry = %self.registry, requests_per_second = rate, "sending requests at a lower rate");
             self.counters.learnt_rate(&self.registry, rate);
         }
         let problem = format!(
-            "{} says that it was asked too often{} and is left alone for {}s; a login, a longer interval or `requests_per_second` may help",
-            redirect::authority(&answer.url),
-            api_error::detail(answer),
-            quiet.as_secs()
+            "{} answered 429{}: requests pause for {}s; a login, a longer interval or `requests_per_second` may help",
+            redirect::authority(&response.url),
+            api_error::detail(response),
+            pause.as_secs()
         );
-        // The wait is that of every request to this registry.
-        let is_retryable = quiet <= PATIENCE_MAX;
+        // All requests to this registry wait this long.
+        let is_retryable = pause <= PATIENCE_MAX;
         let failure = Failure::definite(Reason::RateLimited, problem);
         Failure { is_retryable, retry_after: Some(Duration::ZERO), ..failure }
     }

@@ -1,4 +1,4 @@
-//! Limits on how often something is done: a token bucket, and the rate of one registry's requests.
+//! Rate limits: a token bucket, and the throttle of one registry's requests.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -6,10 +6,10 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-/// What a bucket may lack of a token and still give it: clocks count in steps, and sums of parts are not exact.
+/// The fraction of a token that may be missing: clocks have a resolution, and sums of floats are not exact.
 const TOLERANCE: f64 = 1e-6;
 
-/// A year is longer than anything waits, and short enough for every clock.
+/// A year: longer than any wait, and short enough for every clock.
 const WAIT_SECONDS_MAX: f64 = 31_536_000.0;
 
 /// A token bucket: it fills at a steady rate up to its capacity, and may be overdrawn.
@@ -38,12 +38,12 @@ impl TokenBucket {
         Duration::from_secs_f64((missing / self.per_second).min(WAIT_SECONDS_MAX))
     }
 
-    /// Takes tokens, also such as are not there yet. A negative number gives some back.
+    /// Takes tokens, even if that overdraws the bucket. A negative number returns some.
     pub(crate) fn take(&mut self, tokens: f64) {
         self.tokens -= tokens;
     }
 
-    /// Takes one token if it is there; never from a bucket that cannot hold one.
+    /// Takes one token if there is one; never from a bucket that cannot hold one.
     pub(crate) fn try_take(&mut self) -> bool {
         self.fill();
         let is_there = self.tokens >= 1.0 - TOLERANCE;
@@ -72,35 +72,35 @@ const DECREASE: f64 = 0.8;
 /// What each accepted request adds to the rate, as a share of the rate after the last refusal: the rate is back after 250
 /// requests, so that fewer than 1 % of them are refused. It doubles with each minute without a refusal.
 const INCREASE: f64 = 0.001;
-/// Slower than this no registry is asked for its refusals, requests per second.
+/// The lowest learnt rate, requests per second.
 const RATE_MIN: f64 = 0.5;
-/// Faster than this the rate is without effect, requests per second.
+/// Above this a rate has no effect, requests per second.
 const RATE_MAX: f64 = 1000.0;
 /// The longest time over which accepted requests are counted.
 const WINDOW_MAX: Duration = Duration::from_mins(1);
 /// The most accepted requests that are counted.
 const ACCEPTED_MAX: usize = 1024;
 
-/// The rate of one registry's requests: at most the configured one, with a second's worth saved up while idle; and after
-/// a 429 a rate that is learnt, evenly spaced.
+/// Limits the rate of one registry's requests: the configured one, with a burst of one second's worth; and after a 429
+/// a learnt one, evenly spaced.
 ///
 /// The learnt rate grows by additive increase with each request that had to wait, and is found anew by multiplicative
 /// decrease with each refusal.
 pub(crate) struct Throttle {
     configured: Option<f64>,
-    state: Mutex<State>,
-    /// Held by the request whose turn is next.
+    state: Mutex<ThrottleState>,
+    /// Held by the request that is sent next.
     queue: tokio::sync::Mutex<()>,
 }
 
-struct State {
+struct ThrottleState {
     bucket: Option<TokenBucket>,
-    learnt: Option<Learnt>,
-    /// When requests were accepted lately, oldest first.
+    learnt: Option<LearntRate>,
+    /// When the latest requests were accepted, oldest first.
     accepted: VecDeque<Instant>,
 }
 
-struct Learnt {
+struct LearntRate {
     /// Requests per second.
     rate: f64,
     /// The rate after the last refusal, and when that was.
@@ -110,7 +110,7 @@ struct Learnt {
 
 /// One request's permission to be sent.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Turn {
+pub(crate) struct ThrottlePermit {
     at: Instant,
     waited: bool,
 }
@@ -120,18 +120,18 @@ impl Throttle {
     pub(crate) fn new(per_second: Option<f64>) -> Self {
         let configured = per_second.filter(|rate| *rate > 0.0);
         let bucket = configured.map(|rate| TokenBucket::new(rate, rate.max(1.0)));
-        let state = State { bucket, learnt: None, accepted: VecDeque::new() };
+        let state = ThrottleState { bucket, learnt: None, accepted: VecDeque::new() };
         Self { configured, state: Mutex::new(state), queue: tokio::sync::Mutex::default() }
     }
 
-    /// Waits for this request's turn.
-    pub(crate) async fn turn(&self) -> Turn {
+    /// Waits until this request may be sent.
+    pub(crate) async fn acquire(&self) -> ThrottlePermit {
         let _next = self.queue.lock().await;
         let mut waited = false;
         loop {
             let wait = self.state.lock().take();
             if wait.is_zero() {
-                return Turn { at: Instant::now(), waited };
+                return ThrottlePermit { at: Instant::now(), waited };
             }
             waited = true;
             tokio::time::sleep(wait).await;
@@ -139,14 +139,14 @@ impl Throttle {
     }
 
     /// The registry answered the request other than with 429. Returns the rate where it has changed.
-    pub(crate) fn accepted(&self, turn: Turn) -> Option<f64> {
+    pub(crate) fn accepted(&self, permit: ThrottlePermit) -> Option<f64> {
         let now = Instant::now();
         let mut state = self.state.lock();
         if state.accepted.len() == ACCEPTED_MAX {
             state.accepted.pop_front();
         }
         state.accepted.push_back(now);
-        let learnt = state.learnt.as_mut().filter(|_| turn.waited)?;
+        let learnt = state.learnt.as_mut().filter(|_| permit.waited)?;
         let minutes = (now - learnt.since).as_secs_f64() / 60.0;
         let rate = learnt.rate + learnt.base * INCREASE * minutes.exp2();
         learnt.rate = rate.min(self.configured.unwrap_or(RATE_MAX));
@@ -155,18 +155,18 @@ impl Throttle {
         Some(rate)
     }
 
-    /// The registry answered the request with 429, and is left alone for `quiet`. Returns the rate where it has changed.
+    /// The registry answered the request with 429, and requests stop for `pause`. Returns the rate where it has
+    /// changed.
     ///
-    /// The registry allowed what it accepted within a time as long as the one that it wants to be left alone for. Where
-    /// it accepted nothing, there is only the last rate to go by. Refusals of requests that were sent before the last
-    /// change are no news.
-    pub(crate) fn refused(&self, turn: Turn, quiet: Duration) -> Option<f64> {
+    /// The new rate is what the registry accepted within the last `pause`. Where it accepted nothing, the last rate is
+    /// the basis. Refusals of requests that were sent before the last change are ignored.
+    pub(crate) fn refused(&self, permit: ThrottlePermit, pause: Duration) -> Option<f64> {
         let now = Instant::now();
         let mut state = self.state.lock();
-        if state.learnt.as_ref().is_some_and(|learnt| turn.at <= learnt.since) {
+        if state.learnt.as_ref().is_some_and(|learnt| permit.at <= learnt.since) {
             return None;
         }
-        let window = quiet.clamp(Duration::from_secs(1), WINDOW_MAX);
+        let window = pause.clamp(Duration::from_secs(1), WINDOW_MAX);
         let accepted = state.accepted.iter().filter(|at| now - **at <= window).count();
         let before = state.learnt.as_ref().map(|learnt| learnt.rate).or(self.configured);
         let rate = match (accepted, before) {
@@ -175,7 +175,7 @@ impl Throttle {
             (accepted, before) => (accepted as f64 / window.as_secs_f64()).min(before.unwrap_or(RATE_MAX)),
         };
         let rate = (rate * DECREASE).max(RATE_MIN).min(self.configured.unwrap_or(RATE_MAX));
-        state.learnt = Some(Learnt { rate, base: rate, since: now });
+        state.learnt = Some(LearntRate { rate, base: rate, since: now });
         let mut bucket = TokenBucket::new(rate, 1.0);
         bucket.take(1.0);
         state.bucket = Some(bucket);
@@ -183,7 +183,7 @@ impl Throttle {
     }
 }
 
-impl State {
+impl ThrottleState {
     /// Takes a token, or returns how long to wait for it.
     fn take(&mut self) -> Duration {
         let Some(bucket) = &mut self.bucket else { return Duration::ZERO };
@@ -209,7 +209,7 @@ mod tests {
             tokio::time::advance(Duration::from_mins(1)).await;
             let started = Instant::now();
             for _ in 0..requests {
-                throttle.turn().await;
+                throttle.acquire().await;
             }
             let took = started.elapsed().as_secs_f64();
             assert!((took - expected).abs() < 0.01, "{requests} at {rate:?} took {took}s");
@@ -246,15 +246,15 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_rate_is_what_the_registry_accepted_before_it_refused() {
         // (requests accepted at once, seconds to leave alone, requests per second)
-        for (accepted, quiet, expected) in
+        for (accepted, pause, expected) in
             [(5, 1, Some(4.0)), (100, 50, Some(1.6)), (600, 900, Some(8.0)), (1, 60, Some(RATE_MIN)), (0, 60, None)]
         {
             let throttle = Throttle::new(None);
             for _ in 0..accepted {
-                assert_eq!(throttle.accepted(throttle.turn().await), None);
+                assert_eq!(throttle.accepted(throttle.acquire().await), None);
             }
-            let rate = throttle.refused(throttle.turn().await, Duration::from_secs(quiet));
-            assert_eq!(rate, expected, "{accepted} and then {quiet} s");
+            let rate = throttle.refused(throttle.acquire().await, Duration::from_secs(pause));
+            assert_eq!(rate, expected, "{accepted} and then {pause} s");
         }
     }
 
@@ -263,15 +263,15 @@ mod tests {
         let (throttle, second) = (Throttle::new(None), Duration::from_secs(1));
         let mut burst = Vec::new();
         for _ in 0..8 {
-            burst.push(throttle.turn().await);
+            burst.push(throttle.acquire().await);
         }
-        for turn in &burst[..5] {
-            throttle.accepted(*turn);
+        for permit in &burst[..5] {
+            throttle.accepted(*permit);
         }
         assert_eq!(throttle.refused(burst[5], second), Some(4.0));
         assert_eq!(throttle.refused(burst[6], second), None);
         tokio::time::advance(2 * second).await;
-        let rate = throttle.refused(throttle.turn().await, second).unwrap();
+        let rate = throttle.refused(throttle.acquire().await, second).unwrap();
         assert!((rate - 3.2).abs() < 0.001, "nothing was accepted since: {rate}");
     }
 
@@ -279,18 +279,18 @@ mod tests {
     async fn the_rate_grows_only_with_requests_that_wait_for_it_and_not_beyond_the_configured_one() {
         let throttle = Throttle::new(Some(10.0));
         for _ in 0..5 {
-            throttle.accepted(throttle.turn().await);
+            throttle.accepted(throttle.acquire().await);
         }
-        throttle.refused(throttle.turn().await, Duration::from_secs(1));
+        throttle.refused(throttle.acquire().await, Duration::from_secs(1));
         tokio::time::advance(Duration::from_secs(10)).await;
-        assert_eq!(throttle.accepted(throttle.turn().await), None, "it did not wait");
+        assert_eq!(throttle.accepted(throttle.acquire().await), None, "it did not wait");
         let mut rate = 4.0;
         for _ in 0..250 {
-            rate = throttle.accepted(throttle.turn().await).unwrap();
+            rate = throttle.accepted(throttle.acquire().await).unwrap();
         }
         assert!((5.0..5.8).contains(&rate), "{rate}");
         for _ in 0..10_000 {
-            rate = throttle.accepted(throttle.turn().await).unwrap();
+            rate = throttle.accepted(throttle.acquire().await).unwrap();
         }
         assert!((rate - 10.0).abs() < f64::EPSILON, "{rate}");
     }

@@ -1,4 +1,4 @@
-//! TLS with one registry: which authorities are trusted, and which certificate is shown.
+//! TLS with one registry: trusted authorities and the client certificate.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -18,25 +18,25 @@ use crate::registry::settings::Settings;
 #[derive(PartialEq)]
 pub(crate) struct Tls {
     authorities: Vec<CertificateDer<'static>>,
-    identity: Option<Identity>,
+    identity: Option<ClientIdentity>,
     insecure_skip_verify: bool,
 }
 
 /// Which connections a configuration is for.
 pub(crate) struct Reach<'a> {
-    /// The registry's own host, the only one that `insecure_skip_verify` holds for.
+    /// The registry's own host, the only one to which `insecure_skip_verify` applies.
     pub(crate) host: Option<&'a str>,
     /// Whether the client certificate is shown to a server that requests one.
     pub(crate) identity: bool,
 }
 
 #[derive(PartialEq)]
-struct Identity {
+struct ClientIdentity {
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
 }
 
-/// The machine's certificate authorities. It may have none, with which plain HTTP and `ca_file` still work.
+/// The machine's certificate authorities. Without any, plain HTTP and `ca_file` still work.
 pub(crate) fn system_roots() -> Arc<RootCertStore> {
     let mut roots = RootCertStore::empty();
     let found = rustls_native_certs::load_native_certs();
@@ -71,17 +71,17 @@ impl Tls {
             probe.add(authority.clone()).map_err(|problem| error("ca_file", path, problem.to_string()))?;
         }
         let identity = match (&settings.cert_file, &settings.key_file) {
-            (Some(cert_file), Some(key_file)) => Some(Identity {
+            (Some(cert_file), Some(key_file)) => Some(ClientIdentity {
                 chain: certificates(cert_file).map_err(|problem| error("cert_file", cert_file, problem))?,
                 key: PrivateKeyDer::from_pem_file(key_file)
                     .map_err(|problem| error("key_file", key_file, format!("no private key in PEM form: {problem}")))?,
             }),
-            (Some(path), None) => return Err(error("cert_file", path, "a key_file belongs to it".to_owned())),
-            (None, Some(path)) => return Err(error("key_file", path, "a cert_file belongs to it".to_owned())),
+            (Some(path), None) => return Err(error("cert_file", path, "needs `key_file` too".to_owned())),
+            (None, Some(path)) => return Err(error("key_file", path, "needs `cert_file` too".to_owned())),
             (None, None) => None,
         };
         let tls = Self { authorities, identity, insecure_skip_verify: settings.insecure_skip_verify };
-        // Finds a key that does not belong to its certificate now rather than at the first request.
+        // Finds a mismatch of key and certificate now rather than at the first request.
         let key_file = settings.key_file.clone().unwrap_or_default();
         tls.config(&RootCertStore::empty(), &Reach { host: None, identity: true })
             .map_err(|problem| error("key_file", &key_file, format!("does not fit cert_file: {problem}")))?;
@@ -217,7 +217,7 @@ impl ServerCertVerifier for OwnTrust {
         }
         let Some(inner) = &self.inner else { return Err(CertificateError::UnknownIssuer.into()) };
         match inner.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
-            // Its dates are valid, or that would be the error.
+            // Its dates are valid: otherwise webpki returns another error.
             Err(error) if is_authority_as_server(&error) && self.own.iter().any(|own| own == end_entity) => {
                 verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
                 Ok(ServerCertVerified::assertion())

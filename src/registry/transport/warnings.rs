@@ -5,10 +5,10 @@ use std::collections::HashSet;
 use http::header;
 use parking_lot::Mutex;
 
-use super::exchange::Answer;
+use super::exchange::Response;
 use crate::oci::Registry;
 
-/// The most different texts that are logged of one registry.
+/// The most distinct texts that are logged for one registry.
 const TEXTS_MAX: usize = 20;
 /// Longer texts are cut.
 const TEXT_CHARS_MAX: usize = 300;
@@ -21,10 +21,10 @@ pub(crate) struct Warnings {
 
 impl Warnings {
     /// Logs the texts that were not logged before.
-    pub(crate) fn log(&self, registry: &Registry, answer: &Answer) {
-        for value in answer.headers.get_all(header::WARNING) {
+    pub(crate) fn log(&self, registry: &Registry, response: &Response) {
+        for value in response.headers.get_all(header::WARNING) {
             let Some(text) = value.to_str().ok().and_then(text) else { continue };
-            if answer.secrets.stand_in(&text) {
+            if response.secrets.appear_in(&text) {
                 continue;
             }
             let mut logged = self.logged.lock();

@@ -71,7 +71,7 @@ fn exclude_wins_over_match() {
 }
 
 #[test]
-fn semver_leaves_out_what_is_no_version_and_says_so() {
+fn semver_leaves_out_tags_that_are_not_versions_and_reports_them() {
     let selection = listing(Listing { semver: Some(range(">=2, <4")), ..Listing::default() });
     check(&selection, &["v2.1.0", "v2.1.0-alpine", "2.0.5", "v2.0.0"]);
     assert_eq!(names(&selection.select(&tags(&LIST)).not_versions), ["latest", "main"]);
@@ -138,7 +138,7 @@ fn a_star_stays_in_its_segment_and_two_take_any_number() {
 }
 
 #[test]
-fn one_repository_and_a_pattern_are_told_apart_and_shown_as_they_are_read() {
+fn repositories_and_patterns_are_distinguished_and_displayed_as_parsed() {
     for (text, shown) in [
         ("alpine", "docker.io/library/alpine"),
         ("localhost:5000/acme/*", "localhost:5000/acme/*"),

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::Semaphore;
 
-/// How many checks may wait for bcrypt.
+/// The most checks that may wait for bcrypt.
 const WAITING_MAX: usize = 32;
 
 /// How many correct passwords are remembered.
@@ -94,10 +94,10 @@ impl Authenticator {
             return Verdict::Allowed;
         }
         let Ok(_waiting) = self.waiting.try_acquire() else { return Verdict::Busy };
-        let Ok(turn) = Arc::clone(&self.bcrypt).acquire_owned().await else { return Verdict::Busy };
+        let Ok(permit) = Arc::clone(&self.bcrypt).acquire_owned().await else { return Verdict::Busy };
         let check = tokio::task::spawn_blocking(move || {
-            // Held by the work rather than by the request, which its client may cancel.
-            let _turn = turn;
+            // Held by the check rather than by the request, which its client may cancel.
+            let _permit = permit;
             bcrypt::verify(password, &hash)
         });
         if !matches!(check.await, Ok(Ok(true))) || known.is_none() {
@@ -188,7 +188,7 @@ mod tests {
         let (users, authenticator) = (users(), Authenticator::default());
         let right = basic("ann:right:1");
         assert_eq!(authenticator.check(&users, Some(&right)).await, Verdict::Allowed);
-        let turn = authenticator.bcrypt.clone().acquire_owned().await.unwrap();
+        let permit = authenticator.bcrypt.clone().acquire_owned().await.unwrap();
         let guess = basic("ann:guess");
         let mut guesses: Vec<_> =
             (0..WAITING_MAX).map(|_| Box::pin(authenticator.check(&users, Some(&guess)))).collect();
@@ -197,7 +197,7 @@ mod tests {
         }
         assert_eq!(authenticator.check(&users, Some(&guess)).await, Verdict::Busy);
         assert_eq!(authenticator.check(&users, Some(&right)).await, Verdict::Allowed);
-        drop(turn);
+        drop(permit);
         for guess in guesses {
             assert_eq!(guess.await, Verdict::Denied);
         }

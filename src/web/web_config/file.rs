@@ -1,4 +1,4 @@
-//! The file's format. No type in here has `Debug`: some values are secret.
+//! The file's format. No type here has `Debug`: some values are secret.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 use serde::{Deserialize, Deserializer};
+
+use crate::oci::json::or_default;
 
 /// The whole file.
 #[derive(Default, Deserialize)]
@@ -80,10 +82,6 @@ pub(super) struct RequestRateLimit {
 }
 
 /// A key without a value counts as absent, as in Go.
-fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(value: D) -> Result<T, D::Error> {
-    Option::deserialize(value).map(Option::unwrap_or_default)
-}
-
 fn or_true<'de, D: Deserializer<'de>>(value: D) -> Result<bool, D::Error> {
     Option::deserialize(value).map(|value| value.unwrap_or(true))
 }
@@ -150,7 +148,7 @@ fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), String> 
 }
 
 impl RequestRateLimit {
-    /// The time in which one more request is allowed; none without a limit.
+    /// The time in which one more request is allowed; `None`: no limit.
     pub(super) fn interval(&self) -> Result<Option<Duration>, String> {
         if self.interval.is_empty() || self.interval == "0" {
             return Ok(None);

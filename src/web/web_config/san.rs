@@ -1,5 +1,5 @@
-//! The alternative names in a certificate (RFC 5280, section 4.2.1.6): as much of X.509 as finding them takes.
-//! rustls-webpki verifies certificates, but tells only whether a given name is among them.
+//! The alternative names in a certificate (RFC 5280, section 4.2.1.6): only the part of X.509 that finding them takes.
+//! rustls-webpki verifies certificates, but only tests for a given name.
 
 use std::net::IpAddr;
 

@@ -27,7 +27,7 @@ pub(super) fn server_config(tls: &TlsServerConfig, http2: bool) -> Result<Option
     let versions = versions(tls.min_version, tls.max_version)?;
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(&versions)
-        .map_err(|error| invalid(format!("these versions and cipher suites do not go together: {error}")))?;
+        .map_err(|error| invalid(format!("these versions and cipher suites are incompatible: {error}")))?;
     let builder = match client_verifier(tls, &provider)? {
         Some(verifier) => builder.with_client_cert_verifier(verifier),
         None => builder.with_no_client_auth(),
@@ -55,7 +55,7 @@ fn identity(
     }
     let cert = content(&tls.cert_file, &tls.cert)?.ok_or_else(|| invalid("one of cert or cert_file is missing"))?;
     let key = content(&tls.key_file, &tls.key)?.ok_or_else(|| invalid("one of key or key_file is missing"))?;
-    let key = PrivateKeyDer::from_pem_slice(&key).map_err(|_| invalid("the key is no private key in PEM"))?;
+    let key = PrivateKeyDer::from_pem_slice(&key).map_err(|_| invalid("the key is not a private key in PEM format"))?;
     Ok(Some((certificates(&cert, "the certificate")?, key)))
 }
 
@@ -71,7 +71,7 @@ fn certificates(pem: &[u8], what: &str) -> Result<Vec<CertificateDer<'static>>, 
     let parsed: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     match parsed {
         Ok(certificates) if !certificates.is_empty() => Ok(certificates),
-        _ => Err(invalid(format!("{what} is no certificate in PEM"))),
+        _ => Err(invalid(format!("{what} is not a certificate in PEM format"))),
     }
 }
 
@@ -85,7 +85,7 @@ fn versions(
     let wanted: Vec<_> =
         known.into_iter().filter(|(v, _)| (min..=max).contains(v)).map(|(_, version)| version).collect();
     if wanted.is_empty() {
-        return Err(invalid("min_version and max_version leave neither TLS12 nor TLS13, which are what there is"));
+        return Err(invalid("min_version and max_version allow neither TLS12 nor TLS13, the supported versions"));
     }
     Ok(wanted)
 }
@@ -101,7 +101,7 @@ fn provider(tls: &TlsServerConfig) -> Result<CryptoProvider, TlsConfigError> {
     Ok(provider)
 }
 
-/// Suites that Go has and rustls omits, because they lack forward secrecy or authenticated encryption.
+/// Suites of Go that rustls omits, because they lack forward secrecy or authenticated encryption.
 const OLD_SUITES: [&str; 8] = [
     "TLS_RSA_WITH_AES_128_CBC_SHA",
     "TLS_RSA_WITH_AES_256_CBC_SHA",
@@ -123,7 +123,7 @@ fn cipher_suites(names: &[String]) -> Result<Vec<SupportedCipherSuite>, TlsConfi
             Some(suite) => suites.push(*suite),
             None if suites.iter().any(|suite| name_of(suite) == *name) => {}
             None if OLD_SUITES.contains(&name.as_str()) => {
-                tracing::warn!(suite = %name, "this cipher suite is too old to be offered");
+                tracing::warn!(suite = %name, "this cipher suite is insecure and not offered");
             }
             None => return Err(invalid(format!("cipher_suites: `{name}` is unknown"))),
         }
@@ -138,12 +138,12 @@ fn curves(names: &[String]) -> Result<Vec<&'static dyn SupportedKxGroup>, TlsCon
             "X25519" => curves.push(ring::kx_group::X25519),
             "CurveP256" => curves.push(ring::kx_group::SECP256R1),
             "CurveP384" => curves.push(ring::kx_group::SECP384R1),
-            "CurveP521" | "X25519MLKEM768" => tracing::warn!(curve = %name, "this curve is not offered"),
+            "CurveP521" | "X25519MLKEM768" => tracing::warn!(curve = %name, "this curve is not supported"),
             _ => return Err(invalid(format!("curve_preferences: `{name}` is unknown"))),
         }
     }
     if curves.is_empty() {
-        return Err(invalid("curve_preferences: none of these is offered, only X25519, CurveP256, CurveP384"));
+        return Err(invalid("curve_preferences: none of these is supported, only X25519, CurveP256, CurveP384"));
     }
     Ok(curves)
 }
@@ -163,7 +163,7 @@ fn client_verifier(
     let ca = content(&tls.client_ca_file, &tls.client_ca)?;
     let Some(policy) = policy else {
         return match (ca, &tls.client_allowed_sans) {
-            (Some(_), _) => Err(invalid("client_ca_file says nothing without a client_auth_type")),
+            (Some(_), _) => Err(invalid("client_ca_file has no effect without a client_auth_type")),
             (None, Some(_)) => Err(invalid("client_allowed_sans needs a client_auth_type that requires a certificate")),
             (None, None) => Ok(None),
         };

@@ -61,7 +61,7 @@ impl Engine {
         run(self.docker().args(["build", "--quiet", "--network", "host", "--tag", reference]).arg(context));
     }
 
-    /// Pushes what was built.
+    /// Pushes the built image.
     pub fn push(&self, reference: &str) {
         run(self.docker().args(["push", "--quiet", reference]));
     }

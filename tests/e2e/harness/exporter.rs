@@ -1,4 +1,4 @@
-//! The program itself, as people run it.
+//! The real program.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -56,12 +56,12 @@ impl Exporter {
         self.program.as_mut().expect("it runs")
     }
 
-    /// All that it has printed.
+    /// Its output so far.
     pub fn output(&self) -> String {
         self.program.as_ref().map(Program::output).unwrap_or_default()
     }
 
-    /// Starts it (again), on the same port, configuration and state; waits until it says that it is ready.
+    /// Starts it (again) on the same port, configuration and state; waits until it is ready.
     pub fn restart(&mut self) {
         self.program = None;
         let mut command = command();
@@ -72,7 +72,7 @@ impl Exporter {
             .arg("--web.listen-address")
             .arg(&self.address)
             .args(&self.arguments)
-            // What the tests find must not depend on who runs them.
+            // Results must not depend on the user who runs the tests.
             .env("HOME", self.directory.path())
             .env("DOCKER_CONFIG", self.directory.path().join("no-docker-config"))
             .env_remove("XDG_RUNTIME_DIR")
@@ -90,7 +90,7 @@ impl Exporter {
         Exposition::parse(&answer.text())
     }
 
-    /// Scrapes until `found` finds in an exposition what it looks for.
+    /// Scrapes until `found` returns something.
     pub fn wait_for<T>(&self, what: &str, mut found: impl FnMut(&Exposition) -> Option<T>) -> T {
         wait_for(
             what,

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What one scrape gave.
+/// The result of one scrape.
 #[derive(Debug, Default)]
 pub struct Exposition {
     pub samples: Vec<Sample>,

@@ -1,4 +1,4 @@
-//! Other people's readers of both formats.
+//! Third-party parsers of both formats.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -6,8 +6,7 @@ use std::process::{Command, Output, Stdio};
 
 use super::exposition::Sample;
 
-/// What the Prometheus project's own Python client reads in a body: `openmetrics` or `text`. Panics with what it
-/// complains of.
+/// What the Prometheus project's own Python client reads in a body: `openmetrics` or `text`. Panics with its error.
 pub fn python(format: &str, body: &[u8]) -> Vec<Sample> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut command = Command::new(root.join("target/e2e-venv/bin/python"));
@@ -31,7 +30,7 @@ pub fn python(format: &str, body: &[u8]) -> Vec<Sample> {
         .collect()
 }
 
-/// What `promtool check metrics` says of a body, line by line.
+/// The output lines of `promtool check metrics` for a body.
 pub fn promtool(body: &[u8]) -> Vec<String> {
     let output = fed(Command::new("promtool").args(["check", "metrics"]), body);
     let said = [output.stdout, output.stderr].concat();
@@ -47,7 +46,7 @@ fn fed(command: &mut Command, body: &[u8]) -> Output {
         });
     let mut stdin = child.stdin.take().expect("a pipe");
     std::thread::scope(|scope| {
-        // Aside, so that neither waits for the other with a full pipe.
+        // In a thread of its own, so that neither waits for the other with a full pipe.
         scope.spawn(move || drop(stdin.write_all(body)));
         child.wait_with_output().expect("it ends")
     })

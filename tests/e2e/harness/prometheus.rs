@@ -36,7 +36,7 @@ impl Prometheus {
         Self { program, address, _directory: directory }
     }
 
-    /// What an instant query gives now.
+    /// The result of an instant query.
     pub fn query(&self, query: &str) -> Vec<Sample> {
         let query: String = url::form_urlencoded::byte_serialize(query.as_bytes()).collect();
         let path = format!("/api/v1/query?query={query}");
@@ -60,7 +60,7 @@ impl Prometheus {
             .collect()
     }
 
-    /// Queries until the answer is what `found` looks for.
+    /// Queries until `found` returns something.
     pub fn wait_for<T>(&self, query: &str, mut found: impl FnMut(&[Sample]) -> Option<T>) -> T {
         wait_for(
             &format!("Prometheus to answer {query}"),

@@ -1,4 +1,4 @@
-//! Pushes by plain HTTP, for what no tool makes.
+//! Pushes over plain HTTP, for documents that no tool makes.
 
 use std::fmt::Write as _;
 
@@ -70,7 +70,7 @@ impl Pusher<'_> {
         self.manifest(tag, OCI_MANIFEST, &manifest)
     }
 
-    /// Pushes a layer of noise, as good as any to whoever does not look inside; gives its descriptor.
+    /// Pushes a layer of noise, for tests that do not read it; returns its descriptor.
     pub fn layer(&self, bytes: usize) -> Value {
         self.blob(OCI_LAYER, &super::noise(bytes))
     }

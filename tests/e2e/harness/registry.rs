@@ -7,7 +7,7 @@ use std::process::Command;
 use super::exposition::Exposition;
 use super::{Program, free_port, http, scratch};
 
-/// How the registry guards itself.
+/// The registry's authentication.
 #[derive(Clone, Debug, Default)]
 pub enum Auth {
     /// Open.
@@ -19,7 +19,7 @@ pub enum Auth {
     Token { realm: String, service: String, issuer: String, certificates: PathBuf },
 }
 
-/// A running `docker-registry`. Its storage outlives a stop, and goes with this.
+/// A running `docker-registry`. Its storage survives a stop, and is removed with this.
 pub struct Registry {
     program: Option<Program>,
     address: String,
@@ -33,7 +33,7 @@ impl Registry {
         Self::start_with(&Auth::None, "")
     }
 
-    /// One that guards itself by `auth`, with more lines of configuration (YAML, top level).
+    /// One with authentication, and more lines of configuration (YAML, top level).
     pub fn start_with(auth: &Auth, more: &str) -> Self {
         let directory = scratch();
         let address = format!("127.0.0.1:{}", free_port());

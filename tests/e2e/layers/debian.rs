@@ -1,4 +1,4 @@
-//! A whole Debian: as its installer makes it, in one layer, and what `buildah` makes of it in others.
+//! A whole Debian: from its installer as one layer, and changed by `buildah` in further layers.
 
 use std::fs;
 use std::path::Path;
@@ -10,7 +10,7 @@ use crate::harness::push::Pusher;
 use crate::harness::registry::Registry;
 use crate::harness::{buildah, run, scratch};
 
-/// Removes, moves, replaces, links and changes what the layer below has, by Debian's own programs.
+/// Removes, moves, replaces, links and changes files of the layer below, by Debian's own programs.
 const CHANGES: &str = "\
 ENV LANG=C.UTF-8
 RUN dpkg --purge --force-remove-essential --force-depends tzdata ncurses-bin
@@ -35,7 +35,7 @@ fn debootstrap(into: &Path) {
     let known = |release: &str| Path::new("/usr/share/debootstrap/scripts").join(release).exists();
     let mut targets = targets.lines().filter_map(|line| line.split_once(' '));
     let (release, mirror) = targets.find(|(release, _)| known(release)).expect("this machine has a mirror of Debian");
-    // In a mount namespace of its own: what it mounts into the directory ends with it, however it ends.
+    // In a mount namespace of its own, so that its mounts disappear however it ends.
     let mut debootstrap = Command::new("unshare");
     debootstrap.args(["--mount", "debootstrap", "--variant=minbase", release]).arg(into).arg(mirror);
     run(&mut debootstrap);

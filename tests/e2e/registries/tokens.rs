@@ -17,7 +17,7 @@ use crate::harness::registry::Auth;
 const ISSUER: &str = "tests";
 const SERVICE: &str = "registry of the tests";
 
-/// See the module. Everybody gets a token; only the user's allows something.
+/// See the module. Every client gets a token; only the user's has permissions.
 pub struct TokenServer {
     address: String,
     certificates: PathBuf,
@@ -43,7 +43,7 @@ impl TokenServer {
         // It ends with the process: each of its tests has one.
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                // A client that goes away early is its own affair.
+                // A client may disconnect early.
                 drop(answer(stream, &signer, &count, &old));
             }
         });

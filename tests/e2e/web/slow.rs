@@ -1,4 +1,4 @@
-//! A crowd of clients that dawdle: half of them send a byte now and then, half of them ask and never read.
+//! Slow clients: half of them send a byte now and then, half of them send a request and never read.
 
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpStream};
@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// The crowd. It goes when this is dropped.
+/// The clients. They disconnect when this is dropped.
 pub struct Crowd {
     connected: Arc<AtomicUsize>,
     over: Arc<AtomicBool>,
@@ -24,7 +24,7 @@ impl Crowd {
         Self { connected, over, thread: Some(thread) }
     }
 
-    /// How many connections there were, those included that came instead of others.
+    /// How many connections there were, reconnections included.
     pub fn connected(&self) -> usize {
         self.connected.load(Ordering::Relaxed)
     }

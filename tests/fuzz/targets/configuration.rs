@@ -9,7 +9,7 @@ fuzz_target!(|text: &str| {
     let file = tempfile::NamedTempFile::new().expect("a file");
     std::fs::write(file.path(), text).expect("it can be written");
     match Config::load_with(file.path(), &Environment::default()) {
-        Ok(config) => drop(config.masked()),
+        Ok(config) => drop(config.redacted()),
         Err(error) => assert_ne!(error.to_string(), ""),
     }
 });

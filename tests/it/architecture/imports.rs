@@ -78,7 +78,7 @@ pub(crate) fn edges(sources: &[Source]) -> BTreeSet<(usize, usize)> {
 /// The files that import each other, directly or through others. A room's front, which names the files of its folder,
 /// is in no circle with them: they may use what it declares.
 pub(crate) fn circles(sources: &[Source]) -> Vec<Vec<usize>> {
-    let is_front = |front: usize, of: usize| sources[of].module.starts_with(&sources[front].module);
+    let is_front = |front: usize, file: usize| sources[file].module.starts_with(&sources[front].module);
     let edges: Vec<(usize, usize)> =
         edges(sources).into_iter().filter(|(from, to)| !is_front(*from, *to) && !is_front(*to, *from)).collect();
     let reached = |from: usize| {

@@ -1,4 +1,4 @@
-//! Secrets that people write where the name of a file or variable belongs.
+//! Secrets in place of the name of a file or variable.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Files with credentials, as other programs write and read them.
+//! Credentials files as other programs write and read them.
 
 use image_size_exporter::oci::Reason;
 
@@ -87,7 +87,7 @@ async fn a_byte_order_mark_is_ignored_in_a_docker_config_and_named_in_a_password
         registry.take_counts();
         let error = head(&registry, credential).await.unwrap_err();
         assert!(error.contains(&format!(": cannot read credentials: {key} ")) && error.ends_with(expected), "{error}");
-        // Nothing is sent that would be refused.
+        // No request is sent, since it would be refused.
         assert_eq!(registry.counts(), "head_manifest 1");
     }
 }

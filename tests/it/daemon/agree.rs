@@ -1,4 +1,4 @@
-//! What is said of targets and of their tags in one scrape.
+//! Targets and their tags in one scrape.
 
 use super::*;
 

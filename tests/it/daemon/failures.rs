@@ -1,4 +1,4 @@
-//! Registries that fail, refuse, or answer in part.
+//! Registries that fail, refuse, or answer partially.
 
 use super::*;
 
@@ -37,7 +37,7 @@ async fn a_tag_changes_all_at_once() {
     registry.push("acme/app", "v1", &index(&[("linux/amd64", &amd64), ("linux/arm64", &arm64)]));
     let daemon = Daemon::start(&config(&registry, &[V1])).await;
     daemon.until("both are read", |m| m.all(COMPRESSED, &[]).len() == 2).await;
-    // Of the next push, one platform cannot be read for a while.
+    // One platform of the next push cannot be read for a while.
     let (amd64, arm64) = (of(101), image("linux/arm64", &[&Blob::named("layer", 91)]));
     let child = format!("GET /v2/acme/app/manifests/{}", arm64.digest());
     registry.always(&child, Reply::status(500));
@@ -53,7 +53,7 @@ async fn a_tag_changes_all_at_once() {
 }
 
 #[tokio::test]
-async fn a_first_reading_in_part_publishes_what_is_good_and_withholds_the_tags_sums() {
+async fn a_partial_first_reading_publishes_the_good_platforms_and_withholds_the_tags_sums() {
     let registry = TestRegistry::start();
     let (amd64, arm64) = (of(100), image("linux/arm64", &[&Blob::named("layer", 90)]));
     let child = format!("GET /v2/acme/app/manifests/{}", arm64.digest());
@@ -71,7 +71,7 @@ async fn a_first_reading_in_part_publishes_what_is_good_and_withholds_the_tags_s
 }
 
 #[tokio::test]
-async fn a_child_that_is_wrong_leaves_out_its_platform_only() {
+async fn an_invalid_child_leaves_out_its_platform_only() {
     let registry = TestRegistry::start();
     let (amd64, arm64) = (of(100), image("linux/arm64", &[&Blob::named("layer", 90)]));
     let child = format!("GET /v2/acme/app/manifests/{}", arm64.digest());
@@ -110,7 +110,7 @@ async fn a_list_that_is_read_in_part_removes_nothing() {
 }
 
 #[tokio::test]
-async fn a_registry_that_says_429_is_left_alone_while_another_goes_on() {
+async fn a_registry_that_answers_429_gets_no_requests_while_another_continues() {
     let (busy, idle) = (registry(), registry());
     let toml = config(&busy, &[V1])
         + &format!("[[targets]]\nname = 'idle'\nrepository = '{}/acme/app'\ntags = ['v1']\n", idle.name());

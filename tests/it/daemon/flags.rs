@@ -1,4 +1,4 @@
-//! What the program says and how it exits before it has begun: wrong flags, wrong files, and what is only checked.
+//! Messages and exit codes before the daemon starts: wrong flags, wrong files, and checks.
 
 use std::path::Path;
 use std::process::Command;
@@ -6,7 +6,7 @@ use std::process::Command;
 use super::process::command;
 use super::*;
 
-/// Exit code, and what stands on stderr.
+/// Exit code and standard error.
 fn ended(command: &mut Command) -> (Option<i32>, String) {
     let output = command.output().unwrap();
     (output.status.code(), String::from_utf8(output.stderr).unwrap())
@@ -29,7 +29,7 @@ fn check(directory: &Path) -> (Option<i32>, String) {
 const TARGET: &str = "[[targets]]\nrepository = 'r.example.com/app'\n";
 
 #[test]
-fn what_the_daemon_would_warn_of_a_check_says_and_is_content() {
+fn a_check_prints_the_daemons_warnings_and_succeeds() {
     let directory = with(&format!("[registries.\"ghcr.io\"]\n{TARGET}"));
     let file = directory.path().join("config.toml").display().to_string();
     let warning = format!("warning: {file}: registries.\"ghcr.io\": no target uses this registry\n");
@@ -59,7 +59,7 @@ fn wrong_flags_end_it_with_2_and_say_what_to_do() {
 }
 
 #[test]
-fn a_certificate_that_is_none_is_found_by_the_check_and_by_the_start_alike() {
+fn an_invalid_certificate_is_found_by_the_check_and_at_the_start() {
     let toml = format!("[registries.\"r.example.com\"]\nca_file = 'ca.pem'\n{TARGET}");
     let directory = with(&toml);
     write(&directory, "ca.pem", "not a certificate");
@@ -77,7 +77,7 @@ fn a_certificate_that_is_none_is_found_by_the_check_and_by_the_start_alike() {
 }
 
 #[test]
-fn the_running_configuration_is_no_state_file() {
+fn the_configuration_file_is_refused_as_state_file() {
     let toml = format!("[state]\npath = 'config.toml'\n{TARGET}");
     let directory = with(&toml);
     let (code, text) = ended(&mut command(directory.path()));

@@ -1,4 +1,4 @@
-//! A daemon in this process, and what it publishes, looked at as Prometheus does.
+//! A daemon in this process, read as Prometheus reads it.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -42,7 +42,7 @@ impl Daemon {
         Self::start_in(tempfile::tempdir().unwrap(), toml).await
     }
 
-    /// In a directory that may hold an earlier one's state.
+    /// In a directory that may contain an earlier state.
     pub(super) async fn start_in(directory: tempfile::TempDir, toml: &str) -> Self {
         let file = directory.path().join("config.toml");
         std::fs::write(&file, toml).unwrap();
@@ -63,7 +63,7 @@ impl Daemon {
         daemon
     }
 
-    /// Ends it in order; its directory is left.
+    /// Stops it gracefully; its directory stays.
     pub(super) async fn stop(self) -> tempfile::TempDir {
         self.stop.cancel();
         self.running.await.unwrap().unwrap();
@@ -84,7 +84,7 @@ impl Daemon {
         metrics(&self.address).await.expect("it answers")
     }
 
-    /// Polls until what is published is so.
+    /// Polls until the published values satisfy `is_so`.
     pub(super) async fn until(&self, what: &str, is_so: impl Fn(&Metrics) -> bool) -> Metrics {
         let what = format!("{what} ({})", if self.running.is_finished() { "it has ended" } else { "it runs" });
         until(&self.address, &what, is_so).await
@@ -103,7 +103,7 @@ impl Daemon {
     }
 }
 
-/// Polls until what an exporter publishes is so.
+/// Polls an exporter until its published values satisfy `is_so`.
 pub(super) async fn until(address: &str, what: &str, is_so: impl Fn(&Metrics) -> bool) -> Metrics {
     let deadline = Instant::now() + PATIENCE;
     let mut last = None;
@@ -127,7 +127,7 @@ async fn metrics(address: &str) -> Option<Metrics> {
     Some(Metrics(lines.map(str::to_owned).collect()))
 }
 
-/// One request over a connection of its own; none if nobody listens.
+/// One request over a connection of its own; `None` if nothing listens.
 pub(super) async fn ask(address: &str, request: &str) -> Option<String> {
     let mut stream = TcpStream::connect(address).await.ok()?;
     stream.write_all(format!("{request} HTTP/1.0\r\nhost: {address}\r\n\r\n").as_bytes()).await.ok()?;

@@ -1,8 +1,9 @@
-//! A panic, wherever it is, ends the process rather than leaving it without a part.
+//! A panic anywhere ends the process instead of leaving it without a task.
 
 use std::path::Path;
 use std::process::{Command, Output};
 
+use image_size_exporter::commands::logging::panic_as_json;
 use image_size_exporter::daemon::end_on_panic;
 use image_size_exporter::store::{Opened, Store};
 
@@ -14,14 +15,14 @@ const CHILD: &str = "IMAGE_SIZE_EXPORTER_TEST_PANIC";
 #[expect(clippy::disallowed_methods, reason = "the environment is how a test tells its child apart from itself")]
 fn child_that_panics() {
     let Ok(how) = std::env::var(CHILD) else { return };
-    end_on_panic();
+    end_on_panic(if how == "in JSON" { Some(panic_as_json) } else { None });
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
-        // Of none of them anybody waits for the end.
+        // Nothing waits for the end of any of them.
         match how.as_str() {
             "a task" => drop(tokio::spawn(async { panic!("in a task") })),
             "a blocking task" => drop(tokio::task::spawn_blocking(|| panic!("in a blocking task"))),
-            "a thread" => drop(std::thread::spawn(|| panic!("in a thread"))),
+            "a thread" | "in JSON" => drop(std::thread::spawn(|| panic!("in a thread"))),
             path => return open_damaged(Path::new(path)),
         }
         std::future::pending::<()>().await;
@@ -64,7 +65,15 @@ fn a_panic_in_any_task_or_thread_ends_the_process_with_a_message() {
 }
 
 #[test]
-fn a_panic_that_a_damaged_state_file_causes_ends_nothing() {
+fn a_panic_is_one_line_of_a_log_in_json() {
+    let said = String::from_utf8(child("in JSON").stderr).unwrap();
+    let line: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!((&line["level"], &line["panic"]), (&"error".into(), &"in a thread".into()), "{said}");
+    assert!(line["location"].as_str().unwrap().contains("panics.rs:"), "{said}");
+}
+
+#[test]
+fn a_panic_caused_by_a_damaged_state_file_does_not_end_the_process() {
     let directory = crate::store::directory();
     let ended = child(directory.path().join("state.redb").to_str().unwrap());
     assert!(ended.status.success(), "{ended:?}");

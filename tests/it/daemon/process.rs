@@ -1,4 +1,4 @@
-//! The program itself: signals, exit codes, and what it says.
+//! The real program: signals, exit codes and log.
 
 use std::io::Read as _;
 use std::path::Path;
@@ -114,7 +114,7 @@ fn a_bad_configuration_ends_it_with_64_and_says_what_to_do() {
 }
 
 #[test]
-fn checking_a_configuration_asks_no_registry_and_says_what_is_probably_not_meant() {
+fn checking_a_configuration_sends_no_request_and_warns_about_probable_mistakes() {
     let registry = registry();
     let directory = tempfile::tempdir().unwrap();
     let target = "repository = 'REGISTRY/acme/*'\nnewest = 'semver'\nlimit = 1";
@@ -129,7 +129,7 @@ fn checking_a_configuration_asks_no_registry_and_says_what_is_probably_not_meant
 }
 
 #[tokio::test]
-async fn a_failing_target_says_so_once_and_once_that_it_is_well_again() {
+async fn a_failing_target_is_logged_once_and_its_recovery_once() {
     let registry = registry();
     registry.push("acme/two", "v1", &of(200));
     let targets =
@@ -154,11 +154,12 @@ async fn a_failing_target_says_so_once_and_once_that_it_is_well_again() {
     }
     let log = program.log();
     assert_eq!((lines(&log, "cannot read").len(), lines(&log, "can be read again").len()), (1, 1), "{log}");
-    // It was scraped all the while, and each scrape is not worth a line.
-    for said in ["msg=started", "msg=listening"] {
+    // It was scraped meanwhile: scrapes are not logged.
+    let first_scan = "level=info msg=\"the first scan of all targets has ended\" targets=2 down=0 seconds=";
+    for said in ["msg=started", "msg=listening", first_scan] {
         assert_eq!(lines(&log, said).len(), 1, "{log}");
     }
-    assert_eq!(log.lines().count(), 4, "{log}");
+    assert_eq!(log.lines().count(), 5, "{log}");
 }
 
 #[tokio::test]
@@ -181,7 +182,7 @@ async fn sighup_reads_the_configuration_again() {
 }
 
 #[tokio::test]
-async fn a_selection_that_means_nothing_is_said_once() {
+async fn a_target_that_selects_nothing_is_reported_once() {
     let registry = registry();
     registry.push("acme/app", "v2", &index(&[("linux/amd64", &of(1)), ("linux/arm64", &of(2))]));
     let slips = [

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use super::*;
 
-/// What happens to what the registry says, from the next bytes on.
+/// What happens to the registry's answers, from the next bytes on.
 #[derive(Clone, Copy, Debug)]
 enum Line {
     Good,
@@ -21,7 +21,7 @@ enum Line {
     Slow,
 }
 
-/// Passes on what comes; its address, and what its line is like.
+/// Forwards bytes; its address, and the current fault.
 async fn proxy(registry: &TestRegistry) -> (String, watch::Sender<Line>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();

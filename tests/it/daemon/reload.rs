@@ -8,7 +8,7 @@ const RELOADED: &str = "image_size_exporter_config_last_reload_successful";
 const RELOADED_AT: &str = "image_size_exporter_config_last_reload_success_timestamp_seconds";
 
 #[tokio::test]
-async fn a_bad_file_keeps_the_old_configuration_and_the_gauges_tell() {
+async fn a_bad_file_keeps_the_old_configuration_and_the_gauges_show_it() {
     let registry = registry();
     let good = config(&registry, &["repository = 'REGISTRY/acme/app'\ntags = ['v1']"]);
     let daemon = Daemon::start(&good).await;
@@ -30,7 +30,7 @@ async fn a_bad_file_keeps_the_old_configuration_and_the_gauges_tell() {
 }
 
 #[tokio::test]
-async fn targets_come_and_go_and_the_others_go_on_as_they_were() {
+async fn targets_are_added_and_removed_while_the_others_continue() {
     let registry = registry();
     registry.push("acme/two", "v1", &of(200));
     registry.push("acme/three", "v1", &of(300));
@@ -50,7 +50,7 @@ async fn targets_come_and_go_and_the_others_go_on_as_they_were() {
     assert_eq!(metrics.one(LAST_SCAN, &[("target", "app")]), before.one(LAST_SCAN, &[("target", "app")]));
     assert_eq!(metrics.one(COMPRESSED, &[("repository", "acme/app")]), Some(100.0));
     assert!(!metrics.text().contains("two\""), "{}", metrics.text());
-    // Back again, it costs its HEADs at most: nothing with a digest is read twice.
+    // Added again, it costs its HEADs at most: nothing with a digest is read twice.
     registry.take_counts();
     daemon.reload(&toml).await;
     daemon.until("it is back", |m| m.one(COMPRESSED, &[("repository", "acme/two")]) == Some(200.0)).await;
@@ -59,7 +59,7 @@ async fn targets_come_and_go_and_the_others_go_on_as_they_were() {
 }
 
 #[tokio::test]
-async fn a_registry_that_said_429_is_left_alone_after_a_reload_that_changes_another() {
+async fn the_pause_after_a_429_survives_a_reload_that_changes_another_registry() {
     let (busy, other) = (registry(), registry());
     let targets = config(&busy, &["repository = 'REGISTRY/acme/app'\ntags = ['v1']\nname = 'app'"])
         + &format!("[[targets]]\nname = 'other'\nrepository = '{}/acme/app'\ntags = ['v1']\n", other.name());
@@ -82,14 +82,14 @@ async fn a_registry_that_said_429_is_left_alone_after_a_reload_that_changes_anot
         assert!(other.counts().starts_with("head_manifest "), "{}", other.counts());
         assert_eq!(busy.counts(), "", "it said when to come back");
     }
-    // Asked in another way, perhaps because of what it said, it is asked at once.
+    // With changed settings, perhaps because of its answer, it gets a request at once.
     assert!(daemon.reload(&with(&busy, 1)).await.contains(" 200 "));
     daemon.until("it is up", |m| up(m) == Some(1.0)).await;
     daemon.stop().await;
 }
 
 #[tokio::test]
-async fn other_settings_of_a_target_hold_from_the_next_snapshot_on() {
+async fn changed_settings_of_a_target_apply_from_the_next_snapshot_on() {
     let registry = registry();
     let target = "repository = 'REGISTRY/acme/app'\ntags = ['v1']\nname = 'app'";
     let toml = config(&registry, &[target]).replace("100ms", "1h");
@@ -122,7 +122,7 @@ async fn a_password_that_was_refused_is_tried_again_after_a_reload() {
         );
     let daemon = Daemon::start(&toml).await;
     daemon.until("it is refused", |m| m.tag(UP, "v1") == Some(0.0)).await;
-    // Its user gets the right on the server: nothing here shows it.
+    // Its user gets the permission on the server, which changes nothing in the configuration.
     registry.require(Access::Basic(vec![("alice", "sesame")]));
     assert!(daemon.reload(&toml).await.contains(" 200 "));
     daemon.until("it is read", |m| m.tag(UP, "v1") == Some(1.0)).await;

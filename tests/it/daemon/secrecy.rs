@@ -1,5 +1,5 @@
-//! No secret gets out: every kind of them is used, by registries that take it, refuse it, and repeat it in what they
-//! say; and everything that the program then says is searched.
+//! No secret leaks: every kind is used, with registries that accept it, refuse it, and echo it in their messages; all
+//! output of the program is searched.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -31,12 +31,12 @@ const OF_MISTAKE: &str = "mistaken-secret";
 /// What the registries' own token servers issue.
 const ISSUED: &str = "token-1";
 
-/// Says to a process of this test program to run a daemon that logs everything, its libraries' words too.
+/// Makes a process of this test program run a daemon that logs everything, its libraries included.
 const FILE: &str = "TEST_DAEMON_FILE";
 const CHILD: &str = "daemon::secrecy::runs_in_a_process_of_its_own";
 const ADDRESS: &str = "TEST_DAEMON_ADDRESS";
 
-/// Registries by the kind of secret that they want; what is asked through the proxy; where layers are.
+/// Registries by the kind of secret that they require; the proxy; the storage of layers.
 struct World {
     registries: BTreeMap<&'static str, TestRegistry>,
     proxy: TestRegistry,
@@ -58,7 +58,7 @@ impl World {
             ("environment", only("alice", OF_ENVIRONMENT)),
             ("identity", Access::Token(identities)),
             ("helper", tokens("alice", OF_HELPER)),
-            // Refused in any case; sent all the same.
+            // Refused in any case, but sent.
             ("token-file", Access::Basic(vec![])),
             ("registry-token", Access::Basic(vec![])),
             ("redirect", Access::Open),
@@ -144,7 +144,7 @@ impl World {
         self.proxy.always(&matching.replace(" /", " http://registry.invalid/"), reply.clone());
     }
 
-    /// The program, with this world's environment.
+    /// The program, with this environment.
     fn command(&self, program: &str) -> Command {
         let environment = r#"{"auths":{"REGISTRY":{"auth":"AUTH"}}}"#
             .replace("REGISTRY", self.registries["environment"].name().as_str())
@@ -160,7 +160,7 @@ impl World {
         command
     }
 
-    /// Runs subcommands side by side; what they said.
+    /// Runs subcommands in parallel; returns their output.
     fn run(&self, commands: &[Vec<String>]) -> String {
         let started: Vec<Child> = commands
             .iter()
@@ -183,13 +183,13 @@ impl World {
         self.run(&commands)
     }
 
-    /// Everything that anybody was sent.
+    /// All requests that any server received.
     fn seen(&self) -> Vec<Seen> {
         self.servers().flat_map(TestRegistry::requests).collect()
     }
 }
 
-/// A daemon, and all that it said.
+/// A daemon and its output.
 struct Running {
     child: Child,
     address: String,
@@ -251,7 +251,7 @@ impl Running {
         self.ask("GET /metrics").await
     }
 
-    /// Everything that it shows.
+    /// All of its pages.
     async fn shown(&self, world: &World) -> String {
         let mut shown = self.scanned(world).await;
         for request in ["GET /", "GET /config", "GET /-/healthy", "POST /-/reload", "GET /nothing"] {
@@ -286,7 +286,7 @@ async fn runs_in_a_process_of_its_own() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_that_the_program_says_has_a_secret_in_it() {
+async fn no_output_of_the_program_contains_a_secret() {
     let world = World::new();
     let start = |address: &str| {
         let mut command = world.command(env!("CARGO_BIN_EXE_image-size-exporter"));
@@ -302,7 +302,7 @@ async fn nothing_that_the_program_says_has_a_secret_in_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_that_the_programs_libraries_log_has_a_secret_in_it() {
+async fn no_log_line_of_libraries_contains_a_secret() {
     let world = World::new();
     let start = |address: &str| {
         let mut command = world.command(std::env::current_exe().unwrap().to_str().unwrap());
@@ -316,7 +316,7 @@ async fn nothing_that_the_programs_libraries_log_has_a_secret_in_it() {
     travelled(&world);
 }
 
-/// Registries that do as they should, and then all that they can do wrong; what the program says to it.
+/// Registries that work, and then everything that they can do wrong; returns the program's output.
 async fn turns(world: &World, running: &Running, look: impl Fn(&World) -> String) -> String {
     let mut said = running.shown(world).await + &look(world);
     // It did work.
@@ -341,11 +341,11 @@ async fn turns(world: &World, running: &Running, look: impl Fn(&World) -> String
         world.registries["redirect"].always("GET /v2/acme/app/manifests/", Reply::redirect(away));
     }
     said += &log_of(world);
-    assert!(said.contains("its words repeat a secret"), "{said}");
+    assert!(said.contains("its message contains a secret"), "{said}");
     said
 }
 
-/// Secrets that somebody wrote where they do not belong.
+/// Secrets in the wrong keys.
 async fn mistakes(world: &World, running: &Running) -> String {
     let mut said = String::new();
     let good = world.config();
@@ -379,7 +379,7 @@ async fn mistakes(world: &World, running: &Running) -> String {
     said + &log_of(world)
 }
 
-/// Fails where a secret was said, or kept.
+/// Fails where a secret is in output or in a file.
 fn search(world: &World, mut said: String) {
     let state = std::fs::read(world.files.path().join("state.redb")).unwrap();
     said += &String::from_utf8_lossy(&state);
@@ -407,7 +407,7 @@ fn search(world: &World, mut said: String) {
     }
 }
 
-/// It was not for lack of sending that nothing was found.
+/// Each secret was sent, so the search is meaningful.
 fn travelled(world: &World) {
     let seen = world.seen();
     let sent = |header: &str, value: &str| {
@@ -424,7 +424,7 @@ fn travelled(world: &World) {
     assert!(seen.iter().any(|seen| seen.uri.contains(OF_ADDRESS)));
 }
 
-/// A secret as it is, in base64 alone and with its user, and as addresses have it.
+/// A secret plain, in base64 alone and with its user, and percent-encoded.
 fn forms(secret: &str) -> Vec<String> {
     use base64::Engine as _;
     let encode = |text: &str| base64::engine::general_purpose::STANDARD_NO_PAD.encode(text);

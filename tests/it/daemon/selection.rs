@@ -1,9 +1,9 @@
-//! Which tags are read, and by whom.
+//! Which tags are read, and by which target.
 
 use super::*;
 
 #[tokio::test]
-async fn under_a_wildcard_a_repository_without_the_tag_is_no_failure() {
+async fn under_a_wildcard_a_repository_without_the_tag_is_not_a_failure() {
     let registry = registry();
     registry.push("acme/other", "latest", &of(200));
     registry.push("elsewhere/app", "v1", &of(300));
@@ -25,7 +25,7 @@ async fn under_a_wildcard_a_repository_without_the_tag_is_no_failure() {
 }
 
 #[tokio::test]
-async fn a_tag_that_several_targets_mean_is_read_once_and_published_once() {
+async fn a_tag_that_several_targets_select_is_read_once_and_published_once() {
     let registry = registry();
     let toml = config(
         &registry,
@@ -77,7 +77,7 @@ async fn a_tag_that_two_targets_find_by_listing_is_read_once() {
 }
 
 #[tokio::test]
-async fn what_is_past_the_cap_is_a_failure_with_that_reason() {
+async fn tags_beyond_the_limit_are_a_failure_with_that_reason() {
     let registry = registry();
     registry.push("acme/app", "v2", &of(200));
     registry.push("acme/app", "v3", &of(300));

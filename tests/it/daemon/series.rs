@@ -1,4 +1,4 @@
-//! The life of a series: tags that are pushed again, vanish, or shrink.
+//! Series of tags that are pushed again, disappear, or shrink.
 
 use super::*;
 
@@ -111,12 +111,37 @@ async fn the_newest_release_is_one_series_that_moves_with_each_release_and_back(
     registry.push("acme/app", "v1.5.0", &of(120));
     let moved = daemon.until("v1.5.0 is the newest", |m| newest(m) == [Some(120.0), Some(100.0)]).await;
     assert!(named(&moved, "v1.5.0", 120), "{}", moved.text());
+    let previous = [("tag", "v1.4.0"), ("digest", &*of(100).digest().to_string())];
+    assert_eq!(moved.one("container_image_newest_previous_info", &previous), Some(1.0), "{}", moved.text());
     let series =
         |m: &Metrics| m.all("container_image_newest_compressed_size_bytes", &[]).into_keys().collect::<Vec<_>>();
     assert_eq!(series(&first), series(&moved));
     registry.untag("acme/app", "v1.5.0");
     let back = daemon.until("v1.4.0 is the newest again", |m| newest(m) == [Some(100.0), Some(90.0)]).await;
     assert!(named(&back, "v1.4.0", 100), "{}", back.text());
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_target_says_how_much_it_selects_and_that_it_selects_nothing() {
+    let registry = registry();
+    registry.push("acme/web", "v1", &of(50));
+    registry.always("GET /v2/_catalog", Reply::status(500));
+    let targets = [
+        "repository = 'REGISTRY/acme/*'\ntags = ['v1']\nname = 'all'",
+        "repository = 'REGISTRY/acme/app'\nmatch = ['^r']\nname = 'none'",
+    ];
+    let daemon = Daemon::start(&config(&registry, &targets)).await;
+    let selected = |m: &Metrics, target: &str| {
+        ["image_size_exporter_target_repositories", "image_size_exporter_target_tags"]
+            .map(|family| m.one(family, &[("target", target)]))
+    };
+    let metrics = daemon.until("one list is read", |m| selected(m, "none") == [Some(1.0), Some(0.0)]).await;
+    assert_eq!(selected(&metrics, "all"), [None, None], "its catalog cannot be read");
+    registry.always("GET /v2/_catalog", Reply::Usual);
+    daemon.until("the catalog is read", |m| selected(m, "all") == [Some(2.0), Some(2.0)]).await;
+    registry.push("acme/app", "r1", &of(60));
+    daemon.until("a tag matches", |m| selected(m, "none") == [Some(1.0), Some(1.0)]).await;
     daemon.stop().await;
 }
 

@@ -1,4 +1,4 @@
-//! Sums do not climb from nothing at a start, and what was known before it is published at once.
+//! Sums do not climb from zero at a start, and values from before it are published at once.
 
 use super::*;
 
@@ -11,7 +11,7 @@ const SUMS: [&str; 5] = [
 ];
 
 #[tokio::test]
-async fn sums_wait_for_each_targets_first_pass_even_a_failed_one() {
+async fn sums_wait_for_the_first_scan_of_each_target_even_a_failed_one() {
     let registry = registry();
     registry.push("acme/slow", "v1", &of(200));
     registry.always("GET /v2/acme/slow/manifests/", Reply::Stall);
@@ -37,7 +37,7 @@ async fn sums_wait_for_each_targets_first_pass_even_a_failed_one() {
 }
 
 #[tokio::test]
-async fn what_a_reload_adds_joins_the_sums_at_once_and_nothing_vanishes_meanwhile() {
+async fn tags_that_a_reload_adds_enter_the_sums_at_once_and_none_disappear_meanwhile() {
     let registry = registry();
     registry.push("acme/good", "v1", &of(40));
     registry.push("acme/slow", "v1", &of(200));
@@ -59,7 +59,7 @@ async fn what_a_reload_adds_joins_the_sums_at_once_and_nothing_vanishes_meanwhil
 }
 
 #[tokio::test]
-async fn a_pass_of_an_earlier_configuration_does_not_vouch_for_what_a_later_one_forgot() {
+async fn a_scan_of_an_earlier_configuration_does_not_make_later_tags_complete() {
     let registry = registry();
     registry.push("acme/app", "v2", &of(200));
     let toml = |tags: &str| {
@@ -94,7 +94,7 @@ async fn after_a_restart_the_last_values_are_there_at_once_and_each_tag_costs_a_
     let before = daemon.until("all is read", is_whole).await;
     let directory = daemon.stop().await;
 
-    // Nobody answers, and all the same there it is.
+    // No registry answers, but the values are there.
     registry.always("* /v2/", Reply::status(503));
     let daemon = Daemon::start_in(directory, &toml).await;
     let after = daemon.metrics().await;
@@ -129,7 +129,7 @@ async fn after_a_restart_the_last_values_are_there_at_once_and_each_tag_costs_a_
 }
 
 #[tokio::test]
-async fn a_restart_with_other_settings_of_a_target_that_means_the_same_keeps_the_sums() {
+async fn a_restart_with_other_settings_but_the_same_selection_keeps_the_sums() {
     let registry = registry();
     let toml = |settings: &str| {
         let target = format!("repository = 'REGISTRY/acme/app'\nmatch = ['^v']\n{settings}");
@@ -148,7 +148,7 @@ async fn a_restart_with_other_settings_of_a_target_that_means_the_same_keeps_the
 }
 
 #[tokio::test]
-async fn a_tag_that_is_not_there_and_one_that_cannot_be_read_take_no_sums_away_in_a_restart() {
+async fn a_missing_tag_and_an_unreadable_one_do_not_withhold_sums_after_a_restart() {
     let registry = registry();
     registry.push("acme/broken", "v1", &of(40));
     registry.push("acme/broken", "v2", &of(40));
@@ -172,7 +172,7 @@ async fn a_tag_that_is_not_there_and_one_that_cannot_be_read_take_no_sums_away_i
 }
 
 #[tokio::test]
-async fn a_first_scan_that_read_no_list_does_not_vouch_for_half_of_a_second() {
+async fn a_first_scan_without_a_list_does_not_make_an_interrupted_second_one_complete() {
     let registry = registry();
     registry.push("acme/app", "v2", &of(40));
     registry.always("GET /v2/acme/app/tags/list", Reply::status(403));

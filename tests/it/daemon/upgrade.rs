@@ -9,7 +9,7 @@ use super::*;
 
 /// Earlier versions kept only the first of several images for one platform.
 #[tokio::test]
-async fn what_an_earlier_version_left_out_of_an_unchanged_tag_is_read_after_the_upgrade() {
+async fn images_that_an_earlier_version_left_out_are_read_after_the_upgrade() {
     let registry = TestRegistry::start();
     let images = [100, 90].map(|bytes| image("linux/amd64", &[&Blob::named(&bytes.to_string(), bytes)]));
     registry.push("acme/app", "v1", &index(&[("linux/amd64", &images[0]), ("linux/amd64", &images[1])]));

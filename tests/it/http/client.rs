@@ -1,4 +1,4 @@
-//! HTTP/1 as bytes: what a test wants to send, and what comes back.
+//! HTTP/1 as bytes: what a test sends, and what it receives.
 
 use std::net::SocketAddr;
 

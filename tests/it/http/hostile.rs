@@ -1,4 +1,4 @@
-//! Clients that mean no good, or know no better.
+//! Hostile and broken clients.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -19,7 +19,7 @@ fn limited(limits: ConnectionLimits) -> Options {
     Options { limits, ..Options::default() }
 }
 
-/// Asks for the metrics with little room to put them.
+/// Requests the metrics with a small receive buffer.
 pub async fn slow_reader(address: SocketAddr) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
@@ -36,7 +36,7 @@ pub async fn first_bytes(stream: &mut TcpStream) {
 }
 
 #[tokio::test]
-async fn who_sends_nothing_or_half_a_request_is_let_go() {
+async fn a_client_that_sends_nothing_or_half_a_request_is_disconnected() {
     let server = Server::start(limited(ConnectionLimits { header: SHORT, ..ConnectionLimits::default() })).await;
     for sent in ["", "G", "GET /metrics HTTP/1.1\r\nhost: a\r\n"] {
         let mut stream = TcpStream::connect(server.address).await.unwrap();
@@ -46,7 +46,7 @@ async fn who_sends_nothing_or_half_a_request_is_let_go() {
 }
 
 #[tokio::test]
-async fn who_sends_a_byte_at_a_time_is_let_go() {
+async fn a_client_that_sends_a_byte_at_a_time_is_disconnected() {
     let server = Server::start(limited(ConnectionLimits { header: SHORT, ..ConnectionLimits::default() })).await;
     let (mut reader, mut writer) = TcpStream::connect(server.address).await.unwrap().into_split();
     let dripping = tokio::spawn(async move {
@@ -80,7 +80,7 @@ async fn between_requests_the_idle_time_counts_and_not_the_header_s() {
 }
 
 #[tokio::test]
-async fn who_does_not_read_is_cut_off() {
+async fn a_client_that_does_not_read_is_disconnected() {
     let mut server = Server::start(limited(ConnectionLimits { answer: SHORT, ..ConnectionLimits::default() })).await;
     server.publish(snapshots::large(4_000)).await;
     let mut stream = slow_reader(server.address).await;
@@ -108,7 +108,7 @@ async fn a_reader_keeps_what_it_reads_when_something_newer_is_published() {
 }
 
 #[tokio::test]
-async fn those_who_ask_and_do_not_read_keep_nobody_out() {
+async fn clients_that_do_not_read_do_not_block_others() {
     let limits = ConnectionLimits { connections_max: 64, ..ConnectionLimits::default() };
     let mut server = Server::start(Options { max_requests: 4, limits, ..Options::default() }).await;
     server.publish(snapshots::large(4_000)).await;
@@ -126,7 +126,7 @@ async fn those_who_ask_and_do_not_read_keep_nobody_out() {
 }
 
 #[tokio::test]
-async fn when_there_are_too_many_connections_those_go_that_wait_and_who_asks_is_answered() {
+async fn with_too_many_connections_waiting_ones_are_closed_and_requests_are_answered() {
     let server =
         Server::start(limited(ConnectionLimits { connections_max: 2, header: SHORT, ..ConnectionLimits::default() }))
             .await;
@@ -183,7 +183,7 @@ async fn a_request_names_one_host() {
 }
 
 #[tokio::test]
-async fn what_two_readers_could_understand_differently_is_refused_and_ends_the_connection() {
+async fn an_ambiguous_request_is_refused_and_ends_the_connection() {
     let server = Server::start(Options::default()).await;
     let next = "GET /config HTTP/1.1\r\nhost: a\r\n\r\n";
     let cases = [

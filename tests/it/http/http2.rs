@@ -41,7 +41,7 @@ async fn server(certificates: &Certificates, limits: ConnectionLimits) -> Server
 }
 
 #[tokio::test]
-async fn between_requests_pings_are_no_request_that_does_not_end() {
+async fn pings_between_requests_do_not_count_as_an_unfinished_request() {
     let certificates = Certificates::new();
     let server = server(&certificates, ConnectionLimits { header: SHORT, ..ConnectionLimits::default() }).await;
     let mut client = client(&certificates, &server, Some(SHORT / 10)).await;
@@ -55,11 +55,11 @@ async fn between_requests_pings_are_no_request_that_does_not_end() {
 }
 
 #[tokio::test]
-async fn who_asks_on_many_streams_and_reads_none_is_cut_off_and_keeps_nobody_out() {
+async fn a_client_that_reads_none_of_its_many_streams_is_disconnected_and_does_not_block_others() {
     let certificates = Certificates::new();
     let server = server(&certificates, ConnectionLimits { answer: SHORT * 3, ..ConnectionLimits::default() }).await;
     let mut greedy = client(&certificates, &server, None).await;
-    // Nobody reads the bodies: their windows stay full.
+    // The bodies are not read: their windows stay full.
     let mut unread = Vec::new();
     for _ in 0..16 {
         unread.push(greedy.send_request(request("/metrics")).await.unwrap());
@@ -77,7 +77,7 @@ async fn who_asks_on_many_streams_and_reads_none_is_cut_off_and_keeps_nobody_out
 }
 
 #[tokio::test]
-async fn who_does_not_finish_the_handshake_is_let_go() {
+async fn a_client_that_does_not_finish_the_handshake_is_disconnected() {
     let certificates = Certificates::new();
     let server = server(&certificates, ConnectionLimits { header: SHORT, ..ConnectionLimits::default() }).await;
     // Nothing; the beginning of a record; a record of 512 bytes that does not come.
@@ -89,12 +89,12 @@ async fn who_does_not_finish_the_handshake_is_let_go() {
 }
 
 #[tokio::test]
-async fn who_asks_and_takes_it_back_keeps_nobody_out() {
+async fn a_client_that_resets_its_requests_does_not_block_others() {
     let certificates = Certificates::new();
     let server = server(&certificates, ConnectionLimits::default()).await;
     let mut rapid = client(&certificates, &server, None).await;
     for _ in 0..500 {
-        // A request whose answer nobody waits for is reset.
+        // Dropping the response future resets the stream.
         if rapid.ready().await.is_err() {
             break;
         }

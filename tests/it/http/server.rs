@@ -8,7 +8,7 @@ use image_size_exporter::inventory::snapshot::Snapshot;
 use image_size_exporter::metrics;
 use image_size_exporter::metrics::Publisher;
 use image_size_exporter::metrics::Telemetry;
-use image_size_exporter::web::{Listener, Options, ServerState, WantsReload, WebConfig, serve};
+use image_size_exporter::web::{Listener, Options, ReloadReply, ServerState, WebConfig, serve};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 pub struct Server {
     pub address: SocketAddr,
     pub publisher: Publisher,
-    pub reloads: mpsc::Receiver<WantsReload>,
+    pub reloads: mpsc::Receiver<ReloadReply>,
     pub state: Arc<ServerState>,
     pub stop: CancellationToken,
     pub serving: JoinHandle<()>,
@@ -31,8 +31,8 @@ impl Server {
     pub async fn with(options: Options, web_config: WebConfig, address: &str) -> Self {
         let telemetry = Arc::new(Telemetry::default());
         let (publisher, rendered) = metrics::channel(Arc::clone(&telemetry));
-        let (wants_reload, reloads) = mpsc::channel(1);
-        let state = Arc::new(ServerState::new(rendered, telemetry, wants_reload, web_config, options));
+        let (reload, reloads) = mpsc::channel(1);
+        let state = Arc::new(ServerState::new(rendered, telemetry, reload, web_config, options));
         state.set_ready(true);
         let listener = Listener::bind(&address.parse().unwrap()).await.unwrap();
         let (address, stop) = (listener.local_addr().unwrap(), CancellationToken::new());

@@ -96,7 +96,7 @@ impl Certificates {
         TlsConnector::from(Arc::new(config)).connect(name, stream).await.ok()
     }
 
-    /// Asks over TLS, perhaps with a client certificate for this name. None if the server does not want to.
+    /// Sends a request over TLS, perhaps with a client certificate for this name. `None` if the server refuses.
     async fn ask(
         &self,
         address: SocketAddr,
@@ -147,7 +147,8 @@ async fn tls_is_spoken_in_the_configured_versions() {
 async fn client_certificates_are_asked_for_as_configured() {
     let (ours, strange) = (Certificates::new(), Certificates::new());
     let with = |more: &str| format!("{TLS}  client_ca_file: ca.pem\n{more}");
-    // Configuration, whether one may come without, with one that nobody knows, with ours, with ours of another name.
+    // Configuration, and whether a client is accepted without a certificate, with an unknown one, with ours, with ours
+    // for another name.
     let cases = [
         (with("  client_auth_type: RequireAndVerifyClientCert\n"), false, false, true, true),
         (with("  client_auth_type: VerifyClientCertIfGiven\n"), true, false, true, true),
@@ -163,7 +164,7 @@ async fn client_certificates_are_asked_for_as_configured() {
     ];
     for (text, without, unknown, known, other_name) in cases {
         let server = ours.server(&text).await;
-        // A stranger that trusts this server all the same.
+        // An unknown client that trusts this server.
         let stranger = Certificates {
             root: ours.root.clone(),
             directory: tempfile::tempdir().unwrap(),
@@ -194,7 +195,7 @@ async fn a_renewed_certificate_and_a_changed_file_count_at_once() {
     certificates.renew_server();
     assert!(certificates.ask(server.address, None, &BOTH).await.is_some(), "a new pair");
 
-    // Half a renewal: the key does not fit. The pair before stays.
+    // Half a renewal: the key does not match. The previous pair stays.
     let key = fs::read(certificates.path().join("key.pem")).unwrap();
     fs::write(certificates.path().join("key.pem"), KeyPair::generate().unwrap().serialize_pem()).unwrap();
     assert!(certificates.ask(server.address, None, &BOTH).await.is_some(), "the pair before");
@@ -245,7 +246,7 @@ async fn configured_headers_and_the_limit_on_requests_hold_for_every_answer() {
 }
 
 #[test]
-fn what_cannot_be_used_is_refused_with_what_would_be_right() {
+fn an_unusable_web_configuration_is_refused_with_a_remedy() {
     let certificates = Certificates::new();
     let path = certificates.path().join("web-config.yml");
     let file = path.display();
@@ -267,16 +268,18 @@ fn what_cannot_be_used_is_refused_with_what_would_be_right() {
         ),
         (
             "tls_server_config: {cert_file: key.pem, key_file: key.pem}",
-            format!("web configuration `{file}`: tls_server_config: the certificate is no certificate in PEM"),
+            format!(
+                "web configuration `{file}`: tls_server_config: the certificate is not a certificate in PEM format"
+            ),
         ),
         (
             "tls_server_config: {cert_file: cert.pem, key_file: cert.pem}",
-            format!("web configuration `{file}`: tls_server_config: the key is no private key in PEM"),
+            format!("web configuration `{file}`: tls_server_config: the key is not a private key in PEM format"),
         ),
         (
             "tls_server_config: {cert_file: cert.pem, key_file: key.pem, client_ca_file: ca.pem}",
             format!(
-                "web configuration `{file}`: tls_server_config: client_ca_file says nothing without a client_auth_type"
+                "web configuration `{file}`: tls_server_config: client_ca_file has no effect without a client_auth_type"
             ),
         ),
         (
@@ -298,7 +301,7 @@ fn what_cannot_be_used_is_refused_with_what_would_be_right() {
         (
             "tls_server_config: {cert_file: cert.pem, key_file: key.pem, max_version: TLS11}",
             format!(
-                "web configuration `{file}`: tls_server_config: min_version and max_version leave neither TLS12 nor TLS13, which are what there is"
+                "web configuration `{file}`: tls_server_config: min_version and max_version allow neither TLS12 nor TLS13, the supported versions"
             ),
         ),
         (
@@ -308,7 +311,7 @@ fn what_cannot_be_used_is_refused_with_what_would_be_right() {
         (
             "tls_server_config: {cert_file: cert.pem, key_file: key.pem, curve_preferences: [CurveP521]}",
             format!(
-                "web configuration `{file}`: tls_server_config: curve_preferences: none of these is offered, only X25519, CurveP256, CurveP384"
+                "web configuration `{file}`: tls_server_config: curve_preferences: none of these is supported, only X25519, CurveP256, CurveP384"
             ),
         ),
         (

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-/// Longer than anything here takes on a slow machine. Nothing waits for it but a failure.
+/// Longer than anything here takes on a slow machine. Only a failure waits that long.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The program, until it is killed or ended.
@@ -52,7 +52,7 @@ impl Daemon {
                 assert!(start.elapsed() < PATIENCE, "it does not answer\n{}", daemon.log());
                 std::thread::yield_now();
             }
-            // Somebody else took the port in between.
+            // Another process took the port in between.
             assert!(daemon.log().contains("cannot listen"), "it ended by itself\n{}", daemon.log());
             fs::remove_file(&log).unwrap();
         }
@@ -86,7 +86,7 @@ impl Daemon {
         self.child.wait().unwrap()
     }
 
-    /// What it, and those before it in the same directory, logged.
+    /// The log of it and of its predecessors in the same directory.
     pub(super) fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
     }

@@ -32,7 +32,7 @@ fn versions(os: &str, entries: &[(&str, &Pushed)]) -> Pushed {
 }
 
 #[tokio::test]
-async fn gzip_beside_zstd_is_told_apart_by_compression_and_both_enter_the_sums() {
+async fn gzip_and_zstd_variants_are_named_by_compression_and_both_enter_the_sums() {
     let (gzip, zstd) = (compressed("gzip", 100, GZIP), compressed("zstd", 80, ZSTD));
     for platforms in ["", "platforms = ['linux/amd64']"] {
         let mut watcher = Watcher::new(&format!("tags = ['v1', 'v2']\n{platforms}"));
@@ -49,7 +49,7 @@ async fn gzip_beside_zstd_is_told_apart_by_compression_and_both_enter_the_sums()
 }
 
 #[tokio::test]
-async fn releases_of_one_system_are_told_apart_by_their_version() {
+async fn releases_of_one_system_are_named_by_version() {
     let [new, old, oldest] = [400, 200, 100].map(|bytes| of("darwin/arm64", bytes));
     let all = versions("darwin", &[("macOS 15", &new), ("macOS 14", &old), ("macOS 14", &oldest)]);
     for platforms in ["", "platforms = ['darwin/arm64']"] {
@@ -69,7 +69,7 @@ async fn releases_of_one_system_are_told_apart_by_their_version() {
 }
 
 #[tokio::test]
-async fn what_nothing_else_tells_apart_is_told_apart_by_its_place() {
+async fn otherwise_equal_entries_are_numbered() {
     let images = [100, 90, 80].map(|bytes| of("linux/amd64", bytes));
     let mut watcher = Watcher::new("tags = ['v1']");
     watcher
@@ -78,12 +78,12 @@ async fn what_nothing_else_tells_apart_is_told_apart_by_its_place() {
     let expected = ["v1 linux/amd64 100", "v1 linux/amd64+2 90", "v1 linux/amd64+3 80"];
     assert_eq!(watcher.sizes(), expected);
 
-    // Without a platform in the index the configs tell, and they agree.
+    // Without a platform in the index the configs count, and they agree.
     watcher.push("v1", &index(&[("", &images[0]), ("", &images[1]), ("", &images[2])]));
     watcher.scan().await;
     assert_eq!(watcher.sizes(), expected);
 
-    // The first is the first of the index, however deep it stands.
+    // The first is the first in the index's order, at any depth.
     let inner = index(&[("linux/amd64", &images[0])]);
     watcher.push("v1", &index(&[("", &inner), ("linux/amd64", &images[1])]));
     watcher.scan().await;

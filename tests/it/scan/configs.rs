@@ -1,4 +1,4 @@
-//! Configs that other programs read: what they say wrongly is lost, and no size.
+//! Configs with invalid fields that other programs accept: only those fields are lost.
 
 use image_size_exporter::oci::Reason;
 
@@ -16,7 +16,7 @@ fn image_with(config: Vec<u8>) -> Pushed {
 }
 
 #[tokio::test]
-async fn what_a_config_says_wrongly_is_lost_and_no_size() {
+async fn an_invalid_field_of_a_config_is_dropped_and_sizes_stay() {
     let diff_id = Digest::sha256_of(b"1");
     for (config, platform) in [
         (String::new(), ""),
@@ -47,7 +47,7 @@ async fn what_a_config_says_wrongly_is_lost_and_no_size() {
 }
 
 #[tokio::test]
-async fn an_error_in_a_config_speaks_of_the_config() {
+async fn an_error_in_a_config_names_the_config() {
     let mut watcher = Watcher::new("tags = ['v1']");
     watcher.push("v1", &image_with(b"<html>".to_vec()));
     let wanted = watcher.inventory.assign(&watcher.target.name).remove(0);

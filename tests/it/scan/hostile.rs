@@ -101,7 +101,7 @@ async fn no_text_in_an_image_reaches_a_label_unless_it_is_short_and_printable() 
 }
 
 #[tokio::test]
-async fn a_platform_that_is_none_is_refused_with_a_reason_or_told_by_the_config() {
+async fn an_invalid_platform_is_refused_with_a_reason_or_taken_from_the_config() {
     let mut watcher = Watcher::new("tags = ['config', 'entry']");
     let mut config = amd64();
     config["variant"] = "v1/../..".into();
@@ -116,7 +116,7 @@ async fn a_platform_that_is_none_is_refused_with_a_reason_or_told_by_the_config(
     assert_eq!(watcher.sizes(), ["entry linux/amd64 1000"]);
 }
 
-/// How a child is told which document to read.
+/// Names the document to a child process.
 const CHILD: &str = "IMAGE_SIZE_EXPORTER_TEST_DOCUMENT";
 
 fn manifest_of_layers(count: u32) -> Vec<u8> {

@@ -1,4 +1,4 @@
-//! Tags that point at indexes: several platforms, some of them selected, some missing, some no images at all.
+//! Tags that point at indexes: several platforms, some selected, some missing, some not images.
 
 use super::*;
 
@@ -89,7 +89,7 @@ async fn a_sparse_index_is_up_without_what_is_missing() {
     assert_eq!(scanned.cost, "get_blob 1, get_manifest 3, head_manifest 1");
     assert_eq!(scanned.reading().failed[0].reason, Reason::NotFound);
     assert_eq!((watcher.sizes(), watcher.up()), (vec!["v1 linux/amd64 100".to_owned()], vec![Some(true)]));
-    // What is missing may be pushed later: it is asked for again, and nothing else is.
+    // A missing child may be pushed later: it is requested again, and nothing else is.
     assert_eq!(watcher.cost().await, "get_manifest 1, head_manifest 1");
     watcher.registry.store("acme/app", &arm64);
     assert_eq!(watcher.cost().await, "get_blob 1, get_manifest 1, head_manifest 1");
@@ -98,7 +98,7 @@ async fn a_sparse_index_is_up_without_what_is_missing() {
 }
 
 #[tokio::test]
-async fn what_another_repository_has_a_sparse_index_lacks_all_the_same() {
+async fn a_sparse_index_lacks_a_child_that_only_another_repository_has() {
     let (amd64, arm64) = (of("linux/amd64"), of("linux/arm64"));
     let both = index(&[("linux/amd64", &amd64), ("linux/arm64", &arm64)]);
     let mut watcher = Watcher::new("tags = ['v1']");
@@ -107,7 +107,7 @@ async fn what_another_repository_has_a_sparse_index_lacks_all_the_same() {
         repository: format!("{}/acme/full", watcher.registry.name()).parse().unwrap(),
         tag: tag("v1"),
         known: None,
-        lacking: false,
+        is_incomplete: false,
         platforms: PlatformFilter::all(),
     };
     scan::read_tag(&watcher.client, &watcher.store, &full).await;
@@ -120,7 +120,7 @@ async fn what_another_repository_has_a_sparse_index_lacks_all_the_same() {
     watcher.registry.store("acme/app", &arm64);
     assert_eq!(watcher.cost().await, "head_manifest 2");
     assert_eq!(watcher.sizes(), ["v1 linux/amd64 100", "v1 linux/arm64 100"]);
-    // What this repository is known to have is asked for no more, under whichever tag.
+    // A child that this repository is known to have is not requested again, under any tag.
     watcher.push("v1", &index(&[("linux/arm64", &arm64)]));
     assert_eq!(watcher.cost().await, "get_manifest 1, head_manifest 1");
 }
@@ -152,7 +152,7 @@ async fn what_has_no_platform_is_in_every_selection() {
 }
 
 #[tokio::test]
-async fn an_empty_index_is_no_image_and_no_failure() {
+async fn an_empty_index_has_no_image_and_is_not_a_failure() {
     let mut watcher = Watcher::new("tags = ['v1']");
     watcher.push("v1", &index(&[]));
     assert_eq!(watcher.cost().await, "get_manifest 1");
@@ -205,9 +205,9 @@ async fn what_an_index_names_beside_images_is_not_fetched() {
     assert_eq!((watcher.sizes(), watcher.up()), (vec!["v1 linux/amd64 100".to_owned()], vec![Some(true)]));
 }
 
-/// SOCI's manifest stands beside the image that it describes, under the same platform.
+/// SOCI's manifest is listed beside the image that it describes, under the same platform.
 #[tokio::test]
-async fn what_describes_an_images_layers_is_no_image() {
+async fn a_manifest_that_describes_layers_is_not_an_image() {
     let amd64 = of("linux/amd64");
     let soci = artifact("application/vnd.amazon.soci.index.v2+json", &[&Blob::named("ztoc", 9)]);
     let mut beside = entry("linux/amd64", &soci);

@@ -8,7 +8,7 @@ fn limits(registry: &TestRegistry, remaining: u64) {
     registry.always("GET /v2/acme/app/manifests/", Reply::With("ratelimit-remaining", format!("{remaining};w=21600")));
 }
 
-/// A watcher whose client has heard that pulls are metered.
+/// A watcher whose client knows that pulls are metered.
 async fn metered(target: &str, remaining: u64, reserve: u64) -> Watcher {
     let registry = TestRegistry::start();
     limits(&registry, remaining);

@@ -99,7 +99,7 @@ async fn a_schema_1_layer_of_unknown_size_leaves_the_size_unknown_and_is_asked_f
 }
 
 #[tokio::test]
-async fn what_is_no_manifest_is_invalid_and_changes_nothing() {
+async fn an_invalid_manifest_changes_nothing() {
     let mut watcher = Watcher::new("tags = ['v1']");
     watcher.push("v1", &one("a"));
     watcher.cost().await;
@@ -142,9 +142,9 @@ async fn a_config_that_cannot_be_read_fails_the_image() {
     assert_eq!(watcher.sizes(), ["v1 linux/amd64 1000"]);
 }
 
-/// Whatever a header names, nobody waits for what it holds itself.
+/// Whatever a header names, no task waits for a flight that it holds itself.
 #[tokio::test]
-async fn a_header_that_names_the_config_stops_nothing() {
+async fn a_digest_header_that_names_the_config_causes_no_deadlock() {
     let mut watcher = Watcher::new("tags = ['latest']");
     watcher.push("latest", &crate::support::images::image("linux/amd64", &[&Blob::named("old", 10)]));
     watcher.cost().await;
@@ -157,7 +157,7 @@ async fn a_header_that_names_the_config_stops_nothing() {
     assert_eq!(watcher.sizes(), ["latest linux/amd64 20"]);
 }
 #[tokio::test]
-async fn head_that_is_refused_where_get_works_costs_a_get_and_is_remembered() {
+async fn a_head_refused_where_get_works_costs_a_get_and_is_remembered() {
     for refusal in [401, 403, 406, 411, 500, 502] {
         let mut watcher = Watcher::new("tags = ['v1', 'v2']");
         watcher.registry.always("HEAD /v2/", Reply::status(refusal));
@@ -171,7 +171,7 @@ async fn head_that_is_refused_where_get_works_costs_a_get_and_is_remembered() {
 }
 
 #[tokio::test]
-async fn a_refusal_of_head_that_get_confirms_is_one() {
+async fn a_refusal_of_head_that_get_confirms_is_final() {
     let mut watcher = Watcher::new("tags = ['v1']");
     watcher.push("v1", &one("a"));
     watcher.cost().await;

@@ -1,4 +1,4 @@
-//! Records with texts that versions before bounded nowhere.
+//! Records with texts that earlier versions did not limit.
 
 use image_size_exporter::store::{IndexEntry, StoredIndex};
 
@@ -26,7 +26,7 @@ fn entry(platform: Option<Platform>, artifact_type: &str) -> StoredIndex {
 }
 
 #[test]
-fn what_an_old_file_holds_of_hostile_images_is_dropped_and_the_rest_is_kept() {
+fn hostile_texts_in_an_old_file_are_dropped_and_the_rest_is_kept() {
     let directory = directory();
     let path = directory.path().join("state.redb");
     let image = Image::clone(&image(1, 1));

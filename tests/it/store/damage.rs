@@ -1,4 +1,4 @@
-//! Files that are not as they were left.
+//! Damaged files.
 
 use std::fs;
 use std::io::{Seek, SeekFrom, Write};
@@ -62,7 +62,7 @@ fn open_and_use(path: &Path) -> Opened {
     opened
 }
 
-/// Whether it is left as it is, as no state file at all.
+/// Whether it is left as it is, as not a state file.
 fn is_refused(bytes: &[u8]) -> bool {
     let directory = directory();
     let path = directory.path().join("state.redb");
@@ -72,7 +72,7 @@ fn is_refused(bytes: &[u8]) -> bool {
     refused
 }
 
-/// Where little is left of the beginning it may be anybody's.
+/// With little left of the beginning it may be any program's.
 fn is_anybodys(bytes: &[u8]) -> bool {
     let alike = bytes.iter().zip(b"redb\x1a\x0a\xa9\x0d\x0a").filter(|(byte, magic)| byte == magic).count();
     alike < 5 && bytes[..9] != [0; 9]
@@ -199,7 +199,7 @@ fn damage_while_open(path: &Path, good: &[u8], flips: &[Flip]) -> Result<(), Tes
     Ok(())
 }
 
-/// What is left of a damaged file: it is opened, set aside, or not recognised as one.
+/// The outcome for a damaged file: it is opened, set aside, or not recognized as a state file.
 fn expect_nothing_wrong(path: &Path) {
     let left = fs::read(path).unwrap();
     if is_anybodys(&left) {
@@ -214,7 +214,7 @@ fn expect_nothing_wrong(path: &Path) {
 
 /// In processes of their own, since some damage is beyond help while the file is open: then one ends, and says so.
 #[test]
-fn a_file_that_is_damaged_while_it_is_open_costs_no_more_than_what_it_held() {
+fn damage_to_an_open_file_loses_only_its_content() {
     let mut whole = 0;
     for _ in 0..6 {
         let directory = directory();

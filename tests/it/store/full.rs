@@ -52,7 +52,7 @@ fn with_limit(blocks: u32, path: &Path) -> Output {
         .unwrap()
 }
 
-/// Runs the child, and sees that it says each of `expected` once.
+/// Runs the child, and checks that it logs each of `expected` once.
 fn check(blocks: u32, expected: &[&str]) {
     let directory = directory();
     let path = directory.path().join("state.redb");
@@ -66,7 +66,7 @@ fn check(blocks: u32, expected: &[&str]) {
 }
 
 #[test]
-fn a_disk_that_fills_up_stops_nothing_and_is_caught_up_with() {
+fn a_full_disk_does_not_stop_the_daemon_and_is_caught_up_with() {
     check(
         2_000,
         &["cannot write the state file: continuing in memory", "the state file can be written again", "recovered"],
@@ -74,6 +74,6 @@ fn a_disk_that_fills_up_stops_nothing_and_is_caught_up_with() {
 }
 
 #[test]
-fn a_disk_that_was_full_before_is_said_clearly_and_leaves_nothing_behind() {
+fn a_disk_that_was_full_before_is_reported_and_leaves_no_file_behind() {
     check(8, &["refused: no room for state file"]);
 }

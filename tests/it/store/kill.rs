@@ -67,7 +67,7 @@ fn what_was_flushed_survives_any_kill() {
         }
         child.kill().unwrap();
         child.wait().unwrap();
-        // What it said just before it died.
+        // Its last output.
         flushed = says.iter().last().unwrap_or(flushed);
 
         let (store, opened) = Store::open(&path).unwrap();

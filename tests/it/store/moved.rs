@@ -1,4 +1,4 @@
-//! State files that somebody removes, replaces or lets grow while they are open.
+//! State files that are removed, replaced or grow while they are open.
 
 use std::collections::HashSet;
 use std::fs;
@@ -21,7 +21,7 @@ fn reopened(path: &Path) -> BTreeMap<u32, u32> {
 }
 
 #[test]
-fn a_state_file_that_is_removed_or_replaced_is_written_again_with_all_that_is_known() {
+fn a_removed_or_replaced_state_file_is_written_again_completely() {
     let directory = directory();
     let path = directory.path().join("state.redb");
     let other = directory.path().join("other.redb");
@@ -50,7 +50,7 @@ fn a_state_file_that_is_removed_or_replaced_is_written_again_with_all_that_is_kn
 }
 
 #[test]
-fn while_something_else_is_in_its_place_nothing_is_lost_and_it_is_said_not_to_persist() {
+fn while_another_file_is_in_its_place_nothing_is_lost_and_persistence_is_false() {
     let directory = directory();
     let path = directory.path().join("state.redb");
     let (store, _) = Store::open(&path).unwrap();
@@ -74,7 +74,7 @@ fn while_something_else_is_in_its_place_nothing_is_lost_and_it_is_said_not_to_pe
 }
 
 #[test]
-fn what_is_no_file_is_refused_and_not_waited_for() {
+fn a_path_that_is_not_a_regular_file_is_refused_without_waiting() {
     let directory = directory();
     let pipe = directory.path().join("pipe");
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
@@ -121,7 +121,7 @@ fn a_file_that_is_mostly_free_is_made_smaller() {
 }
 
 #[test]
-fn what_is_remembered_does_not_grow_with_what_changes() {
+fn the_store_does_not_grow_with_the_number_of_changes() {
     let directory = directory();
     let file = Store::open(&directory.path().join("state.redb")).unwrap().0;
     for store in [file, Store::memory()] {

@@ -1,4 +1,4 @@
-//! Files that are in the wrong place, or somebody else's.
+//! Files in the wrong place, or of other programs.
 
 use std::fs;
 use std::sync::atomic::Ordering;
@@ -13,7 +13,7 @@ fn refused(path: &Path) -> (StoreError, String) {
 }
 
 #[test]
-fn a_second_daemon_is_told_who_is_in_its_way_and_harms_nothing() {
+fn a_second_process_is_refused_and_changes_nothing() {
     let directory = directory();
     let path = directory.path().join("state.redb");
     let (store, _) = Store::open(&path).unwrap();
@@ -31,7 +31,7 @@ fn a_second_daemon_is_told_who_is_in_its_way_and_harms_nothing() {
 }
 
 #[test]
-fn where_no_file_can_be_the_error_says_what_to_do() {
+fn where_no_file_can_be_created_the_error_says_what_to_do() {
     let directory = directory();
     let file = directory.path().join("file");
     fs::write(&file, "").unwrap();
@@ -47,7 +47,7 @@ fn where_no_file_can_be_the_error_says_what_to_do() {
 }
 
 #[test]
-fn what_is_remembered_before_the_file_can_be_opened_comes_to_it_with_the_rest() {
+fn changes_made_before_the_file_can_be_opened_are_written_to_it_later() {
     let directory = directory();
     let path = directory.path().join("later/state.redb");
     let error = Store::open(&path).err().unwrap();
@@ -59,7 +59,7 @@ fn what_is_remembered_before_the_file_can_be_opened_comes_to_it_with_the_rest() 
     let persistent = later.persistent().unwrap();
     assert!(!persistent.load(Ordering::Relaxed));
 
-    // Meanwhile somebody else has it.
+    // Meanwhile another process has it.
     fs::create_dir(path.parent().unwrap()).unwrap();
     let (other, _) = Store::open(&path).unwrap();
     write(&other, 1, 0);

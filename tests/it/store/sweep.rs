@@ -1,4 +1,4 @@
-//! What no tag needs any more goes after a while, and nothing else does.
+//! Unused entries are removed after a while, and nothing else is.
 
 use std::collections::HashSet;
 
@@ -14,7 +14,7 @@ fn known(bytes: u64) -> LayerRecord {
     LayerRecord::Known(LayerContent { uncompressed_bytes: bytes, estimated: false, unpacked: Unpacked::Unknown })
 }
 
-/// A tag with its documents, documents of nobody, and what is known of layers of both.
+/// A tag with its documents, unused documents, and records of layers of both.
 fn fill(store: &Store) {
     write(store, 1, 1);
     for version in 2..5 {
@@ -54,7 +54,7 @@ fn sweep_for_weeks(store: &Store) {
     assert_eq!(store.blob_bytes(&digest("blob", 1, 2)), None);
     assert_eq!(versions(store), BTreeMap::from([(1, 1)]));
 
-    // The one that was in use for a day has a fortnight from then on.
+    // An entry that was in use for a day has a fortnight from then on.
     store.sweep(&asked_for, START + 22.0 * DAY);
     flush(store);
     assert_eq!((1..5).map(remembered).collect::<Vec<_>>(), [true, false, true, false]);
@@ -70,7 +70,7 @@ fn sweep_for_weeks(store: &Store) {
 }
 
 #[test]
-fn what_no_tag_needs_goes_after_a_fortnight() {
+fn unused_entries_are_removed_after_a_fortnight() {
     let directory = directory();
     let (store, _) = Store::open(&directory.path().join("state.redb")).unwrap();
     fill(&store);

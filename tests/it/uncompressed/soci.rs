@@ -1,4 +1,4 @@
-//! Layers whose own few bytes do not tell, and SOCI indexes that do.
+//! Layers whose own bytes are not conclusive, and SOCI indexes.
 
 use std::collections::BTreeMap;
 
@@ -29,7 +29,7 @@ fn silent(tar: &[u8]) -> Vec<u8> {
     blob
 }
 
-/// A ztoc as long as they are: its root table, which stands in front, and what nobody may need.
+/// A ztoc of realistic length: its root table in front, and filler.
 fn ztoc(layer_bytes: u64, tar_bytes: usize) -> Blob {
     let mut ztoc = vec![7; 200_000];
     let table = [
@@ -62,7 +62,7 @@ fn index(layers: &[(&LayerRequest, usize)]) -> Pushed {
     Pushed::from_json(MediaType::OCI_MANIFEST, &manifest, [ztocs, vec![config]].concat(), vec![])
 }
 
-/// What refers to an image: a signature, and an index.
+/// An image's referrers: a signature and an index.
 fn referrers(index: &Pushed) -> Pushed {
     let mut signature = Blob::named("signature", 10).of_type(MediaType::OCI_MANIFEST).descriptor();
     signature["artifactType"] = "application/vnd.dev.cosign.artifact.sig.v1+json".into();
@@ -72,7 +72,7 @@ fn referrers(index: &Pushed) -> Pushed {
     Pushed::from_json(MediaType::OCI_INDEX, &list, vec![], vec![])
 }
 
-/// An image of two layers that say nothing of themselves, and the bytes of their tars.
+/// An image of two layers with inconclusive trailers, and the bytes of their tars.
 fn two_layers() -> (TestRegistry, Vec<LayerRequest>, [usize; 2]) {
     let tars = [tar(&[11 << 20]), tar(&[12 << 20])];
     let blobs = tars.each_ref().map(|tar| silent(tar));
@@ -91,7 +91,7 @@ fn fallback_tag(image: &Digest) -> String {
 }
 
 #[tokio::test]
-async fn what_refers_to_an_image_is_asked_for_once_and_ztocs_for_their_first_bytes() {
+async fn referrers_are_listed_once_and_only_the_first_bytes_of_ztocs_are_fetched() {
     let (registry, work, bytes) = two_layers();
     let index = index(&[(&work[0], bytes[0]), (&work[1], bytes[1])]);
     registry.store("acme/app", &index);
@@ -111,7 +111,7 @@ async fn what_refers_to_an_image_is_asked_for_once_and_ztocs_for_their_first_byt
 }
 
 #[tokio::test]
-async fn a_registry_without_the_referrers_api_is_asked_for_the_tag_and_not_again_for_the_api() {
+async fn without_the_referrers_api_the_fallback_tag_is_read_and_the_api_not_tried_again() {
     let (registry, mut work, bytes) = two_layers();
     work[1].image = Digest::sha256_of(b"another image");
     registry.missing("/v2/acme/app/referrers/");
@@ -138,7 +138,7 @@ async fn an_image_without_an_index_is_remembered_as_one() {
 }
 
 #[tokio::test]
-async fn an_index_that_the_manifest_names_is_not_looked_for() {
+async fn an_index_in_the_manifest_is_fetched_without_listing_referrers() {
     let (registry, mut work, bytes) = two_layers();
     let index = index(&[(&work[0], bytes[0]), (&work[1], bytes[1])]);
     registry.store("acme/app", &index);
@@ -150,7 +150,7 @@ async fn an_index_that_the_manifest_names_is_not_looked_for() {
 }
 
 #[tokio::test]
-async fn an_index_that_is_not_what_its_digest_says_and_a_refusal_say_nothing_and_do_no_harm() {
+async fn an_index_with_a_wrong_digest_and_a_refusal_are_ignored() {
     let (registry, mut work, bytes) = two_layers();
     let index = index(&[(&work[0], bytes[0])]);
     registry.store("acme/app", &index);

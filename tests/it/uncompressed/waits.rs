@@ -1,4 +1,4 @@
-//! Layers that are not to be had now, and when they are asked for again.
+//! Layers that cannot be fetched now, and when they are tried again.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,13 +17,13 @@ use super::{GZIP, gzip, registry_with, tar};
 use crate::support::images::{Blob, image};
 use crate::support::registry::Reply;
 
-/// A lane that goes on running.
-struct Lane {
+/// A worker that keeps running.
+struct Worker {
     work: mpsc::Sender<Vec<LayerRequest>>,
     found: mpsc::Receiver<(Digest, LayerContent)>,
 }
 
-impl Lane {
+impl Worker {
     fn start(limits: Limits) -> Self {
         let registries = Registries::new(BTreeMap::new(), Settings::default()).unwrap();
         let (work, work_from) = mpsc::channel(1);
@@ -33,15 +33,15 @@ impl Lane {
         Self { work, found }
     }
 
-    /// Wants a layer that fails, and then one that does not, which tells that a lane that looks at one at a time has looked at
-    /// the first.
+    /// Requests a layer that fails, and then one that does not: its result shows that the worker, which measures one at
+    /// a time, has tried the first.
     async fn try_again(&mut self, failing: &LayerRequest, whole: &LayerRequest) {
         self.work.send(vec![failing.clone(), whole.clone()]).await.unwrap();
         assert_eq!(self.found.recv().await.unwrap().0, whole.digest);
     }
 }
 
-/// While nobody waits for a socket: a clock that stands still would let requests time out.
+/// Only while nothing waits for a socket: a paused clock would let requests time out.
 async fn later(minutes: u64) {
     tokio::time::pause();
     tokio::time::advance(std::time::Duration::from_mins(minutes)).await;
@@ -56,7 +56,7 @@ async fn a_layer_of_other_content_than_its_digest_is_streamed_less_and_less_ofte
     let [failing, whole @ ..] = &work[..] else { unreachable!("six of them") };
     let other = "not what was asked for".repeat(1000)[..tars[0].len()].to_owned();
     registry.always(&format!("GET /v2/acme/app/blobs/{}", failing.digest), Reply::Answer(200, vec![], other));
-    let mut lane = Lane::start(Limits { concurrency: 1, ..Limits::default() });
+    let mut worker = Worker::start(Limits { concurrency: 1, ..Limits::default() });
     for (minutes, whole, requests) in [
         (0, &whole[0], "get_blob 2"),
         (29, &whole[1], "get_blob 1"),
@@ -65,31 +65,31 @@ async fn a_layer_of_other_content_than_its_digest_is_streamed_less_and_less_ofte
         (1, &whole[4], "get_blob 2"),
     ] {
         later(minutes).await;
-        lane.try_again(failing, whole).await;
+        worker.try_again(failing, whole).await;
         assert_eq!(registry.take_counts(), requests, "{minutes} minutes later");
     }
 }
 
 #[tokio::test]
-async fn what_exceeds_the_hours_bytes_waits_until_there_are_some_again() {
+async fn a_layer_beyond_the_hourly_budget_waits_until_it_refills() {
     let tars = [tar(&[3000]), tar(&[3001])];
     let (registry, work) = registry_with(&[(&tars[0], GZIP), (&tars[1], GZIP)], Uncompressed::Exact);
-    let mut lane = Lane::start(Limits { bytes_per_hour: Some(work[0].bytes), ..Limits::default() });
-    lane.work.send(work.clone()).await.unwrap();
-    assert_eq!(lane.found.recv().await.unwrap().0, work[0].digest);
+    let mut worker = Worker::start(Limits { bytes_per_hour: Some(work[0].bytes), ..Limits::default() });
+    worker.work.send(work.clone()).await.unwrap();
+    assert_eq!(worker.found.recv().await.unwrap().0, work[0].digest);
     assert_eq!(registry.take_counts(), "get_blob 1", "both may be looked at at once");
     later(61).await;
-    assert_eq!(lane.found.recv().await.unwrap().0, work[1].digest);
+    assert_eq!(worker.found.recv().await.unwrap().0, work[1].digest);
 }
 
 #[tokio::test]
-async fn a_layer_that_is_not_to_be_had_takes_nothing_of_the_hours_bytes() {
+async fn a_layer_that_cannot_be_fetched_uses_none_of_the_hourly_budget() {
     let tars = [tar(&[3000]), tar(&[3001])];
     let (registry, work) = registry_with(&[(&tars[0], GZIP), (&tars[1], GZIP)], Uncompressed::Exact);
     registry.always(&format!("GET /v2/acme/app/blobs/{}", work[0].digest), Reply::error(404, "BLOB_UNKNOWN"));
     let bytes_per_hour = Some(work[0].bytes.max(work[1].bytes));
-    let mut lane = Lane::start(Limits { bytes_per_hour, concurrency: 1, ..Limits::default() });
-    lane.try_again(&work[0], &work[1]).await;
+    let mut worker = Worker::start(Limits { bytes_per_hour, concurrency: 1, ..Limits::default() });
+    worker.try_again(&work[0], &work[1]).await;
 }
 
 #[tokio::test]
@@ -106,7 +106,7 @@ async fn a_layer_that_cannot_be_verified_is_not_asked_for_twice() {
     registry.push("acme/app", "v2", &image("linux/amd64", &[&broken]));
     let hopeless = LayerRequest { digest: broken.digest.clone(), bytes: broken.size, ..work[0].clone() };
     let failing = LayerRequest { diff_id: Some(Digest::sha256_of(&tar)), ..hopeless.clone() };
-    let mut lane = Lane::start(Limits { concurrency: 1, ..Limits::default() });
+    let mut worker = Worker::start(Limits { concurrency: 1, ..Limits::default() });
     for (layer, whole, requests) in [
         (&hopeless, &work[0], "get_blob 1"),
         (&failing, &work[1], "get_blob 2"),
@@ -114,7 +114,7 @@ async fn a_layer_that_cannot_be_verified_is_not_asked_for_twice() {
         (&hopeless, &work[3], "get_blob 1"),
     ] {
         later(24 * 60).await;
-        lane.try_again(layer, whole).await;
+        worker.try_again(layer, whole).await;
         assert_eq!(registry.take_counts(), requests);
     }
 }

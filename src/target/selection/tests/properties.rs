@@ -1,4 +1,4 @@
-//! What is true for any tags and any selection.
+//! Properties that hold for any tags and any selection.
 
 use proptest::prelude::*;
 

@@ -1,9 +1,9 @@
-//! Versions as they occur, their order, and ranges of them.
+//! Real versions, their order, and ranges.
 
 use super::*;
 use crate::target::InvalidRange;
 
-/// Tags of well-known repositories, each list in the order that a person expects, newest first.
+/// Tags of well-known repositories, newest first, in the order that a person expects.
 const REAL: [(&str, &[&str]); 12] = [
     (
         "postgres",
@@ -130,7 +130,7 @@ fn the_newest_of_well_known_repositories_is_a_release_without_variant() {
 }
 
 #[test]
-fn what_people_do_not_mean_as_a_version_is_none() {
+fn tags_that_are_not_versions_do_not_parse() {
     for tag in [
         "latest",
         "main",
@@ -183,7 +183,7 @@ fn marks_of_prereleases_are_known_wherever_they_stand_in_the_suffix() {
 }
 
 #[test]
-fn ranges_mean_what_people_expect() {
+fn ranges_contain_the_versions_that_people_expect() {
     for (text, inside, outside) in [
         (">=2, <4", &["2", "2.0.0", "3.9.9", "v2.1-alpine"][..], &["1.9", "4", "4.0.1", "3.0.0-rc1", "4.0.0-rc1"][..]),
         (">=2,<4", &["3"], &["4"]),
@@ -223,7 +223,7 @@ fn ranges_mean_what_people_expect() {
 }
 
 #[test]
-fn what_is_no_range_is_refused() {
+fn text_that_is_not_a_range_is_refused() {
     for text in
         ["", ",", ">=", ">=two", "=>1", "1.2.3.", ">=1 <2", "^*", "1.x-rc1", "!=2", "1..2", ">=1,", "v", "1.2x", "12ab"]
     {

@@ -1,4 +1,4 @@
-//! A small world to test in: targets, images and readings in few words, and what is published as lines of text.
+//! Fixtures: targets, images and readings from short texts, and published values as lines of text.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -31,7 +31,7 @@ pub(super) fn target(name: &str, repositories: &str, tags: &str) -> Target {
     }
 }
 
-/// The same, for all that the repository lists.
+/// A target that selects all tags in the repository's list.
 pub(super) fn listing(name: &str, repositories: &str) -> Target {
     let mut target = target(name, repositories, "");
     target.selection.listing = Some(Listing::default());
@@ -127,7 +127,7 @@ pub(super) fn content(uncompressed_bytes: u64, estimated: bool, unpacked_bytes: 
     LayerContent { uncompressed_bytes, estimated, unpacked }
 }
 
-/// The reading, but for a child that failed.
+/// The reading with a failed child.
 pub(super) fn failing(mut reading: Reading, on: &str, reason: Reason) -> Reading {
     reading.failed.push(Child { digest: digest(on), platform: platform(on), reason });
     reading
@@ -142,12 +142,12 @@ pub(super) fn record(inventory: &mut Inventory, reference: &str, at: Timestamp, 
     inventory.record(&Observation { repository: repository(name), tag: tag(text), at, outcome })
 }
 
-/// A target found these tags, such as `r.io/a:v1`, and all of them.
+/// A target's discovery found these tags, such as `r.io/a:v1`, in complete lists.
 pub(super) fn found(inventory: &mut Inventory, target: &str, references: &str) -> Vec<TagChange> {
     inventory.select(&TargetName(target.into()), discovered(references, true))
 }
 
-/// A target found these tags before the list broke off.
+/// A target's discovery found these tags before reading the list failed.
 pub(super) fn found_in_part(inventory: &mut Inventory, target: &str, references: &str) -> Vec<TagChange> {
     inventory.select(&TargetName(target.into()), discovered(references, false))
 }
@@ -182,7 +182,7 @@ pub(super) fn assign(inventory: &mut Inventory, target: &str) -> Vec<String> {
     let shown = |one: &TagRequest| {
         let mark = match &one.known {
             None => " new",
-            Some(_) if one.lacking => " lacking",
+            Some(_) if one.is_incomplete => " incomplete",
             Some(_) => "",
         };
         format!("{}:{}{mark}", one.repository, one.tag)
@@ -191,7 +191,7 @@ pub(super) fn assign(inventory: &mut Inventory, target: &str) -> Vec<String> {
 }
 
 /// What is published of tags and images, one line each: `a:v1 up=1 success=5 stored=110`, `a:v1 linux/amd64 110
-/// unique=10`. Of what has no sample there is no word.
+/// unique=10`. A value without a sample is left out.
 pub(super) fn published(inventory: &mut Inventory) -> Vec<String> {
     let snapshot = inventory.snapshot();
     let mut lines = Vec::new();

@@ -1,16 +1,16 @@
-//! What is published is what the words mean: each figure, computed once more from the last readings, image by image
-//! and without any care for speed.
+//! Published figures equal their definitions, computed independently from the last readings, image by image and without
+//! regard to speed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
-use super::world::*;
+use super::fixtures::*;
 use crate::image::Image;
 use crate::inventory::*;
 use crate::tag::*;
 
-/// Where tags are: two registries, one of them with two repositories. The last tag of each is not selected at first.
+/// The tags: two registries, one of them with two repositories. The last tag of each is not selected at first.
 const TAGS: [&str; 7] = ["r.io/a:1", "r.io/a:2", "r.io/a:3", "r.io/b:1", "r.io/b:2", "s.io/c:1", "s.io/c:2"];
 
 fn watching() -> Inventory {
@@ -107,7 +107,7 @@ fn figures(inventory: &mut Inventory) -> BTreeMap<String, f64> {
     lines
 }
 
-/// The same, by what the words mean.
+/// The same lines by definition.
 fn expected(readings: &[Option<Reading>]) -> BTreeMap<String, f64> {
     let series = series(readings);
     let is_known = |image: &Image| image.layers.iter().all(|layer| layer.bytes.is_some());
@@ -157,7 +157,7 @@ fn differ(a: &BTreeMap<String, f64>, b: &BTreeMap<String, f64>) -> bool {
 
 proptest! {
     #[test]
-    fn every_published_figure_is_what_its_word_means(readings in readings()) {
+    fn every_published_figure_equals_its_definition(readings in readings()) {
         let mut inventory = watching();
         read_all(&mut inventory, &readings);
         let (published, expected) = (figures(&mut inventory), expected(&readings));

@@ -1,6 +1,6 @@
-//! The life of a series.
+//! When a tag's series appear, change and disappear.
 
-use super::world::*;
+use super::fixtures::*;
 use crate::inventory::*;
 use crate::oci::Reason;
 use crate::tag::*;
@@ -76,7 +76,7 @@ fn a_first_reading_in_part_publishes_the_good_platforms_and_withholds_the_tags_s
     let half = failing(index("both", &[("linux/amd64", "base:100 x:10")]), "linux/arm64", Reason::Timeout);
     let mut inventory = one(half);
     assert_eq!(published(&mut inventory), ["a:v1 up=0", "a:v1 linux/amd64 compressed=110 unique=110 proportional=110"]);
-    assert_eq!(assign(&mut inventory, "t"), ["r.io/a:v1 lacking"]);
+    assert_eq!(assign(&mut inventory, "t"), ["r.io/a:v1 incomplete"]);
     read(&mut inventory, "r.io/a:v1", 20.0, two_platforms());
     assert_eq!(published(&mut inventory)[0], "a:v1 up=1 success=20 stored=130");
     assert_eq!(assign(&mut inventory, "t"), ["r.io/a:v1"]);
@@ -107,7 +107,7 @@ fn a_definite_failure_leaves_out_that_platform_only() {
         read(&mut inventory, "r.io/a:v1", 20.0, failing(rest, "linux/arm64", reason));
         let after = published(&mut inventory);
         assert_eq!(after, [expected, "a:v1 linux/amd64 compressed=100 unique=100 proportional=100"], "{reason}");
-        assert_eq!(assign(&mut inventory, "t"), ["r.io/a:v1 lacking"], "failed children are tried again");
+        assert_eq!(assign(&mut inventory, "t"), ["r.io/a:v1 incomplete"], "failed children are tried again");
     }
 }
 
@@ -140,7 +140,7 @@ fn a_tag_by_name_that_goes_has_no_sizes_but_stays_down() {
 }
 
 #[test]
-fn under_a_wildcard_a_repository_without_a_configured_tag_is_no_failure() {
+fn under_a_wildcard_a_repository_without_a_configured_tag_is_not_a_failure() {
     let mut inventory = inventory(&[target("t", "r.io/*", "latest")]);
     found(&mut inventory, "t", "r.io/a:latest r.io/b:latest");
     assert_eq!(repositories(&mut inventory), ["a tags=1 unknown=1", "b tags=1 unknown=1"]);
@@ -204,7 +204,7 @@ fn a_named_tag_is_selected_whatever_a_list_says() {
 }
 
 #[test]
-fn what_stays_unreadable_is_dropped_after_keep_and_not_before() {
+fn an_unreadable_tag_is_dropped_after_keep_and_not_before() {
     let week = WEEK.as_secs_f64();
     let mut inventory = one(single("base:100"));
     assert!(inventory.expire(10.0 + 2.0 * week).is_empty(), "nothing failed");
@@ -254,7 +254,7 @@ fn a_target_with_the_same_selection_continues_through_a_new_configuration() {
 }
 
 #[test]
-fn a_new_listing_target_inherits_what_it_may_mean_until_its_list_says_otherwise() {
+fn a_new_listing_target_publishes_known_tags_until_its_list_is_read() {
     let mut inventory = one(single("x:1"));
     let before = published(&mut inventory);
     assert!(inventory.reconfigure(&shared(&[listing("all", "r.io/**")]), WEEK).is_empty());
@@ -291,7 +291,38 @@ fn a_target_is_down_while_a_tag_that_it_selects_is_whichever_target_reads_it() {
 }
 
 #[test]
-fn an_index_of_which_no_image_could_be_read_is_as_good_as_never_read() {
+fn what_a_target_selects_is_counted_once_all_of_its_lists_were_read() {
+    let targets = [target("named", "r.io/a", "v1"), listing("list", "r.io/a"), listing("all", "r.io/**")];
+    let mut inventory = inventory(&targets);
+    let selected = |inventory: &mut Inventory| {
+        inventory.snapshot();
+        let mut selected: Vec<String> = inventory
+            .targets_selected()
+            .iter()
+            .map(|(name, Selected { repositories, tags })| format!("{name} {repositories} {tags}"))
+            .collect();
+        selected.sort();
+        selected.join(", ")
+    };
+    assert_eq!(selected(&mut inventory), "named 1 1", "no list has been read");
+    found_in_part(&mut inventory, "list", "r.io/a:v2");
+    assert_eq!(selected(&mut inventory), "named 1 1", "the list broke off");
+    found(&mut inventory, "list", "r.io/a:v2 r.io/a:v3");
+    found(&mut inventory, "all", "r.io/a:v1 r.io/b: r.io/c:v1 r.io/c:v2");
+    assert_eq!(selected(&mut inventory), "all 3 3, list 1 2, named 1 1");
+    found_in_part(&mut inventory, "list", "r.io/a:v3");
+    assert_eq!(selected(&mut inventory), "all 3 3, list 1 2, named 1 1", "the last whole list counts");
+    inventory.reconfigure(&shared(&targets), WEEK);
+    assert_eq!(selected(&mut inventory), "all 3 3, list 1 2, named 1 1", "a reload that changes nothing");
+    found(&mut inventory, "list", "r.io/a:");
+    found(&mut inventory, "all", "");
+    assert_eq!(selected(&mut inventory), "all 0 0, list 1 0, named 1 1");
+    inventory.reconfigure(&shared(&[listing("all", "r.io/a"), listing("new", "r.io/**")]), WEEK);
+    assert_eq!(selected(&mut inventory), "", "other selections wait for their lists");
+}
+
+#[test]
+fn an_index_without_a_readable_image_counts_as_never_read() {
     let mut inventory = one(failing(index("none", &[]), "linux/amd64", Reason::Denied));
     assert_eq!(repositories(&mut inventory), ["a tags=1 unknown=1"]);
     read(&mut inventory, "r.io/a:v1", 20.0, failing(index("none", &[]), "linux/amd64", Reason::NotFound));
@@ -319,7 +350,7 @@ fn an_observation_of_a_tag_that_no_target_selects_changes_nothing() {
 }
 
 #[test]
-fn a_registry_on_which_nothing_changed_keeps_its_view() {
+fn an_unchanged_registry_keeps_its_view() {
     let mut inventory = inventory(&[target("t", "r.io/a", "v1"), target("u", "s.io/a", "v1")]);
     let before = inventory.snapshot();
     read(&mut inventory, "s.io/a:v1", 10.0, single("x:1"));
@@ -329,7 +360,7 @@ fn a_registry_on_which_nothing_changed_keeps_its_view() {
 }
 
 #[test]
-fn how_many_tags_there_are_is_unknown_while_their_list_was_never_read() {
+fn the_number_of_tags_is_unknown_while_their_list_was_never_read() {
     let mut inventory = inventory(&[listing("t", "r.io/a")]);
     found_in_part(&mut inventory, "t", "r.io/a:");
     scan_ended(&mut inventory, "t");
@@ -356,7 +387,7 @@ fn how_many_tags_there_are_is_unknown_while_their_list_was_never_read() {
 fn a_list_longer_than_is_read_keeps_the_limit_and_loses_what_is_gone() {
     let listing = Listing { limit: Some(2), ..Listing::default() };
     let selection = Selection { tags: Vec::new(), listing: Some(listing) };
-    let mut inventory = inventory(&[Target { selection, ..super::world::listing("t", "r.io/a") }]);
+    let mut inventory = inventory(&[Target { selection, ..super::fixtures::listing("t", "r.io/a") }]);
     found_in_part(&mut inventory, "t", "r.io/a:v1 r.io/a:v2");
     found_in_part(&mut inventory, "t", "r.io/a:v3 r.io/a:v2");
     assert_eq!(assign(&mut inventory, "t"), ["r.io/a:v2 new", "r.io/a:v3 new"]);

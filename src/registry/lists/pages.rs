@@ -1,0 +1,102 @@
+//! The entries of a list as its pages are read, and the names of pages in errors.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::hash::Hash;
+
+use url::Url;
+
+use super::page::Page;
+use crate::oci::json::problem as json_problem;
+use crate::registry::error::RegistryError;
+use crate::registry::transport::{Response, redirect};
+
+/// The kept entries of a list, and how far it was read.
+pub(super) struct Pages<T> {
+    pub(super) kept: Vec<T>,
+    pub(super) seen: HashSet<T>,
+    /// The number of the last page read.
+    pub(super) number: usize,
+    /// Entries of all pages so far.
+    pub(super) entries: usize,
+    pub(super) fingerprints: HashSet<u64>,
+    pub(super) addresses: HashSet<Url>,
+    pub(super) stopped: Option<RegistryError>,
+    pub(super) cut: bool,
+}
+
+/// A page, as errors call it.
+pub(super) struct PageName<'a> {
+    pub(super) list: &'a (dyn fmt::Display + Sync),
+    pub(super) number: usize,
+    pub(super) url: &'a Url,
+    /// Of a host that the registry redirects to, only the host may be shown.
+    pub(super) other_host: bool,
+}
+
+impl<T> Default for Pages<T> {
+    fn default() -> Self {
+        Self {
+            kept: Vec::new(),
+            seen: HashSet::new(),
+            number: 0,
+            entries: 0,
+            fingerprints: HashSet::new(),
+            addresses: HashSet::new(),
+            stopped: None,
+            cut: false,
+        }
+    }
+}
+
+impl<T: Clone + Eq + Hash> Pages<T> {
+    /// Adds a page. Errors say what is wrong with it.
+    pub(super) fn read(
+        &mut self,
+        response: &Response,
+        links_on: bool,
+        max: usize,
+        keep: &mut (dyn FnMut(&str) -> Option<T> + Send),
+    ) -> Result<(), String> {
+        self.number += 1;
+        self.addresses.insert(response.url.clone());
+        let before = self.kept.len();
+        let Self { kept, seen, cut, .. } = self;
+        let read = Page::read(&response.body, &mut |text| {
+            let Some(entry) = keep(text).filter(|entry| !seen.contains(entry)) else { return };
+            if kept.len() == max {
+                *cut = true;
+            } else {
+                seen.insert(entry.clone());
+                kept.push(entry);
+            }
+        });
+        let page = read.map_err(|error| {
+            self.kept.truncate(before);
+            self.cut = false;
+            format!("it is not a list ({})", json_problem(&error))
+        })?;
+        self.entries += page.entries;
+        let is_new = self.fingerprints.insert(page.fingerprint);
+        if page.entries == 0 && links_on {
+            return Err("it is empty and links to another page".to_owned());
+        }
+        if page.entries > 0 && !is_new {
+            return Err("it has the same entries as an earlier page".to_owned());
+        }
+        Ok(())
+    }
+
+    /// Ends early, with what was read so far.
+    pub(super) fn stop(mut self, error: RegistryError) -> Self {
+        self.stopped = Some(error);
+        self
+    }
+}
+
+impl fmt::Display for PageName<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = if self.other_host { "" } else { self.url.path() };
+        write!(f, "{}: page {} of the list ({}{path})", self.list, self.number, redirect::authority(self.url))
+    }
+}
