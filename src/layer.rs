@@ -35,6 +35,6 @@ mod error;
 
 pub use error::MeasureError;
 pub use measure::Measure;
-pub use probe::{Forecast, SociIndexes, forecast, probe_now};
+pub use probe::{Forecast, SociIndexes, forecast, is_streamed, probe_now};
 pub use stream::StreamError;
 pub use worker::{Limits, run};

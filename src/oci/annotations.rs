@@ -14,6 +14,8 @@ pub const CREATED: &str = "org.opencontainers.image.created";
 pub const REFERENCE_TYPE: &str = "vnd.docker.reference.type";
 /// Bytes of a layer's tar, which eStargz converters and BuildKit write.
 pub const ESTARGZ_SIZE: &str = "io.containers.estargz.uncompressed-size";
+/// Bytes of a layer's tar, which umoci writes.
+pub const UMOCI_SIZE: &str = "ci.umo.uncompressed_blob_size";
 /// Where a zstd:chunked layer's tar-split is.
 pub const CHUNKED_TAR_SPLIT: &str = "io.github.containers.zstd-chunked.tarsplit-position";
 /// Where a zstd:chunked layer's table of contents is.
@@ -25,10 +27,11 @@ pub const SOCI_INDEX: &str = "com.amazon.soci.index-digest";
 /// The layer that an entry of a SOCI index describes.
 pub const SOCI_LAYER: &str = "com.amazon.soci.image-layer-digest";
 
-const READ: [&str; 8] = [
+const READ: [&str; 9] = [
     CREATED,
     REFERENCE_TYPE,
     ESTARGZ_SIZE,
+    UMOCI_SIZE,
     CHUNKED_TAR_SPLIT,
     CHUNKED_CONTENTS,
     CHUNKED_CONTENTS_DIGEST,

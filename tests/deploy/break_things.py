@@ -174,6 +174,9 @@ FILE_BREAKS = [
     ("check_release.py", ".github/workflows/tests.yml", "3d3c42e5aac5ba805825da76410c181273ba90b1 # v7.0.1", "v7"),
     ("check_release.py", ".github/workflows/tests.yml", "rust:1.", "rust:2."),
     ("check_release.py", ".github/workflows/release.yml", "run: deploy/release/run", "run: deploy/release/runs"),
+    ("check_schema.py", "deploy/config.schema.json", '"additionalProperties": false', '"additionalProperties": true'),
+    ("check_schema.py", "deploy/config.schema.json", '"minimum": 1', '"minimum": 0'),
+    ("check_schema.py", "deploy/config.schema.json", '"created"', '"name"'),
 ]
 
 
@@ -211,7 +214,22 @@ def promtool(folder, groups, files):
 
 
 def copy(target):
-    for name in ("deploy", "grafana", "tests/deploy", "src", "Cargo.toml", "Cargo.lock", "CHANGELOG.md", "config.toml", ".github", "rust-toolchain.toml", ".dockerignore", "README.md", "docs"):
+    for name in (
+        "deploy",
+        "grafana",
+        "tests/deploy",
+        "src",
+        "Cargo.toml",
+        "Cargo.lock",
+        "CHANGELOG.md",
+        "config.toml",
+        ".github",
+        "rust-toolchain.toml",
+        ".dockerignore",
+        "README.md",
+        "docs",
+        "tests/it/config",
+    ):
         source = ROOT / name
         if source.is_dir():
             shutil.copytree(source, target / name, ignore=shutil.ignore_patterns("__pycache__"))

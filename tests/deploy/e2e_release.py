@@ -134,7 +134,7 @@ def check_archive(release, scratch):
     assert all(entry.name.split("/")[0] == folder for entry in entries), "not one folder"
     assert {(entry.uid, entry.gid) for entry in entries} == {(0, 0)}
     names = {entry.name.removeprefix(f"{folder}/") for entry in entries if entry.isfile()}
-    expected = {NAME, "README.md", "CHANGELOG.md", "LICENSE-MIT", "LICENSE-APACHE", "config.toml"}
+    expected = {NAME, "README.md", "CHANGELOG.md", "LICENSE-MIT", "LICENSE-APACHE", "config.toml", "config.schema.json"}
     expected |= {f"systemd/{unit}" for unit in UNITS} | {"prometheus/rules.yml", "prometheus/RUNBOOK.md"}
     expected |= {f"grafana/{board}.json" for board in ("overview", "image", "exporter")}
     expected |= {f"man/{page}" for page in manual_pages(scratch / folder / NAME)}

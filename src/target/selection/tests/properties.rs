@@ -98,7 +98,9 @@ proptest! {
                 (Some(range), Some(version)) => range.contains(version),
                 (Some(_), None) => false,
             };
-            let is_selected = wanted.finds(tag) && inside;
+            let any = |patterns: &[TagPattern]| patterns.iter().any(|pattern| pattern.finds(tag));
+            let is_found = (wanted.matches.is_empty() || any(&wanted.matches)) && !any(&wanted.exclude);
+            let is_selected = is_found && inside;
             prop_assert_eq!(selected.candidates.contains(tag), is_selected, "{}", tag);
         }
     }
