@@ -22,6 +22,7 @@ mod hostile;
 mod http;
 mod inspect;
 mod lists;
+mod manual;
 mod pace;
 mod plan;
 mod restart;
