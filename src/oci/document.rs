@@ -39,6 +39,9 @@ pub enum InvalidDocument {
     /// A config alone, without any sizes.
     #[error("not a manifest: it has a `config` and no `layers`")]
     NoLayers,
+    /// The sizes of its layers add up to more than a 64-bit signed number holds, which OCI's `size` is.
+    #[error("invalid manifest: its layers have more than 2^63-1 bytes together")]
+    TooLarge,
     /// The platform of a schema 1 manifest.
     #[error("invalid manifest: {0}")]
     Platform(#[from] InvalidPlatformPart),
@@ -105,7 +108,7 @@ impl Document {
             Some(MediaType::OCI_MANIFEST | MediaType::DOCKER_MANIFEST)
                 if raw.manifests.as_ref().is_none_or(Vec::is_empty) && raw.layers.is_some() =>
             {
-                return Ok(raw.into_manifest(stated));
+                return raw.into_manifest(stated);
             }
             _ => {}
         }
@@ -117,8 +120,8 @@ impl Document {
             {
                 Ok(raw.into_index(stated.filter(MediaType::is_index)))
             }
-            RawDocument { layers: Some(_), .. } => Ok(raw.into_manifest(stated.filter(|t| !t.is_index()))),
-            RawDocument { blobs: Some(_), .. } => Ok(raw.into_artifact()),
+            RawDocument { layers: Some(_), .. } => raw.into_manifest(stated.filter(|t| !t.is_index())),
+            RawDocument { blobs: Some(_), .. } => raw.into_artifact(),
             RawDocument { config: Some(_), .. } => Err(InvalidDocument::NoLayers),
             _ => Err(InvalidDocument::Unknown(printable(content_type))),
         }
@@ -134,6 +137,12 @@ impl Document {
     }
 }
 
+/// The layers of a manifest, unless their sizes cannot be added: the sum would be a wrong size of the image.
+fn addable(layers: Vec<Descriptor>) -> Result<Vec<Descriptor>, InvalidDocument> {
+    let sum = layers.iter().try_fold(0_i64, |sum, layer| sum.checked_add_unsigned(layer.size));
+    sum.map(|_| layers).ok_or(InvalidDocument::TooLarge)
+}
+
 impl RawDocument {
     fn into_index(self, stated: Option<MediaType>) -> Document {
         Document::Index(Index {
@@ -144,24 +153,24 @@ impl RawDocument {
         })
     }
 
-    fn into_manifest(self, stated: Option<MediaType>) -> Document {
-        Document::Manifest(Box::new(Manifest {
+    fn into_manifest(self, stated: Option<MediaType>) -> Result<Document, InvalidDocument> {
+        Ok(Document::Manifest(Box::new(Manifest {
             media_type: stated.unwrap_or_else(|| MediaType::new(MediaType::OCI_MANIFEST)),
             config: self.config,
-            layers: self.layers.unwrap_or_default(),
+            layers: addable(self.layers.unwrap_or_default())?,
             artifact_type: self.artifact_type,
             annotations: self.annotations,
-        }))
+        })))
     }
 
-    fn into_artifact(self) -> Document {
-        Document::Manifest(Box::new(Manifest {
+    fn into_artifact(self) -> Result<Document, InvalidDocument> {
+        Ok(Document::Manifest(Box::new(Manifest {
             media_type: MediaType::new(MediaType::OCI_ARTIFACT),
             config: None,
-            layers: self.blobs.unwrap_or_default(),
+            layers: addable(self.blobs.unwrap_or_default())?,
             artifact_type: self.artifact_type,
             annotations: self.annotations,
-        }))
+        })))
     }
 
     fn into_schema1(self) -> Result<Document, InvalidDocument> {
