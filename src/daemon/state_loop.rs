@@ -1,6 +1,8 @@
 //! The one task that writes: applies workers' messages to the inventory and the store, and publishes snapshots.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod notifications;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +20,7 @@ use crate::image::LayerContent;
 use crate::inventory::Inventory;
 use crate::metrics::own::ScanEnd;
 use crate::metrics::{Family, Publisher};
-use crate::oci::Digest;
+use crate::oci::{Digest, Repository, Tag};
 use crate::scan;
 use crate::store::Stored;
 use crate::tag::{Completeness, TagChange};
@@ -59,6 +61,8 @@ pub(crate) struct StateLoop {
     started: Instant,
     /// Every target was scanned for the first time: publish the sums without a pause.
     publish_now: bool,
+    /// When tags were last read because of a notification.
+    looks: HashMap<(Repository, Tag), Instant>,
 }
 
 impl StateLoop {
@@ -75,6 +79,7 @@ impl StateLoop {
         let awaited = unscanned.difference(&restored).cloned().collect();
         let mut workers = Workers::new(handles.clone(), sender);
         workers.set(&config.targets, |target| restored.contains(&target.name));
+        workers.start_notified();
         let layers = LayerWorker::start(&handles, &config);
         Self {
             handles,
@@ -94,6 +99,7 @@ impl StateLoop {
             unscanned,
             started: Instant::now(),
             publish_now: false,
+            looks: HashMap::new(),
         }
     }
 
@@ -134,7 +140,8 @@ impl StateLoop {
         let mut changes = Vec::new();
         let mut scanned = Vec::new();
         for event in batch.drain(..) {
-            self.changed = true;
+            // What a notification selects is published once it is read.
+            self.changed |= !matches!(event, Event::Notified { .. } | Event::Pulled(_));
             match event {
                 Event::Discovered { target, found, reply } if self.workers.include(&target) => {
                     changes.extend(self.inventory.select(&target.name, found));
@@ -144,7 +151,21 @@ impl StateLoop {
                         self.forget_scans(&target);
                     }
                 }
-                Event::Observed(observation) => changes.extend(self.inventory.record(&observation)),
+                Event::Notified { change, reply } => {
+                    let _ = reply.send(self.notified(&change, &mut changes));
+                }
+                Event::Listed { target, found, change, reply } if self.workers.include(&target) => {
+                    let _ = reply.send(self.listed(&target, found, &change, &mut changes));
+                }
+                Event::Pulled(pulls) => self.pulled(pulls),
+                Event::Observed(observation) => {
+                    self.look_again(&observation);
+                    changes.extend(self.inventory.record(&observation));
+                }
+                Event::ObservedNow(observation) => {
+                    self.note_look(&observation);
+                    changes.extend(self.inventory.record(&observation));
+                }
                 Event::ScanEnded { target, end } if self.workers.include(&target) => {
                     self.scans.insert(target.name.clone(), end);
                     self.inventory.scan_ended(&target.name);
@@ -158,7 +179,7 @@ impl StateLoop {
                     }
                 }
                 // The event was sent before a reload changed or removed the target.
-                Event::Discovered { .. } | Event::ScanEnded { .. } => {}
+                Event::Discovered { .. } | Event::ScanEnded { .. } | Event::Listed { .. } => {}
             }
         }
         for warning in self.inventory.warnings() {
@@ -266,6 +287,9 @@ impl StateLoop {
         for names in [&mut self.awaited, &mut self.unscanned] {
             names.retain(|name| config.targets.iter().any(|target| target.name == *name));
         }
+        self.handles.notifications.set_source(config.notifications.clone());
+        self.handles.telemetry.watch_notifications(config.notifications.is_some());
+        self.handles.telemetry.retain_pulls(|repository| self.inventory.is_watched(repository));
         self.omit = Arc::new(config.omit.clone());
         if clients_changed {
             self.layers = LayerWorker::start(&self.handles, &config);
