@@ -31,7 +31,7 @@ use stale::{Stale, StalePart};
 use state::{RegistryState, RepositoryState};
 use tag_state::{Effect, TagState};
 
-pub use notified::{Deleted, Notified};
+pub use notified::{Deleted, Pushed};
 pub use snapshot::Snapshot;
 pub use warning::Warning;
 

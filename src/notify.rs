@@ -11,5 +11,5 @@ mod token;
 
 pub use endpoint::{Endpoint, Failure};
 pub use event::{Action, Event, Kind};
-pub use queue::{Change, ChangeTarget, Full, Pulled, Queue, Task};
+pub use queue::{Change, ChangeTarget, Full, Pulled, Queue, Task, TaskEnd};
 pub use token::{Token, TokenSource};

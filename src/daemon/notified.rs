@@ -1,20 +1,22 @@
 //! Reads what registries' notifications name, through the same path as scans: the state loop says which tags are selected,
 //! and takes the observations.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use futures_util::{FutureExt as _, stream};
+use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 
 use super::messages::{Event, Handles, NotifiedReads};
 use crate::clock::unix_now;
-use crate::notify::{Change, Endpoint, Task};
+use crate::notify::{Change, Endpoint, Task, TaskEnd};
 use crate::oci::Repository;
 use crate::scan;
 use crate::scan::discovery;
 use crate::tag::{Discovered, ListExtent, Observation, Outcome, TagRequest};
-use crate::target::Target;
+use crate::target::{Target, TargetName};
 
 /// How many changes are looked at at once. The client bounds requests; this bounds memory.
 const TASKS_UNDER_WAY: usize = 64;
@@ -25,8 +27,12 @@ const TAGS_UNDER_WAY: usize = 8;
 /// The state loop is gone: the daemon stops.
 struct Stopped;
 
+/// The lists that are read now: for which target, and of which repository.
+type Listing = Mutex<HashSet<(TargetName, Repository)>>;
+
 /// Serves the queue until the state loop ends.
 pub(super) async fn run(endpoint: Arc<Endpoint>, handles: Handles, events: mpsc::Sender<Event>) {
+    let listing = Listing::default();
     let mut under_way = FuturesUnordered::new();
     loop {
         let free = TASKS_UNDER_WAY - under_way.len();
@@ -36,32 +42,50 @@ pub(super) async fn run(endpoint: Arc<Endpoint>, handles: Handles, events: mpsc:
                     return;
                 }
                 for task in tasks {
-                    let looked = look(&handles, &events, task.change.clone()).map(|looked| (task, looked));
+                    let looked = look(&handles, &events, &listing, task.change.clone()).map(|end| (task, end));
                     under_way.push(looked);
                 }
             }
-            Some((task, looked)) = under_way.next() => {
-                let (task, looked): (Task, Result<bool, Stopped>) = (task, looked);
-                let Ok(is_read) = looked else { return };
-                endpoint.queue.done(task, !is_read);
+            Some((task, end)) = under_way.next() => {
+                let (task, end): (Task, Result<TaskEnd, Stopped>) = (task, end);
+                let Ok(end) = end else { return };
+                endpoint.queue.done(task, end);
             }
         }
     }
 }
 
-/// Looks at one change; returns whether everything that it asked for could be read.
-async fn look(handles: &Handles, events: &mpsc::Sender<Event>, change: Change) -> Result<bool, Stopped> {
+/// Looks at one change.
+async fn look(
+    handles: &Handles,
+    events: &mpsc::Sender<Event>,
+    listing: &Listing,
+    change: Change,
+) -> Result<TaskEnd, Stopped> {
     let (reply, answer) = oneshot::channel();
     events.send(Event::Notified { change: change.clone(), reply }).await.map_err(|_| Stopped)?;
     let NotifiedReads { requests, lists } = answer.await.map_err(|_| Stopped)?;
     let mut is_read = read(handles, events, requests).await?;
+    let mut is_postponed = false;
     for (target, repository) in lists {
-        is_read &= list(handles, events, &change, target, repository).await?;
+        // Many tags of a new repository are often pushed at once.
+        let key = (target.name.clone(), repository.clone());
+        if listing.lock().insert(key.clone()) {
+            let listed = list(handles, events, &change, target, repository).await;
+            listing.lock().remove(&key);
+            is_read &= listed?;
+        } else {
+            is_postponed = true;
+        }
     }
-    Ok(is_read)
+    Ok(match (is_read, is_postponed) {
+        (false, _) => TaskEnd::Failed,
+        (true, true) => TaskEnd::Postponed,
+        (true, false) => TaskEnd::Read,
+    })
 }
 
-/// Reads the tag list of a repository that is new to a target, then its tags.
+/// Reads the tag list of a repository that is new to a target, then its tags. Returns whether everything could be read.
 async fn list(
     handles: &Handles,
     events: &mpsc::Sender<Event>,
@@ -77,11 +101,16 @@ async fn list(
     if found.list == ListExtent::Unread {
         return Ok(false);
     }
+    if found.tags.is_empty() {
+        // There is no such repository, or nothing in it that is selected.
+        return Ok(true);
+    }
     let found = Discovered { repositories: vec![found], complete: false };
     let (reply, answer) = oneshot::channel();
     let change = change.clone();
     events.send(Event::Listed { target, found, change, reply }).await.map_err(|_| Stopped)?;
-    let requests = answer.await.map_err(|_| Stopped)?;
+    // Nothing where a reload changed the target meanwhile: its own scan finds the repository.
+    let requests = answer.await.unwrap_or_default();
     read(handles, events, requests).await
 }
 

@@ -2,7 +2,7 @@
 
 mod notifications;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use tokio::task::{JoinError, JoinHandle};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use self::notifications::Looks;
 use super::layers::LayerWorker;
 use super::messages::{EVENTS_WAITING_MAX, Event, Handles, ReloadRequest};
 use super::workers::Workers;
@@ -20,7 +21,7 @@ use crate::image::LayerContent;
 use crate::inventory::Inventory;
 use crate::metrics::own::ScanEnd;
 use crate::metrics::{Family, Publisher};
-use crate::oci::{Digest, Repository, Tag};
+use crate::oci::Digest;
 use crate::scan;
 use crate::store::Stored;
 use crate::tag::{Completeness, TagChange};
@@ -29,7 +30,10 @@ use crate::target::{Target, TargetName};
 /// The shortest time between two publications while changes keep coming.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// The same in durations of the last rendering: whichever is longer counts.
+/// The same while what comes is read because of notifications.
+const PAUSE_NOTIFIED: Duration = Duration::from_millis(250);
+
+/// Both in durations of the last rendering: whichever is longer counts.
 const PAUSE_RENDERINGS: u32 = 10;
 
 /// Bounds of the time between two sweeps for what has expired.
@@ -50,8 +54,9 @@ pub(crate) struct StateLoop {
     /// `None` while it renders.
     publisher: Option<Publisher>,
     publishing: Option<JoinHandle<(Publisher, Duration)>>,
-    changed: bool,
-    not_before: Instant,
+    news: News,
+    /// When what scans find may be published, and what is read because of notifications.
+    not_before: [Instant; 2],
     /// By target, its last scan; `up` where the lists were read.
     scans: BTreeMap<TargetName, ScanEnd>,
     /// The targets whose first scan has not ended.
@@ -61,8 +66,16 @@ pub(crate) struct StateLoop {
     started: Instant,
     /// Every target was scanned for the first time: publish the sums without a pause.
     publish_now: bool,
-    /// When tags were last read because of a notification.
-    looks: HashMap<(Repository, Tag), Instant>,
+    looks: Looks,
+}
+
+/// What is not published yet.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum News {
+    None,
+    Found,
+    /// Also what was read because of a notification, which is published after a shorter pause.
+    Notified,
 }
 
 impl StateLoop {
@@ -92,14 +105,14 @@ impl StateLoop {
             events,
             publisher: Some(publisher),
             publishing: None,
-            changed: false,
-            not_before: Instant::now(),
+            news: News::None,
+            not_before: [Instant::now(); 2],
             scans: BTreeMap::new(),
             awaited,
             unscanned,
             started: Instant::now(),
             publish_now: false,
-            looks: HashMap::new(),
+            looks: Looks::default(),
         }
     }
 
@@ -113,7 +126,8 @@ impl StateLoop {
         let mut sweep_at = Instant::now();
         let mut batch = Vec::new();
         loop {
-            let may_publish = self.changed && self.publisher.is_some();
+            let may_publish = self.news > News::None && self.publisher.is_some();
+            let publish_at = self.not_before[usize::from(self.news == News::Notified)];
             tokio::select! {
                 () = stop.cancelled() => break,
                 ended = self.workers.ended() => ended?,
@@ -124,7 +138,7 @@ impl StateLoop {
                 }
                 found = self.layers.found() => self.learn(found?),
                 published = rendered(&mut self.publishing) => self.published(published?),
-                () = tokio::time::sleep_until(self.not_before), if may_publish => self.publish(),
+                () = tokio::time::sleep_until(publish_at), if may_publish => self.publish(),
                 Some(request) = reloads.recv() => self.reload(request),
                 () = tokio::time::sleep_until(sweep_at) => {
                     self.sweep();
@@ -140,11 +154,16 @@ impl StateLoop {
         let mut changes = Vec::new();
         let mut scanned = Vec::new();
         for event in batch.drain(..) {
-            // What a notification selects is published once it is read.
-            self.changed |= !matches!(event, Event::Notified { .. } | Event::Pulled(_));
+            self.news = self.news.max(match event {
+                // What a notification names is published once it is read.
+                Event::Notified { .. } | Event::Listed { .. } | Event::Pulled(_) => News::None,
+                Event::ObservedNow(_) => News::Notified,
+                _ => News::Found,
+            });
             match event {
                 Event::Discovered { target, found, reply } if self.workers.include(&target) => {
                     changes.extend(self.inventory.select(&target.name, found));
+                    self.look_for_lost(&target);
                     let _ = reply.send(self.inventory.assign(&target.name));
                     // Even if this scan is never finished, a restart must not take a part of a list for all of it.
                     if !self.inventory.is_scanned(&target.name, Completeness::Listed) {
@@ -152,7 +171,7 @@ impl StateLoop {
                     }
                 }
                 Event::Notified { change, reply } => {
-                    let _ = reply.send(self.notified(&change, &mut changes));
+                    let _ = reply.send(self.notified(&change));
                 }
                 Event::Listed { target, found, change, reply } if self.workers.include(&target) => {
                     let _ = reply.send(self.listed(&target, found, &change, &mut changes));
@@ -164,7 +183,7 @@ impl StateLoop {
                 }
                 Event::ObservedNow(observation) => {
                     self.note_look(&observation);
-                    changes.extend(self.inventory.record(&observation));
+                    changes.extend(self.inventory.record_notified(&observation));
                 }
                 Event::ScanEnded { target, end } if self.workers.include(&target) => {
                     self.scans.insert(target.name.clone(), end);
@@ -175,7 +194,7 @@ impl StateLoop {
                     }
                     if self.awaited.remove(&target.name) && self.awaited.is_empty() {
                         self.publish_now = true;
-                        self.not_before = Instant::now();
+                        self.not_before = [Instant::now(); 2];
                     }
                 }
                 // The event was sent before a reload changed or removed the target.
@@ -226,13 +245,15 @@ impl StateLoop {
     }
 
     fn learn(&mut self, found: Vec<(Digest, LayerContent)>) {
-        self.changed |= self.inventory.learn_layers(found);
+        if self.inventory.learn_layers(found) {
+            self.news = self.news.max(News::Found);
+        }
     }
 
     /// Takes a snapshot and has it rendered in another task, while this one goes on.
     fn publish(&mut self) {
         let Some(mut publisher) = self.publisher.take() else { return };
-        self.changed = false;
+        self.news = News::None;
         self.publish_now = false;
         let (snapshot, omit) = (self.inventory.snapshot(), self.omit.clone());
         // A target is up in the same scrape as its tags are.
@@ -252,8 +273,11 @@ impl StateLoop {
     fn published(&mut self, (publisher, took): (Publisher, Duration)) {
         self.publishing = None;
         self.publisher = Some(publisher);
-        let pause = if self.publish_now { Duration::ZERO } else { PAUSE.max(took * PAUSE_RENDERINGS) };
-        self.not_before = Instant::now() + pause;
+        let now = Instant::now();
+        self.not_before = [PAUSE, PAUSE_NOTIFIED].map(|shortest| {
+            let pause = if self.publish_now { Duration::ZERO } else { shortest.max(took * PAUSE_RENDERINGS) };
+            now + pause
+        });
         self.handles.telemetry.set_store_documents(self.handles.store.documents());
         // Only now: sizes are published first.
         self.layers_due = true;
@@ -295,13 +319,15 @@ impl StateLoop {
             self.layers = LayerWorker::start(&self.handles, &config);
         }
         self.config = config;
-        self.changed = true;
+        self.news = self.news.max(News::Found);
         let _ = reply.send(Ok(()));
     }
 
     fn sweep(&mut self) {
         let changes = self.inventory.expire(unix_now());
-        self.changed |= !changes.is_empty();
+        if !changes.is_empty() {
+            self.news = self.news.max(News::Found);
+        }
         self.keep(changes);
         self.handles.store.sweep(&self.inventory.digests_in_use(), unix_now());
     }

@@ -1,22 +1,21 @@
-//! What a notification of a registry asks to be read: only what a target selects.
+//! What a notification of a registry asks to be read: only what a target selects. A tag that is new is selected once a
+//! reading has found it, so that an event that is not true changes nothing.
 
 use super::Inventory;
 use super::state::RepositoryState;
 use super::tag_state::TagState;
 use crate::oci::{Digest, Registry, Repository, Tag};
-use crate::tag::{Discovered, DiscoveredRepository, ListExtent, TagChange, TagRequest};
+use crate::tag::{Discovered, DiscoveredRepository, ListExtent, Observation, Outcome, TagChange, TagRequest};
 use crate::target::{Repositories, TargetName};
 
-/// What follows from a notification.
+/// What a push asks to be read.
 #[derive(Debug, Default)]
-pub struct Notified {
-    /// The tags to read now.
-    pub requests: Vec<TagRequest>,
+pub struct Pushed {
+    /// The tag, if a target selects it.
+    pub request: Option<TagRequest>,
     /// The targets whose wildcard includes the repository, new to them, whose tags they list: the list has to be read first,
     /// since figures of a part of a repository are not published.
     pub lists: Vec<TargetName>,
-    /// Tags that the new one displaced under a `limit`, for the store.
-    pub changes: Vec<TagChange>,
 }
 
 /// Which known tags were deleted.
@@ -28,6 +27,15 @@ pub enum Deleted<'a> {
     Digest(&'a Digest),
     /// All of the repository.
     Repository,
+}
+
+/// Whether a target selects a tag that was pushed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    No,
+    Yes,
+    /// It may, once it knows the repository's list.
+    ListFirst,
 }
 
 impl Inventory {
@@ -49,45 +57,98 @@ impl Inventory {
         self.repository(repository).is_some()
     }
 
-    /// A tag was pushed. A target that would select it from its list selects it now.
-    pub fn pushed(&mut self, name: &Repository, tag: &Tag) -> Notified {
-        let mut notified = Notified::default();
-        let mut added: Vec<Tag> = Vec::new();
-        for number in self.targets.including(name) {
-            let target = std::sync::Arc::clone(self.targets.get(number));
-            let known = |repository: &RepositoryState| {
-                repository.tags.get(tag).is_some_and(|state| state.policy.targets.contains(&number))
-            };
-            if self.repository(name).is_some_and(known) || !self.targets.may_select(number, tag) {
-                continue;
-            }
-            let is_listed = |repository: &RepositoryState| {
-                repository.whole.contains(&number) || repository.partial.contains(&number)
-            };
-            let is_wild = matches!(target.repositories, Repositories::Matching(_));
-            if target.selection.lists() && is_wild && !self.repository(name).is_some_and(is_listed) {
-                notified.lists.push(target.name.clone());
-                continue;
-            }
-            let selected = target.selection.select(std::slice::from_ref(tag));
-            let is_new = |tag: &&Tag| self.repository(name).is_none_or(|known| !known.tags.contains_key(*tag));
-            added.extend(selected.tags.iter().filter(is_new).cloned());
-            // Without a list, the tags configured by name are all of them.
-            let list = if target.selection.lists() { ListExtent::Partial } else { ListExtent::Whole };
-            let found = DiscoveredRepository {
+    /// Whether a target selects this tag now.
+    pub fn knows(&self, repository: &Repository, tag: &Tag) -> bool {
+        self.repository(repository).is_some_and(|repository| repository.tags.contains_key(tag))
+    }
+
+    /// A tag was pushed.
+    pub fn pushed(&mut self, name: &Repository, tag: &Tag) -> Pushed {
+        let verdicts: Vec<(u32, Verdict)> =
+            self.targets.including(name).into_iter().map(|number| (number, self.judge(number, name, tag))).collect();
+        let by = |wanted| verdicts.iter().filter(move |(_, verdict)| *verdict == wanted).map(|(number, _)| *number);
+        let lists = by(Verdict::ListFirst).map(|number| self.targets.get(number).name.clone()).collect();
+        let selecting: Vec<u32> = by(Verdict::Yes).collect();
+        let known = self.repository(name).and_then(|repository| repository.tags.get(tag));
+        let request = match known.map(|state| state.request(name, tag)) {
+            Some(request) => Some(request),
+            None => self.targets.policy(selecting, name, tag).map(|policy| TagRequest {
                 repository: name.clone(),
-                tags: selected.tags,
-                candidates: selected.candidates,
-                list,
-            };
-            let found = Discovered { repositories: vec![found], complete: false };
-            notified.changes.extend(self.select(&target.name, found));
+                tag: tag.clone(),
+                known: None,
+                is_incomplete: false,
+                platforms: policy.platforms.clone(),
+            }),
+        };
+        Pushed { request, lists }
+    }
+
+    /// Applies the outcome of a reading because of a notification; returns the changes for the store. Every target that would
+    /// select the tag from its list selects it from now on, if it exists.
+    pub fn record_notified(&mut self, observation: &Observation) -> Vec<TagChange> {
+        let Observation { repository: name, tag, outcome, .. } = observation;
+        let mut changes = Vec::new();
+        if matches!(outcome, Outcome::Read(_) | Outcome::Unchanged) {
+            for number in self.targets.including(name) {
+                if !self.is_selected_by(number, name, tag) && self.judge(number, name, tag) == Verdict::Yes {
+                    changes.extend(self.add_pushed(number, name, tag));
+                }
+            }
         }
-        if !added.contains(tag) {
-            added.push(tag.clone());
+        changes.extend(self.record(observation));
+        changes
+    }
+
+    fn is_selected_by(&self, target: u32, name: &Repository, tag: &Tag) -> bool {
+        let state = self.repository(name).and_then(|repository| repository.tags.get(tag));
+        state.is_some_and(|state| state.policy.targets.contains(&target))
+    }
+
+    fn judge(&self, number: u32, name: &Repository, tag: &Tag) -> Verdict {
+        let target = self.targets.get(number);
+        if self.is_selected_by(number, name, tag) {
+            return Verdict::Yes;
         }
-        notified.requests = self.requests(name, |candidate, _| added.contains(candidate));
-        notified
+        if !self.targets.may_select(number, tag) {
+            return Verdict::No;
+        }
+        let Some(listing) = &target.selection.listing else { return Verdict::Yes };
+        let repository = self.repository(name);
+        let is_wild = matches!(target.repositories, Repositories::Matching(_));
+        let is_listed = |known: &RepositoryState| known.whole.contains(&number) || known.partial.contains(&number);
+        if is_wild && !repository.is_some_and(is_listed) {
+            return Verdict::ListFirst;
+        }
+        let tags = || repository.into_iter().flat_map(|known| known.selected_by(number));
+        let is_selected = if listing.limit.is_none() {
+            tags().count() < target.tags_max
+        } else {
+            let others = tags().filter(|(_, state)| !state.gone).map(|(tag, _)| tag);
+            let all: Vec<Tag> = others.chain([tag]).cloned().collect();
+            target.selection.select(&all).tags.contains(tag)
+        };
+        if is_selected { Verdict::Yes } else { Verdict::No }
+    }
+
+    /// Has a target select a tag, as if its list had it.
+    fn add_pushed(&mut self, number: u32, name: &Repository, tag: &Tag) -> Vec<TagChange> {
+        let target = std::sync::Arc::clone(self.targets.get(number));
+        // Without a list, the tags configured by name are all of them.
+        let (list, others) = if target.selection.lists() {
+            (ListExtent::Partial, Vec::new())
+        } else {
+            let known = self.repository(name).into_iter().flat_map(|repository| repository.selected_by(number));
+            (ListExtent::Whole, known.map(|(tag, _)| tag.clone()).collect())
+        };
+        let all: Vec<Tag> = others.into_iter().chain([tag.clone()]).collect();
+        let selected = target.selection.select(&all);
+        let found = DiscoveredRepository {
+            repository: name.clone(),
+            tags: selected.tags,
+            candidates: selected.candidates,
+            list,
+        };
+        self.select(&target.name, Discovered { repositories: vec![found], complete: false })
     }
 
     /// Tags were deleted, which a read has to confirm. Those that are not known are not read.

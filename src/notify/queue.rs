@@ -1,6 +1,6 @@
 //! What is to be looked at: bounded, and each thing once however often it was named.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ pub(crate) const WAITING_MAX: usize = 10_000;
 const DELAY: Duration = Duration::from_millis(50);
 
 /// The shortest time between two looks at the same thing, however often it is named.
-const PAUSE: Duration = Duration::from_secs(1);
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// The first wait after a failed look; it doubles with each further one.
 const RETRY_FIRST: Duration = Duration::from_secs(5);
@@ -30,7 +30,7 @@ const RETRY_MAX: Duration = Duration::from_mins(5);
 const ATTEMPTS_MAX: u32 = 10;
 
 /// Where to look. Equal ones are merged.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Change {
     /// As in the event.
     pub registry: Option<Registry>,
@@ -41,7 +41,7 @@ pub struct Change {
 }
 
 /// What to look at.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ChangeTarget {
     /// This tag, which may be new.
     Pushed(Tag),
@@ -60,6 +60,17 @@ pub struct Task {
     pub change: Change,
     /// How often that failed before.
     attempt: u32,
+}
+
+/// How a task has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TaskEnd {
+    /// Everything that it asked for was read.
+    Read,
+    /// Something could not be read for now.
+    Failed,
+    /// Another task reads what it has to wait for.
+    Postponed,
 }
 
 /// Pulls of a repository.
@@ -91,10 +102,14 @@ pub struct Queue {
 #[derive(Default)]
 struct QueueState {
     waiting: HashMap<Change, Waiting>,
+    /// The same changes by the time at which they are due.
+    order: BTreeSet<(Instant, Change)>,
     /// Looked at right now: the same change waits until that ends.
     under_way: HashSet<Change>,
     /// When things were last looked at, within the pause.
     last: HashMap<Change, Instant>,
+    /// When `last` was freed of older ones.
+    tidied: Option<Instant>,
     pulls: HashMap<(Option<Registry>, Arc<str>), (u64, u64)>,
     pulls_due: Option<Instant>,
 }
@@ -165,14 +180,20 @@ impl Queue {
         }
     }
 
-    /// A task has ended. One that `failed` is looked at again after a while, a bounded number of times.
-    pub fn done(&self, task: Task, failed: bool) {
+    /// A task has ended. One that failed is looked at again after a while, a bounded number of times.
+    pub fn done(&self, task: Task, end: TaskEnd) {
         let mut state = self.state.lock();
         state.under_way.remove(&task.change);
-        if failed && task.attempt < ATTEMPTS_MAX {
-            let wait = RETRY_FIRST.saturating_mul(1 << task.attempt.min(16)).min(RETRY_MAX);
-            let waiting = Waiting { due: Instant::now() + wait, attempt: task.attempt + 1 };
-            state.waiting.entry(task.change).or_insert(waiting);
+        let again = match end {
+            TaskEnd::Read => None,
+            TaskEnd::Postponed => Some((PAUSE, task.attempt)),
+            TaskEnd::Failed => (task.attempt < ATTEMPTS_MAX).then(|| {
+                let wait = RETRY_FIRST.saturating_mul(1 << task.attempt.min(16));
+                (wait.min(RETRY_MAX), task.attempt + 1)
+            }),
+        };
+        if let Some((wait, attempt)) = again.filter(|_| !state.waiting.contains_key(&task.change)) {
+            state.wait(task.change, Waiting { due: Instant::now() + wait, attempt });
         }
         drop(state);
         self.changed.notify_one();
@@ -182,6 +203,7 @@ impl Queue {
     pub fn clear(&self) {
         let mut state = self.state.lock();
         state.waiting.clear();
+        state.order.clear();
         state.pulls.clear();
         state.pulls_due = None;
     }
@@ -191,16 +213,24 @@ impl QueueState {
     fn add(&mut self, change: Change, now: Instant) -> Result<(), Full> {
         let earliest = self.last.get(&change).map_or(now, |last| *last + PAUSE);
         let due = earliest.max(now + DELAY);
-        if let Some(waiting) = self.waiting.get_mut(&change) {
-            // It may wait after a failure.
-            waiting.due = waiting.due.min(due);
-            return Ok(());
+        match self.waiting.get(&change) {
+            Some(waiting) => {
+                // It may wait after a failure.
+                let waiting = Waiting { due: waiting.due.min(due), attempt: waiting.attempt };
+                self.wait(change, waiting);
+            }
+            None if self.waiting.len() >= WAITING_MAX => return Err(Full),
+            None => self.wait(change, Waiting { due, attempt: 0 }),
         }
-        if self.waiting.len() >= WAITING_MAX {
-            return Err(Full);
-        }
-        self.waiting.insert(change, Waiting { due, attempt: 0 });
         Ok(())
+    }
+
+    fn wait(&mut self, change: Change, waiting: Waiting) {
+        self.order.insert((waiting.due, change.clone()));
+        let due = waiting.due;
+        if let Some(before) = self.waiting.insert(change.clone(), waiting).filter(|before| before.due != due) {
+            self.order.remove(&(before.due, change));
+        }
     }
 
     fn pulled(&mut self, event: &Event, images: u64, bytes: u64, now: Instant) -> Result<(), Full> {
@@ -215,16 +245,17 @@ impl QueueState {
     }
 
     fn take(&mut self, tasks_max: usize, now: Instant) -> Vec<Task> {
-        let is_due = |(change, waiting): &(&Change, &Waiting)| waiting.due <= now && !self.under_way.contains(*change);
-        let mut due: Vec<(Instant, Change)> =
-            self.waiting.iter().filter(is_due).map(|(change, waiting)| (waiting.due, change.clone())).collect();
-        due.sort_by_key(|(due, _)| *due);
-        due.truncate(tasks_max);
-        if !due.is_empty() {
+        let due = self.order.iter().take_while(|(due, _)| *due <= now);
+        let due: Vec<(Instant, Change)> =
+            due.filter(|(_, change)| !self.under_way.contains(change)).take(tasks_max).cloned().collect();
+        if self.tidied.is_none_or(|tidied| tidied + PAUSE <= now) {
+            self.tidied = Some(now);
             self.last.retain(|_, last| *last + PAUSE > now);
         }
         due.into_iter()
-            .filter_map(|(_, change)| {
+            .filter_map(|entry| {
+                self.order.remove(&entry);
+                let (_, change) = entry;
                 let Waiting { attempt, .. } = self.waiting.remove(&change)?;
                 self.under_way.insert(change.clone());
                 self.last.insert(change.clone(), now);
@@ -243,8 +274,8 @@ impl QueueState {
     }
 
     fn next(&self, tasks_max: usize) -> Option<Instant> {
-        let free = self.waiting.iter().filter(|(change, _)| tasks_max > 0 && !self.under_way.contains(*change));
-        free.map(|(_, waiting)| waiting.due).chain(self.pulls_due).min()
+        let free = self.order.iter().find(|(_, change)| tasks_max > 0 && !self.under_way.contains(change));
+        free.map(|(due, _)| *due).into_iter().chain(self.pulls_due).min()
     }
 }
 
@@ -270,7 +301,7 @@ mod tests {
         }
         let (tasks, _) = queue.due(100).await;
         assert_eq!(tasks.len(), 1);
-        queue.done(tasks[0].clone(), false);
+        queue.done(tasks[0].clone(), TaskEnd::Read);
         assert!(queue.due(100).now_or_never().is_none());
     }
 
@@ -286,7 +317,7 @@ mod tests {
         assert_eq!(others.len(), 1);
         tokio::time::advance(PAUSE * 3).await;
         assert!(queue.due(100).now_or_never().is_none(), "the first look has not ended");
-        queue.done(tasks[0].clone(), false);
+        queue.done(tasks[0].clone(), TaskEnd::Read);
         assert_eq!(queue.due(100).await.0.len(), 1);
         assert!(started.elapsed() >= PAUSE);
     }
@@ -303,9 +334,37 @@ mod tests {
                 Err(_) => break,
             };
             waits.push(before.elapsed().as_secs());
-            queue.done(tasks.remove(0), true);
+            queue.done(tasks.remove(0), TaskEnd::Failed);
         }
         assert_eq!(waits, [0, 5, 10, 20, 40, 80, 160, 300, 300, 300, 300]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_event_for_what_failed_is_looked_at_at_once() {
+        let queue = Queue::default();
+        queue.add(&[push("v1")]).unwrap();
+        let (tasks, _) = queue.due(1).await;
+        queue.done(tasks[0].clone(), TaskEnd::Failed);
+        let failed = Instant::now();
+        queue.add(&[push("v1")]).unwrap();
+        let (tasks, _) = queue.due(1).await;
+        assert!(failed.elapsed() <= PAUSE, "{:?}", failed.elapsed());
+        queue.done(tasks[0].clone(), TaskEnd::Read);
+        assert!(queue.due(1).now_or_never().is_none(), "the wait after the failure is over");
+        tokio::time::advance(Duration::from_hours(1)).await;
+        assert!(queue.due(1).now_or_never().is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_postponed_look_is_no_failed_one() {
+        let queue = Queue::default();
+        queue.add(&[push("v1")]).unwrap();
+        let (mut tasks, _) = queue.due(1).await;
+        for _ in 0..100 {
+            queue.done(tasks.remove(0), TaskEnd::Postponed);
+            (tasks, _) = queue.due(1).await;
+        }
+        assert_eq!(tasks[0].attempt, 0);
     }
 
     #[tokio::test(start_paused = true)]

@@ -2,15 +2,23 @@
 
 use super::fixtures::*;
 use crate::inventory::*;
-use crate::oci::Tag;
-use crate::target::{Selection, Target};
+use crate::oci::{Reason, Tag};
+use crate::tag::{Observation, Outcome, TagChange};
+use crate::target::{Selection, Target, TargetName};
 
-/// The tags to read, and the targets that have to list the repository first.
+/// The tag to read, and the targets that have to list the repository first.
 fn pushed(inventory: &mut Inventory, reference: &str) -> (Vec<String>, Vec<String>) {
     let (name, tag) = reference.rsplit_once(':').unwrap();
-    let notified = inventory.pushed(&repository(name), &tag.parse().unwrap());
-    let reads = notified.requests.iter().map(|request| request.tag.to_string()).collect();
-    (reads, notified.lists.iter().map(ToString::to_string).collect())
+    let pushed = inventory.pushed(&repository(name), &tag.parse().unwrap());
+    let read = pushed.request.iter().map(|request| request.tag.to_string()).collect();
+    (read, pushed.lists.iter().map(ToString::to_string).collect())
+}
+
+/// The tag is read because of a notification.
+fn read_now(inventory: &mut Inventory, reference: &str, outcome: Outcome) -> Vec<TagChange> {
+    let (name, tag) = reference.rsplit_once(':').unwrap();
+    let observation = Observation { repository: repository(name), tag: tag.parse().unwrap(), at: 20.0, outcome };
+    inventory.record_notified(&observation)
 }
 
 fn deleted(inventory: &Inventory, name: &str, deleted: Deleted<'_>) -> Vec<String> {
@@ -45,7 +53,12 @@ fn a_push_of_a_listed_tag_adds_it_where_the_target_selects_it() {
     assert_eq!(registry_stored(&mut inventory), [Some(3)]);
     assert_eq!(pushed(&mut inventory, "r.io/a:v0"), (vec![], vec![]), "two newer ones are selected");
     assert_eq!(pushed(&mut inventory, "r.io/a:v3"), (lines(&["v3"]), vec![]));
-    read(&mut inventory, "r.io/a:v3", 20.0, single("z:4"));
+    assert_eq!(registry_stored(&mut inventory), [Some(3)], "nothing is displaced before a reading finds the tag");
+    for outcome in [Outcome::Gone, Outcome::Failed(Reason::Network)] {
+        assert_eq!(read_now(&mut inventory, "r.io/a:v3", outcome), []);
+        assert_eq!(registry_stored(&mut inventory), [Some(3)], "an event that is not true changes nothing");
+    }
+    read_now(&mut inventory, "r.io/a:v3", Outcome::Read(single("z:4").into()));
     assert_eq!(registry_stored(&mut inventory), [Some(6)], "v1 is beyond the limit, and the list is known to be whole");
 }
 
@@ -61,12 +74,41 @@ fn a_repository_new_to_a_wildcard_is_listed_first_so_that_no_part_is_published()
 }
 
 #[test]
-fn named_tags_of_a_repository_new_to_a_wildcard_are_asked_for_at_once() {
+fn a_named_tag_of_a_repository_new_to_a_wildcard_is_asked_for_at_once() {
     let mut inventory = inventory(&[target("t", "r.io/*", "latest main")]);
     assert_eq!(pushed(&mut inventory, "r.io/b:v1"), (vec![], vec![]));
-    assert_eq!(pushed(&mut inventory, "r.io/b:main"), (lines(&["latest", "main"]), vec![]));
-    read(&mut inventory, "r.io/b:main", 10.0, single("x:1"));
     assert_eq!(pushed(&mut inventory, "r.io/b:main"), (lines(&["main"]), vec![]));
+    assert!(!inventory.is_watched(&repository("r.io/b")), "not before a reading finds the tag");
+    read_now(&mut inventory, "r.io/b:main", Outcome::Read(single("x:1").into()));
+    assert_eq!(pushed(&mut inventory, "r.io/b:main"), (lines(&["main"]), vec![]));
+    read_now(&mut inventory, "r.io/b:latest", Outcome::Read(single("x:1").into()));
+    assert!(
+        inventory.knows(&repository("r.io/b"), &tag("main")) && inventory.knows(&repository("r.io/b"), &tag("latest"))
+    );
+}
+
+#[test]
+fn no_more_tags_are_added_than_a_target_may_have() {
+    let few = Target { tags_max: 2, ..listing("t", "r.io/a") };
+    let mut inventory = inventory(&[few]);
+    found(&mut inventory, "t", "r.io/a:v1");
+    assert_eq!(pushed(&mut inventory, "r.io/a:v2").0, ["v2"]);
+    read_now(&mut inventory, "r.io/a:v2", Outcome::Read(single("x:1").into()));
+    assert_eq!(pushed(&mut inventory, "r.io/a:v3").0, [""; 0]);
+    assert_eq!(pushed(&mut inventory, "r.io/a:v2").0, ["v2"]);
+}
+
+#[test]
+fn a_tag_that_one_target_knows_is_selected_by_another_one_too() {
+    let named = target("named", "r.io/a", "v1");
+    let mut inventory = inventory(&[named, listing("all", "r.io/a")]);
+    found(&mut inventory, "all", "r.io/a:v0");
+    read_now(&mut inventory, "r.io/a:v1", Outcome::Read(single("x:1").into()));
+    let both = |inventory: &mut Inventory| {
+        inventory.snapshot();
+        inventory.targets_selected()[&TargetName("all".into())].tags
+    };
+    assert_eq!(both(&mut inventory), 2);
 }
 
 #[test]

@@ -180,7 +180,7 @@ async fn ten_thousand_events_for_one_tag_cost_one_read() {
     one.send(&vec!["push acme/app v1"; 10_000]).await;
     one.daemon.until("it is published", |m| m.tag(COMPRESSED, "v1") == Some(300.0)).await;
     assert_eq!(one.registry.take_counts(), "get_blob 1, get_manifest 1, head_manifest 1");
-    // One by one they cost one read a second at most.
+    // One by one they cost two reads a second at most.
     let begun = std::time::Instant::now();
     for _ in 0..200 {
         one.send(&["push acme/app v1"]).await;
@@ -189,7 +189,7 @@ async fn ten_thousand_events_for_one_tag_cost_one_read() {
     one.send(&["push acme/app v1"]).await;
     one.daemon.until("the last one is published", |m| m.tag(COMPRESSED, "v1") == Some(400.0)).await;
     let heads = one.registry.requests().iter().filter(|seen| seen.method == http::Method::HEAD).count() as u64;
-    assert!(heads <= begun.elapsed().as_secs() + 2, "{heads} reads");
+    assert!(heads <= 2 * begun.elapsed().as_secs() + 3, "{heads} reads");
     one.daemon.stop().await;
 }
 
@@ -279,7 +279,7 @@ async fn a_storm_while_the_registry_answers_429_sends_no_request_and_what_was_pu
     }
     let target = format!("repository = 'REGISTRY/acme/app'\ntags = {tags:?}");
     let one = Notified::start(registry, &[&target]).await;
-    one.registry.always("* /v2/", Reply::status(429).and("retry-after", "6"));
+    one.registry.always("* /v2/", Reply::status(429).and("retry-after", "12"));
     one.send(&["push acme/app v0"]).await;
     one.daemon.until("it is refused", |m| m.tag(UP, "v0") == Some(0.0)).await;
     one.registry.always("* /v2/", Reply::Usual);
