@@ -261,6 +261,59 @@ async fn a_push_under_a_wildcard_adds_the_tag_and_the_repository() {
 }
 
 #[tokio::test]
+async fn many_tags_of_a_new_repository_cost_one_list() {
+    let one = Notified::start(registry(), &["repository = 'REGISTRY/acme/*'\nmatch = ['^v']"]).await;
+    one.daemon.until("v1 is read", |m| m.count(COMPRESSED) == 1).await;
+    one.registry.take_counts();
+    let events: Vec<String> = (0..20).map(|number| format!("push acme/new v{number}")).collect();
+    for (number, bytes) in (0..20).zip(10..) {
+        one.registry.push("acme/new", &format!("v{number}"), &of(bytes));
+    }
+    one.send(&events.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    one.daemon.until("all are there", |m| m.count(COMPRESSED) == 21).await;
+    let counts = one.registry.counts();
+    assert!(counts.starts_with("get_blob 20, get_manifest 20, ") && counts.ends_with("list_tags 1"), "{counts}");
+    one.daemon.stop().await;
+}
+
+#[tokio::test]
+async fn an_event_that_is_not_true_publishes_nothing() {
+    let targets = [
+        "name = 'all'\nrepository = 'REGISTRY/acme/*'\nmatch = ['^v']\nlimit = 1\nsort = 'semver'",
+        "name = 'named'\nrepository = 'REGISTRY/team/**'\ntags = ['latest']",
+    ];
+    let one = Notified::start(registry(), &targets).await;
+    for path in ["/v2/acme/app/manifests/v9", "/v2/acme/ghost/", "/v2/team/ghost/"] {
+        one.registry.missing(path);
+    }
+    one.send(&["push acme/app v9", "push acme/ghost v1", "push team/ghost latest"]).await;
+    one.settle(321).await;
+    let metrics = one.daemon.metrics().await;
+    assert_eq!(metrics.count(COMPRESSED), 1, "v1 is not displaced");
+    assert!(!metrics.text().contains("ghost"), "{}", metrics.text());
+    let asked = |path: &str| one.registry.requests().iter().filter(|seen| seen.uri.starts_with(path)).count();
+    assert_eq!(["/v2/acme/app/manifests/v9", "/v2/acme/ghost/", "/v2/team/ghost/"].map(asked), [1, 1, 1]);
+    one.daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_scan_whose_list_is_older_than_a_notification_hides_nothing_of_it() {
+    let one = Notified::start(registry(), &["name = 't'\nrepository = 'REGISTRY/acme/app'\nmatch = ['^v']"]).await;
+    one.registry.push("acme/app", "v2", &of(222));
+    one.send(&["push acme/app v2"]).await;
+    let before = one.daemon.until("v2 is published", |m| m.tag(COMPRESSED, "v2") == Some(222.0)).await;
+    // As if the list had been read before the push.
+    one.registry.next("GET /v2/acme/app/tags/list", Reply::json(r#"{"name":"acme/app","tags":["v1"]}"#));
+    let changed = one.toml.replace("name = 't'", "name = 't'\nexclude = ['nothing']");
+    assert!(one.daemon.reload(&changed).await.contains(" 200 "));
+    let last = |m: &Metrics| m.one(LAST_SCAN, &[("target", "t")]);
+    let is_after = |m: &Metrics| last(m) > last(&before);
+    one.daemon.until("the scan has ended", is_after).await;
+    one.daemon.until("v2 is there again", |m| m.tag(COMPRESSED, "v2") == Some(222.0)).await;
+    one.daemon.stop().await;
+}
+
+#[tokio::test]
 async fn an_event_of_an_unknown_host_is_matched_by_the_repositorys_name() {
     let one = Notified::start(registry(), &["repository = 'REGISTRY/acme/app'\ntags = ['v1']"]).await;
     one.registry.push("acme/app", "v1", &of(600));
