@@ -329,10 +329,8 @@ mod tests {
         let mut waits = Vec::new();
         loop {
             let before = Instant::now();
-            let (mut tasks, _) = match tokio::time::timeout(Duration::from_hours(1), queue.due(1)).await {
-                Ok(due) => due,
-                Err(_) => break,
-            };
+            let due = tokio::time::timeout(Duration::from_hours(1), queue.due(1)).await;
+            let Ok((mut tasks, _)) = due else { break };
             waits.push(before.elapsed().as_secs());
             queue.done(tasks.remove(0), TaskEnd::Failed);
         }

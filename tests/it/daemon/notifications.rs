@@ -113,11 +113,13 @@ async fn only_who_has_the_token_is_heard() {
     let body = one.events(&["push acme/app v1"]);
     let other = body.replace("v1", "v2");
     let signature = |key: &str, body: &str| {
-        let mut hex = String::new();
         let tag = ring::hmac::sign(&ring::hmac::Key::new(ring::hmac::HMAC_SHA256, key.as_bytes()), body.as_bytes());
-        for byte in tag.as_ref() {
-            hex.push_str(&format!("{byte:02x}"));
-        }
+        let hex: String = tag
+            .as_ref()
+            .iter()
+            .flat_map(|byte| [byte >> 4, byte & 15])
+            .map(|digit| char::from_digit(digit.into(), 16).unwrap())
+            .collect();
         format!("x-hub-signature-256: sha256={hex}\r\n")
     };
     assert!(Token::new(TOKEN).is(TOKEN.as_bytes()));
