@@ -12,6 +12,7 @@ mod source;
 mod reader;
 
 mod files;
+mod notifications;
 mod registries;
 mod targets;
 mod values;
@@ -102,6 +103,7 @@ fn read(path: &Path, root: Table<'_>, files: &Files) -> Config {
         path
     });
     let omit = root.table("metrics").map(read_omit).unwrap_or_default();
+    let notifications = root.table("notifications").and_then(|table| notifications::read(table, files));
     let registry_defaults = Settings { concurrency: scan.concurrency, timeout: scan.timeout, ..Settings::default() };
     let registries = registries::read(&root, &registry_defaults, files);
     let targets = targets::read(&root, &scan);
@@ -112,6 +114,7 @@ fn read(path: &Path, root: Table<'_>, files: &Files) -> Config {
         scan,
         state,
         omit,
+        notifications,
         registries,
         registry_defaults,
         targets,

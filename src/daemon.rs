@@ -5,6 +5,7 @@
 
 mod layers;
 mod messages;
+mod notified;
 mod reload;
 mod run;
 mod scan_target;

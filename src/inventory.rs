@@ -5,6 +5,7 @@
 mod interner;
 mod layer_table;
 mod newest;
+mod notified;
 mod policy;
 mod reconcile;
 mod restore;
@@ -21,7 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::image::{LayerContent, Timestamp};
-use crate::oci::{Digest, Registry, Repository, Tag};
+use crate::oci::{Digest, Registry, Repository};
 use crate::tag::{Completeness, LayerRequest, Observation, TagChange, TagRequest};
 use crate::target::{Repositories, Target, TargetName, Uncompressed};
 
@@ -30,6 +31,7 @@ use stale::{Stale, StalePart};
 use state::{RegistryState, RepositoryState};
 use tag_state::{Effect, TagState};
 
+pub use notified::{Deleted, Pushed};
 pub use snapshot::Snapshot;
 pub use warning::Warning;
 
@@ -153,14 +155,7 @@ impl Inventory {
         let assign = |(name, repository): (&Repository, &mut RepositoryState)| -> Vec<TagRequest> {
             let owned = repository.tags.iter_mut().filter(|(_, state)| state.policy.owner == number);
             let assigned = owned.filter_map(|(tag, state)| state.assign().then_some((tag, state)));
-            let request = |(tag, state): (&Tag, &mut TagState)| TagRequest {
-                repository: name.clone(),
-                tag: tag.clone(),
-                known: state.content.as_ref().map(|content| Arc::clone(&content.known)),
-                is_incomplete: state.is_incomplete(),
-                platforms: state.policy.platforms.clone(),
-            };
-            assigned.map(request).collect()
+            assigned.map(|(tag, state)| state.request(name, tag)).collect()
         };
         match repositories {
             Repositories::One(name) => {

@@ -28,5 +28,5 @@ pub use manifest::{Index, Manifest};
 pub use media_type::MediaType;
 pub use platform::{DistinctPlatforms, Platform, PlatformFields, PlatformFilter};
 pub use reason::{Operation, Reason};
-pub use reference::{Reference, Registry, Repository, Tag};
+pub use reference::{DOCKER_HUB, Reference, Registry, Repository, Tag};
 pub use schema1::Schema1;

@@ -4,11 +4,13 @@
 //! as the deadlines allow, and no bytes except those of the last two snapshots.
 
 mod address;
+mod answers;
 mod body;
 mod connection;
 mod deadlines;
 mod listener;
 mod negotiate;
+mod notifications;
 mod options;
 mod page;
 mod routes;

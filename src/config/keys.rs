@@ -112,6 +112,11 @@ pub(super) static ROOT: Section = Section {
         ),
         key("metrics", Kind::Table { section: &METRICS, overridable: false }, "what is published"),
         key(
+            "notifications",
+            Kind::Table { section: &NOTIFICATIONS, overridable: false },
+            "opens the endpoint at which registries notify of pushes; without it there is none",
+        ),
+        key(
             "registries",
             Kind::Named { section: &REGISTRY, name: "a host in quotes, with its port if it is not the usual one" },
             "settings of a registry, under its host; without a section a registry has the defaults",
@@ -155,6 +160,18 @@ static METRICS: Section = Section {
     .default("[]")],
     required: &[],
 };
+
+static NOTIFICATIONS: Section = Section {
+    keys: &[
+        key("token_file", Kind::Text, "the file with the token that registries send"),
+        key("token_env", Kind::Text, "the name of the environment variable with that token"),
+        key("token", Kind::Refused(TOKEN_IN_FILE), ""),
+    ],
+    required: &[],
+};
+
+const TOKEN_IN_FILE: &str = "a secret does not belong in this file: put it into a file or an environment variable, and name \
+                       that with `token_file` or `token_env`";
 
 const SECRET_IN_FILE: &str = "a secret does not belong in this file: put it into a file or an environment variable, and name \
                         that with `password_file`, `password_env` or `token_file`";

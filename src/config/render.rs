@@ -4,6 +4,7 @@ use std::fmt::{Display, Write as _};
 use std::path::Path;
 use std::time::Duration;
 
+use crate::notify::TokenSource;
 use crate::registry::{Credential, Settings};
 use crate::target::{Selection, TagPattern, Target, VersionRange, Words};
 
@@ -33,6 +34,17 @@ pub(super) fn render(config: &Config, started: &Config) -> String {
     if !config.omit.is_empty() {
         toml.header("[metrics]");
         toml.list("omit", config.omit.iter().map(|family| family.short_name()));
+    }
+    match &config.notifications {
+        Some(TokenSource::File(path)) => {
+            toml.header("[notifications]");
+            toml.path("token_file", Some(path));
+        }
+        Some(TokenSource::Env(variable)) => {
+            toml.header("[notifications]");
+            toml.text("token_env", Some(variable));
+        }
+        None => {}
     }
     for (registry, settings) in &config.registries {
         toml.header(&format!("[registries.{}]", quoted(registry.as_str())));

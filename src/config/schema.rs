@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::metrics::Family;
+use crate::notify::TokenSource;
 use crate::oci::Registry;
 use crate::registry::Settings;
 use crate::target::Target;
@@ -24,6 +25,8 @@ pub struct Config {
     pub state: Option<PathBuf>,
     /// Families that are left out of the metrics.
     pub omit: BTreeSet<Family>,
+    /// Where the token of notifications is; `None`: there is no endpoint for them.
+    pub notifications: Option<TokenSource>,
     /// The settings of each configured registry.
     pub registries: BTreeMap<Registry, Settings>,
     /// The settings of all other registries.

@@ -17,6 +17,7 @@ use super::state_loop::StateLoop;
 use crate::clock::unix_now;
 use crate::config::{Config, Overrides};
 use crate::metrics::Telemetry;
+use crate::notify::Endpoint;
 use crate::registry::Registries;
 use crate::store::{Opened, Store, StoreError};
 use crate::web::ReloadReply;
@@ -101,8 +102,14 @@ async fn start_and_serve(mut config: Config, start: Start, stop: CancellationTok
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    let handles =
-        Handles { registries: Arc::new(ArcSwap::from_pointee(registries)), store, telemetry: telemetry.clone() };
+    let notifications = Arc::new(Endpoint::new(config.notifications.clone()));
+    telemetry.watch_notifications(config.notifications.is_some());
+    let handles = Handles {
+        registries: Arc::new(ArcSwap::from_pointee(registries)),
+        store,
+        telemetry: telemetry.clone(),
+        notifications: notifications.clone(),
+    };
     telemetry.watch_state(handles.store.persistent());
     telemetry.reloaded(true, unix_now());
 
@@ -114,7 +121,7 @@ async fn start_and_serve(mut config: Config, start: Start, stop: CancellationTok
     let (reload_sender, reload_requests) = mpsc::channel(1);
     let (reload, reloads) = start.reloads;
     let web = web::ServerState::new(rendered, telemetry.clone(), reload, start.web_config, start.options);
-    let web = Arc::new(web);
+    let web = Arc::new(web.with_notifications(notifications));
     web.set_config(started.redacted());
     web.set_ready(true);
 

@@ -1,5 +1,7 @@
 //! The one task that writes: applies workers' messages to the inventory and the store, and publishes snapshots.
 
+mod notifications;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +11,7 @@ use tokio::task::{JoinError, JoinHandle};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use self::notifications::Looks;
 use super::layers::LayerWorker;
 use super::messages::{EVENTS_WAITING_MAX, Event, Handles, ReloadRequest};
 use super::workers::Workers;
@@ -27,7 +30,10 @@ use crate::target::{Target, TargetName};
 /// The shortest time between two publications while changes keep coming.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// The same in durations of the last rendering: whichever is longer counts.
+/// The same while what comes is read because of notifications.
+const PAUSE_NOTIFIED: Duration = Duration::from_millis(250);
+
+/// Both in durations of the last rendering: whichever is longer counts.
 const PAUSE_RENDERINGS: u32 = 10;
 
 /// Bounds of the time between two sweeps for what has expired.
@@ -48,8 +54,9 @@ pub(crate) struct StateLoop {
     /// `None` while it renders.
     publisher: Option<Publisher>,
     publishing: Option<JoinHandle<(Publisher, Duration)>>,
-    changed: bool,
-    not_before: Instant,
+    news: News,
+    /// When what scans find may be published, and what is read because of notifications.
+    not_before: [Instant; 2],
     /// By target, its last scan; `up` where the lists were read.
     scans: BTreeMap<TargetName, ScanEnd>,
     /// The targets whose first scan has not ended.
@@ -59,6 +66,16 @@ pub(crate) struct StateLoop {
     started: Instant,
     /// Every target was scanned for the first time: publish the sums without a pause.
     publish_now: bool,
+    looks: Looks,
+}
+
+/// What is not published yet.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum News {
+    None,
+    Found,
+    /// Also what was read because of a notification, which is published after a shorter pause.
+    Notified,
 }
 
 impl StateLoop {
@@ -75,6 +92,7 @@ impl StateLoop {
         let awaited = unscanned.difference(&restored).cloned().collect();
         let mut workers = Workers::new(handles.clone(), sender);
         workers.set(&config.targets, |target| restored.contains(&target.name));
+        workers.start_notified();
         let layers = LayerWorker::start(&handles, &config);
         Self {
             handles,
@@ -87,13 +105,14 @@ impl StateLoop {
             events,
             publisher: Some(publisher),
             publishing: None,
-            changed: false,
-            not_before: Instant::now(),
+            news: News::None,
+            not_before: [Instant::now(); 2],
             scans: BTreeMap::new(),
             awaited,
             unscanned,
             started: Instant::now(),
             publish_now: false,
+            looks: Looks::default(),
         }
     }
 
@@ -107,7 +126,8 @@ impl StateLoop {
         let mut sweep_at = Instant::now();
         let mut batch = Vec::new();
         loop {
-            let may_publish = self.changed && self.publisher.is_some();
+            let may_publish = self.news > News::None && self.publisher.is_some();
+            let publish_at = self.not_before[usize::from(self.news == News::Notified)];
             tokio::select! {
                 () = stop.cancelled() => break,
                 ended = self.workers.ended() => ended?,
@@ -118,7 +138,7 @@ impl StateLoop {
                 }
                 found = self.layers.found() => self.learn(found?),
                 published = rendered(&mut self.publishing) => self.published(published?),
-                () = tokio::time::sleep_until(self.not_before), if may_publish => self.publish(),
+                () = tokio::time::sleep_until(publish_at), if may_publish => self.publish(),
                 Some(request) = reloads.recv() => self.reload(request),
                 () = tokio::time::sleep_until(sweep_at) => {
                     self.sweep();
@@ -134,17 +154,37 @@ impl StateLoop {
         let mut changes = Vec::new();
         let mut scanned = Vec::new();
         for event in batch.drain(..) {
-            self.changed = true;
+            self.news = self.news.max(match event {
+                // What a notification names is published once it is read.
+                Event::Notified { .. } | Event::Listed { .. } | Event::Pulled(_) => News::None,
+                Event::ObservedNow(_) => News::Notified,
+                _ => News::Found,
+            });
             match event {
                 Event::Discovered { target, found, reply } if self.workers.include(&target) => {
                     changes.extend(self.inventory.select(&target.name, found));
+                    self.look_for_lost(&target);
                     let _ = reply.send(self.inventory.assign(&target.name));
                     // Even if this scan is never finished, a restart must not take a part of a list for all of it.
                     if !self.inventory.is_scanned(&target.name, Completeness::Listed) {
                         self.forget_scans(&target);
                     }
                 }
-                Event::Observed(observation) => changes.extend(self.inventory.record(&observation)),
+                Event::Notified { change, reply } => {
+                    let _ = reply.send(self.notified(&change));
+                }
+                Event::Listed { target, found, change, reply } if self.workers.include(&target) => {
+                    let _ = reply.send(self.listed(&target, found, &change, &mut changes));
+                }
+                Event::Pulled(pulls) => self.pulled(pulls),
+                Event::Observed(observation) => {
+                    self.look_again(&observation);
+                    changes.extend(self.inventory.record(&observation));
+                }
+                Event::ObservedNow(observation) => {
+                    self.note_look(&observation);
+                    changes.extend(self.inventory.record_notified(&observation));
+                }
                 Event::ScanEnded { target, end } if self.workers.include(&target) => {
                     self.scans.insert(target.name.clone(), end);
                     self.inventory.scan_ended(&target.name);
@@ -154,11 +194,11 @@ impl StateLoop {
                     }
                     if self.awaited.remove(&target.name) && self.awaited.is_empty() {
                         self.publish_now = true;
-                        self.not_before = Instant::now();
+                        self.not_before = [Instant::now(); 2];
                     }
                 }
                 // The event was sent before a reload changed or removed the target.
-                Event::Discovered { .. } | Event::ScanEnded { .. } => {}
+                Event::Discovered { .. } | Event::ScanEnded { .. } | Event::Listed { .. } => {}
             }
         }
         for warning in self.inventory.warnings() {
@@ -205,13 +245,15 @@ impl StateLoop {
     }
 
     fn learn(&mut self, found: Vec<(Digest, LayerContent)>) {
-        self.changed |= self.inventory.learn_layers(found);
+        if self.inventory.learn_layers(found) {
+            self.news = self.news.max(News::Found);
+        }
     }
 
     /// Takes a snapshot and has it rendered in another task, while this one goes on.
     fn publish(&mut self) {
         let Some(mut publisher) = self.publisher.take() else { return };
-        self.changed = false;
+        self.news = News::None;
         self.publish_now = false;
         let (snapshot, omit) = (self.inventory.snapshot(), self.omit.clone());
         // A target is up in the same scrape as its tags are.
@@ -231,8 +273,11 @@ impl StateLoop {
     fn published(&mut self, (publisher, took): (Publisher, Duration)) {
         self.publishing = None;
         self.publisher = Some(publisher);
-        let pause = if self.publish_now { Duration::ZERO } else { PAUSE.max(took * PAUSE_RENDERINGS) };
-        self.not_before = Instant::now() + pause;
+        let now = Instant::now();
+        self.not_before = [PAUSE, PAUSE_NOTIFIED].map(|shortest| {
+            let pause = if self.publish_now { Duration::ZERO } else { shortest.max(took * PAUSE_RENDERINGS) };
+            now + pause
+        });
         self.handles.telemetry.set_store_documents(self.handles.store.documents());
         // Only now: sizes are published first.
         self.layers_due = true;
@@ -266,18 +311,23 @@ impl StateLoop {
         for names in [&mut self.awaited, &mut self.unscanned] {
             names.retain(|name| config.targets.iter().any(|target| target.name == *name));
         }
+        self.handles.notifications.set_source(config.notifications.clone());
+        self.handles.telemetry.watch_notifications(config.notifications.is_some());
+        self.handles.telemetry.retain_pulls(|repository| self.inventory.is_watched(repository));
         self.omit = Arc::new(config.omit.clone());
         if clients_changed {
             self.layers = LayerWorker::start(&self.handles, &config);
         }
         self.config = config;
-        self.changed = true;
+        self.news = self.news.max(News::Found);
         let _ = reply.send(Ok(()));
     }
 
     fn sweep(&mut self) {
         let changes = self.inventory.expire(unix_now());
-        self.changed |= !changes.is_empty();
+        if !changes.is_empty() {
+            self.news = self.news.max(News::Found);
+        }
         self.keep(changes);
         self.handles.store.sweep(&self.inventory.digests_in_use(), unix_now());
     }

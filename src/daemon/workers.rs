@@ -8,8 +8,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::messages::{Event, Handles};
-use super::scan_target;
 use super::timer::{Clock, FirstScan, ScanTimer};
+use super::{notified, scan_target};
 use crate::target::{Target, TargetName};
 
 /// The workers, by their target's name.
@@ -44,9 +44,20 @@ impl Workers {
         }
     }
 
+    /// The target of this name.
+    pub(crate) fn target(&self, name: &TargetName) -> Option<Arc<Target>> {
+        self.running.get(name).map(|(target, _)| Arc::clone(target))
+    }
+
     /// Whether this target has a worker. Events of an earlier target with the same name are obsolete.
     pub(crate) fn include(&self, target: &Arc<Target>) -> bool {
         self.running.get(&target.name).is_some_and(|(running, _)| Arc::ptr_eq(running, target))
+    }
+
+    /// Starts the worker that reads what notifications name.
+    pub(crate) fn start_notified(&mut self) {
+        let endpoint = Arc::clone(&self.handles.notifications);
+        self.tasks.spawn(notified::run(endpoint, self.handles.clone(), self.events.clone()));
     }
 
     /// Waits until a worker ends: it was stopped, or it panicked, which is the error.

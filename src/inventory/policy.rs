@@ -75,6 +75,11 @@ impl Targets {
         self.by_registry.get(registry).map_or(&[], Vec::as_slice)
     }
 
+    /// The registries of all targets.
+    pub(super) fn registries(&self) -> impl Iterator<Item = &Registry> {
+        self.by_registry.keys()
+    }
+
     /// The targets whose repositories include this one, ascending.
     pub(super) fn including(&self, repository: &Repository) -> Vec<u32> {
         let mut included = self.by_repository.get(repository).cloned().unwrap_or_default();

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::layer_table::{LayerTable, StoredImage, TagContent};
 use super::policy::TagPolicy;
 use crate::image::{Image, Timestamp};
-use crate::oci::{Digest, Reason};
-use crate::tag::{Child, Known, Outcome, Reading, TagRecord};
+use crate::oci::{Digest, Reason, Repository, Tag};
+use crate::tag::{Child, Known, Outcome, Reading, TagRecord, TagRequest};
 
 /// The state of one selected tag.
 pub(super) struct TagState {
@@ -101,6 +101,17 @@ impl TagState {
     /// Whether its owner, which begins a scan, has to read the tag.
     pub(super) fn assign(&mut self) -> bool {
         std::mem::replace(&mut self.assigned, Assigned::ToOwner) != Assigned::ToFormerOwner
+    }
+
+    /// The request to read it.
+    pub(super) fn request(&self, repository: &Repository, tag: &Tag) -> TagRequest {
+        TagRequest {
+            repository: repository.clone(),
+            tag: tag.clone(),
+            known: self.content.as_ref().map(|content| Arc::clone(&content.known)),
+            is_incomplete: self.is_incomplete(),
+            platforms: self.policy.platforms.clone(),
+        }
     }
 
     /// Applies the outcome of a reading.

@@ -4,6 +4,7 @@ mod definitions;
 mod fixtures;
 mod histories;
 mod newest;
+mod notified;
 mod overlap;
 mod restart;
 mod series;

@@ -14,8 +14,9 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
-use super::own::{BUILD, TelemetryInner, TelemetryState};
+use super::own::{BUILD, NotificationCounts, PullCounts, TelemetryInner, TelemetryState};
 use super::process::ProcessStats;
+use crate::notify::{Failure, Kind};
 use crate::oci::{Operation, Reason, Registry};
 use crate::registry::{RateLimit, RegistryCounters};
 
@@ -40,6 +41,9 @@ impl Collector for TelemetryInner {
         let state = self.state();
         build(&mut encoder)?;
         program(&mut encoder, &state)?;
+        if let Some(counts) = &state.notifications {
+            notifications(&mut encoder, counts)?;
+        }
         drop(state);
         self.counters.read(|registries| self::registries(&mut encoder, registries))?;
         process(&mut encoder, self.process.read(), self.started)
@@ -93,6 +97,50 @@ fn program(encoder: &mut DescriptorEncoder, state: &TelemetryState) -> Result<()
         "image_size_exporter_state_persistent",
         "1 while the configured state file is in use, 0 while what is read would be lost in a restart. Absent where none is configured.",
         state.persistent.as_ref().map(|persistent| u64::from(persistent.load(Ordering::Relaxed))),
+    )
+}
+
+fn notifications(encoder: &mut DescriptorEncoder, counts: &NotificationCounts) -> Result<(), Error> {
+    counters(
+        encoder,
+        "image_size_exporter_notifications",
+        "Notifications that registries sent, refused ones included.",
+        Kind::ALL.into_iter().zip(counts.received).map(|(kind, count)| (labels([("kind", kind.as_str())]), count)),
+    )?;
+    counters(
+        encoder,
+        "image_size_exporter_notification_failures",
+        "Notifications that were refused.",
+        Kind::ALL.into_iter().zip(counts.failures).flat_map(|(kind, failures)| {
+            Failure::ALL
+                .into_iter()
+                .zip(failures)
+                .map(move |(failure, count)| (labels([("kind", kind.as_str()), ("reason", failure.as_str())]), count))
+        }),
+    )?;
+    gauges(
+        encoder,
+        "image_size_exporter_last_notification_timestamp_seconds",
+        "When the last notification was accepted. Absent before the first one.",
+        Kind::ALL.into_iter().zip(counts.last).filter_map(|(kind, at)| Some((labels([("kind", kind.as_str())]), at?))),
+    )?;
+    let pulls = |value: fn(&PullCounts) -> u64| {
+        counts.pulls.iter().map(move |(repository, counts)| {
+            let pairs = [("registry", repository.registry().as_str()), ("repository", repository.name())];
+            (labels(pairs), value(counts))
+        })
+    };
+    counters(
+        encoder,
+        "container_image_repository_pulls",
+        "Pulls of images and artifacts of the repository, according to the registry's notifications since the start.",
+        pulls(|counts| counts.images),
+    )?;
+    counters(
+        encoder,
+        "container_image_repository_pulled_bytes",
+        "Bytes of manifests and blobs pulled from the repository, according to the registry's notifications since the start.",
+        pulls(|counts| counts.bytes),
     )
 }
 

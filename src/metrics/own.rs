@@ -4,6 +4,8 @@
 //! Counters with known labels start at 0 (a registry's, for every operation and reason). The series of a target or
 //! registry that leaves the configuration disappear.
 
+mod notifications;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -15,11 +17,15 @@ use prometheus_client::encoding::text::encode_registry;
 use crate::clock::unix_now;
 use crate::image::Timestamp;
 use crate::inventory::Selected;
+use crate::notify::{Failure, Kind};
+use crate::oci::Repository;
 use crate::registry::Counters;
 use crate::target::{Target, TargetName};
 
 use super::format::{self, Format};
 use super::process;
+
+pub(crate) use notifications::{NotificationCounts, PullCounts};
 
 /// This program's build: `--version` and the `build_info` metric.
 pub const BUILD: Build = Build {
@@ -69,6 +75,8 @@ pub(crate) struct TelemetryState {
     pub(crate) render_seconds: Option<f64>,
     pub(crate) store_documents: Option<u64>,
     pub(crate) persistent: Option<Arc<AtomicBool>>,
+    /// `None`: there is no endpoint for notifications.
+    pub(crate) notifications: Option<NotificationCounts>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -171,6 +179,33 @@ impl Telemetry {
     /// absent.
     pub fn watch_state(&self, persistent: Option<Arc<AtomicBool>>) {
         self.inner.state().persistent = persistent;
+    }
+
+    /// Counts notifications from now on, or no more. Those that are counted already keep their counts.
+    pub fn watch_notifications(&self, is_open: bool) {
+        let notifications = &mut self.inner.state().notifications;
+        *notifications = notifications.take().filter(|_| is_open).or_else(|| is_open.then(Default::default));
+    }
+
+    /// Counts a notification, and why it was refused if it was.
+    pub fn notified(&self, kind: Kind, failure: Option<Failure>) {
+        if let Some(counts) = &mut self.inner.state().notifications {
+            counts.notified(kind, failure, unix_now());
+        }
+    }
+
+    /// Counts pulls of a selected repository: images and artifacts, and bytes of manifests and blobs.
+    pub fn pulled(&self, repository: &Repository, images: u64, bytes: u64) {
+        if let Some(counts) = &mut self.inner.state().notifications {
+            counts.pulled(repository, images, bytes);
+        }
+    }
+
+    /// Forgets the pulls of repositories that are not selected any more.
+    pub fn retain_pulls(&self, is_selected: impl Fn(&Repository) -> bool) {
+        if let Some(counts) = &mut self.inner.state().notifications {
+            counts.pulls.retain(|repository, _| is_selected(repository));
+        }
     }
 
     /// All metrics and those of the process, in the given format, without the format's end.

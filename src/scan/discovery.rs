@@ -133,6 +133,16 @@ pub async fn discover(client: &Client, target: &Target) -> Discovery {
     found
 }
 
+/// One repository of a target, and why its list is incomplete. Reads the list if the target needs it.
+pub async fn discover_repository(
+    client: &Client,
+    target: &Target,
+    repository: Repository,
+) -> (DiscoveredRepository, Option<DiscoveryError>) {
+    let listed = list(client, target, repository).await;
+    (listed.repository, listed.error)
+}
+
 /// Why a target selects nothing, if everything could be read.
 fn empty(target: &Target, found: &Discovery, catalog: Option<usize>) -> Option<EmptySelection> {
     let repositories = &found.discovered.repositories;

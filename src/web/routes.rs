@@ -3,9 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::header::{
-    ALLOW, AUTHORIZATION, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, VARY, WWW_AUTHENTICATE,
+    AUTHORIZATION, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, VARY, WWW_AUTHENTICATE,
     X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use http::uri::Authority;
@@ -13,25 +12,25 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
+use super::answers::{html, not_allowed, plain};
 use super::body::ResponseBody;
 use super::deadlines::AnswerGuard;
+use super::notifications::NotificationBody;
 use super::state::ServerState;
 use super::web_config::Verdict;
-use super::{negotiate, page};
+use super::{negotiate, notifications, page};
 use crate::metrics::Encoding;
 
 /// How long a client waits for a reload before it is referred to the log.
 const RELOAD_WAIT: Duration = Duration::from_secs(50);
-
-const PLAIN: &str = "text/plain; charset=utf-8";
 
 const READING: &str = "GET, HEAD";
 
 /// Bytes of a request's header, from the method to the empty line.
 const HEADER_BYTES_MAX: usize = 32 * 1024;
 
-/// Answers one request under the current web configuration. The request's body is not read.
-pub(super) async fn answer<B>(
+/// Answers one request under the current web configuration. Only the body of a notification is read.
+pub(super) async fn answer<B: NotificationBody>(
     state: &ServerState,
     request: Request<B>,
     mut guard: AnswerGuard,
@@ -41,14 +40,17 @@ pub(super) async fn answer<B>(
         plain(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "the request's header has more than 32 KiB\n")
     } else if !names_one_host(&request) {
         plain(StatusCode::BAD_REQUEST, "one Host header is required\n")
-    } else if web.passes_rate() {
+    } else if !web.passes_rate() {
+        plain(StatusCode::TOO_MANY_REQUESTS, "too many requests\n")
+    } else if let Some(source) = notifications::source(state, request.uri().path()) {
+        // A registry has the token of notifications and none of the users of the web configuration.
+        notifications::receive(state, &source, request).await
+    } else {
         match state.web_config.authenticate(&web, request.headers().get(AUTHORIZATION)).await {
             Verdict::Allowed => route(state, &request, &mut guard).await,
             Verdict::Denied => unauthorized(),
             Verdict::Busy => plain(StatusCode::SERVICE_UNAVAILABLE, "too many passwords to check, try again\n"),
         }
-    } else {
-        plain(StatusCode::TOO_MANY_REQUESTS, "too many requests\n")
     };
     let headers = response.headers_mut();
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -170,32 +172,12 @@ async fn reload(state: &ServerState) -> Response<ResponseBody> {
     }
 }
 
-fn not_allowed(methods: &'static str) -> Response<ResponseBody> {
-    let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, format!("method not allowed: use {methods}\n"));
-    response.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
-    response
-}
-
-fn html(page: String) -> Response<ResponseBody> {
-    with_type(StatusCode::OK, "text/html; charset=utf-8", page)
-}
-
-pub(super) fn plain(status: StatusCode, text: impl Into<Bytes>) -> Response<ResponseBody> {
-    with_type(status, PLAIN, text)
-}
-
-fn with_type(status: StatusCode, content_type: &'static str, text: impl Into<Bytes>) -> Response<ResponseBody> {
-    let mut response = Response::new(ResponseBody::from(text.into()));
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    response
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use http_body_util::BodyExt as _;
+    use bytes::Bytes;
+    use http_body_util::{BodyExt as _, Empty};
     use tokio::sync::mpsc;
 
     use super::*;
@@ -222,7 +204,7 @@ mod tests {
             });
         }
         tokio::task::yield_now().await;
-        let request = |path: &str| Request::get(path).header(HOST, "a").body(()).expect("a request");
+        let request = |path: &str| Request::get(path).header(HOST, "a").body(Empty::<Bytes>::new()).expect("a request");
         let guard = || Deadlines::new(ConnectionLimits::default()).answer();
         let refused = answer(&state, request("/metrics"), guard()).await;
         assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);

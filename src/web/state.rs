@@ -10,6 +10,7 @@ use super::options::Options;
 use super::scrape_limit::ScrapeLimit;
 use super::web_config::WebConfig;
 use crate::metrics::{Rendered, Telemetry};
+use crate::notify::Endpoint;
 
 /// The channel for the result of a reload. The error is a message for the operator.
 pub type ReloadReply = oneshot::Sender<Result<(), String>>;
@@ -24,10 +25,11 @@ pub struct ServerState {
     pub(super) web_config: WebConfig,
     pub(super) scrapes: ScrapeLimit,
     pub(super) options: Options,
+    pub(super) notifications: Arc<Endpoint>,
 }
 
 impl ServerState {
-    /// Not ready yet, with an empty configuration to show.
+    /// Not ready yet, with an empty configuration to show, and without notifications.
     pub fn new(
         rendered: watch::Receiver<Arc<Rendered>>,
         telemetry: Arc<Telemetry>,
@@ -37,7 +39,16 @@ impl ServerState {
     ) -> Self {
         let scrapes = ScrapeLimit::new(options.max_requests);
         let config = ArcSwap::from_pointee(String::new());
-        Self { rendered, telemetry, config, is_ready: AtomicBool::new(false), reload, web_config, scrapes, options }
+        let notifications = Arc::new(Endpoint::new(None));
+        let is_ready = AtomicBool::new(false);
+        Self { rendered, telemetry, config, is_ready, reload, web_config, scrapes, options, notifications }
+    }
+
+    /// With an endpoint for notifications.
+    #[must_use]
+    pub fn with_notifications(mut self, notifications: Arc<Endpoint>) -> Self {
+        self.notifications = notifications;
+        self
     }
 
     /// What `/config` shows: TOML, with secrets masked.

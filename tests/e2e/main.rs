@@ -10,6 +10,7 @@ mod registries;
 mod frugal;
 mod life;
 mod lists;
+mod notified;
 mod process;
 mod pulp;
 mod scraped;

@@ -24,10 +24,11 @@ const USES: &[(&str, &str)] = &[
     ("store", "clock oci image tag"),
     ("scan", "oci image target tag registry store"),
     ("layer", "clock oci image target tag registry store"),
-    ("metrics", "clock oci image target registry inventory"),
-    ("web", "oci image registry metrics"),
-    ("config", "oci target registry metrics web"),
-    ("daemon", "clock oci image target tag registry inventory store scan layer config metrics web"),
+    ("notify", "oci"),
+    ("metrics", "clock oci image target registry inventory notify"),
+    ("web", "oci image registry notify metrics"),
+    ("config", "oci target registry notify metrics web"),
+    ("daemon", "clock oci image target tag registry inventory store scan layer notify config metrics web"),
     ("commands", "oci memory_registry image target tag registry inventory store scan layer config metrics web daemon"),
 ];
 
@@ -120,6 +121,8 @@ fn only_config_knows_figment_and_the_environment_is_read_in_few_places() {
         let reads = ["env::var(", "env::var_os(", "env::vars("].iter().any(|call| source.code.contains(call));
         let may = source.room() == "config"
             || name.starts_with("registry/auth/")
+            // Of the variable that the configuration names.
+            || name == "notify/token.rs"
             // Whether a proxy is named there, which reqwest reads by itself.
             || name == "registry/transport/connect.rs"
             // NO_COLOR and TERM.

@@ -3,6 +3,7 @@
 mod agree;
 mod failures;
 mod flags;
+mod notifications;
 mod panics;
 mod process;
 mod proxy;

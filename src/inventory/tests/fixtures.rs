@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::image::{Image, Layer, Unpacked};
 use crate::inventory::snapshot::{ImageView, RepositoryView, TagView};
 use crate::inventory::*;
-use crate::oci::{MediaType, Platform, PlatformFilter, Reason};
+use crate::oci::{MediaType, Platform, PlatformFilter, Reason, Tag};
 use crate::tag::*;
 use crate::target::{Detail, Listing, Selection, Target};
 

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::fixtures::*;
 use crate::inventory::*;
-use crate::oci::Reason;
+use crate::oci::{Reason, Tag};
 use crate::tag::*;
 use crate::target::{Detail, NewestBy, Target};
 

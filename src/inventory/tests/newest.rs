@@ -3,7 +3,7 @@
 use super::fixtures::*;
 use crate::image::Image;
 use crate::inventory::*;
-use crate::oci::Reason;
+use crate::oci::{Reason, Tag};
 use crate::tag::*;
 use crate::target::{Detail, Listing, NewestBy, Selection, Target};
 

@@ -1,6 +1,8 @@
 //! The distribution registry, as Debian packages it: `docker-registry`.
 
 use std::fmt::Write as _;
+use std::fs::File;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -90,6 +92,18 @@ impl Registry {
         let mut program = Program::start(&command, self.directory.path());
         program.wait_until_ready(|| http::get(&self.address, "/v2/").ok());
         self.program = Some(program);
+    }
+
+    /// Starts it again: from now on it notifies an exporter at this address, with this token.
+    pub fn notify(&mut self, exporter: &str, token: &str) {
+        self.stop();
+        let file = File::options().append(true).open(self.directory.path().join("config.yml"));
+        let endpoint = format!(
+            "notifications:\n  endpoints:\n    - name: exporter\n      url: http://{exporter}/-/notify/distribution\n      \
+             headers: {{Authorization: [Bearer {token}]}}\n      timeout: 1s\n      threshold: 3\n      backoff: 1s\n"
+        );
+        file.and_then(|mut file| file.write_all(endpoint.as_bytes())).expect("the configuration can be written");
+        self.restart();
     }
 
     /// How many requests it has answered, by its own count: `handler` is `manifest`, `blob`, `tags`, `catalog`, …

@@ -21,6 +21,7 @@ fn sections() -> BTreeMap<&'static str, serde_json::Map<String, Value>> {
         ("scan", of(&tables["scan"])),
         ("state", of(&tables["state"])),
         ("metrics", of(&tables["metrics"])),
+        ("notifications", of(&tables["notifications"])),
         ("registries", of(&tables["registries"]["additionalProperties"])),
         ("targets", of(&tables["targets"]["items"])),
     ]);

@@ -28,6 +28,7 @@ const OF_HELPER: &str = "helper-secret";
 const OF_PROXY: &str = "proxy-secret@/";
 const OF_ADDRESS: &str = "signature-secret%2F%2B";
 const OF_SCRAPER: &str = "scraper-secret";
+const OF_NOTIFICATIONS: &str = "notification-secret";
 const OF_MISTAKE: &str = "mistaken-secret";
 /// What the registries' own token servers issue.
 const ISSUED: &str = "token-1";
@@ -76,7 +77,23 @@ impl Running {
         for request in ["GET /", "GET /config", "GET /-/healthy", "POST /-/reload", "GET /nothing"] {
             shown += &self.ask(request).await;
         }
-        shown
+        shown + &self.notified().await
+    }
+
+    /// Its answers to notifications without a body, with the token in each place.
+    async fn notified(&self) -> String {
+        let mut answers = String::new();
+        for (query, header) in [
+            (format!("?token={OF_NOTIFICATIONS}"), String::new()),
+            (String::new(), format!("authorization: Bearer {OF_NOTIFICATIONS}\r\n")),
+            (String::new(), format!("authorization: {}\r\n", basic("bob", OF_NOTIFICATIONS))),
+        ] {
+            let request = format!("POST /-/notify/quay{query}");
+            let answer = ask_with(self.0.address(), &request, &header).await.unwrap();
+            assert!(answer.contains(" 400 "), "it is authorized: {answer}");
+            answers += &answer;
+        }
+        answers
     }
 }
 
@@ -208,6 +225,7 @@ fn search(world: &World, mut said: String) {
         OF_PROXY,
         OF_ADDRESS,
         OF_SCRAPER,
+        OF_NOTIFICATIONS,
         OF_MISTAKE,
         ISSUED,
         &world.hash,

@@ -60,6 +60,7 @@ impl World {
         let encoded = |text: &str| basic("alice", text).replace("Basic ", "");
         self.files.write("password", &format!("{OF_FILE}\n"));
         self.files.write("bearer", OF_TOKEN_FILE);
+        self.files.write("notifications", OF_NOTIFICATIONS);
         let auths = format!(
             r#"{{"auths":{{"{}":{{"auth":"{}"}},"{}":{{"identitytoken":"{OF_IDENTITY}"}},"{}":{{"registrytoken":"{OF_REGISTRY_TOKEN}"}}}},
             "credHelpers":{{"{}":"own"}}}}"#,
@@ -78,8 +79,9 @@ impl World {
     }
 
     pub(super) fn config(&self) -> String {
-        let mut toml =
-            "[web]\nconfig_file = 'web.yml'\n[scan]\ninterval = '200ms'\n[state]\npath = 'state.redb'\n".to_owned();
+        let mut toml = "[web]\nconfig_file = 'web.yml'\n[scan]\ninterval = '200ms'\n[state]\npath = 'state.redb'\n\
+             [notifications]\ntoken_file = 'notifications'\n"
+            .to_owned();
         for (kind, registry) in &self.registries {
             let credential = match *kind {
                 "file" => "username = 'alice'\npassword_file = 'password'",
