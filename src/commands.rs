@@ -3,6 +3,7 @@
 pub mod cli;
 pub mod run;
 
+pub mod check;
 pub mod inspect;
 pub mod plan;
 
@@ -28,6 +29,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Some(Command::Demo(flags)) => run::demo(&flags.web, format).await,
         Some(Command::Plan(flags)) => plan::run(&flags.config.config_file, &flags.arguments, format).await,
         Some(Command::Inspect(flags)) => inspect::run(&flags.config.config_file, &flags.arguments).await,
+        Some(Command::Check(flags)) => check::run(&flags.config.config_file, &flags.arguments).await,
         Some(Command::Health(flags)) => health::run(&flags.config.config_file, &flags.arguments).await,
     };
     match result {

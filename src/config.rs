@@ -36,6 +36,7 @@ use reader::Table;
 pub use error::ConfigError;
 pub use schema::{Config, Scan, Web};
 pub use source::Environment;
+pub use values::size;
 
 /// The configuration file where `--config.file` names none.
 pub const DEFAULT_FILE: &str = "config.toml";

@@ -21,6 +21,7 @@ pub mod registry;
 
 pub mod inventory;
 pub mod layer;
+pub mod local;
 pub mod scan;
 pub mod store;
 

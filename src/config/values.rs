@@ -46,8 +46,17 @@ fn duration(text: &str, example: &str, bounds: RangeInclusive<Duration>) -> Resu
     Err(format!("`{text}` is out of range: write a duration from {min} to {max}, such as {example:?}"))
 }
 
-/// A size: `250MiB`, `1.5 GB`, `1048576`. At least one byte.
+/// A budget: a size of at least one byte.
 pub(super) fn bytes(text: &str) -> Result<u64, String> {
+    let bytes = size(text)?;
+    if bytes == 0 { Err(format!("`{text}` is not a budget: leave the key out to set none")) } else { Ok(bytes) }
+}
+
+/// A size in bytes: `250MiB`, `1.5 GB`, `1048576`.
+///
+/// # Errors
+/// What to write instead.
+pub fn size(text: &str) -> Result<u64, String> {
     const EXAMPLE: &str =
         "write a number and a unit of KiB, MiB, GiB, TiB (1024) or KB, MB, GB, TB (1000), such as \"250MiB\"";
     let unit_at = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
@@ -63,8 +72,7 @@ pub(super) fn bytes(text: &str) -> Result<u64, String> {
         "tb" => 1_000_000_000_000,
         _ => return Err(format!("`{text}` is not a size: {EXAMPLE}")),
     };
-    let bytes = decimal_times(&text[..unit_at], unit).ok_or_else(|| format!("`{text}` is not a size: {EXAMPLE}"))?;
-    if bytes == 0 { Err(format!("`{text}` is not a budget: leave the key out to set none")) } else { Ok(bytes) }
+    decimal_times(&text[..unit_at], unit).ok_or_else(|| format!("`{text}` is not a size: {EXAMPLE}"))
 }
 
 /// A decimal number times a unit, in integers, rounded down.

@@ -23,11 +23,12 @@ const USES: &[(&str, &str)] = &[
     ("store", "clock oci image tag"),
     ("scan", "oci image target tag registry store"),
     ("layer", "clock oci image target tag registry store"),
+    ("local", "oci image layer"),
     ("metrics", "clock oci image target registry inventory"),
     ("web", "oci image registry metrics"),
     ("config", "oci target registry metrics web"),
     ("daemon", "clock oci image target tag registry inventory store scan layer config metrics web"),
-    ("commands", "oci image target tag registry inventory store scan layer config metrics web daemon"),
+    ("commands", "oci image target tag registry inventory store scan layer local config metrics web daemon"),
 ];
 
 /// Rooms that know no runtime, no network, no file, no clock, no environment.
@@ -119,7 +120,7 @@ fn only_config_knows_figment_and_the_environment_is_read_in_few_places() {
             || name.starts_with("registry/auth/")
             // Whether a proxy is named there, which reqwest reads by itself.
             || name == "registry/transport/connect.rs"
-            // NO_COLOR and TERM.
+            // NO_COLOR, TERM and DOCKER_HOST.
             || name.starts_with("commands/");
         assert!(may || !reads, "{name}: reads the environment");
     }

@@ -47,6 +47,8 @@ fn a_reader_that_has_gone_is_no_failure() {
         &["inspect", &reference][..],
         &["inspect", &reference, "--json"],
         &["inspect", &reference, &reference],
+        &["check", &reference],
+        &["check", &reference, "--format", "json"],
         &["plan"],
         &["plan", "--json"],
         &["--config.check"],

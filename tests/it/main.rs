@@ -9,6 +9,7 @@ mod support;
 mod architecture;
 mod auth;
 mod certificates;
+mod check;
 mod command_line;
 mod config;
 mod credentials;

@@ -6,7 +6,7 @@ use crate::commands::units;
 use crate::oci::Digest;
 
 /// The layer that is under way, on one line that is overwritten.
-pub(super) struct Progress<'a, W> {
+pub(in crate::commands) struct Progress<'a, W> {
     err: &'a mut W,
     shown: bool,
     layer: String,
@@ -15,7 +15,7 @@ pub(super) struct Progress<'a, W> {
 }
 
 impl<'a, W: Write> Progress<'a, W> {
-    pub(super) fn new(err: &'a mut W, shown: bool) -> Self {
+    pub(in crate::commands) fn new(err: &'a mut W, shown: bool) -> Self {
         Self { err, shown, layer: String::new(), received: 0, expected: 0 }
     }
 
