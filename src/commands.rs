@@ -24,7 +24,10 @@ pub async fn run(cli: Cli) -> ExitCode {
     let (_, format) = cli.log();
     let daemon = cli.daemon;
     let result = match cli.command {
-        None if daemon.config_check => run::check(&daemon.config.config_file, &daemon.web, format),
+        None if daemon.config_schema => output::print_line(&crate::config::json_schema()).map_err(Into::into),
+        None if let Some(check) = daemon.config_check => {
+            run::check(&daemon.config.config_file, &daemon.web, check, format)
+        }
         None => run::daemon(daemon.config.config_file, daemon.web, format).await,
         Some(Command::Demo(flags)) => run::demo(&flags.web, format).await,
         Some(Command::Plan(flags)) => plan::run(&flags.config.config_file, &flags.arguments, format).await,

@@ -1,11 +1,12 @@
 //! The configuration: one TOML file and a few environment variables, parsed into types that cannot hold a wrong value.
 //!
-//! All problems are found in one pass, and each message has file, key and remedy. Only this room uses figment. Secrets
-//! are only checked to exist: `registry` reads them when it needs them. Certificates are read here too, since nothing
-//! works without them.
+//! All problems are found in one pass, and each message has file, line, key and remedy. Only this room reads TOML.
+//! Secrets are only checked to exist: `registry` reads them when it needs them, and for a check. Certificates are read
+//! here too, since nothing works without them.
 
 mod schema;
 
+mod keys;
 mod source;
 
 mod reader;
@@ -18,10 +19,7 @@ mod values;
 mod lints;
 mod render;
 
-mod error;
 mod problems;
-mod redact;
-mod suggest;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -30,60 +28,84 @@ use crate::metrics::Family;
 use crate::registry::Settings;
 
 use files::Files;
+use keys::ROOT;
 use problems::Problems;
 use reader::Table;
 
-pub use error::ConfigError;
-pub use schema::{Config, Scan, Web};
+pub use problems::ConfigError;
+pub use schema::{Config, Overrides, Purpose, Scan, Web};
 pub use source::Environment;
 pub use values::size;
 
 /// The configuration file where `--config.file` names none.
 pub const DEFAULT_FILE: &str = "config.toml";
 
+/// The JSON schema of a configuration (draft 7), for editors.
+pub fn json_schema() -> String {
+    format!("{:#}", keys::json::schema())
+}
+
 impl Config {
     /// Reads a file, and the variables of this process's environment that override its values.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = |text: std::ffi::OsString| text.into_string().ok();
-        let environment = std::env::vars_os().filter_map(|(name, value)| Some((text(name)?, text(value)?)));
-        Self::load_with(path, &environment.collect())
+        Self::load_for(path, Purpose::Run)
     }
 
-    /// The same with the given environment.
+    /// The same for another purpose than to run it.
+    pub fn load_for(path: &Path, purpose: Purpose) -> Result<Self, ConfigError> {
+        let text = |text: std::ffi::OsString| text.into_string().ok();
+        let environment = std::env::vars_os().filter_map(|(name, value)| Some((text(name)?, text(value)?)));
+        Self::read(path, &environment.collect(), purpose)
+    }
+
+    /// Reads a file to run it, with the given environment.
     pub fn load_with(path: &Path, environment: &Environment) -> Result<Self, ConfigError> {
+        Self::read(path, environment, Purpose::Run)
+    }
+
+    /// Reads a file with the given environment.
+    pub fn read(path: &Path, environment: &Environment, purpose: Purpose) -> Result<Self, ConfigError> {
         let problems = Problems::default();
-        let sources = source::read(path, environment, &problems)?;
-        let files = Files::new(path, environment);
-        let config = read(path, Table::root(&sources, &problems), &files);
-        let problems = problems.into_lines(path);
-        if !problems.is_empty() {
-            return Err(ConfigError::Invalid(problems));
+        let entries = source::read(path, environment, &problems)?;
+        let files = Files::new(path, environment, purpose);
+        let mut config = read(path, Table::root(&entries, &ROOT, &problems), &files);
+        if !problems.has_errors() {
+            lints::check(&config, &Table::root(&entries, &ROOT, &problems));
         }
-        let mut config = config;
+        let lines = problems.into_lines(path);
+        if !lines.errors.is_empty() {
+            return Err(ConfigError::Invalid(lines.errors));
+        }
         config.warnings = source::warnings(environment);
-        config.warnings.extend(lints::warnings(&config));
+        config.warnings.extend(lines.warnings);
         Ok(config)
     }
 
     /// The effective configuration as TOML, without secrets and without what may contain one.
     pub fn redacted(&self) -> String {
-        render::render(self)
+        render::render(self, self)
+    }
+
+    /// The same for a configuration that was reloaded: `[web]` and `[state]` are those of `started`, with which the daemon
+    /// was started, and a comment says what a restart would change.
+    pub fn redacted_since(&self, started: &Self) -> String {
+        render::render(self, started)
     }
 }
 
 /// Reads the whole tree. An invalid value is noted and replaced by its default, so that the rest is read too.
-fn read(path: &Path, mut root: Table<'_>, files: &Files) -> Config {
+fn read(path: &Path, root: Table<'_>, files: &Files) -> Config {
     let web = root.table("web").map_or_else(Web::default, |table| read_web(table, files));
     let scan = root.table("scan").map_or_else(Scan::default, read_scan);
-    let state = root.table("state").and_then(|mut table| {
+    let state = root.table("state").and_then(|table| {
         let path = table.text("path", |text| files.state(text));
         table.finish();
         path
     });
     let omit = root.table("metrics").map(read_omit).unwrap_or_default();
     let registry_defaults = Settings { concurrency: scan.concurrency, timeout: scan.timeout, ..Settings::default() };
-    let registries = registries::read(&mut root, &registry_defaults, files);
-    let targets = targets::read(&mut root, &scan);
+    let registries = registries::read(&root, &registry_defaults, files);
+    let targets = targets::read(&root, &scan);
     root.finish();
     Config {
         file: path.to_owned(),
@@ -98,7 +120,7 @@ fn read(path: &Path, mut root: Table<'_>, files: &Files) -> Config {
     }
 }
 
-fn read_web(mut table: Table<'_>, files: &Files) -> Web {
+fn read_web(table: Table<'_>, files: &Files) -> Web {
     let mut web = Web::default();
     if let Some(listen) = table.texts("listen", str::parse) {
         if table.is_empty_list("listen") {
@@ -120,20 +142,20 @@ fn read_web(mut table: Table<'_>, files: &Files) -> Web {
     web
 }
 
-fn read_scan(mut table: Table<'_>) -> Scan {
+fn read_scan(table: Table<'_>) -> Scan {
     let default = Scan::default();
     let scan = Scan {
-        interval: table.text("interval", values::interval).unwrap_or(default.interval),
-        concurrency: table.count("concurrency", values::CONCURRENCY).unwrap_or(default.concurrency),
-        timeout: table.text("timeout", values::timeout).unwrap_or(default.timeout),
-        keep: table.text("keep", values::keep).unwrap_or(default.keep),
-        tags_max: table.count("tags_max", values::TAGS_MAX).unwrap_or(default.tags_max),
+        interval: table.duration("interval").unwrap_or(default.interval),
+        concurrency: table.count("concurrency").unwrap_or(default.concurrency),
+        timeout: table.duration("timeout").unwrap_or(default.timeout),
+        keep: table.duration("keep").unwrap_or(default.keep),
+        tags_max: table.count("tags_max").unwrap_or(default.tags_max),
     };
     table.finish();
     scan
 }
 
-fn read_omit(mut table: Table<'_>) -> BTreeSet<Family> {
+fn read_omit(table: Table<'_>) -> BTreeSet<Family> {
     let omit = table.texts("omit", values::family).unwrap_or_default();
     table.finish();
     omit.into_iter().collect()

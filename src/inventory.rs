@@ -78,12 +78,13 @@ impl Inventory {
         inventory
     }
 
-    /// Whether a target's finished scan counts as this complete. It does not while a selected tag is unread, a tag list
-    /// was truncated, or no list was read.
+    /// Whether a target's finished scan counts as this complete. It does not while a tag list was truncated, or no list was
+    /// read, or, except for [`Completeness::Listed`], while a selected tag is unread.
     pub fn is_scanned(&self, target: &TargetName, completeness: Completeness) -> bool {
         let Some(number) = self.targets.find(target) else { return true };
         let lists = self.targets.get(number).selection.lists();
         let is_unread = |state: &TagState| match completeness {
+            Completeness::Listed => false,
             Completeness::Settled => state.is_awaited(),
             Completeness::Whole => state.is_unknown(),
         };
@@ -222,9 +223,10 @@ impl Inventory {
 
     /// The layers whose uncompressed size is requested and unknown: each digest once for each registry that has it, in
     /// the most exact mode of any target on that registry. A registry may refuse what another one serves, and its
-    /// targets may request less.
+    /// targets may request less. Where manifests disagree about a size, once for each: a layer can only be streamed with
+    /// the true one.
     pub fn layer_requests(&self) -> Vec<LayerRequest> {
-        let mut requests: HashMap<(&Registry, &Digest), LayerRequest> = HashMap::new();
+        let mut requests: HashMap<(&Registry, &Digest, u64), LayerRequest> = HashMap::new();
         for (registry, state) in &self.registries {
             for (repository, tag) in
                 state.repositories.iter().flat_map(|(name, state)| state.tags.values().map(move |tag| (name, tag)))
@@ -240,7 +242,7 @@ impl Inventory {
                     if facts.content.is_some_and(|content| mode == Uncompressed::Cheap || content.unpacked.is_known()) {
                         continue;
                     }
-                    let request = requests.entry((registry, digest)).or_insert_with(|| LayerRequest {
+                    let request = requests.entry((registry, digest, listed.bytes)).or_insert_with(|| LayerRequest {
                         repository: repository.clone(),
                         image: image.summary.digest.clone(),
                         digest: digest.clone(),
@@ -255,7 +257,7 @@ impl Inventory {
             }
         }
         let mut requests: Vec<LayerRequest> = requests.into_values().collect();
-        requests.sort_by(|a, b| (&a.repository, &a.digest).cmp(&(&b.repository, &b.digest)));
+        requests.sort_by(|a, b| (&a.repository, &a.digest, a.bytes).cmp(&(&b.repository, &b.digest, b.bytes)));
         requests
     }
 

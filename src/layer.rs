@@ -39,7 +39,7 @@ pub(crate) use decompress::{decompress, is_compressed};
 pub use error::MeasureError;
 pub use measure::Measure;
 pub(crate) use pieces::Pieces;
-pub use probe::{Forecast, SociIndexes, forecast, probe_now};
+pub use probe::{Forecast, SociIndexes, forecast, is_streamed, probe_now};
 pub use stream::StreamError;
 pub(crate) use tar::{Entry, Kind, TarError, read_contents};
 pub use worker::{Limits, run};

@@ -9,6 +9,8 @@
 //! 4. **What is known**: scans read tags, layers are measured, the inventory holds it, the store remembers it.
 //! 5. **What people and programs see**: the configuration they write, the metrics and pages they read.
 //! 6. **What runs**: the daemon and the commands.
+//!
+//! Beside them stands a registry in memory, which uses only the first storey: what the demo shows and the tests talk to.
 
 mod clock;
 pub mod oci;
@@ -28,6 +30,8 @@ pub mod store;
 pub mod config;
 pub mod metrics;
 pub mod web;
+
+pub mod memory_registry;
 
 pub mod commands;
 pub mod daemon;

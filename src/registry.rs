@@ -20,6 +20,7 @@ mod transport;
 mod quirks;
 
 pub use crate::oci::At;
+pub use auth::check_credential;
 pub use blobs::BlobStream;
 pub use client::{Client, Registries};
 pub use counters::Counters;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::LazyLock;
 
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ErrorKind};
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 use super::check;
@@ -15,7 +15,7 @@ use super::inspect;
 use super::logging;
 use super::logging::{LogFlags, LogFormat, LogFormatFlag, LogLevel};
 use super::plan;
-use super::run::WebFlags;
+use super::run::{Check, WebFlags};
 use crate::config::DEFAULT_FILE;
 use crate::metrics::own;
 
@@ -51,8 +51,18 @@ pub struct DaemonFlags {
     #[command(flatten)]
     pub config: ConfigFlag,
     /// Check the configuration and exit, without any network access
-    #[arg(long = "config.check")]
-    pub config_check: bool,
+    #[arg(
+        long = "config.check",
+        value_name = "HOW",
+        value_enum,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "lenient"
+    )]
+    pub config_check: Option<Check>,
+    /// Print the JSON schema of the configuration, for editors, and exit
+    #[arg(long = "config.schema")]
+    pub config_schema: bool,
     /// Its web server.
     #[command(flatten)]
     pub web: WebFlags,
@@ -136,8 +146,8 @@ Examples:
   image-size-exporter inspect ghcr.io/acme/api:v2 --platform linux/arm64 --uncompressed exact
   image-size-exporter inspect ghcr.io/acme/api:v2 --json | jq '.images[].compressed_bytes'
 
-Without --config.file, and without a config.toml in the current directory, credentials come from docker's and podman's
-own files.")]
+Without --config.file, and without a config.toml in the current directory,
+credentials come from docker's and podman's own files.")]
     Inspect(Configured<inspect::Arguments>),
     /// Fail if an image is too big, or grew too much against the one before it: a gate for pipelines
     #[command(after_help = "\
@@ -166,10 +176,17 @@ impl Cli {
     /// # Errors
     /// Its message is for people, or is the help or the version that was asked for.
     pub fn from_arguments(argv: &[OsString]) -> Result<Self, clap::Error> {
-        Self::try_parse_from(command_first(argv)).map_err(|error| match single_dash(argv) {
-            Some(flag) if error.kind() == ErrorKind::UnknownArgument => Self::command()
-                .error(ErrorKind::UnknownArgument, format!("`-{flag}` has one dash: flags have two, write `--{flag}`")),
-            _ => error,
+        Self::try_parse_from(command_first(argv)).map_err(|mut error| {
+            if error.kind() != ErrorKind::UnknownArgument {
+                return error;
+            }
+            if let Some(flag) = single_dash(argv) {
+                let problem = format!("`-{flag}` has one dash: flags have two, write `--{flag}`");
+                return Self::command().error(ErrorKind::UnknownArgument, problem);
+            }
+            // How to pass it as a value: no command takes a value that begins with a dash.
+            error.remove(ContextKind::Suggested);
+            error
         })
     }
 
@@ -276,6 +293,7 @@ mod tests {
             let flag = line.split(' ').find(|word| word.starts_with("--")).unwrap().split('=').next().unwrap();
             let said = parsed(line).unwrap_err();
             assert!(said.contains(&format!("unexpected argument '{flag}'")), "{line}: {said}");
+            assert!(!said.contains("as a value"), "{line}: {said}");
         }
         for line in [
             "x --config.file=a.toml health --web.listen-address=:1 --web.config.file=w.yml",

@@ -1,26 +1,25 @@
 //! An embedded registry with sample images, for a first look without any registry and without network.
 //!
-//! It is a real one as far as reading goes: manifests, configs and layers whose digests are those of their bytes, tag
-//! lists, a catalog, ranges, over HTTP on loopback. The ordinary daemon scans it like any other. Nothing can be pushed
-//! from outside: releases come from a clock of its own.
+//! The registry is the one in memory, over HTTP on loopback; the ordinary daemon scans it like any other. Its manifests,
+//! configs and layers have the digests of their bytes. A release is pushed every few seconds.
 
 mod images;
 mod layers;
 mod releases;
-mod server;
-mod shelf;
 
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
+use crate::memory_registry::{Contents, Payload, serve};
 use releases::Releases;
-use shelf::Shelf;
 
 /// Time between two releases.
 pub const RELEASE_EVERY: Duration = Duration::from_secs(5);
@@ -42,14 +41,14 @@ pub struct DemoRegistry {
 /// When the listener has no address or the file cannot be written.
 pub async fn start(listener: TcpListener) -> io::Result<DemoRegistry> {
     let address = listener.local_addr()?;
-    let shelf = Arc::new(Shelf::default());
-    let filled = Arc::clone(&shelf);
+    let contents = Arc::<Mutex<Contents>>::default();
+    let filled = Arc::clone(&contents);
     // Compressing some 150 MB of sample layers takes a moment.
     let releases = tokio::task::spawn_blocking(move || Releases::begin(&filled)).await.map_err(io::Error::other)?;
     let config = write_config(address)?;
     let mut tasks = JoinSet::new();
-    tasks.spawn(server::serve(listener, Arc::clone(&shelf)));
-    tasks.spawn(release_for_ever(releases, shelf));
+    tasks.spawn(answer_all(listener, Arc::clone(&contents)));
+    tasks.spawn(release_for_ever(releases, contents));
     Ok(DemoRegistry { address, config, _tasks: tasks })
 }
 
@@ -99,16 +98,25 @@ impl Drop for DemoRegistry {
     }
 }
 
-async fn release_for_ever(mut releases: Releases, shelf: Arc<Shelf>) {
+async fn answer_all(listener: TcpListener, contents: Arc<Mutex<Contents>>) {
+    let answer = move |request: http::Request<hyper::body::Incoming>| {
+        let (request, _) = request.into_parts();
+        let answer = contents.lock().answer(&request.method, &request.uri, &request.headers);
+        std::future::ready(Ok::<_, Infallible>(answer.map(Payload::into_body)))
+    };
+    serve(listener, answer).await;
+}
+
+async fn release_for_ever(mut releases: Releases, contents: Arc<Mutex<Contents>>) {
     let mut clock = tokio::time::interval(RELEASE_EVERY);
     clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     // The first tick is at once.
     clock.tick().await;
     loop {
         clock.tick().await;
-        let shelf = Arc::clone(&shelf);
+        let contents = Arc::clone(&contents);
         let released = tokio::task::spawn_blocking(move || {
-            let name = releases.release(&shelf);
+            let name = releases.release(&contents);
             (releases, name)
         });
         let Ok((next, name)) = released.await else {

@@ -312,9 +312,9 @@ mod tests {
             tracing::debug!("ours");
             tracing::info!("ours");
             tracing::error!("ours");
-            tracing::debug!(target: "figment", "theirs");
-            tracing::info!(target: "figment", "theirs");
-            tracing::warn!(target: "figment", "theirs");
+            tracing::debug!(target: "redb", "theirs");
+            tracing::info!(target: "redb", "theirs");
+            tracing::warn!(target: "redb", "theirs");
             tracing::warn!(target: "h2::proto", "about a connection");
         };
         let count = |level| logged(level, LogFormat::Logfmt, log).len();

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::demo;
 use super::logging::{LogFormat, panic_as_json};
 use super::output::{CommandFailure, print_line, print_warnings};
-use crate::config::Config;
+use crate::config::{Config, Overrides, Purpose};
 use crate::web::ListenAddress;
 use crate::{daemon, web};
 
@@ -63,9 +63,32 @@ fn telemetry_path(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+/// How strictly `--config.check` judges.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Check {
+    /// Files and environment variables that are missing are warnings: a configuration is also judged where its secrets are
+    /// not
+    Lenient,
+    /// They are errors, as they are for a start
+    Strict,
+}
+
 /// Checks the configuration and the web configuration, without any network access.
-pub(super) fn check(config_file: &Path, flags: &WebFlags, format: LogFormat) -> Result<(), CommandFailure> {
-    let (config, _) = load(config_file, flags)?;
+pub(super) fn check(
+    config_file: &Path,
+    flags: &WebFlags,
+    check: Check,
+    format: LogFormat,
+) -> Result<(), CommandFailure> {
+    let purpose = match check {
+        Check::Lenient => Purpose::Check,
+        Check::Strict => Purpose::StrictCheck,
+    };
+    let mut config = Config::load_for(config_file, purpose).map_err(CommandFailure::configuration)?;
+    match web_config(flags, &config) {
+        Err(error) if check == Check::Lenient && error.is_missing_file() => config.warnings.push(error.to_string()),
+        result => drop(result.map_err(CommandFailure::configuration)?),
+    }
     print_warnings(&config, format);
     Ok(print_line(&format!("{}: the configuration is valid", config_file.display()))?)
 }
@@ -143,7 +166,13 @@ async fn serve(
         ..web::Options::default()
     };
     let config_file = Some(config_file.to_owned());
-    let start = daemon::Start { listeners, options, web_config, config_file, reloads: (reload, reloads) };
+    let overrides = Overrides {
+        listen: flags.address.listen_address.clone(),
+        systemd_socket: flags.systemd_socket,
+        web_config_file: flags.address.web_config_file.clone(),
+    };
+    let reloads = (reload, reloads);
+    let start = daemon::Start { listeners, options, web_config, config_file, overrides, reloads };
     daemon::run(config, start, stop).await
 }
 

@@ -1,5 +1,8 @@
 //! Warnings about valid settings that are probably mistakes, logged once when the configuration is read.
 
+mod pattern;
+mod platform;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -7,53 +10,56 @@ use crate::oci::{Registry, Repository};
 use crate::registry::Credential;
 use crate::target::{Detail, Repositories, Target, Uncompressed};
 
+use super::reader::Table;
 use super::schema::Config;
 
-/// The lines to log, each with file and key.
-pub(super) fn warnings(config: &Config) -> Vec<String> {
-    let lines = registries(config).into_iter().chain(unpublished(&config.targets)).chain(labels(&config.targets));
-    lines.map(|line| format!("{}: {line}", config.file.display())).collect()
+/// Notes all of them under their keys. `root` is the table that `config` was read from.
+pub(super) fn check(config: &Config, root: &Table<'_>) {
+    registries(config, root);
+    let tables: Vec<Table<'_>> = root.tables("targets").into_iter().flatten().map(|(_, table)| table).collect();
+    for (target, table) in config.targets.iter().zip(&tables) {
+        unpublished(target, table);
+        pattern::check(target, table);
+        platform::check(target, table);
+    }
+    labels(&config.targets, &tables);
 }
 
 /// Registries that no target uses, and credentials over plain HTTP.
-fn registries(config: &Config) -> Vec<String> {
+fn registries(config: &Config, root: &Table<'_>) {
+    let Some(all) = root.table("registries") else { return };
     let used: BTreeSet<&Registry> = config.targets.iter().map(|target| target.repositories.registry()).collect();
-    let mut warnings = Vec::new();
-    for (registry, settings) in &config.registries {
-        let key = format!("registries.{:?}", registry.as_str());
-        if !used.contains(registry) {
-            warnings.push(format!("{key}: no target uses this registry"));
+    for host in all.keys() {
+        let (Ok(registry), Some(table)) = (host.parse::<Registry>(), all.table_named(host)) else { continue };
+        if !used.contains(&registry) {
+            all.warn(host, "no target uses this registry");
         }
+        let settings = config.settings(&registry);
         let asked_for = !matches!(settings.credential, Credential::Usual | Credential::Anonymous);
         if settings.plain_http && asked_for && !registry.is_loopback() {
-            warnings.push(format!("{key}.plain_http: credentials are sent in clear text"));
+            table.warn("plain_http", "credentials are sent in clear text");
         }
     }
-    warnings
 }
 
 /// Settings of a target that have no effect on what it publishes.
-fn unpublished(targets: &[Arc<Target>]) -> Vec<String> {
-    let mut warnings = Vec::new();
-    for (at, target) in targets.iter().enumerate().filter(|(_, target)| target.newest.is_some()) {
-        if target.selection.listing.as_ref().and_then(|listing| listing.limit) == Some(1) {
-            warnings.push(format!(
-                "targets[{at}].limit: with 1 the release before the newest is not read, so `newest` has nothing to compare with: write 2 or more"
-            ));
-        }
+fn unpublished(target: &Target, table: &Table<'_>) {
+    let limit = target.selection.listing.as_ref().and_then(|listing| listing.limit);
+    if target.newest.is_some() && limit == Some(1) {
+        table.warn(
+            "limit",
+            "with 1 the release before the newest is not read, so `newest` has nothing to compare with: write 2 or more",
+        );
     }
-    for (at, target) in targets.iter().enumerate().filter(|(_, target)| target.detail == Detail::Repository) {
-        let hidden =
-            [("budget", target.budget_bytes.is_some()), ("uncompressed", target.uncompressed != Uncompressed::Off)];
-        for (key, _) in hidden.iter().filter(|(_, there)| *there) {
-            warnings.push(format!("targets[{at}].{key}: not published with `detail = \"repository\"`"));
-        }
+    let hidden =
+        [("budget", target.budget_bytes.is_some()), ("uncompressed", target.uncompressed != Uncompressed::Off)];
+    for (key, _) in hidden.iter().filter(|(_, there)| *there && target.detail == Detail::Repository) {
+        table.warn(key, "not published with `detail = \"repository\"`");
     }
-    warnings
 }
 
 /// Labels with different values in several targets of a repository: the first target in the file wins.
-fn labels(targets: &[Arc<Target>]) -> Vec<String> {
+fn labels(targets: &[Arc<Target>], tables: &[Table<'_>]) {
     let labelled = || targets.iter().enumerate().filter(|(_, target)| !target.labels.is_empty());
     let mut literal: BTreeMap<&Repository, Vec<usize>> = BTreeMap::new();
     let mut wild = Vec::new();
@@ -74,7 +80,11 @@ fn labels(targets: &[Arc<Target>]) -> Vec<String> {
         let same = wild.iter().filter(|(_, other)| other == pattern).map(|(at, _)| *at).filter(|other| other <= at);
         note_conflicts(targets, same.collect(), &mut conflicts);
     }
-    conflicts.into_values().collect()
+    for ((at, label), message) in conflicts {
+        if let Some(labels) = tables[at].table("labels") {
+            labels.warn(label, message);
+        }
+    }
 }
 
 /// Notes each label to which an earlier target of the group gives another value, once for each target.
@@ -92,7 +102,7 @@ fn note_conflicts<'a>(
                 conflicts.entry((at, key)).or_insert_with(|| {
                     let repositories = &targets[at].repositories;
                     format!(
-                        "targets[{at}].labels.{key}: targets[{winner}] gives repositories of {repositories} the value `{wins}`, and the first target in the file wins"
+                        "targets[{winner}] gives repositories of {repositories} the value `{wins}`, and the first target in the file wins"
                     )
                 });
             }

@@ -1,40 +1,49 @@
-//! Reads TOML tables: keys, types and bounds. Not here: what the keys mean.
+//! Reads TOML tables: keys, types and bounds, as the tables of `keys` have them. Not here: what the keys
+//! mean.
 //!
 //! A problem does not stop the reading: it is noted under its key, and the caller continues without the value.
 
 use std::fmt::Display;
-use std::ops::RangeInclusive;
 
-use figment::value::{Dict, Num, Value};
-
-use super::problems::Problems;
-use super::source::Sources;
-use super::suggest::nearest;
+use super::keys::{Kind as KeyKind, Section};
+use super::problems::{Problems, Refusal, Severity, nearest};
+use super::source::tree::{Dict, Kind, Origin, Value};
+use super::source::variable_of;
+use super::values::{self, Bounds, unexpanded};
 use crate::target::Words;
 
-/// The key by which figment marks a TOML date in its tree.
-const DATE: &str = "$__toml_private_datetime";
+/// The longest name that is shown beside a table's position, in bytes.
+const NAME_BYTES_MAX: usize = 256;
 
-/// A table, its full name, and which of its keys were read or refused.
+/// A table, its full name, and the keys that it may have.
 pub(super) struct Table<'a> {
     name: String,
     entries: &'a Dict,
-    known: Vec<&'static str>,
-    refused: Vec<&'static str>,
-    sources: &'a Sources,
+    origin: Origin,
+    section: &'static Section,
     problems: &'a Problems,
 }
 
 impl<'a> Table<'a> {
     /// The whole file.
-    pub(super) fn root(sources: &'a Sources, problems: &'a Problems) -> Self {
-        Self { name: String::new(), entries: sources.root(), known: Vec::new(), refused: Vec::new(), sources, problems }
+    pub(super) fn root(entries: &'a Dict, section: &'static Section, problems: &'a Problems) -> Self {
+        Self { name: String::new(), entries, origin: Origin::File, section, problems }
     }
 
     /// Notes that the value of `key` is wrong.
     pub(super) fn problem(&self, key: &str, message: impl Display) {
-        let variable = self.entries.get(key).and_then(|value| self.sources.variable(value.tag()));
-        self.problems.add(variable, &self.key(key), &message.to_string());
+        self.note(Severity::Error, key, &message.to_string());
+    }
+
+    /// Notes that the value of `key` is valid, but probably a mistake.
+    pub(super) fn warn(&self, key: &str, message: impl Display) {
+        self.note(Severity::Warning, key, &message.to_string());
+    }
+
+    fn note(&self, severity: Severity, key: &str, message: &str) {
+        // What is missing belongs to the table.
+        let origin = self.entries.get(key).map_or(&self.origin, |value| &value.origin);
+        self.problems.add(severity, origin, &self.key(key), message);
     }
 
     /// The full name of one of its keys.
@@ -48,155 +57,152 @@ impl<'a> Table<'a> {
         self.entries.contains_key(key)
     }
 
-    /// All keys, of a table whose keys are chosen by people.
+    /// All keys, of a table whose keys are chosen by users.
     pub(super) fn keys(&self) -> impl Iterator<Item = &'a str> + use<'a> {
         self.entries.keys().map(String::as_str)
     }
 
     /// A text, or a whole number as text.
-    pub(super) fn text<T, E: Display>(
-        &mut self,
-        key: &'static str,
-        parse: impl FnOnce(&str) -> Result<T, E>,
-    ) -> Option<T> {
+    pub(super) fn text<T, E: Into<Refusal>>(&self, key: &str, parse: impl FnOnce(&str) -> Result<T, E>) -> Option<T> {
         let value = self.value(key)?;
         self.parsed(key, value, parse)
     }
 
     /// The same for the name of a file or variable that holds a secret: it may be the secret itself by mistake, so that
     /// it is never shown.
-    pub(super) fn secret_name<T, E: Display>(
-        &mut self,
-        key: &'static str,
+    pub(super) fn secret_name<T, E: Into<Refusal>>(
+        &self,
+        key: &str,
         parse: impl FnOnce(&str) -> Result<T, E>,
     ) -> Option<T> {
-        if matches!(self.entries.get(key), Some(Value::Num(_, number)) if is_float(*number)) {
-            self.problem(key, "is a number with a fraction: put it in quotes");
-            self.known.push(key);
-            return None;
+        match self.value(key).map(|value| &value.kind) {
+            Some(Kind::Fraction(_)) => {
+                self.problem(key, "is a number with a fraction: put it in quotes");
+                None
+            }
+            Some(Kind::Text(text)) if unexpanded(text).is_some() => {
+                self.problem(
+                    key,
+                    "variables are not expanded: `password_env` takes the name of a variable, and `password_file`, \
+                     `token_file`, `docker_config` and `key_file` take paths",
+                );
+                None
+            }
+            _ => self.text(key, parse),
         }
-        self.text(key, parse)
     }
 
     /// A list of texts, or a single one. A wrong one is noted and left out.
-    pub(super) fn texts<T, E: Display>(
-        &mut self,
-        key: &'static str,
-        parse: impl Fn(&str) -> Result<T, E>,
-    ) -> Option<Vec<T>> {
+    pub(super) fn texts<T, E: Into<Refusal>>(&self, key: &str, parse: impl Fn(&str) -> Result<T, E>) -> Option<Vec<T>> {
         let value = self.value(key)?;
-        let Value::Array(_, items) = value else {
+        let Kind::List(items) = &value.kind else {
             return self.parsed(key, value, parse).map(|only| vec![only]);
         };
-        let parsed = items.iter().enumerate().filter_map(|(at, item)| {
-            let problem = |message: String| {
-                self.problems.add(self.sources.variable(item.tag()), &format!("{}[{at}]", self.key(key)), &message);
-            };
-            text(item).and_then(|text| parse(&text).map_err(|error| error.to_string())).map_err(problem).ok()
-        });
-        Some(parsed.collect())
+        let item = |(at, item): (usize, &Value)| {
+            let name = format!("{}[{at}]", self.key(key));
+            self.parsed_as(&name, key, item, &parse)
+        };
+        Some(items.iter().enumerate().filter_map(item).collect())
     }
 
     /// One of a few words.
-    pub(super) fn word<T: Words>(&mut self, key: &'static str) -> Option<T> {
-        let parsed = match self.value(key)? {
-            Value::String(_, text) => T::from_word(text),
-            other => Err(format!("{}: {}", found(other), T::remedy())),
+    pub(super) fn word<T: Words>(&self, key: &str) -> Option<T> {
+        let value = self.value(key)?;
+        let parsed = match &value.kind {
+            Kind::Text(text) => T::from_word(text),
+            _ => Err(format!("{}: {}", value.found(), T::remedy())),
         };
-        parsed.map_err(|message| self.problem(key, message)).ok()
+        parsed.map_err(|message| self.refuse(key, value, message)).ok()
     }
 
-    /// Texts under names chosen by people. `check` parses each name with its text.
-    pub(super) fn pairs<T, E: Display>(
-        &mut self,
-        key: &'static str,
-        check: impl Fn(&str, &str) -> Result<T, E>,
-    ) -> Vec<T> {
-        let Some(mut table) = self.table(key) else { return Vec::new() };
-        let names: Vec<&'a str> = table.keys().collect();
-        let pair = |name| {
-            let value = table.entries.get(name)?;
-            table.parsed(name, value, |text| check(name, text))
+    /// Texts under names chosen by users. `check` parses each name with its text.
+    pub(super) fn pairs<T, E: Into<Refusal>>(&self, key: &str, check: impl Fn(&str, &str) -> Result<T, E>) -> Vec<T> {
+        let Some(table) = self.table(key) else { return Vec::new() };
+        let pair = |(name, value): (&String, &Value)| table.parsed(name, value, |text| check(name, text));
+        table.entries.iter().filter_map(pair).collect()
+    }
+
+    /// A duration.
+    pub(super) fn duration(&self, key: &str) -> Option<std::time::Duration> {
+        let bounds: &Bounds = match self.kind(key) {
+            KeyKind::Duration(bounds) => bounds,
+            _ => unreachable!("`{key}` is read as its kind"),
         };
-        let pairs = names.into_iter().filter_map(pair).collect();
-        table.known.clear();
-        pairs
+        self.text(key, |text| values::duration(text, bounds))
     }
 
     /// A whole number within bounds.
-    pub(super) fn count<T: TryFrom<u128>>(&mut self, key: &'static str, bounds: RangeInclusive<u128>) -> Option<T> {
+    pub(super) fn count<T: TryFrom<u64>>(&self, key: &str) -> Option<T> {
+        let KeyKind::Count { min, max } = self.kind(key) else { unreachable!("`{key}` is read as its kind") };
         let value = self.value(key)?;
-        let from_variable = self.sources.variable(value.tag()).is_some();
-        let number = match value {
-            Value::Num(_, number) => whole(*number),
-            Value::String(_, text) if from_variable => text.trim().parse().ok(),
+        let from_variable = matches!(value.origin, Origin::Variable(_));
+        let number: Option<u64> = match &value.kind {
+            Kind::Whole(number) => number.and_then(|number| number.try_into().ok()),
+            Kind::Text(text) if from_variable => text.trim().parse().ok(),
             _ => None,
         };
-        let number = number.filter(|number| bounds.contains(number)).and_then(|number| T::try_from(number).ok());
+        let number = number.filter(|number| (min..=max).contains(&number)).and_then(|number| T::try_from(number).ok());
         if number.is_none() {
-            let found = match value {
-                Value::String(_, text) if from_variable => format!("`{text}`"),
-                other => found(other),
+            let found = match &value.kind {
+                Kind::Text(text) if from_variable => format!("`{text}`"),
+                _ => value.found(),
             };
-            self.problem(key, format!("{found}: write a whole number from {} to {}", bounds.start(), bounds.end()));
+            self.refuse(key, value, format!("{found}: write a whole number from {min} to {max}"));
         }
         number
     }
 
-    /// A number above 0, up to `max`.
-    pub(super) fn rate(&mut self, key: &'static str, max: f64) -> Option<f64> {
+    /// A number above 0, up to the key's maximum.
+    pub(super) fn rate(&self, key: &str) -> Option<f64> {
+        let KeyKind::Rate { max } = self.kind(key) else { unreachable!("`{key}` is read as its kind") };
         let value = self.value(key)?;
-        let number = match value {
-            Value::Num(_, number) if is_float(*number) => number.to_f64(),
-            Value::Num(_, number) => whole(*number).and_then(|whole| u32::try_from(whole).ok()).map(f64::from),
+        let number: Option<f64> = match &value.kind {
+            Kind::Fraction(text) => text.replace('_', "").parse().ok(),
+            Kind::Whole(number) => number.and_then(|number| u32::try_from(number).ok()).map(f64::from),
             _ => None,
         };
-        let number = number.filter(|number| *number > 0.0 && *number <= max);
+        let number = number.filter(|number| *number > 0.0 && *number <= f64::from(*max));
         if number.is_none() {
-            self.problem(key, format!("{}: write a number above 0 and at most {max}", found(value)));
+            self.refuse(key, value, format!("{}: write a number above 0 and at most {max}", value.found()));
         }
         number
     }
 
     /// `true` or `false`; `false` when absent.
-    pub(super) fn flag(&mut self, key: &'static str) -> bool {
-        match self.value(key) {
-            None => false,
-            Some(Value::Bool(_, flag)) => *flag,
-            Some(other) => {
-                self.problem(key, format!("{}: write true or false", found(other)));
-                false
-            }
+    pub(super) fn flag(&self, key: &str) -> bool {
+        let Some(value) = self.value(key) else { return false };
+        if let Kind::Flag(flag) = value.kind {
+            return flag;
         }
+        self.refuse(key, value, format!("{}: write true or false", value.found()));
+        false
     }
 
     /// A table in this one.
-    pub(super) fn table(&mut self, key: &'static str) -> Option<Table<'a>> {
-        let value = self.value(key)?;
-        self.table_of(key, value)
+    pub(super) fn table(&self, key: &str) -> Option<Table<'a>> {
+        let section = match self.kind(key) {
+            KeyKind::Table { section, .. } | KeyKind::Named { section, .. } => section,
+            _ => &Section::ANY,
+        };
+        self.table_of(key, self.entries.get(key)?, section)
     }
 
-    /// A table in this one, under a name chosen by people.
+    /// A table in this one, under a name chosen by users.
     pub(super) fn table_named(&self, name: &str) -> Option<Table<'a>> {
-        self.table_of(name, self.entries.get(name)?)
+        self.table_of(name, self.entries.get(name)?, self.section)
     }
 
     /// The dotted names below `key` that were meant as one quoted name: `[a.b.c]` written for `[a."b.c"]`. Empty if
     /// `key` contains no tables.
-    pub(super) fn unquoted_names(&self, key: &str) -> Vec<String> {
-        let inner = |entries: &'a Dict| {
-            let tables = entries.iter().filter_map(|(key, value)| value.as_dict().map(|table| (key, table)));
-            tables.filter(|(_, table)| !table.contains_key(DATE)).collect::<Vec<_>>()
-        };
-        let Some(entries) = self.entries.get(key).and_then(Value::as_dict).filter(|_| is_bare(key)) else {
-            return Vec::new();
-        };
+    pub(super) fn unquoted_names(&self, key: &str) -> Vec<UnquotedName> {
+        let Some(value) = self.entries.get(key).filter(|_| is_bare(key)) else { return Vec::new() };
         let mut found = Vec::new();
-        let mut open: Vec<(String, &Dict)> = vec![(key.to_owned(), entries)];
-        while let Some((name, entries)) = open.pop() {
-            let tables = inner(entries);
+        let mut open = vec![(key.to_owned(), value)];
+        while let Some((name, value)) = open.pop() {
+            let entries = value.table().into_iter().flatten();
+            let tables: Vec<_> = entries.filter(|(_, value)| value.table().is_some()).collect();
             if tables.is_empty() && name != key {
-                found.push(name);
+                found.push(UnquotedName { name, origin: value.origin.clone() });
             } else {
                 open.extend(tables.into_iter().rev().map(|(key, table)| (format!("{name}.{key}"), table)));
             }
@@ -204,126 +210,158 @@ impl<'a> Table<'a> {
         found
     }
 
-    /// Notes a problem of a nested key, given as a dotted path.
-    pub(super) fn problem_at(&self, path: &str, message: &str) {
-        self.problems.add(None, &format!("{}.{path}", self.name), message);
+    /// Notes a problem of an unquoted name.
+    pub(super) fn problem_of(&self, unquoted: &UnquotedName, message: &str) {
+        self.problems.add_error(&unquoted.origin, &format!("{}.{}", self.name, unquoted.name), message);
     }
 
     /// Whether `key` is set to an empty list.
     pub(super) fn is_empty_list(&self, key: &str) -> bool {
-        matches!(self.entries.get(key), Some(Value::Array(_, items)) if items.is_empty())
+        matches!(self.entries.get(key).map(|value| &value.kind), Some(Kind::List(items)) if items.is_empty())
     }
 
     /// An array of tables, written as `[[key]]`, each with its position.
-    pub(super) fn tables(&mut self, key: &'static str) -> Option<Vec<(usize, Table<'a>)>> {
+    pub(super) fn tables(&self, key: &str) -> Option<Vec<(usize, Table<'a>)>> {
+        let KeyKind::Tables(section) = self.kind(key) else { unreachable!("`{key}` is read as its kind") };
         let value = self.value(key)?;
         let remedy = format!("write [[{key}]] above the keys of each one");
-        let Value::Array(_, items) = value else {
-            self.problem(key, format!("{}: {remedy}", found(value)));
+        let Kind::List(items) = &value.kind else {
+            self.problem(key, format!("{}: {remedy}", value.found()));
             return None;
         };
         let table = |(at, item): (usize, &'a Value)| {
             let name = format!("{}[{at}]", self.key(key));
-            if let Value::Dict(_, entries) = item {
-                return Some((at, self.inner(name, entries)));
+            if let Kind::Table(entries) = &item.kind {
+                let name = format!("{name}{}", called(entries));
+                return Some((at, self.inner(name, entries, &item.origin, section)));
             }
-            self.problems.add(None, &name, &format!("{}: {remedy}", found(item)));
+            self.problems.add_error(&item.origin, &name, &format!("{}: {remedy}", item.found()));
             None
         };
         Some(items.iter().enumerate().filter_map(table).collect())
     }
 
-    /// Refuses a key that users may expect, with the reason.
-    pub(super) fn refuse(&mut self, key: &'static str, why: &str) {
-        if self.entries.contains_key(key) {
-            self.problem(key, why);
-        }
-        self.refused.push(key);
-    }
-
-    /// Notes every unknown key.
+    /// Notes every key that is unknown or refused.
     pub(super) fn finish(self) {
-        let asked_for = |key: &&String| self.known.contains(&key.as_str()) || self.refused.contains(&key.as_str());
-        for key in self.entries.keys().filter(|key| !asked_for(key)) {
-            let message = match nearest(key, self.known.iter().copied()) {
-                Some(meant) => format!("unknown key, did you mean `{meant}`?"),
-                None => format!("unknown key: expected one of {}", self.known.join(", ")),
-            };
-            self.problem(key, message);
+        let expected = || self.section.names().collect::<Vec<_>>().join(", ");
+        for key in self.entries.keys() {
+            match self.section.key(key).map(|key| &key.kind) {
+                Some(KeyKind::Refused(why)) => self.problem(key, why),
+                Some(_) => {}
+                None => {
+                    let meant = nearest(key, self.section.names());
+                    let remedy = meant.map_or_else(
+                        || format!(": expected one of {}", expected()),
+                        |meant| format!(", did you mean `{meant}`?"),
+                    );
+                    self.problem(key, format!("unknown key{remedy}"));
+                }
+            }
         }
     }
 
-    fn value(&mut self, key: &'static str) -> Option<&'a Value> {
-        self.known.push(key);
+    /// What the section's table says of a key.
+    fn kind(&self, key: &str) -> &'static KeyKind {
+        &self.section.key(key).expect("only keys of the section's table are read").kind
+    }
+
+    fn value(&self, key: &str) -> Option<&'a Value> {
+        debug_assert!(self.section.key(key).is_some(), "`{key}` is missing in the tables of `keys`");
         self.entries.get(key)
     }
 
-    fn parsed<T, E: Display>(&self, key: &str, value: &Value, parse: impl FnOnce(&str) -> Result<T, E>) -> Option<T> {
-        let parsed = text(value).and_then(|text| parse(&text).map_err(|error| error.to_string()));
-        parsed.map_err(|message| self.problem(key, message)).ok()
+    fn parsed<T, E: Into<Refusal>>(
+        &self,
+        key: &str,
+        value: &Value,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        self.parsed_as(&self.key(key), key, value, parse)
     }
 
-    fn table_of(&self, key: &str, value: &'a Value) -> Option<Table<'a>> {
-        if let Value::Dict(_, entries) = value
-            && !entries.contains_key(DATE)
-        {
-            return Some(self.inner(self.key(key), entries));
+    /// The value that has the full name `name` and belongs to `key`.
+    fn parsed_as<T, E: Into<Refusal>>(
+        &self,
+        name: &str,
+        key: &str,
+        value: &Value,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        let note = |severity, message: &str| self.problems.add(severity, &value.origin, name, message);
+        let text = match value.text() {
+            Ok(text) => text,
+            Err(message) => {
+                note(Severity::Error, &message);
+                return None;
+            }
+        };
+        let hint = || unexpanded(&text).map(|sign| self.not_expanded(key, sign, value));
+        match parse(&text).map_err(Into::into) {
+            Ok(parsed) => {
+                // A regular expression may end its alternatives with `$`.
+                if let Some(hint) = hint().filter(|_| !EXPRESSIONS.contains(&key)) {
+                    note(Severity::Warning, &hint);
+                }
+                Some(parsed)
+            }
+            Err(refusal) => {
+                note(refusal.severity, &hint().unwrap_or(refusal.message));
+                None
+            }
+        }
+    }
+
+    /// Notes that a value is wrong, perhaps since it is a variable.
+    fn refuse(&self, key: &str, value: &Value, message: String) {
+        let sign = match &value.kind {
+            Kind::Text(text) => unexpanded(text),
+            _ => None,
+        };
+        self.problem(key, sign.map_or(message, |sign| self.not_expanded(key, sign, value)));
+    }
+
+    fn not_expanded(&self, key: &str, sign: &str, value: &Value) -> String {
+        let remedy = match variable_of(&self.name, key) {
+            Some(variable) if !matches!(value.origin, Origin::Variable(_)) => format!("set {variable} instead"),
+            _ => "write the value itself".to_owned(),
+        };
+        format!("has `{sign}`, and variables and templates are not expanded: {remedy}")
+    }
+
+    fn table_of(&self, key: &str, value: &'a Value, section: &'static Section) -> Option<Table<'a>> {
+        if let Kind::Table(entries) = &value.kind {
+            return Some(self.inner(self.key(key), entries, &value.origin, section));
         }
         let name = self.key(key);
-        self.problem(key, format!("{}: write a table, as [{name}] starts it", found(value)));
+        self.problem(key, format!("{}: write a table, as [{name}] starts it", value.found()));
         None
     }
 
-    fn inner(&self, name: String, entries: &'a Dict) -> Table<'a> {
-        Table { name, entries, known: Vec::new(), refused: Vec::new(), sources: self.sources, problems: self.problems }
+    fn inner(&self, name: String, entries: &'a Dict, origin: &Origin, section: &'static Section) -> Table<'a> {
+        Table { name, entries, origin: origin.clone(), section, problems: self.problems }
     }
+}
+
+/// Keys with regular expressions, in which `$` has a meaning.
+const EXPRESSIONS: [&str; 2] = ["match", "exclude"];
+
+/// A name that TOML divides at its dots, since it has no quotes.
+pub(super) struct UnquotedName {
+    pub(super) name: String,
+    origin: Origin,
+}
+
+/// A target's name, or else its repository, to be shown behind its position.
+fn called(entries: &Dict) -> String {
+    let name = ["name", "repository"].into_iter().find_map(|key| match &entries.get(key)?.kind {
+        Kind::Text(text) => Some(text),
+        _ => None,
+    });
+    let shown = name.filter(|name| !name.trim().is_empty() && name.len() <= NAME_BYTES_MAX);
+    shown.map(|name| format!(" ({name:?})")).unwrap_or_default()
 }
 
 /// Whether TOML accepts the key without quotes.
 fn is_bare(key: &str) -> bool {
     !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
-}
-
-/// The text as written. Whole numbers keep theirs; fractions and dates do not: `1.10` becomes `1.1`.
-fn text(value: &Value) -> Result<String, String> {
-    match value {
-        Value::String(_, text) => Ok(text.clone()),
-        Value::Num(_, number) if !is_float(*number) => Ok(decimal(*number)),
-        Value::Num(..) => Err(format!("{}, which may have lost digits: put it in quotes", found(value))),
-        Value::Dict(_, entries) if entries.contains_key(DATE) => Err(format!("{}: put it in quotes", found(value))),
-        _ => Err(format!("{}: write text in quotes", found(value))),
-    }
-}
-
-/// What kind of value it is, without the text, which may be long or secret.
-fn found(value: &Value) -> String {
-    match value {
-        Value::String(..) | Value::Char(..) => "is text".to_owned(),
-        Value::Bool(_, flag) => format!("is {flag}"),
-        Value::Num(_, number) if is_float(*number) => {
-            format!("is the number {:?}", number.to_f64().unwrap_or_default())
-        }
-        Value::Num(_, number) => format!("is the number {}", decimal(*number)),
-        Value::Empty(..) => "is empty".to_owned(),
-        Value::Dict(_, entries) if entries.contains_key(DATE) => "is a date".to_owned(),
-        Value::Dict(..) => "is a table".to_owned(),
-        Value::Array(..) => "is a list".to_owned(),
-    }
-}
-
-/// A whole number in decimal digits. TOML's have at most 64 bits.
-fn decimal(number: Num) -> String {
-    match (number.to_i128(), number.to_u128()) {
-        (Some(signed), _) => signed.to_string(),
-        (None, unsigned) => unsigned.unwrap_or_default().to_string(),
-    }
-}
-
-/// A whole number that is not negative.
-fn whole(number: Num) -> Option<u128> {
-    if is_float(number) { None } else { decimal(number).parse().ok() }
-}
-
-fn is_float(number: Num) -> bool {
-    matches!(number, Num::F32(_) | Num::F64(_))
 }

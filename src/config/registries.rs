@@ -10,21 +10,19 @@ use crate::registry::{Credential, Settings};
 
 use super::files::Files;
 use super::reader::Table;
-use super::values;
-
-const SECRET_IN_FILE: &str = "a secret does not belong in this file: put it into a file or an environment variable, and name \
-                        that with `password_file`, `password_env` or `token_file`";
+use super::values::unexpanded;
 
 /// Reads all registries. A setting that is absent is taken from `defaults`.
-pub(super) fn read(root: &mut Table<'_>, defaults: &Settings, files: &Files) -> BTreeMap<Registry, Settings> {
+pub(super) fn read(root: &Table<'_>, defaults: &Settings, files: &Files) -> BTreeMap<Registry, Settings> {
     let Some(all) = root.table("registries") else { return BTreeMap::new() };
     let mut registries = BTreeMap::new();
     let mut written = BTreeMap::new();
     for host in all.keys() {
         let unquoted_names = all.unquoted_names(host);
-        for name in &unquoted_names {
-            all.problem_at(
-                name,
+        for unquoted in &unquoted_names {
+            let name = &unquoted.name;
+            all.problem_of(
+                unquoted,
                 &format!("without quotes TOML reads its dots as nested tables: write [registries.{name:?}]"),
             );
         }
@@ -48,20 +46,20 @@ pub(super) fn read(root: &mut Table<'_>, defaults: &Settings, files: &Files) -> 
     registries
 }
 
-fn read_one(mut table: Table<'_>, defaults: &Settings, files: &Files) -> Settings {
+fn read_one(table: Table<'_>, defaults: &Settings, files: &Files) -> Settings {
     let settings = Settings {
-        credential: read_credential(&mut table, files),
+        credential: read_credential(&table, files),
         plain_http: table.flag("plain_http"),
         ca_file: table.text("ca_file", |text| files.readable(text)),
         cert_file: table.text("cert_file", |text| files.readable(text)),
         key_file: table.secret_name("key_file", |text| files.unquoted(text, Files::readable)),
         proxy_url: table.text("proxy_url", proxy_url),
         insecure_skip_verify: table.flag("insecure_skip_verify"),
-        requests_per_second: table.rate("requests_per_second", values::REQUESTS_PER_SECOND_MAX),
-        ratelimit_reserve: table.count("ratelimit_reserve", values::RESERVE),
+        requests_per_second: table.rate("requests_per_second"),
+        ratelimit_reserve: table.count("ratelimit_reserve"),
         pull_through: table.flag("pull_through"),
-        concurrency: table.count("concurrency", values::CONCURRENCY).unwrap_or(defaults.concurrency),
-        timeout: table.text("timeout", values::timeout).unwrap_or(defaults.timeout),
+        concurrency: table.count("concurrency").unwrap_or(defaults.concurrency),
+        timeout: table.duration("timeout").unwrap_or(defaults.timeout),
     };
     for (one, other) in [("cert_file", "key_file"), ("key_file", "cert_file")] {
         if table.has(one) && !table.has(other) {
@@ -80,6 +78,12 @@ fn read_one(mut table: Table<'_>, defaults: &Settings, files: &Files) -> Setting
     if is_whole && table.has("cert_file") == table.has("key_file") && !settings.plain_http {
         check_certificates(&table, &settings);
     }
+    // A start reads them when they are needed, so that a file may be written late.
+    if files.are_checked()
+        && let Err((key, problem)) = registry::check_credential(&settings.credential)
+    {
+        table.problem(key, problem);
+    }
     table.finish();
     settings
 }
@@ -95,7 +99,7 @@ fn check_certificates(table: &Table<'_>, settings: &Settings) {
 }
 
 /// Reads at most one authentication method, with all of its keys.
-fn read_credential(table: &mut Table<'_>, files: &Files) -> Credential {
+fn read_credential(table: &Table<'_>, files: &Files) -> Credential {
     let username = table.text("username", |text| match text {
         "" => Err("is empty: write a name, or leave the key out"),
         text if text.contains(':') => Err("contains a colon, which HTTP basic authentication does not allow"),
@@ -106,9 +110,6 @@ fn read_credential(table: &mut Table<'_>, files: &Files) -> Credential {
     let token_file = table.secret_name("token_file", |text| files.unquoted(text, Files::secret));
     let docker_config = table.secret_name("docker_config", |text| files.unquoted(text, Files::readable));
     let anonymous = table.flag("anonymous");
-    for secret in ["password", "token", "auth"] {
-        table.refuse(secret, SECRET_IN_FILE);
-    }
 
     let password = ["password_file", "password_env"].into_iter().find(|key| table.has(key));
     match (table.has("username"), password) {
@@ -142,6 +143,9 @@ fn read_credential(table: &mut Table<'_>, files: &Files) -> Credential {
 
 /// Users paste URLs and whole repositories.
 fn host_only(host: &str) -> Result<(), String> {
+    if let Some(sign) = unexpanded(host) {
+        return Err(format!("has `{sign}`, and variables and templates are not expanded: write the host itself"));
+    }
     let bare = host.split_once("://").map_or(host, |(_, rest)| rest);
     let bare = bare.split('/').next().unwrap_or(bare);
     if bare == host { Ok(()) } else { Err(format!("is more than a host: write [registries.{bare:?}]")) }

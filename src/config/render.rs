@@ -7,26 +7,28 @@ use std::time::Duration;
 use crate::registry::{Credential, Settings};
 use crate::target::{Selection, TagPattern, Target, VersionRange, Words};
 
-use super::redact::redacted_url;
-use super::schema::Config;
+use super::problems::redacted_url;
+use super::schema::{Config, Web};
+use super::values::shown_duration;
 
-pub(super) fn render(config: &Config) -> String {
+/// `[web]` and `[state]` are those of `started`, since only a restart changes them.
+pub(super) fn render(config: &Config, started: &Config) -> String {
     let mut toml = Toml::default();
     toml.header("[web]");
-    toml.list("listen", &config.web.listen);
-    if !config.web.hosts.is_empty() {
-        toml.list("hosts", &config.web.hosts);
-    }
-    toml.path("config_file", config.web.config_file.as_deref());
+    render_startup(&mut toml, &startup_web(started), &startup_web(config));
     toml.header("[scan]");
     toml.duration("interval", config.scan.interval);
     toml.bare("concurrency", Some(config.scan.concurrency));
     toml.duration("timeout", config.scan.timeout);
     toml.duration("keep", config.scan.keep);
     toml.bare("tags_max", Some(config.scan.tags_max));
-    if let Some(path) = &config.state {
+    if started.state.is_some() || config.state.is_some() {
         toml.header("[state]");
-        toml.path("path", Some(path));
+        render_startup(
+            &mut toml,
+            &[("path", path(started.state.as_deref()))],
+            &[("path", path(config.state.as_deref()))],
+        );
     }
     if !config.omit.is_empty() {
         toml.header("[metrics]");
@@ -41,6 +43,30 @@ pub(super) fn render(config: &Config) -> String {
         render_target(&mut toml, target);
     }
     toml.0
+}
+
+/// The keys of `[web]` with their values as TOML.
+fn startup_web(config: &Config) -> [(&'static str, Option<String>); 3] {
+    let Web { listen, hosts, config_file } = &config.web;
+    [
+        ("listen", (!listen.is_empty()).then(|| listed(listen))),
+        ("hosts", (!hosts.is_empty()).then(|| listed(hosts))),
+        ("config_file", path(config_file.as_deref())),
+    ]
+}
+
+/// Keys that only a restart changes: those in force, and what the file has instead.
+fn render_startup(toml: &mut Toml, in_force: &[(&str, Option<String>)], written: &[(&str, Option<String>)]) {
+    for ((key, value), (_, next)) in in_force.iter().zip(written) {
+        if value != next {
+            let next = next.as_ref().map_or_else(|| format!("without `{key}`"), |next| format!("{key} = {next}"));
+            toml.line(&format!("# The file has changed, and a restart applies it: {next}"));
+        }
+        if *key == "listen" && value.is_none() {
+            toml.line("# listen: the sockets that systemd passes");
+        }
+        toml.bare(key, value.as_ref());
+    }
 }
 
 fn render_settings(toml: &mut Toml, settings: &Settings) {
@@ -122,17 +148,15 @@ impl Toml {
     }
 
     fn path(&mut self, key: &str, path: Option<&Path>) {
-        self.text(key, path.map(Path::display));
+        self.bare(key, self::path(path));
     }
 
     fn duration(&mut self, key: &str, duration: Duration) {
-        let shown = humantime::format_duration(duration).to_string();
-        self.text(key, Some(shown));
+        self.text(key, Some(shown_duration(duration)));
     }
 
     fn list<T: Display>(&mut self, key: &str, items: impl IntoIterator<Item = T>) {
-        let items: Vec<String> = items.into_iter().map(|item| quoted(&item.to_string())).collect();
-        self.bare(key, Some(format!("[{}]", items.join(", "))));
+        self.bare(key, Some(listed(items)));
     }
 
     fn bare(&mut self, key: &str, value: Option<impl Display>) {
@@ -145,6 +169,15 @@ impl Toml {
         self.0.push_str(line);
         self.0.push('\n');
     }
+}
+
+fn path(path: Option<&Path>) -> Option<String> {
+    path.map(|path| quoted(&path.display().to_string()))
+}
+
+fn listed<T: Display>(items: impl IntoIterator<Item = T>) -> String {
+    let items: Vec<String> = items.into_iter().map(|item| quoted(&item.to_string())).collect();
+    format!("[{}]", items.join(", "))
 }
 
 /// A basic string (TOML 1.0, "String").

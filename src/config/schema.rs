@@ -37,7 +37,7 @@ pub struct Config {
 /// `[web]`: where the exporter listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Web {
-    /// At least one address.
+    /// The addresses; none with the sockets that systemd passes.
     pub listen: Vec<ListenAddress>,
     /// The host names, without port, under which `/` and `/config` answer; empty: any.
     pub hosts: Vec<String>,
@@ -60,6 +60,29 @@ pub struct Scan {
     pub tags_max: usize,
 }
 
+/// What a configuration is read for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// To run: each file and variable that it names has to be there.
+    Run,
+    /// To judge it where its secrets may not be: files and variables that are missing are warnings. The content of those
+    /// that are there is read.
+    Check,
+    /// To judge it where it is going to run: as `Check`, and what is missing is an error.
+    StrictCheck,
+}
+
+/// What flags set in place of the configuration's values.
+#[derive(Clone, Debug, Default)]
+pub struct Overrides {
+    /// Where the exporter listens; empty: as configured.
+    pub listen: Vec<ListenAddress>,
+    /// It listens on the sockets that systemd passes.
+    pub systemd_socket: bool,
+    /// TLS and authentication.
+    pub web_config_file: Option<PathBuf>,
+}
+
 impl Default for Web {
     fn default() -> Self {
         Self { listen: vec!["0.0.0.0:10048".parse().expect("a valid address")], hosts: Vec::new(), config_file: None }
@@ -79,6 +102,19 @@ impl Default for Scan {
 }
 
 impl Config {
+    /// Puts the flags' values in place of the configuration's.
+    pub fn apply(&mut self, overrides: &Overrides) {
+        let Overrides { listen, systemd_socket, web_config_file } = overrides;
+        if *systemd_socket {
+            self.web.listen.clear();
+        } else if !listen.is_empty() {
+            self.web.listen.clone_from(listen);
+        }
+        if web_config_file.is_some() {
+            self.web.config_file.clone_from(web_config_file);
+        }
+    }
+
     /// The settings of a registry.
     pub fn settings(&self, registry: &Registry) -> &Settings {
         self.registries.get(registry).unwrap_or(&self.registry_defaults)

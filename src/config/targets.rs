@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::oci::{Platform, Tag};
+use crate::oci::reference::split_registry;
+use crate::oci::{Platform, Registry, Tag};
 use crate::target::{InvalidPattern, Listing, Repositories, Selection, TagPattern, Target, TargetName, VersionRange};
 
 use super::reader::Table;
@@ -13,7 +14,7 @@ use super::values;
 const NONE: &str = "no target is configured: write [[targets]] and below it repository = \"docker.io/library/alpine\"";
 
 /// Reads all targets.
-pub(super) fn read(root: &mut Table<'_>, scan: &Scan) -> Vec<Arc<Target>> {
+pub(super) fn read(root: &Table<'_>, scan: &Scan) -> Vec<Arc<Target>> {
     let there = root.has("targets");
     let tables = root.tables("targets").unwrap_or_default();
     if tables.is_empty() && (!there || root.is_empty_list("targets")) {
@@ -21,8 +22,8 @@ pub(super) fn read(root: &mut Table<'_>, scan: &Scan) -> Vec<Arc<Target>> {
     }
     let mut names = BTreeMap::new();
     let mut targets = Vec::new();
-    for (at, mut table) in tables {
-        let target = read_one(&mut table, scan);
+    for (at, table) in tables {
+        let target = read_one(&table, scan);
         if let Some(target) = target {
             if let Some(other) = names.insert(target.name.clone(), at) {
                 let key = if table.has("name") { "name" } else { "repository" };
@@ -40,21 +41,24 @@ pub(super) fn read(root: &mut Table<'_>, scan: &Scan) -> Vec<Arc<Target>> {
 }
 
 /// Reads one target; `None` without a valid repository.
-fn read_one(table: &mut Table<'_>, scan: &Scan) -> Option<Target> {
+fn read_one(table: &Table<'_>, scan: &Scan) -> Option<Target> {
     let repository = table.text("repository", |text| Ok::<_, String>((repositories(text)?, text.to_owned())));
     if !table.has("repository") {
         table.problem("repository", "is missing: write for example repository = \"docker.io/library/alpine\"");
+    }
+    if let Some((meant, written)) = repository.as_ref().filter(|(_, written)| names_no_registry(written)) {
+        table.warn("repository", format!("`{written}` names no registry and is read as `{meant}`: write that"));
     }
     let name = table.text("name", values::name);
     let selection = read_selection(table);
     let newest = table.word("newest");
     let platforms = table.texts("platforms", str::parse::<Platform>).unwrap_or_default();
-    let interval = table.text("interval", values::interval).unwrap_or(scan.interval);
+    let interval = table.duration("interval").unwrap_or(scan.interval);
     let uncompressed = table.word("uncompressed").unwrap_or_default();
     let detail = table.word("detail").unwrap_or_default();
     let budget_bytes = table.text("budget", values::bytes);
     let labels = table.pairs("labels", values::label).into_iter().collect();
-    let tags_max = table.count("tags_max", values::TAGS_MAX).unwrap_or(scan.tags_max);
+    let tags_max = table.count("tags_max").unwrap_or(scan.tags_max);
 
     let (repositories, written) = repository?;
     let name = TargetName(name.unwrap_or(written).into());
@@ -77,14 +81,14 @@ fn read_one(table: &mut Table<'_>, scan: &Scan) -> Option<Target> {
 const LISTING: [&str; 6] = ["match", "exclude", "semver", "sort", "limit", "newest"];
 
 /// Named tags and the selection of listed ones; `latest` where neither is configured.
-fn read_selection(table: &mut Table<'_>) -> Selection {
+fn read_selection(table: &Table<'_>) -> Selection {
     let tags = table.texts("tags", tag);
     let listing = Listing {
         matches: table.texts("match", str::parse::<TagPattern>).unwrap_or_default(),
         exclude: table.texts("exclude", str::parse::<TagPattern>).unwrap_or_default(),
         semver: table.text("semver", str::parse::<VersionRange>),
         sort: table.word("sort").unwrap_or_default(),
-        limit: table.count("limit", values::LIMIT),
+        limit: table.count("limit"),
     };
     let lists = LISTING.iter().any(|key| table.has(key));
     if !lists && table.is_empty_list("tags") {
@@ -111,7 +115,7 @@ fn tag(text: &str) -> Result<Tag, String> {
 }
 
 /// A glob as a regular expression; a regular expression as it is.
-fn as_expression(text: &str) -> String {
+pub(super) fn as_expression(text: &str) -> String {
     if text.contains(['^', '$', '[', '(', '|', '\\']) {
         return text.to_owned();
     }
@@ -127,5 +131,22 @@ fn repositories(text: &str) -> Result<Repositories, String> {
     if let Some((scheme, rest)) = text.split_once("://") {
         return Err(format!("`{text}` is a URL: write `{rest}`, without `{scheme}://`"));
     }
+    if is_registry(text) {
+        let host = text.trim_end_matches('/');
+        return Err(format!("`{text}` is a registry without a repository: write for example `{host}/acme/app`"));
+    }
     text.parse().map_err(|error: InvalidPattern| error.to_string())
+}
+
+/// Whether the text is only a registry: a host with a dot or a port, or `localhost`.
+fn is_registry(text: &str) -> bool {
+    let host = text.trim_end_matches('/');
+    let (name, port) = host.split_once(':').unwrap_or((host, "0"));
+    let is_host = name == "localhost" || name.contains('.');
+    is_host && !host.contains('/') && port.bytes().all(|b| b.is_ascii_digit()) && host.parse::<Registry>().is_ok()
+}
+
+/// Whether the repository is one of Docker Hub because it names no registry.
+fn names_no_registry(text: &str) -> bool {
+    split_registry(text).is_ok_and(|(_, name)| name.len() == text.len())
 }

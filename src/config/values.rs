@@ -1,50 +1,26 @@
 //! Single values: durations, sizes, names. Each parser's error says what to write.
 
+mod duration;
+mod unexpanded;
+
 use std::net::Ipv6Addr;
-use std::ops::RangeInclusive;
-use std::time::Duration;
 
 use crate::metrics::Family;
+use crate::oci::text::is_unprintable;
 
-use super::suggest::nearest;
+use super::problems::nearest;
 
-pub(super) const CONCURRENCY: RangeInclusive<u128> = 1..=256;
-pub(super) const TAGS_MAX: RangeInclusive<u128> = 1..=1_000_000;
-pub(super) const LIMIT: RangeInclusive<u128> = 1..=1_000_000;
-pub(super) const RESERVE: RangeInclusive<u128> = 0..=1_000_000_000;
-pub(super) const REQUESTS_PER_SECOND_MAX: f64 = 10_000.0;
+pub(super) use duration::{Bounds, PATTERN as DURATION_PATTERN, duration, shown as shown_duration};
+pub(super) use unexpanded::unexpanded;
 
-const MINUTE: Duration = Duration::from_mins(1);
-/// What `1y` is: 365 and a quarter days.
-const YEAR: Duration = Duration::from_hours(8_766);
 const NAME_BYTES_MAX: usize = 256;
+const LABEL_BYTES_MAX: usize = 1024;
 
-/// Time between two scans.
-pub(super) fn interval(text: &str) -> Result<Duration, String> {
-    duration(text, "5m", Duration::from_millis(100)..=YEAR)
-}
+/// What `bytes` reads, as a regular expression of JSON schemas.
+pub(super) const SIZE_PATTERN: &str = r"^[0-9]+(\.[0-9]+)?\s*(([KMGTkmgt][iI]?)?[bB])?\s*$";
 
-/// The timeout of one request.
-pub(super) fn timeout(text: &str) -> Result<Duration, String> {
-    duration(text, "30s", Duration::from_millis(100)..=60 * MINUTE)
-}
-
-/// How long an unreadable tag is kept.
-pub(super) fn keep(text: &str) -> Result<Duration, String> {
-    duration(text, "7d", Duration::from_secs(1)..=10 * YEAR)
-}
-
-fn duration(text: &str, example: &str, bounds: RangeInclusive<Duration>) -> Result<Duration, String> {
-    let Ok(duration) = humantime::parse_duration(text) else {
-        return Err(format!("`{text}` is not a duration: write a number and a unit, such as {example:?}"));
-    };
-    if bounds.contains(&duration) {
-        return Ok(duration);
-    }
-    let shown = humantime::format_duration;
-    let (min, max) = (shown(*bounds.start()), shown(*bounds.end()));
-    Err(format!("`{text}` is out of range: write a duration from {min} to {max}, such as {example:?}"))
-}
+/// What `label` accepts as a name, as a regular expression of JSON schemas.
+pub(super) const LABEL_PATTERN: &str = "^[a-zA-Z_][a-zA-Z0-9_]*$";
 
 /// A budget: a size of at least one byte.
 pub(super) fn bytes(text: &str) -> Result<u64, String> {
@@ -106,14 +82,18 @@ pub(super) fn name(text: &str) -> Result<String, String> {
     if text.trim().is_empty() {
         return Err("is empty: write a name, or leave the key out".to_owned());
     }
-    if text.len() > NAME_BYTES_MAX || text.chars().any(char::is_control) {
+    if text.len() > NAME_BYTES_MAX || text.chars().any(is_unprintable) {
         return Err(format!("is not a name: write at most {NAME_BYTES_MAX} bytes without control characters"));
     }
     Ok(text.to_owned())
 }
 
-/// A label of Prometheus (its data model: `[a-zA-Z_][a-zA-Z0-9_]*`) and its value.
+/// A label of Prometheus (its data model: `[a-zA-Z_][a-zA-Z0-9_]*`) and its value, each of bounded length.
 pub(super) fn label(key: &str, value: &str) -> Result<(String, String), String> {
+    if key.len() > NAME_BYTES_MAX || value.len() > LABEL_BYTES_MAX {
+        let (key_max, value_max) = (NAME_BYTES_MAX, LABEL_BYTES_MAX);
+        return Err(format!("is too long: write at most {key_max} bytes for its name and {value_max} for its value"));
+    }
     let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
     if !key.is_empty() && key.chars().all(word) && !key.starts_with(|c: char| c.is_ascii_digit()) {
         return Ok((key.to_owned(), value.to_owned()));
@@ -191,9 +171,22 @@ mod tests {
     }
 
     #[test]
+    fn a_name_is_short_and_has_no_character_that_is_not_seen() {
+        assert!(name("Caf\u{e9} \u{4e2d}").is_ok());
+        assert!(name(&"a".repeat(256)).is_ok());
+        for text in [" ".to_owned(), "a\nb".to_owned(), "a\u{202e}".to_owned(), "a\u{2028}".to_owned(), "a".repeat(257)]
+        {
+            assert!(name(&text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
     fn a_label_name_is_prometheus_own() {
         assert!(label("team", "a").is_ok());
         assert!(label("_x9", "").is_ok());
+        assert!(label("team", &"a".repeat(1024)).is_ok());
+        assert!(label("team", &"a".repeat(1025)).is_err());
+        assert!(label(&"a".repeat(257), "").is_err());
         for (key, valid) in [("app.kubernetes.io/name", "`app_kubernetes_io_name`"), ("9a", "`_9a`"), ("", "`_`")] {
             assert!(label(key, "").unwrap_err().ends_with(valid), "{key}");
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, OwnedPermit};
 use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -43,10 +43,15 @@ impl LayerWorker {
         Self { requests, found, task, _stop: stop.drop_guard() }
     }
 
-    /// Sends the list of all requested layers, unless the worker has not taken the last one yet.
-    pub(crate) fn offer(&self, requests: impl FnOnce() -> Vec<LayerRequest>) {
-        if let Ok(permit) = self.requests.try_reserve() {
-            permit.send(requests());
+    /// Waits until the worker has taken the last list: another one can be handed over.
+    pub(crate) fn ready(&self) -> impl Future<Output = OwnedPermit<Vec<LayerRequest>>> + use<> {
+        let requests = self.requests.clone();
+        async move {
+            match requests.reserve_owned().await {
+                Ok(permit) => permit,
+                // The worker panicked, which `found` reports.
+                Err(_) => std::future::pending().await,
+            }
         }
     }
 
@@ -59,5 +64,27 @@ impl LayerWorker {
         // The channel closes before `stop` only when the worker panicked.
         (&mut self.task).await?;
         std::future::pending().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_list_that_the_worker_cannot_take_yet_is_not_dropped() {
+        let (requests, mut wanted) = mpsc::channel(1);
+        let (_sender, found) = mpsc::channel(1);
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(std::future::pending());
+        let worker = LayerWorker { requests, found, task, _stop: stop.drop_guard() };
+        worker.ready().await.send(Vec::new());
+        let mut next = std::pin::pin!(worker.ready());
+        assert!((&mut next).now_or_never().is_none(), "the worker has not taken the first one");
+        assert!(wanted.recv().await.is_some());
+        next.await.send(Vec::new());
+        assert!(wanted.recv().await.is_some());
     }
 }

@@ -15,7 +15,7 @@ use super::messages::Handles;
 use super::reload;
 use super::state_loop::StateLoop;
 use crate::clock::unix_now;
-use crate::config::Config;
+use crate::config::{Config, Overrides};
 use crate::metrics::Telemetry;
 use crate::registry::Registries;
 use crate::store::{Opened, Store, StoreError};
@@ -36,6 +36,8 @@ pub struct Start {
     pub web_config: web::WebConfig,
     /// The file that a reload reads; without one a reload is refused.
     pub config_file: Option<PathBuf>,
+    /// What flags set in place of the file's values, at the start as at each reload.
+    pub overrides: Overrides,
     /// Reload requests from outside, such as a signal's. The web server sends its own through the sender.
     pub reloads: (mpsc::Sender<ReloadReply>, mpsc::Receiver<ReloadReply>),
 }
@@ -85,7 +87,8 @@ async fn within_deadline(
     }
 }
 
-async fn start_and_serve(config: Config, start: Start, stop: CancellationToken) -> anyhow::Result<()> {
+async fn start_and_serve(mut config: Config, start: Start, stop: CancellationToken) -> anyhow::Result<()> {
+    config.apply(&start.overrides);
     // On a blocking thread: the file system may hang.
     let opening = tokio::task::spawn_blocking(move || {
         let registries = Registries::new(config.registries.clone(), config.registry_defaults.clone())?;
@@ -103,7 +106,7 @@ async fn start_and_serve(config: Config, start: Start, stop: CancellationToken) 
     telemetry.watch_state(handles.store.persistent());
     telemetry.reloaded(true, unix_now());
 
-    let redacted = config.redacted();
+    let started = config.clone();
     let (publisher, rendered) = metrics::channel(telemetry.clone());
     let restoring = tokio::spawn(StateLoop::start(handles, config, publisher));
     let Some(restored) = stop.run_until_cancelled(restoring).await else { return Ok(()) };
@@ -112,12 +115,13 @@ async fn start_and_serve(config: Config, start: Start, stop: CancellationToken) 
     let (reload, reloads) = start.reloads;
     let web = web::ServerState::new(rendered, telemetry.clone(), reload, start.web_config, start.options);
     let web = Arc::new(web);
-    web.set_config(redacted);
+    web.set_config(started.redacted());
     web.set_ready(true);
 
     let mut writing = tokio::spawn(state_loop.run(reload_requests, stop.clone()));
     let mut serving = tokio::spawn(web::serve(start.listeners, web.clone(), stop.clone()));
-    let reloading = tokio::spawn(reload::serve(reloads, reload_sender, start.config_file, web, telemetry));
+    let source = reload::Source { file: start.config_file, overrides: start.overrides, started };
+    let reloading = tokio::spawn(reload::serve(reloads, reload_sender, source, web, telemetry));
     tracing::info!(version = crate::VERSION, "started");
 
     tokio::select! {

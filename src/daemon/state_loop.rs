@@ -42,6 +42,8 @@ pub(crate) struct StateLoop {
     inventory: Inventory,
     workers: Workers,
     layers: LayerWorker,
+    /// Whether the layer worker has to be sent the list of requested layers.
+    layers_due: bool,
     events: mpsc::Receiver<Event>,
     /// `None` while it renders.
     publisher: Option<Publisher>,
@@ -81,6 +83,7 @@ impl StateLoop {
             inventory,
             workers,
             layers,
+            layers_due: false,
             events,
             publisher: Some(publisher),
             publishing: None,
@@ -109,6 +112,10 @@ impl StateLoop {
                 () = stop.cancelled() => break,
                 ended = self.workers.ended() => ended?,
                 _ = self.events.recv_many(&mut batch, EVENTS_WAITING_MAX) => self.apply(&mut batch),
+                permit = self.layers.ready(), if self.layers_due => {
+                    self.layers_due = false;
+                    permit.send(self.inventory.layer_requests());
+                }
                 found = self.layers.found() => self.learn(found?),
                 published = rendered(&mut self.publishing) => self.published(published?),
                 () = tokio::time::sleep_until(self.not_before), if may_publish => self.publish(),
@@ -132,6 +139,10 @@ impl StateLoop {
                 Event::Discovered { target, found, reply } if self.workers.include(&target) => {
                     changes.extend(self.inventory.select(&target.name, found));
                     let _ = reply.send(self.inventory.assign(&target.name));
+                    // Even if this scan is never finished, a restart must not take a part of a list for all of it.
+                    if !self.inventory.is_scanned(&target.name, Completeness::Listed) {
+                        self.forget_scans(&target);
+                    }
                 }
                 Event::Observed(observation) => changes.extend(self.inventory.record(&observation)),
                 Event::ScanEnded { target, end } if self.workers.include(&target) => {
@@ -174,7 +185,7 @@ impl StateLoop {
     /// Stores how complete the target's last scan was. A tag that was never read is not in the store, so after a
     /// restart only this shows whether the stored tags are all of the target's.
     fn remember_scan(&self, target: &Target) {
-        for completeness in [Completeness::Settled, Completeness::Whole] {
+        for completeness in Completeness::ALL {
             let key = scan_key(target, completeness);
             if self.inventory.is_scanned(&target.name, completeness) {
                 self.handles.store.remember_scan(&key, unix_now());
@@ -182,6 +193,14 @@ impl StateLoop {
                 let others = scan_keys(&self.config).filter(|other| *other != key);
                 self.handles.store.retain_scans(&others.collect());
             }
+        }
+    }
+
+    fn forget_scans(&self, target: &Target) {
+        let forgotten = Completeness::ALL.map(|completeness| scan_key(target, completeness));
+        if forgotten.iter().any(|key| self.handles.store.has_scanned(key)) {
+            let others = scan_keys(&self.config).filter(|other| !forgotten.contains(other));
+            self.handles.store.retain_scans(&others.collect());
         }
     }
 
@@ -216,7 +235,7 @@ impl StateLoop {
         self.not_before = Instant::now() + pause;
         self.handles.telemetry.set_store_documents(self.handles.store.documents());
         // Only now: sizes are published first.
-        self.layers.offer(|| self.inventory.layer_requests());
+        self.layers_due = true;
     }
 
     fn reload(&mut self, request: ReloadRequest) {
@@ -309,9 +328,7 @@ fn forget_other_scans(handles: &Handles, config: &Config) {
 }
 
 fn scan_keys(config: &Config) -> impl Iterator<Item = Digest> {
-    config.targets.iter().flat_map(|target| {
-        [Completeness::Settled, Completeness::Whole].map(|completeness| scan_key(target, completeness))
-    })
+    config.targets.iter().flat_map(|target| Completeness::ALL.map(|completeness| scan_key(target, completeness)))
 }
 
 /// The key under which the store remembers that a scan of this target was this complete.

@@ -1,13 +1,16 @@
 //! A publisher's statement about a layer's uncompressed size, in the manifest's annotations.
 
-use crate::oci::annotations::{CHUNKED_CONTENTS, CHUNKED_CONTENTS_DIGEST, CHUNKED_TAR_SPLIT, ESTARGZ_SIZE, SOCI_INDEX};
+use crate::oci::annotations::{
+    CHUNKED_CONTENTS, CHUNKED_CONTENTS_DIGEST, CHUNKED_TAR_SPLIT, ESTARGZ_SIZE, SOCI_INDEX, UMOCI_SIZE,
+};
 use crate::oci::{Annotations, Descriptor, Digest};
 
 /// What annotations say about a layer's tar: saves fetching the layer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum UncompressedHint {
-    /// Bytes of the tar: `io.containers.estargz.uncompressed-size`, which eStargz converters and BuildKit write.
+    /// Bytes of the tar: `io.containers.estargz.uncompressed-size`, which eStargz converters and BuildKit write, or
+    /// `ci.umo.uncompressed_blob_size`, which umoci writes.
     Bytes(u64),
     /// A zstd:chunked layer: where its tar-split is, from which the tar's length follows.
     TarSplit {
@@ -34,11 +37,13 @@ pub struct Span {
 }
 
 impl UncompressedHint {
-    /// From a layer's descriptor, in the order of trust: a stated length, then zstd:chunked's tar-split. Malformed
-    /// annotations are ignored.
+    /// From a layer's descriptor, in the order of trust: eStargz' length, zstd:chunked's tar-split, umoci's length.
+    /// Malformed annotations are ignored.
     pub fn from_layer(layer: &Descriptor) -> Option<Self> {
         let annotation = |key: &str| layer.annotations.get(key);
-        if let Some(bytes) = annotation(ESTARGZ_SIZE).and_then(decimal) {
+        // A tar is made of blocks of 512 bytes. Only umoci leaves out the padding of the last one.
+        let is_padded = |bytes: &u64| bytes.is_multiple_of(512);
+        if let Some(bytes) = annotation(ESTARGZ_SIZE).and_then(decimal).filter(is_padded) {
             return Some(Self::Bytes(bytes));
         }
         if let Some(tar_split) = annotation(CHUNKED_TAR_SPLIT).and_then(Span::parse) {
@@ -46,7 +51,7 @@ impl UncompressedHint {
             let contents_digest = annotation(CHUNKED_CONTENTS_DIGEST).and_then(|text| text.parse().ok());
             return Some(Self::TarSplit { contents, contents_digest, tar_split });
         }
-        None
+        annotation(UMOCI_SIZE).and_then(decimal).map(Self::Bytes)
     }
 
     /// From a manifest's annotations, for the layers without a hint of their own: SOCI index manifest v2.
@@ -102,6 +107,10 @@ mod tests {
                     tar_split: span(10, 20, 30),
                 }),
             ),
+            (&[(split, "10:20"), (UMOCI_SIZE, "2047")], Some(UncompressedHint::Bytes(2047))),
+            (&[(ESTARGZ_SIZE, "2048"), (UMOCI_SIZE, "4096")], Some(UncompressedHint::Bytes(2048))),
+            (&[(ESTARGZ_SIZE, "2047")], None),
+            (&[(UMOCI_SIZE, "-1")], None),
             (&[(split, "10:20")], None),
             (&[(split, "18446744073709551615:1:1")], None),
         ] {

@@ -198,11 +198,12 @@ mod tests {
     fn a_soci_index_of_the_manifest_is_the_hint_of_each_layer_without_one() {
         let index = Digest::sha256_of(b"index");
         let bound = manifest(&format!(
-            r#"{{"annotations":{{"com.amazon.soci.index-digest":"{index}"}},"layers":[{{"digest":"DIGEST","size":100}},{{"digest":"DIGEST","size":100,"annotations":{{"io.containers.estargz.uncompressed-size":"512"}}}}]}}"#
+            r#"{{"annotations":{{"com.amazon.soci.index-digest":"{index}"}},"layers":[{{"digest":"DIGEST","size":100}},{{"digest":"DIGEST","size":100,"annotations":{{"io.containers.estargz.uncompressed-size":"512"}}}},{{"digest":"DIGEST","size":100,"annotations":{{"ci.umo.uncompressed_blob_size":"513"}}}}]}}"#
         ));
         let image = Image::from_manifest(Digest::sha256_of(b"m"), 50, &bound, None);
         let hints: Vec<_> = image.layers.iter().map(|layer| layer.hint.clone()).collect();
-        assert_eq!(hints, [Some(UncompressedHint::Soci(index)), Some(UncompressedHint::Bytes(512))]);
+        let said = [512, 513].map(|bytes| Some(UncompressedHint::Bytes(bytes)));
+        assert_eq!(hints, [vec![Some(UncompressedHint::Soci(index))], said.to_vec()].concat());
     }
 
     #[test]

@@ -132,7 +132,7 @@ impl Inventory {
                     targets: repository.targets.iter().filter_map(|before| goes_on.get(before).copied()).collect(),
                     listed: repository.listed,
                     // A list that was read completely for another selection contained all tags.
-                    whole: if repository.whole.is_empty() {
+                    whole: if repository.whole.is_subset(&repository.partial) {
                         BTreeSet::new()
                     } else {
                         including.iter().copied().collect()

@@ -38,8 +38,10 @@ impl Inventory {
     /// After the last [`restore`](Self::restore): the targets whose first scan can wait for its scheduled time, since
     /// every tag that they select has restored values. Which tags a target lists is unknown before the list is read:
     /// `is_scanned` returns whether a scan of it ever ended this complete. The registry's sums do not wait for the
-    /// first scan of a target whose last one was settled.
+    /// first scan of a target whose last one was settled. Figures of a whole repository, the newest release among them,
+    /// need a target whose lists were read completely: they stay if its next list breaks off.
     pub fn restored(&mut self, is_scanned: impl Fn(&Target, Completeness) -> bool) -> Vec<TargetName> {
+        self.restore_lists(&is_scanned);
         self.restore_candidates();
         let mut known = vec![false; self.ended.len()];
         let mut unread = vec![false; self.ended.len()];
@@ -82,7 +84,27 @@ impl Inventory {
         can_wait.into_iter().map(|(_, name)| name).collect()
     }
 
-    /// Takes the known tags as candidates for the newest release where no list has been read yet.
+    /// Notes which targets' lists were read completely before the program started. Of others a part is known.
+    fn restore_lists(&mut self, is_scanned: impl Fn(&Target, Completeness) -> bool) {
+        let is_listed = |target: &Target| Completeness::ALL.iter().any(|&complete| is_scanned(target, complete));
+        let listing = self.targets.iter().filter(|(_, target)| target.selection.lists());
+        let listing: Vec<(u32, bool)> = listing.map(|(number, target)| (number, is_listed(target))).collect();
+        for (number, is_listed) in listing {
+            for name in self.repositories_of(number) {
+                let Some(registry) = self.registries.get_mut(name.registry()) else { continue };
+                let Some(repository) = registry.repositories.get_mut(&name) else { continue };
+                if is_listed {
+                    repository.whole.insert(number);
+                } else if repository.selected_by(number).any(|(_, state)| state.content.is_some()) {
+                    repository.partial.insert(number);
+                }
+                registry.stale.mark_with(&mut repository.stale, StalePart::View);
+            }
+        }
+    }
+
+    /// Takes the known tags as candidates for the newest release where the list was read completely before, and not again
+    /// yet.
     pub(super) fn restore_candidates(&mut self) {
         let with_newest: Vec<(u32, NewestBy)> =
             self.targets.iter().filter_map(|(number, target)| Some((number, target.newest?))).collect();
@@ -90,7 +112,8 @@ impl Inventory {
             for name in self.repositories_of(number) {
                 let registry = self.registries.get(name.registry());
                 let Some(repository) = registry.and_then(|registry| registry.repositories.get(&name)) else { continue };
-                if repository.candidates.contains_key(&number) {
+                // Of a part of a list, the newest may be an old one.
+                if repository.candidates.contains_key(&number) || !repository.whole.contains(&number) {
                     continue;
                 }
                 let tags: Vec<Tag> = repository.selected_by(number).map(|(tag, _)| tag.clone()).collect();

@@ -20,8 +20,9 @@ pub struct Snapshot {
 pub struct RegistryView {
     /// The registry.
     pub registry: Registry,
-    /// Bytes of the distinct layers of everything watched on it; `None` before each of its targets has ended one scan.
-    /// Tags that a reload adds enter the sums after their target's first scan.
+    /// Bytes of the distinct layers of everything watched on it; `None` before each of its targets has ended one scan, or
+    /// while only a part of a repository's list is known. Tags that a reload adds enter the sums after their target's
+    /// first scan.
     pub stored_bytes: Option<u64>,
     /// Its watched repositories, each shared with the previous snapshot where nothing of it changed.
     pub repositories: Vec<Arc<RepositoryView>>,
@@ -78,9 +79,10 @@ pub struct ImageView {
     pub platform: Platform,
     /// The facts of its manifest and config.
     pub image: Arc<ImageSummary>,
-    /// Bytes of its layers that no other image digest watched in the registry has.
+    /// Bytes of its layers that no other image digest watched in the registry has; `None` while only a part of its
+    /// repository's list is known.
     pub unique_bytes: Option<u64>,
-    /// Its fair share of its layers' bytes.
+    /// Its fair share of its layers' bytes; `None` like the former.
     pub proportional_bytes: Option<f64>,
     /// Bytes of its layer tars, and whether that is an estimate.
     pub uncompressed: Option<(u64, bool)>,

@@ -32,7 +32,8 @@ pub(super) fn refresh(name: &Registry, registry: &mut RegistryState, targets: &T
         }
         repositories.extend(state.view.clone().filter(|_| is_published(state, targets)));
     }
-    let stored_bytes = (!registry.usage.series.is_empty()).then_some(registry.usage.stored_bytes);
+    let is_whole = registry.repositories.values().all(|repository| repository.partial.is_empty());
+    let stored_bytes = (is_whole && !registry.usage.series.is_empty()).then_some(registry.usage.stored_bytes);
     let view = RegistryView { registry: name.clone(), stored_bytes, repositories };
     registry.view = (!view.repositories.is_empty()).then(|| Arc::new(view));
 }
@@ -76,7 +77,13 @@ fn repository(
     let mut series = figures.series.iter().copied();
     let mut tags = Vec::with_capacity(repository.tags.len());
     for (name, state) in &repository.tags {
-        let view = tag(name, state, layers, stored_bytes.next().flatten(), &mut series);
+        let mut view = tag(name, state, layers, stored_bytes.next().flatten(), &mut series);
+        if !repository.partial.is_empty() {
+            // Its unread tags most likely share these layers.
+            for image in &mut view.images {
+                (image.unique_bytes, image.proportional_bytes) = (None, None);
+            }
+        }
         if state.is_selected() && state.policy.images {
             tags.push(view);
         }

@@ -76,9 +76,9 @@ pub(crate) fn from_manifest(layer: &LayerRequest) -> Estimate {
     }
     match &layer.hint {
         Some(UncompressedHint::Bytes(stated)) => {
-            if let Some(content) = exact(*stated).filter(|_| *stated >= least(bytes)) {
+            if *stated > 0 && *stated >= least(bytes) {
                 // A publisher's statement is not verified.
-                return Estimate::Known(LayerContent { estimated: true, ..content });
+                return Estimate::Known(LayerContent { estimated: true, ..exactly(*stated) });
             }
         }
         // Used where the layer's own bytes are not conclusive.
@@ -97,6 +97,15 @@ pub(crate) fn from_manifest(layer: &LayerRequest) -> Estimate {
         Compression::Zstd if bytes > 0 => Estimate::Fetch(0..bytes.min(FRAME_HEADER_BYTES), BlobPart::ZstdHeader),
         _ => Estimate::Unavailable("shorter than any compressed tar"),
     }
+}
+
+/// Why a layer is not streamed.
+pub(crate) const NO_TAR: &str = "its media type says that it is not a tar";
+
+/// Whether a layer may be a tar, so that streaming it may give its size. An artifact's are often something else, and
+/// large: a model, a file. Where its media type is not conclusive, an image's config is.
+pub(crate) fn may_be_tar(layer: &LayerRequest) -> bool {
+    layer.media_type.says_tar().unwrap_or(layer.diff_id.is_some())
 }
 
 /// The layer's sizes by this part of a blob of `bytes` bytes, or why they do not follow from it.
@@ -305,7 +314,9 @@ mod tests {
         for (media_type, bytes, hint, expected) in [
             ("application/vnd.oci.image.layer.v1.tar", 10_240, None, Estimate::Known(known(10_240, false))),
             (GZIP, 1000, Some(UncompressedHint::Bytes(2048)), Estimate::Known(known(2048, true))),
-            (GZIP, 1000, Some(UncompressedHint::Bytes(2047)), Estimate::Fetch(992..1000, BlobPart::GzipTrailer)),
+            // By umoci, which does not pad.
+            (GZIP, 1000, Some(UncompressedHint::Bytes(2047)), Estimate::Known(known(2047, true))),
+            (GZIP, 1000, Some(UncompressedHint::Bytes(800)), Estimate::Fetch(992..1000, BlobPart::GzipTrailer)),
             (GZIP, 1000, None, Estimate::Fetch(992..1000, BlobPart::GzipTrailer)),
             ("", 1000, None, Estimate::Fetch(992..1000, BlobPart::GzipTrailer)),
             (ZSTD, 1000, None, Estimate::Fetch(0..18, BlobPart::ZstdHeader)),

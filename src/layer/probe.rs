@@ -53,6 +53,11 @@ pub enum Forecast {
     Unavailable,
 }
 
+/// Whether `exact` streams a layer, by what its manifest and config say.
+pub fn is_streamed(layer: &LayerRequest) -> bool {
+    estimate::may_be_tar(layer)
+}
+
 /// What `cheap` will do about a layer, by its manifest and by whether its registry is a `pull_through`.
 pub fn forecast(layer: &LayerRequest, pull_through: bool) -> Forecast {
     match estimate::from_manifest(layer) {
@@ -71,6 +76,9 @@ pub async fn probe_now(
     progress: impl FnMut(u64),
 ) -> Result<LayerContent, String> {
     if layer.mode == Uncompressed::Exact {
+        if !estimate::may_be_tar(layer) {
+            return Err(estimate::NO_TAR.to_owned());
+        }
         return stream::measure(client, layer, &mut true, progress).await.map_err(|error| error.to_string());
     }
     match estimate::from_manifest(layer) {

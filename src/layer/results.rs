@@ -5,7 +5,7 @@ use parking_lot::Mutex;
 use std::collections::HashSet;
 use std::time::Duration;
 
-use super::backoff::Backoff;
+use super::backoff::{Backoff, Claim, WAIT_MIN, WAIT_MIN_TRANSIENT};
 use crate::clock::unix_now;
 use crate::image::LayerContent;
 use crate::oci::{Digest, Repository};
@@ -15,10 +15,6 @@ use crate::target::Uncompressed;
 
 /// The prefix of a stored failure of `cheap`: `exact` may still succeed.
 const CANNOT_TELL: &str = "cannot be told from a few bytes: ";
-
-/// A layer as one repository and one manifest describe it: its compressed bytes and `diff_id`. Other manifests may be
-/// correct where this one is wrong.
-type Claim = (Repository, Digest, u64, Option<Digest>);
 
 pub(crate) struct Results {
     store: Store,
@@ -42,13 +38,7 @@ impl Results {
     }
 
     pub(crate) fn look_up(&self, layer: &LayerRequest) -> Remembered {
-        if self.backoff.lock().is_waiting(&layer.repository, &layer.digest) {
-            return Remembered::Failed;
-        }
         let exact = layer.mode == Uncompressed::Exact;
-        if exact && self.given_up.lock().contains(&claim(layer)) {
-            return Remembered::Failed;
-        }
         match self.store.layer(&layer.digest) {
             Some(LayerRecord::Known(content)) if !exact || content.unpacked.is_known() => {
                 return Remembered::Found(content);
@@ -64,6 +54,10 @@ impl Results {
             && content.unpacked.is_known()
         {
             return Remembered::Found(content);
+        }
+        let claim = claim(layer);
+        if self.backoff.lock().is_waiting(&claim) || exact && self.given_up.lock().contains(&claim) {
+            return Remembered::Failed;
         }
         Remembered::Nothing
     }
@@ -99,9 +93,10 @@ impl Results {
         self.given_up.lock().insert(claim(layer));
     }
 
-    /// Schedules another try; returns how long it waits at least.
-    pub(crate) fn retry_later(&self, layer: &LayerRequest) -> Duration {
-        self.backoff.lock().failed(&layer.repository, &layer.digest)
+    /// Schedules another try; returns how long it waits at least. A registry that fails just now may recover soon.
+    pub(crate) fn retry_later(&self, layer: &LayerRequest, is_transient: bool) -> Duration {
+        let first = if is_transient { WAIT_MIN_TRANSIENT } else { WAIT_MIN };
+        self.backoff.lock().failed(claim(layer), first)
     }
 
     /// Whether the repository may support `Range`.

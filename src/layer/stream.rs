@@ -57,6 +57,15 @@ impl StreamError {
         matches!(self, Self::Measure(error) if error.is_definite())
     }
 
+    /// Whether the registry may give the layer soon although nobody changes anything.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Registry(error) => error.is_transient() && error.reason() != Reason::Denied,
+            Self::TooShort { .. } => true,
+            Self::Measure(_) | Self::TooLong(_) => false,
+        }
+    }
+
     /// Whether the layer contradicts its manifest, so that another try fails too unless the manifest changes.
     pub fn contradicts_manifest(&self) -> bool {
         matches!(self, Self::TooLong(_) | Self::Measure(MeasureError::Unverifiable(_)))
@@ -86,15 +95,10 @@ pub(crate) async fn measure(
             }
             Err(error) => error,
         };
-        let is_transient = match &error {
-            StreamError::Registry(error) => error.is_transient() && error.reason() != Reason::Denied,
-            StreamError::TooShort { .. } => true,
-            StreamError::Measure(_) | StreamError::TooLong(_) => false,
-        };
         let advanced = *can_resume && measuring.received - before >= ADVANCE_BYTES_MIN;
         attempts = if advanced { 1 } else { attempts + 1 };
         tries += 1;
-        if !is_transient || attempts >= ATTEMPTS_MAX || tries >= TRIES_MAX {
+        if !error.is_transient() || attempts >= ATTEMPTS_MAX || tries >= TRIES_MAX {
             return Err(error);
         }
         tokio::time::sleep(WAIT * 2_u32.pow(attempts - 1)).await;

@@ -5,7 +5,7 @@
 //! and less often.
 
 use parking_lot::Mutex;
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -63,7 +63,7 @@ pub async fn run(
     let budget = Mutex::new(Budget::new(limits.bytes_per_hour));
     let context =
         Arc::new(Context { registries, limits, results: Results::new(store), budget, indexes: SociIndexes::default() });
-    let mut pending = Vec::new();
+    let mut pending = VecDeque::new();
     let mut tasks = JoinSet::new();
     let mut in_progress = InProgress::default();
     let mut open = true;
@@ -98,7 +98,7 @@ pub async fn run(
         tokio::select! {
             () = stop.cancelled() => return,
             list = requests.recv(), if open => match list {
-                Some(list) => pending = list,
+                Some(list) => pending = list.into(),
                 None => open = false,
             },
             Some(ended) = tasks.join_next() => {
@@ -157,44 +157,50 @@ enum Next {
     Nothing,
 }
 
-/// The next layer to measure. Layers with a stored result are sent or dropped before it.
+/// The next layer to measure. Layers with a stored result are sent or dropped before it, and layers that are no tar are
+/// dropped.
+///
+/// While a layer waits for the budget none is streamed before it: small ones would take what a large one waits for.
 async fn next(
-    pending: &mut Vec<LayerRequest>,
+    pending: &mut VecDeque<LayerRequest>,
     context: &Context,
     in_progress: &InProgress,
     found: &mpsc::Sender<(Digest, LayerContent)>,
 ) -> Next {
     let mut wait: Option<Duration> = None;
     let mut position = 0;
-    while position < pending.len() {
-        let layer = &pending[position];
+    while let Some(layer) = pending.get(position) {
         if in_progress.contains(layer) {
             position += 1;
             continue;
         }
         match context.results.look_up(layer) {
             Remembered::Found(content) => {
-                let layer = pending.swap_remove(position);
-                let _ = found.send((layer.digest, content)).await;
+                let digest = layer.digest.clone();
+                pending.remove(position);
+                let _ = found.send((digest, content)).await;
                 continue;
             }
             Remembered::Failed => {
-                pending.swap_remove(position);
+                pending.remove(position);
                 continue;
             }
             Remembered::Nothing => {}
         }
         if layer.mode == Uncompressed::Exact {
-            let bytes = layer.bytes;
+            if !estimate::may_be_tar(layer) {
+                pending.remove(position);
+                continue;
+            }
             let mut budget = context.budget.lock();
-            if let Some(duration) = budget.wait(bytes) {
-                wait = Some(wait.map_or(duration, |shortest| shortest.min(duration)));
+            wait = wait.or_else(|| budget.wait(layer.bytes));
+            if wait.is_some() {
                 position += 1;
                 continue;
             }
-            budget.spend(bytes);
+            budget.spend(layer.bytes);
         }
-        return Next::Start(Box::new(pending.swap_remove(position)));
+        return pending.remove(position).map_or(Next::Nothing, |layer| Next::Start(Box::new(layer)));
     }
     wait.map_or(Next::Nothing, Next::Wait)
 }
@@ -236,7 +242,7 @@ async fn stream_layer(context: &Context, layer: &LayerRequest) -> Option<LayerCo
                 warn!(%repository, %digest, %error, "cannot measure a layer");
                 context.results.give_up(layer);
             } else {
-                let wait = humantime::format_duration(context.results.retry_later(layer));
+                let wait = humantime::format_duration(context.results.retry_later(layer, error.is_transient()));
                 warn!(%repository, %digest, %error, "cannot measure a layer: asking again after {wait}");
             }
             return None;
@@ -276,7 +282,7 @@ async fn probe_layer(context: &Context, layer: &LayerRequest) -> Option<LayerCon
             if error.reason() == Reason::Unsupported {
                 context.results.has_no_ranges(repository);
             } else {
-                context.results.retry_later(layer);
+                context.results.retry_later(layer, error.is_transient());
             }
             None
         }

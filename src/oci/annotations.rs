@@ -14,6 +14,8 @@ pub const CREATED: &str = "org.opencontainers.image.created";
 pub const REFERENCE_TYPE: &str = "vnd.docker.reference.type";
 /// Bytes of a layer's tar, which eStargz converters and BuildKit write.
 pub const ESTARGZ_SIZE: &str = "io.containers.estargz.uncompressed-size";
+/// Bytes of a layer's tar, which umoci writes.
+pub const UMOCI_SIZE: &str = "ci.umo.uncompressed_blob_size";
 /// The tag, or the whole reference, of an entry of an OCI layout's index (OCI image layout specification, "Index Example").
 pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
 /// The whole reference of an entry of the index that containerd writes.
@@ -29,12 +31,13 @@ pub const SOCI_INDEX: &str = "com.amazon.soci.index-digest";
 /// The layer that an entry of a SOCI index describes.
 pub const SOCI_LAYER: &str = "com.amazon.soci.image-layer-digest";
 
-const READ: [&str; 10] = [
+const READ: [&str; 11] = [
     CREATED,
     REFERENCE_TYPE,
     REF_NAME,
     CONTAINERD_NAME,
     ESTARGZ_SIZE,
+    UMOCI_SIZE,
     CHUNKED_TAR_SPLIT,
     CHUNKED_CONTENTS,
     CHUNKED_CONTENTS_DIGEST,

@@ -95,6 +95,17 @@ impl MediaType {
         matches!(self.as_str(), Self::OCI_CONFIG | Self::DOCKER_CONFIG)
     }
 
+    /// Whether a layer of this type is a tar, compressed or not; `None` where the type tells nothing. Schema 1 has no types,
+    /// and all its layers are tars. What is encrypted is no tar to one without the key.
+    pub fn says_tar(&self) -> Option<bool> {
+        let has = |is: fn(&str) -> bool| self.0.split(|c: char| !c.is_ascii_alphanumeric()).any(is);
+        match self.as_str() {
+            "" => Some(true),
+            "application/octet-stream" | "application/gzip" | "application/x-gzip" | "application/zstd" => None,
+            _ => Some(has(|word| word.ends_with("tar") || word == "tgz") && !has(|word| word == "encrypted")),
+        }
+    }
+
     /// Whether a layer of this type is distributed elsewhere and not stored in the registry (OCI: non-distributable,
     /// Docker: foreign).
     pub fn is_foreign(&self) -> bool {
@@ -174,6 +185,26 @@ mod tests {
             assert_eq!(serde_json::from_str::<MediaType>(&json).is_ok(), fits, "{text}");
         }
         assert_eq!(MediaType::new("a b/c"), MediaType::default());
+    }
+
+    #[test]
+    fn a_layers_type_says_whether_it_is_a_tar() {
+        for (media_type, expected) in [
+            ("", Some(true)),
+            ("application/vnd.oci.image.layer.v1.tar", Some(true)),
+            ("application/vnd.docker.image.rootfs.diff.tar.gzip", Some(true)),
+            ("application/vnd.docker.container.image.rootfs.diff+x-gtar", Some(true)),
+            ("application/vnd.cncf.helm.chart.content.v1.tar+gzip", Some(true)),
+            ("application/vnd.oci.image.layer.v1.tar+zstd+encrypted", Some(false)),
+            ("application/vnd.in-toto+json", Some(false)),
+            ("application/vnd.dev.cosign.simplesigning.v1+json", Some(false)),
+            ("application/vnd.oci.empty.v1+json", Some(false)),
+            ("application/vnd.cncf.model.weight.v1.raw", Some(false)),
+            ("text/plain", Some(false)),
+            ("application/octet-stream", None),
+        ] {
+            assert_eq!(MediaType::new(media_type).says_tar(), expected, "{media_type}");
+        }
     }
 
     #[test]

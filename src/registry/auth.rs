@@ -18,4 +18,5 @@ mod helper;
 mod keychain;
 pub(crate) mod secret;
 
+pub use keychain::check_credential;
 pub(crate) use session::Session;

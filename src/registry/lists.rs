@@ -22,7 +22,7 @@ use super::transport::body::PAGE_BYTES_MAX;
 use super::transport::{ReadBody, Request, Response, api_error, link, redirect};
 use crate::oci::{Operation, Reason, Repository, Tag};
 use page::Page;
-use pages::{PageName, Pages};
+use pages::{Judged, PageName, Pages};
 
 pub use catalog::RepositoryList;
 
@@ -197,12 +197,18 @@ impl Client {
         let mut refusal = None;
         for (url, is_repaired) in as_linked.into_iter().chain(has_cursor.then_some((repaired, true))) {
             match self.page(list, url, pages).await {
-                Ok(response) => {
-                    if is_repaired {
-                        self.warn_repaired("the list's own path is used");
+                Ok(response) if !is_repaired => return Ok(response),
+                Ok(response) => match pages.judge(&response) {
+                    Judged::LeadsOn => {
+                        if !quirks.wrong_link_paths.swap(true, Ordering::Relaxed) {
+                            self.warn_repaired("the list's own path is used");
+                        }
+                        return Ok(response);
                     }
-                    return Ok(response);
-                }
+                    Judged::Ends => return Ok(response),
+                    // It ignores the cursor: the path was not what is wrong.
+                    Judged::Repeats => {}
+                },
                 Err(error) if !may_be_wrong_address(&error) => return Err(error),
                 Err(error) => refusal = refusal.or(Some(error)),
             }
@@ -212,12 +218,17 @@ impl Client {
             let whole = self.page(list, url, pages).await;
             let entries = |response: &Response| Page::read(&response.body, &mut |_| {}).map_or(0, |page| page.entries);
             if let Some(response) = whole.ok().filter(|response| entries(response) > pages.entries) {
-                quirks.page_size_refused.store(true, Ordering::Relaxed);
-                self.warn_repaired("lists are read without a page size");
+                if !quirks.page_size_refused.swap(true, Ordering::Relaxed) {
+                    self.warn_repaired("lists are read without a page size");
+                }
                 return Ok(response);
             }
         }
-        Err(refusal.expect("one of the two addresses was refused"))
+        Err(refusal.unwrap_or_else(|| {
+            let page = self.page_name(list, pages.number, from);
+            let problem = "its `Link` leads to another path, and the list's own path brings nothing new".to_owned();
+            self.wrong(list.operation, &page, Reason::Invalid, problem)
+        }))
     }
 
     /// A page after the first, at `url`.
@@ -259,12 +270,10 @@ impl Client {
         PageName { list: list.subject, number, url, other_host }
     }
 
-    /// Logs once for each registry that its links are wrong.
+    /// Logs that the registry's links are wrong.
     fn warn_repaired(&self, repair: &str) {
-        if !self.quirks.wrong_link_paths.swap(true, Ordering::Relaxed) {
-            let registry = &self.transport.registry;
-            tracing::warn!(%registry, "the registry's link to the next page of a list is wrong: {repair} instead");
-        }
+        let registry = &self.transport.registry;
+        tracing::warn!(%registry, "the registry's link to the next page of a list is wrong: {repair} instead");
     }
 }
 

@@ -21,7 +21,7 @@ pub enum DiscoveryError {
     Registry(#[from] RegistryError),
     /// A list has more selected tags than are read.
     #[error(
-        "{repository}: more than {max} tags are selected: the rest is not read, and the repository's newest release, tag count and sums are withheld; narrow `match`, `exclude` or `semver`, or raise `tags_max`"
+        "{repository}: more than {max} tags are selected: the rest is not read, and the repository's newest release, tag count and sums, and the registry's sum, are withheld; narrow `match`, `exclude` or `semver`, or raise `tags_max`"
     )]
     TooManyTags {
         /// The repository.
@@ -168,6 +168,10 @@ struct DecisionLog<'a> {
 
 impl DecisionLog<'_> {
     fn left_out(&mut self, tag: &Tag, why: NotSelected) {
+        // One that the target names is read, listed or not.
+        if self.target.selection.tags.contains(tag) {
+            return;
+        }
         self.left_out += 1;
         let (target, repository) = (&self.target.name, &self.repository);
         if self.left_out <= LOGGED_MAX {

@@ -61,6 +61,8 @@ pub struct TagRequest {
 /// How complete a target's scan was. The store remembers it across restarts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Completeness {
+    /// Each of its tag lists was read completely, then or before: what is known of a repository is not a part of it.
+    Listed,
     /// Nothing is unread that another scan is likely to read: sums are as complete as they will be.
     Settled,
     /// It read everything.
@@ -68,9 +70,13 @@ pub enum Completeness {
 }
 
 impl Completeness {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Listed, Self::Settled, Self::Whole];
+
     /// Its name in the key of the state file.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Listed => "listed",
             Self::Settled => "settled",
             Self::Whole => "whole",
         }

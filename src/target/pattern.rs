@@ -49,6 +49,9 @@ pub enum InvalidPattern {
         "`{0}`: `**` stands for whole segments: write it between slashes, as in `acme/**`, or `*` within a segment"
     )]
     DoubleStar(String),
+    /// Longer than any repository name.
+    #[error("a pattern of {0} characters: write at most the 255 that a repository name may have")]
+    TooLong(usize),
     /// Characters that no repository name has.
     #[error(
         "`{0}` matches no repository name: beside `*` expected lower-case letters, digits, `.`, `_` and `-` in segments divided by `/`"
@@ -128,6 +131,9 @@ impl FromStr for RepositoryPattern {
         }
         if name.bytes().any(|b| b.is_ascii_uppercase()) {
             return Err(InvalidReference::UpperCase(name.to_owned()).into());
+        }
+        if name.len() > 255 {
+            return Err(InvalidPattern::TooLong(name.len()));
         }
         let known = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"*._-".contains(&b);
         if !name.split('/').all(|segment| !segment.is_empty() && segment.bytes().all(known)) {

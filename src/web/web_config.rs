@@ -54,6 +54,13 @@ pub enum WebConfigError {
     Invalid(PathBuf, String),
 }
 
+impl WebConfigError {
+    /// Whether a file is not there.
+    pub fn is_missing_file(&self) -> bool {
+        matches!(self, Self::Read(_, error) if error.kind() == std::io::ErrorKind::NotFound)
+    }
+}
+
 /// Identifies a version of a file.
 #[derive(PartialEq)]
 struct FileVersion {

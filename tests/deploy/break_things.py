@@ -159,6 +159,9 @@ FILE_BREAKS = [
     ("check_consistency.py", "deploy/docker/Dockerfile", "ARG RUST_VERSION=1", "ARG RUST_VERSION=2"),
     ("check_consistency.py", "deploy/docker/Dockerfile", "/etc/image-size-exporter/config.toml", "/etc/config.toml"),
     ("check_consistency.py", "deploy/systemd/image-size-exporter.service", "config.toml --config.check", "config.tml --config.check"),
+    ("check_schema.py", "deploy/config.schema.json", '"additionalProperties": false', '"additionalProperties": true'),
+    ("check_schema.py", "deploy/config.schema.json", '"minimum": 1', '"minimum": 0'),
+    ("check_schema.py", "deploy/config.schema.json", '"created"', '"name"'),
 ]
 
 
@@ -196,7 +199,7 @@ def promtool(folder, groups, files):
 
 
 def copy(target):
-    for name in ("deploy", "grafana", "tests/deploy", "src", "Cargo.toml", "rust-toolchain.toml", ".dockerignore", "README.md", "docs"):
+    for name in ("deploy", "grafana", "tests/deploy", "tests/it/config", "config.toml", "src", "Cargo.toml", "rust-toolchain.toml", ".dockerignore", "README.md", "docs"):
         source = ROOT / name
         if source.is_dir():
             shutil.copytree(source, target / name, ignore=shutil.ignore_patterns("__pycache__"))

@@ -2,10 +2,12 @@
 
 pub mod engine;
 pub mod exporter;
+#[path = "../common/exposition.rs"]
 pub mod exposition;
 pub mod http;
 pub mod parsers;
 pub mod prometheus;
+pub mod pulp;
 pub mod push;
 pub mod registry;
 

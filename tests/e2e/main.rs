@@ -11,6 +11,7 @@ mod frugal;
 mod life;
 mod lists;
 mod process;
+mod pulp;
 mod scraped;
 mod sizes;
 mod truth;

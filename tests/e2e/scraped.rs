@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::process::Command;
 
-use image_size_exporter::metrics::Family;
+use image_size_exporter::metrics::{Family, Format};
 use serde_json::Value;
 
 use crate::harness::exporter::Exporter;
@@ -136,7 +136,7 @@ fn other_people_s_parsers_read_both_formats_of_a_daemon() {
     let text = read("text/plain");
     let open_metrics = read("application/openmetrics-text;version=1.0.0");
     let names = |samples: &[Sample]| -> Vec<_> { samples.iter().map(|s| (s.name.clone(), s.labels.clone())).collect() };
-    let ours = Exposition::parse(std::str::from_utf8(&text).expect("UTF-8")).samples;
+    let ours = Exposition::parse(std::str::from_utf8(&text).expect("UTF-8"), Format::Text).expect("valid").samples;
     assert_eq!(parsers::python("text", &text), ours);
     // Values change between two scrapes.
     assert_eq!(names(&parsers::python("openmetrics", &open_metrics)), names(&ours));

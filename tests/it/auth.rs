@@ -13,6 +13,8 @@ use crate::support::images::{Blob, image};
 use crate::support::registry::{Access, Kind, Reply, Seen, TestRegistry, TokenServer, basic, tag};
 
 mod again;
+mod identity;
+mod vendors;
 
 /// A registry with `acme/app:v1`.
 fn registry(access: Access) -> TestRegistry {
@@ -214,57 +216,6 @@ async fn an_expired_token_is_replaced_once() {
 }
 
 #[tokio::test]
-async fn harbor_says_basic_to_an_expired_token_and_gets_a_new_one() {
-    let (_files, registry, client, app) = alice(Access::Token(users()));
-    head(&client, &app).await.unwrap();
-    registry.take_counts();
-    registry.next("HEAD *", Reply::status(401).and("www-authenticate", r#"Basic realm="harbor""#));
-    head(&client, &app).await.unwrap();
-    let sent: Vec<String> = registry.requests().iter().map(|seen| seen.header("authorization").to_owned()).collect();
-    assert_eq!(sent, ["Bearer token-1".to_owned(), basic("alice", "sesame"), "Bearer token-2".to_owned()]);
-}
-
-#[tokio::test]
-async fn harbor_wants_basic_for_its_catalog_and_tokens_for_repositories() {
-    let files = Files::new();
-    let registry = registry(Access::Token(users()));
-    let client = registry.client_with(|settings| settings.credential = password(&files));
-    head(&client, &registry.repository("acme/app")).await.unwrap();
-    registry.take_counts();
-    registry.next("GET /v2/_catalog", Reply::status(401).and("www-authenticate", r#"Basic realm="harbor""#));
-    registry.always("GET /v2/_catalog", Reply::json(r#"{"repositories":["acme/app"]}"#));
-    assert_eq!(client.list_repositories().await.unwrap().repositories.len(), 1);
-    let sent: Vec<String> = registry.requests().iter().map(|seen| seen.header("authorization").to_owned()).collect();
-    assert_eq!(sent, [String::new(), basic("alice", "sesame")]);
-    registry.take_counts();
-    client.list_repositories().await.unwrap();
-    head(&client, &registry.repository("acme/app")).await.unwrap();
-    assert_eq!(registry.counts(), "catalog 1, head_manifest 1");
-}
-
-#[tokio::test]
-async fn amazons_public_registry_says_400_to_an_expired_token() {
-    let registry = registry(Access::Token(TokenServer::default()));
-    let client = registry.client();
-    let app = registry.repository("acme/app");
-    head(&client, &app).await.unwrap();
-    registry.take_counts();
-    registry.next("HEAD *", Reply::status(400));
-    head(&client, &app).await.unwrap();
-    assert_eq!(registry.take_counts(), "head_manifest 2, token 1");
-}
-
-#[tokio::test]
-async fn amazons_private_registry_says_403_to_an_expired_password_and_a_rotated_one_is_read() {
-    let (files, registry, client, app) = alice(Access::Basic(vec![("alice", "sesame")]));
-    head(&client, &app).await.unwrap();
-    registry.require(Access::Basic(vec![("alice", "rotated")]));
-    files.write("password", "rotated");
-    registry.next("HEAD *", Reply::error(403, "DENIED"));
-    head(&client, &app).await.unwrap();
-}
-
-#[tokio::test]
 async fn a_refused_password_is_not_sent_again_and_again() {
     let (files, registry, client, app) = alice(Access::Basic(vec![("alice", "other")]));
     // Once. Other tags and lists are then not asked for either.
@@ -283,46 +234,6 @@ async fn a_refused_password_is_not_sent_again_and_again() {
     files.write("password", "other");
     head(&client, &app).await.unwrap();
     assert_eq!(registry.take_counts(), "head_manifest 1");
-}
-
-#[tokio::test]
-async fn what_docker_hub_and_quay_do_not_have_is_401_with_a_valid_token() {
-    let registry = registry(Access::Token(TokenServer::default()));
-    let client = registry.client();
-    let app = registry.repository("acme/app");
-    let challenge = format!(
-        r#"Bearer realm="{}/token",service="s",scope="repository:acme/app:pull",error="insufficient_scope""#,
-        registry.base()
-    );
-    registry.always("HEAD *", Reply::error(401, "UNAUTHORIZED").and("www-authenticate", challenge));
-    let error = head(&client, &app).await.unwrap_err();
-    assert_eq!(registry.take_counts(), "head_manifest 2, token 1");
-    assert_eq!(error.reason(), Reason::Denied);
-    assert!(error.to_string().contains("is private or does not exist"), "{error}");
-    // It was refused with a new token: the next scan does not ask for another one.
-    head(&client, &app).await.unwrap_err();
-    assert_eq!(registry.take_counts(), "head_manifest 1");
-}
-
-#[tokio::test]
-async fn ghcr_refuses_at_the_token_endpoint_what_is_private_or_missing() {
-    let registry = registry(Access::Token(TokenServer::default()));
-    registry.always("* /token", Reply::error(401, "UNAUTHORIZED"));
-    let error = head(&registry.client(), &registry.repository("acme/app")).await.unwrap_err();
-    assert_eq!(error.reason(), Reason::Denied);
-    let shown = error.to_string();
-    assert!(
-        shown.contains("gives no token to anonymous clients") && shown.contains("configure credentials"),
-        "{shown}"
-    );
-}
-
-#[tokio::test]
-async fn google_refuses_without_a_challenge_and_is_asked_for_one() {
-    let registry = registry(Access::Token(TokenServer::default()));
-    registry.next("HEAD *", Reply::error(401, "UNAUTHORIZED"));
-    head(&registry.client(), &registry.repository("acme/app")).await.unwrap();
-    assert_eq!(registry.counts(), "head_manifest 2, ping 1, token 1");
 }
 
 #[tokio::test]
@@ -378,80 +289,6 @@ async fn a_token_server_that_answers_nonsense_is_named_with_its_fault() {
 }
 
 #[tokio::test]
-async fn an_identity_token_is_exchanged_by_post() {
-    let files = Files::new();
-    let registry = registry(Access::Token(TokenServer { identities: vec!["refresh"], ..users() }));
-    let entry = r#"{"auth":"YWxpY2U6","identitytoken":"refresh"}"#;
-    let path = files.write("config.json", &format!(r#"{{"auths":{{"{}":{entry}}}}}"#, registry.name()));
-    let client = registry.client_with(|settings| settings.credential = Credential::DockerConfig(path));
-    head(&client, &registry.repository("acme/app")).await.unwrap();
-    let token = &of_kind(&registry, Kind::Token)[0];
-    assert_eq!(token.method, "POST");
-    assert_eq!(token.parameters("grant_type"), ["refresh_token"]);
-    assert_eq!(token.parameters("refresh_token"), ["refresh"]);
-    assert_eq!(token.parameters("scope"), ["repository:acme/app:pull"]);
-    assert_eq!(token.parameters("service"), ["test registry"]);
-    assert!(!token.uri.contains("refresh"), "the identity token must not stand in an address");
-}
-
-#[tokio::test]
-async fn an_identity_token_is_not_posted_to_where_a_token_server_redirects() {
-    for status in [301, 302, 303, 307, 308] {
-        let files = Files::new();
-        let registry = registry(Access::Token(TokenServer { identities: vec!["refresh"], ..users() }));
-        let thief = TestRegistry::start();
-        let away = Reply::status(status).and("location", format!("{}/token", thief.base()));
-        registry.always("POST /token", away);
-        let entry = r#"{"auth":"YWxpY2U6","identitytoken":"refresh"}"#;
-        let path = files.write("config.json", &format!(r#"{{"auths":{{"{}":{entry}}}}}"#, registry.name()));
-        let client = registry.client_with(|settings| settings.credential = Credential::DockerConfig(path));
-        let error = head(&client, &registry.repository("acme/app")).await.unwrap_err();
-        assert_eq!((error.reason(), thief.requests().len()), (Reason::Server, 0), "{status}");
-        assert!(error.to_string().contains("redirects a request with credentials to 127.0.0.1"), "{error}");
-        assert_eq!(registry.counts(), "head_manifest 1, token 1", "{status}");
-    }
-}
-
-#[tokio::test]
-async fn where_post_is_refused_an_identity_token_is_exchanged_by_get() {
-    for status in [400, 401, 404, 405] {
-        let files = Files::new();
-        let registry =
-            registry(Access::Token(TokenServer { users: vec![("alice", "refresh")], ..TokenServer::default() }));
-        registry.always("POST /token", Reply::status(status));
-        let entry = r#"{"auth":"YWxpY2U6","identitytoken":"refresh"}"#;
-        let path = files.write("config.json", &format!(r#"{{"auths":{{"{}":{entry}}}}}"#, registry.name()));
-        let client = registry.client_with(|settings| settings.credential = Credential::DockerConfig(path));
-        head(&client, &registry.repository("acme/app")).await.unwrap();
-        assert_eq!(registry.counts(), "head_manifest 2, token 2", "{status}");
-    }
-}
-
-#[tokio::test]
-async fn a_mounted_dockercfg_is_a_docker_config() {
-    let files = Files::new();
-    let registry = registry(Access::Basic(vec![("alice", "sesame")]));
-    let auth = basic("alice", "sesame").replace("Basic ", "");
-    let text = format!(r#"{{"https://{}/v1/":{{"email":"a@example.com","auth":"{auth}"}}}}"#, registry.name());
-    let path = files.write("secret/..data/pull", &text);
-    let client = registry.client_with(|settings| settings.credential = Credential::DockerConfig(path));
-    head(&client, &registry.repository("acme/app")).await.unwrap();
-}
-
-#[tokio::test]
-async fn a_registry_token_is_used_as_it_is() {
-    let files = Files::new();
-    let registry = registry(Access::Token(TokenServer::default()));
-    registry.require(Access::Open);
-    registry.next("HEAD *", Reply::status(401).and("www-authenticate", r#"Bearer realm="/token""#));
-    let path = files.write("token", "x.y.z\n");
-    let client = registry.client_with(|settings| settings.credential = Credential::TokenFile(path));
-    head(&client, &registry.repository("acme/app")).await.unwrap();
-    assert_eq!(registry.requests().last().unwrap().header("authorization"), "Bearer x.y.z");
-    assert_eq!(registry.counts(), "head_manifest 2");
-}
-
-#[tokio::test]
 async fn a_token_server_in_a_forbidden_place_gets_no_credentials() {
     let files = Files::new();
     let registry = registry(Access::Token(TokenServer {
@@ -463,41 +300,6 @@ async fn a_token_server_in_a_forbidden_place_gets_no_credentials() {
     let error = head(&client, &registry.repository("acme/app")).await.unwrap_err();
     assert!(error.to_string().contains("token server that is not used"), "{error}");
     assert_eq!(registry.counts(), "head_manifest 1");
-}
-
-#[tokio::test]
-async fn a_file_that_has_gone_since_the_start_is_named_with_what_to_do() {
-    let files = Files::new();
-    let user = |path| Credential::PasswordFile { username: "alice".to_owned(), path };
-    let (gone, empty) = (files.path().join("gone"), files.write("empty", "\n"));
-    let directory = files.path().to_owned();
-    for (credential, expected) in [
-        (
-            user(gone.clone()),
-            format!("password_file {}: no such file: put it back, or correct the path", gone.display()),
-        ),
-        (user(empty.clone()), format!("password_file {} is empty: write the secret into it", empty.display())),
-        (user(directory.clone()), format!("password_file {}: cannot be read: Is a directory", directory.display())),
-        (
-            Credential::TokenFile(gone.clone()),
-            format!("token_file {}: no such file: put it back, or correct the path", gone.display()),
-        ),
-        (Credential::TokenFile(empty.clone()), format!("token_file {} is empty", empty.display())),
-        (
-            Credential::DockerConfig(gone.clone()),
-            format!("docker_config {}: no such file: put it back, or correct the path", gone.display()),
-        ),
-    ] {
-        let registry = registry(Access::Basic(vec![("alice", "sesame")]));
-        let (client, counters) = registry.client_counted(|settings| settings.credential = credential);
-        let error = head(&client, &registry.repository("acme/app")).await.unwrap_err();
-        assert!(error.to_string().contains(&format!(": cannot read credentials: {expected}")), "{error}");
-        // No anonymous request and no empty password is sent instead, and the error is transient: last values are kept.
-        assert_eq!((error.reason(), registry.counts().as_str()), (Reason::Denied, "head_manifest 1"));
-        assert!(error.is_transient());
-        let text = String::from_utf8(Telemetry::new(counters).encode(Format::OpenMetrics)).unwrap();
-        assert!(text.lines().any(|line| line.ends_with("reason=\"denied\"} 1")), "{text}");
-    }
 }
 
 #[tokio::test]

@@ -1,17 +1,19 @@
-//! A corpus of configurations: good ones are read and can be shown, bad ones give their exact message.
+//! A corpus of configurations: good ones are read and can be shown, odd ones are read with warnings, bad ones give their
+//! exact message.
 //!
-//! Each file in `bad/` has its message beside it, a line for each problem. Lines `# env NAME=value` at the top of a
-//! file are its environment.
+//! Each file in `bad/` and `odd/` has its messages beside it, a line for each. Lines `# env NAME=value` at the top of a
+//! file are its environment; `# purpose check` or `# purpose strict` reads it as `--config.check` does.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use image_size_exporter::config::{Config, ConfigError, Environment};
+use image_size_exporter::config::{Config, ConfigError, Environment, Purpose};
 use image_size_exporter::oci::{Platform, Tag};
 use image_size_exporter::registry::Credential;
 use image_size_exporter::target::{Detail, NewestBy, Uncompressed};
 
+mod schema;
 mod secrets;
 
 fn corpus(directory: &str) -> Vec<PathBuf> {
@@ -23,11 +25,20 @@ fn corpus(directory: &str) -> Vec<PathBuf> {
 }
 
 fn load(path: &Path) -> Result<Config, ConfigError> {
-    let text = fs::read_to_string(path).unwrap();
-    let variables = text.lines().map_while(|line| line.strip_prefix("# env "));
+    let bytes = fs::read(path).unwrap();
+    let text = String::from_utf8_lossy(&bytes);
+    let settings = |name: &'static str| text.lines().filter_map(move |line| line.strip_prefix(name));
     let environment: Environment =
-        variables.filter_map(|line| line.split_once('=')).map(|(n, v)| (n.to_owned(), v.to_owned())).collect();
-    Config::load_with(path, &environment)
+        settings("# env ").filter_map(|line| line.split_once('=')).map(|(n, v)| (n.to_owned(), v.to_owned())).collect();
+    let purpose = match settings("# purpose ").next() {
+        Some("check") => Purpose::Check,
+        Some("strict") => Purpose::StrictCheck,
+        other => {
+            assert_eq!(other, None);
+            Purpose::Run
+        }
+    };
+    Config::read(path, &environment, purpose)
 }
 
 fn write(text: &str) -> (tempfile::TempDir, PathBuf) {
@@ -42,17 +53,12 @@ fn parse(text: &str) -> Config {
     Config::load_with(&path, &Environment::new()).unwrap_or_else(|error| panic!("{error}"))
 }
 
-#[test]
-fn each_bad_file_gives_its_message() {
-    let files = corpus("bad");
-    assert!(files.len() >= 40, "only {} bad files", files.len());
+/// Holds what is said of each file in `directory` against what stands beside it.
+fn compare(directory: &str, said: impl Fn(Result<Config, ConfigError>) -> String) {
     let mut wrong = Vec::new();
-    for path in files {
+    for path in corpus(directory) {
         let directory = format!("{}/", path.parent().unwrap().display());
-        let shown = match load(&path) {
-            Ok(_) => "accepted".to_owned(),
-            Err(error) => error.to_string().replace(&directory, ""),
-        };
+        let shown = said(load(&path)).replace(&directory, "");
         let expected = fs::read_to_string(path.with_extension("txt")).unwrap_or_default();
         if shown != expected.trim_end() {
             let expected = expected.trim_end();
@@ -60,6 +66,28 @@ fn each_bad_file_gives_its_message() {
         }
     }
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn each_bad_file_gives_its_message() {
+    assert!(corpus("bad").len() >= 100, "only {} bad files", corpus("bad").len());
+    compare("bad", |result| result.err().map_or("accepted".to_owned(), |error| error.to_string()));
+}
+
+#[test]
+fn each_odd_file_is_accepted_with_its_warnings() {
+    assert!(corpus("odd").len() >= 5, "only {} odd files", corpus("odd").len());
+    compare("odd", |result| match result {
+        Ok(config) if config.warnings.is_empty() => "no warning".to_owned(),
+        Ok(config) => config.warnings.join("\n"),
+        Err(error) => format!("refused: {error}"),
+    });
+}
+
+#[test]
+fn dollars_that_belong_to_expressions_users_and_labels_are_no_variables() {
+    let path = corpus("good").into_iter().find(|path| path.ends_with("dollars.toml")).unwrap();
+    assert_eq!(load(&path).unwrap_or_else(|error| panic!("{error}")).warnings, Vec::<String>::new());
 }
 
 #[test]
@@ -150,7 +178,7 @@ fn the_rendered_configuration_has_no_secret() {
 
 #[test]
 fn variables_that_kubernetes_sets_are_not_configuration() {
-    let (_directory, path) = write("[[targets]]\nrepository = \"a\"\n");
+    let (_directory, path) = write("[[targets]]\nrepository = \"ghcr.io/acme/a\"\n");
     let variables = ["IMAGE_SIZE_EXPORTER_PORT", "IMAGE_SIZE_EXPORTER_SERVICE_HOST", "IMAGE_SIZE_EXPORTER_PORT_80_TCP"];
     let environment = variables.map(|name| (name.to_owned(), "tcp://10.0.0.1:80".to_owned())).into();
     assert!(Config::load_with(&path, &environment).unwrap_or_else(|error| panic!("{error}")).warnings.is_empty());
@@ -158,7 +186,7 @@ fn variables_that_kubernetes_sets_are_not_configuration() {
 
 #[test]
 fn a_variable_with_too_few_underscores_is_warned_about() {
-    let (_directory, path) = write("[[targets]]\nrepository = \"a\"\n");
+    let (_directory, path) = write("[[targets]]\nrepository = \"ghcr.io/acme/a\"\n");
     let environment = Environment::from([("IMAGE_SIZE_EXPORTER_SCAN_INTERVAL".to_owned(), "1m".to_owned())]);
     let config = Config::load_with(&path, &environment).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(config.scan.interval, Duration::from_mins(5));
@@ -238,18 +266,18 @@ fn probable_mistakes_are_warned_about() {
     );
     let environment = Environment::from([("P".to_owned(), "x".to_owned())]);
     let config = Config::load_with(&path, &environment).unwrap_or_else(|error| panic!("{error}"));
-    let file = format!("{}: ", path.display());
+    let file = format!("{}:", path.display());
     let shown: Vec<String> = config.warnings.iter().map(|warning| warning.replace(&file, "")).collect();
     assert_eq!(
         shown,
         [
-            "registries.\"r.example.com\".plain_http: credentials are sent in clear text",
-            "registries.\"unused.example.com\": no target uses this registry",
-            "targets[4].limit: with 1 the release before the newest is not read, so `newest` has nothing to compare with: write 2 or more",
-            "targets[3].budget: not published with `detail = \"repository\"`",
-            "targets[3].uncompressed: not published with `detail = \"repository\"`",
-            "targets[1].labels.team: targets[0] gives repositories of r.example.com/acme/app the value `x`, and the first target in the file wins",
-            "targets[2].labels.team: targets[0] gives repositories of r.example.com/acme/app the value `x`, and the first target in the file wins",
+            "1: registries.\"unused.example.com\": no target uses this registry",
+            "4: registries.\"r.example.com\".plain_http: credentials are sent in clear text",
+            "14: targets[1] (\"b\").labels.team: targets[0] gives repositories of r.example.com/acme/app the value `x`, and the first target in the file wins",
+            "18: targets[2] (\"c\").labels.team: targets[0] gives repositories of r.example.com/acme/app the value `x`, and the first target in the file wins",
+            "24: targets[3] (\"d\").budget: not published with `detail = \"repository\"`",
+            "25: targets[3] (\"d\").uncompressed: not published with `detail = \"repository\"`",
+            "30: targets[4] (\"e\").limit: with 1 the release before the newest is not read, so `newest` has nothing to compare with: write 2 or more",
         ]
     );
 }

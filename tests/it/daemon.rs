@@ -1,7 +1,5 @@
 //! The daemon: what it publishes while registries change, fail and recover, and while its configuration changes.
 
-mod harness;
-
 mod agree;
 mod failures;
 mod flags;
@@ -15,8 +13,7 @@ mod series;
 mod sums;
 mod upgrade;
 
-use harness::{Daemon, Metrics, config};
-
+use crate::support::daemon::{Daemon, LAST_SCAN, Metrics, config};
 use crate::support::images::*;
 use crate::support::registry::{Reply, TestRegistry};
 
@@ -24,7 +21,6 @@ const COMPRESSED: &str = "container_image_compressed_size_bytes";
 const UP: &str = "container_image_tag_up";
 const TARGET_UP: &str = "image_size_exporter_target_up";
 const LAST_SUCCESS: &str = "container_image_tag_last_success_timestamp_seconds";
-const LAST_SCAN: &str = "image_size_exporter_target_last_scan_timestamp_seconds";
 
 fn of(bytes: u64) -> Pushed {
     image("linux/amd64", &[&Blob::named("layer", bytes)])

@@ -1,8 +1,6 @@
 //! The exposition of a snapshot, parsed back.
 
-mod strict;
-
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io::Read as _;
 
 use image_size_exporter::inventory::snapshot::Snapshot;
@@ -14,9 +12,8 @@ use image_size_exporter::oci::text::is_unprintable;
 use image_size_exporter::registry::Counters;
 use proptest::prelude::*;
 
+use crate::exposition_reader::{Exposition, Sample};
 use crate::snapshots::{self, Odd};
-
-pub use strict::{Sample, parse};
 
 /// The whole body as a client gets it, decoded.
 fn body(rendered: &Rendered, encoding: Encoding, tail: &[u8]) -> String {
@@ -38,8 +35,8 @@ fn render(snapshot: &Snapshot) -> Rendered {
     Rendered::render(snapshot, &BTreeSet::new())
 }
 
-fn families(snapshot: &Snapshot) -> BTreeMap<String, strict::Family> {
-    parse(&body(&render(snapshot), Encoding::Identity, b""), Format::Text).unwrap()
+fn exposed(snapshot: &Snapshot) -> Exposition {
+    Exposition::parse(&body(&render(snapshot), Encoding::Identity, b""), Format::Text).unwrap()
 }
 
 #[test]
@@ -51,16 +48,16 @@ fn both_formats_are_parsed_back_in_both_encodings() {
         let tail = [telemetry.encode(format), format.end().as_bytes().to_vec()].concat();
         let identity = body(&rendered, Encoding::Identity, &tail);
         assert_eq!(identity, body(&rendered, Encoding::Gzip, &tail));
-        let families = parse(&identity, format).unwrap();
-        let of_images = families.iter().filter(|(name, _)| name.starts_with("container_image_"));
-        assert_eq!(of_images.map(|(_, family)| family.samples.len() as u64).sum::<u64>(), rendered.series());
-        assert!(families.contains_key("image_size_exporter_build_info"));
+        let exposed = Exposition::parse(&identity, format).unwrap();
+        let of_images = exposed.samples.iter().filter(|sample| sample.name.starts_with("container_image_"));
+        assert_eq!(of_images.count() as u64, rendered.series());
+        assert!(exposed.families.contains_key("image_size_exporter_build_info"));
     }
 }
 
 #[test]
 fn every_family_is_announced_as_it_is_documented() {
-    let families = families(&snapshots::large(10));
+    let families = exposed(&snapshots::large(10)).families;
     assert_eq!(families.len(), Family::ALL.len());
     for family in Family::ALL {
         let exposed = &families[family.name()];
@@ -81,7 +78,7 @@ fn one_snapshot_always_gives_the_same_bytes() {
 fn omitted_families_are_left_out_and_no_others() {
     let omit: BTreeSet<_> = [Family::ImageConfigSize, Family::ImageInfo, Family::RegistryStoredSize].into();
     let rendered = Rendered::render(&snapshots::large(10), &omit);
-    let families = parse(&body(&rendered, Encoding::Identity, b""), Format::Text).unwrap();
+    let families = Exposition::parse(&body(&rendered, Encoding::Identity, b""), Format::Text).unwrap().families;
     let left_out: BTreeSet<_> =
         Family::ALL.into_iter().filter(|family| !families.contains_key(family.name())).collect();
     assert_eq!(left_out, omit);
@@ -117,10 +114,10 @@ fn values_are_written_so_that_they_come_back() {
     ] {
         assert!(text.lines().any(|has| has == line), "{line}");
     }
-    let info = families(&snapshots::large(1)).remove("container_image_info").unwrap();
-    let names: Vec<_> = info.samples[0].labels.iter().map(|(name, _)| name.as_str()).collect();
+    let info = text.lines().find(|line| line.starts_with("container_image_info{")).unwrap();
+    let names: Vec<_> = info.split("=\"").map(|before| before.rsplit(['{', ',']).next().unwrap()).collect();
     let expected = ["registry", "repository", "tag", "platform", "digest", "image_id", "media_type", "artifact_type"];
-    assert_eq!(names, expected);
+    assert_eq!(names[..names.len() - 1], expected);
 }
 
 #[test]
@@ -131,7 +128,7 @@ fn a_share_that_is_no_number_is_left_out() {
     for (image, share) in repository.tags[0].images.iter_mut().zip([f64::NAN, f64::INFINITY]) {
         image.proportional_bytes = Some(share);
     }
-    assert!(!families(&snapshot).contains_key(Family::ImageProportionalSize.name()));
+    assert!(!exposed(&snapshot).families.contains_key(Family::ImageProportionalSize.name()));
 }
 
 /// A text as it stands in a label: what a reader cannot see is replaced, but for newlines, which are escaped.
@@ -143,8 +140,8 @@ fn shown(text: &str) -> String {
 fn comes_back(odd: &Odd) {
     let rendered = render(&snapshots::odd(odd));
     for format in [Format::OpenMetrics, Format::Text] {
-        let families = parse(&body(&rendered, Encoding::Gzip, format.end().as_bytes()), format).unwrap();
-        let sample = |family: Family| -> &Sample { &families[family.name()].samples[0] };
+        let exposed = Exposition::parse(&body(&rendered, Encoding::Gzip, format.end().as_bytes()), format).unwrap();
+        let sample = |family: Family| -> &Sample { exposed.all(family.name(), &[])[0] };
         assert_eq!(sample(Family::ImageInfo).label("artifact_type"), shown(&odd.artifact_type));
         assert_eq!(sample(Family::TagInfo).label("media_type"), MediaType::new(&odd.media_type).as_str());
         for (family, tag) in [(Family::NewestInfo, "v1.2.3"), (Family::NewestPreviousInfo, "v1.2.2")] {
@@ -193,4 +190,33 @@ proptest! {
     fn any_text_comes_back(media_type: String, artifact_type: String, platform: String, target: String, label: String) {
         comes_back(&Odd { media_type, artifact_type, platform, target, label });
     }
+}
+
+#[test]
+fn what_is_not_allowed_is_refused() {
+    let good = "# HELP a A.\n# TYPE a gauge\na{b=\"c\"} 1\n";
+    assert_eq!(Exposition::parse(good, Format::Text).unwrap().samples[0].label("b"), "c");
+    let bad = [
+        "a 1\n",
+        "# HELP a A.\n# TYPE a gauge\n",
+        "# HELP a A.\n# TYPE a gauge\na 1",
+        "# HELP a A.\n# TYPE a gauge\na 1\n\n",
+        "# HELP a A.\n# TYPE a gauge\na 1\na 2\n",
+        "# HELP a A.\n# TYPE a gauge\na{b=\"c\",b=\"d\"} 1\n",
+        "# HELP a A.\n# TYPE a gauge\na{b=\"c\\t\"} 1\n",
+        "# HELP a A.\n# TYPE a gauge\na{b=\"c} 1\n",
+        "# HELP a A.\n# TYPE a gauge\na{b=\"c\"}1\n",
+        "# HELP a A.\n# TYPE a gauge\na{1b=\"c\"} 1\n",
+        "# HELP a A.\n# TYPE a gauge\na NaN\n",
+        "# HELP a A.\n# TYPE a gauge\na{} 1\n",
+        "# HELP a A.\n# TYPE a info\na 1\n",
+        "# HELP a A.\n# TYPE a counter\na 1\n",
+        "# HELP a A.\n# TYPE a gauge\na 1\n# HELP b B.\n# TYPE b gauge\nb 1\n# HELP a A.\n# TYPE a gauge\na{c=\"d\"} 1\n",
+        "# HELP a \n# TYPE a gauge\na 1\n",
+        "# comment\n",
+    ];
+    for text in bad {
+        assert!(Exposition::parse(text, Format::Text).is_err(), "{text}");
+    }
+    assert!(Exposition::parse(good, Format::OpenMetrics).is_err());
 }

@@ -15,7 +15,7 @@ use server::Server;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
-use crate::exposition::parse;
+use crate::exposition_reader::Exposition;
 use crate::snapshots;
 
 const OPEN_METRICS: &str = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
@@ -48,10 +48,9 @@ async fn a_scrape_gets_the_format_and_encoding_that_it_asks_for() {
         assert_eq!(answer.header("vary"), "Accept, Accept-Encoding");
         assert_eq!(answer.header("content-length"), answer.body.len().to_string());
         let text = if encoding == "gzip" { gunzip(&answer) } else { answer.text().to_owned() };
-        let families = parse(&text, format).unwrap();
-        assert_eq!(families["container_image_info"].samples.len(), 200);
-        let of_images = families.iter().filter(|(name, _)| name.starts_with("container_image_"));
-        let series: usize = of_images.map(|(_, family)| family.samples.len()).sum();
+        let exposition = Exposition::parse(&text, format).unwrap();
+        assert_eq!(exposition.all("container_image_info", &[]).len(), 200);
+        let series = exposition.samples.iter().filter(|sample| sample.name.starts_with("container_image_")).count();
         assert!(text.lines().any(|line| line == format!("image_size_exporter_series {series}")));
     }
 }

@@ -3,6 +3,8 @@
 #![expect(unreachable_pub, reason = "helpers are a library to the modules beside them")]
 #![expect(clippy::unwrap_used, reason = "the tests' helpers may do what tests may")]
 
+#[path = "../common/exposition.rs"]
+mod exposition_reader;
 mod snapshots;
 mod support;
 

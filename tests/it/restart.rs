@@ -6,12 +6,9 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::support::daemon::{LAST_SCAN, Metrics, Program, command};
 use crate::support::images::{Blob, image};
 use crate::support::registry::{Kind, Reply, TestRegistry};
-
-mod daemon;
-
-use daemon::{Daemon, Published};
 
 /// Daemons that are killed in parallel, and how often each: twice for each of its runs under load.
 const DAEMONS: u64 = 4;
@@ -22,7 +19,6 @@ const TAGS: usize = 5;
 
 const SIZE: &str = "container_image_compressed_size_bytes";
 const LAST_SUCCESS: &str = "container_image_tag_last_success_timestamp_seconds";
-const LAST_SCAN: &str = "image_size_exporter_target_last_scan_timestamp_seconds";
 
 /// A repository on the registry, and a tag.
 type Name = (String, String);
@@ -63,10 +59,10 @@ impl World {
     }
 
     /// The published version of each tag. Fails if a size never was its tag's, or has a time before the push.
-    fn versions(&self, published: &Published) -> BTreeMap<Name, usize> {
-        let last_success = published.of_tags(LAST_SUCCESS);
+    fn versions(&self, published: &Metrics) -> BTreeMap<Name, usize> {
+        let last_success = published.by_tag(LAST_SUCCESS);
         let mut versions = BTreeMap::new();
-        for (name, size) in published.of_tags(SIZE) {
+        for (name, size) in published.by_tag(SIZE) {
             let number = (0..REPOSITORIES * TAGS).find(|number| self::name(*number) == name).unwrap();
             let pushed = &self.pushed[&name];
             let version = (0..pushed.len()).find(|version| (bytes(number, *version) as f64 - size).abs() < 0.5);
@@ -82,25 +78,26 @@ impl World {
 
     /// Starts the program while the registry does not answer, so that all published values were restored: no fewer and
     /// none older than the last time.
-    fn restore(&mut self) -> Daemon {
+    async fn restore(&mut self) -> Program {
         self.registry.always("* *", Reply::status(503));
-        let (daemon, published) = Daemon::start(self.directory.path());
+        let daemon = Program::start(self.directory.path()).await;
+        let published = daemon.first_metrics();
         let restored = self.versions(&published);
         for (name, version) in &self.restored {
             let now = restored.get(name);
             assert!(now >= Some(version), "{name:?} was restored at version {version} before, and now at {now:?}");
         }
-        assert!(published.of_tags(LAST_SUCCESS).values().all(|at| *at < now()));
+        assert!(published.by_tag(LAST_SUCCESS).values().all(|at| *at < now()));
         self.restored = restored;
         daemon
     }
 
     /// Pushes one new version after the other, and checks that published values were true and never go back.
-    fn load(&mut self, daemon: &Daemon, random: &mut Random, until: Instant) -> BTreeMap<Name, usize> {
+    async fn load(&mut self, daemon: &Program, random: &mut Random, until: Instant) -> BTreeMap<Name, usize> {
         let mut seen = self.restored.clone();
         loop {
             self.push(random.below(REPOSITORIES * TAGS));
-            let published = self.versions(&daemon.scrape());
+            let published = self.versions(&daemon.metrics().await);
             for (name, version) in &seen {
                 assert!(published.get(name) >= Some(version), "{name:?} went back from version {version}");
             }
@@ -111,7 +108,7 @@ impl World {
         }
     }
 
-    fn assert_nothing_was_set_aside(&self, daemon: &Daemon) {
+    fn assert_nothing_was_set_aside(&self, daemon: &Program) {
         let set_aside = fs::read_dir(self.directory.path()).unwrap().map(|entry| entry.unwrap().file_name());
         let set_aside: Vec<_> = set_aside.filter(|name| name.to_str().unwrap().contains("redb.")).collect();
         assert!(set_aside.is_empty(), "{set_aside:?}\n{}", daemon.log());
@@ -142,24 +139,24 @@ impl Random {
     }
 }
 
-fn kill_again_and_again(seed: u64) {
+async fn kill_again_and_again(seed: u64) {
     let mut world = World::new("100ms");
     let mut random = Random(seed);
     let mut end_in_order = BTreeMap::new();
     for life in 0..LIVES {
         world.registry.always("* *", Reply::Usual);
-        let (daemon, _) = Daemon::start(world.directory.path());
+        let daemon = Program::start(world.directory.path()).await;
         // The state file is written about once a second: some runs are too short for a write, some are killed during
         // one.
         let until = Instant::now() + Duration::from_millis(random.below(2_300) as u64);
-        let seen = world.load(&daemon, &mut random, until);
+        let seen = world.load(&daemon, &mut random, until).await;
         if life + 1 < LIVES {
             daemon.kill();
         } else {
-            assert!(daemon.end().success());
+            assert!(daemon.end().await.success());
             end_in_order = seen;
         }
-        let daemon = world.restore();
+        let daemon = world.restore().await;
         world.assert_nothing_was_set_aside(&daemon);
         daemon.kill();
     }
@@ -169,60 +166,59 @@ fn kill_again_and_again(seed: u64) {
     assert_eq!(world.restored.len(), REPOSITORIES * TAGS);
 }
 
-#[test]
-fn what_is_published_after_a_hundred_kills_was_true_and_no_older_than_before() {
-    std::thread::scope(|scope| {
-        for seed in 1..=DAEMONS {
-            scope.spawn(move || kill_again_and_again(seed * 0x9E37_79B9));
-        }
-    });
+#[tokio::test]
+async fn what_is_published_after_a_hundred_kills_was_true_and_no_older_than_before() {
+    let daemons = (1..=DAEMONS).map(|seed| kill_again_and_again(seed * 0x9E37_79B9));
+    futures_util::future::join_all(daemons).await;
 }
 
-#[test]
-fn the_first_scan_after_a_kill_asks_for_every_tag_once_and_for_nothing_else() {
+#[tokio::test]
+async fn the_first_scan_after_a_kill_asks_for_every_tag_once_and_for_nothing_else() {
     let world = World::new("1s");
     let all = REPOSITORIES * TAGS;
-    let asked = (0..50).find_map(|_| {
+    let mut asked = None;
+    for _ in 0..50 {
         world.registry.take_counts();
-        let (daemon, restored) = Daemon::start(world.directory.path());
-        let is_restored = world.versions(&restored).len() == all;
-        daemon.wait_for(|published| {
-            (published.count(LAST_SCAN) == REPOSITORIES && world.versions(published).len() == all).then_some(())
-        });
-        let asked = world.registry.requests();
+        let daemon = Program::start(world.directory.path()).await;
+        let is_restored = world.versions(&daemon.first_metrics()).len() == all;
+        let scanned =
+            |metrics: &Metrics| metrics.count(LAST_SCAN) == REPOSITORIES && world.versions(metrics).len() == all;
+        daemon.until("all is scanned", scanned).await;
+        asked = is_restored.then(|| world.registry.requests());
+        if asked.is_some() {
+            daemon.kill();
+            break;
+        }
         // What was read reaches the disk about a second later.
-        let until = Instant::now() + Duration::from_millis(1_500);
-        daemon.wait_for(|_| (Instant::now() > until).then_some(()));
+        tokio::time::sleep(Duration::from_millis(1_500)).await;
         daemon.kill();
-        is_restored.then_some(asked)
-    });
+    }
     let asked = asked.expect("one of fifty lives is long enough for the state file");
     let first: BTreeSet<String> = asked.iter().take(all).map(|seen| seen.uri.clone()).collect();
     assert_eq!(first.len(), all, "{first:?}");
     assert!(asked.iter().all(|seen| seen.kind == Kind::HeadManifest), "{asked:?}");
 }
 
-#[test]
-fn a_second_daemon_on_one_state_file_exits_with_a_message() {
+#[tokio::test]
+async fn a_second_daemon_on_one_state_file_exits_with_a_message() {
     let world = World::new("1s");
-    let (first, _) = Daemon::start(world.directory.path());
-    let second =
-        daemon::command(world.directory.path()).args(["--web.listen-address", "127.0.0.1:0"]).output().unwrap();
+    let first = Program::start(world.directory.path()).await;
+    let second = command(world.directory.path()).args(["--web.listen-address", "127.0.0.1:0"]).output().unwrap();
     assert!(!second.status.success());
     let said = String::from_utf8_lossy(&second.stderr);
     assert!(
         said.contains("state.redb is in use by another process: stop that one, or give this one its own"),
         "{said}"
     );
-    first.wait_for(|published| (world.versions(published).len() == REPOSITORIES * TAGS).then_some(()));
-    assert!(first.end().success());
-    let (restarted, published) = Daemon::start(world.directory.path());
-    assert_eq!(world.versions(&published).len(), REPOSITORIES * TAGS);
+    first.until("all is read", |published| world.versions(published).len() == REPOSITORIES * TAGS).await;
+    assert!(first.end().await.success());
+    let restarted = Program::start(world.directory.path()).await;
+    assert_eq!(world.versions(&restarted.first_metrics()).len(), REPOSITORIES * TAGS);
     restarted.kill();
 }
 
-#[test]
-fn an_unusable_state_file_is_reported_and_does_not_stop_the_daemon() {
+#[tokio::test]
+async fn an_unusable_state_file_is_reported_and_does_not_stop_the_daemon() {
     type Change<'a> = &'a dyn Fn(&Path);
     let nothing = |_: &Path| {};
     let foreign = |path: &Path| fs::write(path, "no state at all").unwrap();
@@ -243,23 +239,23 @@ fn an_unusable_state_file_is_reported_and_does_not_stop_the_daemon() {
         let config = world.directory.path().join("config.toml");
         fs::write(&config, fs::read_to_string(&config).unwrap().replace("state.redb", path)).unwrap();
         before(&world.directory.path().join(path));
-        let (daemon, published) = Daemon::start(world.directory.path());
-        assert_eq!(world.versions(&published).len(), 0);
-        daemon.wait_for(|published| (world.versions(published).len() == REPOSITORIES * TAGS).then_some(()));
+        let daemon = Program::start(world.directory.path()).await;
+        assert_eq!(world.versions(&daemon.first_metrics()).len(), 0);
+        daemon.until("all is read", |published| world.versions(published).len() == REPOSITORIES * TAGS).await;
         assert!(daemon.log().contains(expected), "{}", daemon.log());
         let in_use = if expected.contains("corrupt") { 1.0 } else { 0.0 };
-        assert_eq!(daemon.scrape().one("image_size_exporter_state_persistent"), Some(in_use));
+        assert_eq!(daemon.metrics().await.one("image_size_exporter_state_persistent", &[]), Some(in_use));
         after(&world.directory.path().join(path));
-        assert!(daemon.end().success());
-        let (daemon, published) = Daemon::start(world.directory.path());
-        assert_eq!(world.versions(&published).len(), REPOSITORIES * TAGS, "{}", daemon.log());
+        assert!(daemon.end().await.success());
+        let daemon = Program::start(world.directory.path()).await;
+        assert_eq!(world.versions(&daemon.first_metrics()).len(), REPOSITORIES * TAGS, "{}", daemon.log());
         daemon.kill();
     }
 }
 
 /// What version 0.1.0 wrote to its state file, and what it published then.
-#[test]
-fn a_state_file_of_the_released_version_is_published_after_a_restart() {
+#[tokio::test]
+async fn a_state_file_of_the_released_version_is_published_after_a_restart() {
     let directory = tempfile::tempdir().unwrap();
     let mut state = fs::File::create(directory.path().join("state.redb")).unwrap();
     let packed: &[u8] = include_bytes!("store/fixtures/version-2.redb.gz");
@@ -269,15 +265,14 @@ fn a_state_file_of_the_released_version_is_published_after_a_restart() {
     let config = "[scan]\ninterval = \"1h\"\nkeep = \"10y\"\n[state]\npath = \"state.redb\"\n[[targets]]\nname = \"app\"\n\
                   repository = \"127.0.0.1:1/acme/app\"\ntags = [\"v1\", \"v2\", \"chart\", \"old\"]\n";
     fs::write(directory.path().join("config.toml"), config).unwrap();
-    let (daemon, _) = Daemon::start(directory.path());
+    let daemon = Program::start(directory.path()).await;
     // Without the sizes of unpacked layers, since its layers do not match their configs.
     let expected = include_str!("store/fixtures/version-2.prom");
-    let published = daemon.scrape();
+    let published = daemon.metrics().await;
     let mut samples = BTreeMap::new();
     for line in expected.lines() {
-        let (series, value) = line.rsplit_once(' ').unwrap();
-        assert_eq!(published.one(series), Some(value.parse().unwrap()), "{series}\n{}", daemon.log());
-        *samples.entry(series.split('{').next().unwrap()).or_insert(0) += 1;
+        assert!(published.text().lines().any(|one| one == line), "{line}\n{}", daemon.log());
+        *samples.entry(line.split('{').next().unwrap()).or_insert(0) += 1;
     }
     for (family, count) in samples {
         assert_eq!(published.count(family), count, "{family}");

@@ -217,6 +217,31 @@ async fn a_broken_layer_is_remembered_and_not_asked_for_again() {
 }
 
 #[tokio::test]
+async fn exact_streams_no_layer_whose_type_says_that_it_is_no_tar() {
+    const CHART: &str = "application/vnd.cncf.helm.chart.content.v1.tar+gzip";
+    let tar = tar(&[3000]);
+    let layers: [(&[u8], &str); 7] = [
+        (&tar, GZIP),
+        (b"chart", CHART),
+        (b"model", "application/vnd.cncf.model.weight.v1.raw"),
+        (b"bill", "application/vnd.in-toto+json"),
+        (b"sealed", "application/vnd.oci.image.layer.v1.tar+gzip+encrypted"),
+        (b"bytes", "application/octet-stream"),
+        (b"image", "application/octet-stream"),
+    ];
+    let (registry, mut work) = registry_with(&layers, Uncompressed::Exact);
+    // An encrypted layer's config names the tar that it holds.
+    work[4].diff_id = Some(Digest::sha256_of(b"a sealed tar"));
+    work[6].diff_id = Some(Digest::sha256_of(b"image"));
+    let streamed = [&work[0], &work[1], &work[6]].map(|layer| format!("/v2/acme/app/blobs/{}", layer.digest));
+    let found = found(work.clone(), &Store::memory(), Limits { concurrency: 1, ..Limits::default() }).await;
+    assert_eq!(found.into_values().collect::<Vec<_>>(), [exactly(tar.len(), 3000)]);
+    let mut asked: Vec<String> = registry.requests().iter().map(|seen| seen.path().to_owned()).collect();
+    asked.sort();
+    assert_eq!(asked, BTreeSet::from(streamed).into_iter().collect::<Vec<_>>());
+}
+
+#[tokio::test]
 async fn a_wrong_config_neither_hides_a_layer_nor_affects_another() {
     let tar = tar(&[3000]);
     let claimed = Digest::sha256_of(b"another tar");

@@ -1,5 +1,6 @@
-//! Sample layers: real ones, gzipped tars, made from a recipe whenever somebody wants one, so that none is kept.
+//! Sample layers: real ones, gzipped tars, made from a recipe for each request, so that none is kept in memory.
 
+use bytes::Bytes;
 use flate2::{Compress, Compression, FlushCompress, Status};
 use sha2::{Digest as _, Sha256};
 
@@ -7,7 +8,7 @@ use crate::oci::Digest;
 
 /// What makes a layer: the same recipe always gives the same bytes.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Recipe {
+pub(super) struct LayerRecipe {
     /// Makes layers differ.
     pub(super) seed: u64,
     /// Bytes of a file that does not compress; the layer has another of the same size that does, so that it unpacks
@@ -16,16 +17,16 @@ pub(super) struct Recipe {
 }
 
 /// A layer and what manifests and configs say of it.
-pub(super) struct Layer {
-    pub(super) recipe: Recipe,
-    pub(super) digest: String,
-    pub(super) diff_id: String,
+pub(super) struct SampleLayer {
+    pub(super) recipe: LayerRecipe,
+    pub(super) digest: Digest,
+    pub(super) diff_id: Digest,
     pub(super) bytes: u64,
 }
 
-impl Recipe {
+impl LayerRecipe {
     /// Makes the layer once, to learn its digests and its size.
-    pub(super) fn measure(self) -> Layer {
+    pub(super) fn measure(self) -> SampleLayer {
         let (mut tar, mut blob, mut bytes) = (Sha256::new(), Sha256::new(), 0);
         self.make(
             |piece| tar.update(piece),
@@ -35,25 +36,25 @@ impl Recipe {
                 true
             },
         );
-        Layer {
+        SampleLayer {
             recipe: self,
-            digest: Digest::from_sha256(blob.finalize().into()).to_string(),
-            diff_id: Digest::from_sha256(tar.finalize().into()).to_string(),
+            digest: Digest::from_sha256(blob.finalize().into()),
+            diff_id: Digest::from_sha256(tar.finalize().into()),
             bytes,
         }
     }
 
     /// Makes the layer as it is transferred, piece by piece, for as long as `blob` wants more.
-    pub(super) fn transfer(self, blob: impl FnMut(Vec<u8>) -> bool) {
+    pub(super) fn transfer(self, blob: impl FnMut(Bytes) -> bool) {
         self.make(|_| {}, blob);
     }
 
     /// One gzip member around a tar of two files. What does not compress is stored: to try would take all the time
     /// that there is.
-    fn make(self, mut tar: impl FnMut(&[u8]), blob: impl FnMut(Vec<u8>) -> bool) {
+    fn make(self, mut tar: impl FnMut(&[u8]), blob: impl FnMut(Bytes) -> bool) {
         let noise = fresh_noise(self.seed);
         let text = vec![b'\n'; noise.len()];
-        let mut gzip = Gzip::begin(blob);
+        let mut gzip = GzipWriter::begin(blob);
         for (extension, content, level) in [("bin", &noise, Compression::none()), ("txt", &text, Compression::fast())] {
             gzip.compress(level);
             let mut write = |piece: &[u8]| {
@@ -81,7 +82,7 @@ impl Recipe {
 const BLOCK: usize = 512;
 
 /// One gzip member (RFC 1952) as it is written. `blob` gets its pieces, and says whether it wants more.
-struct Gzip<F> {
+struct GzipWriter<F> {
     compress: Compress,
     checksum: crc32fast::Hasher,
     /// Bytes of the tar so far.
@@ -90,10 +91,10 @@ struct Gzip<F> {
     is_wanted: bool,
 }
 
-impl<F: FnMut(Vec<u8>) -> bool> Gzip<F> {
+impl<F: FnMut(Bytes) -> bool> GzipWriter<F> {
     fn begin(mut blob: F) -> Self {
         // No name, no time, unknown system.
-        let is_wanted = blob(vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255]);
+        let is_wanted = blob(Bytes::from_static(&[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255]));
         Self {
             compress: Compress::new(Compression::none(), false),
             checksum: crc32fast::Hasher::new(),
@@ -145,7 +146,7 @@ impl<F: FnMut(Vec<u8>) -> bool> Gzip<F> {
 
     fn put(&mut self, piece: Vec<u8>) {
         if self.is_wanted && !piece.is_empty() {
-            self.is_wanted = (self.blob)(piece);
+            self.is_wanted = (self.blob)(piece.into());
         }
     }
 }

@@ -3,10 +3,11 @@
 use std::collections::VecDeque;
 
 use jiff::{SignedDuration, Timestamp};
+use parking_lot::Mutex;
 
-use super::images::{push_chart, push_image, push_index};
-use super::layers::{Layer, Recipe};
-use super::shelf::Shelf;
+use super::images::Pusher;
+use super::layers::{LayerRecipe, SampleLayer};
+use crate::memory_registry::Contents;
 
 /// How many releases a repository keeps.
 const KEPT: usize = 20;
@@ -41,22 +42,25 @@ struct Service {
 
 /// Layers that images share, one of each for an architecture.
 struct Base {
-    system: Vec<Layer>,
-    runtime: Vec<Layer>,
+    system: Vec<SampleLayer>,
+    runtime: Vec<SampleLayer>,
     /// What gets into an image by mistake.
-    mistake: Layer,
+    mistake: SampleLayer,
 }
 
 impl Releases {
-    /// Fills the shelf with what was released in the last days.
-    pub(super) fn begin(shelf: &Shelf) -> Self {
+    /// Fills the registry with the releases of the last days.
+    pub(super) fn begin(contents: &Mutex<Contents>) -> Self {
         let layers = |seed: u64, bytes: usize| {
-            (0..).zip(ARCHITECTURES).map(|(nth, _)| Recipe { seed: seed + nth, noise_bytes: bytes }.measure()).collect()
+            (0..)
+                .zip(ARCHITECTURES)
+                .map(|(nth, _)| LayerRecipe { seed: seed + nth, noise_bytes: bytes }.measure())
+                .collect()
         };
         let base = Base {
             system: layers(10, 29 * MB),
             runtime: layers(20, 24 * MB),
-            mistake: Recipe { seed: 30, noise_bytes: 25 * MB }.measure(),
+            mistake: LayerRecipe { seed: 30, noise_bytes: 25 * MB }.measure(),
         };
         let service = |repository, own_bytes, architectures| Service {
             repository,
@@ -75,20 +79,21 @@ impl Releases {
             base,
             next: 0,
         };
-        releases.push_base(shelf);
+        releases.push_base(contents);
+        let charts = Pusher { contents, repository: "charts/shop" };
         for version in ["0.9.0", "1.0.0"] {
-            shelf.tag("charts/shop", version, &push_chart(shelf, version, &ago(72)));
+            charts.tag(version, &charts.chart(version, &ago(72)));
         }
         for nth in 0..AT_START {
             for (service, hours) in releases.services.iter_mut().zip(1..) {
-                service.release(shelf, &releases.base, false, &ago(6 * (AT_START - nth) + hours));
+                service.release(contents, &releases.base, false, &ago(6 * (AT_START - nth) + hours));
             }
         }
         releases
     }
 
     /// Pushes one release, of the repository whose turn it is; gives its reference.
-    pub(super) fn release(&mut self, shelf: &Shelf) -> String {
+    pub(super) fn release(&mut self, contents: &Mutex<Contents>) -> String {
         let count = self.services.len();
         // Somebody is always awake: at most one in `BIGGER_EVERY` releases makes its team rest.
         for service in &mut self.services {
@@ -103,20 +108,21 @@ impl Releases {
             service.rest = REST;
         }
         let created = Timestamp::now().to_string();
-        service.release(shelf, &self.base, bigger, &created)
+        service.release(contents, &self.base, bigger, &created)
     }
 
-    fn push_base(&self, shelf: &Shelf) {
+    fn push_base(&self, contents: &Mutex<Contents>) {
+        let runtime = Pusher { contents, repository: "base/runtime" };
         for (tag, with_runtime) in [("2", false), ("3", true)] {
             let images: Vec<_> = (0..)
                 .zip(ARCHITECTURES)
                 .map(|(nth, architecture): (usize, _)| {
                     let layers = [(&self.base.system[nth], SYSTEM), (&self.base.runtime[nth], RUNTIME)];
                     let layers = if with_runtime { &layers[..] } else { &layers[..1] };
-                    (architecture, push_image(shelf, architecture, &ago(90), layers))
+                    (architecture, runtime.image(architecture, &ago(90), layers))
                 })
                 .collect();
-            shelf.tag("base/runtime", tag, &push_index(shelf, &images));
+            runtime.tag(tag, &runtime.index(&images));
         }
     }
 }
@@ -125,9 +131,10 @@ const SYSTEM: &str = "ADD rootfs.tar.gz / # base system";
 const RUNTIME: &str = "RUN install-runtime 3 # base/runtime";
 
 impl Service {
-    fn release(&mut self, shelf: &Shelf, base: &Base, bigger: bool, created: &str) -> String {
+    fn release(&mut self, contents: &Mutex<Contents>, base: &Base, bigger: bool, created: &str) -> String {
+        let pusher = Pusher { contents, repository: self.repository };
         let tag = format!("v1.{}.0", self.released);
-        let own = |nth: u64| Recipe {
+        let own = |nth: u64| LayerRecipe {
             // Its own for every repository, release and architecture.
             seed: (self.own_bytes as u64) << 32 | self.released << 8 | nth,
             noise_bytes: grown(self.own_bytes, self.released),
@@ -144,22 +151,22 @@ impl Service {
                 if bigger {
                     layers.push((&base.mistake, "COPY . /src # somebody forgot .dockerignore"));
                 }
-                (architecture, push_image(shelf, architecture, created, &layers))
+                (architecture, pusher.image(architecture, created, &layers))
             })
             .collect();
         let digest = match &images[..] {
             [(_, only)] => only.digest.clone(),
-            _ => push_index(shelf, &images),
+            _ => pusher.index(&images),
         };
         for name in [tag.as_str(), "latest"] {
-            shelf.tag(self.repository, name, &digest);
+            pusher.tag(name, &digest);
         }
         let reference = format!("{}:{tag}", self.repository);
         self.released += 1;
         self.tags.push_back(tag);
         if self.tags.len() > KEPT {
             let oldest = self.tags.pop_front().expect("there are more than none");
-            shelf.untag(self.repository, &oldest);
+            pusher.untag(&oldest);
         }
         reference
     }

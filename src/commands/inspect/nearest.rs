@@ -38,12 +38,17 @@ fn named(missing: &Tag, tags: Vec<Tag>, is_whole: bool) -> String {
     let is_near = ranked.iter().any(|(distance, _)| *distance <= near_max);
     if is_near {
         ranked.retain(|(distance, _)| *distance <= near_max);
-        // Stable: of tags that are as near, the newest version is first.
-        ranked.sort_by_key(|(distance, _)| *distance);
+        // Stable: of tags that are as near and begin alike, the newest version is first.
+        ranked.sort_by_key(|(distance, tag)| (*distance, Reverse(begins_alike(missing.as_str(), tag.as_str()))));
     }
     let names: Vec<&str> = ranked.iter().take(NAMED_MAX).map(|(_, tag)| tag.as_str()).collect();
     let names = names.join(", ");
     if is_near { format!("the nearest of {listed}: {names}") } else { format!("of {listed} none is near: {names}") }
+}
+
+/// How many characters two texts begin with alike.
+fn begins_alike(a: &str, b: &str) -> usize {
+    a.chars().zip(b.chars()).take_while(|(a, b)| a == b).count()
 }
 
 #[cfg(test)]
@@ -56,6 +61,7 @@ mod tests {
             ["v1.0.0", "v1.1.0", "v1.2.0", "v9.9.9", "latest", "main", "edge"].map(|tag| tag.parse().unwrap()).to_vec();
         for (missing, expected) in [
             ("v1.1.1", "the nearest of the repository's 7 tags: v1.1.0, v1.2.0, v1.0.0"),
+            ("v1.0", "the nearest of the repository's 7 tags: v1.0.0, v1.2.0, v1.1.0"),
             ("Latest", "the nearest of the repository's 7 tags: latest"),
             ("lastet", "the nearest of the repository's 7 tags: latest"),
             ("nosuchthing", "of the repository's 7 tags none is near: v9.9.9, v1.2.0, v1.1.0, v1.0.0, latest"),

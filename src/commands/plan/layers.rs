@@ -33,6 +33,9 @@ pub(super) fn forecast_all(
         if unread.contains(&(registry.clone(), request.image.clone())) {
             layers.unread_manifests += 1;
         } else if request.mode == Uncompressed::Exact {
+            if !layer::is_streamed(&request) {
+                continue;
+            }
             // Of layers with the same tar one is streamed.
             if tars.insert(request.diff_id.as_ref().unwrap_or(digest).clone()) {
                 layers.streamed += 1;

@@ -181,6 +181,22 @@ fn a_layer_is_asked_of_each_registry_that_has_it_as_exactly_as_a_target_on_it_wa
 }
 
 #[test]
+fn a_layer_of_which_manifests_state_several_sizes_is_asked_for_with_each() {
+    let exact = Target { uncompressed: Uncompressed::Exact, ..target("t", "r.io/a", "v1 v2 v3") };
+    let mut inventory = inventory(&[exact]);
+    for (reference, layers) in [("r.io/a:v1", "l:1"), ("r.io/a:v2", "l:2"), ("r.io/a:v3", "l:2 m:1")] {
+        read(&mut inventory, reference, 10.0, single(layers));
+    }
+    let mut asked: Vec<_> = inventory.layer_requests().into_iter().map(|work| (work.digest, work.bytes)).collect();
+    asked.sort();
+    let mut expected = vec![(digest("l"), 1), (digest("l"), 2), (digest("m"), 1)];
+    expected.sort();
+    assert_eq!(asked, expected);
+    inventory.learn_layers([(digest("l"), content(9, false, Some(9)))]);
+    assert_eq!(inventory.layer_requests().len(), 1);
+}
+
+#[test]
 fn nothing_is_asked_of_layers_for_a_target_that_publishes_no_images() {
     let with = |name, detail, uncompressed| Target { uncompressed, detail, ..target(name, "r.io/a", "v1") };
     let hidden = || with("t", Detail::Repository, Uncompressed::Exact);

@@ -141,3 +141,71 @@ fn a_listing_target_whose_first_scan_was_cut_short_is_not_restored() {
     assert_eq!(after.restored(|_, _| false), []);
     assert_eq!(published(&mut after), ["b:v1 up=1 success=10", "b:v1 linux/amd64 compressed=100"], "no sums of a half");
 }
+
+/// A repository of two releases, read before the program ended, and its target: what is known after a restart of which
+/// the store remembers this of the last scan.
+fn releases(remembered: &[Completeness]) -> Inventory {
+    let targets = [Target { newest: Some(crate::target::NewestBy::Semver), ..listing("t", "r.io/a") }];
+    let mut before = inventory(&targets);
+    found(&mut before, "t", "r.io/a:v1 r.io/a:v2");
+    let readings = [single("x:1"), single("y:2")];
+    let changes: Vec<_> = ["r.io/a:v1", "r.io/a:v2"]
+        .into_iter()
+        .zip(&readings)
+        .map(|(reference, reading)| read(&mut before, reference, 10.0, reading.clone()).unwrap())
+        .collect();
+    let images: Vec<_> = readings.into_iter().flat_map(|reading| reading.images).collect();
+    let mut after = restart(&targets, &changes, &images);
+    after.restored(|_, complete| remembered.contains(&complete));
+    after
+}
+
+/// Its newest release and stored bytes.
+fn whole_figures(inventory: &mut Inventory) -> (Option<u64>, Option<u64>) {
+    let snapshot = inventory.snapshot();
+    let view = &snapshot.registries[0].repositories[0];
+    (view.newest.first().map(|newest| newest.release.compressed_bytes), view.stored_bytes)
+}
+
+#[test]
+fn figures_of_a_list_that_was_never_whole_are_not_published_after_a_restart() {
+    let mut after = releases(&[]);
+    assert_eq!(whole_figures(&mut after), (None, None));
+    scan_ended(&mut after, "t");
+    assert_eq!(whole_figures(&mut after), (None, None), "no list was read");
+    found_in_part(&mut after, "t", "r.io/a:v1");
+    assert_eq!(whole_figures(&mut after), (None, None));
+    found(&mut after, "t", "r.io/a:v2 r.io/a:v1");
+    assert_eq!(whole_figures(&mut after), (Some(2), Some(3)));
+}
+
+#[test]
+fn figures_stay_when_the_first_list_after_a_restart_breaks_off() {
+    for remembered in [Completeness::Listed, Completeness::Settled, Completeness::Whole] {
+        let mut after = releases(&[remembered]);
+        let stored = (remembered != Completeness::Listed).then_some(3);
+        assert_eq!(whole_figures(&mut after), (Some(2), stored), "{remembered:?}");
+        found_in_part(&mut after, "t", "r.io/a:v1");
+        scan_ended(&mut after, "t");
+        assert_eq!(whole_figures(&mut after), (Some(2), Some(3)), "{remembered:?}");
+    }
+}
+
+#[test]
+fn a_target_is_listed_although_tags_are_unread_and_not_once_its_list_is_cut() {
+    let name = TargetName("t".into());
+    let mut inventory = inventory(&[listing("t", "r.io/a")]);
+    let listed = |inventory: &Inventory| {
+        [Completeness::Listed, Completeness::Settled].map(|complete| inventory.is_scanned(&name, complete))
+    };
+    assert_eq!(listed(&inventory), [false, false]);
+    found(&mut inventory, "t", "r.io/a:v1");
+    assert_eq!(listed(&inventory), [true, false]);
+    read(&mut inventory, "r.io/a:v1", 10.0, single("x:1"));
+    assert_eq!(listed(&inventory), [true, true]);
+    let v1 = vec![tag("v1")];
+    let cut = ListExtent::Cut;
+    let one = DiscoveredRepository { repository: repository("r.io/a"), candidates: v1.clone(), tags: v1, list: cut };
+    inventory.select(&name, Discovered { repositories: vec![one], complete: true });
+    assert_eq!(listed(&inventory), [false, false]);
+}

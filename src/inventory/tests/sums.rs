@@ -111,6 +111,26 @@ fn removing_a_new_target_before_its_first_scan_ends_keeps_the_sums_of_the_others
 }
 
 #[test]
+fn while_a_list_is_known_in_part_no_sum_that_its_unread_tags_may_change_is_published() {
+    let mut inventory = inventory(&[listing("t", "r.io/a"), target("u", "r.io/b", "v1")]);
+    found_in_part(&mut inventory, "t", "r.io/a:v1");
+    read(&mut inventory, "r.io/a:v1", 10.0, single("base:100 x:10"));
+    read(&mut inventory, "r.io/b:v1", 10.0, single("base:100 y:20"));
+    scan_ended(&mut inventory, "t");
+    scan_ended(&mut inventory, "u");
+    let other = ["b:v1 up=1 success=10 stored=120", "b:v1 linux/amd64 compressed=120 unique=20 proportional=70"];
+    let part = ["a:v1 up=1 success=10 stored=110", "a:v1 linux/amd64 compressed=110"];
+    assert_eq!(published(&mut inventory), [part[0], part[1], other[0], other[1]]);
+    assert_eq!(registry_stored(&mut inventory), [None]);
+    found(&mut inventory, "t", "r.io/a:v1");
+    let whole = "a:v1 linux/amd64 compressed=110 unique=10 proportional=60";
+    assert_eq!(published(&mut inventory), [part[0], whole, other[0], other[1]]);
+    assert_eq!(registry_stored(&mut inventory), [Some(130)]);
+    found_in_part(&mut inventory, "t", "r.io/a:v1");
+    assert_eq!(registry_stored(&mut inventory), [Some(130)], "the last true figures stay");
+}
+
+#[test]
 fn a_layer_listed_twice_counts_twice_in_compressed_and_once_elsewhere() {
     let mut inventory = inventory(&[target("t", "r.io/a", "v1")]);
     read(&mut inventory, "r.io/a:v1", 10.0, single("x:10 y:1 x:10"));

@@ -89,6 +89,12 @@ impl DockerConfig {
         Ok(Self { auths: auths.collect(), ..Self::default() })
     }
 
+    /// Whether every entry can be used.
+    pub(crate) fn check(&self) -> Result<(), InvalidDockerConfig> {
+        let broken = self.auths.iter().find(|(_, entry)| entry.login().is_none());
+        broken.map_or(Ok(()), |(key, _)| Err(InvalidDockerConfig::Auth(key.clone())))
+    }
+
     /// Without credential helpers: only entries that hold their own secret.
     pub(crate) fn without_helpers(self) -> Self {
         Self { auths: self.auths, ..Self::default() }

@@ -124,6 +124,24 @@ impl Keychain {
     }
 }
 
+/// Reads what a credential names, where that is a file, and says what is wrong with it: the configuration's key, and a
+/// message that quotes nothing of the content.
+pub fn check_credential(credential: &Credential) -> Result<(), (&'static str, String)> {
+    match credential {
+        Credential::PasswordFile { path, .. } => {
+            secret("password_file", path).map(drop).map_err(|why| ("password_file", why))
+        }
+        Credential::TokenFile(path) => secret("token_file", path).map(drop).map_err(|why| ("token_file", why)),
+        Credential::DockerConfig(path) => {
+            let config = read("docker_config", path).and_then(|text| {
+                DockerConfig::parse(&text).and_then(|config| config.check()).map_err(|problem| at(path, problem))
+            });
+            config.map_err(|why| ("docker_config", why))
+        }
+        Credential::PasswordEnv { .. } | Credential::Usual | Credential::Anonymous => Ok(()),
+    }
+}
+
 /// Why a file could not be read.
 struct Unreadable {
     problem: String,

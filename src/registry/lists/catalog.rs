@@ -54,7 +54,12 @@ impl Client {
     }
 
     /// A catalog is optional, so 404 means that there is none, even from a proxy.
-    pub(super) fn refuse_list(&self, list: &ListRequest<'_>, request: &Request<'_>, response: &Response) -> RegistryError {
+    pub(super) fn refuse_list(
+        &self,
+        list: &ListRequest<'_>,
+        request: &Request<'_>,
+        response: &Response,
+    ) -> RegistryError {
         if list.operation == Operation::ListRepositories && response.status == StatusCode::NOT_FOUND {
             return self.wrong(list.operation, list.subject, Reason::Unsupported, "404 Not Found".to_owned());
         }

@@ -25,6 +25,15 @@ pub(super) struct Pages<T> {
     pub(super) cut: bool,
 }
 
+/// What a page brings beyond those before.
+pub(super) enum Judged {
+    LeadsOn,
+    /// It is empty.
+    Ends,
+    /// The entries of a page before, or it is no list.
+    Repeats,
+}
+
 /// A page, as errors call it.
 pub(super) struct PageName<'a> {
     pub(super) list: &'a (dyn fmt::Display + Sync),
@@ -45,6 +54,17 @@ impl<T> Default for Pages<T> {
             addresses: HashSet::new(),
             stopped: None,
             cut: false,
+        }
+    }
+}
+
+impl<T> Pages<T> {
+    /// What a page brings, without taking it in.
+    pub(super) fn judge(&self, response: &Response) -> Judged {
+        match Page::read(&response.body, &mut |_| {}) {
+            Ok(page) if page.entries == 0 => Judged::Ends,
+            Ok(page) if !self.fingerprints.contains(&page.fingerprint) => Judged::LeadsOn,
+            Ok(_) | Err(_) => Judged::Repeats,
         }
     }
 }

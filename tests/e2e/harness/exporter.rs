@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use image_size_exporter::metrics::Format;
+
 use super::exposition::Exposition;
 use super::{Program, free_port, http, scratch, wait_for};
 
@@ -87,7 +89,7 @@ impl Exporter {
     pub fn scrape(&self) -> Exposition {
         let answer = http::get(&self.address, "/metrics").expect("the exporter answers").expect(&[200]);
         assert!(answer.headers["content-type"].starts_with("text/plain"), "{:?}", answer.headers);
-        Exposition::parse(&answer.text())
+        Exposition::parse(&answer.text(), Format::Text).unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// Scrapes until `found` returns something.

@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use image_size_exporter::metrics::Format;
+
 use super::exposition::Exposition;
 use super::{Program, free_port, http, scratch};
 
@@ -103,8 +105,8 @@ impl Registry {
             return 0;
         }
         let header = "# HELP registry_http_requests_total x\n# TYPE registry_http_requests_total counter\n";
-        let total: f64 =
-            Exposition::parse(&format!("{header}{lines}\n")).samples.iter().map(|sample| sample.value).sum();
+        let exposed = Exposition::parse(&format!("{header}{lines}\n"), Format::Text).expect("the text format");
+        let total: f64 = exposed.samples.iter().map(|sample| sample.value).sum();
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count of requests")]
         let total = total as u64;
         total

@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::process::Command;
 
-use super::process::command;
 use super::*;
+use crate::support::daemon::command;
 
 /// Exit code and standard error.
 fn ended(command: &mut Command) -> (Option<i32>, String) {
@@ -32,7 +32,7 @@ const TARGET: &str = "[[targets]]\nrepository = 'r.example.com/app'\n";
 fn a_check_prints_the_daemons_warnings_and_succeeds() {
     let directory = with(&format!("[registries.\"ghcr.io\"]\n{TARGET}"));
     let file = directory.path().join("config.toml").display().to_string();
-    let warning = format!("warning: {file}: registries.\"ghcr.io\": no target uses this registry\n");
+    let warning = format!("warning: {file}:1: registries.\"ghcr.io\": no target uses this registry\n");
     assert_eq!(check(directory.path()), (Some(0), warning));
     assert_eq!(check(with(TARGET).path()), (Some(0), String::new()));
 }
@@ -68,12 +68,82 @@ fn an_invalid_certificate_is_found_by_the_check_and_at_the_start() {
     assert_eq!(
         text,
         format!(
-            "{file}/config.toml: registries.\"r.example.com\".ca_file: `{file}/ca.pem`: no certificate in PEM form in it: \
+            "{file}/config.toml:2: registries.\"r.example.com\".ca_file: `{file}/ca.pem`: no certificate in PEM form in it: \
              name a file with a line -----BEGIN CERTIFICATE-----\n"
         )
     );
     assert_eq!(code, Some(64));
     assert_eq!(ended(&mut command(directory.path())), (code, text));
+}
+
+#[test]
+fn a_configuration_is_judged_where_its_secrets_are_not_unless_the_check_is_strict() {
+    let toml = format!(
+        "[registries.\"r.example.com\"]\nusername = 'me'\npassword_env = 'PASSWORD_OF_NOBODY'\n[web]\nconfig_file = 'web.yml'\n{TARGET}"
+    );
+    let directory = with(&toml);
+    let file = directory.path().join("config.toml").display().to_string();
+    let (code, lenient) = check(directory.path());
+    assert_eq!((code, lenient.lines().count()), (Some(0), 2), "{lenient}");
+    for (line, key) in [(3, "registries.\"r.example.com\".password_env"), (5, "web.config_file")] {
+        assert!(lenient.contains(&format!("warning: {file}:{line}: {key}: ")), "{lenient}");
+    }
+    let explicit = ended(command(directory.path()).arg("--config.check=lenient"));
+    assert_eq!(explicit, (code, lenient.clone()));
+    let (code, strict) = ended(command(directory.path()).arg("--config.check=strict"));
+    assert_eq!((code, strict.as_str()), (Some(64), lenient.replace("warning: ", "").as_str()));
+    assert_eq!(ended(&mut command(directory.path())), (Some(64), strict), "a start says the same");
+}
+
+#[test]
+fn a_web_configuration_whose_certificate_is_elsewhere_is_a_warning_of_the_check() {
+    let directory = with(&format!("[web]\nconfig_file = 'web.yml'\n{TARGET}"));
+    write(&directory, "web.yml", "tls_server_config:\n  cert_file: nowhere.crt\n  key_file: nowhere.key\n");
+    let (code, text) = check(directory.path());
+    assert!(code == Some(0) && text.starts_with("warning: ") && text.contains("nowhere.crt"), "{code:?} {text}");
+    let (code, text) = ended(command(directory.path()).arg("--config.check=strict"));
+    assert!(code == Some(64) && text.contains("nowhere.crt"), "{code:?} {text}");
+    write(&directory, "web.yml", "tls_server: {}\n");
+    assert_eq!(check(directory.path()).0, Some(64), "what is wrong stays wrong");
+}
+
+#[test]
+fn a_state_directory_that_cannot_be_written_is_found_by_the_check() {
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::os::unix::process::CommandExt as _;
+    let directory = with(&format!("[state]\npath = 'state/file.redb'\n{TARGET}"));
+    let mode = |path: &Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    let state = directory.path().join("state");
+    std::fs::create_dir(&state).unwrap();
+    mode(&state, 0o555);
+    // Permissions do not hold for root: another user runs a copy that it can reach.
+    let program = directory.path().join("program");
+    std::fs::copy(env!("CARGO_BIN_EXE_image-size-exporter"), &program).unwrap();
+    mode(directory.path(), 0o755);
+    let check = || {
+        let mut command = Command::new(&program);
+        command.arg("--config.check").arg("--config.file").arg(directory.path().join("config.toml"));
+        if rustix::process::geteuid().is_root() {
+            command.uid(65534).gid(65534);
+        }
+        ended(&mut command)
+    };
+    let (code, text) = check();
+    let expected = format!(":2: state.path: no file can be created in `{}`: Permission denied", state.display());
+    assert!(code == Some(64) && text.contains(&expected), "{code:?} {text}");
+    mode(&state, 0o777);
+    assert_eq!(check(), (Some(0), String::new()));
+    assert_eq!(std::fs::read_dir(&state).unwrap().count(), 0, "a check writes nothing");
+}
+
+#[test]
+fn the_schema_is_printed_without_a_configuration() {
+    let directory = tempfile::tempdir().unwrap();
+    let output =
+        command(directory.path()).arg("--config.schema").stdout(std::process::Stdio::piped()).output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    let printed = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(printed, format!("{}\n", image_size_exporter::config::json_schema()));
 }
 
 #[test]

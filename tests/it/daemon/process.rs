@@ -2,79 +2,18 @@
 
 use std::io::Read as _;
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
-use super::harness::until;
 use super::*;
+use crate::support::daemon::{Program, command};
 
-struct Program {
-    child: Child,
-    address: String,
-    directory: tempfile::TempDir,
-}
-
-impl Program {
-    /// Starts it and waits until it answers. Another process may take the port that was just free: then once more.
-    async fn start(toml: &str) -> Self {
-        loop {
-            let directory = tempfile::tempdir().unwrap();
-            std::fs::write(directory.path().join("config.toml"), toml).unwrap();
-            let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-            let address = free.local_addr().unwrap().to_string();
-            drop(free);
-            let log = std::fs::File::create(directory.path().join("log")).unwrap();
-            let child = command(directory.path()).args(["--web.listen-address", &address]).stderr(log).spawn().unwrap();
-            let mut program = Self { child, address, directory };
-            while harness::ask(&program.address, "GET /-/ready").await.is_none() {
-                if program.child.try_wait().unwrap().is_some() {
-                    break;
-                }
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-            if program.child.try_wait().unwrap().is_none() {
-                return program;
-            }
-            assert!(program.log().contains("cannot listen"), "{}", program.log());
-        }
-    }
-
-    fn log(&self) -> String {
-        std::fs::read_to_string(self.directory.path().join("log")).unwrap()
-    }
-
-    fn signal(&self, name: &str) {
-        let sent = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status().unwrap();
-        assert!(sent.success());
-    }
-
-    async fn until(&self, what: &str, is_so: impl Fn(&Metrics) -> bool) -> Metrics {
-        until(&self.address, &format!("{what}\n{}", self.log()), is_so).await
-    }
-
-    async fn wait(&mut self) -> ExitStatus {
-        let deadline = Instant::now() + Duration::from_secs(30);
-        while Instant::now() < deadline {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        panic!("it does not end:\n{}", self.log());
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-pub(super) fn command(directory: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_image-size-exporter"));
-    command.arg("--config.file").arg(directory.join("config.toml")).stdout(Stdio::null());
-    command
+/// The program on this configuration, in a directory of its own.
+async fn start(toml: &str) -> (tempfile::TempDir, Program) {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("config.toml"), toml).unwrap();
+    let program = Program::start(directory.path()).await;
+    (directory, program)
 }
 
 fn lines<'a>(log: &'a str, what: &str) -> Vec<&'a str> {
@@ -85,8 +24,8 @@ fn lines<'a>(log: &'a str, what: &str) -> Vec<&'a str> {
 async fn sigterm_ends_it_in_order() {
     let registry = registry();
     for signal in ["TERM", "INT"] {
-        let mut program =
-            Program::start(&config(&registry, &["repository = 'REGISTRY/acme/app'\ntags = ['v1']"])).await;
+        let (_directory, mut program) =
+            start(&config(&registry, &["repository = 'REGISTRY/acme/app'\ntags = ['v1']"])).await;
         program.until("v1 is read", |m| m.tag(COMPRESSED, "v1") == Some(100.0)).await;
         program.signal(signal);
         assert_eq!(program.wait().await.code(), Some(0), "{}", program.log());
@@ -97,7 +36,8 @@ async fn sigterm_ends_it_in_order() {
 async fn sigterm_ends_it_while_a_registry_does_not_answer() {
     let registry = registry();
     registry.always("* /v2/", Reply::Stall);
-    let mut program = Program::start(&config(&registry, &["repository = 'REGISTRY/acme/app'\ntags = ['v1']"])).await;
+    let (_directory, mut program) =
+        start(&config(&registry, &["repository = 'REGISTRY/acme/app'\ntags = ['v1']"])).await;
     program.signal("TERM");
     assert_eq!(program.wait().await.code(), Some(0), "{}", program.log());
 }
@@ -124,7 +64,10 @@ fn checking_a_configuration_sends_no_request_and_warns_about_probable_mistakes()
     let said = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     assert!(said(&output.stdout).contains("the configuration is valid"));
     let warned = said(&output.stderr);
-    assert!(warned.contains("warning: ") && warned.contains("targets[0].limit: "), "{warned}");
+    assert!(
+        warned.contains("warning: ") && warned.contains("targets[0] (") && warned.contains(").limit: "),
+        "{warned}"
+    );
     assert_eq!(registry.counts(), "");
 }
 
@@ -134,7 +77,7 @@ async fn a_failing_target_is_logged_once_and_its_recovery_once() {
     registry.push("acme/two", "v1", &of(200));
     let targets =
         ["app", "two"].map(|name| format!("repository = 'REGISTRY/acme/{name}'\ntags = ['v1']\nname = '{name}'"));
-    let program = Program::start(&config(&registry, &[&targets[0], &targets[1]])).await;
+    let (_directory, program) = start(&config(&registry, &[&targets[0], &targets[1]])).await;
     program.until("both are read", |m| m.all(COMPRESSED, &[]).len() == 2).await;
     assert_eq!(lines(&program.log(), "cannot read").len(), 0, "{}", program.log());
     registry.always("* /v2/acme/two/", Reply::status(500));
@@ -167,9 +110,9 @@ async fn sighup_reads_the_configuration_again() {
     let registry = registry();
     registry.push("acme/app", "v2", &of(200));
     let toml = config(&registry, &["repository = 'REGISTRY/acme/app'\ntags = ['v1']"]);
-    let program = Program::start(&toml).await;
+    let (directory, program) = start(&toml).await;
     program.until("v1 is read", |m| m.tag(COMPRESSED, "v1") == Some(100.0)).await;
-    let file = program.directory.path().join("config.toml");
+    let file = directory.path().join("config.toml");
     std::fs::write(&file, toml.replace("v1", "v2")).unwrap();
     program.signal("HUP");
     let metrics = program.until("v2 is read", |m| m.tag(COMPRESSED, "v2") == Some(200.0)).await;
@@ -210,7 +153,7 @@ async fn a_target_that_selects_nothing_is_reported_once() {
     ];
     for (target, expected) in slips {
         let toml = config(&registry, &[&format!("name = 't'\n{target}")]);
-        let program = Program::start(&toml).await;
+        let (_directory, program) = start(&toml).await;
         let scan = |m: &Metrics| m.one(LAST_SCAN, &[]);
         let mut last = None;
         for _ in 0..3 {
@@ -233,9 +176,6 @@ async fn sigterm_ends_it_while_it_waits_for_a_file() {
     let targets = config(&registry, &["repository = 'REGISTRY/acme/app'\ntags = ['v1']"]);
     for file in ["config.toml", "web.yml", "ca.pem", "state.redb"] {
         let directory = tempfile::tempdir().unwrap();
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = free.local_addr().unwrap().to_string();
-        drop(free);
         let settings = match file {
             "web.yml" => "[web]\nconfig_file = 'web.yml'\n".to_owned(),
             "ca.pem" => format!("[registries.'{}']\nca_file = 'ca.pem'\n", registry.name()),
@@ -246,18 +186,16 @@ async fn sigterm_ends_it_while_it_waits_for_a_file() {
             std::fs::write(directory.path().join("config.toml"), format!("{settings}{targets}")).unwrap();
         }
         make_fifo(&directory.path().join(file));
-        let log = std::fs::File::create(directory.path().join("log")).unwrap();
-        let child = command(directory.path()).args(["--web.listen-address", &address]).stderr(log).spawn().unwrap();
-        let mut program = Program { child, address, directory };
+        let mut program = Program::spawn(directory.path());
         // Before this, a signal has its default action, which ends it as well; unless it is process 1 of a container.
-        while !program.handles_sigterm() {
-            assert!(program.child.try_wait().unwrap().is_none(), "{file}: {}", program.log());
+        while !handles_sigterm(program.pid()) {
+            assert!(!program.has_ended(), "{file}: {}", program.log());
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         if file == "state.redb" {
             // It listens before it opens the state.
-            while tokio::net::TcpStream::connect(&program.address).await.is_err() {
-                assert!(program.child.try_wait().unwrap().is_none(), "{file}: {}", program.log());
+            while tokio::net::TcpStream::connect(program.address()).await.is_err() {
+                assert!(!program.has_ended(), "{file}: {}", program.log());
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         }
@@ -266,11 +204,9 @@ async fn sigterm_ends_it_while_it_waits_for_a_file() {
     }
 }
 
-impl Program {
-    /// Whether SIGTERM (15) is among the signals that it catches (`proc_pid_status(5)`).
-    fn handles_sigterm(&self) -> bool {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap().trim();
-        u64::from_str_radix(caught, 16).unwrap() & (1 << 14) != 0
-    }
+/// Whether SIGTERM (15) is among the signals that a process catches (`proc_pid_status(5)`).
+fn handles_sigterm(pid: u32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap().trim();
+    u64::from_str_radix(caught, 16).unwrap() & (1 << 14) != 0
 }

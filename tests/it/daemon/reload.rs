@@ -128,3 +128,40 @@ async fn a_password_that_was_refused_is_tried_again_after_a_reload() {
     daemon.until("it is read", |m| m.tag(UP, "v1") == Some(1.0)).await;
     daemon.stop().await;
 }
+
+#[tokio::test]
+async fn what_config_shows_is_in_force_and_says_what_a_restart_would_change() {
+    let registry = registry();
+    let toml = config(&registry, &["repository = 'REGISTRY/acme/app'\ntags = ['v1']"]);
+    let daemon = Daemon::start(&format!("[web]\nhosts = ['127.0.0.1']\n[state]\npath = 'a.redb'\n{toml}")).await;
+    let shown = async || crate::support::daemon::ask(&daemon.address, "GET /config").await.unwrap();
+    let before = shown().await;
+    assert!(before.contains("hosts = [\"127.0.0.1\"]\n") && before.contains("interval = \"100ms\""), "{before}");
+    assert!(!before.contains("restart"), "{before}");
+    let other = toml.replace("100ms", "50s");
+    let answer = daemon
+        .reload(&format!("[web]\nhosts = ['127.0.0.1', 'b']\nlisten = ':1'\nconfig_file = 'config.toml'\n{other}"))
+        .await;
+    assert!(answer.contains(" 200 "), "{answer}");
+    let after = shown().await;
+    let file = daemon.file();
+    let directory = file.parent().unwrap().display();
+    let restart = "# The file has changed, and a restart applies it: ";
+    for expected in [
+        format!("{restart}listen = [\":1\"]\nlisten = [\"0.0.0.0:10048\"]\n"),
+        format!("{restart}hosts = [\"127.0.0.1\", \"b\"]\nhosts = [\"127.0.0.1\"]\n"),
+        format!("{restart}config_file = \"{directory}/config.toml\"\n\n[scan]\n"),
+        format!("[state]\n{restart}without `path`\npath = \"{directory}/a.redb\"\n"),
+        "interval = \"50s\"\n".to_owned(),
+    ] {
+        assert!(after.contains(&expected), "{expected}\n{after}");
+    }
+    // Back to what it was started with, nothing waits for a restart.
+    daemon.reload(&format!("[web]\nhosts = ['127.0.0.1']\n[state]\npath = 'a.redb'\n{toml}")).await;
+    assert_eq!(body(&shown().await), body(&before));
+    daemon.stop().await;
+}
+
+fn body(answer: &str) -> &str {
+    answer.split_once("\r\n\r\n").unwrap().1
+}

@@ -1,4 +1,4 @@
-//! A registry in this process, over real HTTP on a free loopback port, that does as it is told.
+//! The registry in memory, over real HTTP on a free loopback port, that does as it is told.
 //!
 //! ```ignore
 //! let registry = TestRegistry::start();
@@ -27,14 +27,19 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use http::{HeaderMap, Method};
+use image_size_exporter::memory_registry::Resource;
 use image_size_exporter::oci::{Digest, Registry, Repository, Tag};
 use image_size_exporter::registry::{Client, Counters, Credential, Registries, Settings};
 
 use super::images::Pushed;
 
+mod access;
+mod replies;
 mod serving;
 
-use serving::{Rule, State, error_body, serve, store};
+pub(crate) use access::{Access, TokenServer, basic};
+pub(crate) use replies::Reply;
+use serving::{Rule, State, serve};
 
 /// See the module.
 pub(crate) struct TestRegistry {
@@ -73,59 +78,6 @@ pub(crate) struct Seen {
     pub(crate) headers: HeaderMap,
     /// The body's text.
     pub(crate) body: String,
-}
-
-/// Another answer than the registry would give.
-#[derive(Clone, Debug)]
-pub(crate) enum Reply {
-    /// Exactly this: status, headers, body.
-    Answer(u16, Vec<(&'static str, String)>, String),
-    /// The same with a body that is no text.
-    Bytes(u16, Vec<(&'static str, String)>, Vec<u8>),
-    /// The request's secrets, as some servers answer what they do not like: a status and a content type; JSON is the
-    /// distribution API's error body. They stand in a `Warning`, too. The usual one where there are none.
-    Echo(u16, &'static str),
-    /// None at all; the connection stays open.
-    Stall,
-    /// None at all; the connection is closed.
-    Cut,
-    /// The usual one, closed after so many bytes of its body.
-    CutAfter(usize),
-    /// The usual one, stalled after so many bytes of its body.
-    StallAfter(usize),
-    /// The usual one with its body's last byte changed.
-    Corrupt,
-    /// The usual one without this header.
-    Without(&'static str),
-    /// The usual one with this header instead of its own.
-    With(&'static str, String),
-    /// The usual one.
-    Usual,
-}
-
-/// Who may ask.
-#[derive(Clone, Debug, Default)]
-pub(crate) enum Access {
-    /// Everybody.
-    #[default]
-    Open,
-    /// Users with these passwords.
-    Basic(Vec<(&'static str, &'static str)>),
-    /// Whoever has a token from `/token` for the repository.
-    Token(TokenServer),
-}
-
-/// How tokens are issued at `/token`: `token-1`, `token-2`, …, each for the scopes that were asked for.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct TokenServer {
-    /// Who gets one; everybody if empty.
-    pub(crate) users: Vec<(&'static str, &'static str)>,
-    /// Refresh tokens that are taken by POST; without any, POST is 405.
-    pub(crate) identities: Vec<&'static str>,
-    /// `expires_in` of the answer.
-    pub(crate) expires_in: Option<u64>,
-    /// Instead of the usual challenge; `{base}` stands for the registry's address, `{scope}` for the scope.
-    pub(crate) challenge: Option<&'static str>,
 }
 
 impl TestRegistry {
@@ -187,31 +139,26 @@ impl TestRegistry {
 
     /// Stores all of it, without a tag.
     pub(crate) fn store(&self, repository: &str, pushed: &Pushed) {
-        let mut state = self.state();
-        let content = state.repositories.entry(repository.to_owned()).or_default();
-        store(content, pushed);
+        self.state().store(repository, pushed);
     }
 
     /// Points the tag at what was stored before.
     pub(crate) fn tag(&self, repository: &str, tag: &str, digest: &Digest) {
         let mut state = self.state();
-        let content = state.repositories.entry(repository.to_owned()).or_default();
-        content.tags.insert(tag.to_owned(), digest.clone());
-        content.once_tagged.insert(tag.to_owned());
+        state.contents.tag(repository, tag, digest.clone());
+        state.once.insert((repository.to_owned(), tag.to_owned()));
     }
 
-    /// Takes the tag away. What it pointed at stays.
+    /// Deletes the tag. What it pointed at stays.
     pub(crate) fn untag(&self, repository: &str, tag: &str) {
-        let mut state = self.state();
-        state.repositories.get_mut(repository).expect("a repository").tags.remove(tag).expect("a tag");
+        self.state().contents.untag(repository, tag).expect("a tag");
     }
 
-    /// Takes a manifest away, as in a sparse index.
+    /// Deletes a manifest, as in a sparse index.
     pub(crate) fn remove_manifest(&self, repository: &str, digest: &Digest) {
         let mut state = self.state();
-        let content = state.repositories.get_mut(repository).expect("a repository");
-        content.manifests.remove(digest).expect("a manifest");
-        content.once_there.insert(digest.clone());
+        state.contents.remove_manifest(repository, digest).expect("a manifest");
+        state.once.insert((repository.to_owned(), digest.to_string()));
     }
 
     /// Expects requests whose path begins so, although the registry never had what they ask for: they are 404.
@@ -221,19 +168,17 @@ impl TestRegistry {
 
     /// Tags in a page that asks for more; all by default.
     pub(crate) fn page_size(&self, tags: usize) {
-        self.state().page_size = Some(tags);
+        self.state().contents.set_page_entries_max(tags);
     }
 
     /// Who may ask from now on.
     pub(crate) fn require(&self, access: Access) {
-        self.state().access = access;
+        self.state().guard.access = access;
     }
 
     /// All tokens issued so far are refused from now on.
     pub(crate) fn revoke_tokens(&self) {
-        let mut state = self.state();
-        let issued: Vec<String> = state.tokens.keys().cloned().collect();
-        state.revoked.extend(issued);
+        self.state().guard.revoke_tokens();
     }
 
     /// The next request that matches is answered so; the one after it by the next call's reply, and so on.
@@ -303,23 +248,18 @@ impl Drop for TestRegistry {
 impl Kind {
     fn of(method: &Method, path: &str, headers: &HeaderMap) -> Self {
         let head = method == Method::HEAD;
-        match path {
-            "/token" => Self::Token,
+        match Resource::of(path) {
+            _ if path == "/token" => Self::Token,
             _ if !head && method != Method::GET => Self::Other,
-            "/v2/" => Self::Ping,
-            "/v2/_catalog" => Self::Catalog,
-            _ if path.starts_with("/v2/") && path.ends_with("/tags/list") => Self::ListTags,
-            _ if path.contains("/manifests/") => {
-                if head {
-                    Self::HeadManifest
-                } else {
-                    Self::GetManifest
-                }
-            }
-            _ if path.contains("/blobs/") && head => Self::HeadBlob,
-            _ if path.contains("/blobs/") && headers.contains_key("range") => Self::GetRange,
-            _ if path.contains("/blobs/") => Self::GetBlob,
-            _ => Self::Other,
+            Some(Resource::Base) => Self::Ping,
+            Some(Resource::Catalog) => Self::Catalog,
+            Some(Resource::Tags { .. }) => Self::ListTags,
+            Some(Resource::Manifest { .. }) if head => Self::HeadManifest,
+            Some(Resource::Manifest { .. }) => Self::GetManifest,
+            Some(Resource::Blob { .. }) if head => Self::HeadBlob,
+            Some(Resource::Blob { .. }) if headers.contains_key("range") => Self::GetRange,
+            Some(Resource::Blob { .. }) => Self::GetBlob,
+            Some(Resource::Referrers { .. }) | None => Self::Other,
         }
     }
 
@@ -340,8 +280,15 @@ impl Kind {
 }
 
 impl Seen {
+    /// The path; also of a request that came to a proxy, whose URI names a host.
     pub(crate) fn path(&self) -> &str {
-        self.uri.split('?').next().unwrap()
+        let path = self.uri.split('?').next().unwrap();
+        let of_proxy = path.split_once("://").and_then(|(_, rest)| Some(&rest[rest.find('/')?..]));
+        of_proxy.unwrap_or(path)
+    }
+
+    pub(crate) fn resource(&self) -> Option<Resource<'_>> {
+        Resource::of(self.path())
     }
 
     /// A header's text, empty without one.
@@ -356,45 +303,6 @@ impl Seen {
         let pairs = url::form_urlencoded::parse(text.as_bytes());
         pairs.filter(|(key, _)| key == name).map(|(_, value)| value.into_owned()).collect()
     }
-}
-
-impl Reply {
-    /// A status and a body that no registry would send.
-    pub(crate) fn status(status: u16) -> Self {
-        Self::Answer(status, vec![("content-type", "text/html".to_owned())], "<html>no</html>".to_owned())
-    }
-
-    /// A status and the distribution API's error body.
-    pub(crate) fn error(status: u16, code: &str) -> Self {
-        Self::Answer(status, vec![("content-type", "application/json".to_owned())], error_body(code))
-    }
-
-    /// A redirect.
-    pub(crate) fn redirect(to: impl Into<String>) -> Self {
-        Self::Answer(307, vec![("location", to.into())], String::new())
-    }
-
-    /// Status 200 and this JSON.
-    pub(crate) fn json(body: &str) -> Self {
-        Self::Answer(200, vec![("content-type", "application/json".to_owned())], body.to_owned())
-    }
-
-    /// One more header, for `Answer`.
-    pub(crate) fn and(self, name: &'static str, value: impl Into<String>) -> Self {
-        match self {
-            Self::Answer(status, mut headers, body) => {
-                headers.push((name, value.into()));
-                Self::Answer(status, headers, body)
-            }
-            other => panic!("{other:?} has no headers of its own"),
-        }
-    }
-}
-
-/// `user:password` as `Authorization` has it.
-pub(crate) fn basic(user: &str, password: &str) -> String {
-    use base64::Engine as _;
-    format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}")))
 }
 
 fn split(matching: &str) -> (String, String) {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use image_size_exporter::image::LayerContent;
 use image_size_exporter::layer::{Limits, run};
@@ -43,8 +44,12 @@ impl Worker {
 
 /// Only while nothing waits for a socket: a paused clock would let requests time out.
 async fn later(minutes: u64) {
+    ahead(Duration::from_mins(minutes)).await;
+}
+
+async fn ahead(duration: Duration) {
     tokio::time::pause();
-    tokio::time::advance(std::time::Duration::from_mins(minutes)).await;
+    tokio::time::advance(duration).await;
     tokio::time::resume();
 }
 
@@ -68,6 +73,56 @@ async fn a_layer_of_other_content_than_its_digest_is_streamed_less_and_less_ofte
         worker.try_again(failing, whole).await;
         assert_eq!(registry.take_counts(), requests, "{minutes} minutes later");
     }
+}
+
+/// A registry fails for longer than the attempts of one stream take.
+#[tokio::test]
+async fn a_layer_that_a_registry_fails_to_send_is_asked_for_again_after_a_minute() {
+    let tars = [tar(&[10]), tar(&[11])];
+    let (registry, work) = registry_with(&[(&tars[0], GZIP), (&tars[1], GZIP)], Uncompressed::Exact);
+    let blob = format!("GET /v2/acme/app/blobs/{}", work[0].digest);
+    registry.always(&blob, Reply::status(503));
+    let mut worker = Worker::start(Limits { concurrency: 1, ..Limits::default() });
+    worker.work.send(work.clone()).await.unwrap();
+    // The clock runs fast while the worker waits between its attempts.
+    let other = loop {
+        match tokio::time::timeout(Duration::from_millis(50), worker.found.recv()).await {
+            Ok(found) => break found.unwrap().0,
+            Err(_) => ahead(Duration::from_secs(2)).await,
+        }
+    };
+    assert_eq!(other, work[1].digest);
+    registry.always(&blob, Reply::Usual);
+    later(1).await;
+    worker.work.send(work.clone()).await.unwrap();
+    assert_eq!(worker.found.recv().await.unwrap().0, work[0].digest);
+}
+
+#[tokio::test]
+async fn a_large_layer_that_waits_for_the_hours_bytes_is_not_overtaken_by_small_ones() {
+    let tars = [tar(&[10]), tar(&[200_000]), tar(&[11])];
+    let (registry, work) = registry_with(&[(&tars[0], GZIP), (&tars[1], GZIP), (&tars[2], GZIP)], Uncompressed::Exact);
+    let limits = Limits { bytes_per_hour: Some(work[1].bytes), concurrency: 1, ..Limits::default() };
+    let mut worker = Worker::start(limits);
+    worker.work.send(work.clone()).await.unwrap();
+    assert_eq!(worker.found.recv().await.unwrap().0, work[0].digest);
+    for next in &work[1..] {
+        later(61).await;
+        assert_eq!(worker.found.recv().await.unwrap().0, next.digest);
+    }
+    assert_eq!(registry.counts(), "get_blob 3");
+}
+
+#[tokio::test]
+async fn a_manifest_that_states_a_wrong_size_does_not_hide_a_layer_from_the_others() {
+    let (registry, work) = registry_with(&[(&tar(&[3000]), GZIP)], Uncompressed::Exact);
+    let mut worker = Worker::start(Limits { concurrency: 1, ..Limits::default() });
+    for wrong in [work[0].bytes - 1, 1] {
+        let wrong = LayerRequest { bytes: wrong, ..work[0].clone() };
+        worker.work.send(vec![wrong, work[0].clone()]).await.unwrap();
+        assert_eq!(worker.found.recv().await.unwrap().0, work[0].digest);
+    }
+    assert_eq!(registry.counts(), "get_blob 2");
 }
 
 #[tokio::test]

@@ -99,8 +99,8 @@ proptest! {
                 (Some(_), None) => false,
             };
             let any = |patterns: &[TagPattern]| patterns.iter().any(|pattern| pattern.finds(tag));
-            let matches = wanted.matches.is_empty() || any(&wanted.matches);
-            let is_selected = matches && !any(&wanted.exclude) && inside;
+            let is_found = (wanted.matches.is_empty() || any(&wanted.matches)) && !any(&wanted.exclude);
+            let is_selected = is_found && inside;
             prop_assert_eq!(selected.candidates.contains(tag), is_selected, "{}", tag);
         }
     }

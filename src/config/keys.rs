@@ -1,0 +1,227 @@
+//! Every key that a configuration may have: its kind, its bounds, its default, and what it means. `reader` takes what it
+//! accepts from these tables, and `json` makes of them the JSON schema that editors read.
+
+pub(super) mod json;
+
+use std::time::Duration;
+
+use crate::metrics::Family;
+use crate::target::{Detail, NewestBy, Sort, Uncompressed, Words};
+
+use super::values::Bounds;
+
+/// The keys of a table.
+pub(super) struct Section {
+    pub(super) keys: &'static [Key],
+    pub(super) required: &'static [&'static str],
+}
+
+/// One key.
+pub(super) struct Key {
+    pub(super) name: &'static str,
+    pub(super) kind: Kind,
+    /// What holds without the key, in JSON; none if that is no single value.
+    pub(super) default: Option<&'static str>,
+    /// A phrase for users, as an editor shows it.
+    pub(super) about: &'static str,
+}
+
+/// What may be written.
+pub(super) enum Kind {
+    /// Text, or a whole number as text.
+    Text,
+    /// A list of texts, or a single one: any, or some of these words.
+    Texts { words: Option<fn() -> Vec<&'static str>> },
+    /// Text with numbers and units of time.
+    Duration(Bounds),
+    /// Text with a number and a unit of bytes.
+    Size,
+    /// A whole number.
+    Count { min: u64, max: u64 },
+    /// A number above 0.
+    Rate { max: u32 },
+    /// `true` or `false`; `false` when absent.
+    Flag,
+    /// One of a few words.
+    Word { words: fn() -> Vec<&'static str> },
+    /// Labels: texts under names that users choose.
+    Labels,
+    /// A table.
+    Table { section: &'static Section, overridable: bool },
+    /// Tables of the same keys under names that users choose.
+    Named { section: &'static Section, name: &'static str },
+    /// An array of tables.
+    Tables(&'static Section),
+    /// A key that users may expect, and why there is none.
+    Refused(&'static str),
+}
+
+impl Section {
+    /// A section that knows no keys: of a table whose keys users choose.
+    pub(super) const ANY: Self = Self { keys: &[], required: &[] };
+
+    pub(super) fn key(&self, name: &str) -> Option<&'static Key> {
+        self.keys.iter().find(|key| key.name == name)
+    }
+
+    /// The names of the keys that may be written.
+    pub(super) fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.keys.iter().filter(|key| !matches!(key.kind, Kind::Refused(_))).map(|key| key.name)
+    }
+}
+
+const fn key(name: &'static str, kind: Kind, about: &'static str) -> Key {
+    Key { name, kind, default: None, about }
+}
+
+impl Key {
+    const fn default(mut self, default: &'static str) -> Self {
+        self.default = Some(default);
+        self
+    }
+}
+
+/// The words of an enum.
+fn words<T: Words>() -> Vec<&'static str> {
+    T::WORDS.iter().map(|(word, _)| *word).collect()
+}
+
+/// The families, under both of their names.
+fn families() -> Vec<&'static str> {
+    Family::ALL.iter().flat_map(|family| [family.short_name(), family.name()]).collect()
+}
+
+const TEXTS: Kind = Kind::Texts { words: None };
+const MILLIS_100: Duration = Duration::from_millis(100);
+const DAY: Duration = Duration::from_hours(24);
+const INTERVAL: Kind = Kind::Duration(Bounds { min: MILLIS_100, max: DAY.saturating_mul(365), example: "5m" });
+const TIMEOUT: Kind = Kind::Duration(Bounds { min: MILLIS_100, max: Duration::from_hours(1), example: "30s" });
+const KEEP: Kind = Kind::Duration(Bounds { min: Duration::from_secs(1), max: DAY.saturating_mul(3650), example: "7d" });
+const CONCURRENCY: Kind = Kind::Count { min: 1, max: 256 };
+const TAGS_MAX: Kind = Kind::Count { min: 1, max: 1_000_000 };
+
+/// The whole file.
+pub(super) static ROOT: Section = Section {
+    keys: &[
+        key("web", Kind::Table { section: &WEB, overridable: true }, "where the exporter listens"),
+        key("scan", Kind::Table { section: &SCAN, overridable: true }, "how often registries are scanned, and how"),
+        key(
+            "state",
+            Kind::Table { section: &STATE, overridable: true },
+            "the file in which what was read survives restarts",
+        ),
+        key("metrics", Kind::Table { section: &METRICS, overridable: false }, "what is published"),
+        key(
+            "registries",
+            Kind::Named { section: &REGISTRY, name: "a host in quotes, with its port if it is not the usual one" },
+            "settings of a registry, under its host; without a section a registry has the defaults",
+        ),
+        key("targets", Kind::Tables(&TARGET), "the repositories that are watched: at least one"),
+    ],
+    required: &["targets"],
+};
+
+static WEB: Section = Section {
+    keys: &[
+        key("listen", TEXTS, "`host:port`, `:port`, `[address]:port`, or a list of them").default(r#""0.0.0.0:10048""#),
+        key("hosts", TEXTS, "names under which / and /config answer, without port; any if it is left out"),
+        key("config_file", Kind::Text, "a file with TLS, client certificates and users, in exporter-toolkit's format"),
+    ],
+    required: &[],
+};
+
+static SCAN: Section = Section {
+    keys: &[
+        key("interval", INTERVAL, "time between the starts of two scans of a target").default(r#""5m""#),
+        key("concurrency", CONCURRENCY, "requests under way at once per registry").default("8"),
+        key("timeout", TIMEOUT, "time for one request; for streams, time without progress").default(r#""30s""#),
+        key("keep", KEEP, "what cannot be read for this long is dropped").default(r#""7d""#),
+        key("tags_max", TAGS_MAX, "selected tags that are read per repository").default("10000"),
+    ],
+    required: &[],
+};
+
+static STATE: Section = Section {
+    keys: &[key("path", Kind::Text, "the state file; without one what was read is kept in memory only")],
+    required: &[],
+};
+
+static METRICS: Section = Section {
+    keys: &[key(
+        "omit",
+        Kind::Texts { words: Some(families) },
+        "families that are not published, by their short or whole names",
+    )
+    .default("[]")],
+    required: &[],
+};
+
+const SECRET_IN_FILE: &str = "a secret does not belong in this file: put it into a file or an environment variable, and name \
+                        that with `password_file`, `password_env` or `token_file`";
+
+static REGISTRY: Section = Section {
+    keys: &[
+        key("username", Kind::Text, "a user, with `password_file` or `password_env`"),
+        key("password_file", Kind::Text, "the file with the password of `username`"),
+        key("password_env", Kind::Text, "the name of the environment variable with the password of `username`"),
+        key("token_file", Kind::Text, "a file with a bearer token"),
+        key("docker_config", Kind::Text, "a docker config.json, in place of the usual ones"),
+        key("anonymous", Kind::Flag, "no credentials, even if the usual places have some"),
+        key("password", Kind::Refused(SECRET_IN_FILE), ""),
+        key("token", Kind::Refused(SECRET_IN_FILE), ""),
+        key("auth", Kind::Refused(SECRET_IN_FILE), ""),
+        key("plain_http", Kind::Flag, "plain HTTP; without it only loopback is spoken to so"),
+        key("ca_file", Kind::Text, "PEM authorities, trusted beside the system's"),
+        key("cert_file", Kind::Text, "a client certificate in PEM form, with `key_file`"),
+        key("key_file", Kind::Text, "the private key of `cert_file`"),
+        key(
+            "proxy_url",
+            Kind::Text,
+            "a proxy, with scheme http, https, socks5 or socks5h, in place of the environment's",
+        ),
+        key("insecure_skip_verify", Kind::Flag, "believe any certificate of the registry's own host"),
+        key("requests_per_second", Kind::Rate { max: 10_000 }, "the most requests per second; unlimited without it"),
+        key(
+            "ratelimit_reserve",
+            Kind::Count { min: 0, max: 1_000_000_000 },
+            "metered pulls kept for people: below it only free requests are made",
+        ),
+        key("pull_through", Kind::Flag, "it fetches from another registry when asked: layers are not probed"),
+        key("concurrency", CONCURRENCY, "requests under way at once; `scan.concurrency` if it is left out"),
+        key("timeout", TIMEOUT, "time for one request; `scan.timeout` if it is left out"),
+    ],
+    required: &[],
+};
+
+static TARGET: Section = Section {
+    keys: &[
+        key("name", Kind::Text, "the `target` label, unique; the repository as written if it is left out"),
+        key(
+            "repository",
+            Kind::Text,
+            "docker.io/library/alpine, for example; `*` within a segment, `**` any number of segments",
+        ),
+        key("tags", TEXTS, "these tags, without listing; `latest` if nothing else selects any"),
+        key("match", TEXTS, "regular expressions: of the listed tags those that one finds; not anchored"),
+        key("exclude", TEXTS, "regular expressions: none of the listed tags that one finds"),
+        key("semver", Kind::Text, "of the listed tags versions in a range: `>=2, <4`, `^1.2`, `~1.2.3`, `1.x`, `*`"),
+        key("sort", Kind::Word { words: words::<Sort> }, "the order that `limit` cuts, newest first")
+            .default(r#""semver""#),
+        key(
+            "limit",
+            Kind::Count { min: 1, max: 1_000_000 },
+            "how many of the listed tags are kept; with `newest` 2 or more",
+        ),
+        key("newest", Kind::Word { words: words::<NewestBy> }, "also publish the newest tag as one stable series"),
+        key("platforms", TEXTS, "such as linux/amd64, linux/arm/v7 or windows/amd64; all if it is left out"),
+        key("interval", INTERVAL, "time between the starts of two scans; `scan.interval` if it is left out"),
+        key("uncompressed", Kind::Word { words: words::<Uncompressed> }, "how uncompressed sizes are found")
+            .default(r#""off""#),
+        key("detail", Kind::Word { words: words::<Detail> }, "whether images are published, or only repositories")
+            .default(r#""images""#),
+        key("budget", Kind::Size, "what an image's compressed size should stay under, such as 250MiB; for alerts"),
+        key("tags_max", TAGS_MAX, "selected tags that are read per repository; `scan.tags_max` if it is left out"),
+        key("labels", Kind::Labels, "published in container_image_repository_labels"),
+    ],
+    required: &["repository"],
+};
