@@ -9,6 +9,7 @@ pub mod plan;
 
 pub mod demo;
 pub mod health;
+pub mod manual;
 
 mod columns;
 pub mod logging;
@@ -17,6 +18,7 @@ mod units;
 
 use std::process::ExitCode;
 
+use clap::CommandFactory as _;
 use cli::{Cli, Command};
 
 /// Runs the command that the command line names, or the daemon. A failure is printed on standard error.
@@ -34,6 +36,8 @@ pub async fn run(cli: Cli) -> ExitCode {
         Some(Command::Inspect(flags)) => inspect::run(&flags.config.config_file, &flags.arguments).await,
         Some(Command::Check(flags)) => check::run(&flags.config.config_file, &flags.arguments).await,
         Some(Command::Health(flags)) => health::run(&flags.config.config_file, &flags.arguments).await,
+        Some(Command::Completions(arguments)) => manual::completions(&arguments, Cli::command()),
+        Some(Command::Man(arguments)) => manual::man(&arguments, Cli::command()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -14,6 +14,7 @@ use super::health;
 use super::inspect;
 use super::logging;
 use super::logging::{LogFlags, LogFormat, LogFormatFlag, LogLevel};
+use super::manual;
 use super::plan;
 use super::run::{Check, WebFlags};
 use crate::config::DEFAULT_FILE;
@@ -168,6 +169,16 @@ Examples:
   image-size-exporter health --config.file=/etc/image-size-exporter/config.toml
   image-size-exporter health localhost:10048")]
     Health(HealthFlags),
+    /// Print a completion script for a shell
+    #[command(after_help = "\
+Example:
+  image-size-exporter completions bash > ~/.local/share/bash-completion/completions/image-size-exporter")]
+    Completions(manual::CompletionsArguments),
+    /// Print the manual page, or write one for each command into a folder
+    #[command(after_help = "\
+Example:
+  image-size-exporter man ~/.local/share/man/man1")]
+    Man(manual::ManArguments),
 }
 
 impl Cli {
@@ -199,6 +210,7 @@ impl Cli {
             Some(Command::Inspect(flags)) => &flags.log,
             Some(Command::Check(flags)) => &flags.log,
             Some(Command::Health(flags)) => return (LogLevel::Info, flags.format.log_format),
+            Some(Command::Completions(_) | Command::Man(_)) => return (LogLevel::Info, LogFormat::Logfmt),
         };
         (flags.log_level, flags.format.log_format)
     }

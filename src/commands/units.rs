@@ -1,5 +1,7 @@
 //! Formats numbers, times and texts for people.
 
+use crate::oci::text::is_unprintable;
+
 /// Bytes in the binary unit that leaves at most four digits, as in `1.5 MiB`; or `exact`.
 pub(crate) fn bytes(bytes: u64, exact: bool) -> String {
     const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
@@ -48,9 +50,9 @@ pub(crate) fn command(text: &str) -> String {
     plain(&words.join(" "))
 }
 
-/// A registry's text without control characters.
+/// A registry's text without characters that a terminal would not show.
 pub(crate) fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    text.chars().map(|c| if is_unprintable(c) { '\u{fffd}' } else { c }).collect()
 }
 
 /// At most `width` characters; a longer text ends with an ellipsis.

@@ -8,9 +8,13 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 
+use figment::providers::{Format as _, Toml};
+use figment::value::{self, Map};
+use figment::{Figment, Metadata, Profile, Provider};
+
 use super::keys::{Kind as KeyKind, ROOT, Section};
 use super::problems::{ConfigError, Problems, nearest};
-use tree::{Dict, Kind, Origin, Value};
+use tree::{Dict, Origin, Written};
 
 /// Environment variables: names and values.
 pub type Environment = BTreeMap<String, String>;
@@ -42,13 +46,17 @@ pub(super) fn read(path: &Path, environment: &Environment, problems: &Problems) 
         ConfigError::Syntax(path.to_owned(), format!("{}{column}", wrong.line), wrong.message)
     };
     let text = text::decode(read_file(path)?).map_err(wrong)?;
-    let mut root = tree::parse(&text).map_err(|(byte, why)| wrong(text::not_toml(&text, byte, &why)))?;
+    let written = Written::parse(&text).map_err(|(byte, why)| wrong(text::not_toml(&text, byte, &why)))?;
+    let mut figment = Figment::from(Toml::string(written.readable()));
     for (name, value) in environment.iter().filter(|(name, _)| name.starts_with(PREFIX)) {
-        if let Err(message) = apply(name, value, &mut root) {
-            problems.add_error(&Origin::Variable(name.clone()), "", &message);
+        match Variable::parse(name, value) {
+            // A section that is no table is a problem of its own, which merging would hide.
+            Ok(variable) if written.is_no_table(variable.section) => {}
+            Ok(variable) => figment = figment.merge(variable),
+            Err(message) => problems.add_error(&Origin::Variable(name.clone()), "", &message),
         }
     }
-    Ok(root)
+    written.tree(&figment).map_err(|shown| wrong(text::not_read(&shown)))
 }
 
 /// Variables that look like overrides but have only one underscore between the words.
@@ -81,36 +89,44 @@ fn read_file(path: &Path) -> Result<Vec<u8>, ConfigError> {
     Ok(bytes)
 }
 
-/// Puts one variable, such as `IMAGE_SIZE_EXPORTER__SCAN__INTERVAL`, into the tree. Its value is text; `reader` parses
-/// numbers.
-fn apply(name: &str, value: &str, root: &mut Dict) -> Result<(), String> {
-    let lower = name[PREFIX.len()..].to_ascii_lowercase();
-    let (section, key) = lower.split_once("__").unwrap_or((&lower, ""));
-    let Some((section, known)) = overridable().find(|(known, _)| *known == section) else {
-        return Err("only single values of [web], [scan] and [state] can be set by variables: \
-                    set the others in the file, and unset this variable"
-            .to_owned());
-    };
-    if known.key(key).is_none() {
-        let meant = nearest(key, known.names()).or_else(|| known.names().next()).unwrap_or_default();
-        let meant = format!("{PREFIX}{section}__{meant}").to_uppercase();
-        return Err(format!("unknown key: write for example {meant}, or unset this variable"));
+/// One variable, such as `IMAGE_SIZE_EXPORTER__SCAN__INTERVAL`. Its value is text; `reader` parses numbers.
+struct Variable {
+    name: String,
+    section: &'static str,
+    key: &'static str,
+    value: value::Value,
+}
+
+impl Variable {
+    fn parse(name: &str, value: &str) -> Result<Self, String> {
+        let lower = name[PREFIX.len()..].to_ascii_lowercase();
+        let (section, key) = lower.split_once("__").unwrap_or((&lower, ""));
+        let Some((section, known)) = overridable().find(|(known, _)| *known == section) else {
+            return Err("only single values of [web], [scan] and [state] can be set by variables: \
+                        set the others in the file, and unset this variable"
+                .to_owned());
+        };
+        let Some(key) = known.key(key) else {
+            let meant = nearest(key, known.names()).or_else(|| known.names().next()).unwrap_or_default();
+            let meant = format!("{PREFIX}{section}__{meant}").to_uppercase();
+            return Err(format!("unknown key: write for example {meant}, or unset this variable"));
+        };
+        let value = match &key.kind {
+            // A comma separates addresses or names: none of them contains one.
+            KeyKind::Texts { .. } => value.split(',').map(str::trim).collect::<Vec<_>>().into(),
+            _ => value.into(),
+        };
+        Ok(Self { name: name.to_owned(), section, key: key.name, value })
     }
-    let origin = Origin::Variable(name.to_owned());
-    let text = |text: &str| Value { kind: Kind::Text(text.to_owned()), origin: origin.clone() };
-    let value = match known.key(key).map(|key| &key.kind) {
-        // A comma separates addresses or names: none of them contains one.
-        Some(KeyKind::Texts { .. }) => {
-            let items = value.split(',').map(|item| text(item.trim())).collect();
-            Value { kind: Kind::List(items), origin: origin.clone() }
-        }
-        _ => text(value),
-    };
-    let table = || Value { kind: Kind::Table(Dict::new()), origin: Origin::File };
-    let entries = root.entry(section.to_owned()).or_insert_with(table);
-    // A section that is no table is a problem of its own.
-    if let Kind::Table(entries) = &mut entries.kind {
-        entries.insert(key.to_owned(), value);
+}
+
+impl Provider for Variable {
+    fn metadata(&self) -> Metadata {
+        Metadata::named(self.name.clone())
     }
-    Ok(())
+
+    fn data(&self) -> figment::Result<Map<Profile, value::Dict>> {
+        let section = value::Dict::from([(self.key.to_owned(), self.value.clone())]);
+        Ok(Profile::Default.collect(value::Dict::from([(self.section.to_owned(), section.into())])))
+    }
 }

@@ -170,6 +170,8 @@ async fn next(
     let mut wait: Option<Duration> = None;
     let mut position = 0;
     while let Some(layer) = pending.get(position) {
+        // The list may be long, and all of it remembered: other tasks get their turn in between.
+        tokio::task::coop::consume_budget().await;
         if in_progress.contains(layer) {
             position += 1;
             continue;

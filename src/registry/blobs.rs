@@ -34,7 +34,7 @@ impl Client {
         if descriptor.size > CONFIG_BYTES_MAX {
             let problem =
                 format!("the manifest gives the config {} bytes, more than {CONFIG_BYTES_MAX}", descriptor.size);
-            return Err(RegistryError::new(Reason::Limit, subject, problem));
+            return Err(self.wrong(Operation::GetBlob, &subject, Reason::Limit, problem));
         }
         let request = self.blob(repository, digest, &subject, Method::GET, ReadBody::Whole(CONFIG_BYTES_MAX));
         let response = self.send(Scope::Repository(repository), &request).await?;

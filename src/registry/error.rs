@@ -3,7 +3,11 @@
 use std::fmt::Display;
 use std::sync::Arc;
 
+use crate::oci::text::shown;
 use crate::oci::{Reason, Registry};
+
+/// Longer messages are cut.
+const MESSAGE_BYTES_MAX: usize = 2 << 10;
 
 /// A request to a registry failed. The message names the registry and the request, the cause and, where possible, what
 /// the operator can do. It holds no secret, no query of an address, and only the host of a redirect's target.
@@ -15,9 +19,10 @@ pub struct RegistryError {
 }
 
 impl RegistryError {
-    /// A request about `subject` failed because of `problem`.
+    /// A request about `subject` failed because of `problem`, which may repeat what a server sent: hosts, header values,
+    /// the words of an error.
     pub(crate) fn new(reason: Reason, subject: impl Display, problem: impl Display) -> Self {
-        Self { reason, message: format!("{subject}: {problem}").into() }
+        Self { reason, message: shown(&format!("{subject}: {problem}"), MESSAGE_BYTES_MAX).into() }
     }
 
     /// The same error, followed by what the operator can do about it.

@@ -10,7 +10,9 @@ use super::document;
 use super::document::{FetchedDocument, ReadError};
 use crate::image::Image;
 use crate::oci::manifest::ACCEPT;
-use crate::oci::{Digest, DistinctPlatforms, Location, MediaType, Platform, PlatformFilter, Reason, Repository};
+use crate::oci::{
+    Digest, DistinctPlatforms, Location, MediaType, Operation, Platform, PlatformFilter, Reason, Repository,
+};
 use crate::registry::{At, Client};
 use crate::store::{IndexEntry, Store, Stored, StoredIndex};
 use crate::tag::{Child, Known};
@@ -75,6 +77,7 @@ pub(crate) async fn read(
         }
         // The index itself is among those seen.
         if seen.len() > CHILDREN_MAX + 1 {
+            client.failed(Operation::GetManifest, Reason::Limit);
             let limit = format!("more than {CHILDREN_MAX} manifests under one tag");
             children.fail(
                 &entries[0].entry,
@@ -87,6 +90,7 @@ pub(crate) async fn read(
             break;
         }
         if depth == NESTING_MAX {
+            client.failed(Operation::GetManifest, Reason::Limit);
             let limit = format!("indexes nested more than {NESTING_MAX} deep");
             let location = Location::digest(repository, digest).to_string();
             children.fail(&nothing(digest), ReadError::Limit { location, limit });

@@ -159,6 +159,21 @@ FILE_BREAKS = [
     ("check_consistency.py", "deploy/docker/Dockerfile", "ARG RUST_VERSION=1", "ARG RUST_VERSION=2"),
     ("check_consistency.py", "deploy/docker/Dockerfile", "/etc/image-size-exporter/config.toml", "/etc/config.toml"),
     ("check_consistency.py", "deploy/systemd/image-size-exporter.service", "config.toml --config.check", "config.tml --config.check"),
+    ("check_release.py", "Cargo.toml", 'version = "0.1.0"', 'version = "0.1.1"'),
+    ("check_release.py", "CHANGELOG.md", "## 0.1.0 / unreleased", "## 0.2.0 / unreleased"),
+    ("check_release.py", "CHANGELOG.md", "/ unreleased", "/ 2026-12-01"),
+    ("check_release.py", "deploy/helm/image-size-exporter/Chart.yaml", "\nversion: 0.1.0", "\nversion: 0.1.1"),
+    ("check_release.py", "deploy/helm/image-size-exporter/Chart.yaml", "exporter:0.1.0", "exporter:0.0.9"),
+    ("check_release.py", "deploy/helm/image-size-exporter/Chart.yaml", "RUNBOOK.md", "RUNBOOKS.md"),
+    ("check_release.py", "deploy/kubernetes/kustomization.yaml", "newTag: 0.1.0", "newTag: latest"),
+    ("check_release.py", "deploy/kubernetes/kustomization.yaml", "No release is published yet", "Published"),
+    ("check_release.py", "deploy/helm/image-size-exporter/values.yaml", "No release is published yet", "Published"),
+    ("check_release.py", "docs/install.md", "No release is published yet", "Everything is published"),
+    ("check_release.py", "docs/install.md", "_0.1.0-1_", "_0.1.1-1_"),
+    ("check_release.py", "deploy/compose/compose.yaml", "image: image-size-exporter:compose", "image: ghcr.io/x/y:0.1.0"),
+    ("check_release.py", ".github/workflows/tests.yml", "3d3c42e5aac5ba805825da76410c181273ba90b1 # v7.0.1", "v7"),
+    ("check_release.py", ".github/workflows/tests.yml", "rust:1.", "rust:2."),
+    ("check_release.py", ".github/workflows/release.yml", "run: deploy/release/run", "run: deploy/release/runs"),
     ("check_schema.py", "deploy/config.schema.json", '"additionalProperties": false', '"additionalProperties": true'),
     ("check_schema.py", "deploy/config.schema.json", '"minimum": 1', '"minimum": 0'),
     ("check_schema.py", "deploy/config.schema.json", '"created"', '"name"'),
@@ -199,7 +214,22 @@ def promtool(folder, groups, files):
 
 
 def copy(target):
-    for name in ("deploy", "grafana", "tests/deploy", "tests/it/config", "config.toml", "src", "Cargo.toml", "rust-toolchain.toml", ".dockerignore", "README.md", "docs"):
+    for name in (
+        "deploy",
+        "grafana",
+        "tests/deploy",
+        "src",
+        "Cargo.toml",
+        "Cargo.lock",
+        "CHANGELOG.md",
+        "config.toml",
+        ".github",
+        "rust-toolchain.toml",
+        ".dockerignore",
+        "README.md",
+        "docs",
+        "tests/it/config",
+    ):
         source = ROOT / name
         if source.is_dir():
             shutil.copytree(source, target / name, ignore=shutil.ignore_patterns("__pycache__"))

@@ -1,37 +1,20 @@
 #!/usr/bin/env python3
-"""The image in a real Docker engine: what deploy/docker/Dockerfile's last stage makes, around a static binary that is
-already built, run read-only and without any right against a registry, and asked for its health by the engine.
+"""The image in a real Docker engine: built from the context that deploy/release/run has made, run read-only and without
+any right against a registry, and asked for its health by the engine. As root.
 
-Needs root, and IMAGE_SIZE_EXPORTER to be linked statically:
+e2e_docker.py DIR
 
-    RUSTFLAGS="-C target-feature=+crt-static" cargo build --profile dist --target x86_64-unknown-linux-gnu
-
-The engine is started by hand, with nothing of the machine's: its own folder, no bridge, no iptables. Nothing is pulled,
-so the first stage is left out: its commands are the build above.
+The engine is started by hand, with nothing of the machine's: its own folder, no bridge, no iptables. Nothing is pulled.
 """
 
 import json
 import os
 import pathlib
 import re
-import shutil
-import struct
 import subprocess
 import sys
 
-from programs import KIB, ROOT, Programs, Repository, exporter_binary, free_port, get, layer, wait_for
-
-DOCKERFILE = ROOT / "deploy/docker/Dockerfile"
-CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
-
-
-def is_static(binary):
-    """No program interpreter among the ELF file's program headers."""
-    data = binary.read_bytes()
-    assert data[:5] == b"\x7fELF\x02", f"{binary} is no 64-bit ELF file"
-    (offset,), (size, count) = struct.unpack_from("<Q", data, 32), struct.unpack_from("<HH", data, 54)
-    kinds = [struct.unpack_from("<I", data, offset + number * size)[0] for number in range(count)]
-    return 3 not in kinds
+from programs import KIB, Programs, Repository, free_port, get, layer, wait_for
 
 
 class Engine:
@@ -72,32 +55,20 @@ class Engine:
         return done
 
 
-def build(engine, folder, binary):
-    """The last stage as it stands, with `COPY --from=build` reading what the first would have laid out."""
-    stage = DOCKERFILE.read_text().split("\nFROM scratch\n")[1]
-    for source in ("/image/ /", "--chown=65532:65532 /state/ /var"):
-        assert stage.count(f"COPY --from=build {source}") == 1, f"the last stage does not copy {source}"
-    stage = stage.replace("COPY --from=build /image/", "COPY image/").replace("--from=build ", "").replace(" /state/", " state/")
-    (folder / "Dockerfile").write_text("FROM scratch\n" + stage)
-    for path, source in [("usr/local/bin/image-size-exporter", binary), (CERTIFICATES[1:], CERTIFICATES)]:
-        (folder / "image" / path).parent.mkdir(parents=True)
-        shutil.copy(source, folder / "image" / path)
-    (folder / "state").mkdir()
-    engine.run("build", "--network=host", "--build-arg=VERSION=test", "--tag=image-size-exporter:test", folder)
-
-
 def main():
     if os.geteuid() != 0:
         sys.exit("a Docker engine needs root")
-    binary = exporter_binary()
-    assert is_static(binary), f"{binary} is not linked statically"
+    (packed,) = pathlib.Path(sys.argv[1], "image").glob("*.tar")
     with Programs() as programs:
         registry = programs.registry()
         Repository(registry, "acme/app").image("latest", [layer(64 * KIB, "app")])
         engine = Engine(programs)
         context = programs.folder / "context"
         context.mkdir()
-        build(engine, context, binary)
+        subprocess.run(["tar", "--extract", "--file", packed, "--directory", context], check=True)
+        architecture = packed.name.split(".")[0]
+        arguments = [f"--build-arg={argument}" for argument in (f"TARGETARCH={architecture}", "VERSION=test")]
+        engine.run("build", "--network=host", *arguments, "--tag=image-size-exporter:test", context)
         (image,) = json.loads(engine.run("image", "inspect", "image-size-exporter:test").stdout)
         assert image["Config"]["User"] == "65532:65532" and image["Config"]["Healthcheck"]
         labels = image["Config"]["Labels"]

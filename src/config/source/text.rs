@@ -62,6 +62,17 @@ pub(super) fn not_toml(text: &str, byte: usize, why: &str) -> Wrong {
     Wrong { line, column: Some(column), message: format!("invalid TOML: {why}{hint}") }
 }
 
+/// What to say of a text that only figment's parser refuses, which is an older one, given what the error shows: a line
+/// with the place, three lines with an excerpt of the file, which does not belong in logs, and the reason.
+pub(super) fn not_read(shown: &str) -> Wrong {
+    let mut lines = shown.lines();
+    let words = lines.next().unwrap_or_default().split(|c: char| !c.is_ascii_digit());
+    let mut place = words.filter_map(|word| word.parse().ok());
+    let (line, column) = (place.next().unwrap_or(1), place.next());
+    let why = lines.skip(3).collect::<Vec<_>>().join(", ");
+    Wrong { line, column, message: format!("invalid TOML 1.0: {why}") }
+}
+
 /// JSON or YAML, if the text or the line at fault is written in it.
 fn other_format(text: &str, line: &str) -> Option<&'static str> {
     let text = text.trim_start_matches('\u{feff}').trim_start();

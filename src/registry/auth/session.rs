@@ -333,7 +333,10 @@ fn token_server(
     response: &Response,
     bearer: Bearer,
 ) -> Result<Scheme, RegistryError> {
-    let refused = |problem: String| RegistryError::new(Reason::Denied, context.subject, problem);
+    let refused = |problem: String| {
+        context.transport.failed(Operation::GetToken, Reason::Denied);
+        RegistryError::new(Reason::Denied, context.subject, problem)
+    };
     let realm = response.url.join(&bearer.realm).map_err(|_| {
         refused(format!("the registry names `{}` as its token server, which is not an address", bearer.realm))
     })?;

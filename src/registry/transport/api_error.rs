@@ -5,6 +5,7 @@ use serde::Deserialize;
 
 use super::exchange::Response;
 use crate::oci::Reason;
+use crate::oci::text::is_unprintable;
 
 /// Longer messages are cut: they end up in the log.
 const DETAIL_CHARS_MAX: usize = 300;
@@ -60,7 +61,7 @@ pub(crate) fn detail(response: &Response) -> String {
         return " (its message contains a secret and is not shown)".to_owned();
     }
     let text: String =
-        text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).take(DETAIL_CHARS_MAX).collect();
+        text.trim().chars().map(|c| if is_unprintable(c) { ' ' } else { c }).take(DETAIL_CHARS_MAX).collect();
     if text.is_empty() { text } else { format!(" ({text})") }
 }
 

@@ -1,11 +1,16 @@
 //! The built program as a process.
 
 use std::fs::File;
+use std::io::{self, Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use super::{Metrics, PATIENCE, ask, scrape, until};
+
+/// Scrapes in a row that may take longer where a busy machine keeps the program from running.
+const LATE_SCRAPES_MAX: u32 = 9;
 
 /// A process that runs a daemon. It is killed when this is dropped.
 pub(crate) struct Program {
@@ -92,6 +97,36 @@ impl Program {
     /// Polls until the published values satisfy `is_so`.
     pub(crate) async fn until(&self, what: &str, is_so: impl Fn(&Metrics) -> bool) -> Metrics {
         until(&self.address, &format!("{what}\n{}", self.log()), is_so).await
+    }
+
+    /// The body of `/metrics`, which must come in time.
+    pub(crate) fn body(&self, patience: Duration) -> String {
+        let mut late = 0;
+        loop {
+            match self.body_within(patience) {
+                Ok(body) => return body,
+                Err(error) if late == LATE_SCRAPES_MAX => panic!("no answer in time: {error}\n{}", self.log()),
+                Err(_) => late += 1,
+            }
+        }
+    }
+
+    fn body_within(&self, patience: Duration) -> io::Result<String> {
+        let mut stream = TcpStream::connect(&self.address)?;
+        stream.set_read_timeout(Some(patience))?;
+        stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        let (head, body) = answer.split_once("\r\n\r\n").ok_or(io::ErrorKind::UnexpectedEof)?;
+        assert!(head.lines().next().is_some_and(|line| line.contains(" 200 ")), "{head}");
+        Ok(body.to_owned())
+    }
+
+    /// The most memory that the program has had, in bytes; none where the system has no `/proc`.
+    pub(crate) fn memory_bytes_max(&self) -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+        Some(line.trim().trim_end_matches(" kB").trim().parse::<u64>().unwrap() << 10)
     }
 
     pub(crate) fn signal(&self, name: &str) {
