@@ -15,5 +15,6 @@ mod pulp;
 mod scraped;
 mod sizes;
 mod truth;
+mod unpushed;
 mod web;
 mod world;
