@@ -330,7 +330,7 @@ fn the_smallest_budget_of_the_targets_that_select_the_image_holds() {
 }
 
 #[test]
-fn one_request_each_is_what_two_images_cost() {
+fn two_images_cost_what_inspecting_them_costs() {
     let (registry, directory, name) = world();
     let (code, _) = checked(directory.path(), &[&name("v2"), "--against", &name("v1"), "--max-growth", "50%"]);
     assert_eq!(code, Some(0));
