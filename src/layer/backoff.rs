@@ -66,7 +66,7 @@ mod tests {
             let layer = claim("registry.example/a", b"layer", 1);
             for &minutes in waits {
                 assert_eq!(backoff.failed(layer.clone(), first), Duration::from_mins(minutes));
-                tokio::time::advance(Duration::from_mins(minutes) - Duration::from_secs(1)).await;
+                tokio::time::advance(Duration::from_secs(minutes * 60 - 1)).await;
                 assert!(backoff.is_waiting(&layer), "{minutes}");
                 tokio::time::advance(Duration::from_secs(1)).await;
                 assert!(!backoff.is_waiting(&layer), "{minutes}");

@@ -1,5 +1,6 @@
 //! The outcome of reading a tag, failures included.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::image::{Image, Timestamp};
@@ -95,10 +96,15 @@ impl Reading {
 
 impl Known {
     /// The reading with its images from `image_of`. An image that the store has lost becomes a failed child, so that
-    /// it is read again.
+    /// it is read again. Of the images that a damaged record lists for one platform, the first stays: the platform
+    /// tells the tag's series apart.
     pub fn reading(&self, image_of: impl Fn(&Digest) -> Option<Arc<Image>>) -> Reading {
         let mut reading = self.with_images(Vec::with_capacity(self.images.len()));
+        let mut seen = HashSet::new();
         for (platform, digest) in &self.images {
+            if !seen.insert(platform) {
+                continue;
+            }
             match image_of(digest) {
                 Some(image) if image.platform == *platform => reading.images.push(image),
                 Some(image) => {

@@ -8,13 +8,14 @@ use crate::truth::{self, Expected};
 use crate::world;
 
 /// Families whose values are times of this run or come from the configuration: checked separately.
-const APART: [&str; 8] = [
+const APART: [&str; 9] = [
     "container_image_tag_last_success_timestamp_seconds",
     "container_image_tag_changed_timestamp_seconds",
     "container_image_size_budget_bytes",
     "container_image_newest_compressed_size_bytes",
     "container_image_newest_previous_compressed_size_bytes",
     "container_image_newest_info",
+    "container_image_newest_previous_info",
     "container_image_repository_labels",
     "container_image_uncompressed_size_estimated",
 ];
@@ -55,10 +56,13 @@ fn every_published_number_is_what_public_tools_and_arithmetic_give() {
     let newest = [("target", "web"), ("repository", "acme/web"), ("platform", "linux/amd64")];
     assert_eq!(scrape.value("container_image_newest_compressed_size_bytes", &newest), web("v1.1.0"));
     assert_eq!(scrape.value("container_image_newest_previous_compressed_size_bytes", &newest), web("v1.0.0"));
-    let info = scrape.one("container_image_newest_info", &newest).expect("the newest is named");
-    let tag_info = scrape.one("container_image_tag_info", &[("repository", "acme/web"), ("tag", "v1.1.0")]);
-    assert_eq!(info.label("tag"), "v1.1.0");
-    assert_eq!(info.label("digest"), tag_info.expect("the tag is described").label("digest"));
+    for (family, tag) in [("container_image_newest_info", "v1.1.0"), ("container_image_newest_previous_info", "v1.0.0")]
+    {
+        let info = scrape.one(family, &newest).expect("the release is named");
+        let tag_info = scrape.one("container_image_tag_info", &[("repository", "acme/web"), ("tag", tag)]);
+        assert_eq!(info.label("tag"), tag);
+        assert_eq!(info.label("digest"), tag_info.expect("the tag is described").label("digest"));
+    }
     // `stable` is not one of the second target's tags: a budget applies to the tags that its target selects.
     let budgets: Vec<_> = scrape.all("container_image_size_budget_bytes", &[]);
     let tags: Vec<_> = budgets.iter().map(|sample| (sample.label("tag"), sample.value)).collect();

@@ -262,7 +262,7 @@ async fn a_state_file_of_the_released_version_is_published_after_a_restart() {
     std::io::copy(&mut flate2::read::GzDecoder::new(packed), &mut state).unwrap();
     drop(state);
     // Nothing listens on this port: all that is published was restored.
-    let config = "[scan]\ninterval = \"1h\"\nkeep = \"10y\"\n[state]\npath = \"state.redb\"\n[[targets]]\nname = \"app\"\n\
+    let config = "[scan]\ninterval = \"1h\"\nkeep = \"3650d\"\n[state]\npath = \"state.redb\"\n[[targets]]\nname = \"app\"\n\
                   repository = \"127.0.0.1:1/acme/app\"\ntags = [\"v1\", \"v2\", \"chart\", \"old\"]\n";
     fs::write(directory.path().join("config.toml"), config).unwrap();
     let daemon = Program::start(directory.path()).await;

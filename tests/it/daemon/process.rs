@@ -142,11 +142,11 @@ async fn a_target_that_selects_nothing_is_reported_once() {
             "no repository of the registry's catalog (1) matches `REGISTRY/acne/**`",
         ),
         (
-            "repository = 'REGISTRY/acme/app'\ntags = ['v2']\nplatforms = ['linux/adm64']",
+            "repository = 'REGISTRY/acme/app'\ntags = ['v2']\nplatforms = ['linux/s390x']",
             "none of the platforms of REGISTRY/acme/app:v2 (linux/amd64, linux/arm64) is among the target's `platforms`",
         ),
         (
-            "repository = 'REGISTRY/acme/app'\ntags = ['v1']\nplatforms = ['linux/adm64']",
+            "repository = 'REGISTRY/acme/app'\ntags = ['v1']\nplatforms = ['linux/s390x']",
             "none of the platforms of REGISTRY/acme/app:v1 (linux/amd64) is among the target's `platforms`",
         ),
         ("repository = 'REGISTRY/acme/app'\ntags = ['v2']\nplatforms = ['linux/amd64']", ""),

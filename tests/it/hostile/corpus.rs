@@ -162,7 +162,6 @@ pub(super) fn run_with(scrape_patience: Duration, mut scenarios: Vec<Scenario>) 
     check_log(&daemon.log());
     let memory = daemon.memory_bytes_max().unwrap_or_default();
     assert!(memory < MEMORY_BYTES_MAX, "{memory} bytes of memory");
-    println!("{} scenarios in {:?}, {} MiB", scenarios.len(), started.elapsed(), memory >> 20);
     assert!(block_on(daemon.end()).success());
 }
 

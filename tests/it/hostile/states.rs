@@ -271,11 +271,11 @@ fn comes_up(name: &str, bytes: &[u8], registry: &TestRegistry) {
     fs::write(directory.path().join("config.toml"), config).unwrap();
     for _ in 0..2 {
         let daemon = block_on(Program::start(directory.path()));
-        let series = format!("repository=\"acme/app\",tag=\"v1\",platform=\"linux/amd64\"}} 77");
+        let series = r#"repository="acme/app",tag="v1",platform="linux/amd64"} 77"#;
         block_on(daemon.until("the registry is read", |metrics| {
             check_body(metrics.text());
             let mut lines = metrics.text().lines();
-            lines.any(|line| line.starts_with("container_image_compressed_size_bytes") && line.ends_with(&series))
+            lines.any(|line| line.starts_with("container_image_compressed_size_bytes") && line.ends_with(series))
         }));
         let log = daemon.log();
         assert!(!log.contains("panicked"), "{name}: {log}");
