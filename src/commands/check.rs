@@ -93,17 +93,15 @@ pub async fn check(context: Context<'_>, arguments: &Arguments, err: &mut impl W
 /// # Errors
 /// Where something cannot be written.
 pub fn write(check: &Check, arguments: &Arguments, terminal: Terminal, out: &mut impl Write) -> io::Result<()> {
-    let text = [Output { format: Format::Text, file: None }];
-    let outputs = if arguments.format.is_empty() { &text[..] } else { &arguments.format[..] };
-    for Output { format, file } in outputs {
+    for Output { format, file } in arguments.outputs() {
         let Some(path) = file else {
             let terminal = Terminal { whole: arguments.no_trunc, ..terminal };
-            output::write(check, *format, arguments.bytes, terminal, out)?;
+            output::write(check, format, arguments.bytes, terminal, out)?;
             continue;
         };
         let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
-        let mut file = io::BufWriter::new(std::fs::File::create(path).map_err(named)?);
-        output::write(check, *format, arguments.bytes, Terminal::default(), &mut file).map_err(named)?;
+        let mut file = io::BufWriter::new(std::fs::File::create(&path).map_err(named)?);
+        output::write(check, format, arguments.bytes, Terminal::default(), &mut file).map_err(named)?;
         file.flush().map_err(named)?;
     }
     out.flush()

@@ -391,6 +391,8 @@ fn every_format_names_the_layer_to_blame() {
         )
     );
     assert_eq!(serde_json::from_str::<Value>(&file("size.json")).unwrap()["verdict"], "too_big");
+    let output = check(directory.path(), &[&arguments[..], &["--json"]].concat());
+    assert_eq!(text(&output.stdout), file("size.json"));
     // A first push.
     registry.missing("/v2/acme/app/manifests/v0");
     let output = check(directory.path(), &[&v2, "--against", &name("v0"), "--format", "markdown"]);

@@ -13,6 +13,7 @@ use crate::target::Words as _;
 
 /// The arguments of `check`.
 #[derive(Clone, Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct Arguments {
     /// The image to judge: a reference, or `docker-archive:FILE`, `oci:DIRECTORY`, `oci-archive:FILE`, `docker-daemon:NAME`
     #[arg(value_name = "NEW")]
@@ -45,6 +46,9 @@ pub struct Arguments {
     /// What to print, perhaps to a file; repeatable: `text`, `json`, `markdown`, `github`, `junit`
     #[arg(long, value_name = "FORMAT[=FILE]")]
     pub format: Vec<Output>,
+    /// JSON instead of text: the same as `--format json`
+    #[arg(long, conflicts_with = "format")]
+    pub json: bool,
     /// Exact bytes instead of KiB and MiB
     #[arg(long)]
     pub bytes: bool,
@@ -54,6 +58,14 @@ pub struct Arguments {
 }
 
 impl Arguments {
+    /// What to print: text, where nothing is asked for.
+    pub(super) fn outputs(&self) -> Vec<Output> {
+        if !self.format.is_empty() {
+            return self.format.clone();
+        }
+        vec![Output { format: if self.json { Format::Json } else { Format::Text }, file: None }]
+    }
+
     /// The reference under which the new image is or will be known.
     pub(super) fn pushed_as(&self) -> Option<&Reference> {
         match (&self.pushed_as, &self.new) {

@@ -147,17 +147,20 @@ impl<W: Write> Reader<'_, '_, W> {
         Ok(missing(format!("{repository} has no release before this one that target `{name}` selects")))
     }
 
-    async fn local<'s>(&self, source: &'s Source, whole: bool) -> Result<Option<Local<'s>>, CheckError> {
+    async fn local<'s>(&mut self, source: &'s Source, whole: bool) -> Result<Option<Local<'s>>, CheckError> {
         match source {
             Source::Registry(_) => Ok(None),
             Source::Local(location) => Ok(Some(Local { location, images: self.images(location, whole).await? })),
         }
     }
 
-    async fn images(&self, location: &Location, whole: bool) -> Result<LocalImages, CheckError> {
+    async fn images(&mut self, location: &Location, whole: bool) -> Result<LocalImages, CheckError> {
         let platforms: PlatformFilter = self.arguments.platform.iter().cloned().collect();
         let options = LocalOptions { platforms: &platforms, whole, engine: self.context.engine };
-        Ok(local::read(location, options).await?)
+        self.progress.say(&format!("reading {location}"));
+        let read = local::read(location, options).await;
+        self.progress.end();
+        Ok(read?)
     }
 
     /// A local image as `inspect` reports one on a registry.

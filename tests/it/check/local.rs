@@ -1,10 +1,16 @@
 //! Images that are not pushed: archives, layouts and an engine, each against another or against a registry.
 
+use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
+use image_size_exporter::commands::check::Context;
+use image_size_exporter::commands::cli::{Cli, Command};
+use image_size_exporter::commands::inspect::Terminal;
+use image_size_exporter::local::EngineAddress;
 use image_size_exporter::oci::Digest;
+use image_size_exporter::registry::{Registries, Settings};
 use serde_json::{Value, json};
 
 use super::{check, checked, text};
@@ -168,6 +174,33 @@ fn of_a_registrys_layers_only_those_are_measured_that_differ() {
     let (_, exact) = checked(world.path(), &[new, "--against", &old, "--uncompressed", "exact"]);
     assert_eq!(world.registry.take_counts(), "get_blob 3, get_manifest 1");
     assert_eq!(exact["platforms"][0]["old_bytes"], platform["old_bytes"]);
+}
+
+/// What is shown on a terminal while the second release is compared with the first.
+async fn shown(old: &str, new: &str, progress: bool) -> String {
+    let line = ["x", "check", new, "--against", old, "--uncompressed", "exact"].map(std::ffi::OsString::from);
+    let Some(Command::Check(flags)) = Cli::from_arguments(&line).unwrap().command else { panic!("{line:?}") };
+    let registries = Registries::new(BTreeMap::new(), Settings::default()).unwrap();
+    let terminal = Terminal { progress, ..Terminal::default() };
+    let context = Context { registries: &registries, config: None, engine: &EngineAddress::default(), terminal };
+    let mut err = Vec::new();
+    image_size_exporter::commands::check::check(context, &flags.arguments, &mut err).await.unwrap();
+    text(&err)
+}
+
+#[tokio::test]
+async fn a_terminal_shows_what_is_being_read() {
+    let world = World::new();
+    let [old, ..] = world.formats(1);
+    world.formats(2);
+    let new = format!("docker-archive:{}", world.path().join("saved2.tar").display());
+    let said = shown(&old, &new, true).await;
+    // The archive, then the one layer of the registry's image that the archive lacks; nothing is left on the line.
+    let digest = world.tars[1].gzip.digest.to_string();
+    let place = said.find(&format!("\r\u{1b}[Kreading {new}")).unwrap_or_else(|| panic!("{said:?}"));
+    assert!(said[place..].contains(&format!("\r\u{1b}[K{}: 0 B of ", &digest[..19])), "{said:?}");
+    assert!(said.ends_with("\r\u{1b}[K"), "{said:?}");
+    assert_eq!(shown(&old, &new, false).await, "");
 }
 
 #[test]
