@@ -11,6 +11,7 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 use super::check;
 use super::health;
+use super::history;
 use super::inspect;
 use super::logging;
 use super::logging::{LogFlags, LogFormat, LogFormatFlag, LogLevel};
@@ -163,6 +164,18 @@ Examples:
 It exits with 0 if the image is fine and with 7 if it is too big. An image to compare with that does not exist yet is no
 failure, unless --require-baseline asks for it: then it exits with 8.")]
     Check(Box<Configured<check::Arguments>>),
+    /// Show how releases grew, from the creation dates of the images that are there; or write it for Prometheus
+    #[command(after_help = "\
+Examples:
+  image-size-exporter history
+      each release with its size and growth, and since when it crept
+  image-size-exporter history --target api --since 2024-01-01 --json
+  image-size-exporter history --format openmetrics --label job=image-size-exporter > history.txt
+  promtool tsdb create-blocks-from --max-block-duration=744h openmetrics history.txt /var/lib/prometheus/data
+      a board with years of data on its first day
+
+Dates that cannot be those of an image are left out and said on standard error.")]
+    History(Box<Configured<history::Arguments>>),
     /// Ask a running daemon whether it is healthy, for containers without a shell; exits 0 or 1
     #[command(after_help = "\
 Examples:
@@ -209,6 +222,7 @@ impl Cli {
             Some(Command::Plan(flags)) => &flags.log,
             Some(Command::Inspect(flags)) => &flags.log,
             Some(Command::Check(flags)) => &flags.log,
+            Some(Command::History(flags)) => &flags.log,
             Some(Command::Health(flags)) => return (LogLevel::Info, flags.format.log_format),
             Some(Command::Completions(_) | Command::Man(_)) => return (LogLevel::Info, LogFormat::Logfmt),
         };
@@ -341,6 +355,7 @@ mod tests {
             "x help plan",
             "x help demo",
             "x help health",
+            "x help history",
         ] {
             let said = parsed(line).unwrap_err();
             assert!(said.contains("Usage: ") && said.contains("Examples:\n  image-size-exporter "), "{line}: {said}");

@@ -4,6 +4,7 @@ mod duration;
 mod unexpanded;
 
 use std::net::Ipv6Addr;
+use std::time::Duration;
 
 use crate::metrics::Family;
 use crate::oci::text::is_unprintable;
@@ -77,6 +78,14 @@ pub(super) fn host(text: &str) -> Result<String, String> {
     ))
 }
 
+/// The time between two samples: `5m`, from a second to a day.
+///
+/// # Errors
+/// What to write instead.
+pub fn step(text: &str) -> Result<Duration, String> {
+    duration(text, &Bounds { min: Duration::from_secs(1), max: Duration::from_hours(24), example: "5m" })
+}
+
 /// A target's name.
 pub(super) fn name(text: &str) -> Result<String, String> {
     if text.trim().is_empty() {
@@ -89,7 +98,10 @@ pub(super) fn name(text: &str) -> Result<String, String> {
 }
 
 /// A label of Prometheus (its data model: `[a-zA-Z_][a-zA-Z0-9_]*`) and its value, each of bounded length.
-pub(super) fn label(key: &str, value: &str) -> Result<(String, String), String> {
+///
+/// # Errors
+/// A predicate of the name: what to write instead.
+pub fn label(key: &str, value: &str) -> Result<(String, String), String> {
     if key.len() > NAME_BYTES_MAX || value.len() > LABEL_BYTES_MAX {
         let (key_max, value_max) = (NAME_BYTES_MAX, LABEL_BYTES_MAX);
         return Err(format!("is too long: write at most {key_max} bytes for its name and {value_max} for its value"));

@@ -31,7 +31,7 @@ const USES: &[(&str, &str)] = &[
     ("daemon", "clock oci image target tag registry inventory store scan layer config metrics web"),
     (
         "commands",
-        "oci memory_registry image target tag registry inventory store scan layer local config metrics web daemon",
+        "clock oci memory_registry image target tag registry inventory store scan layer local config metrics web daemon",
     ),
 ];
 

@@ -51,6 +51,8 @@ fn a_reader_that_has_gone_is_no_failure() {
         &["check", &reference, "--format", "json"],
         &["plan"],
         &["plan", "--json"],
+        &["history"],
+        &["history", "--format", "openmetrics"],
         &["--config.check"],
         &["--help"],
         &["help", "inspect"],

@@ -19,6 +19,7 @@ mod daemon;
 mod docs;
 mod documents;
 mod exposition;
+mod history;
 mod hostile;
 mod http;
 mod inspect;
