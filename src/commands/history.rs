@@ -5,6 +5,8 @@
 //! so is what such images do not show: what was deleted, and what a tag held before it was pushed again. Exit codes:
 //! those of `inspect`; 4 also where nothing has a date. What could be read is printed whatever the exit code.
 
+mod moment;
+
 mod arguments;
 
 mod history_report;
@@ -31,12 +33,12 @@ use crate::config::Config;
 use crate::registry::Registries;
 use crate::target::Target;
 
+use moment::millis;
 use notes::Notes;
 use read::ReadRepository;
-use timeline::millis;
 
 pub use arguments::{Arguments, HistoryFormat, Instant};
-pub use timeline::Millis;
+pub use moment::Millis;
 
 pub use history_report::{
     Failure, History, NewestHistory, NewestPoint, Note, NoteReason, NotedTag, Release, RepositoryHistory, StoredPoint,

@@ -15,7 +15,7 @@ use crate::support::images::{Blob, Pushed, config, index};
 use crate::support::registry::{Reply, TestRegistry};
 
 fn dated(platform: &str, created: &str, layers: &[&Blob]) -> Pushed {
-    let text = String::from_utf8(config(platform, layers).bytes.unwrap().to_vec()).unwrap();
+    let text = String::from_utf8(config(platform, layers).bytes.unwrap().clone()).unwrap();
     let config = Blob::new(MediaType::OCI_CONFIG, text.replace("2024-01-01T00:00:00Z", created));
     let manifest = json!({
         "schemaVersion": 2, "mediaType": MediaType::OCI_MANIFEST, "config": config.descriptor(),
@@ -177,7 +177,7 @@ fn samples_have_the_dates_and_are_repeated_until_the_next_release() {
     // Up to three hours ago where nothing else is said: a Prometheus still writes what is younger.
     let all = text(&world.run(&["--format", "openmetrics", "--step", "1h"]).stdout);
     let last: i64 = all.lines().rev().nth(1).unwrap().rsplit(' ').next().unwrap().parse().unwrap();
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() as i64;
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs().cast_signed();
     assert!((now - 4 * 3600 - 60..=now - 3 * 3600).contains(&last), "{last} {now}");
 }
 

@@ -3,7 +3,7 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::timeline::Millis;
+use super::moment::Millis;
 use crate::config::{label, step};
 
 /// The labels that the series have of their own.

@@ -6,7 +6,7 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-use super::timeline::Millis;
+use super::moment::{Millis, moment};
 use crate::commands::units;
 use crate::oci::{Digest, Reason};
 
@@ -203,11 +203,6 @@ impl fmt::Display for Note {
             more => write!(f, " and {more} more"),
         }
     }
-}
-
-/// A date as RFC 3339 has it.
-pub(super) fn moment(millis: Millis) -> Option<jiff::Timestamp> {
-    jiff::Timestamp::from_millisecond(millis).ok()
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::history_report::{Note, NoteReason, NotedTag};
+use super::moment::Millis;
 use super::read::ReadRepository;
-use super::timeline::{Dated, Millis, created};
+use super::timeline::{Dated, created};
 use crate::image::Image;
 use crate::oci::{Digest, Repository, Tag};
 use crate::target::{Candidate, CandidateState, NewestBy, Target};

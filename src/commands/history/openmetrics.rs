@@ -3,7 +3,8 @@
 use std::io::{self, Write};
 
 use super::history_report::{History, NewestPoint, RepositoryHistory};
-use super::timeline::{Millis, Window};
+use super::moment::Millis;
+use super::timeline::Window;
 use crate::metrics::{Family, label};
 
 /// More is refused: the text would have some 20 GB, and Prometheus would read it for hours.

@@ -2,9 +2,9 @@
 
 use std::io::{self, Write};
 
-use super::history_report::{History, NewestHistory, NewestPoint, RepositoryHistory, moment};
+use super::history_report::{History, NewestHistory, NewestPoint, RepositoryHistory};
+use super::moment::{Millis, moment};
 use super::sparkline::sparkline;
-use super::timeline::Millis;
 use crate::commands::columns::{Columns, Style, Terminal};
 use crate::commands::units;
 

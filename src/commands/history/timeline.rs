@@ -6,13 +6,11 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::history_report::{NewestHistory, NewestPoint, Release, StoredPoint};
+use super::moment::{Millis, millis};
 use crate::image::Image;
 use crate::oci::{Digest, Platform, Tag};
 use crate::tag::Reading;
 use crate::target::{Candidate, CandidateState, NewestBy, Target};
-
-/// Milliseconds since the epoch: as exactly as Prometheus stores time.
-pub type Millis = i64;
 
 /// A tag that has a date.
 #[derive(Clone, Copy)]
@@ -25,13 +23,6 @@ pub(super) struct Dated<'a> {
 /// When the latest of a tag's images was created.
 pub(super) fn created(reading: &Reading) -> Option<Millis> {
     reading.images.iter().filter_map(|image| image.created).max_by(f64::total_cmp).map(millis)
-}
-
-/// Milliseconds since the epoch, of seconds.
-pub(super) fn millis(seconds: f64) -> Millis {
-    #[expect(clippy::cast_possible_truncation, reason = "years beyond what fits are beyond what jiff parses")]
-    let millis = (seconds * 1000.0).round() as Millis;
-    millis
 }
 
 /// The newest release of a target at each time, for each platform.
