@@ -3,6 +3,8 @@
 pub mod cli;
 pub mod run;
 
+pub mod check;
+pub mod history;
 pub mod inspect;
 pub mod plan;
 
@@ -33,6 +35,8 @@ pub async fn run(cli: Cli) -> ExitCode {
         Some(Command::Demo(flags)) => run::demo(&flags.web, format).await,
         Some(Command::Plan(flags)) => plan::run(&flags.config.config_file, &flags.arguments, format).await,
         Some(Command::Inspect(flags)) => inspect::run(&flags.config.config_file, &flags.arguments).await,
+        Some(Command::Check(flags)) => check::run(&flags.config.config_file, &flags.arguments).await,
+        Some(Command::History(flags)) => history::run(&flags.config.config_file, &flags.arguments, format).await,
         Some(Command::Health(flags)) => health::run(&flags.config.config_file, &flags.arguments).await,
         Some(Command::Completions(arguments)) => manual::completions(&arguments, Cli::command()),
         Some(Command::Man(arguments)) => manual::man(&arguments, Cli::command()),

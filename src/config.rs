@@ -36,6 +36,7 @@ use reader::Table;
 pub use problems::ConfigError;
 pub use schema::{Config, Overrides, Purpose, Scan, Web};
 pub use source::Environment;
+pub use values::{label, size, step};
 
 /// The configuration file where `--config.file` names none.
 pub const DEFAULT_FILE: &str = "config.toml";

@@ -19,6 +19,8 @@ mod soci;
 
 mod stream;
 
+mod pieces;
+
 mod measure;
 
 mod decompress;
@@ -33,8 +35,11 @@ mod unpack;
 
 mod error;
 
+pub(crate) use decompress::{decompress, is_compressed};
 pub use error::MeasureError;
 pub use measure::Measure;
+pub(crate) use pieces::Pieces;
 pub use probe::{Forecast, SociIndexes, forecast, is_streamed, probe_now};
 pub use stream::StreamError;
+pub(crate) use tar::{Entry, Kind, TarError, read_contents};
 pub use worker::{Limits, run};

@@ -23,6 +23,7 @@ pub mod registry;
 
 pub mod inventory;
 pub mod layer;
+pub mod local;
 pub mod notify;
 pub mod scan;
 pub mod store;

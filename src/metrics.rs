@@ -19,6 +19,7 @@ mod targets;
 
 pub use family::Family;
 pub use format::Format;
+pub(crate) use labels::label;
 pub use own::Telemetry;
 pub use publisher::{Publisher, channel};
 pub use rendered::{Encoding, Rendered};

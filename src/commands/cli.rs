@@ -9,7 +9,9 @@ use std::sync::LazyLock;
 use clap::error::{ContextKind, ErrorKind};
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
+use super::check;
 use super::health;
+use super::history;
 use super::inspect;
 use super::logging;
 use super::logging::{LogFlags, LogFormat, LogFormatFlag, LogLevel};
@@ -25,6 +27,8 @@ Examples:
       a first look, without any registry
   image-size-exporter inspect alpine:3.20
       one image, layer by layer
+  image-size-exporter check ghcr.io/acme/api:v2 --against ghcr.io/acme/api:v1 --max-growth 10%
+      a gate for pipelines
   image-size-exporter plan --config.file=config.toml
       what a configuration selects and costs
   image-size-exporter --config.file=config.toml
@@ -147,6 +151,31 @@ Examples:
 Without --config.file, and without a config.toml in the current directory,
 credentials come from docker's and podman's own files.")]
     Inspect(Configured<inspect::Arguments>),
+    /// Fail if an image is too big, or grew too much against the one before it: a gate for pipelines
+    #[command(after_help = "\
+Examples:
+  image-size-exporter check ghcr.io/acme/api:v2 --against ghcr.io/acme/api:v1 --max-growth 10% --max-growth-floor 20MiB
+  image-size-exporter check docker-archive:api.tar --max-size 500MiB
+      before it is pushed
+  image-size-exporter check oci:dist --as ghcr.io/acme/api:v2 --against newest:api --config.file=config.toml
+      against the newest release that a target selects, and with its budget
+  image-size-exporter check ghcr.io/acme/api:v2 --against ghcr.io/acme/api:v1 --format text --format markdown=size.md
+
+It exits with 0 if the image is fine and with 7 if it is too big. An image to compare with that does not exist yet is no
+failure, unless --require-baseline asks for it: then it exits with 8.")]
+    Check(Box<Configured<check::Arguments>>),
+    /// Show how releases grew, from the creation dates of the images that are there; or write it for Prometheus
+    #[command(after_help = "\
+Examples:
+  image-size-exporter history
+      each release with its size and growth, and since when it crept
+  image-size-exporter history --target api --since 2024-01-01 --json
+  image-size-exporter history --format openmetrics --label job=image-size-exporter > history.txt
+  promtool tsdb create-blocks-from --max-block-duration=744h openmetrics history.txt /var/lib/prometheus/data
+      a board with years of data on its first day
+
+Dates that cannot be those of an image are left out and said on standard error.")]
+    History(Box<Configured<history::Arguments>>),
     /// Ask a running daemon whether it is healthy, for containers without a shell; exits 0 or 1
     #[command(after_help = "\
 Examples:
@@ -192,6 +221,8 @@ impl Cli {
             Some(Command::Demo(flags)) => &flags.log,
             Some(Command::Plan(flags)) => &flags.log,
             Some(Command::Inspect(flags)) => &flags.log,
+            Some(Command::Check(flags)) => &flags.log,
+            Some(Command::History(flags)) => &flags.log,
             Some(Command::Health(flags)) => return (LogLevel::Info, flags.format.log_format),
             Some(Command::Completions(_) | Command::Man(_)) => return (LogLevel::Info, LogFormat::Logfmt),
         };
@@ -316,7 +347,16 @@ mod tests {
 
     #[test]
     fn help_is_a_command_too_and_has_examples() {
-        for line in ["x help", "x help inspect", "x inspect --help", "x help plan", "x help demo", "x help health"] {
+        for line in [
+            "x help",
+            "x help inspect",
+            "x inspect --help",
+            "x help check",
+            "x help plan",
+            "x help demo",
+            "x help health",
+            "x help history",
+        ] {
             let said = parsed(line).unwrap_err();
             assert!(said.contains("Usage: ") && said.contains("Examples:\n  image-size-exporter "), "{line}: {said}");
         }

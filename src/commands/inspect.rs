@@ -7,12 +7,13 @@
 mod compare;
 mod error;
 mod nearest;
-mod progress;
-mod read;
-mod report;
+pub(super) mod progress;
+pub(super) mod read;
+pub(super) mod report;
 mod sharing;
-mod show;
+pub(super) mod show;
 
+use std::collections::HashMap;
 use std::io::{self, Write};
 use std::path::Path;
 
@@ -29,7 +30,7 @@ use progress::Progress;
 pub use super::columns::Terminal;
 pub use compare::{Change, Comparison, Difference};
 pub use error::InspectError;
-pub use report::{FailedReport, ImageReport, LayerReport, Report, Step};
+pub use report::{FailedReport, ImageReport, LayerReport, Report, SizeKind, Step};
 pub use sharing::Sharing;
 
 /// The arguments of `inspect`.
@@ -58,20 +59,30 @@ pub struct Arguments {
 /// Runs with the configuration's registries and state file. Without a configuration file the credentials come from
 /// Docker's and Podman's own files.
 pub(super) async fn run(config_file: &Path, arguments: &Arguments) -> Result<(), CommandFailure> {
-    let (registries, defaults, state) = if config_file.exists() || config_file != Path::new(DEFAULT_FILE) {
-        let config = Config::load(config_file).map_err(CommandFailure::configuration)?;
-        (config.registries, config.registry_defaults, config.state)
-    } else {
-        Default::default()
-    };
-    let registries = Registries::new(registries, defaults)?;
-    let sharing = state.and_then(|path| Sharing::from_copy(&path));
+    let config = configuration(config_file)?;
+    let registries = registries(config.as_ref())?;
+    let sharing = config.and_then(|config| config.state).and_then(|path| Sharing::from_copy(&path));
     let (mut out, mut err) = (io::stdout().lock(), io::stderr());
     match inspect(&registries, arguments, sharing.as_ref(), Terminal::here(), &mut out, &mut err).await {
         Err(InspectError::Output(error)) => Ok(unless_closed(Err(error)).map_err(InspectError::Output)?),
         Err(error) => Err(CommandFailure { message: error.to_string(), exit_code: error.exit_code() }),
         Ok(()) => Ok(()),
     }
+}
+
+/// The configuration, unless its file is the default one and does not exist.
+pub(super) fn configuration(config_file: &Path) -> Result<Option<Config>, CommandFailure> {
+    if !config_file.exists() && config_file == Path::new(DEFAULT_FILE) {
+        return Ok(None);
+    }
+    Config::load(config_file).map(Some).map_err(CommandFailure::configuration)
+}
+
+/// The configuration's registries. Without one credentials come from Docker's and Podman's own files.
+pub(super) fn registries(config: Option<&Config>) -> Result<Registries, CommandFailure> {
+    let (registries, defaults) =
+        config.map(|config| (config.registries.clone(), config.registry_defaults.clone())).unwrap_or_default();
+    Ok(Registries::new(registries, defaults)?)
 }
 
 #[derive(Serialize)]
@@ -92,7 +103,9 @@ pub async fn inspect(
 ) -> Result<(), InspectError> {
     let Arguments { platform, uncompressed, bytes, no_trunc, json, references } = arguments;
     let terminal = Terminal { whole: *no_trunc, ..terminal };
-    let options = read::ReadOptions { platform: platform.as_ref(), uncompressed: *uncompressed, sharing };
+    let known = HashMap::new();
+    let options =
+        read::ReadOptions { platform: platform.as_ref(), uncompressed: *uncompressed, sharing, known: &known };
     let mut progress = Progress::new(err, terminal.progress);
     let mut reports = Vec::new();
     for reference in references {
@@ -101,7 +114,8 @@ pub async fn inspect(
     match &reports[..] {
         [old, new] => {
             let pairs = report::pairs(&old.images, &new.images);
-            let comparisons: Vec<Comparison> = pairs.into_iter().map(|(old, new)| Comparison::new(old, new)).collect();
+            let compare = |(old, new)| Comparison::new(old, new, SizeKind::Compressed);
+            let comparisons: Vec<Comparison> = pairs.into_iter().map(compare).collect();
             if comparisons.is_empty() {
                 let (old, new) = (old.reference.clone(), new.reference.clone());
                 return Err(InspectError::Incomparable { old, new });

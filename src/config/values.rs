@@ -4,6 +4,7 @@ mod duration;
 mod unexpanded;
 
 use std::net::Ipv6Addr;
+use std::time::Duration;
 
 use crate::metrics::Family;
 use crate::oci::text::is_unprintable;
@@ -22,8 +23,17 @@ pub(super) const SIZE_PATTERN: &str = r"^[0-9]+(\.[0-9]+)?\s*(([KMGTkmgt][iI]?)?
 /// What `label` accepts as a name, as a regular expression of JSON schemas.
 pub(super) const LABEL_PATTERN: &str = "^[a-zA-Z_][a-zA-Z0-9_]*$";
 
-/// A size: `250MiB`, `1.5 GB`, `1048576`. At least one byte.
+/// A budget: a size of at least one byte.
 pub(super) fn bytes(text: &str) -> Result<u64, String> {
+    let bytes = size(text)?;
+    if bytes == 0 { Err(format!("`{text}` is not a budget: leave the key out to set none")) } else { Ok(bytes) }
+}
+
+/// A size in bytes: `250MiB`, `1.5 GB`, `1048576`.
+///
+/// # Errors
+/// What to write instead.
+pub fn size(text: &str) -> Result<u64, String> {
     const EXAMPLE: &str =
         "write a number and a unit of KiB, MiB, GiB, TiB (1024) or KB, MB, GB, TB (1000), such as \"250MiB\"";
     let unit_at = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
@@ -39,8 +49,7 @@ pub(super) fn bytes(text: &str) -> Result<u64, String> {
         "tb" => 1_000_000_000_000,
         _ => return Err(format!("`{text}` is not a size: {EXAMPLE}")),
     };
-    let bytes = decimal_times(&text[..unit_at], unit).ok_or_else(|| format!("`{text}` is not a size: {EXAMPLE}"))?;
-    if bytes == 0 { Err(format!("`{text}` is not a budget: leave the key out to set none")) } else { Ok(bytes) }
+    decimal_times(&text[..unit_at], unit).ok_or_else(|| format!("`{text}` is not a size: {EXAMPLE}"))
 }
 
 /// A decimal number times a unit, in integers, rounded down.
@@ -69,6 +78,14 @@ pub(super) fn host(text: &str) -> Result<String, String> {
     ))
 }
 
+/// The time between two samples: `5m`, from a second to a day.
+///
+/// # Errors
+/// What to write instead.
+pub fn step(text: &str) -> Result<Duration, String> {
+    duration(text, &Bounds { min: Duration::from_secs(1), max: Duration::from_hours(24), example: "5m" })
+}
+
 /// A target's name.
 pub(super) fn name(text: &str) -> Result<String, String> {
     if text.trim().is_empty() {
@@ -81,7 +98,10 @@ pub(super) fn name(text: &str) -> Result<String, String> {
 }
 
 /// A label of Prometheus (its data model: `[a-zA-Z_][a-zA-Z0-9_]*`) and its value, each of bounded length.
-pub(super) fn label(key: &str, value: &str) -> Result<(String, String), String> {
+///
+/// # Errors
+/// A predicate of the name: what to write instead.
+pub fn label(key: &str, value: &str) -> Result<(String, String), String> {
     if key.len() > NAME_BYTES_MAX || value.len() > LABEL_BYTES_MAX {
         let (key_max, value_max) = (NAME_BYTES_MAX, LABEL_BYTES_MAX);
         return Err(format!("is too long: write at most {key_max} bytes for its name and {value_max} for its value"));

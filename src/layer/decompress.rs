@@ -12,21 +12,45 @@ const WINDOW_LOG_MAX: u32 = 27;
 /// The length of the longest magic number.
 const MAGIC_BYTES: usize = 10;
 
+/// Whether the first bytes of a blob are those of something compressed.
+pub(crate) fn is_compressed(start: &[u8]) -> bool {
+    Compression::of(start) != Compression::None
+}
+
+/// By the first bytes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Compression {
+    Gzip,
+    Zstd,
+    Unsupported(&'static str),
+    None,
+}
+
+impl Compression {
+    fn of(start: &[u8]) -> Self {
+        match start {
+            [0x1f, 0x8b, ..] => Self::Gzip,
+            [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Self::Zstd,
+            // zstd 0.1 to 0.7, which only zstd's legacy decoders read.
+            [0x1e | 0x22..=0x27, 0xb5, 0x2f, 0xfd, ..] => Self::Unsupported("a zstd before 1.0"),
+            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Self::Unsupported("xz"),
+            [b'B', b'Z', b'h', b'1'..=b'9', 0x31, 0x41, 0x59, 0x26, 0x53, 0x59, ..] => Self::Unsupported("bzip2"),
+            _ => Self::None,
+        }
+    }
+}
+
 /// The tar in `blob`. Errors of reading it are [`MeasureError`]s.
 pub(crate) fn decompress<'a>(mut blob: impl BufRead + 'a) -> Result<Box<dyn Read + 'a>, MeasureError> {
     let mut start = Vec::with_capacity(MAGIC_BYTES);
     blob.by_ref().take(MAGIC_BYTES as u64).read_to_end(&mut start)?;
-    let whole = |start| Box::new(io::Cursor::new(start).chain(blob));
-    match start[..] {
-        [0x1f, 0x8b, ..] => Ok(Box::new(Gzip(GzDecoder::new(whole(start))))),
-        [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Ok(Box::new(Zstd::new(whole(start))?)),
-        // zstd 0.1 to 0.7, which only zstd's legacy decoders read.
-        [0x1e | 0x22..=0x27, 0xb5, 0x2f, 0xfd, ..] => Err(MeasureError::Compression("a zstd before 1.0")),
-        [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Err(MeasureError::Compression("xz")),
-        [b'B', b'Z', b'h', b'1'..=b'9', 0x31, 0x41, 0x59, 0x26, 0x53, 0x59, ..] => {
-            Err(MeasureError::Compression("bzip2"))
-        }
-        _ => Ok(whole(start)),
+    let compression = Compression::of(&start);
+    let whole = Box::new(io::Cursor::new(start).chain(blob));
+    match compression {
+        Compression::Gzip => Ok(Box::new(Gzip(GzDecoder::new(whole)))),
+        Compression::Zstd => Ok(Box::new(Zstd::new(whole)?)),
+        Compression::Unsupported(name) => Err(MeasureError::Compression(name)),
+        Compression::None => Ok(whole),
     }
 }
 

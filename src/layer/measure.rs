@@ -1,12 +1,13 @@
 //! Measures one streamed layer: compressed chunks in, verified uncompressed and unpacked sizes out.
 
-use std::io::{self, BufRead, Read};
+use std::io::BufRead;
 
-use bytes::{Buf as _, Bytes};
+use bytes::Bytes;
 
 use super::decompress::decompress;
 use super::error::MeasureError;
 use super::hasher::{Hasher, Mismatch, Proof, Verification};
+use super::pieces::Pieces;
 use super::tar;
 use super::tar_stream::TarStream;
 use super::unpack::Tree;
@@ -31,13 +32,18 @@ impl Measure {
         Ok(Self { blob, tar })
     }
 
+    /// For a layer of the caller's own, of which no digest is known: nothing is verified.
+    pub(crate) fn unverified() -> Self {
+        Self { blob: None, tar: None }
+    }
+
     /// The layer's sizes, once `pieces` returned the whole compressed blob. Blocks while it decompresses: not for an
     /// async thread. All pieces are consumed even where the first is broken: the error is [`MeasureError::Mismatch`] if
     /// the blob is not the requested one.
     pub fn read(self, pieces: impl IntoIterator<Item = Bytes>) -> Result<LayerContent, MeasureError> {
         let hasher = Hasher::start(self.blob, self.tar);
         let mut pieces = pieces.into_iter().inspect(|piece| hasher.blob(piece));
-        let read = read(Blob { piece: Bytes::new(), rest: &mut pieces }, &hasher);
+        let read = read(Pieces::new(&mut pieces), &hasher);
         pieces.for_each(drop);
         let Verification { blob, tar: same_tar } = hasher.finish();
         let is_verified = blob.is_some();
@@ -74,36 +80,6 @@ fn read(blob: impl BufRead, hasher: &Hasher) -> Result<(LayerContent, Result<(),
     let uncompressed_bytes = tar.finish()?;
     let unpacked = tree.map_or(Unpacked::Refused, |tree| Unpacked::Bytes(tree.unpacked_bytes()));
     Ok((LayerContent { uncompressed_bytes, estimated: false, unpacked }, entries))
-}
-
-/// The compressed blob as a reader.
-struct Blob<I> {
-    piece: Bytes,
-    rest: I,
-}
-
-impl<I: Iterator<Item = Bytes>> BufRead for Blob<I> {
-    fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        while self.piece.is_empty() {
-            match self.rest.next() {
-                Some(piece) => self.piece = piece,
-                None => break,
-            }
-        }
-        Ok(&self.piece)
-    }
-
-    fn consume(&mut self, count: usize) {
-        self.piece.advance(count);
-    }
-}
-
-impl<I: Iterator<Item = Bytes>> Read for Blob<I> {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let count = self.fill_buf()?.read(into)?;
-        self.consume(count);
-        Ok(count)
-    }
 }
 
 #[cfg(test)]

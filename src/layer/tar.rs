@@ -8,7 +8,7 @@ mod error;
 mod header;
 mod pax;
 
-use std::io::{self, BufRead, Read as _};
+use std::io::{self, BufRead, Read};
 
 pub(crate) use error::TarError;
 use header::{BLOCK, Header};
@@ -54,6 +54,14 @@ pub(crate) fn read<E: From<TarError> + From<io::Error>>(
     tar: &mut impl BufRead,
     mut each: impl FnMut(Entry<'_>) -> Result<(), E>,
 ) -> Result<(), E> {
+    read_contents(tar, |entry, _| each(entry))
+}
+
+/// As [`read`], and `each` may read the entry's content, that of a sparse file without its holes.
+pub(crate) fn read_contents<E: From<TarError> + From<io::Error>>(
+    tar: &mut impl BufRead,
+    mut each: impl FnMut(Entry<'_>, &mut dyn Read) -> Result<(), E>,
+) -> Result<(), E> {
     let mut overrides = Overrides::default();
     while let Some(header) = next_header::<E>(tar)? {
         match header.flag {
@@ -66,13 +74,7 @@ pub(crate) fn read<E: From<TarError> + From<io::Error>>(
                 overrides = Overrides::default();
             }
             _ => {
-                let stored_bytes = take_entry(&header, std::mem::take(&mut overrides), &mut each)?;
-                if header.sparse.is_some_and(|sparse| sparse.extended) {
-                    while block::<E>(tar)?.ok_or(TarError::Truncated)?[504] != 0 {}
-                }
-                if skip(tar, stored_bytes)? < stored_bytes {
-                    return Err(TarError::Truncated.into());
-                }
+                let stored_bytes = take_entry(tar, &header, std::mem::take(&mut overrides), &mut each)?;
                 skip(tar, padding(stored_bytes))?;
             }
         }
@@ -88,11 +90,12 @@ struct Overrides {
     link: Vec<u8>,
 }
 
-/// Calls `each` with an entry. Returns the bytes of content that follow its header.
-fn take_entry<E: From<TarError>>(
+/// Calls `each` with an entry. Returns the bytes of its content, all of which are consumed.
+fn take_entry<E: From<TarError> + From<io::Error>>(
+    tar: &mut impl BufRead,
     header: &Header,
     Overrides { pax, name: long_name, link: long_link }: Overrides,
-    each: &mut impl FnMut(Entry<'_>) -> Result<(), E>,
+    each: &mut impl FnMut(Entry<'_>, &mut dyn Read) -> Result<(), E>,
 ) -> Result<u64, E> {
     let first = |long: Vec<u8>, pax: &Option<Vec<u8>>, short: &[u8]| match (long, pax) {
         (long, _) if !long.is_empty() => long,
@@ -112,14 +115,22 @@ fn take_entry<E: From<TarError>>(
             path = sparse.name.to_vec();
         }
     }
+    if header.sparse.is_some_and(|sparse| sparse.extended) {
+        while block::<E>(tar)?.ok_or(TarError::Truncated)?[504] != 0 {}
+    }
     let is_link = matches!(kind, Kind::Link | Kind::Symlink);
-    each(Entry {
-        kind,
-        path: &path,
-        link: if is_link { &link } else { &[] },
-        bytes: if kind == Kind::File { apparent } else { 0 },
-    })?;
-    Ok(stored)
+    let mut content = tar.by_ref().take(stored);
+    each(
+        Entry {
+            kind,
+            path: &path,
+            link: if is_link { &link } else { &[] },
+            bytes: if kind == Kind::File { apparent } else { 0 },
+        },
+        &mut content,
+    )?;
+    let left = content.limit();
+    if skip(tar, left)? < left { Err(TarError::Truncated.into()) } else { Ok(stored) }
 }
 
 fn next_header<E: From<TarError> + From<io::Error>>(tar: &mut impl BufRead) -> Result<Option<Header>, E> {

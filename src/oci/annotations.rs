@@ -16,6 +16,10 @@ pub const REFERENCE_TYPE: &str = "vnd.docker.reference.type";
 pub const ESTARGZ_SIZE: &str = "io.containers.estargz.uncompressed-size";
 /// Bytes of a layer's tar, which umoci writes.
 pub const UMOCI_SIZE: &str = "ci.umo.uncompressed_blob_size";
+/// The tag, or the whole reference, of an entry of an OCI layout's index (OCI image layout specification, "Index Example").
+pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
+/// The whole reference of an entry of the index that containerd writes.
+pub const CONTAINERD_NAME: &str = "io.containerd.image.name";
 /// Where a zstd:chunked layer's tar-split is.
 pub const CHUNKED_TAR_SPLIT: &str = "io.github.containers.zstd-chunked.tarsplit-position";
 /// Where a zstd:chunked layer's table of contents is.
@@ -27,9 +31,11 @@ pub const SOCI_INDEX: &str = "com.amazon.soci.index-digest";
 /// The layer that an entry of a SOCI index describes.
 pub const SOCI_LAYER: &str = "com.amazon.soci.image-layer-digest";
 
-const READ: [&str; 9] = [
+const READ: [&str; 11] = [
     CREATED,
     REFERENCE_TYPE,
+    REF_NAME,
+    CONTAINERD_NAME,
     ESTARGZ_SIZE,
     UMOCI_SIZE,
     CHUNKED_TAR_SPLIT,

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde::de::Deserializer;
 
-use super::annotations::Annotations;
+use super::annotations::{Annotations, REFERENCE_TYPE};
 use super::digest::Digest;
 use super::json::or_default;
 use super::media_type::{MediaType, artifact_type};
@@ -33,6 +33,16 @@ pub struct Descriptor {
     /// The platform of an index entry; empty where it has none or an invalid one.
     #[serde(default, deserialize_with = "usable_platform")]
     pub platform: PlatformFields,
+}
+
+impl Descriptor {
+    /// Whether an index entry is an attestation rather than an image. BuildKit lists them under `unknown/unknown` with
+    /// an annotation; newer ones have an artifact type.
+    pub fn is_attestation(&self) -> bool {
+        self.annotations.get(REFERENCE_TYPE) == Some("attestation-manifest")
+            || self.artifact_type == "application/vnd.docker.attestation.manifest.v1+json"
+            || self.platform.normal().is_unknown()
+    }
 }
 
 /// Longer embedded content is ignored and fetched instead. It is embedded to save requests for small content.

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use crate::image;
 use crate::image::{ConfigFacts, Image};
-use crate::oci::annotations::REFERENCE_TYPE;
 use crate::oci::{
     Descriptor, Digest, Document, ImageConfig, Index, InvalidConfig, InvalidDocument, Location, Manifest, Operation,
     Platform, Reason, Repository, Schema1,
@@ -222,16 +221,13 @@ fn distinguish_by_version(entries: &mut [IndexEntry], descriptors: &[Descriptor]
     }
 }
 
-/// BuildKit's attestations are listed under `unknown/unknown` with an annotation; newer ones have an artifact type.
 fn index_entry(descriptor: &Descriptor) -> IndexEntry {
     let platform = descriptor.platform.normal();
-    let annotated = descriptor.annotations.get(REFERENCE_TYPE) == Some("attestation-manifest");
-    let typed = descriptor.artifact_type == "application/vnd.docker.attestation.manifest.v1+json";
     IndexEntry {
         digest: descriptor.digest.clone(),
         media_type: descriptor.media_type.clone(),
         bytes: descriptor.size,
-        attestation: annotated || typed || platform.is_unknown(),
+        attestation: descriptor.is_attestation(),
         platform: (!platform.as_str().is_empty()).then_some(platform),
         artifact_type: descriptor.artifact_type.as_str().into(),
     }

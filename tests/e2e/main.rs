@@ -16,5 +16,6 @@ mod pulp;
 mod scraped;
 mod sizes;
 mod truth;
+mod unpushed;
 mod web;
 mod world;

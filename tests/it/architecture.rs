@@ -25,11 +25,15 @@ const USES: &[(&str, &str)] = &[
     ("scan", "oci image target tag registry store"),
     ("layer", "clock oci image target tag registry store"),
     ("notify", "oci"),
+    ("local", "oci image layer"),
     ("metrics", "clock oci image target registry inventory notify"),
     ("web", "oci image registry notify metrics"),
     ("config", "oci target registry notify metrics web"),
     ("daemon", "clock oci image target tag registry inventory store scan layer notify config metrics web"),
-    ("commands", "oci memory_registry image target tag registry inventory store scan layer config metrics web daemon"),
+    (
+        "commands",
+        "clock oci memory_registry image target tag registry inventory store scan layer local config metrics web daemon",
+    ),
 ];
 
 /// Rooms that know no runtime, no network, no file, no clock, no environment.
@@ -125,7 +129,7 @@ fn only_config_knows_figment_and_the_environment_is_read_in_few_places() {
             || name == "notify/token.rs"
             // Whether a proxy is named there, which reqwest reads by itself.
             || name == "registry/transport/connect.rs"
-            // NO_COLOR and TERM.
+            // NO_COLOR, TERM and DOCKER_HOST.
             || name.starts_with("commands/");
         assert!(may || !reads, "{name}: reads the environment");
     }

@@ -206,7 +206,9 @@ fn every_flag_is_documented_where_its_command_is() {
         long.filter(|long| *long != "help").map(|long| format!("--{long}")).collect()
     };
     let daemon = flags(&cli);
-    for (page, command) in [("limits.md", None), ("inspect.md", Some("inspect")), ("plan.md", Some("plan"))] {
+    for (page, command) in
+        [("limits.md", None), ("inspect.md", Some("inspect")), ("check.md", Some("check")), ("plan.md", Some("plan"))]
+    {
         let text = fs::read_to_string(root().join("docs").join(page)).unwrap();
         let named: BTreeSet<String> = flag_words(&text);
         let own = match command {

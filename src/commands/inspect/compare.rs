@@ -4,18 +4,21 @@ use std::collections::VecDeque;
 
 use serde::Serialize;
 
-use super::report::{ImageReport, LayerReport, Step};
+use super::report::{ImageReport, LayerReport, SizeKind, Step};
 
 /// Two images of one platform, the old one and the new one.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Comparison {
     /// The new image's.
     pub platform: String,
-    /// Compressed bytes of the old one.
+    /// Which bytes are compared: compressed ones, for `inspect`.
+    #[serde(skip)]
+    pub kind: SizeKind,
+    /// Bytes of the old one.
     pub old_bytes: Option<u64>,
-    /// Compressed bytes of the new one.
+    /// Bytes of the new one.
     pub new_bytes: Option<u64>,
-    /// Compressed bytes of the new image's layers that the old one has too, which a pull does not fetch again.
+    /// Bytes of the new image's layers that the old one has too, which a pull does not fetch again.
     pub shared_bytes: u64,
     /// The new image's layers, bottom first, and between them the old image's removed layers.
     pub layers: Vec<Difference>,
@@ -53,7 +56,7 @@ type Made<'a> = (&'a Step, &'a LayerReport);
 impl Comparison {
     /// Finds the common layers, in order. The layers between two of these are changed where the commands are the same,
     /// and removed or added otherwise.
-    pub(super) fn new(old: &ImageReport, new: &ImageReport) -> Self {
+    pub(in crate::commands) fn new(old: &ImageReport, new: &ImageReport, kind: SizeKind) -> Self {
         let mut layers = Vec::new();
         let (old_layers, new_layers): (Vec<Made<'_>>, Vec<Made<'_>>) = (old.layers().collect(), new.layers().collect());
         let (mut old_start, mut new_start) = (0, 0);
@@ -66,18 +69,19 @@ impl Comparison {
         let shared = layers.iter().filter(|layer| layer.change == Change::Shared);
         Self {
             platform: new.platform.clone(),
-            old_bytes: old.compressed_bytes,
-            new_bytes: new.compressed_bytes,
-            shared_bytes: shared.filter_map(same_blob_bytes).sum(),
+            kind,
+            old_bytes: kind.of_image(old),
+            new_bytes: kind.of_image(new),
+            shared_bytes: shared.filter_map(|layer| same_bytes(layer, kind)).sum(),
             layers,
         }
     }
 }
 
-/// Bytes of a layer that is the same blob in both: the same tar compressed differently is fetched again.
-fn same_blob_bytes(layer: &Difference) -> Option<u64> {
+/// Bytes of a layer that is in both. The same tar compressed differently is fetched again.
+fn same_bytes(layer: &Difference, kind: SizeKind) -> Option<u64> {
     let (old, new) = (layer.old.as_ref()?, layer.new.as_ref()?);
-    new.compressed_bytes.filter(|_| old.digest == new.digest)
+    kind.of(new).filter(|_| kind != SizeKind::Compressed || old.digest == new.digest)
 }
 
 fn is_same(old: &LayerReport, new: &LayerReport) -> bool {
@@ -185,7 +189,7 @@ mod tests {
             (&["a:one"], &["b:two"], "+two -one"),
             (&[], &["b:two"], "+two"),
         ] {
-            let comparison = Comparison::new(&image(old), &image(new));
+            let comparison = Comparison::new(&image(old), &image(new), SizeKind::Compressed);
             let sign = |change| match change {
                 Change::Shared => '=',
                 Change::Changed => '~',
@@ -203,7 +207,8 @@ mod tests {
 
     #[test]
     fn the_same_tar_compressed_differently_is_fetched_again() {
-        let comparison = Comparison::new(&image(&["a:base", "b:copy"]), &image(&["A:base", "b:copy"]));
+        let (old, new) = (image(&["a:base", "b:copy"]), image(&["A:base", "b:copy"]));
+        let comparison = Comparison::new(&old, &new, SizeKind::Compressed);
         assert_eq!((comparison.shared_bytes, comparison.new_bytes), (4, Some(8)));
     }
 }

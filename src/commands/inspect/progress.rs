@@ -1,12 +1,13 @@
-//! Progress of long work, on standard error.
+//! Progress of long work, on one line of standard error that is overwritten. Errors are ignored: no result depends on
+//! progress.
 
 use std::io::Write;
 
 use crate::commands::units;
 use crate::oci::Digest;
 
-/// The layer that is under way, on one line that is overwritten.
-pub(super) struct Progress<'a, W> {
+/// What is under way.
+pub(in crate::commands) struct Progress<'a, W> {
     err: &'a mut W,
     shown: bool,
     layer: String,
@@ -15,8 +16,16 @@ pub(super) struct Progress<'a, W> {
 }
 
 impl<'a, W: Write> Progress<'a, W> {
-    pub(super) fn new(err: &'a mut W, shown: bool) -> Self {
+    pub(in crate::commands) fn new(err: &'a mut W, shown: bool) -> Self {
         Self { err, shown, layer: String::new(), received: 0, expected: 0 }
+    }
+
+    /// Says what is under way; [`Self::end`] takes it away.
+    pub(in crate::commands) fn say(&mut self, what: &str) {
+        if self.shown {
+            let _ = write!(self.err, "\r\u{1b}[K{}", units::plain(what));
+            let _ = self.err.flush();
+        }
     }
 
     pub(super) fn begin(&mut self, layer: &Digest, expected: u64) {
@@ -39,18 +48,14 @@ impl<'a, W: Write> Progress<'a, W> {
         let _ = writeln!(self.err, "{layer}: {}", units::plain(what));
     }
 
-    pub(super) fn end(&mut self) {
+    pub(in crate::commands) fn end(&mut self) {
         if self.shown {
             let _ = write!(self.err, "\r\u{1b}[K");
         }
     }
 
-    /// Ignores errors: the result does not depend on progress.
     fn show(&mut self) {
-        if self.shown {
-            let (received, expected) = (units::bytes(self.received, false), units::bytes(self.expected, false));
-            let _ = write!(self.err, "\r\u{1b}[K{}: {received} of {expected}", self.layer);
-            let _ = self.err.flush();
-        }
+        let (received, expected) = (units::bytes(self.received, false), units::bytes(self.expected, false));
+        self.say(&format!("{}: {received} of {expected}", self.layer));
     }
 }

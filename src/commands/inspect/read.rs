@@ -20,14 +20,16 @@ use crate::target::Uncompressed;
 use crate::{layer, scan};
 
 /// What to read.
-pub(super) struct ReadOptions<'a> {
-    pub(super) platform: Option<&'a Platform>,
-    pub(super) uncompressed: Uncompressed,
-    pub(super) sharing: Option<&'a Sharing>,
+pub(in crate::commands) struct ReadOptions<'a> {
+    pub(in crate::commands) platform: Option<&'a Platform>,
+    pub(in crate::commands) uncompressed: Uncompressed,
+    pub(in crate::commands) sharing: Option<&'a Sharing>,
+    /// Layers whose content is known already, by `diff_id`: these are not fetched.
+    pub(in crate::commands) known: &'a HashMap<Digest, LayerContent>,
 }
 
 /// Reads a reference, its platforms and their configs and, if wanted, its layers.
-pub(super) async fn read(
+pub(in crate::commands) async fn read(
     registries: &Registries,
     reference: &Reference,
     options: &ReadOptions<'_>,
@@ -75,7 +77,7 @@ pub(super) async fn read(
     {
         return Err(error.into());
     }
-    let contents = uncompressed(&client, repository, &children.images, options.uncompressed, progress).await;
+    let contents = uncompressed(&client, repository, &children.images, options, progress).await;
     let mut images = Vec::new();
     for image in &children.images {
         let config = config(&client, repository, image).await;
@@ -93,7 +95,7 @@ pub(super) async fn read(
         media_type,
         index_bytes,
         attestations: children.attestations,
-        stored_bytes: stored_bytes(&children.images),
+        stored_bytes: stored_bytes(children.images.iter().map(|image| &**image)),
         images,
         failed: failed.collect(),
     })
@@ -133,11 +135,12 @@ async fn uncompressed(
     client: &Client,
     repository: &Repository,
     images: &[Arc<Image>],
-    mode: Uncompressed,
+    options: &ReadOptions<'_>,
     progress: &mut Progress<'_, impl Write>,
 ) -> HashMap<Digest, LayerContent> {
     let mut contents: HashMap<Digest, LayerContent> = HashMap::new();
-    let mut by_diff_id: HashMap<Digest, LayerContent> = HashMap::new();
+    let mut by_diff_id = options.known.clone();
+    let mode = options.uncompressed;
     if mode == Uncompressed::Off {
         return contents;
     }
@@ -175,8 +178,8 @@ async fn uncompressed(
 }
 
 /// Bytes of the distinct layers that the registry itself holds; none where one is unknown.
-fn stored_bytes(images: &[Arc<Image>]) -> Option<u64> {
-    let layers = images.iter().flat_map(|image| image.layers.iter()).filter(|layer| !layer.foreign);
+pub(in crate::commands) fn stored_bytes<'a>(images: impl Iterator<Item = &'a Image>) -> Option<u64> {
+    let layers = images.flat_map(|image| image.layers.iter()).filter(|layer| !layer.foreign);
     let distinct: HashMap<&Digest, Option<u64>> = layers.map(|layer| (&layer.digest, layer.bytes)).collect();
     distinct.into_values().try_fold(0_u64, |sum, bytes| Some(sum.saturating_add(bytes?)))
 }

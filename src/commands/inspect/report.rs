@@ -97,6 +97,38 @@ pub struct LayerReport {
     pub shared_by: Option<u64>,
 }
 
+/// Which of its sizes a layer is compared by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SizeKind {
+    /// Bytes of the blob: what a pull transfers.
+    Compressed,
+    /// Bytes of the tar.
+    Uncompressed,
+    /// Bytes of the files, as Docker unpacks them.
+    Unpacked,
+}
+
+impl SizeKind {
+    /// The layer's bytes, where they are known.
+    pub fn of(self, layer: &LayerReport) -> Option<u64> {
+        match self {
+            Self::Compressed => layer.compressed_bytes,
+            Self::Uncompressed => layer.uncompressed_bytes,
+            Self::Unpacked => layer.unpacked_bytes,
+        }
+    }
+
+    /// The image's bytes, where all of its layers' are known.
+    pub fn of_image(self, image: &ImageReport) -> Option<u64> {
+        match self {
+            Self::Compressed => image.compressed_bytes,
+            Self::Uncompressed => image.uncompressed_bytes,
+            Self::Unpacked => image.unpacked_bytes,
+        }
+    }
+}
+
 /// One platform that could not be read.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct FailedReport {
@@ -110,7 +142,7 @@ pub struct FailedReport {
 
 impl ImageReport {
     /// Pairs layers with the history's steps if the history has as many layers as the manifest.
-    pub(super) fn new(
+    pub(in crate::commands) fn new(
         image: &Image,
         config: Option<&ImageConfig>,
         content: impl Fn(&Layer) -> Option<LayerContent>,
@@ -146,7 +178,7 @@ impl ImageReport {
     }
 
     /// The layers, bottom first.
-    pub(super) fn layers(&self) -> impl Iterator<Item = (&Step, &LayerReport)> {
+    pub(in crate::commands) fn layers(&self) -> impl Iterator<Item = (&Step, &LayerReport)> {
         self.steps.iter().filter_map(|step| Some((step, step.layer.as_ref()?)))
     }
 }
@@ -190,7 +222,10 @@ fn rfc3339(seconds: f64) -> Option<String> {
 }
 
 /// The platforms in which two images can be compared: the same, or the only ones.
-pub(super) fn pairs<'a>(old: &'a [ImageReport], new: &'a [ImageReport]) -> Vec<(&'a ImageReport, &'a ImageReport)> {
+pub(in crate::commands) fn pairs<'a>(
+    old: &'a [ImageReport],
+    new: &'a [ImageReport],
+) -> Vec<(&'a ImageReport, &'a ImageReport)> {
     if let ([old], [new]) = (old, new) {
         return vec![(old, new)];
     }

@@ -50,7 +50,7 @@ pub(super) fn report(out: &mut impl Write, report: &Report, exact: bool, termina
 }
 
 /// Two references, platform by platform.
-pub(super) fn comparison(
+pub(in crate::commands) fn comparison(
     out: &mut impl Write,
     comparison: &Comparison,
     exact: bool,
@@ -65,8 +65,8 @@ pub(super) fn comparison(
             Change::Added => ("+", Style::Added),
             Change::Removed => ("-", Style::Removed),
         };
-        let compressed = |side: &Option<LayerReport>| side.as_ref().and_then(|layer| layer.compressed_bytes);
-        let (old, new) = (compressed(&layer.old), compressed(&layer.new));
+        let side = |side: &Option<LayerReport>| side.as_ref().and_then(|layer| comparison.kind.of(layer));
+        let (old, new) = (side(&layer.old), side(&layer.new));
         let change = match layer.change {
             Change::Shared if old == new => unknown(),
             _ => units::difference(old.unwrap_or(0), new.unwrap_or(0), exact),
@@ -154,7 +154,8 @@ fn uncompressed(image: &ImageReport, exact: bool) -> String {
     image.uncompressed_bytes.map_or_else(String::new, |bytes| estimate.to_owned() + &units::bytes(bytes, exact))
 }
 
-fn digest_of(layer: &Difference) -> String {
+/// The short digest of a layer, the new one if it is in both.
+pub(in crate::commands) fn digest_of(layer: &Difference) -> String {
     layer.new.as_ref().or(layer.old.as_ref()).map_or_else(String::new, |layer| short(&layer.digest))
 }
 

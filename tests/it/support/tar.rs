@@ -20,8 +20,15 @@ impl Tar {
     }
 }
 
-/// A ustar header and the content of a file.
+/// A ustar header and the content of a file of this size.
 fn file(path: &str, bytes: usize) -> Vec<u8> {
+    let content: Vec<u8> = (0..bytes).map(|position| u8::try_from(position * position % 251).unwrap()).collect();
+    entry(path, &content)
+}
+
+/// A ustar header and the content of a file.
+fn entry(path: &str, content: &[u8]) -> Vec<u8> {
+    let bytes = content.len();
     let mut block = vec![0; 512];
     block[..path.len()].copy_from_slice(path.as_bytes());
     block[124..136].copy_from_slice(format!("{bytes:011o}\0").as_bytes());
@@ -30,7 +37,7 @@ fn file(path: &str, bytes: usize) -> Vec<u8> {
     block[148..156].fill(b' ');
     let sum: u32 = block.iter().map(|&byte| u32::from(byte)).sum();
     block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
-    block.extend((0..bytes).map(|position| u8::try_from(position * position % 251).unwrap()));
+    block.extend(content);
     block.resize(block.len().next_multiple_of(512), 0);
     block
 }
@@ -44,6 +51,13 @@ pub(crate) fn hard_link(path: &str, target: &str) -> Vec<u8> {
     let sum: u32 = block.iter().map(|&byte| u32::from(byte)).sum();
     block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
     block
+}
+
+/// A tar of these files.
+pub(crate) fn archive(files: &[(String, Vec<u8>)]) -> Vec<u8> {
+    let mut tar: Vec<u8> = files.iter().flat_map(|(path, content)| entry(path, content)).collect();
+    tar.resize(tar.len() + 1024, 0);
+    tar
 }
 
 /// A tar of files of these sizes.
