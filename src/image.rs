@@ -10,6 +10,6 @@ mod timestamp;
 
 pub use config::ConfigFacts;
 pub use hint::{Span, UncompressedHint};
-pub use image::{Image, ImageSummary, is_container_image};
+pub use image::{Image, ImageSummary, LAYERS_MAX, is_container_image};
 pub use layer::{Layer, LayerContent, Unpacked};
 pub use timestamp::Timestamp;

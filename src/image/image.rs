@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use serde::de::Error as _;
+use serde::{Deserialize as _, Deserializer};
+
 use super::config::ConfigFacts;
 use super::hint::UncompressedHint;
 use super::layer::Layer;
@@ -9,6 +12,10 @@ use super::timestamp::{Timestamp, timestamp};
 use crate::oci::annotations::CREATED;
 use crate::oci::media_type::stored_artifact_type;
 use crate::oci::{Descriptor, Digest, Manifest, MediaType, Platform, Schema1};
+
+/// A manifest with more layers is refused: some hundred bytes of memory are used for each. Docker allows 127, and
+/// artifacts have a layer for each file.
+pub const LAYERS_MAX: usize = 4_096;
 
 /// One platform's manifest, read.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -30,7 +37,8 @@ pub struct Image {
     pub config_bytes: u64,
     /// Bytes of the manifest itself.
     pub manifest_bytes: u64,
-    /// Bottom first; a layer that the manifest lists twice is in here twice.
+    /// Bottom first; a layer that the manifest lists twice is in here twice. At most [`LAYERS_MAX`].
+    #[serde(deserialize_with = "stored_layers")]
     pub layers: Arc<[Layer]>,
 }
 
@@ -152,6 +160,12 @@ impl Image {
     pub fn compressed_bytes(&self) -> Option<u64> {
         self.layers.iter().try_fold(0_u64, |sum, layer| Some(sum.saturating_add(layer.bytes?)))
     }
+}
+
+/// Reads the layers of a stored image. An earlier version stored any number of them.
+fn stored_layers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<[Layer]>, D::Error> {
+    let layers = Arc::<[Layer]>::deserialize(deserializer)?;
+    if layers.len() > LAYERS_MAX { Err(D::Error::custom("too many layers")) } else { Ok(layers) }
 }
 
 /// Whether this is a container image's manifest, by its config's type. Any other is an artifact's.

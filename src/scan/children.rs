@@ -8,7 +8,7 @@ use futures_util::stream::FuturesOrdered;
 
 use super::document;
 use super::document::{FetchedDocument, ReadError};
-use crate::image::Image;
+use crate::image::{Image, LAYERS_MAX};
 use crate::oci::manifest::ACCEPT;
 use crate::oci::{
     Digest, DistinctPlatforms, Location, MediaType, Operation, Platform, PlatformFilter, Reason, Repository,
@@ -22,6 +22,9 @@ const NESTING_MAX: usize = 4;
 
 /// At most so many manifests below one tag, over all nested indexes.
 const CHILDREN_MAX: usize = 1000;
+
+/// The images of an index that have more layers together are left out, from the one that passes it.
+const LAYERS_UNDER_TAG_MAX: usize = 4 * LAYERS_MAX;
 
 /// Artifact types of manifests that describe an image's layers: the index lists them beside the image, under its
 /// platform.
@@ -115,6 +118,7 @@ impl Children {
         let mut reads: FuturesOrdered<_> =
             entries.iter().map(|placed| read_child(client, store, repository, &placed.entry)).collect();
         let mut position = 0;
+        let mut layers: usize = entries_read.iter().flat_map(|read| &read.image).map(|image| image.layers.len()).sum();
         while let Some(result) = reads.next().await {
             let placed = &entries[position];
             position += 1;
@@ -123,7 +127,17 @@ impl Children {
                     self.index_bytes += index.bytes;
                     nested.push((placed.path.clone(), index));
                 }
+                Ok(FetchedDocument { document: Stored::Image(image), .. })
+                    if layers + image.layers.len() > LAYERS_UNDER_TAG_MAX =>
+                {
+                    client.failed(Operation::GetManifest, Reason::Limit);
+                    let location = Location::digest(repository, &placed.entry.digest).to_string();
+                    let limit = format!("more than {LAYERS_UNDER_TAG_MAX} layers under one tag");
+                    self.fail(&placed.entry, ReadError::Limit { location, limit });
+                    entries_read.push(ReadEntry { placed: placed.clone(), image: None });
+                }
                 Ok(FetchedDocument { document: Stored::Image(image), unknown_size, .. }) => {
+                    layers += image.layers.len();
                     self.errors.extend(unknown_size);
                     entries_read.push(ReadEntry { placed: placed.clone(), image: Some(image) });
                 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::image;
-use crate::image::{ConfigFacts, Image};
+use crate::image::{ConfigFacts, Image, LAYERS_MAX};
 use crate::oci::{
     Descriptor, Digest, Document, ImageConfig, Index, InvalidConfig, InvalidDocument, Location, Manifest, Operation,
     Platform, Reason, Repository, Schema1,
@@ -107,6 +107,11 @@ pub async fn fetch(
             Stored::Index(Arc::new(stored_index(bytes, index)))
         }
         Document::Manifest(manifest) => {
+            if manifest.layers.len() > LAYERS_MAX {
+                client.failed(Operation::GetManifest, Reason::Limit);
+                let limit = format!("the manifest has {} layers, more than {LAYERS_MAX}", manifest.layers.len());
+                return Err(ReadError::Limit { location: Location(repository, at).to_string(), limit });
+            }
             Stored::Image(Arc::new(read_manifest(client, store, repository, &digest, bytes, &manifest).await?))
         }
         Document::Schema1(manifest) => {

@@ -250,7 +250,8 @@ fn layers() -> Vec<(&'static str, Site, &'static str)> {
             layers_of(json!(vec![layer().descriptor(); 1_000])),
             "up, v1 linux/amd64 1000000, stored 1000",
         ),
-        ("50,000 layers", document(MediaType::OCI_MANIFEST, many_layers(50_000)), "up, v1  50000, stored 50000"),
+        ("4,096 layers", document(MediaType::OCI_MANIFEST, many_layers(4_096)), "up, v1  4096, stored 4096"),
+        ("4,097 layers", document(MediaType::OCI_MANIFEST, many_layers(4_097)), LIMIT),
     ]
 }
 

@@ -18,16 +18,35 @@ fn page() -> Site {
     Site::new().fault("GET /v2/acme/app/tags/list", [ok(format!(r#"{{"tags":["v1",{}]}}"#, tags.join(",")))])
 }
 
-/// A manifest of just under 8 MiB, under ten tags.
-fn manifest() -> Site {
-    let layers: Vec<String> = (0..50_000_u32)
+/// Ten manifests of just under 8 MiB, with far more layers than an image has.
+fn manifests() -> Site {
+    let mut site = Site::new();
+    for tag in 0..10 {
+        let pushed = of_layers(tag, 50_000);
+        site.push("acme/app", &format!("v{tag}"), &pushed);
+    }
+    site
+}
+
+/// As many layers as are read, in each image that an index lists.
+fn index() -> Site {
+    let platform = |number: u32| format!("linux/amd64/v{number}");
+    let images: Vec<(String, Pushed)> = (0..10).map(|number| (platform(number), of_layers(number, 4_096))).collect();
+    let images: Vec<(&str, &Pushed)> = images.iter().map(|(platform, image)| (platform.as_str(), image)).collect();
+    let mut site = Site::new();
+    site.push("acme/app", "v1", &crate::support::images::index(&images));
+    site
+}
+
+fn of_layers(image: u32, count: u32) -> Pushed {
+    let layers: Vec<String> = (0..count)
         .map(|layer| {
-            let digest = Digest::sha256_of(&layer.to_be_bytes());
+            let digest = Digest::sha256_of(&(image * count + layer).to_be_bytes());
             format!(r#"{{"mediaType":"{OCI_LAYER}","size":1,"digest":"{digest}"}}"#)
         })
         .collect();
     let text = format!(r#"{{"schemaVersion":2,"layers":[{}]}}"#, layers.join(","));
-    tagged(&Pushed { manifest: Blob::new(MediaType::OCI_MANIFEST, text), blobs: vec![], children: vec![] })
+    Pushed { manifest: Blob::new(MediaType::OCI_MANIFEST, text), blobs: vec![], children: vec![] }
 }
 
 /// Ten images whose configs have 3.9 MB each.
@@ -53,17 +72,15 @@ fn configs() -> Site {
     site
 }
 
-fn tagged(pushed: &Pushed) -> Site {
-    let mut site = Site::new();
-    (0..10).for_each(|tag| site.push("acme/app", &format!("v{tag}"), pushed));
-    site
-}
-
 #[test]
 fn memory_stays_under_the_shipped_limit_while_registries_send_the_biggest_documents() {
     let page = Scenario::new("page", page(), "up, v1 linux/amd64 1000, stored 1000").target("match = ['^v']");
-    let manifest = Scenario::new("manifest", manifest(), "up, 10 images, stored 50000");
+    let manifests =
+        Scenario::new("manifests", manifests(), "down, 10 down, get_manifest limit").target("match = ['^v']");
+    let read = ["", "/v0", "/v2", "/v3"].map(|variant| format!("v1 linux/amd64{variant} 4096")).join(", ");
+    let expected = format!("down, {read}, stored 16384, v1 down, get_manifest limit");
+    let index = Scenario::new("index", index(), &expected);
     let configs = Scenario::new("configs", configs(), "up, 10 images, stored 1000");
-    let manifest = manifest.target("match = ['^v']\nuncompressed = 'cheap'");
-    run_with(SCRAPE_PATIENCE, vec![page, manifest, configs.target("match = ['^v']")]);
+    let index = index.target("match = ['^v']\nuncompressed = 'cheap'");
+    run_with(SCRAPE_PATIENCE, vec![page, manifests, index, configs.target("match = ['^v']")]);
 }
