@@ -14,6 +14,9 @@ pub(crate) enum InvalidLink {
     /// Without it a link may lead anywhere.
     #[error("it has an address without `rel`")]
     NoRelation,
+    /// A relation is a name or an address (RFC 8288, section 3.3).
+    #[error("its `rel` is no relation")]
+    InvalidRelation,
 }
 
 /// The target of the first link whose relation is `next`; `None` where there is none or it is empty. A header that is not
@@ -39,18 +42,27 @@ fn next_in(header: &str) -> Result<Option<&str>, InvalidLink> {
             rest.strip_prefix('<').and_then(|link| link.split_once('>')).ok_or(InvalidLink::NoBrackets)?;
         rest = after;
         let target = target.trim();
-        let mut relations =
-            parameters(&mut rest).into_iter().filter(|(key, _)| key.eq_ignore_ascii_case("rel")).peekable();
+        let parameters = parameters(&mut rest);
         if target.is_empty() {
             continue;
         }
-        if relations.peek().is_none() {
-            return Err(InvalidLink::NoRelation);
+        // The first `rel` counts.
+        let (_, relations) =
+            parameters.into_iter().find(|(key, _)| key.eq_ignore_ascii_case("rel")).ok_or(InvalidLink::NoRelation)?;
+        let relations = relations.trim_matches('\'');
+        if relations.trim().is_empty() || !relations.split_ascii_whitespace().all(is_relation) {
+            return Err(InvalidLink::InvalidRelation);
         }
-        if relations.any(|(_, value)| value.split_ascii_whitespace().any(|word| word.eq_ignore_ascii_case("next"))) {
+        if relations.split_ascii_whitespace().any(|word| word.eq_ignore_ascii_case("next")) {
             return Ok(Some(target));
         }
     }
+}
+
+/// Whether a word is a registered relation, such as `next`, or an extension's address.
+fn is_relation(word: &str) -> bool {
+    let is_name = word.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+    is_name || word.contains(':') && !word.contains(['"', '\'', '\\', '&'])
 }
 
 /// Reads `;key=value` pairs up to the comma that ends this link.
@@ -104,6 +116,9 @@ mod tests {
             (&["<>"], "no next page"),
             (&[r#"</x>; rel="last""#], "no next page"),
             (&[r#"</x>; crossorigin; rel="next""#], "/x"),
+            (&["</x>; rel='next'"], "/x"),
+            (&["</l>; rel=\"last\", </x>; rel='next'"], "/x"),
+            (&[r#"</x>; rel="https://registry.example/rel/last""#], "no next page"),
         ] {
             assert_eq!(shown(headers), expected, "{headers:?}");
         }
@@ -119,6 +134,10 @@ mod tests {
             ("/v2/a/tags/list?last=b", "it has no address in angle brackets"),
             (r#"</x>; rel="last" garbage"#, "it has no address in angle brackets"),
             ("</ü>; rel=next", "it is not ASCII"),
+            (r#"</x>; rel="""#, "its `rel` is no relation"),
+            (r#"</x>; rel=\"next\""#, "its `rel` is no relation"),
+            (r"</x>; rel=&quot;next&quot;", "its `rel` is no relation"),
+            ("</x>; rel=next.", "its `rel` is no relation"),
         ] {
             assert_eq!(shown(&[header]), expected, "{header}");
         }
