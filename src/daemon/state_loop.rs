@@ -2,7 +2,7 @@
 
 mod notifications;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -63,6 +63,8 @@ pub(crate) struct StateLoop {
     awaited: BTreeSet<TargetName>,
     /// The targets that were not scanned since the start, restored ones included.
     unscanned: BTreeSet<TargetName>,
+    /// How long the first scans of all targets took, until that is logged.
+    first_scans_took: Option<Duration>,
     started: Instant,
     /// Every target was scanned for the first time: publish the sums without a pause.
     publish_now: bool,
@@ -110,6 +112,7 @@ impl StateLoop {
             scans: BTreeMap::new(),
             awaited,
             unscanned,
+            first_scans_took: None,
             started: Instant::now(),
             publish_now: false,
             looks: Looks::default(),
@@ -190,7 +193,7 @@ impl StateLoop {
                     self.inventory.scan_ended(&target.name);
                     scanned.push(target.clone());
                     if self.unscanned.remove(&target.name) && self.unscanned.is_empty() {
-                        self.log_first_scans();
+                        self.first_scans_took = Some(self.started.elapsed());
                     }
                     if self.awaited.remove(&target.name) && self.awaited.is_empty() {
                         self.publish_now = true;
@@ -211,13 +214,12 @@ impl StateLoop {
         }
     }
 
-    fn log_first_scans(&self) {
-        let down = self.inventory.targets_down();
+    fn log_first_scans(&self, took: Duration, down: &HashSet<TargetName>) {
         let is_down = |(name, end): &(&TargetName, &ScanEnd)| !end.up || down.contains(*name);
         tracing::info!(
             targets = self.scans.len(),
             down = self.scans.iter().filter(is_down).count(),
-            seconds = (self.started.elapsed().as_secs_f64() * 1e3).round() / 1e3,
+            seconds = (took.as_secs_f64() * 1e3).round() / 1e3,
             "the first scan of all targets has ended"
         );
     }
@@ -261,6 +263,10 @@ impl StateLoop {
         for (name, end) in &self.scans {
             let up = end.up && !down.contains(name);
             self.handles.telemetry.scan_ended(name, ScanEnd { up, ..*end });
+        }
+        // Only a snapshot shows which targets have failed tags.
+        if let Some(took) = self.first_scans_took.take() {
+            self.log_first_scans(took, &down);
         }
         self.handles.telemetry.set_selected(&self.inventory.targets_selected());
         let targets = self.handles.telemetry.target_states();

@@ -106,6 +106,22 @@ async fn a_failing_target_is_logged_once_and_its_recovery_once() {
 }
 
 #[tokio::test]
+async fn the_first_scan_of_all_targets_says_how_many_are_down() {
+    let registry = registry();
+    registry.always("* /v2/acme/two/", Reply::status(500));
+    let targets = [
+        "name = 'up'\nrepository = 'REGISTRY/acme/app'\ntags = ['v1']",
+        "name = 'failing'\nrepository = 'REGISTRY/acme/two'\ntags = ['v1']",
+        "name = 'unreachable'\nrepository = '127.0.0.1:9/acme/app'\ntags = ['v1']",
+    ];
+    let (_directory, program) = start(&config(&registry, &targets)).await;
+    program.until("all are scanned", |m| m.all(TARGET_UP, &[]).len() == 3).await;
+    let log = program.log();
+    let said = "level=info msg=\"the first scan of all targets has ended\" targets=3 down=2 seconds=";
+    assert_eq!(lines(&log, said).len(), 1, "{log}");
+}
+
+#[tokio::test]
 async fn sighup_reads_the_configuration_again() {
     let registry = registry();
     registry.push("acme/app", "v2", &of(200));
