@@ -28,6 +28,7 @@ UNITS = [f"{NAME}.service", f"{NAME}.socket"]
 INSTALLED = [
     (f"usr/bin/{NAME}", f"usr/bin/{NAME}"),
     (f"etc/{NAME}/config.toml", f"etc/{NAME}/config.toml"),
+    (f"usr/share/{NAME}/config.schema.json", f"usr/share/{NAME}/config.schema.json"),
     *((f"usr/lib/systemd/system/{unit}", f"usr/lib/systemd/system/{unit}") for unit in UNITS),
     (f"usr/share/bash-completion/completions/{NAME}", f"usr/share/bash-completion/completions/{NAME}"),
     (f"usr/share/zsh/vendor-completions/_{NAME}", f"usr/share/zsh/site-functions/_{NAME}"),
@@ -39,6 +40,11 @@ def run(*command, **options):
     done = subprocess.run([str(word) for word in command], capture_output=True, text=True, **options)
     assert done.returncode == 0, f"{' '.join(map(str, command))}: {done.returncode}\n{done.stdout}{done.stderr}"
     return done.stdout
+
+
+def schema(config):
+    """Where a configuration says that its schema is."""
+    return re.fullmatch("#:schema (.+)", config.read_text().splitlines()[0])[1]
 
 
 def one(folder, pattern):
@@ -140,6 +146,7 @@ def check_archive(release, scratch):
     expected |= {f"man/{page}" for page in manual_pages(scratch / folder / NAME)}
     expected |= {f"completions/{file}" for file in (NAME, f"_{NAME}", f"{NAME}.fish")}
     assert names == expected, f"in the archive, or missing: {sorted(names ^ expected)}"
+    assert schema(scratch / folder / "config.toml") == "config.schema.json"
     return scratch / folder
 
 
