@@ -3,6 +3,8 @@
 use std::ffi::OsString;
 use std::io::{self, IsTerminal as _, Write};
 
+use unicode_width::UnicodeWidthStr as _;
+
 use super::units::cut;
 
 /// At least so many characters of the last column are shown before other columns are.
@@ -122,19 +124,22 @@ impl Columns {
                 widths[column] = widths[column].min(CUT_MIN).max(widths[column].saturating_sub(over));
             }
         }
-        // A number is never cut.
-        let last_max = if limit.is_some() || terminal.whole || self.right[last] { usize::MAX } else { LAST_MAX };
+        // A number is never cut: the terminal wraps what is too wide without its last column's text.
+        let last_max = match limit {
+            _ if terminal.whole || self.right[last] => usize::MAX,
+            Some(limit) => limit.saturating_sub(wide(&shown, &widths) - widths[last]).max(LAST_MIN),
+            None => LAST_MAX,
+        };
         for (style, row) in &self.rows {
             let mut line = String::new();
             for &column in &shown {
                 let width = widths[column];
                 let text = cut(&row[column], if column == last { width.min(last_max) } else { width });
-                let padding = " ".repeat(width - length(&text));
+                let padding = " ".repeat(width - text.width());
                 line.push_str(&if self.right[column] { padding + &text } else { text + &padding });
                 line.push_str("  ");
             }
-            let line = cut(line.trim_end(), limit.unwrap_or(usize::MAX));
-            writeln!(out, "{}", style.paint(&line, terminal.colour))?;
+            writeln!(out, "{}", style.paint(line.trim_end(), terminal.colour))?;
         }
         Ok(())
     }
@@ -146,13 +151,9 @@ impl Columns {
     }
 
     fn widths(&self) -> Vec<usize> {
-        let width = |column: usize| self.rows.iter().map(|(_, row)| length(row[column].as_str())).max().unwrap_or(0);
+        let width = |column: usize| self.rows.iter().map(|(_, row)| row[column].width()).max().unwrap_or(0);
         (0..self.right.len()).map(width).collect()
     }
-}
-
-fn length(text: &str) -> usize {
-    text.chars().count()
 }
 
 /// The width of a line of these columns.
@@ -197,7 +198,7 @@ mod tests {
         {
             assert_eq!(head(width).split_whitespace().collect::<Vec<_>>().join(" "), expected);
             for line in written(&columns, Terminal { width: Some(width), ..Terminal::default() }) {
-                assert!(length(&line) <= width, "{width}: {line}");
+                assert!(line.width() <= width, "{width}: {line}");
             }
         }
         assert!(

@@ -1,5 +1,7 @@
 //! Formats numbers, times and texts for people.
 
+use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
+
 use crate::oci::text::is_unprintable;
 
 /// Bytes in the binary unit that leaves at most four digits, as in `1.5 MiB`; or `exact`.
@@ -57,10 +59,12 @@ pub(crate) fn plain(text: &str) -> String {
 
 /// At most `width` characters; a longer text ends with an ellipsis.
 pub(crate) fn cut(text: &str, width: usize) -> String {
-    if text.chars().count() <= width {
+    if text.width() <= width {
         return text.to_owned();
     }
-    text.chars().take(width.saturating_sub(1)).chain(['…']).collect()
+    let mut room = width.saturating_sub(1);
+    let fits = |c: &char| room.checked_sub(c.width().unwrap_or(0)).inspect(|left| room = *left).is_some();
+    text.chars().take_while(fits).chain(['…']).collect()
 }
 
 #[cfg(test)]

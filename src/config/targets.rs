@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::oci::reference::split_registry;
-use crate::oci::{Platform, Registry, Tag};
+use crate::oci::reference::{is_registry, split_registry};
+use crate::oci::{Platform, Tag};
 use crate::target::{InvalidPattern, Listing, Repositories, Selection, TagPattern, Target, TargetName, VersionRange};
 
 use super::reader::Table;
@@ -136,14 +136,6 @@ fn repositories(text: &str) -> Result<Repositories, String> {
         return Err(format!("`{text}` is a registry without a repository: write for example `{host}/acme/app`"));
     }
     text.parse().map_err(|error: InvalidPattern| error.to_string())
-}
-
-/// Whether the text is only a registry: a host with a dot or a port, or `localhost`.
-fn is_registry(text: &str) -> bool {
-    let host = text.trim_end_matches('/');
-    let (name, port) = host.split_once(':').unwrap_or((host, "0"));
-    let is_host = name == "localhost" || name.contains('.');
-    is_host && !host.contains('/') && port.bytes().all(|b| b.is_ascii_digit()) && host.parse::<Registry>().is_ok()
 }
 
 /// Whether the repository is one of Docker Hub because it names no registry.

@@ -66,6 +66,9 @@ pub enum InvalidReference {
     /// An address, such as a browser's or skopeo's, where a name belongs.
     #[error("`{0}` is an address: write `{1}`")]
     Address(String, String),
+    /// A host, and no repository of it. Docker reads it as an image of Docker Hub.
+    #[error("`{0}` is a registry without a repository: write for example `{0}/acme/app`")]
+    OnlyRegistry(String),
     /// A whole reference where only a repository is expected.
     #[error("`{0}` names a tag or digest where a repository belongs: write only the part before `{1}`")]
     NotOnlyRepository(String, char),
@@ -195,7 +198,12 @@ impl FromStr for Reference {
             // Docker Hub's pages have paths of their own.
             let page = ["hub.docker.com/r/", "hub.docker.com/_/"].iter().find_map(|page| name.strip_prefix(page));
             let name = page.unwrap_or(name).trim_end_matches('/');
-            return Err(InvalidReference::Address(text.to_owned(), name.to_owned()));
+            let name = if page.is_some() { name.trim_end_matches("/tags") } else { name };
+            let name = name.replacen("quay.io/repository/", "quay.io/", 1);
+            return Err(InvalidReference::Address(text.to_owned(), name));
+        }
+        if is_registry(text) {
+            return Err(InvalidReference::OnlyRegistry(text.trim_end_matches('/').to_owned()));
         }
         let (rest, digest) = match text.split_once('@') {
             Some((rest, digest)) => {
@@ -212,6 +220,14 @@ impl FromStr for Reference {
         let tag = if tag.is_none() && digest.is_none() { Some(Tag::latest()) } else { tag };
         Ok(Self { repository, tag, digest })
     }
+}
+
+/// Whether the text is only a registry: a host with a dot or a port, or `localhost`.
+pub fn is_registry(text: &str) -> bool {
+    let host = text.trim_end_matches('/');
+    let (name, port) = host.split_once(':').unwrap_or((host, "0"));
+    let is_host = name == "localhost" || name.contains('.');
+    is_host && !host.contains('/') && port.bytes().all(|b| b.is_ascii_digit()) && host.parse::<Registry>().is_ok()
 }
 
 impl fmt::Display for Registry {
@@ -350,6 +366,12 @@ mod tests {
         check("docker.io/alpine", "docker.io/library/alpine:latest");
         check("index.docker.io/acme/app:v1", "docker.io/acme/app:v1");
         check("acme/app", "docker.io/acme/app:latest");
+        for registry in ["ghcr.io", "localhost:5000", "127.0.0.1:5000", "registry.example:443/"] {
+            let host = registry.trim_end_matches('/');
+            let error =
+                format!("error: `{host}` is a registry without a repository: write for example `{host}/acme/app`");
+            check(registry, &error);
+        }
         check("localhost/app", "localhost/app:latest");
         check("localhost:5000/app:v1", "localhost:5000/app:v1");
         check("[::1]:5000/a/b", "[::1]:5000/a/b:latest");

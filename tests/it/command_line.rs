@@ -198,6 +198,8 @@ fn addresses_are_no_references_and_are_explained() {
         ("https://ghcr.io/acme/api", "ghcr.io/acme/api"),
         ("https://hub.docker.com/r/grafana/grafana/", "grafana/grafana"),
         ("https://hub.docker.com/_/alpine", "alpine"),
+        ("https://hub.docker.com/r/grafana/grafana/tags", "grafana/grafana"),
+        ("https://quay.io/repository/prometheus/prometheus", "quay.io/prometheus/prometheus"),
     ] {
         let output = run(&directory, &["inspect", typed]);
         let said = text(&output.stderr);

@@ -43,7 +43,11 @@ fn named(missing: &Tag, tags: Vec<Tag>, is_whole: bool) -> String {
     }
     let names: Vec<&str> = ranked.iter().take(NAMED_MAX).map(|(_, tag)| tag.as_str()).collect();
     let names = names.join(", ");
-    if is_near { format!("the nearest of {listed}: {names}") } else { format!("of {listed} none is near: {names}") }
+    if is_near {
+        format!("the nearest of {listed}: {names}")
+    } else {
+        format!("none of {listed} is spelt alike, the newest: {names}")
+    }
 }
 
 /// How many characters two texts begin with alike.
@@ -64,12 +68,18 @@ mod tests {
             ("v1.0", "the nearest of the repository's 7 tags: v1.0.0, v1.2.0, v1.1.0"),
             ("Latest", "the nearest of the repository's 7 tags: latest"),
             ("lastet", "the nearest of the repository's 7 tags: latest"),
-            ("nosuchthing", "of the repository's 7 tags none is near: v9.9.9, v1.2.0, v1.1.0, v1.0.0, latest"),
+            (
+                "nosuchthing",
+                "none of the repository's 7 tags is spelt alike, the newest: v9.9.9, v1.2.0, v1.1.0, v1.0.0, latest",
+            ),
         ] {
             assert_eq!(named(&missing.parse().unwrap(), tags.clone(), true), expected);
         }
         let said = named(&"x".parse().unwrap(), tags, false);
-        assert!(said.starts_with("of the first 7 tags of the repository's list none is near: "), "{said}");
+        assert!(
+            said.starts_with("none of the first 7 tags of the repository's list is spelt alike, the newest: "),
+            "{said}"
+        );
         assert_eq!(named(&Tag::latest(), Vec::new(), true), "the repository has no tag");
     }
 }
