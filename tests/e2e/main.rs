@@ -8,6 +8,7 @@ mod layers;
 mod registries;
 
 mod frugal;
+mod history;
 mod life;
 mod lists;
 mod notified;

@@ -23,26 +23,36 @@ impl Prometheus {
 
     /// With a whole `prometheus.yml`.
     pub fn start_with(config: &str) -> Self {
-        let directory = scratch();
+        Self::start_in(scratch(), config)
+    }
+
+    /// On the samples in the directory's `data`, however old they are.
+    pub fn start_in(directory: tempfile::TempDir, config: &str) -> Self {
         let address = format!("127.0.0.1:{}", free_port());
         let file = directory.path().join("prometheus.yml");
         std::fs::write(&file, config).expect("the configuration can be written");
         let mut command = Command::new("prometheus");
         command.arg(format!("--config.file={}", file.display()));
         command.arg(format!("--storage.tsdb.path={}", directory.path().join("data").display()));
+        command.arg("--storage.tsdb.retention.time=100y");
         command.arg(format!("--web.listen-address={address}"));
         let mut program = Program::start(&command, directory.path());
         program.wait_until_ready(|| (http::get(&address, "/-/ready").ok()?.status == 200).then_some(()));
         Self { program, address, _directory: directory }
     }
 
+    /// The series of a query at a time in seconds since the epoch, as the API answers.
+    pub fn query_at(&self, query: &str, at: Option<i64>) -> Vec<serde_json::Value> {
+        let query: String = url::form_urlencoded::byte_serialize(query.as_bytes()).collect();
+        let at = at.map(|at| format!("&time={at}")).unwrap_or_default();
+        let path = format!("/api/v1/query?query={query}{at}");
+        let answer = http::get(&self.address, &path).expect("Prometheus answers").expect(&[200]).json();
+        answer["data"]["result"].as_array().expect("a list of series").clone()
+    }
+
     /// The result of an instant query.
     pub fn query(&self, query: &str) -> Vec<Sample> {
-        let query: String = url::form_urlencoded::byte_serialize(query.as_bytes()).collect();
-        let path = format!("/api/v1/query?query={query}");
-        let answer = http::get(&self.address, &path).expect("Prometheus answers").expect(&[200]).json();
-        let result = answer["data"]["result"].as_array().expect("a vector").clone();
-        result
+        self.query_at(query, None)
             .iter()
             .map(|series| {
                 let metric = series["metric"].as_object().expect("labels");

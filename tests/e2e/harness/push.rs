@@ -58,10 +58,15 @@ impl Pusher<'_> {
 
     /// Pushes an image of layers of noise of these sizes; gives its manifest's descriptor.
     pub fn image(&self, tag: Option<&str>, architecture: &str, layers: &[Value]) -> Value {
+        self.image_of("2024-05-06T07:08:09Z", tag, architecture, layers)
+    }
+
+    /// The same, made at a date.
+    pub fn image_of(&self, created: &str, tag: Option<&str>, architecture: &str, layers: &[Value]) -> Value {
         let config = json!({
             "architecture": architecture,
             "os": "linux",
-            "created": "2024-05-06T07:08:09Z",
+            "created": created,
             "config": {},
             "rootfs": {"type": "layers", "diff_ids": layers.iter().map(|l| l["digest"].clone()).collect::<Vec<_>>()},
         });
