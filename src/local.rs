@@ -1,7 +1,7 @@
 //! Images that no registry has: archives, OCI layouts, and what a Docker engine holds.
 //!
 //! A tar is read once, from its first byte to its last, and never unpacked to a disk: documents are kept, of everything
-//! else its size, and where that is wanted the size of its files. Memory is bounded by [`archive`]'s limits, whatever
+//! else its size, and where that is wanted the size of its files. Memory is bounded by `archive`'s limits, whatever
 //! the tar says. What a registry would verify against a digest is verified here where a document names one.
 //!
 //! In reading order: where an image is; its layers and documents; the two formats; the engine's API.
