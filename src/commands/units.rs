@@ -57,6 +57,11 @@ pub(crate) fn plain(text: &str) -> String {
     text.chars().map(|c| if is_unprintable(c) { '\u{fffd}' } else { c }).collect()
 }
 
+/// A growth as a share of the old size, which is not 0: `+12.5 %`.
+pub(crate) fn growth_share(old: u64, new: u64) -> String {
+    format!("{:+.1} %", (new as f64 - old as f64) / old as f64 * 100.0)
+}
+
 /// At most `width` characters; a longer text ends with an ellipsis.
 pub(crate) fn cut(text: &str, width: usize) -> String {
     if text.width() <= width {

@@ -72,13 +72,10 @@ impl Inventory {
         let known = self.repository(name).and_then(|repository| repository.tags.get(tag));
         let request = match known.map(|state| state.request(name, tag)) {
             Some(request) => Some(request),
-            None => self.targets.policy(selecting, name, tag).map(|policy| TagRequest {
-                repository: name.clone(),
-                tag: tag.clone(),
-                known: None,
-                is_incomplete: false,
-                platforms: policy.platforms.clone(),
-            }),
+            None => self
+                .targets
+                .policy(selecting, name, tag)
+                .map(|policy| TagRequest::unknown(name.clone(), tag.clone(), policy.platforms.clone())),
         };
         Pushed { request, lists }
     }

@@ -58,6 +58,13 @@ pub struct TagRequest {
     pub platforms: PlatformFilter,
 }
 
+impl TagRequest {
+    /// For a tag of which nothing is known.
+    pub fn unknown(repository: Repository, tag: Tag, platforms: PlatformFilter) -> Self {
+        Self { repository, tag, known: None, is_incomplete: false, platforms }
+    }
+}
+
 /// How complete a target's scan was. The store remembers it across restarts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Completeness {

@@ -169,7 +169,7 @@ fn what_is_pushed_while_the_exporter_is_down_is_found_by_the_registrys_retry_or_
     app.image(Some("v1"), "amd64", &[app.layer(1_000)]);
     world.until("acme/app:v1", Some(1_000));
 
-    // The registry notifies again until somebody listens.
+    // The registry notifies again until something listens.
     world.exporter.program().terminate();
     let app = world.pusher("acme/app");
     app.image(Some("v2"), "amd64", &[app.layer(2_000)]);

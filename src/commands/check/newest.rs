@@ -103,13 +103,7 @@ async fn dates(
 ) -> Result<HashMap<Tag, Option<f64>>, CheckError> {
     let store = Store::memory();
     let read = async |tag: &Tag| {
-        let request = TagRequest {
-            repository: repository.clone(),
-            tag: tag.clone(),
-            known: None,
-            is_incomplete: false,
-            platforms: target.platforms.clone(),
-        };
+        let request = TagRequest::unknown(repository.clone(), tag.clone(), target.platforms.clone());
         (tag.clone(), scan::read_tag(client, &store, &request).await)
     };
     let mut reads = stream::iter(tags).map(read).buffered(TAGS_UNDER_WAY);

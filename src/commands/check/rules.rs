@@ -149,8 +149,7 @@ pub(super) fn share(old: u64, new: u64) -> String {
     if old == 0 {
         return "from nothing".to_owned();
     }
-    let percent = (new as f64 - old as f64) / old as f64 * 100.0;
-    format!("{percent:+.1} %")
+    units::growth_share(old, new)
 }
 
 pub(super) fn word(kind: SizeKind) -> &'static str {

@@ -78,13 +78,7 @@ async fn read_tags(
     let client = registries.client(name.registry());
     let platforms = PlatformFilter::union(repository.targets.iter().map(|(target, _)| &target.platforms));
     let read = async |tag: &Tag| {
-        let request = TagRequest {
-            repository: name.clone(),
-            tag: tag.clone(),
-            known: None,
-            is_incomplete: false,
-            platforms: platforms.clone(),
-        };
+        let request = TagRequest::unknown(name.clone(), tag.clone(), platforms.clone());
         (tag.clone(), scan::read_tag(&client, store, &request).await)
     };
     let mut reads = stream::iter(tags).map(read).buffered(TAGS_UNDER_WAY);

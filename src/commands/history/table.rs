@@ -53,11 +53,11 @@ fn releases(
             table.row(Style::Changed, row);
             continue;
         };
-        let (growth, share, style) = match before {
-            None => (String::new(), String::new(), Style::Plain),
-            Some(old) => (units::difference(old, bytes, exact), share(old, bytes), Style::Plain),
+        let (growth, share) = match before {
+            None => (String::new(), String::new()),
+            Some(old) => (units::difference(old, bytes, exact), share(old, bytes)),
         };
-        table.row(style, vec![minute(point.at), units::bytes(bytes, exact), growth, share, tag(point)]);
+        table.row(Style::Plain, vec![minute(point.at), units::bytes(bytes, exact), growth, share, tag(point)]);
         before = Some(bytes);
     }
     table.write(out, terminal)?;
@@ -120,7 +120,7 @@ fn share(old: u64, new: u64) -> String {
     if old == 0 || old == new {
         return String::new();
     }
-    format!("{:+.1} %", (new as f64 - old as f64) / old as f64 * 100.0)
+    units::growth_share(old, new)
 }
 
 fn minute(at: Millis) -> String {

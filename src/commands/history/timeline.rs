@@ -201,7 +201,7 @@ mod tests {
                 prop_assert!((since..=until).contains(at));
                 prop_assert_eq!(value(*at), Some(*sample));
             }
-            // Whoever looks back by one step sees the value of any moment.
+            // A query that looks back by one step finds the value of any moment.
             for at in since..=until {
                 let seen = samples.iter().rev().find(|(sample, _)| *sample <= at && *sample > at - step);
                 if let Some(expected) = value(at) {

@@ -71,7 +71,7 @@ fn event(entry: &Entry) -> Option<Event> {
     Event::new(host, target.repository.as_deref()?, target.tag.as_deref(), target.digest.as_deref(), action)
 }
 
-/// Whether the request fetched the content for somebody: the registry reports a HEAD as a pull, too.
+/// Whether the request transferred the content: the registry reports a HEAD as a pull, too.
 fn is_pull(request: &Request) -> bool {
     request.method.as_deref() != Some("HEAD")
         && !request.useragent.as_deref().is_some_and(|agent| agent.starts_with(OWN_AGENT))
