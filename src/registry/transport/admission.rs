@@ -80,6 +80,11 @@ impl Admission {
         (pause, admitted.and_then(|admitted| self.throttle.refused(admitted.rate, pause)))
     }
 
+    /// Waits until a request may be tried of a registry that was unreachable a moment ago.
+    pub(crate) async fn reachable_again(&self) {
+        self.breaker.reachable_again().await;
+    }
+
     /// Notes a first try, which adds its share to the retry budget.
     pub(crate) fn save_retries(&self) {
         self.retries.lock().take(-RETRIES_PER_REQUEST);

@@ -102,6 +102,18 @@ impl CircuitBreaker {
         }
     }
 
+    /// Waits until a trial request may be sent, but no longer than a few pauses: more failures put it off.
+    pub(crate) async fn reachable_again(&self) {
+        let deadline = Instant::now() + 3 * UNREACHABLE_PAUSE;
+        loop {
+            let next_trial = self.state().next_trial;
+            match next_trial {
+                Some(at) if at > Instant::now() && at <= deadline => tokio::time::sleep_until(at).await,
+                _ => return,
+            }
+        }
+    }
+
     /// Whether so many requests failed lately that a retry would only delay others.
     pub(crate) fn is_unreachable(&self) -> bool {
         self.state().failures >= FAILURES_MAX
