@@ -115,7 +115,7 @@ fn loaded(images: u32) -> Inventory {
         list: ListExtent::Whole,
     };
     let repositories = (0..images / TAGS).map(one).collect();
-    inventory.select(&name, Discovered { repositories, complete: true });
+    inventory.select(&name, Discovered { repositories, catalog: ListExtent::Whole });
     for image in 0..images {
         inventory.record(&observed(image, image));
     }

@@ -17,6 +17,7 @@ mod referrers;
 mod auth;
 mod transport;
 
+mod head_support;
 mod quirks;
 
 pub use crate::oci::At;
@@ -25,6 +26,7 @@ pub use blobs::BlobStream;
 pub use client::{Client, Registries};
 pub use counters::Counters;
 pub use error::{RegistryError, SetupError};
+pub use head_support::HeadTrial;
 pub use lists::{RepositoryList, TagList};
 pub use manifests::{FetchedManifest, Head};
 pub use settings::{Credential, ListApi, PROXY_SCHEMES, Settings};

@@ -65,15 +65,17 @@ async fn has_moved(client: &Client, wanted: &TagRequest, reported: &Reported) ->
     }
     match client.head_manifest(&wanted.repository, At::Tag(&wanted.tag)).await {
         Ok(head) => head.digest_header != reading.header,
-        Err(error) => error.reason() != Reason::Unsupported && !client.may_refuse_head_only(&error),
+        Err(error) => error.reason() != Reason::Unsupported && client.head_has_worked(),
     }
 }
 
 async fn read_once(client: &Client, store: &Store, wanted: &TagRequest) -> Reported {
-    let (head, is_head_refused) = match ask_head(client, wanted).await {
-        Ok(head) => (head, false),
-        Err(error) if client.may_refuse_head_only(&error) => (None, true),
-        Err(error) => return unread(error),
+    let (head, trial) = match ask_head(client, wanted).await {
+        Ok(head) => (head, None),
+        Err(error) => match client.doubt_head(&wanted.repository, &error).await {
+            Some(trial) => (None, Some(trial)),
+            None => return unread(error),
+        },
     };
     if let (Some(header), Some(known)) = (&head, &wanted.known)
         && known.header.as_ref() == Some(header)
@@ -104,14 +106,11 @@ async fn read_once(client: &Client, store: &Store, wanted: &TagRequest) -> Repor
         )
         .await;
     }
-    let fetched = document::fetch(client, store, &wanted.repository, At::Tag(&wanted.tag)).await;
+    let fetched = document::fetch_in(trial, client, store, &wanted.repository, At::Tag(&wanted.tag)).await;
     drop(flight);
     match fetched {
         // The tag may have changed since the HEAD: the header of the GET wins.
         Ok(fetched) => {
-            if is_head_refused {
-                client.note_refused_head();
-            }
             let header = fetched.header.or(head);
             read_root(client, store, wanted, FetchedDocument { header, ..fetched }).await
         }

@@ -21,7 +21,7 @@ pub struct RegistryView {
     /// The registry.
     pub registry: Registry,
     /// Bytes of the distinct layers of everything watched on it; `None` before each of its targets has ended one scan, or
-    /// while only a part of a repository's list is known. Tags that a reload adds enter the sums after their target's
+    /// while only a part of a repository's list or of a target's catalog is known. Tags that a reload adds enter the sums after their target's
     /// first scan.
     pub stored_bytes: Option<u64>,
     /// Its watched repositories, each shared with the previous snapshot where nothing of it changed.
@@ -35,7 +35,8 @@ pub struct RepositoryView {
     pub repository: Repository,
     /// Bytes of its distinct layers.
     pub stored_bytes: Option<u64>,
-    /// Bytes of its distinct layers that no other watched repository of the registry has.
+    /// Bytes of its distinct layers that no other watched repository of the registry has; `None` while only a part of a
+    /// target's catalog is known.
     pub unique_bytes: Option<u64>,
     /// Bytes of its distinct configs, manifests and indexes.
     pub metadata_bytes: Option<u64>,
@@ -80,7 +81,7 @@ pub struct ImageView {
     /// The facts of its manifest and config.
     pub image: Arc<ImageSummary>,
     /// Bytes of its layers that no other image digest watched in the registry has; `None` while only a part of its
-    /// repository's list is known.
+    /// repository's list, or of a target's catalog on the registry, is known.
     pub unique_bytes: Option<u64>,
     /// Its fair share of its layers' bytes; `None` like the former.
     pub proportional_bytes: Option<f64>,

@@ -20,6 +20,8 @@ pub(super) struct RegistryState {
     /// Whether each of its targets has ended a scan. Only then are there sums, over the tags with
     /// [`TagState::in_sums`].
     pub(super) has_sums: bool,
+    /// Whether repositories of it may be unknown that would share layers with those that are known.
+    pub(super) is_part: bool,
     pub(super) stale: Stale,
     /// The sums; empty before there are any.
     pub(super) usage: Usage,

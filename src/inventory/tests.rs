@@ -1,5 +1,6 @@
 //! The contract about tags, targets and sums, sentence by sentence, on a registry `r.io`.
 
+mod catalog;
 mod definitions;
 mod fixtures;
 mod histories;

@@ -26,13 +26,17 @@ pub(super) fn refresh(name: &Registry, registry: &mut RegistryState, targets: &T
     for (name, state) in &mut registry.repositories {
         if state.stale.take_view() {
             let figures = Figures::at(state.range.as_ref(), &registry.usage);
-            state.view = Some(Arc::new(repository(name, state, figures, targets, &registry.layers)));
+            let mut view = repository(name, state, figures, targets, &registry.layers);
+            if registry.is_part {
+                withhold_shared(&mut view);
+            }
+            state.view = Some(Arc::new(view));
             state.down = down(state);
             state.selected = selected(state);
         }
         repositories.extend(state.view.clone().filter(|_| is_published(state, targets)));
     }
-    let is_whole = registry.repositories.values().all(|repository| repository.partial.is_empty());
+    let is_whole = !registry.is_part && registry.repositories.values().all(|repository| repository.partial.is_empty());
     let stored_bytes = (is_whole && !registry.usage.series.is_empty()).then_some(registry.usage.stored_bytes);
     let view = RegistryView { registry: name.clone(), stored_bytes, repositories };
     registry.view = (!view.repositories.is_empty()).then(|| Arc::new(view));
@@ -79,10 +83,7 @@ fn repository(
     for (name, state) in &repository.tags {
         let mut view = tag(name, state, layers, stored_bytes.next().flatten(), &mut series);
         if !repository.partial.is_empty() {
-            // Its unread tags most likely share these layers.
-            for image in &mut view.images {
-                (image.unique_bytes, image.proportional_bytes) = (None, None);
-            }
+            withhold_shares(&mut view);
         }
         if state.is_selected() && state.policy.images {
             tags.push(view);
@@ -104,6 +105,19 @@ fn repository(
         labels: labels(repository, targets),
         newest: newest_views(repository, targets),
         tags,
+    }
+}
+
+/// Withholds what unread repositories of the registry may change.
+fn withhold_shared(view: &mut RepositoryView) {
+    view.unique_bytes = None;
+    view.tags.iter_mut().for_each(withhold_shares);
+}
+
+/// Withholds what unread images that share layers with a tag's may change.
+fn withhold_shares(view: &mut TagView) {
+    for image in &mut view.images {
+        (image.unique_bytes, image.proportional_bytes) = (None, None);
     }
 }
 
