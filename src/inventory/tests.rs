@@ -9,3 +9,4 @@ mod overlap;
 mod restart;
 mod series;
 mod sums;
+mod updates;
