@@ -380,6 +380,7 @@ def overview():
     stored = repositories("stored_size_bytes")
     newest, previous = releases("compressed_size_bytes"), releases("previous_compressed_size_bytes")
     by_growth = most(f"{newest} - ({previous} or {newest})")
+    update = releases("update_size_bytes")
     # The series of the newest release lives on from release to release: its growth is that of what is new.
     newest_before = f"max by ({RELEASE}) (last_over_time(container_image_newest_compressed_size_bytes{{{some}}}[1h] offset $__range))"
     grown_releases = most(f"{newest} - {newest_before} > 0")
@@ -558,11 +559,13 @@ def overview():
                 ("Growth", "bytes", by_growth),
                 ("Newest", "bytes", beside(RELEASE, newest, by_growth)),
                 ("Before", "bytes", beside(RELEASE, previous, by_growth)),
+                ("Update", "bytes", beside(RELEASE, update, by_growth)),
                 ("Tag", None, beside(RELEASE, release_tags("info"), by_growth)),
                 ("Tag before", None, beside(RELEASE, under("before", release_tags("previous_info")), by_growth)),
             ],
             {**in_repository, "target": "Target", "before": "Release before", "tag": "Release", "platform": "Platform"},
-            "The newest release of each target that asks for it, against the release before it, compressed.",
+            "The newest release of each target that asks for it, against the release before it, compressed. Update: layers "
+            "that the release before lacks, which each node that has it fetches.",
             width=24,
             height=7,
             link=True,
@@ -579,6 +582,18 @@ def overview():
             "Compressed sizes of the newest releases, the biggest ones: a step is a new release.",
             steps=True,
         ),
+        graph(
+            "Updates over time, the biggest",
+            "bytes",
+            [
+                (
+                    "{{registry}}/{{repository}} {{platform}} ({{target}})",
+                    lines_of_most(lambda at: releases("update_size_bytes", at)),
+                )
+            ],
+            "Layers of the newest release that the release before lacks: what each node that has that one fetches.",
+            steps=True,
+        ),
         table(
             "Budgets, the fullest",
             [
@@ -588,6 +603,8 @@ def overview():
             ],
             in_image,
             "Compressed size against the configured budget.",
+            width=24,
+            height=7,
             link=True,
         ),
     ]
@@ -725,6 +742,7 @@ def image():
             "bytes",
             [("{{tag}} {{platform}}", lines_of_most(lambda at: images("compressed_size_bytes", at)))],
             "What a pull of each chosen tag and platform transfers: the sum of its layers. Marks are pushes.",
+            width=24,
             steps=True,
         ),
         graph(
@@ -739,6 +757,16 @@ def image():
             "chosen tags.",
             steps=True,
             dashed=["^before ", "^budget "],
+        ),
+        graph(
+            "What a node fetches for the newest release",
+            "bytes",
+            [
+                ("all {{platform}} ({{target}})", releases("compressed_size_bytes")),
+                ("update {{platform}} ({{target}})", releases("update_size_bytes")),
+            ],
+            "All: a node that has no layer of it. Update: one that has the release before.",
+            steps=True,
         ),
         bars(
             "Unique and shared, the biggest",

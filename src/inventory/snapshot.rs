@@ -104,6 +104,8 @@ pub struct NewestView {
     pub release: ReleaseView,
     /// The release before it, on the same platform.
     pub previous: Option<ReleaseView>,
+    /// Bytes of the newest release's distinct layers that the release before lacks; `None` where there is none before.
+    pub update_bytes: Option<u64>,
 }
 
 /// One platform of a release.

@@ -10,3 +10,4 @@ mod overlap;
 mod restart;
 mod series;
 mod sums;
+mod updates;

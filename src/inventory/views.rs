@@ -103,7 +103,7 @@ fn repository(
         tags_selected: is_known.then_some(count),
         tags_unknown: is_known.then(|| selected().filter(|state| state.is_unknown()).count() as u64),
         labels: labels(repository, targets),
-        newest: newest_views(repository, targets),
+        newest: newest_views(repository, targets, layers),
         tags,
     }
 }
@@ -189,12 +189,12 @@ fn labels(repository: &RepositoryState, targets: &Targets) -> BTreeMap<String, S
     labels
 }
 
-fn newest_views(repository: &RepositoryState, targets: &Targets) -> Vec<NewestView> {
+fn newest_views(repository: &RepositoryState, targets: &Targets, layers: &LayerTable) -> Vec<NewestView> {
     let views = repository
         .candidates
         .iter()
         .filter(|(target, _)| !repository.partial.contains(target))
-        .flat_map(|(target, candidates)| newest(targets.get(*target), candidates, &repository.tags));
+        .flat_map(|(target, candidates)| newest(targets.get(*target), candidates, &repository.tags, layers));
     let mut views: Vec<NewestView> = views.collect();
     views.sort_by(|a, b| (&a.target, &a.platform).cmp(&(&b.target, &b.platform)));
     views

@@ -25,6 +25,7 @@ pub enum Family {
     TagChanged,
     NewestCompressedSize,
     NewestPreviousCompressedSize,
+    NewestUpdateSize,
     NewestInfo,
     NewestPreviousInfo,
     RepositoryStoredSize,
@@ -38,7 +39,7 @@ pub enum Family {
 
 impl Family {
     /// All of them, in the order in which they are published.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::ImageCompressedSize,
         Self::ImageUniqueSize,
         Self::ImageProportionalSize,
@@ -59,6 +60,7 @@ impl Family {
         Self::TagChanged,
         Self::NewestCompressedSize,
         Self::NewestPreviousCompressedSize,
+        Self::NewestUpdateSize,
         Self::NewestInfo,
         Self::NewestPreviousInfo,
         Self::RepositoryStoredSize,
@@ -93,6 +95,7 @@ impl Family {
             Self::TagChanged => "container_image_tag_changed_timestamp_seconds",
             Self::NewestCompressedSize => "container_image_newest_compressed_size_bytes",
             Self::NewestPreviousCompressedSize => "container_image_newest_previous_compressed_size_bytes",
+            Self::NewestUpdateSize => "container_image_newest_update_size_bytes",
             Self::NewestInfo => "container_image_newest_info",
             Self::NewestPreviousInfo => "container_image_newest_previous_info",
             Self::RepositoryStoredSize => "container_image_repository_stored_size_bytes",
@@ -147,6 +150,9 @@ impl Family {
             }
             Self::NewestPreviousCompressedSize => {
                 "Compressed size of the release before the newest one, on the same platform."
+            }
+            Self::NewestUpdateSize => {
+                "Bytes of the newest release's distinct layers that the release before it lacks: what a node that has that one fetches. Absent without a release before. Do not sum."
             }
             Self::NewestInfo => "1, with the newest release's tag and the tag's digest as labels.",
             Self::NewestPreviousInfo => {

@@ -179,6 +179,7 @@ fn of_newest(family: Family, view: &NewestView) -> Option<Value> {
         Family::NewestPreviousCompressedSize => {
             view.previous.as_ref().map(|release| Value::Integer(release.compressed_bytes))
         }
+        Family::NewestUpdateSize => view.update_bytes.map(Value::Integer),
         _ => None,
     }
 }

@@ -31,6 +31,7 @@ _FAMILIES = {
     "container_image_tag_changed_timestamp_seconds": TAG,
     "container_image_newest_compressed_size_bytes": RELEASE,
     "container_image_newest_previous_compressed_size_bytes": RELEASE,
+    "container_image_newest_update_size_bytes": RELEASE,
     "container_image_newest_info": RELEASE | {"tag", "digest"},
     "container_image_newest_previous_info": RELEASE | {"tag", "digest"},
     "container_image_repository_stored_size_bytes": REPOSITORY,

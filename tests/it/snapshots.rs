@@ -93,6 +93,7 @@ fn repository_view(repository: Repository, tags: Vec<TagView>, odd: &Odd) -> Rep
         platform: platform(&odd.platform),
         release: ReleaseView { tag: "v1.2.3".parse().unwrap(), digest: digest(2), compressed_bytes: 3_000_000 },
         previous: Some(ReleaseView { tag: "v1.2.2".parse().unwrap(), digest: digest(1), compressed_bytes: 2_900_000 }),
+        update_bytes: Some(200_000),
     };
     RepositoryView {
         repository,
