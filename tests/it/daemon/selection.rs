@@ -16,6 +16,9 @@ async fn under_a_wildcard_a_repository_without_the_tag_is_not_a_failure() {
     let metrics =
         daemon.until("that one is up", |m| m.all(UP, &[]).values().copied().collect::<Vec<_>>() == [1.0]).await;
     assert_eq!(metrics.one(UP, &[("repository", "acme/app")]), Some(1.0));
+    let missing = [("reason", "not_found")];
+    let failures = metrics.all("image_size_exporter_registry_request_failures_total", &missing);
+    assert!(failures.values().all(|count| *count == 0.0), "{failures:?}");
     // A repository that appears, and one that goes.
     registry.push("acme/new", "v1", &image_of(400));
     daemon.until("it is found", |m| m.one(COMPRESSED, &[("repository", "acme/new")]) == Some(400.0)).await;
@@ -138,8 +141,8 @@ async fn what_a_catalog_that_breaks_off_leaves_unknown_is_withheld_until_it_was_
     const OWN: [&str; 3] =
         [COMPRESSED, "container_image_repository_stored_size_bytes", "container_image_repository_tags"];
     let registry = registry();
-    registry.push("acme/other", "v1", &of(200));
-    registry.push("named", "v1", &of(300));
+    registry.push("acme/other", "v1", &image_of(200));
+    registry.push("named", "v1", &image_of(300));
     let targets = [
         "name = 'all'\nrepository = 'REGISTRY/acme/*'\nmatch = ['^v']",
         "repository = 'REGISTRY/named'\ntags = ['v1']",
