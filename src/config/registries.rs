@@ -30,7 +30,7 @@ pub(super) fn read(root: &Table<'_>, defaults: &Settings, files: &Files) -> BTre
             continue;
         }
         let Some(table) = all.table_named(host) else { continue };
-        let settings = read_one(table, defaults, files);
+        let settings = read_one(host, table, defaults, files);
         let registry = match host_only(host).and_then(|()| host.parse::<Registry>().map_err(|e| e.to_string())) {
             Ok(registry) => registry,
             Err(message) => {
@@ -46,7 +46,7 @@ pub(super) fn read(root: &Table<'_>, defaults: &Settings, files: &Files) -> BTre
     registries
 }
 
-fn read_one(table: Table<'_>, defaults: &Settings, files: &Files) -> Settings {
+fn read_one(host: &str, table: Table<'_>, defaults: &Settings, files: &Files) -> Settings {
     let settings = Settings {
         credential: read_credential(&table, files),
         plain_http: table.flag("plain_http"),
@@ -83,6 +83,11 @@ fn read_one(table: Table<'_>, defaults: &Settings, files: &Files) -> Settings {
         && let Err((key, problem)) = registry::check_credential(&settings.credential)
     {
         table.problem(key, problem);
+    }
+    if files.are_checked()
+        && let Some((key, problem)) = registry::missing_helper(&settings.credential, host)
+    {
+        table.note_refusal(key, &files.lenient(problem));
     }
     table.finish();
     settings

@@ -190,12 +190,11 @@ fn make_fifo(path: &Path) {
 async fn sigterm_ends_it_while_it_waits_for_a_file() {
     let registry = registry();
     let targets = config(&registry, &["repository = 'REGISTRY/acme/app'\ntags = ['v1']"]);
-    for file in ["config.toml", "web.yml", "ca.pem", "state.redb"] {
+    for file in ["config.toml", "web.yml", "ca.pem"] {
         let directory = tempfile::tempdir().unwrap();
         let settings = match file {
             "web.yml" => "[web]\nconfig_file = 'web.yml'\n".to_owned(),
             "ca.pem" => format!("[registries.'{}']\nca_file = 'ca.pem'\n", registry.name()),
-            "state.redb" => "[state]\npath = 'state.redb'\n".to_owned(),
             _ => String::new(),
         };
         if file != "config.toml" {
@@ -208,15 +207,22 @@ async fn sigterm_ends_it_while_it_waits_for_a_file() {
             assert!(!program.has_ended(), "{file}: {}", program.log());
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        if file == "state.redb" {
-            // It listens before it opens the state.
-            while tokio::net::TcpStream::connect(program.address()).await.is_err() {
-                assert!(!program.has_ended(), "{file}: {}", program.log());
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-        }
         program.signal("TERM");
         assert_eq!(program.wait().await.code(), Some(0), "{file}: {}", program.log());
+    }
+}
+
+#[test]
+fn a_pipe_as_state_path_is_refused_as_a_directory_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let toml = "[state]\npath = 'state.redb'\n[[targets]]\nrepository = 'r.example.com/app'\n";
+    std::fs::write(directory.path().join("config.toml"), toml).unwrap();
+    make_fifo(&directory.path().join("state.redb"));
+    for check in [&[][..], &["--config.check"]] {
+        let output = command(directory.path()).args(check).stderr(Stdio::piped()).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(64), "{said}");
+        assert!(said.contains("state.redb` is a named pipe: name an ordinary file"), "{said}");
     }
 }
 
