@@ -226,6 +226,49 @@ fn a_pipe_as_state_path_is_refused_as_a_directory_is() {
     }
 }
 
+/// Process 1 of a PID namespace, as in a container, ignores the signals that it does not handle. Here it never gets as
+/// far as handling them: it prints its help into a pipe that nobody reads.
+#[tokio::test]
+async fn sigterm_ends_it_from_its_first_moment_although_it_is_process_1() {
+    let unshare = || {
+        let mut command = Command::new("unshare");
+        command.args(["--pid", "--fork", "--kill-child"]);
+        command
+    };
+    if !unshare().arg("true").stderr(Stdio::null()).status().is_ok_and(|status| status.success()) {
+        eprintln!("not tried: `unshare --pid` is not there, or this user may not make a PID namespace");
+        return;
+    }
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    let full = writer.try_clone().unwrap();
+    let (wrote, written) = std::sync::mpsc::channel();
+    let filling = std::thread::spawn(move || {
+        while std::io::Write::write(&mut writer, &[b'x'; 4096]).is_ok() {
+            let _ = wrote.send(());
+        }
+    });
+    while written.recv_timeout(Duration::from_millis(500)).is_ok() {}
+    let program = env!("CARGO_BIN_EXE_image-size-exporter");
+    let mut child = unshare().args([program, "help"]).stdout(full).spawn().unwrap();
+    let children = format!("/proc/{0}/task/{0}/children", child.id());
+    let started = std::time::Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        assert!(started.elapsed() < Duration::from_secs(20), "it does not end");
+        let pid = std::fs::read_to_string(&children).unwrap_or_default();
+        let path = pid.trim().parse::<u32>().ok().and_then(|pid| std::fs::read_link(format!("/proc/{pid}/exe")).ok());
+        if path.is_some_and(|path| path == Path::new(program)) {
+            Command::new("kill").args(["-TERM", pid.trim()]).status().unwrap();
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    assert_eq!(status.code(), Some(143));
+    drop(reader);
+    filling.join().unwrap();
+}
+
 /// Whether SIGTERM (15) is among the signals that a process catches (`proc_pid_status(5)`).
 fn handles_sigterm(pid: u32) -> bool {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
