@@ -109,23 +109,20 @@ impl Session {
                 Err(error) => error,
             };
             let is_denied = error.error.reason() == Reason::Denied;
-            match left.pop_front().filter(|_| is_denied) {
-                Some(next) => {
-                    if let Some(login) = login {
-                        entry.note_refused(login.login.fingerprint());
-                    }
-                    login = Some(next);
+            if let Some(next) = left.pop_front().filter(|_| is_denied) {
+                if let Some(login) = login {
+                    entry.note_refused(login.login.fingerprint());
                 }
-                None => {
-                    if is_denied && error.was_asked {
-                        self.keychain.forget(read_at);
-                    }
-                    if error.is_lasting {
-                        *failure = Some((Instant::now(), error.error.clone()));
-                    }
-                    return Err(error.error);
-                }
+                login = Some(next);
+                continue;
             }
+            if is_denied && error.was_asked {
+                self.keychain.forget(read_at);
+            }
+            if error.is_lasting {
+                *failure = Some((Instant::now(), error.error.clone()));
+            }
+            return Err(error.error);
         }
     }
 
