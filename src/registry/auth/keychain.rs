@@ -21,7 +21,7 @@ use super::credential::{Login, SourcedLogin};
 use super::docker_config::DockerConfig;
 use super::helper::{self, Helpers};
 use super::secret::Secret;
-use crate::oci::Repository;
+use crate::oci::{Registry, Repository};
 use crate::registry::settings::Credential;
 
 /// The most that is read of a file.
@@ -145,11 +145,11 @@ pub fn check_credential(credential: &Credential) -> Result<(), (&'static str, St
 
 /// What a start of the program would find wrong with the credential helper that a credential's file names for the registry:
 /// the configuration's key, and a message.
-pub fn missing_helper(credential: &Credential, registry: &str) -> Option<(&'static str, String)> {
+pub fn missing_helper(credential: &Credential, registry: &Registry) -> Option<(&'static str, String)> {
     let Credential::DockerConfig(path) = credential else { return None };
     let text = read_if_there(path).ok()??;
     let config = DockerConfig::parse(&text).ok()?;
-    let program = helper::program(config.helper(registry)?);
+    let program = helper::program(config.helper(registry.as_str())?);
     let in_path = |directory: PathBuf| access(directory.join(&program), Access::EXEC_OK).is_ok();
     if program.contains('/') || std::env::split_paths(&environment("PATH")?).any(in_path) {
         return None;
@@ -201,7 +201,7 @@ fn at(path: &Path, problem: impl std::fmt::Display) -> String {
 }
 
 /// The secret in the file that the configuration's `key` names.
-fn secret(key: &str, path: &Path) -> Result<Secret, String> {
+pub(super) fn secret(key: &str, path: &Path) -> Result<Secret, String> {
     let text = without_newline(read(key, path)?);
     // It would be sent as part of the secret, which the registry would refuse, and editors do not show it.
     if text.starts_with('\u{feff}') {

@@ -8,10 +8,11 @@ use http::{Method, StatusCode};
 
 use super::cache::{Authorization, AuthorizationCache, Scheme, Scope, ScopeEntry, TokenServer};
 use super::challenge::{Bearer, Challenge};
+use super::credential::SourcedLogin;
 use super::keychain::Keychain;
 use super::lockout::Lockout;
 use super::refusal;
-use crate::oci::{Operation, Reason};
+use crate::oci::{Operation, Reason, Registry};
 use crate::registry::error::RegistryError;
 use crate::registry::settings::Credential;
 use crate::registry::transport::{ReadBody, Request, Response, Transport, redirect};
@@ -107,6 +108,11 @@ impl Session {
         let context = AuthContext { transport, scope, subject: request.subject };
         let authorization = self.cached(context).await?;
         self.attempt(context, request, authorization.as_deref(), Attempt::Probe).await
+    }
+
+    /// The login for the registry, for its owner's API; `None` means anonymous.
+    pub(crate) async fn login(&self, registry: &Registry) -> Result<Option<SourcedLogin>, String> {
+        Ok(self.keychain.logins(registry.as_str(), None).await?.into_iter().next())
     }
 
     /// Allows refused passwords to be sent again.
@@ -254,7 +260,7 @@ async fn ping(context: AuthContext<'_>) -> Result<Option<(Response, Challenge)>,
         subject: context.subject,
         accept: None,
         range: None,
-        form: None,
+        content: None,
         read_body: ReadBody::Nothing,
     };
     let response = context.transport.send(&request, None).await?;
