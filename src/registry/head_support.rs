@@ -150,9 +150,9 @@ mod tests {
         let repository = repository(name);
         let Some(trial) = head.doubt(&repository, true).await else { return false };
         if get_works {
-            trial.get_worked()
+            trial.get_worked();
         } else {
-            trial.get_failed()
+            trial.get_failed();
         }
         true
     }
@@ -182,7 +182,7 @@ mod tests {
             assert_eq!(head.is_useful(), failures < FAILURES_MAX);
         }
         for again_after in [RELEARN_SOON, RELEARN_AFTER, RELEARN_AFTER] {
-            tokio::time::advance(again_after - Duration::from_secs(1)).await;
+            tokio::time::advance(again_after.saturating_sub(Duration::from_secs(1))).await;
             assert!(!head.is_useful(), "{again_after:?}");
             tokio::time::advance(Duration::from_secs(1)).await;
             assert!(head.is_useful());

@@ -178,7 +178,7 @@ impl NotOpened {
 }
 
 /// The kind of file at `path`, if it is neither a file nor a directory. Opening a pipe could block for ever.
-fn special_kind(path: &Path) -> Option<&'static str> {
+pub fn special_kind(path: &Path) -> Option<&'static str> {
     let kind = match path.metadata() {
         Ok(metadata) => metadata.file_type(),
         Err(error) if is_endless_link(&error) => return Some("symbolic link that leads to itself"),
@@ -203,7 +203,7 @@ const MAGIC_DAMAGED_MAX: usize = 4;
 
 /// Whether the file does not begin like a state file, damaged and unfinished ones included. Then it is another
 /// program's file, which a mistaken path must not destroy.
-fn is_foreign(path: &Path) -> bool {
+pub fn is_foreign(path: &Path) -> bool {
     let Ok(file) = std::fs::File::open(path) else { return false };
     // Reading from a pipe would consume its content.
     if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {

@@ -79,7 +79,7 @@ impl Admission {
     ) -> (Duration, Option<f64>) {
         let pause = self.breaker.rate_limited(retry_after, admitted.map(|admitted| admitted.rate.at()));
         // Without a `Retry-After`, the pauses so far show over which time the registry counts.
-        let window = if retry_after.is_some() { pause } else { 2 * pause - Duration::from_secs(1) };
+        let window = if retry_after.is_some() { pause } else { (2 * pause).saturating_sub(Duration::from_secs(1)) };
         (pause, admitted.and_then(|admitted| self.throttle.refused(admitted.rate, window)))
     }
 
