@@ -2,6 +2,7 @@
 //!
 //! Not here: when tags are read (`daemon`), how (`scan`), and what is remembered on disk (`store`).
 
+mod groups;
 mod interner;
 mod layer_table;
 mod newest;

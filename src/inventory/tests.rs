@@ -2,6 +2,7 @@
 
 mod definitions;
 mod fixtures;
+mod groups;
 mod histories;
 mod newest;
 mod notified;
