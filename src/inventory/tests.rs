@@ -3,6 +3,7 @@
 mod catalog;
 mod definitions;
 mod fixtures;
+mod groups;
 mod histories;
 mod newest;
 mod notified;

@@ -163,13 +163,13 @@ impl Client {
 
     /// The error for an unexpected answer, counted.
     pub(super) fn refuse(&self, request: &Request<'_>, response: &Response) -> RegistryError {
-        let (reason, error) = self.refusal(request, response);
+        let (reason, error) = Self::refusal(request, response);
         self.transport.failed(request.operation, reason);
         error
     }
 
     /// The same, not counted.
-    pub(super) fn refusal(&self, request: &Request<'_>, response: &Response) -> (Reason, RegistryError) {
+    pub(super) fn refusal(request: &Request<'_>, response: &Response) -> (Reason, RegistryError) {
         let reason = api_error::reason(response);
         let host = redirect::authority(&response.url);
         let status = api_error::status(response.status);

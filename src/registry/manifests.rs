@@ -112,7 +112,7 @@ impl Client {
                 None => Err(self.useless_head(&subject, "HEAD returns no digest")),
             },
             StatusCode::NOT_FOUND if is_missing => {
-                Err(RegistryError::new(Reason::NotFound, &subject, "not found on the registry"))
+                Err(RegistryError::new(Reason::NotFound, subject, "not found on the registry"))
             }
             StatusCode::NOT_FOUND => match self.get_manifest(repository, at).await {
                 Err(error) => {
@@ -157,7 +157,7 @@ impl Client {
         request.accept = Some(ACCEPT);
         let response = self.send(Scope::Repository(repository), &request).await?;
         if response.status != StatusCode::OK {
-            let (reason, error) = self.refusal(&request, &response);
+            let (reason, error) = Self::refusal(&request, &response);
             if !(reason == Reason::NotFound && matches!(at, At::Tag(_))) {
                 self.failed(request.operation, reason);
             }
