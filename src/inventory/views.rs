@@ -128,7 +128,7 @@ fn repository(
 
 /// Withholds what unread repositories of the registry may change.
 fn withhold_shared(view: &mut RepositoryView) {
-    view.unique_bytes = None;
+    (view.unique_bytes, view.proportional_bytes) = (None, None);
     view.tags.iter_mut().for_each(withhold_shares);
 }
 

@@ -145,6 +145,9 @@ fn a_group_of_which_a_part_is_known_is_withheld_and_others_stay() {
     assert_eq!(names(&mut inventory), ["tools"]);
     cut(&mut inventory, "r.io/acme/b", ListExtent::Whole);
     assert_eq!(names(&mut inventory), all);
+    // Unread repositories may be in any group.
+    inventory.select(&TargetName("t".into()), Discovered { repositories: Vec::new(), catalog: ListExtent::Cut });
+    assert_eq!(names(&mut inventory), <[&str; 0]>::default());
 }
 
 #[test]
