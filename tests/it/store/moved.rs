@@ -73,6 +73,8 @@ fn while_another_file_is_in_its_place_nothing_is_lost_and_persistence_is_false()
     assert_eq!(reopened(&path), expected);
 }
 
+type Overwrite = fn(&Path, &[u8]);
+
 /// By another program, without a new file: `cp`, `truncate`, `dd`, an editor.
 #[test]
 fn a_state_file_that_is_overwritten_in_place_is_read_anew_and_written_again() {
@@ -80,12 +82,11 @@ fn a_state_file_that_is_overwritten_in_place_is_read_anew_and_written_again() {
     let other = directory.path().join("other.redb");
     write_all(&other);
     let backup = fs::read(&other).unwrap();
-    type Overwrite = fn(&Path, &[u8]);
     let overwritings: [(&str, Overwrite, bool); 4] = [
         ("an older state file", |path, backup| fs::write(path, backup).unwrap(), true),
         ("nothing", |path, _| fs::write(path, "").unwrap(), false),
         ("its beginning and nothing more", |path, _| truncate(path, 5_000), false),
-        ("zeros in the middle", |path, _| overwrite(path, 4_096, &[0; 65_536]), false),
+        ("zeros in the middle", |path, _| overwrite(path, 4_096, &vec![0; 65_536]), false),
     ];
     for (number, (what, overwrite, is_state)) in overwritings.into_iter().enumerate() {
         let path = directory.path().join(format!("{number}.redb"));
