@@ -12,8 +12,10 @@ mod token;
 pub(crate) mod cache;
 mod lockout;
 
+pub(crate) mod cloud;
 mod credential;
 mod docker_config;
+mod environment;
 mod helper;
 mod keychain;
 pub(crate) mod secret;

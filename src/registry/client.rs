@@ -10,12 +10,17 @@ use url::Url;
 
 use super::auth::Session;
 use super::auth::cache::Scope;
+#[cfg(feature = "aws")]
+use super::auth::cloud::http::IdentityHttp;
+use super::auth::cloud::{Choice, CloudIdentity};
 use super::counters::Counters;
 use super::error::{self, RegistryError, SetupError};
 use super::profile::{Profile, Profiles};
 use super::quirks::Quirks;
 use super::settings::Settings;
 use super::transport::connect::Connections;
+#[cfg(feature = "aws")]
+use super::transport::connect::IdentityConnections;
 use super::transport::{Request, Response, Transport, api_error, redirect, tls};
 use crate::oci::{Operation, Reason, Registry};
 
@@ -59,7 +64,7 @@ impl Registries {
         clients.retain(|registry, _| {
             let stays = profiles.to(registry) == self.profiles.to(registry);
             if !stays {
-                self.counters.forget_learnt_rate(registry);
+                self.counters.forget_learnt(registry);
             }
             stays
         });
@@ -126,9 +131,18 @@ impl Client {
         let connections = Connections::new(&owner, &home, settings, tls, system_roots)?;
         let trust_hint = tls.trust_hint(system_roots);
         let counters = Arc::clone(counters);
+        let identity = |choice| {
+            Ok::<_, SetupError>(CloudIdentity::new(
+                choice,
+                registry.clone(),
+                #[cfg(feature = "aws")]
+                IdentityHttp::new(IdentityConnections::new(&owner, &home, settings, tls, system_roots)?),
+            ))
+        };
+        let identity = Choice::of(&settings.credential, registry, &home).map(identity).transpose()?;
         Ok(Self {
             transport: Transport::new(registry.clone(), home, connections, settings, counters, trust_hint),
-            auth: Session::new(settings.credential.clone()),
+            auth: Session::new(settings.credential.clone(), identity),
             reserve: settings.ratelimit_reserve.unwrap_or(0),
             quirks: Quirks::default(),
         })

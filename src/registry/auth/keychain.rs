@@ -1,6 +1,7 @@
-//! Looks up a registry's credentials: where the configuration says, or in the default files of docker and podman.
+//! Looks up a registry's credentials: where the configuration says, or in the default files of docker and podman and, where
+//! they have none, with the identity of the cloud whose registry it is.
 //!
-//! The default sources, in order; the first that has an entry for the registry wins:
+//! The default files, in order; the first that has an entry for the registry wins:
 //!
 //! 1. `DOCKER_AUTH_CONFIG`: an `auth.json` as text.
 //! 2. `REGISTRY_AUTH_FILE`: an `auth.json`; the files below are not read then.
@@ -16,8 +17,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::time::Instant;
 
+use super::cloud::CloudIdentity;
 use super::credential::{Login, SourcedLogin};
 use super::docker_config::DockerConfig;
+use super::environment::variable;
 use super::helper::Helpers;
 use super::secret::Secret;
 use crate::oci::Repository;
@@ -30,13 +33,14 @@ const FILE_BYTES_MAX: u64 = 1 << 20;
 pub(crate) struct Keychain {
     source: Credential,
     helpers: Helpers,
+    identity: Option<CloudIdentity>,
     /// Whether it was logged that a default file cannot be read.
     warned: AtomicBool,
 }
 
 impl Keychain {
-    pub(crate) fn new(source: Credential) -> Self {
-        Self { source, helpers: Helpers::default(), warned: AtomicBool::new(false) }
+    pub(crate) fn new(source: Credential, identity: Option<CloudIdentity>) -> Self {
+        Self { source, helpers: Helpers::default(), identity, warned: AtomicBool::new(false) }
     }
 
     /// The login for a repository, or for the registry's catalog if there is none; `None` means anonymous. An error
@@ -53,11 +57,11 @@ impl Keychain {
                 let password = secret("password_file", path)?;
                 Login::Password { username: username.clone(), password }.found_in(&path.display().to_string())
             }
-            Credential::PasswordEnv { username, variable } => {
-                let password = environment(variable)
-                    .ok_or_else(|| "the variable that `password_env` names is not set".to_owned())?;
+            Credential::PasswordEnv { username, variable: from } => {
+                let password =
+                    variable(from).ok_or_else(|| "the variable that `password_env` names is not set".to_owned())?;
                 let password = Secret::new(without_newline(password));
-                Login::Password { username: username.clone(), password }.found_in(&format!("the variable {variable}"))
+                Login::Password { username: username.clone(), password }.found_in(&format!("the variable {from}"))
             }
             Credential::TokenFile(path) => {
                 Login::RegistryToken(secret("token_file", path)?).found_in(&path.display().to_string())
@@ -66,18 +70,38 @@ impl Keychain {
                 let config = DockerConfig::parse(&read("docker_config", path)?).map_err(|problem| at(path, problem))?;
                 return self.look_up(&config, &path.display().to_string(), registry, name).await;
             }
-            Credential::Usual => return self.default_login(registry, name).await,
+            Credential::Usual => {
+                let found = self.default_login(registry, name).await?;
+                return if found.is_some() { Ok(found) } else { self.identity().await };
+            }
+            Credential::UsualFiles => return self.default_login(registry, name).await,
+            Credential::Identity(_) => return self.identity().await,
         };
         Ok(Some(login))
     }
 
-    /// Drops what helpers answered up to `then`: the registry refused it.
+    /// Drops what helpers and a cloud answered up to `then`: the registry refused it.
     pub(crate) fn forget(&self, then: Instant) {
         self.helpers.forget(then);
+        if let Some(identity) = &self.identity {
+            identity.forget(then);
+        }
+    }
+
+    /// What an operator should know of a cloud's identity when the registry refuses access.
+    pub(crate) fn advice(&self) -> Option<String> {
+        self.identity.as_ref().and_then(CloudIdentity::advice)
+    }
+
+    async fn identity(&self) -> Result<Option<SourcedLogin>, String> {
+        match &self.identity {
+            Some(identity) => identity.login().await,
+            None => Ok(None),
+        }
     }
 
     async fn default_login(&self, registry: &str, name: &str) -> Result<Option<SourcedLogin>, String> {
-        if let Some(text) = environment("DOCKER_AUTH_CONFIG") {
+        if let Some(text) = variable("DOCKER_AUTH_CONFIG") {
             let config = DockerConfig::parse(&text).map_err(|problem| format!("DOCKER_AUTH_CONFIG: {problem}"))?;
             let found = self.look_up(&config.without_helpers(), "DOCKER_AUTH_CONFIG", registry, name).await?;
             if found.is_some() {
@@ -138,7 +162,11 @@ pub fn check_credential(credential: &Credential) -> Result<(), (&'static str, St
             });
             config.map_err(|why| ("docker_config", why))
         }
-        Credential::PasswordEnv { .. } | Credential::Usual | Credential::Anonymous => Ok(()),
+        Credential::PasswordEnv { .. }
+        | Credential::Usual
+        | Credential::UsualFiles
+        | Credential::Identity(_)
+        | Credential::Anonymous => Ok(()),
     }
 }
 
@@ -151,14 +179,14 @@ struct Unreadable {
 
 /// The files among the default sources, in order.
 fn default_files() -> Vec<PathBuf> {
-    if let Some(path) = environment("REGISTRY_AUTH_FILE") {
+    if let Some(path) = variable("REGISTRY_AUTH_FILE") {
         return vec![path.into()];
     }
-    let home = environment("HOME").map(PathBuf::from);
+    let home = variable("HOME").map(PathBuf::from);
     let under_home = |path: &str| home.as_ref().map(|home| home.join(path));
-    let runtime = environment("XDG_RUNTIME_DIR").map(PathBuf::from).or_else(runtime_directory);
-    let config = environment("XDG_CONFIG_HOME").map(PathBuf::from).or_else(|| under_home(".config"));
-    let docker = environment("DOCKER_CONFIG").map(PathBuf::from).or_else(|| under_home(".docker"));
+    let runtime = variable("XDG_RUNTIME_DIR").map(PathBuf::from).or_else(runtime_directory);
+    let config = variable("XDG_CONFIG_HOME").map(PathBuf::from).or_else(|| under_home(".config"));
+    let docker = variable("DOCKER_CONFIG").map(PathBuf::from).or_else(|| under_home(".docker"));
     let files = [
         runtime.map(|directory| directory.join("containers/auth.json")),
         config.map(|directory| directory.join("containers/auth.json")),
@@ -173,11 +201,6 @@ fn runtime_directory() -> Option<PathBuf> {
     use std::os::unix::fs::MetadataExt as _;
     let uid = std::fs::metadata("/proc/self").ok()?.uid();
     Some(PathBuf::from(format!("/run/containers/{uid}")))
-}
-
-#[expect(clippy::disallowed_methods, reason = "variables name the places of credentials; read nowhere else")]
-fn environment(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 fn at(path: &Path, problem: impl std::fmt::Display) -> String {

@@ -10,7 +10,8 @@ use tokio::time::Instant;
 
 use super::cache::{Authorization, AuthorizationCache, Scheme, Scope, ScopeEntry, TokenServer};
 use super::challenge::{Bearer, Challenge};
-use super::credential::{Login, SourcedLogin, bearer_header};
+use super::cloud::{CloudIdentity, host};
+use super::credential::{Lease, Login, SourcedLogin, bearer_header};
 use super::keychain::Keychain;
 use super::lockout::Lockout;
 use super::refusal;
@@ -53,9 +54,9 @@ enum Attempt {
 }
 
 impl Session {
-    pub(crate) fn new(source: Credential) -> Self {
+    pub(crate) fn new(source: Credential, identity: Option<CloudIdentity>) -> Self {
         Self {
-            keychain: Keychain::new(source),
+            keychain: Keychain::new(source, identity),
             authorizations: AuthorizationCache::default(),
             lockout: Lockout::default(),
         }
@@ -64,6 +65,19 @@ impl Session {
     /// Sends a request with the authorization of its scope, and once more with a renewed one if the registry refuses it.
     /// A refusal is an error; any other status is for the caller to judge.
     pub(crate) async fn send(
+        &self,
+        transport: &Transport,
+        scope: Scope<'_>,
+        request: &Request<'_>,
+    ) -> Result<Response, RegistryError> {
+        let sent = self.send_authorized(transport, scope, request).await;
+        sent.map_err(|error| match self.keychain.advice() {
+            Some(advice) if error.reason() == Reason::Denied => error.followed_by(&advice),
+            _ => error,
+        })
+    }
+
+    async fn send_authorized(
         &self,
         transport: &Transport,
         scope: Scope<'_>,
@@ -254,14 +268,20 @@ impl Session {
         if let Some(problem) = to_token_server.and_then(|header| self.lockout.block(header, scope.name())) {
             return Err(denied(problem));
         }
+        let lease = found.as_ref().and_then(|found| found.lease);
+        if let Some(lease) = lease {
+            transport.credential_expires(lease.expires_at);
+            may_receive(context, scheme, lease).map_err(denied)?;
+        }
         let authorization = match (scheme, found) {
-            (_, Some(SourcedLogin { login: Login::RegistryToken(token), source })) => {
+            (_, Some(SourcedLogin { login: Login::RegistryToken(token), source, .. })) => {
                 Authorization::new(bearer_header(&token), LOGIN_LIFETIME, false, Some(source))
             }
-            (Scheme::Basic, Some(SourcedLogin { login: Login::Password { .. }, source })) => {
-                Authorization::new(password, LOGIN_LIFETIME, false, Some(source))
+            (Scheme::Basic, Some(SourcedLogin { login: Login::Password { .. }, source, .. })) => {
+                let remaining = lease.map_or(LOGIN_LIFETIME, |lease| lease.ends - Instant::now());
+                Authorization::new(password, LOGIN_LIFETIME.min(remaining), false, Some(source))
             }
-            (Scheme::Basic, Some(SourcedLogin { login: Login::IdentityToken { .. }, source })) => {
+            (Scheme::Basic, Some(SourcedLogin { login: Login::IdentityToken { .. }, source, .. })) => {
                 return Err(denied(format!("the registry requires a username and a password, which {source} is not")));
             }
             (Scheme::Basic, None) => return Ok(None),
@@ -345,6 +365,21 @@ fn token_server(
     let own = context.scope.text();
     entry.set_challenged_scopes(bearer.scopes.into_iter().filter(|scope| *scope != own).collect());
     Ok(Scheme::Bearer(Arc::new(TokenServer { realm, service: bearer.service })))
+}
+
+/// Refuses a token server that must not get a cloud's login: it is neither on the registry's own host nor on one of that
+/// cloud's.
+fn may_receive(context: AuthContext<'_>, scheme: &Scheme, lease: Lease) -> Result<(), String> {
+    let Scheme::Bearer(server) = scheme else { return Ok(()) };
+    let is_of_cloud = server.realm.host_str().and_then(host::cloud) == Some(lease.cloud);
+    if is_of_cloud || redirect::is_own_host(&context.transport.home, &server.realm) {
+        return Ok(());
+    }
+    Err(format!(
+        "the registry names the token server {}, which is not of {}: the identity is not sent there",
+        redirect::authority(&server.realm),
+        lease.cloud.name()
+    ))
 }
 
 /// Asks for a challenge where every registry sends one (distribution specification, end-1).

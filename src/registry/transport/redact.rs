@@ -70,6 +70,13 @@ impl Secrets {
         })
     }
 
+    /// Adds a secret as it is.
+    #[cfg(feature = "aws")]
+    pub(crate) fn plain(mut self, secret: &str) -> Self {
+        self.add(secret);
+        self
+    }
+
     fn add(&mut self, secret: &str) {
         if !secret.is_empty() {
             self.0.push(Secret::new(secret));
