@@ -6,6 +6,7 @@
 mod session;
 
 mod challenge;
+mod jwt;
 mod refusal;
 mod token;
 
@@ -16,6 +17,7 @@ pub(crate) mod cloud;
 mod credential;
 mod docker_config;
 mod environment;
+mod files;
 mod helper;
 mod keychain;
 pub(crate) mod secret;

@@ -10,7 +10,7 @@ use url::Url;
 
 use super::auth::Session;
 use super::auth::cache::Scope;
-#[cfg(feature = "aws")]
+#[cfg(any(feature = "aws", feature = "azure"))]
 use super::auth::cloud::http::IdentityHttp;
 use super::auth::cloud::{Choice, CloudIdentity};
 use super::counters::Counters;
@@ -19,7 +19,7 @@ use super::profile::{Profile, Profiles};
 use super::quirks::Quirks;
 use super::settings::Settings;
 use super::transport::connect::Connections;
-#[cfg(feature = "aws")]
+#[cfg(any(feature = "aws", feature = "azure"))]
 use super::transport::connect::IdentityConnections;
 use super::transport::{Request, Response, Transport, api_error, redirect, tls};
 use crate::oci::{Operation, Reason, Registry};
@@ -135,7 +135,9 @@ impl Client {
             Ok::<_, SetupError>(CloudIdentity::new(
                 choice,
                 registry.clone(),
-                #[cfg(feature = "aws")]
+                #[cfg(feature = "azure")]
+                home.clone(),
+                #[cfg(any(feature = "aws", feature = "azure"))]
                 IdentityHttp::new(IdentityConnections::new(&owner, &home, settings, tls, system_roots)?),
             ))
         };

@@ -74,16 +74,19 @@ pub enum Credential {
 pub enum Cloud {
     /// Amazon Web Services.
     Aws,
+    /// Microsoft Azure.
+    Azure,
 }
 
 impl Cloud {
     /// All of them.
-    pub const ALL: [Self; 1] = [Self::Aws];
+    pub const ALL: [Self; 2] = [Self::Aws, Self::Azure];
 
     /// As people write it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Aws => "AWS",
+            Self::Azure => "Azure",
         }
     }
 
@@ -91,6 +94,7 @@ impl Cloud {
     pub fn feature(self) -> &'static str {
         match self {
             Self::Aws => "aws",
+            Self::Azure => "azure",
         }
     }
 
@@ -98,6 +102,7 @@ impl Cloud {
     pub fn is_built_in(self) -> bool {
         match self {
             Self::Aws => cfg!(feature = "aws"),
+            Self::Azure => cfg!(feature = "azure"),
         }
     }
 

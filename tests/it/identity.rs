@@ -18,8 +18,10 @@ use crate::support::registry::{Access, TestRegistry, tag};
 
 #[cfg(feature = "aws")]
 mod aws;
+#[cfg(feature = "azure")]
+mod azure;
 mod choice;
-#[cfg(feature = "aws")]
+#[cfg(any(feature = "aws", feature = "azure"))]
 mod proxy;
 
 /// Names the configuration to the process that reads.

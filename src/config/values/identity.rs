@@ -11,5 +11,6 @@ pub(in crate::config) enum Identity {
 }
 
 impl Words for Identity {
-    const WORDS: &'static [(&'static str, Self)] = &[("aws", Self::Of(Cloud::Aws)), ("none", Self::None)];
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("aws", Self::Of(Cloud::Aws)), ("azure", Self::Of(Cloud::Azure)), ("none", Self::None)];
 }

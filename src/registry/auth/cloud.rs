@@ -5,11 +5,13 @@
 
 pub(crate) mod host;
 
-#[cfg(feature = "aws")]
+#[cfg(any(feature = "aws", feature = "azure"))]
 pub(crate) mod http;
 
 #[cfg(feature = "aws")]
 mod aws;
+#[cfg(feature = "azure")]
+mod azure;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -38,7 +40,10 @@ const ABSENCE_LIFETIME: Duration = Duration::from_mins(10);
 pub(crate) struct CloudIdentity {
     choice: Choice,
     registry: Registry,
-    #[cfg(feature = "aws")]
+    /// The address of the registry's API.
+    #[cfg(feature = "azure")]
+    home: Url,
+    #[cfg(any(feature = "aws", feature = "azure"))]
     http: http::IdentityHttp,
     kept: Mutex<Option<Kept>>,
     /// Single-flight: held while the identity is looked up.
@@ -106,11 +111,18 @@ impl Choice {
 }
 
 impl CloudIdentity {
-    pub(crate) fn new(choice: Choice, registry: Registry, #[cfg(feature = "aws")] http: http::IdentityHttp) -> Self {
+    pub(crate) fn new(
+        choice: Choice,
+        registry: Registry,
+        #[cfg(feature = "azure")] home: Url,
+        #[cfg(any(feature = "aws", feature = "azure"))] http: http::IdentityHttp,
+    ) -> Self {
         Self {
             choice,
             registry,
-            #[cfg(feature = "aws")]
+            #[cfg(feature = "azure")]
+            home,
+            #[cfg(any(feature = "aws", feature = "azure"))]
             http,
             kept: Mutex::default(),
             renewal: tokio::sync::Mutex::default(),
@@ -170,6 +182,9 @@ impl CloudIdentity {
         match self.choice.cloud {
             Cloud::Aws => {
                 "`ecr:BatchGetImage` and `ecr:GetDownloadUrlForLayer` on the repository, and `ecr:ListImages` for its tags"
+            }
+            Cloud::Azure => {
+                "the role `AcrPull` on the registry, or `Container Registry Repository Reader` where it has repository permissions"
             }
         }
     }
@@ -242,12 +257,19 @@ impl CloudIdentity {
         }
     }
 
-    #[cfg_attr(not(feature = "aws"), expect(clippy::unused_async, reason = "there is nothing to ask"))]
+    #[cfg_attr(
+        not(any(feature = "aws", feature = "azure")),
+        expect(clippy::unused_async, reason = "there is nothing to ask")
+    )]
     async fn obtain(&self) -> Result<CloudLogin, NoLogin> {
         match self.choice.cloud {
             #[cfg(feature = "aws")]
             Cloud::Aws => aws::login(&self.http, self.registry.as_str(), self.choice.is_configured).await,
-            #[cfg(not(feature = "aws"))]
+            #[cfg(feature = "azure")]
+            Cloud::Azure => {
+                azure::login(&self.http, self.registry.as_str(), &self.home, self.choice.is_configured).await
+            }
+            #[cfg(not(all(feature = "aws", feature = "azure")))]
             cloud => Err(NoLogin::Absent(cloud.not_built_in())),
         }
     }

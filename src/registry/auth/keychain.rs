@@ -12,7 +12,7 @@
 //!
 //! Files are read when a credential is needed, so that a rotated one takes effect without a reload.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::time::Instant;
@@ -21,13 +21,11 @@ use super::cloud::CloudIdentity;
 use super::credential::{Login, SourcedLogin};
 use super::docker_config::DockerConfig;
 use super::environment::variable;
+use super::files;
 use super::helper::Helpers;
 use super::secret::Secret;
 use crate::oci::Repository;
 use crate::registry::settings::Credential;
-
-/// The most that is read of a file.
-const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// Looks up the credentials of one registry.
 pub(crate) struct Keychain {
@@ -54,20 +52,21 @@ impl Keychain {
         let login = match &self.source {
             Credential::Anonymous => return Ok(None),
             Credential::PasswordFile { username, path } => {
-                let password = secret("password_file", path)?;
+                let password = files::secret("password_file", path)?;
                 Login::Password { username: username.clone(), password }.found_in(&path.display().to_string())
             }
             Credential::PasswordEnv { username, variable: from } => {
                 let password =
                     variable(from).ok_or_else(|| "the variable that `password_env` names is not set".to_owned())?;
-                let password = Secret::new(without_newline(password));
+                let password = Secret::new(files::without_newline(password));
                 Login::Password { username: username.clone(), password }.found_in(&format!("the variable {from}"))
             }
             Credential::TokenFile(path) => {
-                Login::RegistryToken(secret("token_file", path)?).found_in(&path.display().to_string())
+                Login::RegistryToken(files::secret("token_file", path)?).found_in(&path.display().to_string())
             }
             Credential::DockerConfig(path) => {
-                let config = DockerConfig::parse(&read("docker_config", path)?).map_err(|problem| at(path, problem))?;
+                let config = DockerConfig::parse(&files::text("docker_config", path)?)
+                    .map_err(|problem| files::at(path, problem))?;
                 return self.look_up(&config, &path.display().to_string(), registry, name).await;
             }
             Credential::Usual => {
@@ -109,19 +108,19 @@ impl Keychain {
             }
         }
         for path in default_files() {
-            let text = match read_if_there(&path) {
+            let text = match files::text_if_there(&path) {
                 Ok(Some(text)) => text,
                 Ok(None) => continue,
                 // A daemon without a home directory of its own often has another user's, which it must not read.
-                Err(Unreadable { problem, forbidden: true }) => {
+                Err(files::Unreadable { problem, forbidden: true }) => {
                     if !self.warned.swap(true, Ordering::Relaxed) {
                         tracing::warn!(registry, problem, "cannot read a credentials file, trying the next one");
                     }
                     continue;
                 }
-                Err(Unreadable { problem, forbidden: false }) => return Err(problem),
+                Err(files::Unreadable { problem, forbidden: false }) => return Err(problem),
             };
-            let config = DockerConfig::parse(&text).map_err(|problem| at(&path, problem))?;
+            let config = DockerConfig::parse(&text).map_err(|problem| files::at(&path, problem))?;
             let found = self.look_up(&config, &path.display().to_string(), registry, name).await?;
             if found.is_some() {
                 return Ok(found);
@@ -153,12 +152,12 @@ impl Keychain {
 pub fn check_credential(credential: &Credential) -> Result<(), (&'static str, String)> {
     match credential {
         Credential::PasswordFile { path, .. } => {
-            secret("password_file", path).map(drop).map_err(|why| ("password_file", why))
+            files::secret("password_file", path).map(drop).map_err(|why| ("password_file", why))
         }
-        Credential::TokenFile(path) => secret("token_file", path).map(drop).map_err(|why| ("token_file", why)),
+        Credential::TokenFile(path) => files::secret("token_file", path).map(drop).map_err(|why| ("token_file", why)),
         Credential::DockerConfig(path) => {
-            let config = read("docker_config", path).and_then(|text| {
-                DockerConfig::parse(&text).and_then(|config| config.check()).map_err(|problem| at(path, problem))
+            let config = files::text("docker_config", path).and_then(|text| {
+                DockerConfig::parse(&text).and_then(|config| config.check()).map_err(|problem| files::at(path, problem))
             });
             config.map_err(|why| ("docker_config", why))
         }
@@ -168,13 +167,6 @@ pub fn check_credential(credential: &Credential) -> Result<(), (&'static str, St
         | Credential::Identity(_)
         | Credential::Anonymous => Ok(()),
     }
-}
-
-/// Why a file could not be read.
-struct Unreadable {
-    problem: String,
-    /// Permission was denied.
-    forbidden: bool,
 }
 
 /// The files among the default sources, in order.
@@ -201,64 +193,4 @@ fn runtime_directory() -> Option<PathBuf> {
     use std::os::unix::fs::MetadataExt as _;
     let uid = std::fs::metadata("/proc/self").ok()?.uid();
     Some(PathBuf::from(format!("/run/containers/{uid}")))
-}
-
-fn at(path: &Path, problem: impl std::fmt::Display) -> String {
-    format!("{}: {problem}", path.display())
-}
-
-/// The secret in the file that the configuration's `key` names.
-fn secret(key: &str, path: &Path) -> Result<Secret, String> {
-    let text = without_newline(read(key, path)?);
-    // It would be sent as part of the secret, which the registry would refuse, and editors do not show it.
-    if text.starts_with('\u{feff}') {
-        return Err(format!("{key} {} starts with a byte order mark: save it as UTF-8 without one", path.display()));
-    }
-    // The file may be in the middle of a rewrite: an empty password would be refused, and might lock the account.
-    if text.is_empty() {
-        return Err(format!("{key} {} is empty: write the secret into it", path.display()));
-    }
-    Ok(Secret::new(text))
-}
-
-/// The text of the file that the configuration's `key` names. It existed when the configuration was read.
-fn read(key: &str, path: &Path) -> Result<String, String> {
-    match read_if_there(path) {
-        Ok(Some(text)) => Ok(text),
-        Ok(None) => Err(format!("{key} {}: no such file: put it back, or correct the path", path.display())),
-        Err(Unreadable { problem, forbidden: true }) => {
-            Err(format!("{key} {problem}: let the user that runs this program read it"))
-        }
-        Err(Unreadable { problem, forbidden: false }) => Err(format!("{key} {problem}")),
-    }
-}
-
-/// `None` where there is no such file. Blocks: reading a small local file takes no longer than taking a lock.
-fn read_if_there(path: &Path) -> Result<Option<String>, Unreadable> {
-    use std::io::{Error, ErrorKind, Read as _};
-    let unreadable = |error: Error| Unreadable {
-        forbidden: error.kind() == ErrorKind::PermissionDenied,
-        problem: at(path, format!("cannot be read: {error}")),
-    };
-    let file = match std::fs::File::open(path) {
-        Ok(file) => file,
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
-        Err(error) => return Err(unreadable(error)),
-    };
-    let mut bytes = Vec::new();
-    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-    if bytes.len() as u64 > FILE_BYTES_MAX {
-        return Err(unreadable(Error::other(format!("longer than {FILE_BYTES_MAX} bytes"))));
-    }
-    String::from_utf8(bytes).map(Some).map_err(|error| {
-        let is_utf16 = matches!(error.as_bytes(), [0xff, 0xfe, ..] | [0xfe, 0xff, ..]);
-        let found = if is_utf16 { "is UTF-16 text" } else { "is not UTF-8 text" };
-        Unreadable { forbidden: false, problem: format!("{} {found}: save it as UTF-8", path.display()) }
-    })
-}
-
-/// A newline at the end of a file is not part of the secret.
-fn without_newline(mut text: String) -> String {
-    text.truncate(text.trim_end_matches(['\r', '\n']).len());
-    text
 }

@@ -4,7 +4,18 @@ use crate::registry::settings::Cloud;
 
 /// The cloud whose registry or token server has this host; `None` for any other, and with a port.
 pub(crate) fn cloud(host: &str) -> Option<Cloud> {
-    EcrHost::parse(host).map(|_| Cloud::Aws)
+    let ends_in = |domains: &[&str]| domains.iter().any(|domain| is_below(host, domain));
+    if EcrHost::parse(host).is_some() {
+        Some(Cloud::Aws)
+    } else if ends_in(&["azurecr.io", "azurecr.cn", "azurecr.us"]) {
+        Some(Cloud::Azure)
+    } else {
+        None
+    }
+}
+
+fn is_below(host: &str, domain: &str) -> bool {
+    host.strip_suffix(domain).and_then(|rest| rest.strip_suffix('.')).is_some_and(|rest| !rest.is_empty())
 }
 
 /// A registry of Amazon (Amazon ECR User Guide, "Making requests to Amazon ECR registries").
@@ -70,7 +81,16 @@ mod tests {
         for (host, expected) in [
             ("123456789012.dkr.ecr.eu-central-1.amazonaws.com", Some(Cloud::Aws)),
             ("public.ecr.aws", Some(Cloud::Aws)),
+            ("acme.azurecr.io", Some(Cloud::Azure)),
+            ("acme.westeurope.data.azurecr.io", Some(Cloud::Azure)),
+            ("acme.azurecr.cn", Some(Cloud::Azure)),
+            ("acme.azurecr.us", Some(Cloud::Azure)),
             // Names that only look like it: whoever owns them would get the identity's token.
+            ("azurecr.io", None),
+            (".azurecr.io", None),
+            ("acmeazurecr.io", None),
+            ("acme.azurecr.io.example.com", None),
+            ("acme.azurecr.io:5000", None),
             ("public.ecr.aws.example.com", None),
             ("my.public.ecr.aws", None),
             ("ghcr.io", None),

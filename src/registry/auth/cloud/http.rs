@@ -100,6 +100,17 @@ impl IdentityHttp {
     }
 }
 
+/// A request with a form.
+#[cfg(feature = "azure")]
+pub(super) fn form(method: http::Method, url: Url, fields: &[(&str, &str)]) -> reqwest::Request {
+    let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+    let mut request = reqwest::Request::new(method, url);
+    let kind = http::HeaderValue::from_static("application/x-www-form-urlencoded");
+    request.headers_mut().insert(header::CONTENT_TYPE, kind);
+    *request.body_mut() = Some(body.into());
+    request
+}
+
 /// Whether a server is this machine, its link, or one of the addresses at which clouds have their metadata servers: no
 /// proxy can reach them.
 fn is_near(url: &Url) -> bool {
