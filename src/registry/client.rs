@@ -10,7 +10,7 @@ use url::Url;
 
 use super::auth::Session;
 use super::auth::cache::Scope;
-#[cfg(any(feature = "aws", feature = "azure"))]
+#[cfg(any(feature = "aws", feature = "azure", feature = "gcp"))]
 use super::auth::cloud::http::IdentityHttp;
 use super::auth::cloud::{Choice, CloudIdentity};
 use super::counters::Counters;
@@ -19,7 +19,7 @@ use super::profile::{Profile, Profiles};
 use super::quirks::Quirks;
 use super::settings::Settings;
 use super::transport::connect::Connections;
-#[cfg(any(feature = "aws", feature = "azure"))]
+#[cfg(any(feature = "aws", feature = "azure", feature = "gcp"))]
 use super::transport::connect::IdentityConnections;
 use super::transport::{Request, Response, Transport, api_error, redirect, tls};
 use crate::oci::{Operation, Reason, Registry};
@@ -137,7 +137,7 @@ impl Client {
                 registry.clone(),
                 #[cfg(feature = "azure")]
                 home.clone(),
-                #[cfg(any(feature = "aws", feature = "azure"))]
+                #[cfg(any(feature = "aws", feature = "azure", feature = "gcp"))]
                 IdentityHttp::new(IdentityConnections::new(&owner, &home, settings, tls, system_roots)?),
             ))
         };

@@ -76,17 +76,20 @@ pub enum Cloud {
     Aws,
     /// Microsoft Azure.
     Azure,
+    /// Google Cloud.
+    Gcp,
 }
 
 impl Cloud {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::Aws, Self::Azure];
+    pub const ALL: [Self; 3] = [Self::Aws, Self::Azure, Self::Gcp];
 
     /// As people write it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Aws => "AWS",
             Self::Azure => "Azure",
+            Self::Gcp => "Google Cloud",
         }
     }
 
@@ -95,6 +98,7 @@ impl Cloud {
         match self {
             Self::Aws => "aws",
             Self::Azure => "azure",
+            Self::Gcp => "gcp",
         }
     }
 
@@ -103,6 +107,7 @@ impl Cloud {
         match self {
             Self::Aws => cfg!(feature = "aws"),
             Self::Azure => cfg!(feature = "azure"),
+            Self::Gcp => cfg!(feature = "gcp"),
         }
     }
 

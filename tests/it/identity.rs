@@ -21,7 +21,9 @@ mod aws;
 #[cfg(feature = "azure")]
 mod azure;
 mod choice;
-#[cfg(any(feature = "aws", feature = "azure"))]
+#[cfg(feature = "gcp")]
+mod gcp;
+#[cfg(any(feature = "aws", feature = "azure", feature = "gcp"))]
 mod proxy;
 
 /// Names the configuration to the process that reads.

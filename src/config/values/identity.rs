@@ -11,6 +11,10 @@ pub(in crate::config) enum Identity {
 }
 
 impl Words for Identity {
-    const WORDS: &'static [(&'static str, Self)] =
-        &[("aws", Self::Of(Cloud::Aws)), ("azure", Self::Of(Cloud::Azure)), ("none", Self::None)];
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("aws", Self::Of(Cloud::Aws)),
+        ("azure", Self::Of(Cloud::Azure)),
+        ("gcp", Self::Of(Cloud::Gcp)),
+        ("none", Self::None),
+    ];
 }

@@ -5,13 +5,15 @@
 
 pub(crate) mod host;
 
-#[cfg(any(feature = "aws", feature = "azure"))]
+#[cfg(any(feature = "aws", feature = "azure", feature = "gcp"))]
 pub(crate) mod http;
 
 #[cfg(feature = "aws")]
 mod aws;
 #[cfg(feature = "azure")]
 mod azure;
+#[cfg(feature = "gcp")]
+mod gcp;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -43,7 +45,7 @@ pub(crate) struct CloudIdentity {
     /// The address of the registry's API.
     #[cfg(feature = "azure")]
     home: Url,
-    #[cfg(any(feature = "aws", feature = "azure"))]
+    #[cfg(any(feature = "aws", feature = "azure", feature = "gcp"))]
     http: http::IdentityHttp,
     kept: Mutex<Option<Kept>>,
     /// Single-flight: held while the identity is looked up.
@@ -115,14 +117,14 @@ impl CloudIdentity {
         choice: Choice,
         registry: Registry,
         #[cfg(feature = "azure")] home: Url,
-        #[cfg(any(feature = "aws", feature = "azure"))] http: http::IdentityHttp,
+        #[cfg(any(feature = "aws", feature = "azure", feature = "gcp"))] http: http::IdentityHttp,
     ) -> Self {
         Self {
             choice,
             registry,
             #[cfg(feature = "azure")]
             home,
-            #[cfg(any(feature = "aws", feature = "azure"))]
+            #[cfg(any(feature = "aws", feature = "azure", feature = "gcp"))]
             http,
             kept: Mutex::default(),
             renewal: tokio::sync::Mutex::default(),
@@ -186,6 +188,7 @@ impl CloudIdentity {
             Cloud::Azure => {
                 "the role `AcrPull` on the registry, or `Container Registry Repository Reader` where it has repository permissions"
             }
+            Cloud::Gcp => "the role `roles/artifactregistry.reader` on the repository",
         }
     }
 
@@ -258,7 +261,7 @@ impl CloudIdentity {
     }
 
     #[cfg_attr(
-        not(any(feature = "aws", feature = "azure")),
+        not(any(feature = "aws", feature = "azure", feature = "gcp")),
         expect(clippy::unused_async, reason = "there is nothing to ask")
     )]
     async fn obtain(&self) -> Result<CloudLogin, NoLogin> {
@@ -269,7 +272,9 @@ impl CloudIdentity {
             Cloud::Azure => {
                 azure::login(&self.http, self.registry.as_str(), &self.home, self.choice.is_configured).await
             }
-            #[cfg(not(all(feature = "aws", feature = "azure")))]
+            #[cfg(feature = "gcp")]
+            Cloud::Gcp => gcp::login(&self.http, self.choice.is_configured).await,
+            #[cfg(not(all(feature = "aws", feature = "azure", feature = "gcp")))]
             cloud => Err(NoLogin::Absent(cloud.not_built_in())),
         }
     }

@@ -91,7 +91,7 @@ fn client(
 
 /// The clients for a cloud's identity, whose endpoints only the environment and the cloud's own names determine: no
 /// registry can lead them anywhere, as they follow no redirects either.
-#[cfg(any(feature = "aws", feature = "azure"))]
+#[cfg(any(feature = "aws", feature = "azure", feature = "gcp"))]
 #[derive(Clone)]
 pub(crate) struct IdentityConnections {
     /// For metadata servers, which no proxy can reach.
@@ -100,7 +100,7 @@ pub(crate) struct IdentityConnections {
     pub(crate) proxied: reqwest::Client,
 }
 
-#[cfg(any(feature = "aws", feature = "azure"))]
+#[cfg(any(feature = "aws", feature = "azure", feature = "gcp"))]
 impl IdentityConnections {
     /// The proxy and the authorities of `settings` hold for them, too.
     pub(crate) fn new(

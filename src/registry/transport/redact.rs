@@ -71,7 +71,7 @@ impl Secrets {
     }
 
     /// Adds a secret as it is.
-    #[cfg(any(feature = "aws", feature = "azure"))]
+    #[cfg(any(feature = "aws", feature = "azure", feature = "gcp"))]
     pub(crate) fn plain(mut self, secret: &str) -> Self {
         self.add(secret);
         self

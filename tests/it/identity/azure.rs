@@ -26,7 +26,8 @@ fn unix_now() -> i64 {
 fn azure_registry(refresh_tokens: &[&str]) -> TestRegistry {
     let registry = registry(&[]);
     // Tests outlive their registries by little.
-    let identities = refresh_tokens.iter().map(|token| &*token.to_string().leak()).collect();
+    let known = refresh_tokens.iter().map(|token| &*token.to_string().leak());
+    let identities = known.chain(["somebody-else"]).collect();
     let users = vec![("nobody", "sesame")];
     registry.require(Access::Token(TokenServer { users, identities, ..TokenServer::default() }));
     for token in refresh_tokens {

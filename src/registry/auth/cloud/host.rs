@@ -9,6 +9,8 @@ pub(crate) fn cloud(host: &str) -> Option<Cloud> {
         Some(Cloud::Aws)
     } else if ends_in(&["azurecr.io", "azurecr.cn", "azurecr.us"]) {
         Some(Cloud::Azure)
+    } else if host == "gcr.io" || ends_in(&["gcr.io", "pkg.dev"]) {
+        Some(Cloud::Gcp)
     } else {
         None
     }
@@ -85,12 +87,20 @@ mod tests {
             ("acme.westeurope.data.azurecr.io", Some(Cloud::Azure)),
             ("acme.azurecr.cn", Some(Cloud::Azure)),
             ("acme.azurecr.us", Some(Cloud::Azure)),
+            ("europe-west3-docker.pkg.dev", Some(Cloud::Gcp)),
+            ("docker.europe-west3.rep.pkg.dev", Some(Cloud::Gcp)),
+            ("gcr.io", Some(Cloud::Gcp)),
+            ("eu.gcr.io", Some(Cloud::Gcp)),
             // Names that only look like it: whoever owns them would get the identity's token.
             ("azurecr.io", None),
             (".azurecr.io", None),
             ("acmeazurecr.io", None),
             ("acme.azurecr.io.example.com", None),
             ("acme.azurecr.io:5000", None),
+            ("notgcr.io", None),
+            ("gcr.io.example.com", None),
+            ("evil-pkg.dev", None),
+            ("pkg.dev", None),
             ("public.ecr.aws.example.com", None),
             ("my.public.ecr.aws", None),
             ("ghcr.io", None),

@@ -101,7 +101,7 @@ impl IdentityHttp {
 }
 
 /// A request with a form.
-#[cfg(feature = "azure")]
+#[cfg(any(feature = "azure", feature = "gcp"))]
 pub(super) fn form(method: http::Method, url: Url, fields: &[(&str, &str)]) -> reqwest::Request {
     let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
     let mut request = reqwest::Request::new(method, url);
