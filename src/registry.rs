@@ -29,7 +29,7 @@ pub use error::{RegistryError, SetupError};
 pub use head_support::HeadTrial;
 pub use lists::{RepositoryList, TagList};
 pub use manifests::{FetchedManifest, Head};
-pub use settings::{Credential, ListApi, PROXY_SCHEMES, Settings};
+pub use settings::{Cloud, Credential, ListApi, PROXY_SCHEMES, Settings};
 pub use transport::ratelimit::RateLimit;
 pub use transport::tls::check_files;
 

@@ -15,7 +15,7 @@ root = pathlib.Path(__file__).resolve().parent.parent
 rules = tomllib.loads((root / "deny.toml").read_text())
 metadata = json.loads(
     subprocess.check_output(
-        ["cargo", "metadata", "--locked", "--format-version=1", "--filter-platform=x86_64-unknown-linux-gnu"],
+        ["cargo", "metadata", "--locked", "--all-features", "--format-version=1", "--filter-platform=x86_64-unknown-linux-gnu"],
         cwd=root,
     )
 )

@@ -9,7 +9,7 @@ use crate::metrics::Family;
 use crate::registry::ListApi;
 use crate::target::{Detail, NewestBy, Sort, Uncompressed, Words};
 
-use super::values::Bounds;
+use super::values::{Bounds, Identity};
 
 /// The keys of a table.
 pub(super) struct Section {
@@ -185,6 +185,11 @@ static REGISTRY: Section = Section {
         key("token_file", Kind::Text, "a file with a bearer token"),
         key("docker_config", Kind::Text, "a docker config.json, in place of the usual ones"),
         key("anonymous", Kind::Flag, "no credentials, even if the usual places have some"),
+        key(
+            "identity",
+            Kind::Word { words: words::<Identity> },
+            "a cloud's identity, such as the role of a service account; without it the host chooses one where the usual places have no credentials",
+        ),
         key("password", Kind::Refused(SECRET_IN_FILE), ""),
         key("token", Kind::Refused(SECRET_IN_FILE), ""),
         key("auth", Kind::Refused(SECRET_IN_FILE), ""),

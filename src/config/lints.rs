@@ -36,7 +36,8 @@ fn registries(config: &Config, root: &Table<'_>) {
             all.warn(host, "no target uses this registry");
         }
         let settings = config.settings(&registry);
-        let asked_for = !matches!(settings.credential, Credential::Usual | Credential::Anonymous);
+        let asked_for =
+            !matches!(settings.credential, Credential::Usual | Credential::UsualFiles | Credential::Anonymous);
         if settings.plain_http && asked_for && !registry.is_loopback() {
             table.warn("plain_http", "credentials are sent in clear text");
         }

@@ -11,7 +11,7 @@ use crate::target::Words;
 
 use super::files::Files;
 use super::reader::Table;
-use super::values::unexpanded;
+use super::values::{Identity, unexpanded};
 
 /// Reads all registries. A setting that is absent is taken from `defaults`.
 pub(super) fn read(root: &Table<'_>, defaults: &Settings, files: &Files) -> BTreeMap<Registry, Settings> {
@@ -156,6 +156,7 @@ fn read_credential(table: &Table<'_>, files: &Files) -> Credential {
     let token_file = table.secret_name("token_file", |text| files.unquoted(text, Files::secret));
     let docker_config = table.secret_name("docker_config", |text| files.unquoted(text, Files::readable));
     let anonymous = table.flag("anonymous");
+    let identity = table.word("identity");
 
     let password = ["password_file", "password_env"].into_iter().find(|key| table.has(key));
     match (table.has("username"), password) {
@@ -171,10 +172,17 @@ fn read_credential(table: &Table<'_>, files: &Files) -> Credential {
         ("token_file", table.has("token_file")),
         ("docker_config", table.has("docker_config")),
         ("anonymous", anonymous),
+        ("identity", matches!(identity, Some(Identity::Of(_)))),
     ];
     let mut methods = methods.into_iter().filter_map(|(key, there)| there.then_some(key));
     if let (Some(first), Some(second)) = (methods.next(), methods.next()) {
         table.problem(second, format!("conflicts with `{first}`: keep one way to authenticate"));
+    }
+
+    if let Some(Identity::Of(cloud)) = identity
+        && !cloud.is_built_in()
+    {
+        table.problem("identity", cloud.not_built_in());
     }
 
     match (username, password_file, password_env, token_file, docker_config) {
@@ -183,7 +191,11 @@ fn read_credential(table: &Table<'_>, files: &Files) -> Credential {
         (.., Some(path), _) => Credential::TokenFile(path),
         (.., Some(path)) => Credential::DockerConfig(path),
         _ if anonymous => Credential::Anonymous,
-        _ => Credential::Usual,
+        _ => match identity {
+            Some(Identity::Of(cloud)) => Credential::Identity(cloud),
+            Some(Identity::None) => Credential::UsualFiles,
+            None => Credential::Usual,
+        },
     }
 }
 

@@ -10,7 +10,7 @@ use crate::target::{Grouping, Selection, TagPattern, Target, VersionRange, Words
 
 use super::problems::redacted_url;
 use super::schema::{Config, Web};
-use super::values::shown_duration;
+use super::values::{Identity, shown_duration};
 
 /// `[web]` and `[state]` are those of `started`, since only a restart changes them.
 pub(super) fn render(config: &Config, started: &Config) -> String {
@@ -84,6 +84,8 @@ fn render_startup(toml: &mut Toml, in_force: &[(&str, Option<String>)], written:
 fn render_settings(toml: &mut Toml, settings: &Settings) {
     match &settings.credential {
         Credential::Usual => {}
+        Credential::UsualFiles => toml.text("identity", Some(Identity::None.word())),
+        Credential::Identity(cloud) => toml.text("identity", Some(Identity::Of(*cloud).word())),
         Credential::DockerConfig(path) => toml.path("docker_config", Some(path)),
         Credential::PasswordFile { username, path } => {
             toml.text("username", Some(username));

@@ -1,6 +1,7 @@
 //! Single values: durations, sizes, names. Each parser's error says what to write.
 
 mod duration;
+mod identity;
 mod unexpanded;
 
 use std::net::Ipv6Addr;
@@ -12,6 +13,7 @@ use crate::oci::text::is_unprintable;
 use super::problems::nearest;
 
 pub(super) use duration::{Bounds, PATTERN as DURATION_PATTERN, duration, shown as shown_duration};
+pub(super) use identity::Identity;
 pub(super) use unexpanded::unexpanded;
 
 const NAME_BYTES_MAX: usize = 256;

@@ -214,6 +214,15 @@ fn registries(encoder: &mut DescriptorEncoder, registries: &BTreeMap<Registry, R
         registries
             .iter()
             .filter_map(|(registry, counts)| Some((labels([("registry", registry.as_str())]), counts.learnt_rate?))),
+    )?;
+    let expiry = |(registry, counts): (&crate::oci::Registry, &RegistryCounters)| {
+        Some((labels([("registry", registry.as_str())]), counts.credential_expiry?))
+    };
+    gauges(
+        encoder,
+        "image_size_exporter_registry_credential_expiry_timestamp_seconds",
+        "When the login of a cloud's identity for the registry ends. It is renewed when it is needed. Absent for other credentials.",
+        registries.iter().filter_map(expiry),
     )
 }
 

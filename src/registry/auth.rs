@@ -8,14 +8,18 @@ mod obtain;
 mod session;
 
 mod challenge;
+mod jwt;
 mod refusal;
 mod token;
 
 pub(crate) mod cache;
 mod lockout;
 
+pub(crate) mod cloud;
 mod credential;
 mod docker_config;
+mod environment;
+mod files;
 mod helper;
 mod keychain;
 pub(crate) mod secret;

@@ -10,6 +10,9 @@ use url::Url;
 
 use super::auth::Session;
 use super::auth::cache::Scope;
+#[cfg(any(feature = "aws", feature = "azure", feature = "gcp"))]
+use super::auth::cloud::http::IdentityHttp;
+use super::auth::cloud::{Choice, CloudIdentity};
 use super::counters::Counters;
 use super::error::{self, RegistryError, SetupError};
 use super::lists::OwnerApi;
@@ -17,6 +20,8 @@ use super::profile::{Profile, Profiles};
 use super::quirks::Quirks;
 use super::settings::Settings;
 use super::transport::connect::Connections;
+#[cfg(any(feature = "aws", feature = "azure", feature = "gcp"))]
+use super::transport::connect::IdentityConnections;
 use super::transport::{Request, Response, Transport, api_error, redirect, tls};
 use crate::oci::{Operation, Reason, Registry};
 
@@ -62,7 +67,7 @@ impl Registries {
         clients.retain(|registry, _| {
             let stays = profiles.to(registry) == self.profiles.to(registry);
             if !stays {
-                self.counters.forget_learnt_rate(registry);
+                self.counters.forget_learnt(registry);
             }
             stays
         });
@@ -134,10 +139,21 @@ impl Client {
         let trust_hint = tls.trust_hint(system_roots);
         let owner_api = OwnerApi::new(registry, &home, profile, system_roots, counters)?;
         let counters = Arc::clone(counters);
+        let identity = |choice| {
+            Ok::<_, SetupError>(CloudIdentity::new(
+                choice,
+                registry.clone(),
+                #[cfg(feature = "azure")]
+                home.clone(),
+                #[cfg(any(feature = "aws", feature = "azure", feature = "gcp"))]
+                IdentityHttp::new(IdentityConnections::new(&owner, &home, settings, tls, system_roots)?),
+            ))
+        };
+        let identity = Choice::of(&settings.credential, registry, &home).map(identity).transpose()?;
         Ok(Self {
             owner_api,
             transport: Transport::new(registry.clone(), home, connections, settings, counters, trust_hint),
-            auth: Session::new(settings.credential.clone()),
+            auth: Session::new(settings.credential.clone(), identity),
             reserve: settings.ratelimit_reserve.unwrap_or(0),
             quirks: Quirks::default(),
         })

@@ -44,6 +44,8 @@ pub(crate) struct RegistryCounters {
     pub(crate) ratelimit: Option<RateLimit>,
     /// The rate learnt from refusals, requests per second.
     pub(crate) learnt_rate: Option<f64>,
+    /// When the login of a cloud's identity ends, in seconds since the epoch.
+    pub(crate) credential_expiry: Option<f64>,
 }
 
 impl Counters {
@@ -88,14 +90,22 @@ impl Counters {
         self.update(registry, |counters| counters.learnt_rate = Some(per_second));
     }
 
+    /// Publishes when the login that a cloud's identity got for the registry ends, in seconds since the epoch.
+    pub fn credential_expires(&self, registry: &Registry, at: f64) {
+        self.update(registry, |counters| counters.credential_expiry = Some(at));
+    }
+
     /// Reads all counters at one moment, by registry in alphabetical order.
     pub(crate) fn read<T>(&self, read: impl FnOnce(&BTreeMap<Registry, RegistryCounters>) -> T) -> T {
         read(&self.state.lock().registries)
     }
 
     /// The registry has a new client, which has learnt nothing yet.
-    pub(crate) fn forget_learnt_rate(&self, registry: &Registry) {
-        self.update(registry, |counters| counters.learnt_rate = None);
+    pub(crate) fn forget_learnt(&self, registry: &Registry) {
+        self.update(registry, |counters| {
+            counters.learnt_rate = None;
+            counters.credential_expiry = None;
+        });
     }
 
     fn update(&self, registry: &Registry, update: impl FnOnce(&mut RegistryCounters)) {
@@ -116,6 +126,7 @@ impl Default for RegistryCounters {
             duration: Histogram::new(REQUEST_SECONDS),
             ratelimit: None,
             learnt_rate: None,
+            credential_expiry: None,
         }
     }
 }

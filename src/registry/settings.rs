@@ -46,8 +46,13 @@ pub struct Settings {
 /// Where a registry's credentials come from. Secrets are read when they are needed, so that a rotated file is noticed.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Credential {
-    /// Docker's and podman's default files, and credential helpers.
+    /// Docker's and podman's default files, and credential helpers. Without an entry there: the identity of the cloud
+    /// whose registry the host is.
     Usual,
+    /// Docker's and podman's default files, and credential helpers, and no cloud's identity.
+    UsualFiles,
+    /// The identity that a cloud gives this program, and nothing else.
+    Identity(Cloud),
     /// A docker `config.json` (or a mounted `.dockerconfigjson` or `.dockercfg`) and nothing else.
     DockerConfig(PathBuf),
     /// A user and the file that holds the password.
@@ -85,6 +90,57 @@ pub enum ListApi {
     Harbor,
     /// Quay's, of a namespace.
     Quay,
+}
+
+/// A cloud that gives identities to the programs that run on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cloud {
+    /// Amazon Web Services.
+    Aws,
+    /// Microsoft Azure.
+    Azure,
+    /// Google Cloud.
+    Gcp,
+}
+
+impl Cloud {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Aws, Self::Azure, Self::Gcp];
+
+    /// As people write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Aws => "AWS",
+            Self::Azure => "Azure",
+            Self::Gcp => "Google Cloud",
+        }
+    }
+
+    /// The Cargo feature that a build needs for its identities.
+    pub fn feature(self) -> &'static str {
+        match self {
+            Self::Aws => "aws",
+            Self::Azure => "azure",
+            Self::Gcp => "gcp",
+        }
+    }
+
+    /// Whether this build has that feature.
+    pub fn is_built_in(self) -> bool {
+        match self {
+            Self::Aws => cfg!(feature = "aws"),
+            Self::Azure => cfg!(feature = "azure"),
+            Self::Gcp => cfg!(feature = "gcp"),
+        }
+    }
+
+    /// What is wrong where this build lacks it, and how to get one that has it.
+    pub fn not_built_in(self) -> String {
+        let (name, feature) = (self.name(), self.feature());
+        format!(
+            "this build has no identities of {name}: take a released package or image, or compile with `cargo install --features {feature} …`"
+        )
+    }
 }
 
 impl Default for Settings {

@@ -7,7 +7,7 @@ pub(crate) mod send;
 mod admission;
 mod circuit_breaker;
 pub(crate) mod ratelimit;
-mod retry;
+pub(crate) mod retry;
 pub(crate) mod throttle;
 
 pub(crate) mod api_error;

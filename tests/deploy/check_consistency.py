@@ -206,7 +206,7 @@ def check_install(binary):
     there, except that what they install goes to another root than this machine's."""
     (commands,) = [block for block in blocks((DEPLOY / "README.md").read_text()) if any("systemctl" in line for line in block)]
     build, *install = [line for line in commands if not line.startswith("systemctl ")]
-    assert re.fullmatch(r"cargo build --profile dist( --locked)?", build), f"{build} does not build what is installed"
+    assert re.fullmatch(r"cargo build --profile dist --locked --all-features", build), f"{build} does not build what is installed"
     with tempfile.TemporaryDirectory() as name:
         root, checkout = pathlib.Path(name, "root"), pathlib.Path(name, "checkout")
         (checkout / "target/dist").mkdir(parents=True)

@@ -65,6 +65,7 @@ _FAMILIES = {
     "image_size_exporter_registry_ratelimit_remaining": {"registry"},
     "image_size_exporter_registry_ratelimit_window_seconds": {"registry"},
     "image_size_exporter_registry_requests_per_second_limit": {"registry"},
+    "image_size_exporter_registry_credential_expiry_timestamp_seconds": {"registry"},
     "image_size_exporter_series": set(),
     "image_size_exporter_store_documents": set(),
     "image_size_exporter_state_persistent": set(),

@@ -50,6 +50,7 @@ fn the_table_about_itself_has_every_metric() {
         RateLimit { limit: Some(1), remaining: Some(1), window_secs: Some(1) },
     );
     counters.learnt_rate(target.repositories.registry(), 1.0);
+    counters.credential_expires(target.repositories.registry(), 1.0);
     telemetry.reloaded(true, 1.0);
     telemetry.rendered(Duration::ZERO, 1);
     telemetry.set_store_documents(1);

@@ -22,6 +22,7 @@ mod exposition;
 mod history;
 mod hostile;
 mod http;
+mod identity;
 mod inspect;
 mod lists;
 mod manual;

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::Session;
 use super::credential::{Login, bearer_header};
-use super::keychain;
+use super::files;
 use super::lockout::Lockout;
 use super::secret::Secret;
 use crate::oci::{Operation, Reason};
@@ -114,7 +114,7 @@ impl ApiSession {
     async fn authorization(&self, session: &Session, transport: &Transport) -> Result<ApiAuthorization, String> {
         let not_a_header = || "the secret contains characters that a header cannot have".to_owned();
         if let Some(path) = &self.token_file {
-            let token = keychain::secret("api_token_file", path)?;
+            let token = files::secret("api_token_file", path)?;
             return bearer_header(&token).map(ApiAuthorization::Token).ok_or_else(not_a_header);
         }
         if self.scheme == ApiScheme::TokenFile {

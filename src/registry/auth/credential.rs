@@ -5,8 +5,10 @@ use std::hash::{Hash as _, Hasher as _};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::HeaderValue;
+use tokio::time::Instant;
 
 use super::secret::Secret;
+use crate::registry::settings::Cloud;
 
 /// The user that marks an identity token where files and helpers have room for a user and a password only.
 pub(crate) const IDENTITY_TOKEN_USER: &str = "<token>";
@@ -28,6 +30,17 @@ pub(crate) struct SourcedLogin {
     pub(crate) login: Login,
     /// For messages: `the credentials of alice from ~/.docker/config.json`.
     pub(crate) source: String,
+    /// Of the login that a cloud's identity got.
+    pub(crate) lease: Option<Lease>,
+}
+
+/// How long a cloud lends a login.
+#[derive(Clone, Copy)]
+pub(crate) struct Lease {
+    pub(crate) cloud: Cloud,
+    pub(crate) ends: Instant,
+    /// By the cloud's clock, in seconds since the epoch.
+    pub(crate) expires_at: f64,
 }
 
 impl Login {
@@ -58,7 +71,7 @@ impl Login {
             Self::IdentityToken { .. } => format!("the identity token from {source}"),
             Self::RegistryToken(_) => format!("the token from {source}"),
         };
-        SourcedLogin { login: self, source }
+        SourcedLogin { login: self, source, lease: None }
     }
 
     /// The `Basic` header of a user and a password; `None` for tokens, and where the text cannot stand in a header.

@@ -1,6 +1,7 @@
-//! Looks up a registry's credentials: where the configuration says, or in the default files of docker and podman.
+//! Looks up a registry's credentials: where the configuration says, or in the default files of docker and podman and, where
+//! they have none, with the identity of the cloud whose registry it is.
 //!
-//! The default sources, in order; the first that has an entry for the registry wins:
+//! The default files, in order; the first that has an entry for the registry wins:
 //!
 //! 1. `DOCKER_AUTH_CONFIG`: an `auth.json` as text.
 //! 2. `REGISTRY_AUTH_FILE`: an `auth.json`; the files below are not read then.
@@ -11,33 +12,34 @@
 //!
 //! Files are read when a credential is needed, so that a rotated one takes effect without a reload.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::{Access, access};
 use tokio::time::Instant;
 
+use super::cloud::CloudIdentity;
 use super::credential::{Login, SourcedLogin};
 use super::docker_config::DockerConfig;
+use super::environment::variable;
+use super::files;
 use super::helper::{self, Helpers};
 use super::secret::Secret;
 use crate::oci::{Registry, Repository};
 use crate::registry::settings::Credential;
 
-/// The most that is read of a file.
-const FILE_BYTES_MAX: u64 = 1 << 20;
-
 /// Looks up the credentials of one registry.
 pub(crate) struct Keychain {
     source: Credential,
     helpers: Helpers,
+    identity: Option<CloudIdentity>,
     /// Whether it was logged that a default file cannot be read.
     warned: AtomicBool,
 }
 
 impl Keychain {
-    pub(crate) fn new(source: Credential) -> Self {
-        Self { source, helpers: Helpers::default(), warned: AtomicBool::new(false) }
+    pub(crate) fn new(source: Credential, identity: Option<CloudIdentity>) -> Self {
+        Self { source, helpers: Helpers::default(), identity, warned: AtomicBool::new(false) }
     }
 
     /// The logins for a repository, or for the registry's catalog if there is none, in the order in which to try them; none
@@ -51,34 +53,55 @@ impl Keychain {
         let login = match &self.source {
             Credential::Anonymous => return Ok(Vec::new()),
             Credential::PasswordFile { username, path } => {
-                let password = secret("password_file", path)?;
+                let password = files::secret("password_file", path)?;
                 Login::Password { username: username.clone(), password }.found_in(&path.display().to_string())
             }
-            Credential::PasswordEnv { username, variable } => {
-                let password = environment(variable)
-                    .ok_or_else(|| "the variable that `password_env` names is not set".to_owned())?;
-                let password = Secret::new(without_newline(password));
-                Login::Password { username: username.clone(), password }.found_in(&format!("the variable {variable}"))
+            Credential::PasswordEnv { username, variable: from } => {
+                let password =
+                    variable(from).ok_or_else(|| "the variable that `password_env` names is not set".to_owned())?;
+                let password = Secret::new(files::without_newline(password));
+                Login::Password { username: username.clone(), password }.found_in(&format!("the variable {from}"))
             }
             Credential::TokenFile(path) => {
-                Login::RegistryToken(secret("token_file", path)?).found_in(&path.display().to_string())
+                Login::RegistryToken(files::secret("token_file", path)?).found_in(&path.display().to_string())
             }
             Credential::DockerConfig(path) => {
-                let config = DockerConfig::parse(&read("docker_config", path)?).map_err(|problem| at(path, problem))?;
+                let config = DockerConfig::parse(&files::text("docker_config", path)?)
+                    .map_err(|problem| files::at(path, problem))?;
                 return self.look_up(&config, &path.display().to_string(), registry, name).await;
             }
-            Credential::Usual => return self.default_logins(registry, name).await,
+            Credential::Usual => {
+                let found = self.default_logins(registry, name).await?;
+                return if found.is_empty() { self.identity().await } else { Ok(found) };
+            }
+            Credential::UsualFiles => return self.default_logins(registry, name).await,
+            Credential::Identity(_) => return self.identity().await,
         };
         Ok(vec![login])
     }
 
-    /// Drops what helpers answered up to `then`: the registry refused it.
+    /// Drops what helpers and a cloud answered up to `then`: the registry refused it.
     pub(crate) fn forget(&self, then: Instant) {
         self.helpers.forget(then);
+        if let Some(identity) = &self.identity {
+            identity.forget(then);
+        }
+    }
+
+    /// What an operator should know of a cloud's identity when the registry refuses access.
+    pub(crate) fn advice(&self) -> Option<String> {
+        self.identity.as_ref().and_then(CloudIdentity::advice)
+    }
+
+    async fn identity(&self) -> Result<Vec<SourcedLogin>, String> {
+        match &self.identity {
+            Some(identity) => Ok(identity.login().await?.into_iter().collect()),
+            None => Ok(Vec::new()),
+        }
     }
 
     async fn default_logins(&self, registry: &str, name: &str) -> Result<Vec<SourcedLogin>, String> {
-        if let Some(text) = environment("DOCKER_AUTH_CONFIG") {
+        if let Some(text) = variable("DOCKER_AUTH_CONFIG") {
             let config = DockerConfig::parse(&text).map_err(|problem| format!("DOCKER_AUTH_CONFIG: {problem}"))?;
             let found = self.look_up(&config.without_helpers(), "DOCKER_AUTH_CONFIG", registry, name).await?;
             if !found.is_empty() {
@@ -86,19 +109,19 @@ impl Keychain {
             }
         }
         for path in default_files() {
-            let text = match read_if_there(&path) {
+            let text = match files::text_if_there(&path) {
                 Ok(Some(text)) => text,
                 Ok(None) => continue,
                 // A daemon without a home directory of its own often has another user's, which it must not read.
-                Err(Unreadable { problem, forbidden: true }) => {
+                Err(files::Unreadable { problem, forbidden: true }) => {
                     if !self.warned.swap(true, Ordering::Relaxed) {
                         tracing::warn!(registry, problem, "cannot read a credentials file, trying the next one");
                     }
                     continue;
                 }
-                Err(Unreadable { problem, forbidden: false }) => return Err(problem),
+                Err(files::Unreadable { problem, forbidden: false }) => return Err(problem),
             };
-            let config = DockerConfig::parse(&text).map_err(|problem| at(&path, problem))?;
+            let config = DockerConfig::parse(&text).map_err(|problem| files::at(&path, problem))?;
             let found = self.look_up(&config, &path.display().to_string(), registry, name).await?;
             if !found.is_empty() {
                 return Ok(found);
@@ -130,16 +153,20 @@ impl Keychain {
 pub fn check_credential(credential: &Credential) -> Result<(), (&'static str, String)> {
     match credential {
         Credential::PasswordFile { path, .. } => {
-            secret("password_file", path).map(drop).map_err(|why| ("password_file", why))
+            files::secret("password_file", path).map(drop).map_err(|why| ("password_file", why))
         }
-        Credential::TokenFile(path) => secret("token_file", path).map(drop).map_err(|why| ("token_file", why)),
+        Credential::TokenFile(path) => files::secret("token_file", path).map(drop).map_err(|why| ("token_file", why)),
         Credential::DockerConfig(path) => {
-            let config = read("docker_config", path).and_then(|text| {
-                DockerConfig::parse(&text).and_then(|config| config.check()).map_err(|problem| at(path, problem))
+            let config = files::text("docker_config", path).and_then(|text| {
+                DockerConfig::parse(&text).and_then(|config| config.check()).map_err(|problem| files::at(path, problem))
             });
             config.map_err(|why| ("docker_config", why))
         }
-        Credential::PasswordEnv { .. } | Credential::Usual | Credential::Anonymous => Ok(()),
+        Credential::PasswordEnv { .. }
+        | Credential::Usual
+        | Credential::UsualFiles
+        | Credential::Identity(_)
+        | Credential::Anonymous => Ok(()),
     }
 }
 
@@ -147,34 +174,27 @@ pub fn check_credential(credential: &Credential) -> Result<(), (&'static str, St
 /// the configuration's key, and a message.
 pub fn missing_helper(credential: &Credential, registry: &Registry) -> Option<(&'static str, String)> {
     let Credential::DockerConfig(path) = credential else { return None };
-    let text = read_if_there(path).ok()??;
+    let text = files::text_if_there(path).ok()??;
     let config = DockerConfig::parse(&text).ok()?;
     let program = helper::program(config.helper(registry.as_str())?);
     let in_path = |directory: PathBuf| access(directory.join(&program), Access::EXEC_OK).is_ok();
-    if program.contains('/') || std::env::split_paths(&environment("PATH")?).any(in_path) {
+    if program.contains('/') || std::env::split_paths(&variable("PATH")?).any(in_path) {
         return None;
     }
     let advice = "install it where PATH leads, or take the helper out of that file";
     Some(("docker_config", format!("`{}` names {program}, which is in no directory of PATH: {advice}", path.display())))
 }
 
-/// Why a file could not be read.
-struct Unreadable {
-    problem: String,
-    /// Permission was denied.
-    forbidden: bool,
-}
-
 /// The files among the default sources, in order.
 fn default_files() -> Vec<PathBuf> {
-    if let Some(path) = environment("REGISTRY_AUTH_FILE") {
+    if let Some(path) = variable("REGISTRY_AUTH_FILE") {
         return vec![path.into()];
     }
-    let home = environment("HOME").map(PathBuf::from);
+    let home = variable("HOME").map(PathBuf::from);
     let under_home = |path: &str| home.as_ref().map(|home| home.join(path));
-    let runtime = environment("XDG_RUNTIME_DIR").map(PathBuf::from).or_else(runtime_directory);
-    let config = environment("XDG_CONFIG_HOME").map(PathBuf::from).or_else(|| under_home(".config"));
-    let docker = environment("DOCKER_CONFIG").map(PathBuf::from).or_else(|| under_home(".docker"));
+    let runtime = variable("XDG_RUNTIME_DIR").map(PathBuf::from).or_else(runtime_directory);
+    let config = variable("XDG_CONFIG_HOME").map(PathBuf::from).or_else(|| under_home(".config"));
+    let docker = variable("DOCKER_CONFIG").map(PathBuf::from).or_else(|| under_home(".docker"));
     let files = [
         runtime.map(|directory| directory.join("containers/auth.json")),
         config.map(|directory| directory.join("containers/auth.json")),
@@ -189,69 +209,4 @@ fn runtime_directory() -> Option<PathBuf> {
     use std::os::unix::fs::MetadataExt as _;
     let uid = std::fs::metadata("/proc/self").ok()?.uid();
     Some(PathBuf::from(format!("/run/containers/{uid}")))
-}
-
-#[expect(clippy::disallowed_methods, reason = "variables name the places of credentials; read nowhere else")]
-fn environment(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.is_empty())
-}
-
-fn at(path: &Path, problem: impl std::fmt::Display) -> String {
-    format!("{}: {problem}", path.display())
-}
-
-/// The secret in the file that the configuration's `key` names.
-pub(super) fn secret(key: &str, path: &Path) -> Result<Secret, String> {
-    let text = without_newline(read(key, path)?);
-    // It would be sent as part of the secret, which the registry would refuse, and editors do not show it.
-    if text.starts_with('\u{feff}') {
-        return Err(format!("{key} {} starts with a byte order mark: save it as UTF-8 without one", path.display()));
-    }
-    // The file may be in the middle of a rewrite: an empty password would be refused, and might lock the account.
-    if text.is_empty() {
-        return Err(format!("{key} {} is empty: write the secret into it", path.display()));
-    }
-    Ok(Secret::new(text))
-}
-
-/// The text of the file that the configuration's `key` names. It existed when the configuration was read.
-fn read(key: &str, path: &Path) -> Result<String, String> {
-    match read_if_there(path) {
-        Ok(Some(text)) => Ok(text),
-        Ok(None) => Err(format!("{key} {}: no such file: put it back, or correct the path", path.display())),
-        Err(Unreadable { problem, forbidden: true }) => {
-            Err(format!("{key} {problem}: let the user that runs this program read it"))
-        }
-        Err(Unreadable { problem, forbidden: false }) => Err(format!("{key} {problem}")),
-    }
-}
-
-/// `None` where there is no such file. Blocks: reading a small local file takes no longer than taking a lock.
-fn read_if_there(path: &Path) -> Result<Option<String>, Unreadable> {
-    use std::io::{Error, ErrorKind, Read as _};
-    let unreadable = |error: Error| Unreadable {
-        forbidden: error.kind() == ErrorKind::PermissionDenied,
-        problem: at(path, format!("cannot be read: {error}")),
-    };
-    let file = match std::fs::File::open(path) {
-        Ok(file) => file,
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
-        Err(error) => return Err(unreadable(error)),
-    };
-    let mut bytes = Vec::new();
-    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-    if bytes.len() as u64 > FILE_BYTES_MAX {
-        return Err(unreadable(Error::other(format!("longer than {FILE_BYTES_MAX} bytes"))));
-    }
-    String::from_utf8(bytes).map(Some).map_err(|error| {
-        let is_utf16 = matches!(error.as_bytes(), [0xff, 0xfe, ..] | [0xfe, 0xff, ..]);
-        let found = if is_utf16 { "is UTF-16 text" } else { "is not UTF-8 text" };
-        Unreadable { forbidden: false, problem: format!("{} {found}: save it as UTF-8", path.display()) }
-    })
-}
-
-/// A newline at the end of a file is not part of the secret.
-fn without_newline(mut text: String) -> String {
-    text.truncate(text.trim_end_matches(['\r', '\n']).len());
-    text
 }

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::cache::{Authorization, Scheme, ScopeEntry};
 use super::credential::{Login, SourcedLogin, bearer_header};
-use super::session::{AuthContext, Session, cannot_ask};
+use super::session::{AuthContext, Session, cannot_ask, may_receive};
 use super::token::{self, Token, TokenError, TokenRequest};
 use crate::oci::Reason;
 use crate::registry::error::RegistryError;
@@ -142,11 +142,19 @@ impl Session {
         if let Some(problem) = to_token_server.and_then(|header| self.lockout.block(header, scope.name())) {
             return Err(denied(problem));
         }
+        let lease = login.and_then(|login| login.lease);
+        if let Some(lease) = lease {
+            context.transport.credential_expires(lease.expires_at);
+            may_receive(context, scheme, lease).map_err(denied)?;
+        }
         let authorization = match (scheme, login.map(|login| &login.login)) {
             (_, Some(Login::RegistryToken(token))) => {
                 Authorization::new(bearer_header(token), LOGIN_LIFETIME, false, login)
             }
-            (Scheme::Basic, Some(Login::Password { .. })) => Authorization::new(password, LOGIN_LIFETIME, false, login),
+            (Scheme::Basic, Some(Login::Password { .. })) => {
+                let remaining = lease.map_or(LOGIN_LIFETIME, |lease| lease.ends - Instant::now());
+                Authorization::new(password, LOGIN_LIFETIME.min(remaining), false, login)
+            }
             (Scheme::Basic, Some(Login::IdentityToken { .. })) => {
                 let source = login.map_or("it", |login| &login.source);
                 return Err(denied(format!("the registry requires a username and a password, which {source} is not")));

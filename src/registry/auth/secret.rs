@@ -26,6 +26,7 @@ mod tests {
     use crate::config::Config;
     use crate::registry::auth::Session;
     use crate::registry::auth::cache::{Authorization, AuthorizationCache};
+    use crate::registry::auth::cloud::{CloudIdentity, CloudLogin};
     use crate::registry::auth::credential::{Login, SourcedLogin};
     use crate::registry::auth::keychain::Keychain;
     use crate::registry::auth::lockout::Lockout;
@@ -62,7 +63,7 @@ mod tests {
             };
         }
         check!(Secret, Secrets, Login, SourcedLogin, Keychain, Lockout, Session, Authorization, AuthorizationCache);
-        check!(Token, TokenRequest<'static>);
+        check!(Token, TokenRequest<'static>, CloudIdentity, CloudLogin);
         check!(Request<'static>, Response, Transport, Client, Registries, Credential, Settings, Config, WebConfig);
         let works = [Debuggable::<String>::IS, Printable::<String>::IS];
         assert_eq!(works, [true, true], "the check itself");

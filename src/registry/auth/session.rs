@@ -8,7 +8,8 @@ use http::{Method, StatusCode};
 
 use super::cache::{Authorization, AuthorizationCache, Scheme, Scope, ScopeEntry, TokenServer};
 use super::challenge::{Bearer, Challenge};
-use super::credential::SourcedLogin;
+use super::cloud::{CloudIdentity, host};
+use super::credential::{Lease, SourcedLogin};
 use super::keychain::Keychain;
 use super::lockout::Lockout;
 use super::refusal;
@@ -45,9 +46,9 @@ enum Attempt {
 }
 
 impl Session {
-    pub(crate) fn new(source: Credential) -> Self {
+    pub(crate) fn new(source: Credential, identity: Option<CloudIdentity>) -> Self {
         Self {
-            keychain: Keychain::new(source),
+            keychain: Keychain::new(source, identity),
             authorizations: AuthorizationCache::default(),
             lockout: Lockout::default(),
         }
@@ -56,6 +57,19 @@ impl Session {
     /// Sends a request with the authorization of its scope, and once more with a renewed one if the registry refuses it.
     /// A refusal is an error; any other status is for the caller to judge.
     pub(crate) async fn send(
+        &self,
+        transport: &Transport,
+        scope: Scope<'_>,
+        request: &Request<'_>,
+    ) -> Result<Response, RegistryError> {
+        let sent = self.send_authorized(transport, scope, request).await;
+        sent.map_err(|error| match self.keychain.advice() {
+            Some(advice) if error.reason() == Reason::Denied => error.followed_by(&advice),
+            _ => error,
+        })
+    }
+
+    async fn send_authorized(
         &self,
         transport: &Transport,
         scope: Scope<'_>,
@@ -110,9 +124,11 @@ impl Session {
         self.attempt(context, request, authorization.as_deref(), Attempt::Probe).await
     }
 
-    /// The login for the registry, for its owner's API; `None` means anonymous.
+    /// The login for the registry, for its owner's API; `None` means anonymous. One that a cloud lends is for the registry
+    /// alone.
     pub(crate) async fn login(&self, registry: &Registry) -> Result<Option<SourcedLogin>, String> {
-        Ok(self.keychain.logins(registry.as_str(), None).await?.into_iter().next())
+        let logins = self.keychain.logins(registry.as_str(), None).await?;
+        Ok(logins.into_iter().find(|login| login.lease.is_none()))
     }
 
     /// Allows refused passwords to be sent again.
@@ -248,6 +264,21 @@ fn token_server(
     let own = context.scope.text();
     entry.set_challenged_scopes(bearer.scopes.into_iter().filter(|scope| *scope != own).collect());
     Ok(Scheme::Bearer(Arc::new(TokenServer { realm, service: bearer.service })))
+}
+
+/// Refuses a token server that must not get a cloud's login: it is neither on the registry's own host nor on one of that
+/// cloud's.
+pub(super) fn may_receive(context: AuthContext<'_>, scheme: &Scheme, lease: Lease) -> Result<(), String> {
+    let Scheme::Bearer(server) = scheme else { return Ok(()) };
+    let is_of_cloud = server.realm.host_str().and_then(host::cloud) == Some(lease.cloud);
+    if is_of_cloud || redirect::is_own_host(&context.transport.home, &server.realm) {
+        return Ok(());
+    }
+    Err(format!(
+        "the registry names the token server {}, which is not of {}: the identity is not sent there",
+        redirect::authority(&server.realm),
+        lease.cloud.name()
+    ))
 }
 
 /// Asks for a challenge where every registry sends one (distribution specification, end-1).

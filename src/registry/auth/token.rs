@@ -4,16 +4,14 @@
 use std::fmt::Display;
 use std::time::{Duration, SystemTime};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderMap, Method, StatusCode, header};
-use serde::Deserialize;
 use serde_json::{Map, Value};
 use url::Url;
 use url::form_urlencoded::Serializer;
 
 use super::cache::Scope;
 use super::credential::{IDENTITY_TOKEN_USER, Login, SourcedLogin, basic_header, bearer_header};
+use super::jwt;
 use super::secret::Secret;
 use crate::oci::{Operation, Reason};
 use crate::registry::error::RegistryError;
@@ -245,7 +243,7 @@ fn lifetime(body: &TokenBody, headers: &HeaderMap) -> Duration {
         body.expires_in.filter(|seconds| *seconds > 0.0).and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     let whole = declared.or_else(|| {
         let token = body.access_token.as_deref().or(body.token.as_deref())?;
-        jwt_lifetime(token)
+        jwt::times(token)?.lifetime()
     });
     let age = age(body, headers).unwrap_or_default();
     let whole = whole.unwrap_or(LIFETIME_MIN);
@@ -259,24 +257,11 @@ fn age(body: &TokenBody, headers: &HeaderMap) -> Option<Duration> {
     date.duration_since(SystemTime::from(issued)).ok()
 }
 
-/// The time from `iat` to `exp` in a token that is a JWT (RFC 7519). Nothing is verified: it only decides when the token is
-/// renewed.
-fn jwt_lifetime(token: &str) -> Option<Duration> {
-    #[derive(Deserialize)]
-    struct Claims {
-        exp: f64,
-        #[serde(default)]
-        iat: Option<f64>,
-        #[serde(default)]
-        nbf: Option<f64>,
-    }
-    let payload = token.split('.').nth(1)?.trim_end_matches('=');
-    let claims: Claims = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).ok()?).ok()?;
-    Duration::try_from_secs_f64(claims.exp - claims.iat.or(claims.nbf)?).ok()
-}
-
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
     use super::*;
 
     fn lifetime_of(body: &str, date: &str) -> u64 {

@@ -17,12 +17,26 @@ struct ErrorBody {
     /// Token servers and some registries: `{"details": "…"}`, `{"message": "…"}`, OAuth 2's `error_description`.
     #[serde(default)]
     details: Option<String>,
-    #[serde(default)]
+    #[serde(default, alias = "Message")]
     message: Option<String>,
+    /// The kind of error, beside `message` (AWS JSON protocol, "Operation error serialization").
+    #[serde(default, rename = "__type")]
+    kind: Option<String>,
     #[serde(default)]
-    error: Option<String>,
+    error: Option<ErrorField>,
     #[serde(default)]
     error_description: Option<String>,
+}
+
+/// OAuth 2's code, or the object of Google's APIs.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum ErrorField {
+    Code(String),
+    Object {
+        #[serde(default)]
+        message: Option<String>,
+    },
 }
 
 #[derive(Deserialize)]
@@ -89,10 +103,13 @@ impl ErrorBody {
             let parts = [entry.code, entry.message].into_iter().flatten().filter(|part| !part.is_empty());
             return parts.collect::<Vec<_>>().join(": ");
         }
-        [self.error_description, self.details, self.message, self.error]
-            .into_iter()
-            .flatten()
-            .next()
-            .unwrap_or_default()
+        let error = self.error.and_then(|error| match error {
+            ErrorField::Code(code) => Some(code),
+            ErrorField::Object { message } => message,
+        });
+        let text = [self.error_description, self.details, self.message, error].into_iter().flatten().next();
+        // AWS may put the kind's namespace before it: `com.amazonaws.ecr#ServerException`.
+        let kind = self.kind.map(|kind| kind.rsplit('#').next().unwrap_or_default().to_owned());
+        [kind, text].into_iter().flatten().collect::<Vec<_>>().join(": ")
     }
 }

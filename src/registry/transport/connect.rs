@@ -72,33 +72,12 @@ fn client(
     };
     let reach = Reach { host: home.host_str(), identity };
     let config = tls.config(system, &reach).map_err(|problem| error("ca_file", String::new(), problem.to_string()))?;
-    // Redirects are followed by `exchange`, which knows which credentials may go where.
-    let mut builder = reqwest::Client::builder()
-        .tls_backend_preconfigured(config)
-        .redirect(reqwest::redirect::Policy::none())
-        .referer(false)
-        .user_agent(USER_AGENT)
-        // A compressed manifest has neither the length nor the digest that the registry states.
-        .default_headers(HeaderMap::from_iter([(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"))]))
-        .connect_timeout(CONNECT_MAX.min(settings.timeout))
-        .pool_idle_timeout(IDLE_MAX)
-        .tcp_keepalive(IDLE_MAX)
-        .tcp_nodelay(true);
+    let mut builder = builder(config, settings);
     let at_loopback = home.host().is_some_and(|host| redirect::is_loopback(&host));
     let own: Arc<str> = home.host_str().unwrap_or_default().into();
     let mut named = vec![own.to_string()];
     if let Some(proxy_url) = &settings.proxy_url {
-        let refuse = |problem: String| {
-            // Without its user and path, which may hold a password.
-            let shown = format!("{}://{}", proxy_url.scheme(), redirect::authority(proxy_url));
-            error("proxy_url", shown, problem)
-        };
-        if !PROXY_SCHEMES.contains(&proxy_url.scheme()) {
-            return Err(refuse(format!("expected one of {}", PROXY_SCHEMES.join(", "))));
-        }
-        let proxy =
-            reqwest::Proxy::all(proxy_url.clone()).map_err(|problem| refuse(crate::registry::error::chain(problem)))?;
-        builder = builder.proxy(proxy);
+        builder = builder.proxy(proxy(owner, proxy_url)?);
         named.extend(proxy_url.host_str().map(str::to_owned));
     } else if at_loopback {
         // A proxy on another machine would connect to itself.
@@ -108,6 +87,73 @@ fn client(
     }
     builder = builder.dns_resolver(GuardedResolver { own, named: named.into(), at_loopback, look_up });
     builder.build().map_err(|problem| error("proxy_url", String::new(), crate::registry::error::chain(problem)))
+}
+
+/// The clients for a cloud's identity, whose endpoints only the environment and the cloud's own names determine: no
+/// registry can lead them anywhere, as they follow no redirects either.
+#[cfg(any(feature = "aws", feature = "azure", feature = "gcp"))]
+#[derive(Clone)]
+pub(crate) struct IdentityConnections {
+    /// For metadata servers, which no proxy can reach.
+    pub(crate) direct: reqwest::Client,
+    /// For all others, through the proxy if there is one.
+    pub(crate) proxied: reqwest::Client,
+}
+
+#[cfg(any(feature = "aws", feature = "azure", feature = "gcp"))]
+impl IdentityConnections {
+    /// The proxy and the authorities of `settings` hold for them, too.
+    pub(crate) fn new(
+        owner: &str,
+        home: &Url,
+        settings: &Settings,
+        tls: &Tls,
+        system: &RootCertStore,
+    ) -> Result<Self, SetupError> {
+        let error =
+            |problem: String| SetupError { registry: owner.to_owned(), key: "identity", value: String::new(), problem };
+        let reach = Reach { host: home.host_str(), identity: false };
+        let config = tls.config(system, &reach).map_err(|problem| error(problem.to_string()))?;
+        let direct = builder(config.clone(), settings).no_proxy();
+        let proxied = builder(config, settings);
+        let proxied = match &settings.proxy_url {
+            Some(proxy_url) => proxied.proxy(proxy(owner, proxy_url)?),
+            None => proxied,
+        };
+        let build = |builder: reqwest::ClientBuilder| {
+            builder.build().map_err(|problem| error(crate::registry::error::chain(problem)))
+        };
+        Ok(Self { direct: build(direct)?, proxied: build(proxied)? })
+    }
+}
+
+fn proxy(owner: &str, proxy_url: &Url) -> Result<reqwest::Proxy, SetupError> {
+    let refuse = |problem: String| SetupError {
+        registry: owner.to_owned(),
+        key: "proxy_url",
+        // Without its user and path, which may hold a password.
+        value: format!("{}://{}", proxy_url.scheme(), redirect::authority(proxy_url)),
+        problem,
+    };
+    if !PROXY_SCHEMES.contains(&proxy_url.scheme()) {
+        return Err(refuse(format!("expected one of {}", PROXY_SCHEMES.join(", "))));
+    }
+    reqwest::Proxy::all(proxy_url.clone()).map_err(|problem| refuse(crate::registry::error::chain(problem)))
+}
+
+/// Redirects are followed by `exchange`, which knows which credentials may go where.
+fn builder(config: rustls::ClientConfig, settings: &Settings) -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
+        .tls_backend_preconfigured(config)
+        .redirect(reqwest::redirect::Policy::none())
+        .referer(false)
+        .user_agent(USER_AGENT)
+        // A compressed manifest has neither the length nor the digest that the registry states.
+        .default_headers(HeaderMap::from_iter([(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"))]))
+        .connect_timeout(CONNECT_MAX.min(settings.timeout))
+        .pool_idle_timeout(IDLE_MAX)
+        .tcp_keepalive(IDLE_MAX)
+        .tcp_nodelay(true)
 }
 
 /// The proxies in the environment, which reqwest uses by itself. A scheme may be left out.

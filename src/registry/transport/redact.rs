@@ -74,6 +74,13 @@ impl Secrets {
         })
     }
 
+    /// Adds a secret as it is.
+    #[cfg(any(feature = "aws", feature = "azure", feature = "gcp"))]
+    pub(crate) fn plain(mut self, secret: &str) -> Self {
+        self.add(secret);
+        self
+    }
+
     fn add(&mut self, secret: &str) {
         if !secret.is_empty() {
             self.0.push(Secret::new(secret));

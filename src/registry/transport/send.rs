@@ -128,6 +128,11 @@ impl Transport {
         self.counters.request_failed(&self.registry, operation, reason);
     }
 
+    /// Publishes when the registry's login ends, in seconds since the epoch.
+    pub(crate) fn credential_expires(&self, at: f64) {
+        self.counters.credential_expires(&self.registry, at);
+    }
+
     /// One line for each request: what was asked, what came, and what was made of it.
     fn log(&self, request: &Request<'_>, status: Option<u16>, took: Duration, decided: impl Display) {
         tracing::debug!(

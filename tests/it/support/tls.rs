@@ -56,11 +56,21 @@ impl Authority {
 
     /// Speaks TLS on an address of this machine, such as `127.0.0.2`, for whoever answers `to` in plain HTTP.
     pub(crate) async fn front(&self, ip: &str, to: SocketAddr, client: Client) -> Front {
+        self.front_named(ip, vec![SanType::IpAddress(ip.parse().unwrap())], to, client).await
+    }
+
+    /// The same on `127.0.0.1` under the name of a host, for a proxy that leads there.
+    pub(crate) async fn front_of_host(&self, host: &str, to: SocketAddr) -> Front {
+        let name = SanType::DnsName(host.try_into().unwrap());
+        self.front_named("127.0.0.1", vec![name], to, Client::MayShow).await
+    }
+
+    async fn front_named(&self, ip: &str, names: Vec<SanType>, to: SocketAddr, client: Client) -> Front {
         let listener = TcpListener::bind((ip, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::default();
-        params.subject_alt_names = vec![SanType::IpAddress(address.ip())];
+        params.subject_alt_names = names;
         let certificate = params.signed_by(&key, &self.issuer).unwrap().der().clone();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut roots = RootCertStore::empty();
