@@ -3,6 +3,7 @@
 //! Not here: when tags are read (`daemon`), how (`scan`), and what is remembered on disk (`store`).
 
 mod catalog;
+mod groups;
 mod interner;
 mod layer_table;
 mod newest;

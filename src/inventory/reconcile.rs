@@ -265,7 +265,8 @@ impl Inventory {
         let Some(repository) = registry.repositories.get_mut(name) else { return };
         let Err(position) = repository.targets.binary_search(&target) else { return };
         repository.targets.insert(position, target);
-        registry.stale.mark_with(&mut repository.stale, StalePart::View);
+        let has_groups = self.targets.get(target).grouping.is_some();
+        registry.stale.mark_with(&mut repository.stale, if has_groups { StalePart::Sums } else { StalePart::View });
         let targets = repository.targets.clone();
         self.compare_labels(name, &targets);
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::image::accounting::GroupUsage;
 use crate::image::{ImageSummary, Timestamp};
 use crate::oci::{Digest, MediaType, Platform, Registry, Repository, Tag};
 use crate::target::TargetName;
@@ -24,8 +25,19 @@ pub struct RegistryView {
     /// while only a part of a repository's list or of a target's catalog is known. Tags that a reload adds enter the sums after their target's
     /// first scan.
     pub stored_bytes: Option<u64>,
+    /// What is stored for each group, by name; without groups of which only a part is known.
+    pub groups: Vec<GroupView>,
     /// Its watched repositories, each shared with the previous snapshot where nothing of it changed.
     pub repositories: Vec<Arc<RepositoryView>>,
+}
+
+/// A group's published values.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GroupView {
+    /// Its name.
+    pub group: Arc<str>,
+    /// What is stored for its images.
+    pub usage: GroupUsage,
 }
 
 /// A repository's published values.
@@ -38,6 +50,8 @@ pub struct RepositoryView {
     /// Bytes of its distinct layers that no other watched repository of the registry has; `None` while only a part of a
     /// target's catalog is known.
     pub unique_bytes: Option<u64>,
+    /// The fair share of its images in what is stored.
+    pub proportional_bytes: Option<f64>,
     /// Bytes of its distinct configs, manifests and indexes.
     pub metadata_bytes: Option<u64>,
     /// How many of its tags are selected; `None` while that depends on a list that was never read.
@@ -104,6 +118,8 @@ pub struct NewestView {
     pub release: ReleaseView,
     /// The release before it, on the same platform.
     pub previous: Option<ReleaseView>,
+    /// Bytes of the newest release's distinct layers that the release before lacks; `None` where there is none before.
+    pub update_bytes: Option<u64>,
 }
 
 /// One platform of a release.

@@ -3,6 +3,7 @@
 mod catalog;
 mod definitions;
 mod fixtures;
+mod groups;
 mod histories;
 mod newest;
 mod notified;
@@ -10,3 +11,4 @@ mod overlap;
 mod restart;
 mod series;
 mod sums;
+mod updates;

@@ -85,6 +85,18 @@ impl Client {
     /// one more `GET`; a proxy's 404 is `Reason::Server`. `Reason::Unsupported` where `HEAD` returns no digest: the
     /// caller needs a `GET`, and [`Client::supports_head`] is false for a while if no `HEAD` returned one lately.
     pub async fn head_manifest(&self, repository: &Repository, at: At<'_>) -> Result<Head, RegistryError> {
+        self.head(repository, at, false).await
+    }
+
+    /// As [`Self::head_manifest`], of a tag that a `GET` did not find before: a 404 is believed.
+    ///
+    /// # Errors
+    /// `Reason::NotFound` is not counted as a failed request: that is for the caller to say.
+    pub async fn head_missing(&self, repository: &Repository, at: At<'_>) -> Result<Head, RegistryError> {
+        self.head(repository, at, true).await
+    }
+
+    async fn head(&self, repository: &Repository, at: At<'_>, is_missing: bool) -> Result<Head, RegistryError> {
         let subject = Location(repository, at);
         let url = self.url(format_args!("/v2/{}/manifests/{at}", repository.name()));
         let mut request = Request::new(Operation::HeadManifest, Method::HEAD, url, &subject, ReadBody::Nothing);
@@ -99,6 +111,9 @@ impl Client {
                 }
                 None => Err(self.useless_head(&subject, "HEAD returns no digest")),
             },
+            StatusCode::NOT_FOUND if is_missing => {
+                Err(RegistryError::new(Reason::NotFound, subject, "not found on the registry"))
+            }
             StatusCode::NOT_FOUND => match self.get_manifest(repository, at).await {
                 Err(error) => {
                     if error.reason() == Reason::Server {
@@ -118,7 +133,8 @@ impl Client {
     /// Fetches a manifest or index of at most 8 MiB, always with the same `Accept`. By digest, it is verified.
     ///
     /// # Errors
-    /// `Reason::Reserved` where the request would use up a pull of the configured reserve.
+    /// `Reason::Reserved` where the request would use up a pull of the configured reserve. `Reason::NotFound` of a tag is
+    /// not counted as a failed request: whether it should exist is for the caller to say.
     pub async fn get_manifest(&self, repository: &Repository, at: At<'_>) -> Result<FetchedManifest, RegistryError> {
         self.get_manifest_within(repository, at, MANIFEST_BYTES_MAX).await
     }
@@ -141,7 +157,11 @@ impl Client {
         request.accept = Some(ACCEPT);
         let response = self.send(Scope::Repository(repository), &request).await?;
         if response.status != StatusCode::OK {
-            return Err(self.refuse(&request, &response));
+            let (reason, error) = Self::refusal(&request, &response);
+            if !(reason == Reason::NotFound && matches!(at, At::Tag(_))) {
+                self.failed(request.operation, reason);
+            }
+            return Err(error);
         }
         let digest_header = digest_header(&response);
         let (digest, digested) = match at {

@@ -30,25 +30,27 @@ fn scan(inventory: &mut Inventory, catalog: ListExtent) -> Vec<TagChange> {
     changes.into_iter().flatten().collect()
 }
 
-/// The registry's stored size, and whether each repository's unique size, and its images', is published.
-fn shared_figures(inventory: &mut Inventory) -> (Option<u64>, Vec<[bool; 3]>) {
+/// The registry's stored size, and whether each repository's unique and proportional sizes, and its images', are published.
+fn shared_figures(inventory: &mut Inventory) -> (Option<u64>, Vec<[bool; 4]>) {
     let snapshot = inventory.snapshot();
     let registry = &snapshot.registries[0];
     let figures = registry.repositories.iter().map(|repository| {
         let image = &repository.tags[0].images[0];
         assert!(image.image.compressed_bytes.is_some() && repository.stored_bytes.is_some());
         assert!(repository.tags[0].stored_bytes.is_some());
-        [repository.unique_bytes.is_some(), image.unique_bytes.is_some(), image.proportional_bytes.is_some()]
+        let of_repository = [repository.unique_bytes.is_some(), repository.proportional_bytes.is_some()];
+        let of_image = [image.unique_bytes.is_some(), image.proportional_bytes.is_some()];
+        [of_repository[0], of_repository[1], of_image[0], of_image[1]]
     });
     (registry.stored_bytes, figures.collect())
 }
 
-fn whole() -> (Option<u64>, Vec<[bool; 3]>) {
-    (Some(130), vec![[true; 3]; 2])
+fn whole() -> (Option<u64>, Vec<[bool; 4]>) {
+    (Some(130), vec![[true; 4]; 2])
 }
 
-fn withheld() -> (Option<u64>, Vec<[bool; 3]>) {
-    (None, vec![[false; 3]; 2])
+fn withheld() -> (Option<u64>, Vec<[bool; 4]>) {
+    (None, vec![[false; 4]; 2])
 }
 
 #[test]
@@ -79,7 +81,7 @@ fn what_unread_repositories_may_change_is_withheld_until_the_catalog_was_read_to
 fn a_catalog_of_which_nothing_is_known_withholds_nothing_of_the_others() {
     let mut inventory = inventory(&targets());
     scan(&mut inventory, ListExtent::Unread);
-    assert_eq!(shared_figures(&mut inventory), (Some(120), vec![[true; 3]]));
+    assert_eq!(shared_figures(&mut inventory), (Some(120), vec![[true; 4]]));
 }
 
 #[test]

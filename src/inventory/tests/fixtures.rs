@@ -27,6 +27,7 @@ pub(super) fn target(name: &str, repositories: &str, tags: &str) -> Target {
         detail: Detail::Images,
         budget_bytes: None,
         labels: BTreeMap::new(),
+        grouping: None,
         tags_max: 10_000,
     }
 }

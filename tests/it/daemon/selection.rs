@@ -16,6 +16,9 @@ async fn under_a_wildcard_a_repository_without_the_tag_is_not_a_failure() {
     let metrics =
         daemon.until("that one is up", |m| m.all(UP, &[]).values().copied().collect::<Vec<_>>() == [1.0]).await;
     assert_eq!(metrics.one(UP, &[("repository", "acme/app")]), Some(1.0));
+    let missing = [("reason", "not_found")];
+    let failures = metrics.all("image_size_exporter_registry_request_failures_total", &missing);
+    assert!(failures.values().all(|count| *count == 0.0), "{failures:?}");
     // A repository that appears, and one that goes.
     registry.push("acme/new", "v1", &image_of(400));
     daemon.until("it is found", |m| m.one(COMPRESSED, &[("repository", "acme/new")]) == Some(400.0)).await;

@@ -78,6 +78,7 @@ type Overwrite = fn(&Path, &[u8]);
 /// By another program, without a new file: `cp`, `truncate`, `dd`, an editor.
 #[test]
 fn a_state_file_that_is_overwritten_in_place_is_read_anew_and_written_again() {
+    type Overwrite = fn(&Path, &[u8]);
     let directory = directory();
     let other = directory.path().join("other.redb");
     write_all(&other);
