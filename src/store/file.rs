@@ -1,7 +1,7 @@
 //! The state file: a redb database of tables by digest and by tag.
 
 use std::collections::{HashMap, HashSet};
-use std::io;
+use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -55,19 +55,36 @@ impl FileIdentity {
     }
 }
 
-/// When the file was last written, and its length.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What shows that something has written into the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct FileStamp {
-    seconds: i64,
-    nanoseconds: i64,
     bytes: u64,
+    /// The beginning, with redb's numbers of transactions.
+    header: Vec<u8>,
+    /// Seconds and nanoseconds.
+    modified: (i64, i64),
 }
+
+/// redb's header has 320 bytes.
+const HEADER_BYTES: u64 = 512;
 
 impl FileStamp {
     fn new(path: &Path) -> io::Result<Self> {
-        let metadata = path.metadata()?;
-        Ok(Self { seconds: metadata.mtime(), nanoseconds: metadata.mtime_nsec(), bytes: metadata.len() })
+        let file = std::fs::File::open(path)?;
+        let metadata = file.metadata()?;
+        let mut header = Vec::new();
+        file.take(HEADER_BYTES).read_to_end(&mut header)?;
+        Ok(Self { bytes: metadata.len(), header, modified: (metadata.mtime(), metadata.mtime_nsec()) })
     }
+}
+
+/// Whether something else has written into an open file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Overwritten {
+    No,
+    Yes,
+    /// Its time differs, and nothing else that was compared.
+    Perhaps,
 }
 
 /// An open state file, locked against other processes.
@@ -78,13 +95,15 @@ pub(super) struct File {
     pub(super) identity: FileIdentity,
     /// As this process left it after its last write; `None` where that could not be determined.
     stamp: Mutex<Option<FileStamp>>,
+    /// Whether its time shows writes: some file systems set it late.
+    pub(super) trusts_time: bool,
 }
 
 impl File {
     /// The database that was just opened at `path`.
     pub(super) fn new(path: &Path, database: Database) -> io::Result<Self> {
-        let file =
-            Self { path: path.to_owned(), database, identity: FileIdentity::new(path)?, stamp: Mutex::default() };
+        let (identity, stamp) = (FileIdentity::new(path)?, Mutex::default());
+        let file = Self { path: path.to_owned(), database, identity, stamp, trusts_time: true };
         file.note_written();
         Ok(file)
     }
@@ -95,9 +114,16 @@ impl File {
     }
 
     /// Whether something else has written into the file since, although the lock says that it is open.
-    pub(super) fn is_overwritten(&self) -> bool {
-        let stamp = *self.stamp.lock();
-        stamp.is_some_and(|stamp| FileStamp::new(&self.path).is_ok_and(|now| now != stamp))
+    pub(super) fn is_overwritten(&self) -> Overwritten {
+        let stamp = self.stamp.lock();
+        let Some((then, now)) = stamp.as_ref().zip(FileStamp::new(&self.path).ok()) else { return Overwritten::No };
+        if (then.bytes, &then.header) != (now.bytes, &now.header) {
+            Overwritten::Yes
+        } else if self.trusts_time && then.modified != now.modified {
+            Overwritten::Perhaps
+        } else {
+            Overwritten::No
+        }
     }
 
     pub(super) fn document(&self, digest: &Digest) -> Result<Option<Stored>, StoreError> {

@@ -17,11 +17,16 @@ const COMPACTED_BYTES_MIN: u64 = 4 << 20;
 
 /// Opens the file at `path`, and logs if one was set aside.
 pub(super) fn open(path: &Path) -> Result<File, StoreError> {
+    Ok(open_as(path)?.0)
+}
+
+/// As [`open`]; also returns whether the file was there, and a state file.
+pub(super) fn open_as(path: &Path) -> Result<(File, bool), StoreError> {
     let (file, how) = File::open(path, since_epoch().as_secs())?;
-    if let Opened::SetAside { moved_to, why } = how {
+    if let Opened::SetAside { moved_to, why } = &how {
         warn!(path = %path.display(), moved_to = %moved_to.display(), "the state file {why}: it was set aside");
     }
-    Ok(file)
+    Ok((file, how == Opened::Existing))
 }
 
 /// Opens the file that is now at the path of a removed or replaced one, and copies everything into it.

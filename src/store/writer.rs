@@ -12,7 +12,7 @@ use tracing::{debug, info, warn};
 use super::batch::Batch;
 use super::catch_panic::catch_panic;
 use super::error::StoreError;
-use super::file::File;
+use super::file::{File, Overwritten};
 use super::relocate;
 
 /// The least time between two writes.
@@ -91,8 +91,8 @@ impl Shared {
     }
 
     /// Whether something else has written into the open file: what redb then reads and writes makes no sense.
-    fn is_overwritten(&self) -> bool {
-        self.file.read().as_ref().is_some_and(File::is_overwritten)
+    fn is_overwritten(&self) -> Overwritten {
+        self.file.read().as_ref().map_or(Overwritten::No, File::is_overwritten)
     }
 
     /// Replaces the open file by one with the same content. Readers wait only while the old one is closed.
@@ -179,8 +179,11 @@ fn write(shared: &Shared, batch: &Batch) -> Result<(), String> {
     }
     if shared.is_displaced() {
         follow(shared).map_err(|error| error.to_string())?;
-    } else if shared.is_overwritten() {
-        read_anew(shared).map_err(|error| error.to_string())?;
+    } else {
+        let overwritten = shared.is_overwritten();
+        if overwritten != Overwritten::No {
+            read_anew(shared, overwritten).map_err(|error| error.to_string())?;
+        }
     }
     let file = shared.file.read();
     match &*file {
@@ -201,22 +204,29 @@ fn follow(shared: &Shared) -> Result<(), StoreError> {
 }
 
 /// Opens the file again after something else has written into it. What it has now is used if it is a state file, and set
-/// aside if it is a damaged one.
-fn read_anew(shared: &Shared) -> Result<(), StoreError> {
+/// aside if it is a damaged one. Opening checks its content: where only its time had changed and it is whole, the time shows
+/// nothing.
+fn read_anew(shared: &Shared, overwritten: Overwritten) -> Result<(), StoreError> {
     let (taken, path) = match &*shared.file.read() {
         Some(file) => (relocate::take_out(file), file.path.clone()),
         None => return Ok(()),
     };
-    {
-        let mut file = shared.file.write();
-        close(&mut file);
-        if let Ok(taken) = taken {
-            relocate::put_back(taken);
-        }
-        *file = Some(relocate::open(&path)?);
+    let mut file = shared.file.write();
+    close(&mut file);
+    if let Ok(taken) = taken {
+        relocate::put_back(taken);
     }
+    let (mut new, is_whole) = relocate::open_as(&path)?;
+    let is_the_same = is_whole && overwritten == Overwritten::Perhaps;
+    new.trusts_time = !is_the_same;
+    *file = Some(new);
+    drop(file);
     shared.unreadable.store(false, Ordering::Relaxed);
-    warn!(path = %path.display(), "something else has written into the state file while it was open: it was read anew; what it lacks now is stored again when it is read from the registries");
+    if is_the_same {
+        debug!(path = %path.display(), "the state file's time changed while it was open, and its content is whole");
+    } else {
+        warn!(path = %path.display(), "something else has written into the state file while it was open: it was read anew; what it lacks now is stored again when it is read from the registries");
+    }
     Ok(())
 }
 

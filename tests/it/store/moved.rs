@@ -73,8 +73,6 @@ fn while_another_file_is_in_its_place_nothing_is_lost_and_persistence_is_false()
     assert_eq!(reopened(&path), expected);
 }
 
-type Overwrite = fn(&Path, &[u8]);
-
 /// By another program, without a new file: `cp`, `truncate`, `dd`, an editor.
 #[test]
 fn a_state_file_that_is_overwritten_in_place_is_read_anew_and_written_again() {
@@ -109,6 +107,28 @@ fn a_state_file_that_is_overwritten_in_place_is_read_anew_and_written_again() {
     let names = fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let aside = names.filter(|name| name.contains(".redb.")).collect::<Vec<_>>();
     assert!(aside.iter().all(|name| name.contains(".redb.corrupt-")), "{aside:?}");
+}
+
+/// By `touch`, or a file system that sets times late.
+#[test]
+fn a_state_file_of_which_only_the_time_changed_keeps_everything() {
+    let directory = directory();
+    let path = directory.path().join("state.redb");
+    let (store, _) = Store::open(&path).unwrap();
+    (0..TAGS).for_each(|number| write(&store, number, 2));
+    flush(&store);
+    for version in 3..6 {
+        let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+        file.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+        write(&store, 3, version);
+        flush(&store);
+    }
+    let mut expected = all(2);
+    expected.insert(3, 5);
+    assert_eq!(versions(&store), expected);
+    drop(store);
+    assert_eq!(reopened(&path), expected);
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
 }
 
 fn truncate(path: &Path, bytes: u64) {
