@@ -32,6 +32,7 @@ ALERTS = {
     "ImageSizeScanStale",
     "ImageSizeExporterDown",
     "ImageSizeRegistryDenied",
+    "ImageSizeCredentialExpired",
     "ImageSizeRateLimitLow",
     "ImageSizeReloadFailed",
     "ImageSizeStateNotPersistent",
