@@ -120,9 +120,7 @@ impl ApiSession {
         if self.scheme == ApiScheme::TokenFile {
             return Ok(ApiAuthorization::None);
         }
-        // What a cloud's identity got is for the registry alone.
-        let found = session.login(&transport.registry).await?.filter(|found| found.lease.is_none());
-        let Some(found) = found else { return Ok(ApiAuthorization::None) };
+        let Some(found) = session.login(&transport.registry).await? else { return Ok(ApiAuthorization::None) };
         let basic = found.login.basic_header();
         // Tokens of the registry's own are for the registry.
         let Login::Password { username, password: secret } = found.login else { return Ok(ApiAuthorization::None) };
