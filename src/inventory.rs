@@ -6,13 +6,13 @@ mod interner;
 mod layer_table;
 mod newest;
 mod notified;
-mod policy;
 mod reconcile;
 mod restore;
 pub mod snapshot;
 mod stale;
 mod state;
 mod sums;
+mod tag_settings;
 mod tag_state;
 mod views;
 mod warning;
@@ -26,9 +26,9 @@ use crate::oci::{Digest, Registry, Repository};
 use crate::tag::{Completeness, LayerRequest, Observation, TagChange, TagRequest};
 use crate::target::{Repositories, Target, TargetName, Uncompressed};
 
-use policy::Targets;
 use stale::{Stale, StalePart};
 use state::{RegistryState, RepositoryState};
+use tag_settings::Targets;
 use tag_state::{Effect, TagState};
 
 pub use notified::{Deleted, Pushed};
@@ -153,7 +153,7 @@ impl Inventory {
         let repositories = &self.targets.get(number).repositories;
         let Some(state) = self.registries.get_mut(repositories.registry()) else { return Vec::new() };
         let assign = |(name, repository): (&Repository, &mut RepositoryState)| -> Vec<TagRequest> {
-            let owned = repository.tags.iter_mut().filter(|(_, state)| state.policy.owner == number);
+            let owned = repository.tags.iter_mut().filter(|(_, state)| state.settings.owner == number);
             let assigned = owned.filter_map(|(tag, state)| state.assign().then_some((tag, state)));
             assigned.map(|(tag, state)| state.request(name, tag)).collect()
         };
@@ -226,7 +226,7 @@ impl Inventory {
             for (repository, tag) in
                 state.repositories.iter().flat_map(|(name, state)| state.tags.values().map(move |tag| (name, tag)))
             {
-                let mode = tag.policy.uncompressed;
+                let mode = tag.settings.uncompressed;
                 if mode == Uncompressed::Off {
                     continue;
                 }
@@ -286,7 +286,7 @@ impl Inventory {
                     digests.insert(image.summary.digest.clone());
                     digests.extend(image.summary.image_id.clone());
                     let is_schema1 = image.summary.image_id.is_none();
-                    if is_schema1 || tag.policy.uncompressed != Uncompressed::Off {
+                    if is_schema1 || tag.settings.uncompressed != Uncompressed::Off {
                         for listed in &image.stored {
                             digests.insert(state.layers.digest(listed.layer).clone());
                             digests.extend(state.layers.facts(listed.layer).diff_id.clone());

@@ -85,6 +85,6 @@ impl RegistryState {
 impl RepositoryState {
     /// The tags that a target selects.
     pub(super) fn selected_by(&self, target: u32) -> impl Iterator<Item = (&Tag, &TagState)> {
-        self.tags.iter().filter(move |(_, state)| state.policy.targets.contains(&target))
+        self.tags.iter().filter(move |(_, state)| state.settings.targets.contains(&target))
     }
 }

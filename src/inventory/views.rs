@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use super::layer_table::{LayerTable, StoredImage};
 use super::newest::newest;
-use super::policy::Targets;
 use super::snapshot::{ImageView, NewestView, RegistryView, RepositoryView, TagView};
 use super::state::{RegistryState, RepositoryState};
 use super::sums::Figures;
+use super::tag_settings::Targets;
 use super::tag_state::TagState;
 use super::warning::Warning;
 use crate::image::accounting::SeriesUsage;
@@ -47,7 +47,7 @@ fn is_published(repository: &RepositoryState, targets: &Targets) -> bool {
 /// The targets that select a tag of the repository that is published as down.
 fn down(repository: &RepositoryState) -> Vec<u32> {
     let down = repository.tags.values().filter(|state| state.up == Some(false) && state.is_selected());
-    let mut targets: Vec<u32> = down.flat_map(|state| state.policy.targets.iter().copied()).collect();
+    let mut targets: Vec<u32> = down.flat_map(|state| state.settings.targets.iter().copied()).collect();
     targets.sort_unstable();
     targets.dedup();
     targets
@@ -57,7 +57,7 @@ fn down(repository: &RepositoryState) -> Vec<u32> {
 fn selected(repository: &RepositoryState) -> Vec<u64> {
     let mut counts = vec![0; repository.targets.len()];
     for state in repository.tags.values().filter(|state| state.is_selected()) {
-        for target in &state.policy.targets {
+        for target in &state.settings.targets {
             if let Ok(position) = repository.targets.binary_search(target) {
                 counts[position] += 1;
             }
@@ -84,7 +84,7 @@ fn repository(
                 (image.unique_bytes, image.proportional_bytes) = (None, None);
             }
         }
-        if state.is_selected() && state.policy.images {
+        if state.is_selected() && state.settings.images {
             tags.push(view);
         }
     }
@@ -137,7 +137,7 @@ fn image(
     series: &mut impl Iterator<Item = SeriesUsage>,
 ) -> ImageView {
     let shares = if state.in_sums && image.is_sized { series.next() } else { None };
-    let has_content = state.policy.uncompressed != Uncompressed::Off;
+    let has_content = state.settings.uncompressed != Uncompressed::Off;
     let content = if has_content { layers.content(image) } else { None };
     ImageView {
         platform: image.platform.clone(),
@@ -146,7 +146,7 @@ fn image(
         proportional_bytes: shares.map(|shares| shares.proportional_bytes),
         uncompressed: content.map(|content| (content.uncompressed_bytes, content.estimated)),
         unpacked_bytes: content.and_then(|content| content.unpacked_bytes),
-        budget_bytes: state.policy.budget_bytes,
+        budget_bytes: state.settings.budget_bytes,
     }
 }
 
