@@ -18,6 +18,7 @@ const USES: &[(&str, &str)] = &[
     ("memory_registry", "oci"),
     ("image", "oci"),
     ("target", "oci"),
+    ("retention", "oci image target"),
     ("tag", "oci image target"),
     ("registry", "oci"),
     ("inventory", "oci image target tag"),
@@ -37,7 +38,7 @@ const USES: &[(&str, &str)] = &[
 ];
 
 /// Rooms that know no runtime, no network, no file, no clock, no environment.
-const PURE: &[&str] = &["oci", "image", "target", "tag", "inventory"];
+const PURE: &[&str] = &["oci", "image", "target", "retention", "tag", "inventory"];
 
 /// What a pure room must not name.
 const IMPURE: &[&str] = &[
