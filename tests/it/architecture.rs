@@ -29,11 +29,11 @@ const USES: &[(&str, &str)] = &[
     ("local", "oci image layer"),
     ("metrics", "clock oci image target registry inventory notify"),
     ("web", "oci image registry notify metrics"),
-    ("config", "oci target registry notify metrics web"),
+    ("config", "oci target retention registry notify metrics web"),
     ("daemon", "clock oci image target tag registry inventory store scan layer notify config metrics web"),
     (
         "commands",
-        "clock oci memory_registry image target tag registry inventory store scan layer local config metrics web daemon",
+        "clock oci memory_registry image target retention tag registry inventory store scan layer local config metrics web daemon",
     ),
 ];
 

@@ -28,6 +28,7 @@ mod manual;
 mod pace;
 mod plan;
 mod restart;
+mod retain;
 mod scan;
 mod store;
 mod transport;
