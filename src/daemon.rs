@@ -3,6 +3,7 @@
 //! Every target has a worker that sleeps, scans and sends what it found to the state loop. The state loop alone
 //! changes the inventory, the stored tags and the published snapshot, so no other task ever waits for a lock on them.
 
+mod first_scans;
 mod layers;
 mod messages;
 mod notified;

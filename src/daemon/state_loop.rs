@@ -2,7 +2,7 @@
 
 mod notifications;
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::notifications::Looks;
+use super::first_scans::FirstScans;
 use super::layers::LayerWorker;
 use super::messages::{EVENTS_WAITING_MAX, Event, Handles, ReloadRequest};
 use super::workers::Workers;
@@ -59,13 +60,7 @@ pub(crate) struct StateLoop {
     not_before: [Instant; 2],
     /// By target, its last scan; `up` where the lists were read.
     scans: BTreeMap<TargetName, ScanEnd>,
-    /// The targets whose first scan has not ended.
-    awaited: BTreeSet<TargetName>,
-    /// The targets that were not scanned since the start, restored ones included.
-    unscanned: BTreeSet<TargetName>,
-    /// How long the first scans of all targets took, until that is logged.
-    first_scans_took: Option<Duration>,
-    started: Instant,
+    first_scans: FirstScans,
     /// Every target was scanned for the first time: publish the sums without a pause.
     publish_now: bool,
     looks: Looks,
@@ -90,8 +85,7 @@ impl StateLoop {
         handles.telemetry.set_targets(&config.targets);
         let omit = Arc::new(config.omit.clone());
         publisher.publish(inventory.snapshot(), handles.telemetry.target_states(), omit.clone()).await;
-        let unscanned: BTreeSet<TargetName> = config.targets.iter().map(|target| target.name.clone()).collect();
-        let awaited = unscanned.difference(&restored).cloned().collect();
+        let first_scans = FirstScans::new(&config.targets, &restored);
         let mut workers = Workers::new(handles.clone(), sender);
         workers.set(&config.targets, |target| restored.contains(&target.name));
         workers.start_notified();
@@ -110,10 +104,7 @@ impl StateLoop {
             news: News::None,
             not_before: [Instant::now(); 2],
             scans: BTreeMap::new(),
-            awaited,
-            unscanned,
-            first_scans_took: None,
-            started: Instant::now(),
+            first_scans,
             publish_now: false,
             looks: Looks::default(),
         }
@@ -192,10 +183,7 @@ impl StateLoop {
                     self.scans.insert(target.name.clone(), end);
                     self.inventory.scan_ended(&target.name);
                     scanned.push(target.clone());
-                    if self.unscanned.remove(&target.name) && self.unscanned.is_empty() {
-                        self.first_scans_took = Some(self.started.elapsed());
-                    }
-                    if self.awaited.remove(&target.name) && self.awaited.is_empty() {
+                    if self.first_scans.ended(&target.name) {
                         self.publish_now = true;
                         self.not_before = [Instant::now(); 2];
                     }
@@ -212,16 +200,6 @@ impl StateLoop {
         for target in scanned {
             self.remember_scan(&target);
         }
-    }
-
-    fn log_first_scans(&self, took: Duration, down: &HashSet<TargetName>) {
-        let is_down = |(name, end): &(&TargetName, &ScanEnd)| !end.up || down.contains(*name);
-        tracing::info!(
-            targets = self.scans.len(),
-            down = self.scans.iter().filter(is_down).count(),
-            seconds = (took.as_secs_f64() * 1e3).round() / 1e3,
-            "the first scan of all targets has ended"
-        );
     }
 
     /// Stores how complete the target's last scan was. A tag that was never read is not in the store, so after a
@@ -264,10 +242,7 @@ impl StateLoop {
             let up = end.up && !down.contains(name);
             self.handles.telemetry.scan_ended(name, ScanEnd { up, ..*end });
         }
-        // Only a snapshot shows which targets have failed tags.
-        if let Some(took) = self.first_scans_took.take() {
-            self.log_first_scans(took, &down);
-        }
+        self.first_scans.log_end(&self.scans, &down);
         self.handles.telemetry.set_selected(&self.inventory.targets_selected());
         let targets = self.handles.telemetry.target_states();
         self.publishing = Some(tokio::spawn(async move {
@@ -314,9 +289,7 @@ impl StateLoop {
         self.handles.telemetry.set_targets(&config.targets);
         self.workers.set(&config.targets, |_| false);
         self.scans.retain(|name, _| config.targets.iter().any(|target| target.name == *name));
-        for names in [&mut self.awaited, &mut self.unscanned] {
-            names.retain(|name| config.targets.iter().any(|target| target.name == *name));
-        }
+        self.first_scans.retain(&config.targets);
         self.handles.notifications.set_source(config.notifications.clone());
         self.handles.telemetry.watch_notifications(config.notifications.is_some());
         self.handles.telemetry.retain_pulls(|repository| self.inventory.is_watched(repository));

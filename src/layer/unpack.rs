@@ -39,7 +39,7 @@ struct Refused;
 
 /// The files of a layer.
 pub(crate) struct Tree {
-    slots: HashMap<PathKey, Slot, BuildHasherDefault<KeyHasher>>,
+    entries: HashMap<PathKey, DirectoryEntry, BuildHasherDefault<KeyHasher>>,
     /// All directories, removed ones included. A parent comes before its children; the root is its own parent.
     directories: Vec<Directory>,
     /// Bytes of each inode except directories.
@@ -57,7 +57,7 @@ pub(crate) struct Tree {
 struct PathKey([u32; 3]);
 
 #[derive(Clone, Copy)]
-struct Slot {
+struct DirectoryEntry {
     directory: u32,
     node: Node,
 }
@@ -86,7 +86,7 @@ impl Tree {
 
     fn with_paths_max(paths_max: usize) -> Self {
         Self {
-            slots: HashMap::default(),
+            entries: HashMap::default(),
             directories: vec![Directory { parent: ROOT, removed: false }],
             inodes: Vec::new(),
             targets: HashMap::new(),
@@ -100,7 +100,7 @@ impl Tree {
     /// Unpacks an entry. Returns `false` if overlay2 would refuse it, and so the layer.
     pub(crate) fn insert(&mut self, entry: &Entry<'_>) -> Result<bool, TooManyPaths> {
         // Replaced directories and inodes stay in their lists.
-        if self.slots.len().max(self.inodes.len()).max(self.directories.len()) >= self.paths_max {
+        if self.entries.len().max(self.inodes.len()).max(self.directories.len()) >= self.paths_max {
             return Err(TooManyPaths);
         }
         Ok(self.try_insert(entry).is_ok())
@@ -114,11 +114,11 @@ impl Tree {
             self.directories[index].removed |= self.directories[parent as usize].removed;
         }
         let mut sum = 0_u64;
-        for slot in self.slots.values() {
-            if self.directories[slot.directory as usize].removed {
+        for entry in self.entries.values() {
+            if self.directories[entry.directory as usize].removed {
                 continue;
             }
-            if let Node::File(inode) | Node::Symlink(inode) = slot.node {
+            if let Node::File(inode) | Node::Symlink(inode) = entry.node {
                 sum = sum.saturating_add(std::mem::take(&mut self.inodes[inode as usize]));
             }
         }
@@ -136,8 +136,8 @@ impl Tree {
         }
         let directory = self.parent_of(parent)?;
         let key = self.key(directory, name);
-        if let Some(slot) = self.slots.get(&key).copied() {
-            match (slot.node, entry.kind) {
+        if let Some(existing) = self.entries.get(&key).copied() {
+            match (existing.node, entry.kind) {
                 (Node::Directory(_), Kind::Directory) => return Ok(()),
                 (Node::Directory(removed), _) => {
                     self.directories[removed as usize].removed = true;
@@ -146,7 +146,7 @@ impl Tree {
                 (Node::Symlink(_), _) => self.last = None,
                 _ => {}
             }
-            self.slots.remove(&key);
+            self.entries.remove(&key);
         }
         if name.starts_with(WHITEOUT) {
             return self.insert_whiteout(directory, name);
@@ -158,7 +158,7 @@ impl Tree {
             Kind::Link => self.find(entry.link)?,
             Kind::Special | Kind::Unknown => Node::Special,
         };
-        self.slots.insert(key, Slot { directory, node });
+        self.entries.insert(key, DirectoryEntry { directory, node });
         Ok(())
     }
 
@@ -169,7 +169,7 @@ impl Tree {
             return Ok(());
         }
         let key = self.key(directory, &name[WHITEOUT.len()..]);
-        match self.slots.insert(key, Slot { directory, node: Node::Special }) {
+        match self.entries.insert(key, DirectoryEntry { directory, node: Node::Special }) {
             Some(_) => Err(Refused),
             None => Ok(()),
         }
@@ -184,9 +184,9 @@ impl Tree {
         for name in parent {
             directory = self.enter(directory, name, &mut 0, false)?;
         }
-        match self.slots.get(&self.key(directory, name)) {
-            Some(Slot { node: Node::Directory(_), .. }) | None => Err(Refused),
-            Some(slot) => Ok(slot.node),
+        match self.entries.get(&self.key(directory, name)) {
+            Some(DirectoryEntry { node: Node::Directory(_), .. }) | None => Err(Refused),
+            Some(entry) => Ok(entry.node),
         }
     }
 
@@ -209,12 +209,12 @@ impl Tree {
     /// The directory `name` in `directory`. A missing one is made if `make`.
     fn enter(&mut self, directory: u32, name: &[u8], followed: &mut u32, make: bool) -> Result<u32, Refused> {
         let key = self.key(directory, name);
-        match self.slots.get(&key).map(|slot| slot.node) {
+        match self.entries.get(&key).map(|entry| entry.node) {
             Some(Node::Directory(found)) => Ok(found),
             Some(Node::Symlink(inode)) => self.follow(directory, inode, followed),
             None if make => {
                 let node = self.new_directory(directory);
-                self.slots.insert(key, Slot { directory, node });
+                self.entries.insert(key, DirectoryEntry { directory, node });
                 let Node::Directory(made) = node else { return Err(Refused) };
                 Ok(made)
             }

@@ -14,13 +14,13 @@ const LAST_SCAN: &str = "image_size_exporter_target_last_scan_timestamp_seconds"
 const TOKEN: &str = "a token of the tests";
 
 /// A registry that notifies an exporter, which scans so rarely that whatever changes was notified.
-struct World {
+struct Fixture {
     // Dropped first: the registry goes on to notify.
     registry: Registry,
     exporter: Exporter,
 }
 
-impl World {
+impl Fixture {
     /// All tags of all repositories under `acme/`, of which there is one, of 500 bytes; once the first scan has ended.
     fn start() -> Self {
         let mut registry = Registry::start();
@@ -28,9 +28,9 @@ impl World {
         first.image(Some("v1"), "amd64", &[first.layer(500)]);
         let exporter = Exporter::start(&config(&registry, "1h"));
         registry.notify(exporter.address(), TOKEN);
-        let world = Self { registry, exporter };
-        world.exporter.wait_for("the first scan", |scrape| scrape.value(LAST_SCAN, &[]));
-        world
+        let fixture = Self { registry, exporter };
+        fixture.exporter.wait_for("the first scan", |scrape| scrape.value(LAST_SCAN, &[]));
+        fixture
     }
 
     fn pusher(&self, repository: &'static str) -> Pusher<'_> {
@@ -100,25 +100,25 @@ fn sizes(descriptors: &[Value]) -> u64 {
 
 #[test]
 fn what_real_tools_push_retag_mount_and_delete_is_published_without_a_scan() {
-    let world = World::start();
-    let scanned = world.exporter.scrape().value(LAST_SCAN, &[]);
+    let fixture = Fixture::start();
+    let scanned = fixture.exporter.scrape().value(LAST_SCAN, &[]);
     let stored = |scrape: &Exposition| scrape.value("container_image_registry_stored_size_bytes", &[]);
 
     // The target does not select these, so that they are nothing but sources.
-    let seed = world.pusher("seed/app");
+    let seed = fixture.pusher("seed/app");
     let base = seed.layer(10_000);
     seed.image(Some("one"), "amd64", std::slice::from_ref(&base));
     let two = seed.image(Some("two"), "amd64", &[base.clone(), seed.layer(4_000)]);
 
-    world.copy("seed/app:one", "acme/app:v1");
-    world.until("acme/app:v1", Some(10_000));
-    world.copy("seed/app:two", "acme/app:v2");
-    world.until("acme/app:v2", Some(14_000));
-    world.copy("acme/app:v2", "acme/app:v1");
-    world.until("acme/app:v1", Some(14_000));
+    fixture.copy("seed/app:one", "acme/app:v1");
+    fixture.until("acme/app:v1", Some(10_000));
+    fixture.copy("seed/app:two", "acme/app:v2");
+    fixture.until("acme/app:v2", Some(14_000));
+    fixture.copy("acme/app:v2", "acme/app:v1");
+    fixture.until("acme/app:v1", Some(14_000));
 
     // Blobs of another repository, of which nothing is uploaded.
-    let other = world.pusher("acme/mounted");
+    let other = fixture.pusher("acme/mounted");
     let mount = |descriptor: &Value| {
         let digest = descriptor["digest"].as_str().expect("a digest");
         let path = format!("/v2/{}/blobs/uploads/?mount={digest}&from=seed/app", other.repository);
@@ -132,26 +132,26 @@ fn what_real_tools_push_retag_mount_and_delete_is_published_without_a_scan() {
         "layers": [{"mediaType": OCI_LAYER, "digest": base["digest"], "size": 10_000}],
     });
     other.manifest(Some("v1"), OCI_MANIFEST, &manifest);
-    world.until("acme/mounted:v1", Some(10_000));
+    fixture.until("acme/mounted:v1", Some(10_000));
 
     let engine = Engine::shared();
     let context = scratch();
     std::fs::write(context.path().join("file"), noise(20_000)).expect("the context can be written");
-    let reference = world.reference("acme/docker:latest");
+    let reference = fixture.reference("acme/docker:latest");
     engine.build(context.path(), "FROM scratch\nCOPY file /file\n", &reference);
     engine.push(&reference);
-    world.until("acme/docker:latest", Some(world.layers("acme/docker:latest")));
+    fixture.until("acme/docker:latest", Some(fixture.layers("acme/docker:latest")));
 
     // The base is stored once, however many repositories have it.
-    let expected = 500 + 14_000 + world.layers("acme/docker:latest");
-    world.exporter.wait_for("the registry's sum", |scrape| (stored(scrape) == Some(expected as f64)).then_some(()));
+    let expected = 500 + 14_000 + fixture.layers("acme/docker:latest");
+    fixture.exporter.wait_for("the registry's sum", |scrape| (stored(scrape) == Some(expected as f64)).then_some(()));
 
     // What the digest was under: both tags.
-    world.pusher("acme/app").delete(two["digest"].as_str().expect("a digest"));
-    world.until("acme/app:v1", None);
-    world.until("acme/app:v2", None);
+    fixture.pusher("acme/app").delete(two["digest"].as_str().expect("a digest"));
+    fixture.until("acme/app:v1", None);
+    fixture.until("acme/app:v2", None);
 
-    let scrape = world.exporter.scrape();
+    let scrape = fixture.exporter.scrape();
     assert_eq!(scrape.value(LAST_SCAN, &[]), scanned, "no scan has found any of it");
     for (failures, of) in scrape
         .all("image_size_exporter_notification_failures_total", &[])
@@ -164,49 +164,49 @@ fn what_real_tools_push_retag_mount_and_delete_is_published_without_a_scan() {
 
 #[test]
 fn what_is_pushed_while_the_exporter_is_down_is_found_by_the_registrys_retry_or_the_next_scan() {
-    let mut world = World::start();
-    let app = world.pusher("acme/app");
+    let mut fixture = Fixture::start();
+    let app = fixture.pusher("acme/app");
     app.image(Some("v1"), "amd64", &[app.layer(1_000)]);
-    world.until("acme/app:v1", Some(1_000));
+    fixture.until("acme/app:v1", Some(1_000));
 
     // The registry notifies again until something listens.
-    world.exporter.program().terminate();
-    let app = world.pusher("acme/app");
+    fixture.exporter.program().terminate();
+    let app = fixture.pusher("acme/app");
     app.image(Some("v2"), "amd64", &[app.layer(2_000)]);
-    world.exporter.restart();
-    world.until("acme/app:v2", Some(2_000));
-    assert_eq!(world.exporter.scrape().value(LAST_SCAN, &[]), None, "restored, and not scanned again yet");
+    fixture.exporter.restart();
+    fixture.until("acme/app:v2", Some(2_000));
+    assert_eq!(fixture.exporter.scrape().value(LAST_SCAN, &[]), None, "restored, and not scanned again yet");
 
     // A registry that ends forgets what it did not deliver.
-    world.exporter.program().terminate();
-    let app = world.pusher("acme/app");
+    fixture.exporter.program().terminate();
+    let app = fixture.pusher("acme/app");
     app.image(Some("v3"), "amd64", &[app.layer(3_000)]);
-    world.registry.stop();
-    world.registry.restart();
-    world.exporter.configure(&config(&world.registry, "2s"));
-    world.exporter.restart();
-    world.until("acme/app:v3", Some(3_000));
-    assert!(world.exporter.scrape().value(LAST_SCAN, &[]).is_some());
+    fixture.registry.stop();
+    fixture.registry.restart();
+    fixture.exporter.configure(&config(&fixture.registry, "2s"));
+    fixture.exporter.restart();
+    fixture.until("acme/app:v3", Some(3_000));
+    assert!(fixture.exporter.scrape().value(LAST_SCAN, &[]).is_some());
 }
 
 #[test]
 fn pulls_are_counted_as_skopeo_and_docker_pull() {
-    let world = World::start();
+    let fixture = Fixture::start();
     let context = scratch();
     std::fs::write(context.path().join("file"), noise(30_000)).expect("the context can be written");
     let engine = Engine::shared();
-    let reference = world.reference("acme/pulled:v1");
+    let reference = fixture.reference("acme/pulled:v1");
     engine.build(context.path(), "FROM scratch\nCOPY file /file\nCOPY file /again\n", &reference);
     engine.push(&reference);
-    world.until("acme/pulled:v1", Some(world.layers("acme/pulled:v1")));
+    fixture.until("acme/pulled:v1", Some(fixture.layers("acme/pulled:v1")));
     let counted = |scrape: &Exposition| {
         let value = |name| scrape.value(name, &[("repository", "acme/pulled")]).unwrap_or_default();
         (value("container_image_repository_pulls_total"), value("container_image_repository_pulled_bytes_total"))
     };
     // This test's own reading of the manifest is a pull as well.
-    let (manifest_bytes, manifest) = world.manifest("acme/pulled:v1");
+    let (manifest_bytes, manifest) = fixture.manifest("acme/pulled:v1");
     let looked = (2.0, (2 * manifest_bytes) as f64);
-    world.exporter.wait_for("the test's own reading", |scrape| (counted(scrape) == looked).then_some(()));
+    fixture.exporter.wait_for("the test's own reading", |scrape| (counted(scrape) == looked).then_some(()));
 
     run(engine.docker().args(["rmi", &reference]));
     run(engine.docker().args(["pull", "--quiet", &reference]));
@@ -219,5 +219,7 @@ fn pulls_are_counted_as_skopeo_and_docker_pull() {
     let layers = manifest["layers"].as_array().expect("layers");
     let of_one = manifest_bytes + manifest["config"]["size"].as_u64().expect("a size") + sizes(layers);
     let expected = (looked.0 + 2.0, looked.1 + (2 * of_one) as f64);
-    world.exporter.wait_for(&format!("the counts {expected:?}"), |scrape| (counted(scrape) == expected).then_some(()));
+    fixture
+        .exporter
+        .wait_for(&format!("the counts {expected:?}"), |scrape| (counted(scrape) == expected).then_some(()));
 }

@@ -16,7 +16,7 @@ const HOME: &str = "127.0.0.1";
 const AWAY: &str = "127.0.0.2";
 
 /// A registry that refers to another host, both behind TLS.
-struct World {
+struct TwoHosts {
     authority: Authority,
     registry: TestRegistry,
     other: TestRegistry,
@@ -31,7 +31,7 @@ enum Named {
     TokenServer,
 }
 
-impl World {
+impl TwoHosts {
     /// The other one is on `ip`, and its certificate by `theirs` if not by the registry's own authority.
     async fn new(named: Named, ip: &str, theirs: Option<&Authority>, wants: Certificate) -> Self {
         let authority = Authority::new();
@@ -93,43 +93,43 @@ async fn a_client_certificate_is_shown_to_the_registry_and_not_to_other_hosts() 
         // GitLab's token server is beside its registry.
         (Named::TokenServer, HOME, true),
     ] {
-        let world = World::new(named, ip, None, Certificate::MayShow).await;
-        let client = world.client(client_certificate);
-        world.ask(&client).await.unwrap();
-        assert_eq!(world.front.shown(), [true], "{named:?} {ip}");
-        assert_eq!(world.away.shown(), [shown], "{named:?} {ip}");
+        let hosts = TwoHosts::new(named, ip, None, Certificate::MayShow).await;
+        let client = hosts.client(client_certificate);
+        hosts.ask(&client).await.unwrap();
+        assert_eq!(hosts.front.shown(), [true], "{named:?} {ip}");
+        assert_eq!(hosts.away.shown(), [shown], "{named:?} {ip}");
     }
 }
 
 #[tokio::test]
 async fn a_redirect_within_the_registry_keeps_the_client_certificate() {
-    let world = World::new(Named::Redirect, AWAY, None, Certificate::MayShow).await;
-    world.registry.next("GET *", Reply::redirect("/v2/acme/app/manifests/v1?again"));
-    world.registry.always("GET *", Reply::Usual);
-    world.ask(&world.client(client_certificate)).await.unwrap();
-    assert_eq!(world.registry.counts(), "get_manifest 2");
-    assert!(world.front.shown().iter().all(|shown| *shown));
+    let hosts = TwoHosts::new(Named::Redirect, AWAY, None, Certificate::MayShow).await;
+    hosts.registry.next("GET *", Reply::redirect("/v2/acme/app/manifests/v1?again"));
+    hosts.registry.always("GET *", Reply::Usual);
+    hosts.ask(&hosts.client(client_certificate)).await.unwrap();
+    assert_eq!(hosts.registry.counts(), "get_manifest 2");
+    assert!(hosts.front.shown().iter().all(|shown| *shown));
 }
 
 #[tokio::test]
 async fn the_error_says_that_other_hosts_get_no_client_certificate() {
-    let world = World::new(Named::Redirect, AWAY, None, Certificate::MustShow).await;
-    let error = world.ask(&world.client(client_certificate)).await.unwrap_err();
+    let hosts = TwoHosts::new(Named::Redirect, AWAY, None, Certificate::MustShow).await;
+    let error = hosts.ask(&hosts.client(client_certificate)).await.unwrap_err();
     assert_eq!(error.reason(), Reason::Network);
     assert!(error.to_string().contains("shown to the registry's own host only"), "{error}");
-    assert_eq!(world.other.counts(), "");
+    assert_eq!(hosts.other.counts(), "");
 }
 
 #[tokio::test]
 async fn an_own_authority_is_trusted_for_the_hosts_that_the_registry_names_too() {
     for named in [Named::Redirect, Named::TokenServer] {
-        let world = World::new(named, AWAY, None, Certificate::MayShow).await;
-        world.ask(&world.client(own_authority)).await.unwrap();
+        let hosts = TwoHosts::new(named, AWAY, None, Certificate::MayShow).await;
+        hosts.ask(&hosts.client(own_authority)).await.unwrap();
         // Not with another authority.
-        let world = World::new(named, AWAY, Some(&Authority::new()), Certificate::MayShow).await;
-        let client = world.client(own_authority);
-        let error = world.ask(&client).await.unwrap_err();
-        assert_eq!((error.reason(), world.other.counts().as_str()), (Reason::Network, ""), "{named:?}: {error}");
+        let hosts = TwoHosts::new(named, AWAY, Some(&Authority::new()), Certificate::MayShow).await;
+        let client = hosts.client(own_authority);
+        let error = hosts.ask(&client).await.unwrap_err();
+        assert_eq!((error.reason(), hosts.other.counts().as_str()), (Reason::Network, ""), "{named:?}: {error}");
         assert!(error.to_string().contains("name it in `ca_file`"), "{error}");
     }
 }
@@ -138,21 +138,21 @@ async fn an_own_authority_is_trusted_for_the_hosts_that_the_registry_names_too()
 async fn skipped_checks_are_skipped_for_the_registrys_own_host_alone() {
     for named in [Named::Redirect, Named::TokenServer] {
         // A certificate is for a host, not for a port.
-        let world = World::new(named, HOME, None, Certificate::MayShow).await;
-        world.ask(&world.client(skip_verify)).await.unwrap();
+        let hosts = TwoHosts::new(named, HOME, None, Certificate::MayShow).await;
+        hosts.ask(&hosts.client(skip_verify)).await.unwrap();
 
-        let world = World::new(named, AWAY, None, Certificate::MayShow).await;
-        let client = world.client(skip_verify);
-        let error = world.ask(&client).await.unwrap_err();
-        assert_eq!((error.reason(), world.other.counts().as_str()), (Reason::Network, ""), "{named:?}: {error}");
+        let hosts = TwoHosts::new(named, AWAY, None, Certificate::MayShow).await;
+        let client = hosts.client(skip_verify);
+        let error = hosts.ask(&client).await.unwrap_err();
+        assert_eq!((error.reason(), hosts.other.counts().as_str()), (Reason::Network, ""), "{named:?}: {error}");
         assert!(error.to_string().contains("holds for the registry's own host alone"), "{error}");
 
         // Both together: the registry may show any certificate, the other host one of the authority.
-        let world = World::new(named, AWAY, None, Certificate::MayShow).await;
-        let both = world.client(|settings, authority| {
+        let hosts = TwoHosts::new(named, AWAY, None, Certificate::MayShow).await;
+        let both = hosts.client(|settings, authority| {
             skip_verify(settings, authority);
             own_authority(settings, authority);
         });
-        world.ask(&both).await.unwrap();
+        hosts.ask(&both).await.unwrap();
     }
 }

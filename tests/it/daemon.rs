@@ -23,13 +23,13 @@ const UP: &str = "container_image_tag_up";
 const TARGET_UP: &str = "image_size_exporter_target_up";
 const LAST_SUCCESS: &str = "container_image_tag_last_success_timestamp_seconds";
 
-fn of(bytes: u64) -> Pushed {
+fn image_of(bytes: u64) -> Pushed {
     image("linux/amd64", &[&Blob::named("layer", bytes)])
 }
 
 /// A registry with `acme/app:v1` of 100 bytes.
 fn registry() -> TestRegistry {
     let registry = TestRegistry::start();
-    registry.push("acme/app", "v1", &of(100));
+    registry.push("acme/app", "v1", &image_of(100));
     registry
 }

@@ -26,12 +26,12 @@ fn dated(platform: &str, created: &str, layers: &[&Blob]) -> Pushed {
 }
 
 /// A registry, and a directory with a configuration of these targets.
-struct World {
+struct Fixture {
     registry: TestRegistry,
     directory: tempfile::TempDir,
 }
 
-impl World {
+impl Fixture {
     fn new(targets: &str) -> Self {
         let registry = TestRegistry::start();
         let directory = tempfile::tempdir().unwrap();
@@ -67,13 +67,13 @@ const BY_VERSION: &str =
     "[[targets]]\nname = 'api'\nrepository = 'REGISTRY/acme/app'\nmatch = ['^v']\nnewest = 'semver'\n";
 
 /// Four releases, of which the last is one of an older line; and what has no usable date.
-fn world() -> World {
-    let world = World::new(BY_VERSION);
-    world.release("v1.0.0", "2020-01-01T00:00:00Z", 10);
-    world.release("v1.1.0", "2020-01-03T12:00:00Z", 20);
-    world.release("v2.0.0", "2020-01-05T00:00:00.5Z", 50);
-    world.release("v1.1.1", "2020-01-06T00:00:00Z", 25);
-    world
+fn fixture() -> Fixture {
+    let fixture = Fixture::new(BY_VERSION);
+    fixture.release("v1.0.0", "2020-01-01T00:00:00Z", 10);
+    fixture.release("v1.1.0", "2020-01-03T12:00:00Z", 20);
+    fixture.release("v2.0.0", "2020-01-05T00:00:00.5Z", 50);
+    fixture.release("v1.1.1", "2020-01-06T00:00:00Z", 25);
+    fixture
 }
 
 /// `at tag bytes (previous tag, bytes)` of each point.
@@ -88,12 +88,12 @@ fn points(newest: &Value) -> Vec<String> {
 
 #[test]
 fn at_each_date_the_newest_release_is_what_the_daemon_would_have_picked() {
-    let world = world();
-    let history = world.json(&[]);
+    let fixture = fixture();
+    let history = fixture.json(&[]);
     let repository = &history["repositories"][0];
     assert_eq!(
         (&repository["registry"], &repository["repository"]),
-        (&json!(world.registry.name().as_str()), &json!("acme/app"))
+        (&json!(fixture.registry.name().as_str()), &json!("acme/app"))
     );
     let newest = &repository["newest"][0];
     assert_eq!((&newest["target"], &newest["platform"]), (&json!("api"), &json!("linux/amd64")));
@@ -114,17 +114,17 @@ fn at_each_date_the_newest_release_is_what_the_daemon_would_have_picked() {
         .collect();
     assert_eq!(stored, [(1, 110), (2, 130), (3, 180), (4, 205)]);
     // One manifest and one config for each tag, as a first scan.
-    assert_eq!(world.registry.counts(), "get_blob 4, get_manifest 4, list_tags 1");
+    assert_eq!(fixture.registry.counts(), "get_blob 4, get_manifest 4, list_tags 1");
 }
 
 #[test]
 fn samples_have_the_dates_and_are_repeated_until_the_next_release() {
-    let world = world();
+    let fixture = fixture();
     let arguments = ["--format", "openmetrics", "--step", "1d", "--until", "2020-01-06", "--label", "job=sizes"];
-    let output = world.run(&arguments);
+    let output = fixture.run(&arguments);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let out = text(&output.stdout);
-    let labels = format!("registry=\"{}\",repository=\"acme/app\"", world.registry.name());
+    let labels = format!("registry=\"{}\",repository=\"acme/app\"", fixture.registry.name());
     let of_release = format!("{{{labels},target=\"api\",platform=\"linux/amd64\",job=\"sizes\"}}");
     let samples = |name: &str| -> Vec<String> {
         let name = format!("container_image_{name}{{");
@@ -171,11 +171,11 @@ fn samples_have_the_dates_and_are_repeated_until_the_next_release() {
     );
     assert!(out.ends_with("\n# EOF\n") && out.matches("# EOF").count() == 1);
     // From a date on, it begins with what held then.
-    let since = text(&world.run(&[&arguments[..], &["--since", "2020-01-04T01:00:00Z"]].concat()).stdout);
+    let since = text(&fixture.run(&[&arguments[..], &["--since", "2020-01-04T01:00:00Z"]].concat()).stdout);
     let first = since.lines().find(|line| !line.starts_with('#')).unwrap();
     assert!(first.ends_with("} 120 1578099600"), "{since}");
     // Up to three hours ago where nothing else is said: a Prometheus still writes what is younger.
-    let all = text(&world.run(&["--format", "openmetrics", "--step", "1h"]).stdout);
+    let all = text(&fixture.run(&["--format", "openmetrics", "--step", "1h"]).stdout);
     let last: i64 = all.lines().rev().nth(1).unwrap().rsplit(' ').next().unwrap().parse().unwrap();
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs().cast_signed();
     assert!((now - 4 * 3600 - 60..=now - 3 * 3600).contains(&last), "{last} {now}");
@@ -183,20 +183,20 @@ fn samples_have_the_dates_and_are_repeated_until_the_next_release() {
 
 #[test]
 fn what_a_date_does_not_say_is_said_and_never_invented() {
-    let world = world();
-    world.release("v0.1.0", "1970-01-01T00:00:00Z", 1000);
-    world.release("v0.2.0", "0001-01-01T00:00:00Z", 1000);
-    world.release("v0.3.0", "1980-01-01T00:00:01Z", 1000);
-    world.release("v9.0.0", "2999-01-01T00:00:00Z", 1000);
-    world.release("v1.0.1", "2020-01-01T00:00:00Z", 11);
-    let output = world.run(&["--json"]);
+    let fixture = fixture();
+    fixture.release("v0.1.0", "1970-01-01T00:00:00Z", 1000);
+    fixture.release("v0.2.0", "0001-01-01T00:00:00Z", 1000);
+    fixture.release("v0.3.0", "1980-01-01T00:00:01Z", 1000);
+    fixture.release("v9.0.0", "2999-01-01T00:00:00Z", 1000);
+    fixture.release("v1.0.1", "2020-01-01T00:00:00Z", 11);
+    let output = fixture.run(&["--json"]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let history: Value = serde_json::from_slice(&output.stdout).unwrap();
     let repository = &history["repositories"][0];
     assert_eq!(points(&repository["newest"][0])[0], "2020-01-01T00:00:00Z v1.0.1 111 (v1.0.0 110)");
     assert_eq!(points(&repository["newest"][0]).last().unwrap(), "2020-01-06T00:00:00Z v2.0.0 150 (v1.1.1 125)");
     assert_eq!(repository["stored"].as_array().unwrap().last().unwrap()["bytes"], 216);
-    let name = format!("{}/acme/app", world.registry.name());
+    let name = format!("{}/acme/app", fixture.registry.name());
     assert_eq!(
         text(&output.stderr),
         format!(
@@ -216,10 +216,10 @@ fn what_a_date_does_not_say_is_said_and_never_invented() {
 /// By date a release that was rebuilt is the newest, as the daemon says too, and what it was before is said to be unknown.
 #[test]
 fn a_release_that_was_rebuilt_is_newest_by_date_and_is_noted() {
-    let world = World::new(&BY_VERSION.replace("semver", "created"));
-    world.release("v2.0.0", "2020-01-05T00:00:00Z", 50);
-    world.release("v1.0.0", "2021-01-01T00:00:00Z", 10);
-    let output = world.run(&["--json"]);
+    let fixture = Fixture::new(&BY_VERSION.replace("semver", "created"));
+    fixture.release("v2.0.0", "2020-01-05T00:00:00Z", 50);
+    fixture.release("v1.0.0", "2021-01-01T00:00:00Z", 10);
+    let output = fixture.run(&["--json"]);
     let history: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(
         points(&history["repositories"][0]["newest"][0]),
@@ -230,31 +230,31 @@ fn a_release_that_was_rebuilt_is_newest_by_date_and_is_noted() {
 
 #[test]
 fn a_platform_that_the_newest_release_lacks_has_no_sample_from_then_on() {
-    let world = World::new(BY_VERSION);
+    let fixture = Fixture::new(BY_VERSION);
     let image = |platform, created, size| dated(platform, created, &[&Blob::named(platform, size)]);
     let first = |platform| image(platform, "2020-01-01T00:00:00Z", 10);
-    world.registry.push(
+    fixture.registry.push(
         "acme/app",
         "v1.0.0",
         &index(&[("linux/amd64", &first("linux/amd64")), ("linux/arm64", &first("linux/arm64"))]),
     );
-    world.registry.push("acme/app", "v2.0.0", &image("linux/amd64", "2020-01-02T00:00:00Z", 20));
-    let history = world.json(&[]);
+    fixture.registry.push("acme/app", "v2.0.0", &image("linux/amd64", "2020-01-02T00:00:00Z", 20));
+    let history = fixture.json(&[]);
     let newest = history["repositories"][0]["newest"].as_array().unwrap();
     assert_eq!(points(&newest[0]), ["2020-01-01T00:00:00Z v1.0.0 10 ()", "2020-01-02T00:00:00Z v2.0.0 20 (v1.0.0 10)"]);
     assert_eq!(points(&newest[1]), ["2020-01-01T00:00:00Z v1.0.0 10 ()", "2020-01-02T00:00:00Z v2.0.0 null ()"]);
-    let out = text(&world.run(&["--format", "openmetrics", "--step", "1d", "--until", "2020-01-05"]).stdout);
+    let out = text(&fixture.run(&["--format", "openmetrics", "--step", "1d", "--until", "2020-01-05"]).stdout);
     let arm64 = out.lines().filter(|line| line.contains("platform=\"linux/arm64\""));
     assert_eq!(arm64.map(|line| line.rsplit(' ').next().unwrap()).collect::<Vec<_>>(), ["1577836800"]);
 }
 
 #[test]
 fn the_table_shows_growth_and_since_when_it_crept() {
-    let world = world();
-    let output = world.run(&[]);
+    let fixture = fixture();
+    let output = fixture.run(&[]);
     let out = text(&output.stdout);
     let squeezed: Vec<String> = out.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
-    let name = format!("{}/acme/app", world.registry.name());
+    let name = format!("{}/acme/app", fixture.registry.name());
     assert_eq!(
         squeezed,
         [
@@ -269,21 +269,21 @@ fn the_table_shows_growth_and_since_when_it_crept() {
             "205 B in 4 tags since 2020-01-01, +95 B of it since then",
         ]
     );
-    let since = text(&world.run(&["--since", "2020-01-04", "--until", "2020-01-05T12:00:00Z"]).stdout);
+    let since = text(&fixture.run(&["--since", "2020-01-04", "--until", "2020-01-05T12:00:00Z"]).stdout);
     assert!(since.contains("v2.0.0") && !since.contains("v1.1.0") && since.contains("150 B"), "{since}");
 }
 
 #[test]
 fn what_cannot_be_read_leaves_its_repository_out_and_has_an_exit_code() {
-    let world = world();
+    let fixture = fixture();
     let denied = json!({"errors": [{"code": "DENIED", "message": "no"}]}).to_string();
-    world.registry.always("GET /v2/acme/app/manifests/v1.1.0", Reply::Answer(403, vec![], denied));
-    let output = world.run(&["--format", "openmetrics"]);
+    fixture.registry.always("GET /v2/acme/app/manifests/v1.1.0", Reply::Answer(403, vec![], denied));
+    let output = fixture.run(&["--format", "openmetrics"]);
     let said = text(&output.stderr);
     assert_eq!((output.status.code(), text(&output.stdout).as_str()), (Some(3), "# EOF\n"), "{said}");
     assert!(said.ends_with("not everything could be read (denied): 1 repository is left out\n"), "{said}");
-    let code = |world: &World, arguments: &[&str]| world.run(arguments).status.code();
-    assert_eq!(code(&world, &["--target", "nothing"]), Some(64));
+    let code = |fixture: &Fixture, arguments: &[&str]| fixture.run(arguments).status.code();
+    assert_eq!(code(&fixture, &["--target", "nothing"]), Some(64));
     for wrong in [
         &["--since", "yesterday"][..],
         &["--step", "0s"],
@@ -291,15 +291,15 @@ fn what_cannot_be_read_leaves_its_repository_out_and_has_an_exit_code() {
         &["--format", "xml"],
         &["--json", "--format", "table"],
     ] {
-        assert_eq!(code(&world, wrong), Some(2), "{wrong:?}");
+        assert_eq!(code(&fixture, wrong), Some(2), "{wrong:?}");
     }
-    let nothing = World::new(BY_VERSION);
+    let nothing = Fixture::new(BY_VERSION);
     nothing.release("v1.0.0", "1970-01-01T00:00:00Z", 1);
     assert_eq!(code(&nothing, &[]), Some(4));
     // A tag that is no image, and stays none, is left out alone.
-    let world = self::world();
-    world.registry.always("GET /v2/acme/app/manifests/v1.1.0", Reply::Answer(200, vec![], "{}".to_owned()));
-    let output = world.run(&["--json"]);
+    let fixture = self::fixture();
+    fixture.registry.always("GET /v2/acme/app/manifests/v1.1.0", Reply::Answer(200, vec![], "{}".to_owned()));
+    let output = fixture.run(&["--json"]);
     let history: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(6), "{}", text(&output.stderr));
     assert_eq!(points(&history["repositories"][0]["newest"][0]).len(), 3, "{history}");
@@ -308,17 +308,17 @@ fn what_cannot_be_read_leaves_its_repository_out_and_has_an_exit_code() {
 #[test]
 fn only_the_named_targets_are_read() {
     let other = BY_VERSION.replace("'api'", "'other'").replace("acme/app", "acme/other");
-    let world = World::new(&format!("{BY_VERSION}{other}"));
-    world.release("v1.0.0", "2020-01-01T00:00:00Z", 10);
-    let history = world.json(&["--target", "api"]);
+    let fixture = Fixture::new(&format!("{BY_VERSION}{other}"));
+    fixture.release("v1.0.0", "2020-01-01T00:00:00Z", 10);
+    let history = fixture.json(&["--target", "api"]);
     assert_eq!(history["repositories"].as_array().unwrap().len(), 1);
-    assert_eq!(world.registry.counts(), "get_blob 1, get_manifest 1, list_tags 1");
+    assert_eq!(fixture.registry.counts(), "get_blob 1, get_manifest 1, list_tags 1");
 }
 
 #[tokio::test]
 async fn a_terminal_shows_how_many_tags_are_read() {
-    let world = world();
-    let config = Config::load_with(&world.directory.path().join("config.toml"), &Environment::new()).unwrap();
+    let fixture = fixture();
+    let config = Config::load_with(&fixture.directory.path().join("config.toml"), &Environment::new()).unwrap();
     let registries = Registries::new(BTreeMap::new(), Settings::default()).unwrap();
     let mut shown = Vec::new();
     for progress in [true, false] {
@@ -338,10 +338,10 @@ async fn a_terminal_shows_how_many_tags_are_read() {
 /// The documented keys, no more and no fewer.
 #[test]
 fn the_json_is_what_the_page_says() {
-    let world = world();
-    world.release("v0.1.0", "1970-01-01T00:00:00Z", 1);
-    world.registry.always("GET /v2/acme/app/manifests/v1.1.0", Reply::Answer(200, vec![], "{}".to_owned()));
-    let history = world.json(&[]);
+    let fixture = fixture();
+    fixture.release("v0.1.0", "1970-01-01T00:00:00Z", 1);
+    fixture.registry.always("GET /v2/acme/app/manifests/v1.1.0", Reply::Answer(200, vec![], "{}".to_owned()));
+    let history = fixture.json(&[]);
     let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/history.md")).unwrap();
     let schema = page.split("## JSON").nth(1).unwrap().split("```").nth(1).unwrap();
     let documented: BTreeSet<&str> = schema

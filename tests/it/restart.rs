@@ -24,7 +24,7 @@ const LAST_SUCCESS: &str = "container_image_tag_last_success_timestamp_seconds";
 type Name = (String, String);
 
 /// The history of the registry, with which published values are compared.
-struct World {
+struct PushedHistory {
     registry: TestRegistry,
     directory: tempfile::TempDir,
     /// When each version of a tag was pushed, in seconds since the epoch.
@@ -33,7 +33,7 @@ struct World {
     restored: BTreeMap<Name, usize>,
 }
 
-impl World {
+impl PushedHistory {
     fn new(interval: &str) -> Self {
         let registry = TestRegistry::start();
         let directory = tempfile::tempdir().unwrap();
@@ -44,9 +44,9 @@ impl World {
             writeln!(config, "[[targets]]\nrepository = \"{repository}\"\ntags = {tags:?}").unwrap();
         }
         fs::write(directory.path().join("config.toml"), config).unwrap();
-        let mut world = Self { registry, directory, pushed: BTreeMap::new(), restored: BTreeMap::new() };
-        (0..REPOSITORIES * TAGS).for_each(|number| world.push(number));
-        world
+        let mut history = Self { registry, directory, pushed: BTreeMap::new(), restored: BTreeMap::new() };
+        (0..REPOSITORIES * TAGS).for_each(|number| history.push(number));
+        history
     }
 
     /// Pushes the next version of a tag. Its size says which tag and which version it is.
@@ -140,30 +140,33 @@ impl Random {
 }
 
 async fn kill_again_and_again(seed: u64) {
-    let mut world = World::new("100ms");
+    let mut history = PushedHistory::new("100ms");
     let mut random = Random(seed);
     let mut end_in_order = BTreeMap::new();
     for life in 0..LIVES {
-        world.registry.always("* *", Reply::Usual);
-        let daemon = Program::start(world.directory.path()).await;
+        history.registry.always("* *", Reply::Usual);
+        let daemon = Program::start(history.directory.path()).await;
         // The state file is written about once a second: some runs are too short for a write, some are killed during
         // one.
         let until = Instant::now() + Duration::from_millis(random.below(2_300) as u64);
-        let seen = world.load(&daemon, &mut random, until).await;
+        let seen = history.load(&daemon, &mut random, until).await;
         if life + 1 < LIVES {
             daemon.kill();
         } else {
             assert!(daemon.end().await.success());
             end_in_order = seen;
         }
-        let daemon = world.restore().await;
-        world.assert_nothing_was_set_aside(&daemon);
+        let daemon = history.restore().await;
+        history.assert_nothing_was_set_aside(&daemon);
         daemon.kill();
     }
     for (name, version) in &end_in_order {
-        assert!(world.restored.get(name) >= Some(version), "{name:?} was at {version} when the program ended in order");
+        assert!(
+            history.restored.get(name) >= Some(version),
+            "{name:?} was at {version} when the program ended in order"
+        );
     }
-    assert_eq!(world.restored.len(), REPOSITORIES * TAGS);
+    assert_eq!(history.restored.len(), REPOSITORIES * TAGS);
 }
 
 #[tokio::test]
@@ -174,17 +177,17 @@ async fn what_is_published_after_a_hundred_kills_was_true_and_no_older_than_befo
 
 #[tokio::test]
 async fn the_first_scan_after_a_kill_asks_for_every_tag_once_and_for_nothing_else() {
-    let world = World::new("1s");
+    let history = PushedHistory::new("1s");
     let all = REPOSITORIES * TAGS;
     let mut asked = None;
     for _ in 0..50 {
-        world.registry.take_counts();
-        let daemon = Program::start(world.directory.path()).await;
-        let is_restored = world.versions(&daemon.first_metrics()).len() == all;
+        history.registry.take_counts();
+        let daemon = Program::start(history.directory.path()).await;
+        let is_restored = history.versions(&daemon.first_metrics()).len() == all;
         let scanned =
-            |metrics: &Metrics| metrics.count(LAST_SCAN) == REPOSITORIES && world.versions(metrics).len() == all;
+            |metrics: &Metrics| metrics.count(LAST_SCAN) == REPOSITORIES && history.versions(metrics).len() == all;
         daemon.until("all is scanned", scanned).await;
-        asked = is_restored.then(|| world.registry.requests());
+        asked = is_restored.then(|| history.registry.requests());
         if asked.is_some() {
             daemon.kill();
             break;
@@ -201,19 +204,19 @@ async fn the_first_scan_after_a_kill_asks_for_every_tag_once_and_for_nothing_els
 
 #[tokio::test]
 async fn a_second_daemon_on_one_state_file_exits_with_a_message() {
-    let world = World::new("1s");
-    let first = Program::start(world.directory.path()).await;
-    let second = command(world.directory.path()).args(["--web.listen-address", "127.0.0.1:0"]).output().unwrap();
+    let history = PushedHistory::new("1s");
+    let first = Program::start(history.directory.path()).await;
+    let second = command(history.directory.path()).args(["--web.listen-address", "127.0.0.1:0"]).output().unwrap();
     assert!(!second.status.success());
     let said = String::from_utf8_lossy(&second.stderr);
     assert!(
         said.contains("state.redb is in use by another process: stop that one, or give this one its own"),
         "{said}"
     );
-    first.until("all is read", |published| world.versions(published).len() == REPOSITORIES * TAGS).await;
+    first.until("all is read", |published| history.versions(published).len() == REPOSITORIES * TAGS).await;
     assert!(first.end().await.success());
-    let restarted = Program::start(world.directory.path()).await;
-    assert_eq!(world.versions(&restarted.first_metrics()).len(), REPOSITORIES * TAGS);
+    let restarted = Program::start(history.directory.path()).await;
+    assert_eq!(history.versions(&restarted.first_metrics()).len(), REPOSITORIES * TAGS);
     restarted.kill();
 }
 
@@ -235,20 +238,20 @@ async fn an_unusable_state_file_is_reported_and_does_not_stop_the_daemon() {
         ("state.redb", &broken, &nothing, "state.redb.corrupt-"),
         ("missing/state.redb", &nothing, &directory, "missing/state.redb cannot be written: No such file or directory"),
     ] {
-        let world = World::new("1s");
-        let config = world.directory.path().join("config.toml");
+        let history = PushedHistory::new("1s");
+        let config = history.directory.path().join("config.toml");
         fs::write(&config, fs::read_to_string(&config).unwrap().replace("state.redb", path)).unwrap();
-        before(&world.directory.path().join(path));
-        let daemon = Program::start(world.directory.path()).await;
-        assert_eq!(world.versions(&daemon.first_metrics()).len(), 0);
-        daemon.until("all is read", |published| world.versions(published).len() == REPOSITORIES * TAGS).await;
+        before(&history.directory.path().join(path));
+        let daemon = Program::start(history.directory.path()).await;
+        assert_eq!(history.versions(&daemon.first_metrics()).len(), 0);
+        daemon.until("all is read", |published| history.versions(published).len() == REPOSITORIES * TAGS).await;
         assert!(daemon.log().contains(expected), "{}", daemon.log());
         let in_use = if expected.contains("corrupt") { 1.0 } else { 0.0 };
         assert_eq!(daemon.metrics().await.one("image_size_exporter_state_persistent", &[]), Some(in_use));
-        after(&world.directory.path().join(path));
+        after(&history.directory.path().join(path));
         assert!(daemon.end().await.success());
-        let daemon = Program::start(world.directory.path()).await;
-        assert_eq!(world.versions(&daemon.first_metrics()).len(), REPOSITORIES * TAGS, "{}", daemon.log());
+        let daemon = Program::start(history.directory.path()).await;
+        assert_eq!(history.versions(&daemon.first_metrics()).len(), REPOSITORIES * TAGS, "{}", daemon.log());
         daemon.kill();
     }
 }

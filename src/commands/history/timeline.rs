@@ -48,9 +48,10 @@ pub(super) fn newest(
             let previous = before.iter().find_map(|(tag, other)| {
                 let other_image = on(other, platform)?;
                 let is_other = image.is_some_and(|image| image.digest != other_image.digest);
-                (is_other && other_image.compressed_bytes().is_some()).then(|| of(tag, other, Some(other_image)))
+                (is_other && other_image.compressed_bytes().is_some())
+                    .then(|| released_as(tag, other, Some(other_image)))
             });
-            let release = of(tag, release, image);
+            let release = released_as(tag, release, image);
             let point = NewestPoint { at, release, previous };
             if points.last().is_none_or(|last| (&last.release, &last.previous) != (&point.release, &point.previous)) {
                 points.push(point);
@@ -80,7 +81,7 @@ fn on<'a>(reading: &'a Reading, platform: &Platform) -> Option<&'a Image> {
     reading.images.iter().find(|image| image.platform == *platform).map(|image| &**image)
 }
 
-fn of(tag: &Tag, reading: &Reading, image: Option<&Image>) -> Release {
+fn released_as(tag: &Tag, reading: &Reading, image: Option<&Image>) -> Release {
     Release {
         tag: tag.to_string(),
         digest: reading.digest.clone(),

@@ -68,7 +68,7 @@ fn stored(image: &Image) -> BTreeSet<&Digest> {
 }
 
 /// All that is stored for some series.
-fn of<'a>(series: &[Series<'a>], are: impl Fn(&Series) -> bool) -> BTreeSet<&'a Digest> {
+fn stored_by<'a>(series: &[Series<'a>], are: impl Fn(&Series) -> bool) -> BTreeSet<&'a Digest> {
     series.iter().filter(|one| are(one)).flat_map(|one| stored(one.3)).collect()
 }
 
@@ -114,10 +114,10 @@ fn expected(readings: &[Option<Reading>]) -> BTreeMap<String, f64> {
     let mut lines = BTreeMap::new();
     for (registry, repository, tag, image) in series.iter().copied().filter(|one| is_known(one.3)) {
         let bytes = |digests: &BTreeSet<&Digest>| bytes(&series, registry, digests.iter().copied());
-        let here = of(&series, |one| one.1 == repository);
-        let elsewhere = of(&series, |one| one.0 == registry && one.1 != repository);
+        let here = stored_by(&series, |one| one.1 == repository);
+        let elsewhere = stored_by(&series, |one| one.0 == registry && one.1 != repository);
         let mine = stored(image);
-        let others = of(&series, |one| one.0 == registry && one.3.digest != image.digest);
+        let others = stored_by(&series, |one| one.0 == registry && one.3.digest != image.digest);
         let share = |digest: &&Digest| {
             let having = series.iter().filter(|one| one.0 == registry && stored(one.3).contains(digest)).count();
             bytes(&[*digest].into()) as f64 / having as f64
@@ -126,11 +126,11 @@ fn expected(readings: &[Option<Reading>]) -> BTreeMap<String, f64> {
         let name = format!("{repository}:{tag}");
         let of_tag = |one: &Series| (one.1, one.2) == (repository, tag);
         if series.iter().filter(|one| of_tag(one)).all(|one| is_known(one.3)) {
-            lines.insert(format!("{name} stored"), bytes(&of(&series, of_tag)) as f64);
+            lines.insert(format!("{name} stored"), bytes(&stored_by(&series, of_tag)) as f64);
         }
         let name = format!("{name} {}", image.platform);
         for (what, value) in [
-            (format!("{registry} stored"), bytes(&of(&series, |one| one.0 == registry)) as f64),
+            (format!("{registry} stored"), bytes(&stored_by(&series, |one| one.0 == registry)) as f64),
             (format!("{repository} stored"), bytes(&here) as f64),
             (format!("{repository} unique"), bytes(&(&here - &elsewhere)) as f64),
             (format!("{name} compressed"), compressed as f64),

@@ -91,10 +91,10 @@ pub(super) fn image(on: &str, layers: &str) -> Arc<Image> {
 
 /// A tag that points at one manifest.
 pub(super) fn single(layers: &str) -> Reading {
-    of(image("linux/amd64", layers))
+    reading_of(image("linux/amd64", layers))
 }
 
-pub(super) fn of(image: Arc<Image>) -> Reading {
+pub(super) fn reading_of(image: Arc<Image>) -> Reading {
     Reading {
         digest: image.digest.clone(),
         header: Some(image.digest.to_string().into()),

@@ -127,7 +127,7 @@ fn by_created_the_latest_date_counts_and_what_has_none_does_not() {
         ("v3-rc.1", "x:4", Some(900.0)),
     ] {
         let image = Image { created, ..(*image("linux/amd64", layers)).clone() };
-        read(&mut inventory, &format!("r.io/a:{reference}"), 10.0, of(Arc::new(image)));
+        read(&mut inventory, &format!("r.io/a:{reference}"), 10.0, reading_of(Arc::new(image)));
     }
     assert_eq!(newest(&mut inventory), ["main-b linux/amd64 2 after 1"]);
 }
@@ -135,7 +135,7 @@ fn by_created_the_latest_date_counts_and_what_has_none_does_not() {
 #[test]
 fn by_created_the_series_moves_with_each_build_and_back_when_it_is_deleted() {
     let built = |layers: &str, created: f64| {
-        of(Arc::new(Image { created: Some(created), ..(*image("linux/amd64", layers)).clone() }))
+        reading_of(Arc::new(Image { created: Some(created), ..(*image("linux/amd64", layers)).clone() }))
     };
     let mut inventory = by(NewestBy::Created);
     found(&mut inventory, "t", "r.io/a:build-b r.io/a:build-a");

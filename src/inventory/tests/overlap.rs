@@ -133,7 +133,7 @@ fn a_platform_that_is_wanted_newly_has_to_be_read_though_the_tag_did_not_change(
 fn an_artifact_is_measured_whatever_platforms_are_wanted() {
     let one = Target { platforms: vec![platform("linux/amd64")].into(), ..target("t", "r.io/chart", "v1") };
     let mut inventory = inventory(&[one]);
-    read(&mut inventory, "r.io/chart:v1", 10.0, of(image("", "chart:4000")));
+    read(&mut inventory, "r.io/chart:v1", 10.0, reading_of(image("", "chart:4000")));
     assert_eq!(published(&mut inventory), ["chart:v1 up=1 success=10", "chart:v1  compressed=4000"]);
 }
 

@@ -303,7 +303,7 @@ fn a_layer_with_more_facts_in_another_image_has_them_for_both() {
     read(&mut inventory, "r.io/a:v1", 10.0, single("x:10"));
     let mut more = (*image("linux/amd64", "x:10 y:1")).clone();
     more.layers = more.layers.iter().map(|layer| Layer { diff_id: Some(digest("tar")), ..layer.clone() }).collect();
-    read(&mut inventory, "r.io/a:v2", 10.0, of(Arc::new(more)));
+    read(&mut inventory, "r.io/a:v2", 10.0, reading_of(Arc::new(more)));
     assert!(inventory.layer_requests().iter().all(|work| work.diff_id == Some(digest("tar"))));
 }
 

@@ -78,14 +78,14 @@ pub(super) fn layout(directory: &Path, name: &str, tars: &[&Tar]) -> String {
 }
 
 /// Two images with a common base: their layers with the plain tars.
-struct World {
+struct Fixture {
     directory: tempfile::TempDir,
     registry: TestRegistry,
     plain: [Vec<u8>; 3],
     tars: [Tar; 3],
 }
 
-impl World {
+impl Fixture {
     fn new() -> Self {
         let plain = [tar(&[40_000, 300]), tar(&[20_000]), tar(&[90_000, 7])];
         let tars = [Tar::new(&plain[0]), Tar::new(&plain[1]), Tar::new(&plain[2])];
@@ -137,16 +137,16 @@ impl World {
 
 #[test]
 fn every_format_is_compared_with_every_other() {
-    let world = World::new();
-    let (olds, news) = (world.formats(1), world.formats(2));
+    let fixture = Fixture::new();
+    let (olds, news) = (fixture.formats(1), fixture.formats(2));
     for old in &olds {
         for new in &news {
-            let (code, result) = checked(world.path(), &[new, "--against", old, "--uncompressed", "exact"]);
+            let (code, result) = checked(fixture.path(), &[new, "--against", old, "--uncompressed", "exact"]);
             assert_eq!(code, Some(0), "{old} {new}: {result}");
             let open = [old, new].iter().any(|side| side.starts_with("docker-archive"));
             let kind = if open { "uncompressed" } else { "compressed" };
             assert_eq!(result["size"], kind, "{old} {new}");
-            let of = |layer| if open { world.uncompressed(layer) } else { world.compressed(layer) };
+            let of = |layer| if open { fixture.uncompressed(layer) } else { fixture.compressed(layer) };
             let platform = &result["platforms"][0];
             let sums = ["old_bytes", "new_bytes", "shared_bytes", "update_bytes"].map(|key| platform[key].as_u64());
             let expected = [of(0) + of(1), of(0) + of(2), of(0), of(2)].map(Some);
@@ -163,16 +163,16 @@ fn every_format_is_compared_with_every_other() {
 /// What the local image has is not fetched, and by default no layer is fetched whole.
 #[test]
 fn of_a_registrys_layers_only_those_are_measured_that_differ() {
-    let world = World::new();
-    let [old, ..] = world.formats(1);
-    let new = &world.formats(2)[3];
-    world.registry.take_counts();
-    let (_, result) = checked(world.path(), &[new, "--against", &old]);
-    assert_eq!(world.registry.take_counts(), "get_blob 2, get_manifest 1, get_range 1");
+    let fixture = Fixture::new();
+    let [old, ..] = fixture.formats(1);
+    let new = &fixture.formats(2)[3];
+    fixture.registry.take_counts();
+    let (_, result) = checked(fixture.path(), &[new, "--against", &old]);
+    assert_eq!(fixture.registry.take_counts(), "get_blob 2, get_manifest 1, get_range 1");
     let platform = &result["platforms"][0];
-    assert_eq!(platform["old_bytes"], world.uncompressed(0) + world.uncompressed(1));
-    let (_, exact) = checked(world.path(), &[new, "--against", &old, "--uncompressed", "exact"]);
-    assert_eq!(world.registry.take_counts(), "get_blob 3, get_manifest 1");
+    assert_eq!(platform["old_bytes"], fixture.uncompressed(0) + fixture.uncompressed(1));
+    let (_, exact) = checked(fixture.path(), &[new, "--against", &old, "--uncompressed", "exact"]);
+    assert_eq!(fixture.registry.take_counts(), "get_blob 3, get_manifest 1");
     assert_eq!(exact["platforms"][0]["old_bytes"], platform["old_bytes"]);
 }
 
@@ -190,13 +190,13 @@ async fn shown(old: &str, new: &str, progress: bool) -> String {
 
 #[tokio::test]
 async fn a_terminal_shows_what_is_being_read() {
-    let world = World::new();
-    let [old, ..] = world.formats(1);
-    world.formats(2);
-    let new = format!("docker-archive:{}", world.path().join("saved2.tar").display());
+    let fixture = Fixture::new();
+    let [old, ..] = fixture.formats(1);
+    fixture.formats(2);
+    let new = format!("docker-archive:{}", fixture.path().join("saved2.tar").display());
     let said = shown(&old, &new, true).await;
     // The archive, then the one layer of the registry's image that the archive lacks; nothing is left on the line.
-    let digest = world.tars[1].gzip.digest.to_string();
+    let digest = fixture.tars[1].gzip.digest.to_string();
     let place = said.find(&format!("\r\u{1b}[Kreading {new}")).unwrap_or_else(|| panic!("{said:?}"));
     assert!(said[place..].contains(&format!("\r\u{1b}[K{}: 0 B of ", &digest[..19])), "{said:?}");
     assert!(said.ends_with("\r\u{1b}[K"), "{said:?}");
@@ -205,9 +205,9 @@ async fn a_terminal_shows_what_is_being_read() {
 
 #[test]
 fn a_local_image_has_commands_and_its_size_is_judged() {
-    let world = World::new();
-    let new = &world.formats(2)[3];
-    let output = check(world.path(), &[new, "--max-size", "100KiB", "--bytes"]);
+    let fixture = Fixture::new();
+    let new = &fixture.formats(2)[3];
+    let output = check(fixture.path(), &[new, "--max-size", "100KiB", "--bytes"]);
     let (out, err) = (text(&output.stdout), text(&output.stderr));
     assert_eq!(output.status.code(), Some(7), "{out}{err}");
     assert!(
@@ -222,13 +222,13 @@ fn a_local_image_has_commands_and_its_size_is_judged() {
 
 #[test]
 fn a_budget_is_judged_once_the_compressed_size_is_known() {
-    let world = World::new();
-    let [reference, layout, _, saved, ..] = world.formats(2);
+    let fixture = Fixture::new();
+    let [reference, layout, _, saved, ..] = fixture.formats(2);
     let toml =
-        format!("[[targets]]\nrepository = '{}/acme/app'\ntags = ['v2']\nbudget = '1KiB'\n", world.registry.name());
-    world.write("config.toml", toml.as_bytes());
+        format!("[[targets]]\nrepository = '{}/acme/app'\ntags = ['v2']\nbudget = '1KiB'\n", fixture.registry.name());
+    fixture.write("config.toml", toml.as_bytes());
     for (new, code) in [(&reference, 7), (&layout, 7), (&saved, 0)] {
-        let (exit, result) = checked(world.path(), &[new, "--as", &reference]);
+        let (exit, result) = checked(fixture.path(), &[new, "--as", &reference]);
         assert_eq!(exit, Some(code), "{new}: {result}");
         assert_eq!(result["platforms"][0]["rules"][0]["passed"], if code == 7 { json!(false) } else { Value::Null });
     }
@@ -236,22 +236,23 @@ fn a_budget_is_judged_once_the_compressed_size_is_known() {
 
 #[test]
 fn an_archive_of_several_images_asks_which_one() {
-    let world = World::new();
-    let one = config(&[&world.tars[0]]);
+    let fixture = Fixture::new();
+    let one = config(&[&fixture.tars[0]]);
     let manifest = json!([
         {"Config": "1.json", "RepoTags": ["acme/app:v1"], "Layers": ["l.tar"]},
         {"Config": "1.json", "RepoTags": ["acme/app:v2"], "Layers": ["l.tar"]},
     ]);
-    let files = [("l.tar".to_owned(), world.plain[0].clone()), file("1.json", &one), file("manifest.json", &manifest)];
-    world.write("two.tar", &archive(&files));
-    let output = check(world.path(), &["docker-archive:two.tar"]);
+    let files =
+        [("l.tar".to_owned(), fixture.plain[0].clone()), file("1.json", &one), file("manifest.json", &manifest)];
+    fixture.write("two.tar", &archive(&files));
+    let output = check(fixture.path(), &["docker-archive:two.tar"]);
     assert_eq!(output.status.code(), Some(6));
     let said = text(&output.stderr);
     assert!(
         said.contains("it holds several images: add a colon and the name of one: acme/app:v1, acme/app:v2"),
         "{said}"
     );
-    let code = |name: &str| check(world.path(), &[name]).status.code();
+    let code = |name: &str| check(fixture.path(), &[name]).status.code();
     assert_eq!(code("docker-archive:two.tar:acme/app:v2"), Some(0));
     assert_eq!(code("docker-archive:two.tar:docker.io/acme/app:v2"), Some(0));
     assert_eq!(code("docker-archive:two.tar:acme/app:v3"), Some(4));
@@ -259,24 +260,24 @@ fn an_archive_of_several_images_asks_which_one() {
 
 #[test]
 fn what_is_no_image_says_what_it_lacks() {
-    let world = World::new();
-    let tars = [&world.tars[0]];
+    let fixture = Fixture::new();
+    let tars = [&fixture.tars[0]];
     let without = |name: &str| -> Vec<(String, Vec<u8>)> {
         layout_files(&tars).into_iter().filter(|(path, _)| !path.contains(name)).collect()
     };
-    let layer = world.tars[0].gzip.digest.to_string()[7..].to_owned();
+    let layer = fixture.tars[0].gzip.digest.to_string()[7..].to_owned();
     let mut short = layout_files(&tars);
     short.last_mut().unwrap().1.pop();
     let mut forged = layout_files(&tars);
     forged[2].1[0] = b'[';
-    world.write("text.tar", b"not an archive");
-    world.write("empty.tar", &archive(&[]));
-    world.write("no-layer.tar", &archive(&without(&layer)));
-    world.write("short.tar", &archive(&short));
-    world.write("forged.tar", &archive(&forged));
+    fixture.write("text.tar", b"not an archive");
+    fixture.write("empty.tar", &archive(&[]));
+    fixture.write("no-layer.tar", &archive(&without(&layer)));
+    fixture.write("short.tar", &archive(&short));
+    fixture.write("forged.tar", &archive(&forged));
     let whole = archive(&layout_files(&tars));
-    world.write("cut.tar", &whole[..whole.len() / 2]);
-    layout(world.path(), "dir", &tars);
+    fixture.write("cut.tar", &whole[..whole.len() / 2]);
+    layout(fixture.path(), "dir", &tars);
     for (source, said) in [
         ("docker-archive:text.tar", "not a tar: "),
         ("docker-archive:empty.tar", "neither `manifest.json` nor `index.json` is in it"),
@@ -287,7 +288,7 @@ fn what_is_no_image_says_what_it_lacks() {
         ("oci-archive:dir", "this is a directory: write oci:DIRECTORY for an OCI layout"),
         ("oci:empty.tar", "index.json"),
     ] {
-        let output = check(world.path(), &[source]);
+        let output = check(fixture.path(), &[source]);
         let error = text(&output.stderr);
         assert!(matches!(output.status.code(), Some(4 | 6)), "{source}: {error}");
         assert!(error.starts_with(&format!("{source}: ")) && error.contains(said), "{source}: {error}");
@@ -323,27 +324,28 @@ fn engine(socket: &Path, archive: Option<Vec<u8>>) -> std::thread::JoinHandle<Ve
     })
 }
 
-fn check_with_engine(world: &World, arguments: &[&str]) -> std::process::Output {
+fn check_with_engine(fixture: &Fixture, arguments: &[&str]) -> std::process::Output {
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_image-size-exporter"));
-    command.arg("check").args(arguments).current_dir(world.path()).env("HOME", world.path());
-    command.env("DOCKER_HOST", format!("unix://{}", world.path().join("docker.sock").display()));
+    command.arg("check").args(arguments).current_dir(fixture.path()).env("HOME", fixture.path());
+    command.env("DOCKER_HOST", format!("unix://{}", fixture.path().join("docker.sock").display()));
     command.output().unwrap()
 }
 
 #[test]
 fn an_engines_image_is_compared_unpacked_and_it_says_so() {
-    let world = World::new();
-    let [reference, layout, ..] = world.formats(1);
+    let fixture = Fixture::new();
+    let [reference, layout, ..] = fixture.formats(1);
     let unpacked = |layer: usize| [40_300_u64, 20_000, 90_007][layer];
     for old in [reference, layout] {
-        let engine = engine(&world.path().join("docker.sock"), Some(docker_archive(&world.layers(2), "acme/app:v2")));
-        world.registry.take_counts();
-        let output = check_with_engine(&world, &["docker-daemon:acme/app:v2", "--against", &old, "--format", "json"]);
+        let engine =
+            engine(&fixture.path().join("docker.sock"), Some(docker_archive(&fixture.layers(2), "acme/app:v2")));
+        fixture.registry.take_counts();
+        let output = check_with_engine(&fixture, &["docker-daemon:acme/app:v2", "--against", &old, "--format", "json"]);
         let result: Value =
             serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", text(&output.stderr)));
         let asked = engine.join().unwrap();
         assert_eq!(asked, ["GET /images/acme/app:v2/json HTTP/1.1", "GET /images/acme/app:v2/get HTTP/1.1"]);
-        std::fs::remove_file(world.path().join("docker.sock")).unwrap();
+        std::fs::remove_file(fixture.path().join("docker.sock")).unwrap();
         assert_eq!(result["size"], "unpacked");
         let platform = &result["platforms"][0];
         let sums = ["old_bytes", "new_bytes", "shared_bytes", "update_bytes"].map(|key| platform[key].as_u64());
@@ -352,19 +354,19 @@ fn an_engines_image_is_compared_unpacked_and_it_says_so() {
         assert!(result["notes"].to_string().contains("unpacked sizes are compared: docker-daemon:acme/app:v2"));
         // The layer that the engine has too is not fetched.
         if !old.starts_with("oci:") {
-            assert_eq!(world.registry.take_counts(), "get_blob 3, get_manifest 1");
+            assert_eq!(fixture.registry.take_counts(), "get_blob 3, get_manifest 1");
         }
     }
 }
 
 #[test]
 fn an_engine_without_the_image_or_without_an_engine_has_codes_of_their_own() {
-    let world = World::new();
-    let gone = check_with_engine(&world, &["docker-daemon:acme/app:v2"]);
+    let fixture = Fixture::new();
+    let gone = check_with_engine(&fixture, &["docker-daemon:acme/app:v2"]);
     assert_eq!(gone.status.code(), Some(5), "{}", text(&gone.stderr));
     assert!(text(&gone.stderr).contains("DOCKER_HOST names another one"));
-    let engine = engine(&world.path().join("docker.sock"), None);
-    let missing = check_with_engine(&world, &["docker-daemon:acme/app:v2"]);
+    let engine = engine(&fixture.path().join("docker.sock"), None);
+    let missing = check_with_engine(&fixture, &["docker-daemon:acme/app:v2"]);
     assert_eq!(missing.status.code(), Some(4), "{}", text(&missing.stderr));
     assert!(text(&missing.stderr).contains("the engine answers 404 Not Found: No such image: acme/app:v2"));
     engine.join().unwrap();

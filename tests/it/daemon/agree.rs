@@ -5,7 +5,7 @@ use super::*;
 #[tokio::test]
 async fn a_target_is_up_in_those_scrapes_in_which_all_of_its_tags_are() {
     let registry = registry();
-    registry.push("acme/app", "v2", &of(200));
+    registry.push("acme/app", "v2", &image_of(200));
     let daemon = Daemon::start(&config(&registry, &["repository = 'REGISTRY/acme/app'\ntags = ['v1', 'v2']"])).await;
     let is = |expected: bool| {
         move |metrics: &Metrics| {

@@ -33,12 +33,12 @@ async fn fails_and_heals(failure: Reply) {
 #[tokio::test]
 async fn a_tag_changes_all_at_once() {
     let registry = TestRegistry::start();
-    let (amd64, arm64) = (of(100), image("linux/arm64", &[&Blob::named("layer", 90)]));
+    let (amd64, arm64) = (image_of(100), image("linux/arm64", &[&Blob::named("layer", 90)]));
     registry.push("acme/app", "v1", &index(&[("linux/amd64", &amd64), ("linux/arm64", &arm64)]));
     let daemon = Daemon::start(&config(&registry, &[V1])).await;
     daemon.until("both are read", |m| m.all(COMPRESSED, &[]).len() == 2).await;
     // One platform of the next push cannot be read for a while.
-    let (amd64, arm64) = (of(101), image("linux/arm64", &[&Blob::named("layer", 91)]));
+    let (amd64, arm64) = (image_of(101), image("linux/arm64", &[&Blob::named("layer", 91)]));
     let child = format!("GET /v2/acme/app/manifests/{}", arm64.digest());
     registry.always(&child, Reply::status(500));
     registry.push("acme/app", "v1", &index(&[("linux/amd64", &amd64), ("linux/arm64", &arm64)]));
@@ -55,7 +55,7 @@ async fn a_tag_changes_all_at_once() {
 #[tokio::test]
 async fn a_partial_first_reading_publishes_the_good_platforms_and_withholds_the_tags_sums() {
     let registry = TestRegistry::start();
-    let (amd64, arm64) = (of(100), image("linux/arm64", &[&Blob::named("layer", 90)]));
+    let (amd64, arm64) = (image_of(100), image("linux/arm64", &[&Blob::named("layer", 90)]));
     let child = format!("GET /v2/acme/app/manifests/{}", arm64.digest());
     registry.always(&child, Reply::status(500));
     registry.push("acme/app", "v1", &index(&[("linux/amd64", &amd64), ("linux/arm64", &arm64)]));
@@ -73,7 +73,7 @@ async fn a_partial_first_reading_publishes_the_good_platforms_and_withholds_the_
 #[tokio::test]
 async fn an_invalid_child_leaves_out_its_platform_only() {
     let registry = TestRegistry::start();
-    let (amd64, arm64) = (of(100), image("linux/arm64", &[&Blob::named("layer", 90)]));
+    let (amd64, arm64) = (image_of(100), image("linux/arm64", &[&Blob::named("layer", 90)]));
     let child = format!("GET /v2/acme/app/manifests/{}", arm64.digest());
     registry.always(&child, Reply::Corrupt);
     registry.push("acme/app", "v1", &index(&[("linux/amd64", &amd64), ("linux/arm64", &arm64)]));
@@ -91,8 +91,8 @@ async fn an_invalid_child_leaves_out_its_platform_only() {
 #[tokio::test]
 async fn a_list_that_is_read_in_part_removes_nothing() {
     let registry = registry();
-    registry.push("acme/app", "v2", &of(200));
-    registry.push("acme/app", "v3", &of(300));
+    registry.push("acme/app", "v2", &image_of(200));
+    registry.push("acme/app", "v3", &image_of(300));
     registry.page_size(1);
     let daemon =
         Daemon::start(&config(&registry, &["repository = 'REGISTRY/acme/app'\nmatch = ['^v']\nname = 'v'"])).await;
@@ -121,7 +121,7 @@ async fn a_registry_that_answers_429_gets_no_requests_while_another_continues() 
     let busy_up = |m: &Metrics| m.one(UP, &[("registry", name.as_str())]);
     daemon.until("one is down", |m| busy_up(m) == Some(0.0)).await;
     busy.take_counts();
-    idle.push("acme/app", "v1", &of(111));
+    idle.push("acme/app", "v1", &image_of(111));
     let metrics = daemon
         .until("the other goes on", |m| m.one(COMPRESSED, &[("registry", idle.name().as_str())]) == Some(111.0))
         .await;
@@ -134,7 +134,7 @@ async fn a_registry_that_answers_429_gets_no_requests_while_another_continues() 
 #[tokio::test]
 async fn below_the_reserve_a_changed_tag_is_down_for_that_reason() {
     let registry = registry();
-    registry.push("acme/app", "v2", &of(200));
+    registry.push("acme/app", "v2", &image_of(200));
     registry.always("* /v2/acme/app/manifests/", Reply::With("ratelimit-remaining", "21;w=21600".to_owned()));
     let target = V1.replace("'v1'", "'v1', 'v2'");
     let toml = config(&registry, &[&target])
@@ -144,7 +144,7 @@ async fn below_the_reserve_a_changed_tag_is_down_for_that_reason() {
     daemon.until("both are read", |m| m.all(COMPRESSED, &[]).len() == 2).await;
     registry.always("* /v2/acme/app/manifests/", Reply::With("ratelimit-remaining", "20;w=21600".to_owned()));
     daemon.until("it is known", |m| m.one("image_size_exporter_registry_ratelimit_remaining", &[]) == Some(20.0)).await;
-    registry.push("acme/app", "v1", &of(111));
+    registry.push("acme/app", "v1", &image_of(111));
     registry.take_counts();
     let metrics = daemon.until("v1 is down", |m| m.tag(UP, "v1") == Some(0.0)).await;
     assert_eq!((metrics.tag(COMPRESSED, "v1"), metrics.tag(UP, "v2")), (Some(100.0), Some(1.0)));

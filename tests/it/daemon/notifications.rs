@@ -61,7 +61,7 @@ impl Notified {
 
     /// Sends a push of `acme/app:v1` after all others, and waits until it is published: what was sent before is done.
     async fn settle(&self, bytes: u64) {
-        self.registry.push("acme/app", "v1", &of(bytes));
+        self.registry.push("acme/app", "v1", &image_of(bytes));
         self.send(&["push acme/app v1"]).await;
         let is_there =
             |m: &Metrics| m.one(COMPRESSED, &[("repository", "acme/app"), ("tag", "v1")]) == Some(bytes as f64);
@@ -178,7 +178,7 @@ async fn a_push_is_published_at_one_head_and_what_is_new() {
 #[tokio::test]
 async fn ten_thousand_events_for_one_tag_cost_one_read() {
     let one = Notified::start(registry(), &["repository = 'REGISTRY/acme/app'\ntags = ['v1']"]).await;
-    one.registry.push("acme/app", "v1", &of(300));
+    one.registry.push("acme/app", "v1", &image_of(300));
     one.send(&vec!["push acme/app v1"; 10_000]).await;
     one.daemon.until("it is published", |m| m.tag(COMPRESSED, "v1") == Some(300.0)).await;
     assert_eq!(one.registry.take_counts(), "get_blob 1, get_manifest 1, head_manifest 1");
@@ -187,7 +187,7 @@ async fn ten_thousand_events_for_one_tag_cost_one_read() {
     for _ in 0..200 {
         one.send(&["push acme/app v1"]).await;
     }
-    one.registry.push("acme/app", "v1", &of(400));
+    one.registry.push("acme/app", "v1", &image_of(400));
     one.send(&["push acme/app v1"]).await;
     one.daemon.until("the last one is published", |m| m.tag(COMPRESSED, "v1") == Some(400.0)).await;
     let heads = one.registry.requests().iter().filter(|seen| seen.method == http::Method::HEAD).count() as u64;
@@ -200,9 +200,9 @@ async fn what_no_target_selects_is_not_read() {
     let targets =
         ["repository = 'REGISTRY/acme/app'\ntags = ['v1']", "repository = 'REGISTRY/acme/many'\nmatch = ['^v']"];
     let registry = registry();
-    registry.push("acme/many", "v1", &of(1));
+    registry.push("acme/many", "v1", &image_of(1));
     let one = Notified::start(registry, &targets).await;
-    let digest = of(100).digest().to_string();
+    let digest = image_of(100).digest().to_string();
     let by_digest = format!("push acme/app {digest}");
     one.send(&[
         "push acme/app v2",
@@ -224,7 +224,7 @@ async fn what_no_target_selects_is_not_read() {
 async fn a_deletion_is_confirmed_by_a_read() {
     let registry = registry();
     for name in ["v2", "v3"] {
-        registry.push("acme/app", name, &of(200));
+        registry.push("acme/app", name, &image_of(200));
     }
     let one = Notified::start(registry, &["repository = 'REGISTRY/acme/app'\nmatch = ['^v']"]).await;
     one.daemon.until("all are read", |m| m.count(COMPRESSED) == 3).await;
@@ -233,7 +233,7 @@ async fn a_deletion_is_confirmed_by_a_read() {
     assert_eq!(one.daemon.metrics().await.count(COMPRESSED), 3, "the deletion was not true");
     one.registry.untag("acme/app", "v2");
     one.registry.untag("acme/app", "v3");
-    one.send(&[&format!("delete acme/app {}", of(200).digest())]).await;
+    one.send(&[&format!("delete acme/app {}", image_of(200).digest())]).await;
     one.daemon.until("both are gone", |m| m.count(COMPRESSED) == 1).await;
     one.daemon.stop().await;
 }
@@ -250,9 +250,9 @@ async fn a_push_under_a_wildcard_adds_the_tag_and_the_repository() {
     let stored = |m: &Metrics| m.one("container_image_registry_stored_size_bytes", &[]);
     one.daemon.until("there are sums", |m| stored(m) == Some(100.0)).await;
     one.registry.take_counts();
-    one.registry.push("acme/app", "v2", &of(7));
-    one.registry.push("acme/new", "v1", &of(8));
-    one.registry.push("team/deep/web", "latest", &of(9));
+    one.registry.push("acme/app", "v2", &image_of(7));
+    one.registry.push("acme/new", "v1", &image_of(8));
+    one.registry.push("team/deep/web", "latest", &image_of(9));
     one.send(&["push acme/app v2", "push acme/new v1", "push team/deep/web latest", "push acme/new main"]).await;
     let all = one.daemon.until("all are there", |m| m.count(COMPRESSED) == 4 && stored(m) == Some(124.0)).await;
     assert_eq!(all.one("container_image_repository_tags", &[("repository", "acme/new")]), Some(1.0));
@@ -269,7 +269,7 @@ async fn many_tags_of_a_new_repository_cost_one_list() {
     one.registry.take_counts();
     let events: Vec<String> = (0..20).map(|number| format!("push acme/new v{number}")).collect();
     for (number, bytes) in (0..20).zip(10..) {
-        one.registry.push("acme/new", &format!("v{number}"), &of(bytes));
+        one.registry.push("acme/new", &format!("v{number}"), &image_of(bytes));
     }
     one.send(&events.iter().map(String::as_str).collect::<Vec<_>>()).await;
     one.daemon.until("all are there", |m| m.count(COMPRESSED) == 21).await;
@@ -301,7 +301,7 @@ async fn an_event_that_is_not_true_publishes_nothing() {
 #[tokio::test]
 async fn a_scan_whose_list_is_older_than_a_notification_hides_nothing_of_it() {
     let one = Notified::start(registry(), &["name = 't'\nrepository = 'REGISTRY/acme/app'\nmatch = ['^v']"]).await;
-    one.registry.push("acme/app", "v2", &of(222));
+    one.registry.push("acme/app", "v2", &image_of(222));
     one.send(&["push acme/app v2"]).await;
     let before = one.daemon.until("v2 is published", |m| m.tag(COMPRESSED, "v2") == Some(222.0)).await;
     // As if the list had been read before the push.
@@ -318,7 +318,7 @@ async fn a_scan_whose_list_is_older_than_a_notification_hides_nothing_of_it() {
 #[tokio::test]
 async fn an_event_of_an_unknown_host_is_matched_by_the_repositorys_name() {
     let one = Notified::start(registry(), &["repository = 'REGISTRY/acme/app'\ntags = ['v1']"]).await;
-    one.registry.push("acme/app", "v1", &of(600));
+    one.registry.push("acme/app", "v1", &image_of(600));
     let body = one.events(&["push acme/app v1"]).replace(one.registry.name().as_str(), "registry.internal:5000");
     assert_eq!(one.notify("distribution", &body).await, 202);
     one.daemon.until("it is published", |m| m.tag(COMPRESSED, "v1") == Some(600.0)).await;
@@ -330,7 +330,7 @@ async fn a_storm_while_the_registry_answers_429_sends_no_request_and_what_was_pu
     let tags: Vec<String> = (0..20).map(|number| format!("v{number}")).collect();
     let registry = registry();
     for tag in &tags {
-        registry.push("acme/app", tag, &of(1));
+        registry.push("acme/app", tag, &image_of(1));
     }
     let target = format!("repository = 'REGISTRY/acme/app'\ntags = {tags:?}");
     let one = Notified::start(registry, &[&target]).await;
@@ -338,7 +338,7 @@ async fn a_storm_while_the_registry_answers_429_sends_no_request_and_what_was_pu
     one.send(&["push acme/app v0"]).await;
     one.daemon.until("it is refused", |m| m.tag(UP, "v0") == Some(0.0)).await;
     one.registry.always("* /v2/", Reply::Usual);
-    one.registry.push("acme/app", "v7", &of(77));
+    one.registry.push("acme/app", "v7", &image_of(77));
     let refused = one.registry.take_counts();
     assert_eq!(refused, "head_manifest 1");
     let all: Vec<String> = tags.iter().map(|tag| format!("push acme/app {tag}")).collect();

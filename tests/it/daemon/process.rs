@@ -74,7 +74,7 @@ fn checking_a_configuration_sends_no_request_and_warns_about_probable_mistakes()
 #[tokio::test]
 async fn a_failing_target_is_logged_once_and_its_recovery_once() {
     let registry = registry();
-    registry.push("acme/two", "v1", &of(200));
+    registry.push("acme/two", "v1", &image_of(200));
     let targets =
         ["app", "two"].map(|name| format!("repository = 'REGISTRY/acme/{name}'\ntags = ['v1']\nname = '{name}'"));
     let (_directory, program) = start(&config(&registry, &[&targets[0], &targets[1]])).await;
@@ -124,7 +124,7 @@ async fn the_first_scan_of_all_targets_says_how_many_are_down() {
 #[tokio::test]
 async fn sighup_reads_the_configuration_again() {
     let registry = registry();
-    registry.push("acme/app", "v2", &of(200));
+    registry.push("acme/app", "v2", &image_of(200));
     let toml = config(&registry, &["repository = 'REGISTRY/acme/app'\ntags = ['v1']"]);
     let (directory, program) = start(&toml).await;
     program.until("v1 is read", |m| m.tag(COMPRESSED, "v1") == Some(100.0)).await;
@@ -143,7 +143,7 @@ async fn sighup_reads_the_configuration_again() {
 #[tokio::test]
 async fn a_target_that_selects_nothing_is_reported_once() {
     let registry = registry();
-    registry.push("acme/app", "v2", &index(&[("linux/amd64", &of(1)), ("linux/arm64", &of(2))]));
+    registry.push("acme/app", "v2", &index(&[("linux/amd64", &image_of(1)), ("linux/arm64", &image_of(2))]));
     let slips = [
         (
             "repository = 'REGISTRY/acme/app'\nmatch = ['^release-']",

@@ -88,7 +88,7 @@ async fn fails_and_heals(bad: Line) {
     let daemon = Daemon::start(&behind(&address, &registry)).await;
     let before = daemon.until("v1 is read", |m| m.tag(COMPRESSED, "v1") == Some(100.0)).await;
     line.send_replace(bad);
-    registry.push("acme/app", "v1", &of(140));
+    registry.push("acme/app", "v1", &image_of(140));
     let down = daemon.until("v1 is down", |m| m.tag(UP, "v1") == Some(0.0)).await;
     assert_eq!(down.all(COMPRESSED, &[]), before.all(COMPRESSED, &[]), "{bad:?}");
     assert_eq!(down.one("container_image_registry_stored_size_bytes", &[]), Some(100.0), "{bad:?}");
@@ -100,7 +100,7 @@ async fn fails_and_heals(bad: Line) {
 #[tokio::test]
 async fn over_a_slow_connection_everything_is_read_as_it_is() {
     let registry = registry();
-    let (amd64, arm64) = (of(100), image("linux/arm64", &[&Blob::named("layer", 90)]));
+    let (amd64, arm64) = (image_of(100), image("linux/arm64", &[&Blob::named("layer", 90)]));
     registry.push("acme/app", "v1", &index(&[("linux/amd64", &amd64), ("linux/arm64", &arm64)]));
     let (address, line) = proxy(&registry).await;
     line.send_replace(Line::Slow);

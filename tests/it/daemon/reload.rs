@@ -19,7 +19,7 @@ async fn a_bad_file_keeps_the_old_configuration_and_the_gauges_show_it() {
     let metrics = daemon.metrics().await;
     assert_eq!((metrics.one(RELOADED, &[]), metrics.tag(COMPRESSED, "v1")), (Some(0.0), Some(100.0)));
     assert_eq!(metrics.one(RELOADED_AT, &[]), before.one(RELOADED_AT, &[]));
-    registry.push("acme/app", "v1", &of(101));
+    registry.push("acme/app", "v1", &image_of(101));
     daemon.until("scans go on", |m| m.tag(COMPRESSED, "v1") == Some(101.0)).await;
     let answer = daemon.reload(&good).await;
     assert!(answer.contains(" 200 "), "{answer}");
@@ -32,8 +32,8 @@ async fn a_bad_file_keeps_the_old_configuration_and_the_gauges_show_it() {
 #[tokio::test]
 async fn targets_are_added_and_removed_while_the_others_continue() {
     let registry = registry();
-    registry.push("acme/two", "v1", &of(200));
-    registry.push("acme/three", "v1", &of(300));
+    registry.push("acme/two", "v1", &image_of(200));
+    registry.push("acme/three", "v1", &image_of(300));
     let [one, two, three] = ["app", "two", "three"]
         .map(|name| format!("repository = 'REGISTRY/acme/{name}'\ntags = ['v1']\nname = '{name}'"));
     let toml = config(&registry, &[&one, &two]).replace("100ms", "1h");

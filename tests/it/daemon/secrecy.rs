@@ -13,9 +13,9 @@ use super::*;
 use crate::support::daemon::{Program, ask_with};
 use crate::support::registry::basic;
 
-mod world;
+mod fixture;
 
-use world::World;
+use fixture::Fixture;
 
 const OF_FILE: &str = "file-secret &/+?%41=\u{e9}";
 const OF_VARIABLE: &str = "variable-secret";
@@ -42,8 +42,8 @@ const ADDRESS: &str = "TEST_DAEMON_ADDRESS";
 struct Running(Program);
 
 impl Running {
-    async fn start(world: &World, command: impl Fn(&str) -> Command) -> Self {
-        Self(Program::start_by(world.files.path(), command).await)
+    async fn start(fixture: &Fixture, command: impl Fn(&str) -> Command) -> Self {
+        Self(Program::start_by(fixture.files.path(), command).await)
     }
 
     /// One request of the scraper's.
@@ -53,14 +53,15 @@ impl Running {
     }
 
     /// What it publishes once every target was scanned, from beginning to end, after now.
-    async fn scanned(&self, world: &World) -> String {
+    async fn scanned(&self, fixture: &Fixture) -> String {
         let mut last = BTreeMap::new();
         // The first may have begun before.
         for _ in 0..2 {
             let deadline = std::time::Instant::now() + std::time::Duration::from_mins(1);
             loop {
                 let now = Metrics::of_answer(&self.ask("GET /metrics").await).all(LAST_SCAN, &[]);
-                if now.len() == world.names().len() && now.iter().all(|(target, time)| last.get(target) != Some(time)) {
+                if now.len() == fixture.names().len() && now.iter().all(|(target, time)| last.get(target) != Some(time))
+                {
                     last = now;
                     break;
                 }
@@ -72,8 +73,8 @@ impl Running {
     }
 
     /// All of its pages.
-    async fn shown(&self, world: &World) -> String {
-        let mut shown = self.scanned(world).await;
+    async fn shown(&self, fixture: &Fixture) -> String {
+        let mut shown = self.scanned(fixture).await;
         for request in ["GET /", "GET /config", "GET /-/healthy", "POST /-/reload", "GET /nothing"] {
             shown += &self.ask(request).await;
         }
@@ -117,38 +118,38 @@ async fn runs_in_a_process_of_its_own() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_output_of_the_program_contains_a_secret() {
-    let world = World::new();
+    let fixture = Fixture::new();
     let start = |address: &str| {
-        let mut command = world.command(env!("CARGO_BIN_EXE_image-size-exporter"));
+        let mut command = fixture.command(env!("CARGO_BIN_EXE_image-size-exporter"));
         command.args(["--log.level", "debug", "--web.enable-lifecycle", "--web.listen-address", address]);
         command
     };
-    let running = Running::start(&world, start).await;
-    let said = turns(&world, &running, World::look).await;
+    let running = Running::start(&fixture, start).await;
+    let said = turns(&fixture, &running, Fixture::look).await;
     assert!(said.contains("level=debug"), "{said}");
-    let said = said + &mistakes(&world, &running).await;
-    search(&world, said);
-    travelled(&world);
+    let said = said + &mistakes(&fixture, &running).await;
+    search(&fixture, said);
+    travelled(&fixture);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_log_line_of_libraries_contains_a_secret() {
-    let world = World::new();
+    let fixture = Fixture::new();
     let start = |address: &str| {
-        let mut command = world.command(std::env::current_exe().unwrap().to_str().unwrap());
+        let mut command = fixture.command(std::env::current_exe().unwrap().to_str().unwrap());
         command.args(["--exact", CHILD, "--nocapture"]).env(FILE, "config.toml").env(ADDRESS, address);
         command
     };
-    let running = Running::start(&world, start).await;
-    let said = turns(&world, &running, |_| String::new()).await;
+    let running = Running::start(&fixture, start).await;
+    let said = turns(&fixture, &running, |_| String::new()).await;
     assert!(said.contains("TRACE") && said.contains("hyper"), "{said}");
-    search(&world, said);
-    travelled(&world);
+    search(&fixture, said);
+    travelled(&fixture);
 }
 
 /// Registries that work, and then everything that they can do wrong; returns the program's output.
-async fn turns(world: &World, running: &Running, look: impl Fn(&World) -> String) -> String {
-    let mut said = running.shown(world).await + &look(world);
+async fn turns(fixture: &Fixture, running: &Running, look: impl Fn(&Fixture) -> String) -> String {
+    let mut said = running.shown(fixture).await + &look(fixture);
     // It did work.
     assert!(said.contains("container_image_compressed_size_bytes{"), "{said}\n{}", running.0.log());
     let json = "application/json";
@@ -163,12 +164,12 @@ async fn turns(world: &World, running: &Running, look: impl Fn(&World) -> String
         ("* /token", Reply::Echo(501, "text/plain")),
         ("* /token", Reply::Echo(200, json)),
     ] {
-        world.always(matching, &reply);
-        said += &running.shown(world).await;
-        said += &look(world);
-        world.always(matching, &Reply::Usual);
-        let away = format!("{}/v2/acme/app/manifests/v1?X-Signature={OF_ADDRESS}&n=1", world.elsewhere.base());
-        world.registries["redirect"].always("GET /v2/acme/app/manifests/", Reply::redirect(away));
+        fixture.always(matching, &reply);
+        said += &running.shown(fixture).await;
+        said += &look(fixture);
+        fixture.always(matching, &Reply::Usual);
+        let away = format!("{}/v2/acme/app/manifests/v1?X-Signature={OF_ADDRESS}&n=1", fixture.elsewhere.base());
+        fixture.registries["redirect"].always("GET /v2/acme/app/manifests/", Reply::redirect(away));
     }
     said += &running.0.log();
     assert!(said.contains("its message contains a secret"), "{said}");
@@ -176,9 +177,9 @@ async fn turns(world: &World, running: &Running, look: impl Fn(&World) -> String
 }
 
 /// Secrets in the wrong keys.
-async fn mistakes(world: &World, running: &Running) -> String {
+async fn mistakes(fixture: &Fixture, running: &Running) -> String {
     let mut said = String::new();
-    let good = world.config();
+    let good = fixture.config();
     for mistake in [
         format!("[registries.'x.example']\npassword = '{OF_MISTAKE}'\n"),
         format!("[registries.'x.example']\npassword = {OF_MISTAKE}\n"),
@@ -199,19 +200,19 @@ async fn mistakes(world: &World, running: &Running) -> String {
         format!("[[targets]]\nrepository = 'bob:{OF_MISTAKE}@x.example/app'\ntags = ['v1']\n"),
         format!("[[targets]]\nrepository = 'https://bob:{OF_MISTAKE}@x.example/app'\ntags = ['v1']\n"),
     ] {
-        world.files.write("config.toml", &format!("{good}{mistake}"));
+        fixture.files.write("config.toml", &format!("{good}{mistake}"));
         let answer = running.ask("POST /-/reload").await;
         assert!(answer.contains(" 500 "), "{mistake}: {answer}");
         said += &answer;
-        said += &world.run(&[vec!["--config.check".to_owned()]]);
+        said += &fixture.run(&[vec!["--config.check".to_owned()]]);
         assert!(!said.contains(OF_MISTAKE), "{mistake}: {answer}");
     }
     said + &running.0.log()
 }
 
 /// Fails where a secret is in output or in a file.
-fn search(world: &World, mut said: String) {
-    let state = std::fs::read(world.files.path().join("state.redb")).unwrap();
+fn search(fixture: &Fixture, mut said: String) {
+    let state = std::fs::read(fixture.files.path().join("state.redb")).unwrap();
     said += &String::from_utf8_lossy(&state);
     let secrets = [
         OF_FILE,
@@ -228,7 +229,7 @@ fn search(world: &World, mut said: String) {
         OF_NOTIFICATIONS,
         OF_MISTAKE,
         ISSUED,
-        &world.hash,
+        &fixture.hash,
     ];
     for form in secrets.iter().flat_map(|secret| forms(secret)) {
         if let Some(at) = said.find(&form) {
@@ -239,8 +240,8 @@ fn search(world: &World, mut said: String) {
 }
 
 /// Each secret was sent, so the search is meaningful.
-fn travelled(world: &World) {
-    let seen = world.seen();
+fn travelled(fixture: &Fixture) {
+    let seen = fixture.seen();
     let sent = |header: &str, value: &str| {
         assert!(seen.iter().any(|seen| seen.header(header) == value), "nobody sent {header}: {value}");
     };

@@ -5,8 +5,8 @@ use super::*;
 #[tokio::test]
 async fn under_a_wildcard_a_repository_without_the_tag_is_not_a_failure() {
     let registry = registry();
-    registry.push("acme/other", "latest", &of(200));
-    registry.push("elsewhere/app", "v1", &of(300));
+    registry.push("acme/other", "latest", &image_of(200));
+    registry.push("elsewhere/app", "v1", &image_of(300));
     registry.missing("/v2/acme/other/manifests/v1");
     let daemon =
         Daemon::start(&config(&registry, &["repository = 'REGISTRY/acme/*'\ntags = ['v1']\nname = 'all'"])).await;
@@ -17,7 +17,7 @@ async fn under_a_wildcard_a_repository_without_the_tag_is_not_a_failure() {
         daemon.until("that one is up", |m| m.all(UP, &[]).values().copied().collect::<Vec<_>>() == [1.0]).await;
     assert_eq!(metrics.one(UP, &[("repository", "acme/app")]), Some(1.0));
     // A repository that appears, and one that goes.
-    registry.push("acme/new", "v1", &of(400));
+    registry.push("acme/new", "v1", &image_of(400));
     daemon.until("it is found", |m| m.one(COMPRESSED, &[("repository", "acme/new")]) == Some(400.0)).await;
     registry.untag("acme/new", "v1");
     daemon.until("it is gone", |m| m.all(COMPRESSED, &[("repository", "acme/new")]).is_empty()).await;
@@ -59,7 +59,7 @@ async fn a_tag_that_two_targets_find_by_listing_is_read_once() {
     ] {
         let registry = registry();
         for tag in 2..=20 {
-            registry.push("acme/app", &format!("v{tag}"), &of(100 * tag));
+            registry.push("acme/app", &format!("v{tag}"), &image_of(100 * tag));
         }
         if fast_waits {
             registry.next("GET /v2/_catalog", Reply::status(503));
@@ -79,8 +79,8 @@ async fn a_tag_that_two_targets_find_by_listing_is_read_once() {
 #[tokio::test]
 async fn tags_beyond_the_limit_are_a_failure_with_that_reason() {
     let registry = registry();
-    registry.push("acme/app", "v2", &of(200));
-    registry.push("acme/app", "v3", &of(300));
+    registry.push("acme/app", "v2", &image_of(200));
+    registry.push("acme/app", "v3", &image_of(300));
     let target = "repository = 'REGISTRY/acme/app'\nmatch = ['^v']\ntags_max = 2\nname = 'v'";
     let daemon = Daemon::start(&config(&registry, &[target])).await;
     daemon.until("two are read", |m| m.all(COMPRESSED, &[]).len() == 2).await;
@@ -95,9 +95,9 @@ async fn tags_beyond_the_limit_are_a_failure_with_that_reason() {
 async fn releases_after_many_tags_that_are_not_selected_are_read() {
     let registry = registry();
     for number in 0..20 {
-        registry.push("acme/app", &format!("pr-{number}"), &of(50));
+        registry.push("acme/app", &format!("pr-{number}"), &image_of(50));
     }
-    registry.push("acme/app", "v2", &of(200));
+    registry.push("acme/app", "v2", &image_of(200));
     let target = "repository = 'REGISTRY/acme/app'\nsemver = '*'\nnewest = 'semver'\ntags_max = 2\nname = 'v'";
     let daemon = Daemon::start(&config(&registry, &[target])).await;
     let metrics = daemon
@@ -111,7 +111,7 @@ async fn releases_after_many_tags_that_are_not_selected_are_read() {
 #[tokio::test]
 async fn figures_of_a_repository_whose_list_is_cut_are_withheld() {
     let registry = registry();
-    registry.push("acme/app", "v2", &of(200));
+    registry.push("acme/app", "v2", &image_of(200));
     let target = "repository = 'REGISTRY/acme/app'\nmatch = ['^v']\nnewest = 'semver'\ntags_max = 1\nname = 'v'";
     let daemon = Daemon::start(&config(&registry, &[target])).await;
     daemon.until("one is read", |m| m.all(COMPRESSED, &[]).len() == 1).await;

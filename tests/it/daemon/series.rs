@@ -10,11 +10,11 @@ async fn a_tag_pushed_again_changes_in_the_same_series() {
     let daemon = Daemon::start(&config(&registry, &[V1])).await;
     let before = daemon.until("v1 is read", |m| m.tag(COMPRESSED, "v1") == Some(100.0)).await;
     assert!(before.all("container_image_tag_changed_timestamp_seconds", &[]).is_empty(), "nobody saw it change");
-    registry.push("acme/app", "v1", &of(140));
+    registry.push("acme/app", "v1", &image_of(140));
     let after = daemon.until("v1 is read again", |m| m.tag(COMPRESSED, "v1") == Some(140.0)).await;
     let series = |metrics: &Metrics| metrics.all(COMPRESSED, &[]).into_keys().collect::<Vec<_>>();
     assert_eq!(series(&before), series(&after));
-    let digest = of(140).digest().to_string();
+    let digest = image_of(140).digest().to_string();
     assert_eq!(after.one("container_image_tag_info", &[("digest", &digest)]), Some(1.0));
     assert_eq!(after.all("container_image_tag_info", &[]).len(), 1);
     assert!(after.tag("container_image_tag_changed_timestamp_seconds", "v1") > Some(1.6e9));
@@ -24,8 +24,8 @@ async fn a_tag_pushed_again_changes_in_the_same_series() {
 #[tokio::test]
 async fn a_deleted_tags_series_are_gone_and_a_named_one_stays_visible() {
     let registry = registry();
-    registry.push("acme/app", "r1", &of(200));
-    registry.push("acme/app", "r2", &of(300));
+    registry.push("acme/app", "r1", &image_of(200));
+    registry.push("acme/app", "r2", &image_of(300));
     let daemon =
         Daemon::start(&config(&registry, &[V1, "repository = 'REGISTRY/acme/app'\nmatch = ['^r']\nname = 'r'"])).await;
     daemon.until("all are read", |m| m.all(COMPRESSED, &[]).len() == 3).await;
@@ -40,7 +40,7 @@ async fn a_deleted_tags_series_are_gone_and_a_named_one_stays_visible() {
     let metrics = daemon.scanned("r").await;
     assert_eq!(metrics.one(TARGET_UP, &[("target", "app")]), Some(0.0), "perhaps a typing error");
     assert_eq!(metrics.one(TARGET_UP, &[("target", "r")]), Some(1.0), "tags come and go");
-    registry.tag("acme/app", "v1", of(100).digest());
+    registry.tag("acme/app", "v1", image_of(100).digest());
     daemon.until("it is back", |m| m.tag(COMPRESSED, "v1") == Some(100.0) && m.tag(UP, "v1") == Some(1.0)).await;
     daemon.stop().await;
 }
@@ -48,7 +48,7 @@ async fn a_deleted_tags_series_are_gone_and_a_named_one_stays_visible() {
 #[tokio::test]
 async fn a_platform_out_of_the_index_is_gone_with_the_next_reading() {
     let registry = TestRegistry::start();
-    let (amd64, arm64) = (of(100), image("linux/arm64", &[&Blob::named("layer", 90)]));
+    let (amd64, arm64) = (image_of(100), image("linux/arm64", &[&Blob::named("layer", 90)]));
     registry.push("acme/app", "v1", &index(&[("linux/amd64", &amd64), ("linux/arm64", &arm64)]));
     let daemon = Daemon::start(&config(&registry, &[V1])).await;
     daemon.until("both are read", |m| m.all(COMPRESSED, &[]).len() == 2).await;
@@ -90,7 +90,7 @@ async fn what_stays_unreadable_for_longer_than_keep_is_dropped() {
 async fn the_newest_release_is_one_series_that_moves_with_each_release_and_back() {
     let registry = TestRegistry::start();
     for (tag, bytes) in [("v1.3.0", 90), ("v1.4.0", 100), ("v1.5.0-rc.1", 130), ("latest", 100)] {
-        registry.push("acme/app", tag, &of(bytes));
+        registry.push("acme/app", tag, &image_of(bytes));
     }
     let target =
         "repository = 'REGISTRY/acme/app'\nmatch = ['^v']\nnewest = 'semver'\nname = 'releases'\ndetail = 'repository'";
@@ -102,16 +102,16 @@ async fn the_newest_release_is_one_series_that_moves_with_each_release_and_back(
         both.map(value)
     };
     let named = |m: &Metrics, tag: &str, bytes: u64| {
-        let digest = of(bytes).digest().to_string();
+        let digest = image_of(bytes).digest().to_string();
         m.one("container_image_newest_info", &[("tag", tag), ("digest", &digest)]) == Some(1.0)
     };
     let first = daemon.until("v1.4.0 is the newest", |m| newest(m) == [Some(100.0), Some(90.0)]).await;
     assert!(named(&first, "v1.4.0", 100), "{}", first.text());
     assert!(first.all(COMPRESSED, &[]).is_empty(), "only families of repositories and of the newest");
-    registry.push("acme/app", "v1.5.0", &of(120));
+    registry.push("acme/app", "v1.5.0", &image_of(120));
     let moved = daemon.until("v1.5.0 is the newest", |m| newest(m) == [Some(120.0), Some(100.0)]).await;
     assert!(named(&moved, "v1.5.0", 120), "{}", moved.text());
-    let previous = [("tag", "v1.4.0"), ("digest", &*of(100).digest().to_string())];
+    let previous = [("tag", "v1.4.0"), ("digest", &*image_of(100).digest().to_string())];
     assert_eq!(moved.one("container_image_newest_previous_info", &previous), Some(1.0), "{}", moved.text());
     let series =
         |m: &Metrics| m.all("container_image_newest_compressed_size_bytes", &[]).into_keys().collect::<Vec<_>>();
@@ -125,7 +125,7 @@ async fn the_newest_release_is_one_series_that_moves_with_each_release_and_back(
 #[tokio::test]
 async fn a_target_says_how_much_it_selects_and_that_it_selects_nothing() {
     let registry = registry();
-    registry.push("acme/web", "v1", &of(50));
+    registry.push("acme/web", "v1", &image_of(50));
     registry.always("GET /v2/_catalog", Reply::status(500));
     let targets = [
         "repository = 'REGISTRY/acme/*'\ntags = ['v1']\nname = 'all'",
@@ -140,7 +140,7 @@ async fn a_target_says_how_much_it_selects_and_that_it_selects_nothing() {
     assert_eq!(selected(&metrics, "all"), [None, None], "its catalog cannot be read");
     registry.always("GET /v2/_catalog", Reply::Usual);
     daemon.until("the catalog is read", |m| selected(m, "all") == [Some(2.0), Some(2.0)]).await;
-    registry.push("acme/app", "r1", &of(60));
+    registry.push("acme/app", "r1", &image_of(60));
     daemon.until("a tag matches", |m| selected(m, "none") == [Some(1.0), Some(1.0)]).await;
     daemon.stop().await;
 }

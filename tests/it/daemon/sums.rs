@@ -13,7 +13,7 @@ const SUMS: [&str; 5] = [
 #[tokio::test]
 async fn sums_wait_for_the_first_scan_of_each_target_even_a_failed_one() {
     let registry = registry();
-    registry.push("acme/slow", "v1", &of(200));
+    registry.push("acme/slow", "v1", &image_of(200));
     registry.always("GET /v2/acme/slow/manifests/", Reply::Stall);
     let toml = config(
         &registry,
@@ -39,8 +39,8 @@ async fn sums_wait_for_the_first_scan_of_each_target_even_a_failed_one() {
 #[tokio::test]
 async fn tags_that_a_reload_adds_enter_the_sums_at_once_and_none_disappear_meanwhile() {
     let registry = registry();
-    registry.push("acme/good", "v1", &of(40));
-    registry.push("acme/slow", "v1", &of(200));
+    registry.push("acme/good", "v1", &image_of(40));
+    registry.push("acme/slow", "v1", &image_of(200));
     registry.always("GET /v2/acme/slow/manifests/", Reply::Stall);
     let targets = ["app", "good", "slow"]
         .map(|name| format!("repository = 'REGISTRY/acme/{name}'\ntags = ['v1']\nname = '{name}'"));
@@ -61,7 +61,7 @@ async fn tags_that_a_reload_adds_enter_the_sums_at_once_and_none_disappear_meanw
 #[tokio::test]
 async fn a_scan_of_an_earlier_configuration_does_not_make_later_tags_complete() {
     let registry = registry();
-    registry.push("acme/app", "v2", &of(200));
+    registry.push("acme/app", "v2", &image_of(200));
     let toml = |tags: &str| {
         let target = format!("repository = 'REGISTRY/acme/app'\nmatch = ['{tags}']\nname = 'app'");
         config(&registry, &[&target]).replace("100ms", "1h") + "[state]\npath = 'state.redb'\n"
@@ -83,7 +83,7 @@ async fn a_scan_of_an_earlier_configuration_does_not_make_later_tags_complete() 
 #[tokio::test]
 async fn after_a_restart_the_last_values_are_there_at_once_and_each_tag_costs_a_head() {
     let registry = registry();
-    let both = index_with_attestations(&[("linux/amd64", &of(100)), ("linux/arm64", &image("linux/arm64", &[]))]);
+    let both = index_with_attestations(&[("linux/amd64", &image_of(100)), ("linux/arm64", &image("linux/arm64", &[]))]);
     registry.push("acme/app", "v2", &both);
     registry.push("acme/app", "v3", &schema1(&[&Blob::named("old", 7)]));
     registry.push("acme/app", "chart", &artifact("application/vnd.example", &[&Blob::named("chart", 9)]));
@@ -150,8 +150,8 @@ async fn a_restart_with_other_settings_but_the_same_selection_keeps_the_sums() {
 #[tokio::test]
 async fn a_missing_tag_and_an_unreadable_one_do_not_withhold_sums_after_a_restart() {
     let registry = registry();
-    registry.push("acme/broken", "v1", &of(40));
-    registry.push("acme/broken", "v2", &of(40));
+    registry.push("acme/broken", "v1", &image_of(40));
+    registry.push("acme/broken", "v2", &image_of(40));
     registry.always("* /v2/acme/app/manifests/v9", Reply::error(404, "MANIFEST_UNKNOWN"));
     registry.always("* /v2/acme/broken/manifests/v2", Reply::json("{}"));
     registry.always("* /v2/acme/slip/manifests/v1", Reply::error(404, "NAME_UNKNOWN"));
@@ -174,7 +174,7 @@ async fn a_missing_tag_and_an_unreadable_one_do_not_withhold_sums_after_a_restar
 #[tokio::test]
 async fn a_first_scan_without_a_list_does_not_make_an_interrupted_second_one_complete() {
     let registry = registry();
-    registry.push("acme/app", "v2", &of(40));
+    registry.push("acme/app", "v2", &image_of(40));
     registry.always("GET /v2/acme/app/tags/list", Reply::status(403));
     registry.always("GET /v2/acme/app/manifests/v2", Reply::Stall);
     let toml =

@@ -125,9 +125,9 @@ fn later_pages() -> Vec<(&'static str, Site, &'static str)> {
 }
 
 fn pages() -> Vec<(&'static str, Site, &'static str)> {
-    let of = |answer: Answer| site().fault(LIST, [answer]);
-    let json = |text: &str| of(ok(text));
-    let bytes = |bytes: &[u8]| of(ok(bytes));
+    let answered = |answer: Answer| site().fault(LIST, [answer]);
+    let json = |text: &str| answered(ok(text));
+    let bytes = |bytes: &[u8]| answered(ok(bytes));
     vec![
         ("list of null", json(r#"{"name":"acme/app","tags":null}"#), "up"),
         ("list of nothing", json(r#"{"name":"acme/app","tags":[]}"#), "up"),
@@ -144,7 +144,7 @@ fn pages() -> Vec<(&'static str, Site, &'static str)> {
             json(r#"{"tags":["v1","../../etc","a/b","-x","\u202egnp","line\nbreak","\u0000",""," ","ü"]}"#),
             ONE,
         ),
-        ("list of a name of 1 MB", of(ok(format!(r#"{{"tags":["{}","v1"]}}"#, "x".repeat(1 << 20)))), ONE),
+        ("list of a name of 1 MB", answered(ok(format!(r#"{{"tags":["{}","v1"]}}"#, "x".repeat(1 << 20)))), ONE),
         (
             "list of digests",
             json(r#"{"tags":["v1","sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"]}"#),
@@ -158,54 +158,54 @@ fn pages() -> Vec<(&'static str, Site, &'static str)> {
         ("list with a byte order mark", bytes(b"\xef\xbb\xbf{\"tags\":[\"v1\"]}"), NOTHING),
         ("list that is not UTF-8", bytes(b"{\"tags\":[\"v1\",\"\xff\"]}"), NOTHING),
         ("list in UTF-16", bytes(b"\xff\xfe{\0}\0"), NOTHING),
-        ("list nested for ever", of(ok(format!("{{\"x\":{}", "[".repeat(1 << 20)))), NOTHING),
+        ("list nested for ever", answered(ok(format!("{{\"x\":{}", "[".repeat(1 << 20)))), NOTHING),
     ]
 }
 
 fn bodies() -> Vec<(&'static str, Site, &'static str)> {
-    let of = |answer: Answer| site().fault(LIST, [answer]);
+    let answered = |answer: Answer| site().fault(LIST, [answer]);
     let gzipped = gzip(br#"{"tags":["v1"]}"#);
     let many = |count: usize| (0..count).map(|number| format!("\"{number}\"")).collect::<Vec<_>>().join(",");
     vec![
-        ("list that is HTML", of(html(200)), NOTHING),
-        ("list as text/html", of(ok(r#"{"tags":["v1"]}"#).with("Content-Type", "text/html")), ONE),
-        ("list in gzip", of(ok(gzipped.clone()).with("Content-Encoding", "gzip")), ONE),
+        ("list that is HTML", answered(html(200)), NOTHING),
+        ("list as text/html", answered(ok(r#"{"tags":["v1"]}"#).with("Content-Type", "text/html")), ONE),
+        ("list in gzip", answered(ok(gzipped.clone()).with("Content-Encoding", "gzip")), ONE),
         (
             "list in half a gzip",
-            of(ok(gzipped[..20].to_vec()).with("Content-Encoding", "gzip")),
+            answered(ok(gzipped[..20].to_vec()).with("Content-Encoding", "gzip")),
             "down, list_tags network",
         ),
         (
             "list that is no gzip",
-            of(ok(r#"{"tags":["v1"]}"#).with("Content-Encoding", "gzip")),
+            answered(ok(r#"{"tags":["v1"]}"#).with("Content-Encoding", "gzip")),
             "down, list_tags network",
         ),
         (
             "list that is a gzip bomb",
-            of(ok(gzip(&vec![b' '; 64 << 20])).with("Content-Encoding", "gzip")),
+            answered(ok(gzip(&vec![b' '; 64 << 20])).with("Content-Encoding", "gzip")),
             "down, list_tags limit",
         ),
-        ("list in Brotli", of(ok("x").with("Content-Encoding", "br")), "down, list_tags server"),
-        ("list in an odd encoding", of(ok("x").with("Content-Encoding", "\u{202e}")), "down, list_tags server"),
+        ("list in Brotli", answered(ok("x").with("Content-Encoding", "br")), "down, list_tags server"),
+        ("list in an odd encoding", answered(ok("x").with("Content-Encoding", "\u{202e}")), "down, list_tags server"),
         (
             "list in cut chunks",
-            of(raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n20\r\n{\"tags\":[\"v1\"")),
+            answered(raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n20\r\n{\"tags\":[\"v1\"")),
             "down, list_tags network",
         ),
         (
             "list in odd chunks",
-            of(raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n")),
+            answered(raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n")),
             "down, list_tags network",
         ),
-        ("list of 8 MiB of tags", of(ok(format!(r#"{{"tags":["v1",{}]}}"#, many(900_000)))), ONE),
+        ("list of 8 MiB of tags", answered(ok(format!(r#"{{"tags":["v1",{}]}}"#, many(900_000)))), ONE),
         (
             "list of 9 MiB",
-            of(ok(format!(r#"{{"tags":["v1"],"pad":"{}"}}"#, "x".repeat(9 << 20)))),
+            answered(ok(format!(r#"{{"tags":["v1"],"pad":"{}"}}"#, "x".repeat(9 << 20)))),
             "down, list_tags limit",
         ),
         (
             "list without an end",
-            of(Answer::Endless(
+            answered(Answer::Endless(
                 "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".into(),
                 format!("10000\r\n{}\r\n", "[".repeat(1 << 16)).into(),
             )),
@@ -216,10 +216,10 @@ fn bodies() -> Vec<(&'static str, Site, &'static str)> {
             site().fault("GET /moved", [page(&["v1"], "")]).fault(LIST, [status(307).with("Location", "/moved")]),
             ONE,
         ),
-        ("list of a repository that is unknown", of(api(404, "NAME_UNKNOWN")), "down, list_tags not_found"),
-        ("list of a proxy that knows nothing", of(html(404)), "down, list_tags server"),
-        ("list that is denied", of(status(403)), "down, list_tags denied"),
-        ("list that is not allowed", of(status(405)), "down, list_tags unsupported"),
+        ("list of a repository that is unknown", answered(api(404, "NAME_UNKNOWN")), "down, list_tags not_found"),
+        ("list of a proxy that knows nothing", answered(html(404)), "down, list_tags server"),
+        ("list that is denied", answered(status(403)), "down, list_tags denied"),
+        ("list that is not allowed", answered(status(405)), "down, list_tags unsupported"),
         (
             "list without a page size",
             site()
@@ -227,15 +227,15 @@ fn bodies() -> Vec<(&'static str, Site, &'static str)> {
                 .fault(LIST, [page(&["v1"], "")]),
             ONE,
         ),
-        ("list that is created", of(ok(r#"{"tags":["v1"]}"#).with("X", "y")), ONE),
+        ("list that is created", answered(ok(r#"{"tags":["v1"]}"#).with("X", "y")), ONE),
         (
             "list of an error with status 200",
-            of(ok(r#"{"errors":[{"code":"UNAUTHORIZED","message":"\u202eno\u001b[31m"}]}"#)),
+            answered(ok(r#"{"errors":[{"code":"UNAUTHORIZED","message":"\u202eno\u001b[31m"}]}"#)),
             NOTHING,
         ),
         (
             "list refused in odd words",
-            of(Answer::Http(
+            answered(Answer::Http(
                 403,
                 Vec::new(),
                 r#"{"errors":[{"code":"DENIED","message":"\u202eno\u001b[31m\u2028"}]}"#.into(),
@@ -256,32 +256,32 @@ fn many_pages() -> Site {
 }
 
 fn catalogs() -> Vec<(&'static str, Site, &'static str)> {
-    let of = |answer: Answer| site().fault(CATALOG, [answer]);
+    let answered = |answer: Answer| site().fault(CATALOG, [answer]);
     let none = "down, list_repositories unsupported";
     let wrong = "down, list_repositories invalid";
     vec![
         ("catalog as usual", site(), ONE),
-        ("catalog that there is not", of(html(404)), none),
-        ("catalog of a registry without", of(api(404, "UNSUPPORTED")), none),
-        ("catalog that is not allowed", of(status(405)), none),
-        ("catalog of HTML", of(html(200)), wrong),
-        ("catalog of null", of(ok(r#"{"repositories":null}"#)), "up"),
+        ("catalog that there is not", answered(html(404)), none),
+        ("catalog of a registry without", answered(api(404, "UNSUPPORTED")), none),
+        ("catalog that is not allowed", answered(status(405)), none),
+        ("catalog of HTML", answered(html(200)), wrong),
+        ("catalog of null", answered(ok(r#"{"repositories":null}"#)), "up"),
         (
             "catalog of odd names",
-            of(ok(r#"{"repositories":["acme/app","acme/../x","ACME/X","acme/\u202ex","/","acme//x"]}"#)),
+            answered(ok(r#"{"repositories":["acme/app","acme/../x","ACME/X","acme/\u202ex","/","acme//x"]}"#)),
             ONE,
         ),
         (
             "catalog in a circle",
-            of(ok(r#"{"repositories":["acme/app"]}"#).with("Link", &next("/v2/_catalog?n=1000"))),
+            answered(ok(r#"{"repositories":["acme/app"]}"#).with("Link", &next("/v2/_catalog?n=1000"))),
             "down, v1 linux/amd64 1000, stored 1000, list_repositories invalid",
         ),
         (
             "catalog of a link that is not understood",
-            of(ok(r#"{"repositories":["acme/app"]}"#).with("Link", "</v2/_catalog?last=x>")),
+            answered(ok(r#"{"repositories":["acme/app"]}"#).with("Link", "</v2/_catalog?last=x>")),
             "down, v1 linux/amd64 1000, stored 1000, list_repositories invalid",
         ),
-        ("catalog that is denied", of(status(401)), "down, list_repositories denied"),
+        ("catalog that is denied", answered(status(401)), "down, list_repositories denied"),
     ]
 }
 

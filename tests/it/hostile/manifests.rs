@@ -38,10 +38,10 @@ fn document(media_type: &str, bytes: impl Into<Vec<u8>>) -> Site {
 
 fn with_blobs(media_type: &str, bytes: impl Into<Vec<u8>>, blobs: &[&Blob]) -> Site {
     let blobs = blobs.iter().map(|blob| (*blob).clone()).collect();
-    of(&Pushed { manifest: Blob::new(media_type, bytes), blobs, children: vec![] })
+    site_of(&Pushed { manifest: Blob::new(media_type, bytes), blobs, children: vec![] })
 }
 
-fn of(pushed: &Pushed) -> Site {
+fn site_of(pushed: &Pushed) -> Site {
     let mut site = Site::new();
     site.push("acme/app", "v1", pushed);
     site
@@ -127,7 +127,7 @@ fn bodies() -> Vec<(&'static str, Site, &'static str)> {
             answered(Answer::Endless("HTTP/1.1 200 OK\r\n\r\n".into(), vec![b'['; 1 << 16].into())),
             LIMIT,
         ),
-        ("manifest in gzip", of(&one()).fault(MANIFEST, [gzipped]), "up, v1 linux/amd64 1000, stored 1000"),
+        ("manifest in gzip", site_of(&one()).fault(MANIFEST, [gzipped]), "up, v1 linux/amd64 1000, stored 1000"),
         (
             "manifest that is a gzip bomb",
             answered(ok(gzip(&vec![b' '; 64 << 20])).with("Content-Encoding", "gzip")),
@@ -280,7 +280,7 @@ fn configs() -> Vec<(&'static str, Site, &'static str)> {
         ),
         ("annotation of 1 MB", changed(|manifest| manifest["annotations"] = json!({"a": "x".repeat(1 << 20)})), UP),
         ("schema version of the future", changed(|manifest| manifest["schemaVersion"] = 99.into()), UP),
-        ("artifact", of(&artifact("application/vnd.acme.x", &[&layer()])), "up, v1  1000, stored 1000"),
+        ("artifact", site_of(&artifact("application/vnd.acme.x", &[&layer()])), "up, v1  1000, stored 1000"),
     ]
 }
 
@@ -294,12 +294,12 @@ fn long_labels() -> (Site, String) {
     );
     config.digest = format!("{}:{}", "x".repeat(200), "a".repeat(256)).parse().unwrap();
     let manifest = json!({"schemaVersion": 2, "config": config.descriptor(), "layers": [layer().descriptor()]});
-    let site = of(&Pushed::from_json(MediaType::OCI_MANIFEST, &manifest, vec![config], vec![]));
+    let site = site_of(&Pushed::from_json(MediaType::OCI_MANIFEST, &manifest, vec![config], vec![]));
     (site, format!("up, v1 {} 1000, stored 1000", platform.join("/")))
 }
 
 fn with_foreign(foreign: &Blob) -> Site {
-    of(&image("linux/amd64", &[foreign]))
+    site_of(&image("linux/amd64", &[foreign]))
 }
 
 fn many_layers(count: u32) -> String {
@@ -324,20 +324,20 @@ fn indexes() -> Vec<(&'static str, Site, &'static str)> {
     let broken = |answer: Answer| {
         let child = image("linux/amd64", &[&unique()]);
         let path = format!("GET /v2/acme/app/manifests/{}", child.digest());
-        of(&index(&[("linux/amd64", &child), ("linux/arm64", &arm64)])).fault(&path, [answer])
+        site_of(&index(&[("linux/amd64", &child), ("linux/arm64", &arm64)])).fault(&path, [answer])
     };
     let many = |count: u32| {
         let entries: Vec<Value> =
             (0..count).map(|number| unknown(&Digest::sha256_of(&number.to_be_bytes()).to_string())).collect();
-        of(&index_of(&entries, vec![]))
+        site_of(&index_of(&entries, vec![]))
     };
     let others = |count: u32| {
         let images: Vec<Pushed> =
             (0..count).map(|n| image("linux/amd64", &[&Blob::named(&n.to_string(), 1000)])).collect();
-        of(&index(&images.iter().map(|image| ("linux/amd64", image)).collect::<Vec<_>>()))
+        site_of(&index(&images.iter().map(|image| ("linux/amd64", image)).collect::<Vec<_>>()))
     };
     vec![
-        ("index of nothing", of(&index_of(&[], vec![])), "up"),
+        ("index of nothing", site_of(&index_of(&[], vec![])), "up"),
         ("index of null", document(MediaType::OCI_INDEX, r#"{"schemaVersion":2,"manifests":null}"#), "up"),
         ("index with null in it", document(MediaType::OCI_INDEX, r#"{"manifests":[null]}"#), INVALID),
         ("index that is a text", document(MediaType::OCI_INDEX, r#"{"manifests":"x"}"#), INVALID),
@@ -357,7 +357,7 @@ fn indexes() -> Vec<(&'static str, Site, &'static str)> {
         ),
         (
             "index of a missing child",
-            of(&index_of(&[entry("linux/amd64", &one()), entry("linux/arm64", &arm64)], vec![one()])),
+            site_of(&index_of(&[entry("linux/amd64", &one()), entry("linux/arm64", &arm64)], vec![one()])),
             "up, v1 linux/amd64 1000, stored 1000, get_manifest not_found",
         ),
         (
@@ -387,15 +387,16 @@ fn indexes() -> Vec<(&'static str, Site, &'static str)> {
         ),
         (
             "index in itself",
-            of(&in_circle).fault("GET /v2/acme/app/manifests/cycle:", [ok(in_circle.manifest.bytes.clone().unwrap())]),
+            site_of(&in_circle)
+                .fault("GET /v2/acme/app/manifests/cycle:", [ok(in_circle.manifest.bytes.clone().unwrap())]),
             "up",
         ),
-        ("index nested three deep", of(&deep(3)), UP),
-        ("index nested ten deep", of(&deep(10)), LIMIT),
+        ("index nested three deep", site_of(&deep(3)), UP),
+        ("index nested ten deep", site_of(&deep(10)), LIMIT),
         ("index of 1,001 entries", many(1_001), LIMIT),
         ("index of 300 missing children", many(300), "up, get_manifest not_found"),
         ("index of 300 images of one platform", others(300), "up, 300 images, stored 300000"),
-        ("index of one child 500 times", of(&index_of(&vec![entry("linux/amd64", &one()); 500], vec![one()])), UP),
+        ("index of one child 500 times", site_of(&index_of(&vec![entry("linux/amd64", &one()); 500], vec![one()])), UP),
     ]
 }
 
@@ -403,17 +404,20 @@ fn entries() -> Vec<(&'static str, Site, &'static str)> {
     let platform = |platform: Value| {
         let mut entry = entry("linux/amd64", &one());
         entry["platform"] = platform;
-        of(&index_of(&[entry], vec![one()]))
+        site_of(&index_of(&[entry], vec![one()]))
     };
     vec![
         (
             "index entry of an unknown type",
-            of(&index_of(&[json!({"mediaType": "x/y", "digest": one().digest().to_string(), "size": 1})], vec![one()])),
+            site_of(&index_of(
+                &[json!({"mediaType": "x/y", "digest": one().digest().to_string(), "size": 1})],
+                vec![one()],
+            )),
             "up",
         ),
         (
             "index entry of a type of 1 MB",
-            of(&index_of(
+            site_of(&index_of(
                 &[json!({"mediaType": "x".repeat(1 << 20), "digest": one().digest().to_string(), "size": 1})],
                 vec![],
             )),
@@ -421,12 +425,12 @@ fn entries() -> Vec<(&'static str, Site, &'static str)> {
         ),
         (
             "index entry of a negative size",
-            of(&index_of(&[json!({"digest": one().digest().to_string(), "size": -1})], vec![])),
+            site_of(&index_of(&[json!({"digest": one().digest().to_string(), "size": -1})], vec![])),
             INVALID,
         ),
         (
             "index entry of another size",
-            of(&index_of(
+            site_of(&index_of(
                 &[json!({"mediaType": MediaType::OCI_MANIFEST, "digest": one().digest().to_string(), "size": 7})],
                 vec![one()],
             )),
@@ -440,7 +444,7 @@ fn entries() -> Vec<(&'static str, Site, &'static str)> {
         ("index platform of numbers", platform(json!({"os": 1, "architecture": 2})), INVALID),
         (
             "index of two of one platform",
-            of(&docker_list(&[
+            site_of(&docker_list(&[
                 ("linux/amd64", &one()),
                 ("linux/amd64", &image("linux/amd64", &[&Blob::named("b", 5)])),
             ])),
@@ -448,7 +452,7 @@ fn entries() -> Vec<(&'static str, Site, &'static str)> {
         ),
         (
             "index of layers as children",
-            of(&index_of(
+            site_of(&index_of(
                 &[json!({"mediaType": OCI_LAYER, "digest": layer().digest.to_string(), "size": 1000})],
                 vec![],
             )),

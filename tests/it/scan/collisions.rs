@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn of(platform: &str, bytes: u64) -> Pushed {
+fn image_for(platform: &str, bytes: u64) -> Pushed {
     image(platform, &[&Blob::named(&format!("{platform} {bytes}"), bytes)])
 }
 
@@ -50,7 +50,7 @@ async fn gzip_and_zstd_variants_are_named_by_compression_and_both_enter_the_sums
 
 #[tokio::test]
 async fn releases_of_one_system_are_named_by_version() {
-    let [new, old, oldest] = [400, 200, 100].map(|bytes| of("darwin/arm64", bytes));
+    let [new, old, oldest] = [400, 200, 100].map(|bytes| image_for("darwin/arm64", bytes));
     let all = versions("darwin", &[("macOS 15", &new), ("macOS 14", &old), ("macOS 14", &oldest)]);
     for platforms in ["", "platforms = ['darwin/arm64']"] {
         let mut watcher = Watcher::new(&format!("tags = ['v1']\n{platforms}"));
@@ -70,7 +70,7 @@ async fn releases_of_one_system_are_named_by_version() {
 
 #[tokio::test]
 async fn otherwise_equal_entries_are_numbered() {
-    let images = [100, 90, 80].map(|bytes| of("linux/amd64", bytes));
+    let images = [100, 90, 80].map(|bytes| image_for("linux/amd64", bytes));
     let mut watcher = Watcher::new("tags = ['v1']");
     watcher
         .push("v1", &index(&[("linux/amd64", &images[0]), ("linux/x86_64", &images[1]), ("linux/amd64", &images[2])]));
@@ -92,7 +92,7 @@ async fn otherwise_equal_entries_are_numbered() {
 
 #[tokio::test]
 async fn one_manifest_listed_twice_for_one_platform_is_one_image() {
-    let image = of("linux/amd64", 100);
+    let image = image_for("linux/amd64", 100);
     let mut watcher = Watcher::new("tags = ['v1']");
     watcher.push("v1", &index(&[("linux/amd64", &image), ("linux/amd64", &image), ("", &image)]));
     watcher.scan().await;
@@ -101,7 +101,7 @@ async fn one_manifest_listed_twice_for_one_platform_is_one_image() {
 
 #[tokio::test]
 async fn a_missing_image_keeps_its_name_for_itself() {
-    let (first, second) = (of("linux/amd64", 100), of("linux/amd64", 90));
+    let (first, second) = (image_for("linux/amd64", 100), image_for("linux/amd64", 90));
     let mut watcher = Watcher::new("tags = ['v1']");
     watcher.push("v1", &index(&[("linux/amd64", &first), ("linux/amd64", &second)]));
     watcher.registry.remove_manifest("acme/app", first.digest());

@@ -2,14 +2,14 @@
 
 use super::*;
 
-fn of(platform: &str) -> Pushed {
+fn image_for(platform: &str) -> Pushed {
     image(platform, &[&Blob::named(platform, 100)])
 }
 
 #[tokio::test]
 async fn each_selected_platform_costs_its_manifest_and_its_config() {
     let platforms = ["linux/amd64", "linux/arm64", "linux/arm/v7"];
-    let images: Vec<Pushed> = platforms.iter().map(|platform| of(platform)).collect();
+    let images: Vec<Pushed> = platforms.iter().map(|platform| image_for(platform)).collect();
     let entries: Vec<(&str, &Pushed)> = platforms.iter().copied().zip(&images).collect();
     for (target, cost, published) in [
         ("", "get_blob 3, get_manifest 4", vec!["v1 linux/amd64 100", "v1 linux/arm/v7 100", "v1 linux/arm64 100"]),
@@ -34,7 +34,7 @@ async fn each_selected_platform_costs_its_manifest_and_its_config() {
 
 #[tokio::test]
 async fn a_changed_index_costs_only_its_new_children() {
-    let (amd64, arm64) = (of("linux/amd64"), of("linux/arm64"));
+    let (amd64, arm64) = (image_for("linux/amd64"), image_for("linux/arm64"));
     let mut watcher = Watcher::new("tags = ['v1']");
     watcher.push("v1", &index(&[("linux/amd64", &amd64), ("linux/arm64", &arm64)]));
     watcher.cost().await;
@@ -49,7 +49,7 @@ async fn a_changed_index_costs_only_its_new_children() {
 
 #[tokio::test]
 async fn nested_indexes_are_followed_to_a_depth() {
-    let (amd64, arm64) = (of("linux/amd64"), of("linux/arm64"));
+    let (amd64, arm64) = (image_for("linux/amd64"), image_for("linux/arm64"));
     let inner = index(&[("linux/arm64", &arm64)]);
     let mut watcher = Watcher::new("tags = ['v1']");
     watcher.push("v1", &index(&[("linux/amd64", &amd64), ("", &inner)]));
@@ -71,7 +71,7 @@ async fn nested_indexes_are_followed_to_a_depth() {
 #[tokio::test]
 async fn an_index_that_names_itself_ends() {
     let mut watcher = Watcher::new("tags = ['v1']");
-    let inner = index(&[("linux/amd64", &of("linux/amd64"))]);
+    let inner = index(&[("linux/amd64", &image_for("linux/amd64"))]);
     let twice = index(&[("", &inner), ("", &inner)]);
     watcher.push("v1", &twice);
     assert_eq!(watcher.cost().await, "get_blob 1, get_manifest 3");
@@ -80,7 +80,7 @@ async fn an_index_that_names_itself_ends() {
 
 #[tokio::test]
 async fn a_sparse_index_is_up_without_what_is_missing() {
-    let (amd64, arm64) = (of("linux/amd64"), of("linux/arm64"));
+    let (amd64, arm64) = (image_for("linux/amd64"), image_for("linux/arm64"));
     let mut watcher = Watcher::new("tags = ['v1']");
     watcher.push("v1", &index(&[("linux/amd64", &amd64), ("linux/arm64", &arm64)]));
     watcher.registry.remove_manifest("acme/app", arm64.digest());
@@ -99,7 +99,7 @@ async fn a_sparse_index_is_up_without_what_is_missing() {
 
 #[tokio::test]
 async fn a_sparse_index_lacks_a_child_that_only_another_repository_has() {
-    let (amd64, arm64) = (of("linux/amd64"), of("linux/arm64"));
+    let (amd64, arm64) = (image_for("linux/amd64"), image_for("linux/arm64"));
     let both = index(&[("linux/amd64", &amd64), ("linux/arm64", &arm64)]);
     let mut watcher = Watcher::new("tags = ['v1']");
     watcher.registry.push("acme/full", "v1", &both);
@@ -127,7 +127,7 @@ async fn a_sparse_index_lacks_a_child_that_only_another_repository_has() {
 
 #[tokio::test]
 async fn a_tag_that_is_pushed_again_while_its_children_are_read_changes_all_at_once() {
-    let (old, new) = (of("linux/amd64"), image("linux/amd64", &[&Blob::named("new", 7)]));
+    let (old, new) = (image_for("linux/amd64"), image("linux/amd64", &[&Blob::named("new", 7)]));
     let mut watcher = Watcher::new("tags = ['v1']");
     let before = index(&[("linux/amd64", &old)]);
     watcher.push("v1", &index(&[("linux/amd64", &new)]));
@@ -146,7 +146,7 @@ async fn a_tag_that_is_pushed_again_while_its_children_are_read_changes_all_at_o
 async fn what_has_no_platform_is_in_every_selection() {
     let chart = artifact("application/vnd.example.chart", &[&Blob::named("chart", 3)]);
     let mut watcher = Watcher::new("tags = ['v1']\nplatforms = ['linux/amd64']");
-    watcher.push("v1", &index(&[("linux/amd64", &of("linux/amd64")), ("", &chart)]));
+    watcher.push("v1", &index(&[("linux/amd64", &image_for("linux/amd64")), ("", &chart)]));
     watcher.scan().await;
     assert_eq!(watcher.sizes(), ["v1  3", "v1 linux/amd64 100"]);
 }
@@ -162,7 +162,7 @@ async fn an_empty_index_has_no_image_and_is_not_a_failure() {
 
 #[tokio::test]
 async fn one_manifest_for_two_platforms_is_two_images_and_one_reading() {
-    let image = of("linux/amd64");
+    let image = image_for("linux/amd64");
     let mut watcher = Watcher::new("tags = ['v1']");
     watcher.push("v1", &index(&[("linux/amd64", &image), ("linux/386", &image)]));
     assert_eq!(watcher.cost().await, "get_blob 1, get_manifest 2");
@@ -172,7 +172,7 @@ async fn one_manifest_for_two_platforms_is_two_images_and_one_reading() {
 #[tokio::test]
 async fn the_index_wins_over_the_config_about_the_platform() {
     let mut watcher = Watcher::new("tags = ['v1']\nplatforms = ['linux/riscv64']");
-    watcher.push("v1", &index(&[("linux/riscv64", &of("linux/amd64"))]));
+    watcher.push("v1", &index(&[("linux/riscv64", &image_for("linux/amd64"))]));
     assert_eq!(watcher.cost().await, "get_blob 1, get_manifest 2");
     assert_eq!(watcher.sizes(), ["v1 linux/riscv64 100"]);
     assert_eq!(watcher.cost().await, "head_manifest 1");
@@ -180,7 +180,7 @@ async fn the_index_wins_over_the_config_about_the_platform() {
 
 #[tokio::test]
 async fn attestations_are_counted_and_never_fetched() {
-    let (amd64, arm64) = (of("linux/amd64"), of("linux/arm64"));
+    let (amd64, arm64) = (image_for("linux/amd64"), image_for("linux/arm64"));
     let mut watcher = Watcher::new("tags = ['v1']");
     watcher.push("v1", &index_with_attestations(&[("linux/amd64", &amd64), ("linux/arm64", &arm64)]));
     let scanned = watcher.scan().await;
@@ -192,7 +192,7 @@ async fn attestations_are_counted_and_never_fetched() {
 
 #[tokio::test]
 async fn what_an_index_names_beside_images_is_not_fetched() {
-    let amd64 = of("linux/amd64");
+    let amd64 = image_for("linux/amd64");
     let unknown = Blob::named("a signature", 10).of_type("application/vnd.example.signature+json");
     let manifest = json!({
         "schemaVersion": 2,
@@ -208,7 +208,7 @@ async fn what_an_index_names_beside_images_is_not_fetched() {
 /// SOCI's manifest is listed beside the image that it describes, under the same platform.
 #[tokio::test]
 async fn a_manifest_that_describes_layers_is_not_an_image() {
-    let amd64 = of("linux/amd64");
+    let amd64 = image_for("linux/amd64");
     let soci = artifact("application/vnd.amazon.soci.index.v2+json", &[&Blob::named("ztoc", 9)]);
     let mut beside = entry("linux/amd64", &soci);
     beside["artifactType"] = json!("application/vnd.amazon.soci.index.v2+json");
@@ -225,7 +225,7 @@ async fn a_manifest_that_describes_layers_is_not_an_image() {
 
 #[tokio::test]
 async fn an_invalid_child_leaves_out_its_platform_and_is_tried_again() {
-    let (amd64, arm64) = (of("linux/amd64"), of("linux/arm64"));
+    let (amd64, arm64) = (image_for("linux/amd64"), image_for("linux/arm64"));
     let child = format!("GET /v2/acme/app/manifests/{}", arm64.digest());
     let mut watcher = Watcher::new("tags = ['v1']");
     watcher.push("v1", &index(&[("linux/amd64", &amd64), ("linux/arm64", &arm64)]));
@@ -260,7 +260,7 @@ async fn an_index_past_the_limit_is_an_error_with_that_reason() {
 
 #[tokio::test]
 async fn a_newly_wanted_platform_is_read_although_the_tag_did_not_change() {
-    let (amd64, arm64) = (of("linux/amd64"), of("linux/arm64"));
+    let (amd64, arm64) = (image_for("linux/amd64"), image_for("linux/arm64"));
     let mut watcher = Watcher::new("tags = ['v1']\nplatforms = ['linux/amd64']");
     watcher.push("v1", &index(&[("linux/amd64", &amd64), ("linux/arm64", &arm64)]));
     watcher.cost().await;

@@ -8,7 +8,7 @@ use crate::support::files::Files;
 use crate::support::registry::{Access, Seen, TokenServer};
 
 /// Registries by the kind of secret that they require; the proxy; the storage of layers.
-pub(super) struct World {
+pub(super) struct Fixture {
     pub(super) registries: BTreeMap<&'static str, TestRegistry>,
     proxy: TestRegistry,
     pub(super) elsewhere: TestRegistry,
@@ -16,7 +16,7 @@ pub(super) struct World {
     pub(super) hash: String,
 }
 
-impl World {
+impl Fixture {
     pub(super) fn new() -> Self {
         let only = |user, password| Access::Basic(vec![(user, password)]);
         let tokens =
@@ -39,19 +39,19 @@ impl World {
             registry.require(access);
             (kind, registry)
         });
-        let world = Self {
+        let fixture = Self {
             registries: registries.into(),
             proxy: registry(),
             elsewhere: registry(),
             files: Files::new(),
             hash: bcrypt::hash(OF_SCRAPER, 4).unwrap(),
         };
-        let away = format!("{}/v2/acme/app/manifests/v1?X-Signature={OF_ADDRESS}&n=1", world.elsewhere.base());
-        world.registries["redirect"].always("GET /v2/acme/app/manifests/", Reply::redirect(away));
+        let away = format!("{}/v2/acme/app/manifests/v1?X-Signature={OF_ADDRESS}&n=1", fixture.elsewhere.base());
+        fixture.registries["redirect"].always("GET /v2/acme/app/manifests/", Reply::redirect(away));
         // The proxy answers nothing by itself.
-        world.proxy.missing("http://registry.invalid/v2/acme/app/");
-        world.write();
-        world
+        fixture.proxy.missing("http://registry.invalid/v2/acme/app/");
+        fixture.write();
+        fixture
     }
 
     /// The files: configuration, secrets, a helper.
