@@ -6,6 +6,8 @@ mod interner;
 mod layer_table;
 mod newest;
 mod notified;
+mod policies;
+mod reclaimable;
 mod reconcile;
 mod restore;
 pub mod snapshot;
@@ -23,9 +25,11 @@ use std::time::Duration;
 
 use crate::image::{LayerContent, Timestamp};
 use crate::oci::{Digest, Registry, Repository};
+use crate::retention::RetentionPolicy;
 use crate::tag::{Completeness, LayerRequest, Observation, TagChange, TagRequest};
 use crate::target::{Repositories, Target, TargetName, Uncompressed};
 
+use policies::Policies;
 use stale::{Stale, StalePart};
 use state::{RegistryState, RepositoryState};
 use tag_settings::Targets;
@@ -47,6 +51,9 @@ pub struct Inventory {
     warnings: Vec<Warning>,
     /// The label conflicts that were reported: label, and the two targets.
     warned_labels: HashSet<(String, TargetName, TargetName)>,
+    policies: Policies,
+    /// When the last snapshot was taken, as far as policies know.
+    now: Timestamp,
     /// Whether the set of registries differs from that in `snapshot`.
     stale: Stale,
     snapshot: Arc<Snapshot>,
@@ -73,6 +80,8 @@ impl Inventory {
             registries: BTreeMap::new(),
             warnings: Vec::new(),
             warned_labels: HashSet::new(),
+            policies: Policies::default(),
+            now: 0.0,
             stale: Stale::default(),
             snapshot: Arc::default(),
         };
@@ -298,12 +307,35 @@ impl Inventory {
         digests
     }
 
+    /// Sets the policies of which snapshots say what they would free. Without a time nothing is old.
+    pub fn set_policies(&mut self, policies: &[Arc<RetentionPolicy>]) {
+        self.policies = Policies::new(policies, &self.targets);
+        for registry in self.registries.values_mut() {
+            for repository in registry.repositories.values_mut() {
+                registry.stale.mark_with(&mut repository.stale, StalePart::View);
+            }
+        }
+    }
+
+    /// Sets the time of the next snapshot, at which policies judge.
+    pub fn set_time(&mut self, now: Timestamp) {
+        self.now = now;
+        if self.policies.is_empty() {
+            return;
+        }
+        for registry in self.registries.values_mut() {
+            if registry.repositories.values().any(|repository| repository.judged.is_over(now)) {
+                registry.stale.mark(StalePart::View);
+            }
+        }
+    }
+
     /// The current snapshot; the same `Arc` as last time where nothing changed.
     pub fn snapshot(&mut self) -> Arc<Snapshot> {
         let mut any = self.stale.take_view();
         for (name, registry) in &mut self.registries {
             if registry.stale.take_view() {
-                views::refresh(name, registry, &self.targets, &mut self.warnings);
+                views::refresh(name, registry, &self.targets, &self.policies, self.now, &mut self.warnings);
                 any = true;
             }
         }

@@ -169,6 +169,7 @@ impl Inventory {
             state.stale.mark(StalePart::Sums);
             self.registries.insert(registry, state);
         }
+        self.policies = self.policies.renewed(&self.targets);
         self.stale.mark(StalePart::View);
         self.add_named();
         self.restore_candidates();

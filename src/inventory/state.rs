@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::layer_table::LayerTable;
-use super::snapshot::{RegistryView, RepositoryView};
+use super::reclaimable::Judged;
+use super::snapshot::{ReclaimableView, RegistryView, RepositoryView};
 use super::stale::{Stale, StalePart};
 use super::sums::{CountedImages, FigureRange, Figures, collect_series};
 use super::tag_state::TagState;
@@ -23,6 +24,8 @@ pub(super) struct RegistryState {
     pub(super) stale: Stale,
     /// The sums; empty before there are any.
     pub(super) usage: Usage,
+    /// What each policy that is about a tag of it would free.
+    pub(super) reclaimable: Vec<ReclaimableView>,
     /// The published view, if there is one.
     pub(super) view: Option<Arc<RegistryView>>,
 }
@@ -44,6 +47,8 @@ pub(super) struct RepositoryState {
     pub(super) stale: Stale,
     /// The range of its figures in its registry's `usage`.
     pub(super) range: Option<FigureRange>,
+    /// What policies say of it.
+    pub(super) judged: Judged,
     /// Its images that enter sums.
     pub(super) counted: CountedImages,
     /// What is published of it.

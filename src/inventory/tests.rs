@@ -6,6 +6,7 @@ mod histories;
 mod newest;
 mod notified;
 mod overlap;
+mod reclaimable;
 mod restart;
 mod series;
 mod sums;

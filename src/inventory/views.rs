@@ -5,19 +5,34 @@ use std::sync::Arc;
 
 use super::layer_table::{LayerTable, StoredImage};
 use super::newest::newest;
+use super::policies;
+use super::policies::Policies;
 use super::snapshot::{ImageView, NewestView, RegistryView, RepositoryView, TagView};
 use super::state::{RegistryState, RepositoryState};
 use super::sums::Figures;
 use super::tag_settings::Targets;
 use super::tag_state::TagState;
 use super::warning::Warning;
+use crate::image::Timestamp;
 use crate::image::accounting::SeriesUsage;
 use crate::oci::{Digest, Registry, Repository, Tag};
 use crate::target::{Repositories, Uncompressed};
 
 /// Updates the view of a registry. Only the views of repositories that changed, or whose sums changed, are rebuilt.
-pub(super) fn refresh(name: &Registry, registry: &mut RegistryState, targets: &Targets, warnings: &mut Vec<Warning>) {
-    if registry.account() {
+pub(super) fn refresh(
+    name: &Registry,
+    registry: &mut RegistryState,
+    targets: &Targets,
+    policies: &Policies,
+    now: Timestamp,
+    warnings: &mut Vec<Warning>,
+) {
+    let other_tags_go = policies::judge_all(registry, policies, targets, now);
+    let other_sums = registry.account();
+    if other_tags_go || other_sums {
+        registry.reclaimable = policies::count(registry, policies);
+    }
+    if other_sums {
         for (digest, bytes) in registry.layers.take_conflicts(&registry.usage.disagreeing) {
             warnings.push(Warning::SizesDisagree { registry: name.clone(), digest, bytes });
         }
@@ -26,7 +41,7 @@ pub(super) fn refresh(name: &Registry, registry: &mut RegistryState, targets: &T
     for (name, state) in &mut registry.repositories {
         if state.stale.take_view() {
             let figures = Figures::at(state.range.as_ref(), &registry.usage);
-            state.view = Some(Arc::new(repository(name, state, figures, targets, &registry.layers)));
+            state.view = Some(Arc::new(repository(name, state, figures, targets, policies, &registry.layers)));
             state.down = down(state);
             state.selected = selected(state);
         }
@@ -34,7 +49,8 @@ pub(super) fn refresh(name: &Registry, registry: &mut RegistryState, targets: &T
     }
     let is_whole = registry.repositories.values().all(|repository| repository.partial.is_empty());
     let stored_bytes = (is_whole && !registry.usage.series.is_empty()).then_some(registry.usage.stored_bytes);
-    let view = RegistryView { registry: name.clone(), stored_bytes, repositories };
+    let reclaimable = registry.reclaimable.clone();
+    let view = RegistryView { registry: name.clone(), stored_bytes, reclaimable, repositories };
     registry.view = (!view.repositories.is_empty()).then(|| Arc::new(view));
 }
 
@@ -71,6 +87,7 @@ fn repository(
     repository: &RepositoryState,
     figures: Figures<'_>,
     targets: &Targets,
+    policies: &Policies,
     layers: &LayerTable,
 ) -> RepositoryView {
     let mut stored_bytes = figures.tags.iter().copied();
@@ -101,6 +118,7 @@ fn repository(
         metadata_bytes: usage.map(|_| metadata_bytes(repository)),
         tags_selected: is_known.then_some(count),
         tags_unknown: is_known.then(|| selected().filter(|state| state.is_unknown()).count() as u64),
+        reclaimable: policies::views(&repository.judged, policies),
         labels: labels(repository, targets),
         newest: newest_views(repository, targets),
         tags,

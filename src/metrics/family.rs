@@ -33,12 +33,15 @@ pub enum Family {
     RepositoryTags,
     RepositoryTagsUnknown,
     RepositoryLabels,
+    RepositoryReclaimableSize,
+    RepositoryReclaimableTags,
     RegistryStoredSize,
+    RegistryReclaimableSize,
 }
 
 impl Family {
     /// All of them, in the order in which they are published.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 32] = [
         Self::ImageCompressedSize,
         Self::ImageUniqueSize,
         Self::ImageProportionalSize,
@@ -67,7 +70,10 @@ impl Family {
         Self::RepositoryTags,
         Self::RepositoryTagsUnknown,
         Self::RepositoryLabels,
+        Self::RepositoryReclaimableSize,
+        Self::RepositoryReclaimableTags,
         Self::RegistryStoredSize,
+        Self::RegistryReclaimableSize,
     ];
 
     /// The metric's name.
@@ -101,6 +107,9 @@ impl Family {
             Self::RepositoryTags => "container_image_repository_tags",
             Self::RepositoryTagsUnknown => "container_image_repository_tags_unknown",
             Self::RepositoryLabels => "container_image_repository_labels",
+            Self::RepositoryReclaimableSize => "container_image_repository_reclaimable_size_bytes",
+            Self::RepositoryReclaimableTags => "container_image_repository_reclaimable_tags",
+            Self::RegistryReclaimableSize => "container_image_registry_reclaimable_size_bytes",
             Self::RegistryStoredSize => "container_image_registry_stored_size_bytes",
         }
     }
@@ -164,6 +173,13 @@ impl Family {
                 "Number of the repository's selected tags that were never read: while above 0, its sums are incomplete."
             }
             Self::RepositoryLabels => "1, with the labels that the configuration gives the repository, for joins.",
+            Self::RepositoryReclaimableSize => {
+                "Bytes that deleting the repository's tags that the policy does not keep would free by itself: layers, configs, manifests and indexes that nothing else watched on the registry has. Absent while anything on the registry is unread. Do not sum: the registry's figure also has what only all repositories together free."
+            }
+            Self::RepositoryReclaimableTags => "Number of the repository's tags that no rule of the policy keeps.",
+            Self::RegistryReclaimableSize => {
+                "Bytes that the registry would free if all tags that the policy does not keep were deleted, among what is watched: layers, configs, manifests and indexes. Absent while anything on it is unread. Policies overlap: do not sum."
+            }
             Self::RegistryStoredSize => {
                 "Bytes of the distinct layers of all watched images on the registry: what it must store for them."
             }

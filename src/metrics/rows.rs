@@ -5,7 +5,9 @@ use std::ops::Range;
 use super::family::Family;
 use super::labels::label;
 use super::sink::{Sink, Value};
-use crate::inventory::snapshot::{ImageView, NewestView, RegistryView, ReleaseView, RepositoryView, Snapshot, TagView};
+use crate::inventory::snapshot::{
+    ImageView, NewestView, ReclaimableView, RegistryView, ReleaseView, RepositoryView, Snapshot, TagView,
+};
 
 /// A row's labels: `{a="…",b="…"` in [`Rows::labels`], still open for more.
 type Labels = Range<usize>;
@@ -19,6 +21,8 @@ pub(crate) struct Rows<'a> {
     newest: Vec<(Labels, &'a NewestView)>,
     repositories: Vec<(Labels, &'a RepositoryView)>,
     registries: Vec<(Labels, &'a RegistryView)>,
+    /// By repository and policy, and by registry and policy.
+    reclaimable: [Vec<(Labels, &'a ReclaimableView)>; 2],
 }
 
 impl<'a> Rows<'a> {
@@ -27,6 +31,10 @@ impl<'a> Rows<'a> {
         for registry in &snapshot.registries {
             let labels = rows.row("{", &[("registry", registry.registry.as_str())]);
             rows.registries.push((labels, registry));
+            for of in &registry.reclaimable {
+                let labels = rows.row("{", &[("registry", registry.registry.as_str()), ("policy", &of.policy)]);
+                rows.reclaimable[1].push((labels, of));
+            }
             registry.repositories.iter().for_each(|repository| rows.repository(repository));
         }
         rows
@@ -38,6 +46,10 @@ impl<'a> Rows<'a> {
         label(&mut prefix, "repository", view.repository.name());
         let labels = self.row(&prefix, &[]);
         self.repositories.push((labels, view));
+        for of in &view.reclaimable {
+            let labels = self.row(&prefix, &[("policy", &of.policy)]);
+            self.reclaimable[0].push((labels, of));
+        }
         for newest in &view.newest {
             let labels = self.row(&prefix, &[("target", &newest.target.0), ("platform", newest.platform.as_str())]);
             self.newest.push((labels, newest));
@@ -76,6 +88,8 @@ impl<'a> Rows<'a> {
                 self.each(&self.newest, family, sink, of_newest);
                 self.each(&self.repositories, family, sink, of_repository);
                 self.each(&self.registries, family, sink, of_registry);
+                self.each(&self.reclaimable[0], family, sink, of_repository_policy);
+                self.each(&self.reclaimable[1], family, sink, of_registry_policy);
             }
         }
     }
@@ -197,6 +211,21 @@ fn of_repository(family: Family, view: &RepositoryView) -> Option<Value> {
 fn of_registry(family: Family, view: &RegistryView) -> Option<Value> {
     match family {
         Family::RegistryStoredSize => view.stored_bytes.map(Value::Integer),
+        _ => None,
+    }
+}
+
+fn of_repository_policy(family: Family, view: &ReclaimableView) -> Option<Value> {
+    match family {
+        Family::RepositoryReclaimableSize => view.bytes.map(Value::Integer),
+        Family::RepositoryReclaimableTags => view.tags.map(Value::Integer),
+        _ => None,
+    }
+}
+
+fn of_registry_policy(family: Family, view: &ReclaimableView) -> Option<Value> {
+    match family {
+        Family::RegistryReclaimableSize => view.bytes.map(Value::Integer),
         _ => None,
     }
 }

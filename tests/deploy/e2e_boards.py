@@ -119,6 +119,10 @@ def configuration(registry):
         match = ['^v']
         newest = "semver"
         budget = "8MiB"
+
+        [[policies]]
+        name = "newest"
+        keep_newest = 1
         """
 
 

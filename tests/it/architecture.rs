@@ -21,7 +21,7 @@ const USES: &[(&str, &str)] = &[
     ("retention", "oci image target"),
     ("tag", "oci image target"),
     ("registry", "oci"),
-    ("inventory", "oci image target tag"),
+    ("inventory", "oci image target retention tag"),
     ("store", "clock oci image tag"),
     ("scan", "oci image target tag registry store"),
     ("layer", "clock oci image target tag registry store"),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use image_size_exporter::image::ImageSummary;
 use image_size_exporter::inventory::snapshot::{
-    ImageView, NewestView, RegistryView, ReleaseView, RepositoryView, Snapshot, TagView,
+    ImageView, NewestView, ReclaimableView, RegistryView, ReleaseView, RepositoryView, Snapshot, TagView,
 };
 use image_size_exporter::oci::{Digest, MediaType, Platform, Registry, Repository};
 use image_size_exporter::target::TargetName;
@@ -61,6 +61,7 @@ pub fn unread() -> Snapshot {
         metadata_bytes: None,
         tags_selected: Some(1),
         tags_unknown: Some(1),
+        reclaimable: Vec::new(),
         labels: BTreeMap::new(),
         newest: Vec::new(),
         tags: vec![TagView {
@@ -75,7 +76,12 @@ pub fn unread() -> Snapshot {
         }],
     };
     Snapshot {
-        registries: vec![Arc::new(RegistryView { registry, stored_bytes: None, repositories: vec![Arc::new(view)] })],
+        registries: vec![Arc::new(RegistryView {
+            registry,
+            stored_bytes: None,
+            reclaimable: Vec::new(),
+            repositories: vec![Arc::new(view)],
+        })],
     }
 }
 
@@ -83,6 +89,7 @@ fn registry_view(registry: Registry, repositories: Vec<RepositoryView>) -> Regis
     RegistryView {
         registry,
         stored_bytes: Some(987_654_321),
+        reclaimable: vec![ReclaimableView { policy: "old".into(), bytes: Some(765_432), tags: Some(3) }],
         repositories: repositories.into_iter().map(Arc::new).collect(),
     }
 }
@@ -101,6 +108,7 @@ fn repository_view(repository: Repository, tags: Vec<TagView>, odd: &Odd) -> Rep
         metadata_bytes: Some(54_321),
         tags_selected: Some(tags.len() as u64),
         tags_unknown: Some(0),
+        reclaimable: vec![ReclaimableView { policy: "old".into(), bytes: Some(76_543), tags: Some(3) }],
         labels: [("label_team".to_owned(), odd.label.clone())].into(),
         newest: vec![newest],
         tags,

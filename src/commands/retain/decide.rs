@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use super::read::{ReadRegistry, ReadRepository, ReadTag};
+use super::read::{Content, ReadRegistry, ReadRepository, ReadTag};
 use super::retain_report::{
     DeletedDigest, DeletedFor, Fate, FateReason, RegistryRetention, RepositoryRetention, TagFate,
 };
@@ -64,7 +64,7 @@ fn fates<'a>(
         .filter(|(_, tag)| is_judged(tag))
         .map(|(name, tag)| JudgedTag {
             tag: name,
-            digest: tag.content.as_ref().map(|content| content.digest()),
+            digest: tag.content.as_ref().map(Content::digest),
             created: tag.content.as_ref().and_then(|content| content.created),
         })
         .collect();
