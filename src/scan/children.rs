@@ -202,7 +202,8 @@ pub(crate) fn has_all_entries(known: &Known, index: &StoredIndex) -> bool {
     index.entries.iter().filter(is_image).all(|entry| is_known(&entry.digest))
 }
 
-async fn read_child(
+/// Reads an entry of an index, if this repository has it: what another one has of it is not enough.
+pub(crate) async fn read_child(
     client: &Client,
     store: &Store,
     repository: &Repository,

@@ -238,6 +238,25 @@ fn the_children_of_an_index_go_with_it_unless_another_tag_has_them_and_so_do_ref
 }
 
 #[test]
+fn a_child_that_only_another_repository_has_is_held_as_a_blob_and_what_it_names_is_not() {
+    let world = World::new(
+        "[[targets]]\nname = 'api'\nrepository = 'REGISTRY/acme/api'\nmatch = ['.']\n\n\
+         [[targets]]\nrepository = 'REGISTRY/acme/web'\nmatch = ['.']\n\n\
+         [[policies]]\nname = 'p'\ntargets = ['api']\nkeep_match = ['^nothing$']\n",
+    );
+    let child = dated("linux/amd64", "2024-01-01T00:00:00Z", &[&Blob::named("own", 10)]);
+    world.registry.push("acme/api", "v1", &child);
+    let sparse = Pushed { children: vec![], ..index(&[("linux/amd64", &child)]) };
+    world.registry.push("acme/web", "main", &sparse);
+    world.registry.missing(&format!("/v2/acme/web/manifests/{}", child.digest()));
+    let retention = world.json(&[]);
+    let registry = &retention["policies"][0]["registries"][0];
+    assert_eq!(retention["errors"], json!([]));
+    assert_eq!(digests(&registry["repositories"][0]), [child.digest().to_string()]);
+    assert_eq!(registry["freed_bytes"].as_u64(), Some(metadata(&child) - child.manifest.size + 10));
+}
+
+#[test]
 fn where_anything_is_unread_no_bytes_are_claimed_and_its_repository_loses_nothing() {
     let (world, images) = world();
     world.registry.always("GET /v2/acme/web/manifests/main", Reply::status(403));

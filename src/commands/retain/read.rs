@@ -13,7 +13,7 @@ use crate::image::{Image, Timestamp};
 use crate::oci::{Digest, Location, Reason, Registry, Repository, Tag};
 use crate::registry::{At, Client, Registries};
 use crate::retention::{Blob, Document};
-use crate::scan::{self, discovery};
+use crate::scan::{self, FetchedDocument, ReadError, discovery};
 use crate::store::{IndexEntry, Store, Stored};
 use crate::tag::ListExtent;
 use crate::target::{Target, TargetName};
@@ -159,7 +159,7 @@ async fn read_tags(
 /// Reads a tag with every manifest that it reaches. A failure is that of any of them: what cannot be read may hold
 /// anything.
 async fn read_tag(client: &Client, store: &Store, repository: &Repository, tag: &Tag) -> Result<Content, Failure> {
-    let root = fetch(client, store, repository, At::Tag(tag)).await?;
+    let root = whole(scan::fetch_document(client, store, repository, At::Tag(tag)).await)?;
     let mut walk = Walk { documents: Vec::new(), images: Vec::new(), left: Vec::new(), seen: HashSet::new() };
     walk.seen.insert(root.0.clone());
     walk.add(root, true);
@@ -168,7 +168,7 @@ async fn read_tag(client: &Client, store: &Store, repository: &Repository, tag: 
             let message = format!("{}: more than {DOCUMENTS_MAX} manifests", Location::tag(repository, tag));
             return Err(failed(Reason::Limit, message));
         }
-        match fetch(client, store, repository, At::Digest(&entry.digest)).await {
+        match whole(scan::read_child(client, store, repository, &entry).await) {
             Ok(document) => walk.add(document, !entry.attestation && entry.artifact_type.is_empty()),
             // A sparse index: the registry marks what it names, and there is no more to it.
             Err(failure) if failure.reason == Reason::NotFound => walk.mention(&entry),
@@ -178,21 +178,11 @@ async fn read_tag(client: &Client, store: &Store, repository: &Repository, tag: 
     Ok(Content { created: created(&walk.images), documents: walk.documents })
 }
 
-/// A document and its digest. Where a layer's size is unknown, that is a failure.
-async fn fetch(
-    client: &Client,
-    store: &Store,
-    repository: &Repository,
-    at: At<'_>,
-) -> Result<(Digest, Stored), Failure> {
-    if let At::Digest(digest) = at
-        && let Some(document) = store.document(digest)
-    {
-        return Ok((digest.clone(), document));
-    }
-    match scan::fetch_document(client, store, repository, at).await {
-        Ok(fetched) => match fetched.unknown_size {
-            None => Ok((fetched.digest, fetched.document)),
+/// The document and its digest. Where a layer's size is unknown, that is a failure.
+fn whole(read: Result<FetchedDocument, ReadError>) -> Result<(Digest, Stored), Failure> {
+    match read {
+        Ok(read) => match read.unknown_size {
+            None => Ok((read.digest, read.document)),
             Some(error) => Err(failed(not_absent(error.reason()), error.to_string())),
         },
         Err(error) => Err(failed(error.reason(), error.to_string())),
