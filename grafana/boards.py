@@ -622,6 +622,44 @@ def overview():
             link=True,
         ),
     ]
+    on_registry = 'job=~"$job", registry=~"$registry"'
+    of_policy = f"{REPOSITORY}, policy"
+    freed_alone = f"max by ({of_policy}) (container_image_repository_reclaimable_size_bytes{{{mine}}})"
+    freed = f"max by (registry, policy) (container_image_registry_reclaimable_size_bytes{{{on_registry}}})"
+    retention = [
+        table(
+            "Repositories, by what deleting their tags would free",
+            [
+                ("Freed alone", "bytes", most(freed_alone)),
+                (
+                    "Tags",
+                    "short",
+                    beside(
+                        of_policy,
+                        f"max by ({of_policy}) (container_image_repository_reclaimable_tags{{{mine}}})",
+                        most(freed_alone),
+                    ),
+                ),
+            ],
+            {**in_repository, "policy": "Policy"},
+            "Freed alone: bytes that nothing else watched on the registry has, if only this repository's tags that the "
+            "policy does not keep are deleted. Tags: how many these are. `image-size-exporter retain` names them.",
+            link=True,
+        ),
+        graph(
+            "Reclaimable part of what is stored",
+            "percentunit",
+            [
+                (
+                    "{{registry}} {{policy}}",
+                    f"{freed} / on (registry) group_left () max by (registry) "
+                    f"(container_image_registry_stored_size_bytes{{{on_registry}}})",
+                )
+            ],
+            "What a registry would free if all tags that the policy does not keep were deleted, as a part of what it "
+            "stores. Absent while anything on the registry is unread.",
+        ),
+    ]
     unread = [
         table(
             "Tags that cannot be read",
@@ -665,6 +703,7 @@ def overview():
             ("Releases and budgets", releases_and_budgets),
             ("Storage", storage),
             ("Images", sizes),
+            ("What policies do not keep", retention),
             ("What cannot be read", unread),
         ],
         "now-7d",

@@ -7,6 +7,7 @@ pub mod check;
 pub mod history;
 pub mod inspect;
 pub mod plan;
+pub mod retain;
 
 pub mod demo;
 pub mod health;
@@ -38,6 +39,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Some(Command::Inspect(flags)) => inspect::run(&flags.config.config_file, &flags.arguments).await,
         Some(Command::Check(flags)) => check::run(&flags.config.config_file, &flags.arguments).await,
         Some(Command::History(flags)) => history::run(&flags.config.config_file, &flags.arguments, format).await,
+        Some(Command::Retain(flags)) => retain::run(&flags.config.config_file, &flags.arguments, format).await,
         Some(Command::Health(flags)) => health::run(&flags.config.config_file, &flags.arguments).await,
         Some(Command::Completions(arguments)) => manual::completions(&arguments, Cli::command()),
         Some(Command::Man(arguments)) => manual::man(&arguments, Cli::command()),

@@ -13,6 +13,7 @@ mod reader;
 
 mod files;
 mod notifications;
+mod policies;
 mod registries;
 mod targets;
 mod values;
@@ -36,7 +37,7 @@ use reader::Table;
 pub use problems::ConfigError;
 pub use schema::{Config, Overrides, Purpose, Scan, Web};
 pub use source::Environment;
-pub use values::{label, size, step};
+pub use values::{age, label, size, step};
 
 /// The configuration file where `--config.file` names none.
 pub const DEFAULT_FILE: &str = "config.toml";
@@ -108,6 +109,7 @@ fn read(path: &Path, root: Table<'_>, files: &Files) -> Config {
     let registry_defaults = Settings { concurrency: scan.concurrency, timeout: scan.timeout, ..Settings::default() };
     let registries = registries::read(&root, &registry_defaults, files);
     let targets = targets::read(&root, &scan);
+    let policies = policies::read(&root, &targets);
     root.finish();
     Config {
         file: path.to_owned(),
@@ -119,6 +121,7 @@ fn read(path: &Path, root: Table<'_>, files: &Files) -> Config {
         registries,
         registry_defaults,
         targets,
+        policies,
         warnings: Vec::new(),
     }
 }

@@ -12,4 +12,4 @@ pub use config::ConfigFacts;
 pub use hint::{Span, UncompressedHint};
 pub use image::{Image, ImageSummary, LAYERS_MAX, is_container_image};
 pub use layer::{Layer, LayerContent, Unpacked};
-pub use timestamp::Timestamp;
+pub use timestamp::{FIRST_IMAGE_SECONDS, Timestamp};

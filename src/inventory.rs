@@ -8,13 +8,15 @@ mod interner;
 mod layer_table;
 mod newest;
 mod notified;
-mod policy;
+mod policies;
+mod reclaimable;
 mod reconcile;
 mod restore;
 pub mod snapshot;
 mod stale;
 mod state;
 mod sums;
+mod tag_settings;
 mod tag_state;
 mod views;
 mod warning;
@@ -25,13 +27,15 @@ use std::time::Duration;
 
 use crate::image::{LayerContent, Timestamp};
 use crate::oci::{Digest, Registry, Repository};
+use crate::retention::RetentionPolicy;
 use crate::tag::{Completeness, LayerRequest, Observation, TagChange, TagRequest};
 use crate::target::{Repositories, Target, TargetName, Uncompressed};
 
 use catalog::Catalog;
-use policy::Targets;
+use policies::Policies;
 use stale::{Stale, StalePart};
 use state::{RegistryState, RepositoryState};
+use tag_settings::Targets;
 use tag_state::{Effect, TagState};
 
 pub use notified::{Deleted, Pushed};
@@ -52,6 +56,9 @@ pub struct Inventory {
     warnings: Vec<Warning>,
     /// The label conflicts that were reported: label, and the two targets.
     warned_labels: HashSet<(String, TargetName, TargetName)>,
+    policies: Policies,
+    /// When the last snapshot was taken, as far as policies know.
+    now: Timestamp,
     /// Whether the set of registries differs from that in `snapshot`.
     stale: Stale,
     snapshot: Arc<Snapshot>,
@@ -79,6 +86,8 @@ impl Inventory {
             registries: BTreeMap::new(),
             warnings: Vec::new(),
             warned_labels: HashSet::new(),
+            policies: Policies::default(),
+            now: 0.0,
             stale: Stale::default(),
             snapshot: Arc::default(),
         };
@@ -164,7 +173,7 @@ impl Inventory {
         let repositories = &self.targets.get(number).repositories;
         let Some(state) = self.registries.get_mut(repositories.registry()) else { return Vec::new() };
         let assign = |(name, repository): (&Repository, &mut RepositoryState)| -> Vec<TagRequest> {
-            let owned = repository.tags.iter_mut().filter(|(_, state)| state.policy.owner == number);
+            let owned = repository.tags.iter_mut().filter(|(_, state)| state.settings.owner == number);
             let assigned = owned.filter_map(|(tag, state)| state.assign().then_some((tag, state)));
             assigned.map(|(tag, state)| state.request(name, tag)).collect()
         };
@@ -237,7 +246,7 @@ impl Inventory {
             for (repository, tag) in
                 state.repositories.iter().flat_map(|(name, state)| state.tags.values().map(move |tag| (name, tag)))
             {
-                let mode = tag.policy.uncompressed;
+                let mode = tag.settings.uncompressed;
                 if mode == Uncompressed::Off {
                     continue;
                 }
@@ -297,7 +306,7 @@ impl Inventory {
                     digests.insert(image.summary.digest.clone());
                     digests.extend(image.summary.image_id.clone());
                     let is_schema1 = image.summary.image_id.is_none();
-                    if is_schema1 || tag.policy.uncompressed != Uncompressed::Off {
+                    if is_schema1 || tag.settings.uncompressed != Uncompressed::Off {
                         for listed in &image.stored {
                             digests.insert(state.layers.digest(listed.layer).clone());
                             digests.extend(state.layers.facts(listed.layer).diff_id.clone());
@@ -309,13 +318,36 @@ impl Inventory {
         digests
     }
 
+    /// Sets the policies of which snapshots say what they would free. Without a time nothing is old.
+    pub fn set_policies(&mut self, policies: &[Arc<RetentionPolicy>]) {
+        self.policies = Policies::new(policies, &self.targets);
+        for registry in self.registries.values_mut() {
+            for repository in registry.repositories.values_mut() {
+                registry.stale.mark_with(&mut repository.stale, StalePart::View);
+            }
+        }
+    }
+
+    /// Sets the time of the next snapshot, at which policies judge.
+    pub fn set_time(&mut self, now: Timestamp) {
+        self.now = now;
+        if self.policies.is_empty() {
+            return;
+        }
+        for registry in self.registries.values_mut() {
+            if registry.repositories.values().any(|repository| repository.judged.is_over(now)) {
+                registry.stale.mark(StalePart::View);
+            }
+        }
+    }
+
     /// The current snapshot; the same `Arc` as last time where nothing changed.
     pub fn snapshot(&mut self) -> Arc<Snapshot> {
         self.compare_catalogs();
         let mut any = self.stale.take_view();
         for (name, registry) in &mut self.registries {
             if registry.stale.take_view() {
-                views::refresh(name, registry, &self.targets, &mut self.warnings);
+                views::refresh(name, registry, &self.targets, &self.policies, self.now, &mut self.warnings);
                 any = true;
             }
         }

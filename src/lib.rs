@@ -4,7 +4,8 @@
 //! `ARCHITECTURE.md` draws them.
 //!
 //! 1. **What the specifications define**, pure: names, digests, platforms, documents.
-//! 2. **What a figure is**, pure: images and their accounting, targets and what they select, the messages about a tag.
+//! 2. **What a figure is**, pure: images and their accounting, targets and what they select, what policies keep, the messages
+//!    about a tag.
 //! 3. **How registries are spoken to**: the distribution API's endpoints, transport, authentication.
 //! 4. **What is known**: scans read tags, layers are measured, the inventory holds it, the store remembers it.
 //! 5. **What people and programs see**: the configuration they write, the metrics and pages they read.
@@ -16,6 +17,7 @@ mod clock;
 pub mod oci;
 
 pub mod image;
+pub mod retention;
 pub mod tag;
 pub mod target;
 

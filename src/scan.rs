@@ -16,7 +16,7 @@ use crate::registry::{At, Client, RegistryError};
 use crate::store::{Store, Stored};
 use crate::tag::{Outcome, Reading, TagRequest};
 
-pub(crate) use children::{Children, has_all_entries, read as read_children};
+pub(crate) use children::{Children, has_all_entries, names_document, read as read_children, read_child};
 pub use document::{FetchedDocument, ReadError, fetch as fetch_document};
 pub use platforms::NoPlatform;
 

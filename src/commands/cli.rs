@@ -17,6 +17,7 @@ use super::logging;
 use super::logging::{LogFlags, LogFormat, LogFormatFlag, LogLevel};
 use super::manual;
 use super::plan;
+use super::retain;
 use super::run::{Check, WebFlags};
 use crate::config::DEFAULT_FILE;
 use crate::metrics::own;
@@ -176,6 +177,16 @@ Examples:
 
 Dates that cannot be those of an image are left out and said on standard error.")]
     History(Box<Configured<history::Arguments>>),
+    /// Show which tags a policy keeps, and how many bytes the registry would free without the others; deletes nothing
+    #[command(after_help = "\
+Examples:
+  image-size-exporter retain
+      every policy of the configuration: each tag with its reason, and what is freed
+  image-size-exporter retain registry.internal:5000/acme/api --keep-newest 10 --keep-match '^latest$'
+  image-size-exporter retain 'registry.internal:5000/acme/*' --keep-younger 30d --json
+  image-size-exporter retain --policy old-releases --format digests
+      what to delete, in this order, one a line: registry/repository@digest")]
+    Retain(Box<Configured<retain::Arguments>>),
     /// Ask a running daemon whether it is healthy, for containers without a shell; exits 0 or 1
     #[command(after_help = "\
 Examples:
@@ -223,6 +234,7 @@ impl Cli {
             Some(Command::Inspect(flags)) => &flags.log,
             Some(Command::Check(flags)) => &flags.log,
             Some(Command::History(flags)) => &flags.log,
+            Some(Command::Retain(flags)) => &flags.log,
             Some(Command::Health(flags)) => return (LogLevel::Info, flags.format.log_format),
             Some(Command::Completions(_) | Command::Man(_)) => return (LogLevel::Info, LogFormat::Logfmt),
         };
@@ -356,6 +368,7 @@ mod tests {
             "x help demo",
             "x help health",
             "x help history",
+            "x help retain",
         ] {
             let said = parsed(line).unwrap_err();
             assert!(said.contains("Usage: ") && said.contains("Examples:\n  image-size-exporter "), "{line}: {said}");

@@ -86,6 +86,7 @@ pub fn failure(plan: &Plan, strict: bool) -> Option<(u8, String)> {
 /// Scans every target of the configuration, one after the other, and counts.
 pub async fn plan(config: &Config, registries: &Registries) -> Plan {
     let mut inventory = Inventory::new(&config.targets, config.scan.keep);
+    inventory.set_policies(&config.policies);
     let mut listed = Vec::new();
     for target in &config.targets {
         let registry = target.repositories.registry();

@@ -9,7 +9,7 @@ use crate::metrics::Family;
 use crate::registry::ListApi;
 use crate::target::{Detail, NewestBy, Sort, Uncompressed, Words};
 
-use super::values::{Bounds, Identity};
+use super::values::{AGE as AGE_BOUNDS, Bounds, Identity};
 
 /// The keys of a table.
 pub(super) struct Section {
@@ -98,6 +98,7 @@ const DAY: Duration = Duration::from_hours(24);
 const INTERVAL: Kind = Kind::Duration(Bounds { min: MILLIS_100, max: DAY.saturating_mul(365), example: "5m" });
 const TIMEOUT: Kind = Kind::Duration(Bounds { min: MILLIS_100, max: Duration::from_hours(1), example: "30s" });
 const KEEP: Kind = Kind::Duration(Bounds { min: Duration::from_secs(1), max: DAY.saturating_mul(3650), example: "7d" });
+const AGE: Kind = Kind::Duration(AGE_BOUNDS);
 const CONCURRENCY: Kind = Kind::Count { min: 1, max: 256 };
 const TAGS_MAX: Kind = Kind::Count { min: 1, max: 1_000_000 };
 
@@ -123,6 +124,7 @@ pub(super) static ROOT: Section = Section {
             "settings of a registry, under its host; without a section a registry has the defaults",
         ),
         key("targets", Kind::Tables(&TARGET), "the repositories that are watched: at least one"),
+        key("policies", Kind::Tables(&POLICY), "which tags are kept, to see what the others take; nothing is deleted"),
     ],
     required: &["targets"],
 };
@@ -260,4 +262,19 @@ static TARGET: Section = Section {
         ),
     ],
     required: &["repository"],
+};
+
+static POLICY: Section = Section {
+    keys: &[
+        key("name", Kind::Text, "the `policy` label, unique"),
+        key("targets", TEXTS, "the targets whose tags it judges, by name; all if it is left out"),
+        key(
+            "keep_newest",
+            Kind::Count { min: 1, max: 1_000_000 },
+            "in each repository the tags of so many digests are kept, newest first by creation date",
+        ),
+        key("keep_match", TEXTS, "regular expressions: tags that one finds are kept; not anchored"),
+        key("keep_younger", AGE, "tags that were created less than this long ago are kept"),
+    ],
+    required: &["name"],
 };

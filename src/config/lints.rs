@@ -24,6 +24,10 @@ pub(super) fn check(config: &Config, root: &Table<'_>) {
         platform::check(target, table);
     }
     labels(&config.targets, &tables);
+    let tables = root.tables("policies").into_iter().flatten();
+    for (policy, (_, table)) in config.policies.iter().zip(tables) {
+        pattern::globs("keep_match", &policy.keep_match, &table);
+    }
 }
 
 /// Registries that no target uses, and credentials over plain HTTP.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::notify::TokenSource;
 use crate::registry::{Credential, Settings};
+use crate::retention::RetentionPolicy;
 use crate::target::{Grouping, Selection, TagPattern, Target, VersionRange, Words};
 
 use super::problems::redacted_url;
@@ -53,6 +54,10 @@ pub(super) fn render(config: &Config, started: &Config) -> String {
     for target in &config.targets {
         toml.header("[[targets]]");
         render_target(&mut toml, target);
+    }
+    for policy in &config.policies {
+        toml.header("[[policies]]");
+        render_policy(&mut toml, policy);
     }
     toml.0
 }
@@ -153,6 +158,18 @@ fn render_selection(toml: &mut Toml, selection: &Selection) {
     toml.text("semver", listing.semver.as_ref().map(VersionRange::as_str));
     toml.text("sort", Some(listing.sort.word()));
     toml.bare("limit", listing.limit);
+}
+
+fn render_policy(toml: &mut Toml, policy: &RetentionPolicy) {
+    toml.text("name", Some(&policy.name));
+    if let Some(targets) = &policy.targets {
+        toml.list("targets", targets);
+    }
+    toml.bare("keep_newest", policy.keep_newest);
+    if !policy.keep_match.is_empty() {
+        toml.list("keep_match", policy.keep_match.iter().map(TagPattern::as_str));
+    }
+    toml.text("keep_younger", policy.keep_younger.map(shown_duration));
 }
 
 /// A TOML document under construction. Keys without a value are left out.

@@ -9,6 +9,7 @@ use crate::metrics::Family;
 use crate::notify::TokenSource;
 use crate::oci::Registry;
 use crate::registry::Settings;
+use crate::retention::RetentionPolicy;
 use crate::target::Target;
 use crate::web::ListenAddress;
 
@@ -33,6 +34,8 @@ pub struct Config {
     pub registry_defaults: Settings,
     /// At least one target, with unique names, in the file's order.
     pub targets: Vec<Arc<Target>>,
+    /// What is kept, with unique names, in the file's order.
+    pub policies: Vec<Arc<RetentionPolicy>>,
     /// Warnings about valid settings that are probably mistakes: each a line to log, with file and key.
     pub warnings: Vec<String>,
 }

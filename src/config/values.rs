@@ -88,7 +88,19 @@ pub fn step(text: &str) -> Result<Duration, String> {
     duration(text, &Bounds { min: Duration::from_secs(1), max: Duration::from_hours(24), example: "5m" })
 }
 
-/// A target's name.
+/// What an age may be.
+pub(super) const AGE: Bounds =
+    Bounds { min: Duration::from_secs(1), max: Duration::from_hours(24 * 3650), example: "30d" };
+
+/// The age of a tag: `30d`, from a second to ten years.
+///
+/// # Errors
+/// What to write instead.
+pub fn age(text: &str) -> Result<Duration, String> {
+    duration(text, &AGE)
+}
+
+/// The name of a target or policy.
 pub(super) fn name(text: &str) -> Result<String, String> {
     if text.trim().is_empty() {
         return Err("is empty: write a name, or leave the key out".to_owned());

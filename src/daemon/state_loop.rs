@@ -80,6 +80,8 @@ impl StateLoop {
     pub(crate) async fn start(handles: Handles, config: Config, mut publisher: Publisher) -> Self {
         let (sender, events) = mpsc::channel(EVENTS_WAITING_MAX);
         let mut inventory = Inventory::new(&config.targets, config.scan.keep);
+        inventory.set_policies(&config.policies);
+        inventory.set_time(unix_now());
         forget_other_scans(&handles, &config);
         let restored = restore(&mut inventory, &handles);
         handles.telemetry.set_targets(&config.targets);
@@ -242,6 +244,7 @@ impl StateLoop {
         let Some(mut publisher) = self.publisher.take() else { return };
         self.news = News::None;
         self.publish_now = false;
+        self.inventory.set_time(unix_now());
         let (snapshot, omit) = (self.inventory.snapshot(), self.omit.clone());
         // A target is up in the same scrape as its tags are.
         let down = self.inventory.targets_down();
@@ -292,6 +295,7 @@ impl StateLoop {
         }
         forget_other_scans(&self.handles, &config);
         let changes = self.inventory.reconfigure(&config.targets, config.scan.keep);
+        self.inventory.set_policies(&config.policies);
         self.keep(changes);
         self.handles.telemetry.set_targets(&config.targets);
         self.workers.set(&config.targets, |_| false);

@@ -3,6 +3,9 @@
 /// Seconds since the Unix epoch, as Prometheus counts time.
 pub type Timestamp = f64;
 
+/// 1 March 2013: Docker was shown in that month. Reproducible builds write constants before it, such as 1980.
+pub const FIRST_IMAGE_SECONDS: i32 = 1_362_096_000;
+
 /// An RFC 3339 date and time. None for year 1 and the epoch, which reproducible builds write.
 pub(super) fn timestamp(text: &str) -> Option<Timestamp> {
     let timestamp: jiff::Timestamp = text.parse().ok()?;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::policy::{TagPolicy, Targets};
+use super::tag_settings::{TagSettings, Targets};
 use crate::oci::Repository;
 
 /// The groups that targets give to a repository.
@@ -28,8 +28,8 @@ impl RepositoryGroups {
     }
 
     /// The groups of a tag.
-    pub(super) fn of(&self, policy: &TagPolicy) -> GroupSet {
-        let mut groups: Vec<Arc<str>> = self.given_by(|target| policy.targets.contains(&target)).cloned().collect();
+    pub(super) fn of(&self, settings: &TagSettings) -> GroupSet {
+        let mut groups: Vec<Arc<str>> = self.given_by(|target| settings.targets.contains(&target)).cloned().collect();
         groups.sort_unstable();
         groups.dedup();
         groups.into()

@@ -67,6 +67,11 @@ impl Interner {
         &self.entry(number).digest
     }
 
+    /// How often a digest in use was interned and not released.
+    pub(super) fn uses(&self, number: u32) -> u32 {
+        self.entry(number).uses
+    }
+
     /// All numbers are below this.
     pub(super) fn end(&self) -> usize {
         self.entries.len()

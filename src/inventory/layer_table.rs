@@ -1,4 +1,4 @@
-//! The layers and images of one registry, deduplicated: a layer's digest is stored once, however many images list it.
+//! The layers and documents of one registry, deduplicated: a layer's digest is stored once, however many images list it.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
@@ -16,13 +16,17 @@ use crate::tag::{Known, Reading};
 pub(super) struct LayerTable {
     layers: Interner,
     facts: Vec<LayerFacts>,
-    images: Interner,
+    /// Manifests, configs and indexes.
+    documents: Interner,
     media_types: ValuePool<MediaType>,
     platforms: ValuePool<Platform>,
     artifact_types: ValuePool<Arc<str>>,
     /// Layers that one manifest lists with several sizes, and the smallest one, until they are reported.
     ambiguous: Vec<(Digest, u64)>,
 }
+
+/// `{}`, which artifacts have as config and as layer, is counted as a layer only.
+const EMPTY_CONFIG_BYTES: u64 = 2;
 
 /// A layer's facts beside its digest and size.
 pub(super) struct LayerFacts {
@@ -40,6 +44,8 @@ pub(super) struct TagContent {
     /// When a reading last found this.
     pub(super) confirmed: Timestamp,
     pub(super) images: Box<[StoredImage]>,
+    /// The number of the index, if the tag points at one.
+    index: Option<u32>,
     /// Whether these are all images of `known`: false where the store had lost some when the tag was restored.
     pub(super) is_all: bool,
 }
@@ -50,6 +56,8 @@ pub(super) struct StoredImage {
     pub(super) summary: Arc<ImageSummary>,
     /// The image digest's number.
     pub(super) number: u32,
+    /// The config's number.
+    config: Option<u32>,
     /// The distinct layers that the registry stores and whose sizes are known.
     pub(super) stored: Box<[StoredLayer]>,
     /// Further occurrences of layers that the manifest lists more than once.
@@ -78,13 +86,16 @@ impl LayerTable {
             *platform = self.platforms.share(platform);
         }
         let images = reading.images.iter().map(|image| self.insert_image(image)).collect();
-        TagContent { known: Arc::new(known), confirmed, images, is_all: true }
+        let index = (known.index_bytes > 0).then(|| self.documents.intern(&known.digest).0);
+        TagContent { known: Arc::new(known), confirmed, images, index, is_all: true }
     }
 
     /// Removes a tag's images, and the layers that no other image has.
     pub(super) fn remove(&mut self, content: TagContent) {
+        for document in content.documents().map(|(number, _)| number).collect::<Vec<_>>() {
+            self.documents.release(document);
+        }
         for image in content.images {
-            self.images.release(image.number);
             let repeated = image.repeated.iter().copied();
             for layer in image.stored.iter().map(|stored| stored.layer).chain(repeated) {
                 if self.layers.release(layer) {
@@ -161,6 +172,20 @@ impl LayerTable {
         all.into_iter().filter(|(digest, _)| is_unwarned(digest) == Some(true)).collect()
     }
 
+    /// How often images list a layer, and tags have a document.
+    pub(super) fn layer_uses(&self, layer: u32) -> u32 {
+        self.layers.uses(layer)
+    }
+
+    pub(super) fn document_uses(&self, document: u32) -> u32 {
+        self.documents.uses(document)
+    }
+
+    /// All documents' numbers are below this.
+    pub(super) fn documents_end(&self) -> usize {
+        self.documents.end()
+    }
+
     /// All layers' numbers are below this.
     pub(super) fn layers_end(&self) -> usize {
         self.layers.end()
@@ -168,7 +193,7 @@ impl LayerTable {
 
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
-        self.layers.is_empty() && self.images.is_empty()
+        self.layers.is_empty() && self.documents.is_empty()
     }
 
     fn insert_image(&mut self, image: &Image) -> StoredImage {
@@ -201,7 +226,12 @@ impl LayerTable {
             platform: self.platforms.share(&image.platform),
             is_sized: summary.compressed_bytes.is_some(),
             summary: Arc::new(summary),
-            number: self.images.intern(&image.digest).0,
+            number: self.documents.intern(&image.digest).0,
+            config: image
+                .image_id
+                .as_ref()
+                .filter(|_| image.config_bytes > EMPTY_CONFIG_BYTES)
+                .map(|config| self.documents.intern(config).0),
             stored: stored.into(),
             repeated: repeated.into(),
             foreign: foreign.filter_map(|layer| Some((layer.digest.clone(), layer.bytes?))).collect(),
@@ -231,7 +261,24 @@ impl LayerTable {
     }
 }
 
+impl TagContent {
+    /// The numbers and bytes of its index, manifests and configs.
+    pub(super) fn documents(&self) -> impl Iterator<Item = (u32, u64)> {
+        let index = self.index.iter().map(|&index| (index, self.known.index_bytes));
+        index.chain(self.images.iter().flat_map(|image| {
+            let config = image.config.map(|config| (config, image.summary.config_bytes));
+            std::iter::once((image.number, image.summary.manifest_bytes)).chain(config)
+        }))
+    }
+}
+
 impl StoredImage {
+    /// The numbers and bytes of the layers that the registry stores; one that is listed twice is in here twice.
+    pub(super) fn held_layers(&self) -> impl Iterator<Item = (u32, u64)> {
+        let repeated = self.repeated.iter().map(|&layer| (layer, u64::MAX));
+        self.stored.iter().map(|stored| (stored.layer, stored.bytes)).chain(repeated)
+    }
+
     /// Whether its uncompressed sizes can become known: those of a foreign layer cannot.
     pub(super) fn may_have_content(&self) -> bool {
         self.foreign.is_empty() && self.is_sized

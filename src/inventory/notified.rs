@@ -74,8 +74,8 @@ impl Inventory {
             Some(request) => Some(request),
             None => self
                 .targets
-                .policy(selecting, name, tag)
-                .map(|policy| TagRequest::unknown(name.clone(), tag.clone(), policy.platforms.clone())),
+                .settings(selecting, name, tag)
+                .map(|settings| TagRequest::unknown(name.clone(), tag.clone(), settings.platforms.clone())),
         };
         Pushed { request, lists }
     }
@@ -98,7 +98,7 @@ impl Inventory {
 
     fn is_selected_by(&self, target: u32, name: &Repository, tag: &Tag) -> bool {
         let state = self.repository(name).and_then(|repository| repository.tags.get(tag));
-        state.is_some_and(|state| state.policy.targets.contains(&target))
+        state.is_some_and(|state| state.settings.targets.contains(&target))
     }
 
     fn judge(&self, number: u32, name: &Repository, tag: &Tag) -> Verdict {

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use super::Inventory;
 use super::catalog::Catalog;
-use super::policy::Targets;
 use super::stale::StalePart;
 use super::state::{RegistryState, RepositoryState};
+use super::tag_settings::Targets;
 use super::tag_state::TagState;
 use super::warning::Warning;
 use crate::oci::{Registry, Repository, Tag};
@@ -158,13 +158,13 @@ impl Inventory {
                 }
                 for (tag, mut one) in repository.tags {
                     let selects = |&target: &u32| match as_before.get(&target) {
-                        Some(before) => one.policy.targets.contains(before),
+                        Some(before) => one.settings.targets.contains(before),
                         None => self.targets.may_select(target, &tag),
                     };
                     let selecting: Vec<u32> = including.iter().copied().filter(selects).collect();
                     next.targets.extend(&selecting);
-                    if let Some(policy) = self.targets.policy(selecting, &name, &tag) {
-                        one.reset_policy(policy);
+                    if let Some(settings) = self.targets.settings(selecting, &name, &tag) {
+                        one.reset_settings(settings);
                         next.tags.insert(tag, one);
                     } else {
                         one.forget(&mut state.layers);
@@ -180,6 +180,7 @@ impl Inventory {
             state.stale.mark(StalePart::Sums);
             self.registries.insert(registry, state);
         }
+        self.policies = self.policies.renewed(&self.targets);
         self.stale.mark(StalePart::View);
         self.add_named();
         self.restore_candidates();
@@ -233,18 +234,18 @@ impl Inventory {
         let Some(registry) = self.registries.get_mut(name.registry()) else { return };
         let Some(repository) = registry.repositories.get_mut(name) else { return };
         let existing = repository.tags.get_mut(tag);
-        if existing.as_ref().is_some_and(|state| state.policy.targets.contains(&target)) {
+        if existing.as_ref().is_some_and(|state| state.settings.targets.contains(&target)) {
             return;
         }
-        let mut targets = existing.as_ref().map_or_else(Vec::new, |state| state.policy.targets.to_vec());
+        let mut targets = existing.as_ref().map_or_else(Vec::new, |state| state.settings.targets.to_vec());
         targets.push(target);
-        let Some(policy) = self.targets.policy(targets, name, tag) else { return };
+        let Some(settings) = self.targets.settings(targets, name, tag) else { return };
         let state = match existing {
             Some(state) => {
-                state.set_policy(policy);
+                state.set_settings(settings);
                 state
             }
-            None => repository.tags.entry(tag.clone()).or_insert_with(|| TagState::new(policy)),
+            None => repository.tags.entry(tag.clone()).or_insert_with(|| TagState::new(settings)),
         };
         state.in_sums |= self.ended[target as usize];
         registry.stale.mark_with(&mut repository.stale, StalePart::Sums);
@@ -276,15 +277,15 @@ impl Inventory {
         let Some(registry) = self.registries.get_mut(name.registry()) else { return };
         let Some(repository) = registry.repositories.get_mut(name) else { return };
         let is_lost = |(tag, state): &(&Tag, &TagState)| {
-            let is_selected = state.policy.targets.contains(&target);
+            let is_selected = state.settings.targets.contains(&target);
             is_selected && !tags.contains(*tag) && !self.targets.names(target, name, tag)
         };
         let lost: Vec<Tag> = repository.tags.iter().filter(is_lost).map(|(tag, _)| tag.clone()).collect();
         for tag in &lost {
             let Some(mut state) = repository.tags.remove(tag) else { continue };
-            let others = state.policy.targets.iter().copied().filter(|&other| other != target).collect();
-            if let Some(policy) = self.targets.policy(others, name, tag) {
-                state.policy = policy;
+            let others = state.settings.targets.iter().copied().filter(|&other| other != target).collect();
+            if let Some(settings) = self.targets.settings(others, name, tag) {
+                state.settings = settings;
                 repository.tags.insert(tag.clone(), state);
             } else {
                 state.forget(&mut registry.layers);

@@ -55,7 +55,7 @@ impl Inventory {
                 // An image that the store has lost, or a platform that was not selected then, was never read.
                 Some(_) => &mut lost,
             };
-            for &target in &state.policy.targets {
+            for &target in &state.settings.targets {
                 flags[target as usize] = true;
             }
         }

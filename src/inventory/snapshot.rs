@@ -27,6 +27,8 @@ pub struct RegistryView {
     pub stored_bytes: Option<u64>,
     /// What is stored for each group, by name; without groups of which only a part is known.
     pub groups: Vec<GroupView>,
+    /// What each policy would free on it.
+    pub reclaimable: Vec<ReclaimableView>,
     /// Its watched repositories, each shared with the previous snapshot where nothing of it changed.
     pub repositories: Vec<Arc<RepositoryView>>,
 }
@@ -58,12 +60,26 @@ pub struct RepositoryView {
     pub tags_selected: Option<u64>,
     /// How many of these were never read.
     pub tags_unknown: Option<u64>,
+    /// What each policy would free of it alone.
+    pub reclaimable: Vec<ReclaimableView>,
     /// The targets' labels, merged: label name (with its `label_` prefix) to value. Empty: no sample.
     pub labels: BTreeMap<String, String>,
     /// The newest releases, by target and platform.
     pub newest: Vec<NewestView>,
     /// Its tags; empty where every target publishes only the repository.
     pub tags: Vec<TagView>,
+}
+
+/// What a policy would free of a repository or registry, if the tags that it does not keep were deleted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ReclaimableView {
+    /// The policy's name.
+    pub policy: Arc<str>,
+    /// Bytes of layers, configs, manifests and indexes that nothing else that is watched on the registry has; `None` while
+    /// anything on the registry is unknown.
+    pub bytes: Option<u64>,
+    /// Tags that no rule keeps; `None` while anything of the repository, or registry, is unknown.
+    pub tags: Option<u64>,
 }
 
 /// A tag's published values.

@@ -37,6 +37,11 @@ impl Stale {
         self.mark(part);
     }
 
+    /// Whether the view has to be made.
+    pub(super) fn is_view_stale(&self) -> bool {
+        self.view
+    }
+
     /// Whether the sums have to be computed, which the caller does now.
     pub(super) fn take_sums(&mut self) -> bool {
         std::mem::take(&mut self.sums)

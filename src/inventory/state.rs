@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use super::groups::RepositoryGroups;
 use super::layer_table::LayerTable;
-use super::policy::Targets;
-use super::snapshot::{RegistryView, RepositoryView};
+use super::reclaimable::Judged;
+use super::snapshot::{ReclaimableView, RegistryView, RepositoryView};
 use super::stale::{Stale, StalePart};
 use super::sums::{Collected, CountedImages, FigureRange, Figures, collect_series};
+use super::tag_settings::Targets;
 use super::tag_state::TagState;
 use crate::image::accounting::{Usage, account};
 use crate::oci::{Repository, Tag};
@@ -29,6 +30,8 @@ pub(super) struct RegistryState {
     pub(super) usage: Usage,
     /// The groups in these sums, by number.
     pub(super) groups: Vec<Arc<str>>,
+    /// What each policy that is about a tag of it would free.
+    pub(super) reclaimable: Vec<ReclaimableView>,
     /// The published view, if there is one.
     pub(super) view: Option<Arc<RegistryView>>,
 }
@@ -52,6 +55,8 @@ pub(super) struct RepositoryState {
     pub(super) range: Option<FigureRange>,
     /// The groups that its targets give it, as of when its images were counted.
     pub(super) groups: RepositoryGroups,
+    /// What policies say of it.
+    pub(super) judged: Judged,
     /// Its images that enter sums.
     pub(super) counted: CountedImages,
     /// What is published of it.
@@ -95,6 +100,6 @@ impl RegistryState {
 impl RepositoryState {
     /// The tags that a target selects.
     pub(super) fn selected_by(&self, target: u32) -> impl Iterator<Item = (&Tag, &TagState)> {
-        self.tags.iter().filter(move |(_, state)| state.policy.targets.contains(&target))
+        self.tags.iter().filter(move |(_, state)| state.settings.targets.contains(&target))
     }
 }

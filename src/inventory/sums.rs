@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::groups::{GroupNumbers, GroupSet, RepositoryGroups};
-use super::policy::TagPolicy;
+use super::tag_settings::TagSettings;
 use super::tag_state::TagState;
 use crate::image::accounting::{RepositoryUsage, Series, SeriesUsage, StoredLayer, Usage};
 
@@ -100,17 +100,17 @@ impl CountedImages {
 struct Sets {
     sets: Vec<GroupSet>,
     /// The policies that were looked at, with their sets' positions.
-    policies: Vec<(*const TagPolicy, u32)>,
+    policies: Vec<(*const TagSettings, u32)>,
 }
 
 impl Sets {
     /// The position of a tag's set.
     fn position(&mut self, state: &TagState, groups: &RepositoryGroups) -> u32 {
-        let policy = Arc::as_ptr(&state.policy);
+        let policy = Arc::as_ptr(&state.settings);
         if let Some((_, position)) = self.policies.iter().find(|(known, _)| *known == policy) {
             return *position;
         }
-        let set = groups.of(&state.policy);
+        let set = groups.of(&state.settings);
         let position = self.sets.iter().position(|known| *known == set).unwrap_or_else(|| {
             self.sets.push(set);
             self.sets.len() - 1

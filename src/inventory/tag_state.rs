@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use super::layer_table::{LayerTable, StoredImage, TagContent};
-use super::policy::TagPolicy;
+use super::tag_settings::TagSettings;
 use crate::image::{Image, Timestamp};
 use crate::oci::{Digest, Reason, Repository, Tag};
 use crate::tag::{Child, Known, Outcome, Reading, TagRecord, TagRequest};
 
 /// The state of one selected tag.
 pub(super) struct TagState {
-    pub(super) policy: Arc<TagPolicy>,
+    pub(super) settings: Arc<TagSettings>,
     assigned: Assigned,
     /// Whether it enters sums: not before one of the targets that select it has ended its first scan.
     pub(super) in_sums: bool,
@@ -52,9 +52,9 @@ pub(super) enum Effect {
 }
 
 impl TagState {
-    pub(super) fn new(policy: Arc<TagPolicy>) -> Self {
+    pub(super) fn new(settings: Arc<TagSettings>) -> Self {
         Self {
-            policy,
+            settings,
             assigned: Assigned::No,
             in_sums: false,
             content: None,
@@ -84,17 +84,17 @@ impl TagState {
     }
 
     /// Another target selects the tag as well.
-    pub(super) fn set_policy(&mut self, policy: Arc<TagPolicy>) {
-        let is_enough = self.policy.platforms.covers(&policy.platforms);
-        if self.assigned == Assigned::ToOwner && self.policy.owner != policy.owner && is_enough {
+    pub(super) fn set_settings(&mut self, settings: Arc<TagSettings>) {
+        let is_enough = self.settings.platforms.covers(&settings.platforms);
+        if self.assigned == Assigned::ToOwner && self.settings.owner != settings.owner && is_enough {
             self.assigned = Assigned::ToFormerOwner;
         }
-        self.policy = policy;
+        self.settings = settings;
     }
 
-    /// After a reload: the policy changes, and scans under way no longer count.
-    pub(super) fn reset_policy(&mut self, policy: Arc<TagPolicy>) {
-        self.policy = policy;
+    /// After a reload: the settings change, and scans under way no longer count.
+    pub(super) fn reset_settings(&mut self, settings: Arc<TagSettings>) {
+        self.settings = settings;
         self.assigned = Assigned::No;
     }
 
@@ -110,9 +110,9 @@ impl TagState {
             tag: tag.clone(),
             known: self.content.as_ref().map(|content| Arc::clone(&content.known)),
             is_incomplete: self.is_incomplete(),
-            platforms: self.policy.platforms.clone(),
+            platforms: self.settings.platforms.clone(),
             is_gone: self.gone,
-            is_expected: self.policy.named,
+            is_expected: self.settings.named,
         }
     }
 
@@ -165,7 +165,7 @@ impl TagState {
 
     /// Whether the tag counts as selected: one that is gone does only where the configuration names it.
     pub(super) fn is_selected(&self) -> bool {
-        !self.gone || self.policy.named
+        !self.gone || self.settings.named
     }
 
     /// Whether the tag's content is unknown, even whether it exists; an index without a readable image counts as
@@ -183,7 +183,7 @@ impl TagState {
     /// The images of selected platforms.
     pub(super) fn images(&self) -> impl Iterator<Item = &StoredImage> {
         let images = self.content.iter().flat_map(|content| &content.images);
-        images.filter(|image| self.policy.platforms.includes(&image.platform))
+        images.filter(|image| self.settings.platforms.includes(&image.platform))
     }
 
     /// Whether everything selected is known: no child failed for a transient reason, and every layer's size is known.
@@ -205,7 +205,7 @@ impl TagState {
     pub(super) fn covers_selection(&self) -> bool {
         let Some(content) = &self.content else { return false };
         let is_manifest = content.known.index_bytes == 0 && !content.images.is_empty();
-        is_manifest || content.known.platforms.covers(&self.policy.platforms)
+        is_manifest || content.known.platforms.covers(&self.settings.platforms)
     }
 
     /// A tag changes atomically: a partial reading does not replace a complete one, only another partial reading of the
@@ -266,6 +266,6 @@ impl TagState {
 
     /// The failed children of selected platforms.
     fn failed<'a, I>(&'a self, reading: &'a Reading<I>) -> impl Iterator<Item = &'a Child> {
-        reading.failed.iter().filter(|child| self.policy.platforms.includes(&child.platform))
+        reading.failed.iter().filter(|child| self.settings.platforms.includes(&child.platform))
     }
 }

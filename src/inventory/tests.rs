@@ -8,6 +8,7 @@ mod histories;
 mod newest;
 mod notified;
 mod overlap;
+mod reclaimable;
 mod restart;
 mod series;
 mod sums;

@@ -5,19 +5,34 @@ use std::sync::Arc;
 
 use super::layer_table::{LayerTable, StoredImage};
 use super::newest::newest;
-use super::policy::Targets;
+use super::policies;
+use super::policies::Policies;
 use super::snapshot::{GroupView, ImageView, NewestView, RegistryView, RepositoryView, TagView};
 use super::state::{RegistryState, RepositoryState};
 use super::sums::Figures;
+use super::tag_settings::Targets;
 use super::tag_state::TagState;
 use super::warning::Warning;
+use crate::image::Timestamp;
 use crate::image::accounting::SeriesUsage;
 use crate::oci::{Digest, Registry, Repository, Tag};
 use crate::target::{Repositories, Uncompressed};
 
 /// Updates the view of a registry. Only the views of repositories that changed, or whose sums changed, are rebuilt.
-pub(super) fn refresh(name: &Registry, registry: &mut RegistryState, targets: &Targets, warnings: &mut Vec<Warning>) {
-    if registry.account(targets) {
+pub(super) fn refresh(
+    name: &Registry,
+    registry: &mut RegistryState,
+    targets: &Targets,
+    policies: &Policies,
+    now: Timestamp,
+    warnings: &mut Vec<Warning>,
+) {
+    let other_tags_go = policies::judge_all(registry, policies, targets, now);
+    let other_sums = registry.account(targets);
+    if other_tags_go || other_sums {
+        registry.reclaimable = policies::count(registry, policies);
+    }
+    if other_sums {
         for (digest, bytes) in registry.layers.take_conflicts(&registry.usage.disagreeing) {
             warnings.push(Warning::SizesDisagree { registry: name.clone(), digest, bytes });
         }
@@ -26,7 +41,7 @@ pub(super) fn refresh(name: &Registry, registry: &mut RegistryState, targets: &T
     for (name, state) in &mut registry.repositories {
         if state.stale.take_view() {
             let figures = Figures::at(state.range.as_ref(), &registry.usage);
-            let mut view = repository(name, state, figures, targets, &registry.layers);
+            let mut view = repository(name, state, figures, targets, policies, &registry.layers);
             if registry.is_part {
                 withhold_shared(&mut view);
             }
@@ -38,7 +53,14 @@ pub(super) fn refresh(name: &Registry, registry: &mut RegistryState, targets: &T
     }
     let is_whole = !registry.is_part && registry.repositories.values().all(|repository| repository.partial.is_empty());
     let stored_bytes = (is_whole && !registry.usage.series.is_empty()).then_some(registry.usage.stored_bytes);
-    let view = RegistryView { registry: name.clone(), stored_bytes, groups: groups(registry), repositories };
+    let mut reclaimable = registry.reclaimable.clone();
+    if registry.is_part {
+        for of in &mut reclaimable {
+            (of.bytes, of.tags) = (None, None);
+        }
+    }
+    let view =
+        RegistryView { registry: name.clone(), stored_bytes, groups: groups(registry), reclaimable, repositories };
     registry.view = (!view.repositories.is_empty()).then(|| Arc::new(view));
 }
 
@@ -68,7 +90,7 @@ fn is_published(repository: &RepositoryState, targets: &Targets) -> bool {
 /// The targets that select a tag of the repository that is published as down.
 fn down(repository: &RepositoryState) -> Vec<u32> {
     let down = repository.tags.values().filter(|state| state.up == Some(false) && state.is_selected());
-    let mut targets: Vec<u32> = down.flat_map(|state| state.policy.targets.iter().copied()).collect();
+    let mut targets: Vec<u32> = down.flat_map(|state| state.settings.targets.iter().copied()).collect();
     targets.sort_unstable();
     targets.dedup();
     targets
@@ -78,7 +100,7 @@ fn down(repository: &RepositoryState) -> Vec<u32> {
 fn selected(repository: &RepositoryState) -> Vec<u64> {
     let mut counts = vec![0; repository.targets.len()];
     for state in repository.tags.values().filter(|state| state.is_selected()) {
-        for target in &state.policy.targets {
+        for target in &state.settings.targets {
             if let Ok(position) = repository.targets.binary_search(target) {
                 counts[position] += 1;
             }
@@ -92,6 +114,7 @@ fn repository(
     repository: &RepositoryState,
     figures: Figures<'_>,
     targets: &Targets,
+    policies: &Policies,
     layers: &LayerTable,
 ) -> RepositoryView {
     let mut stored_bytes = figures.tags.iter().copied();
@@ -102,7 +125,7 @@ fn repository(
         if !repository.partial.is_empty() {
             withhold_shares(&mut view);
         }
-        if state.is_selected() && state.policy.images {
+        if state.is_selected() && state.settings.images {
             tags.push(view);
         }
     }
@@ -120,6 +143,7 @@ fn repository(
         metadata_bytes: usage.map(|_| metadata_bytes(repository)),
         tags_selected: is_known.then_some(count),
         tags_unknown: is_known.then(|| selected().filter(|state| state.is_unknown()).count() as u64),
+        reclaimable: policies::views(&repository.judged, policies),
         labels: labels(repository, targets),
         newest: newest_views(repository, targets, layers),
         tags,
@@ -129,6 +153,9 @@ fn repository(
 /// Withholds what unread repositories of the registry may change.
 fn withhold_shared(view: &mut RepositoryView) {
     (view.unique_bytes, view.proportional_bytes) = (None, None);
+    for of in &mut view.reclaimable {
+        of.bytes = None;
+    }
     view.tags.iter_mut().for_each(withhold_shares);
 }
 
@@ -169,7 +196,7 @@ fn image(
     series: &mut impl Iterator<Item = SeriesUsage>,
 ) -> ImageView {
     let shares = if state.in_sums && image.is_sized { series.next() } else { None };
-    let has_content = state.policy.uncompressed != Uncompressed::Off;
+    let has_content = state.settings.uncompressed != Uncompressed::Off;
     let content = if has_content { layers.content(image) } else { None };
     ImageView {
         platform: image.platform.clone(),
@@ -178,7 +205,7 @@ fn image(
         proportional_bytes: shares.map(|shares| shares.proportional_bytes),
         uncompressed: content.map(|content| (content.uncompressed_bytes, content.estimated)),
         unpacked_bytes: content.and_then(|content| content.unpacked_bytes),
-        budget_bytes: state.policy.budget_bytes,
+        budget_bytes: state.settings.budget_bytes,
     }
 }
 

@@ -38,12 +38,15 @@ pub enum Family {
     GroupStoredSize,
     GroupUniqueSize,
     GroupProportionalSize,
+    RepositoryReclaimableSize,
+    RepositoryReclaimableTags,
     RegistryStoredSize,
+    RegistryReclaimableSize,
 }
 
 impl Family {
     /// All of them, in the order in which they are published.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 37] = [
         Self::ImageCompressedSize,
         Self::ImageUniqueSize,
         Self::ImageProportionalSize,
@@ -77,7 +80,10 @@ impl Family {
         Self::GroupStoredSize,
         Self::GroupUniqueSize,
         Self::GroupProportionalSize,
+        Self::RepositoryReclaimableSize,
+        Self::RepositoryReclaimableTags,
         Self::RegistryStoredSize,
+        Self::RegistryReclaimableSize,
     ];
 
     /// The metric's name.
@@ -116,6 +122,9 @@ impl Family {
             Self::GroupStoredSize => "container_image_group_stored_size_bytes",
             Self::GroupUniqueSize => "container_image_group_unique_size_bytes",
             Self::GroupProportionalSize => "container_image_group_proportional_size_bytes",
+            Self::RepositoryReclaimableSize => "container_image_repository_reclaimable_size_bytes",
+            Self::RepositoryReclaimableTags => "container_image_repository_reclaimable_tags",
+            Self::RegistryReclaimableSize => "container_image_registry_reclaimable_size_bytes",
             Self::RegistryStoredSize => "container_image_registry_stored_size_bytes",
         }
     }
@@ -193,6 +202,13 @@ impl Family {
             }
             Self::GroupProportionalSize => {
                 "Sum of the proportional sizes of the group's images; that of an image in several groups is divided evenly among these. May be summed: with the images that are in no group it gives the registry's stored bytes."
+            }
+            Self::RepositoryReclaimableSize => {
+                "Bytes that deleting the repository's tags that the policy does not keep would free by itself: layers, configs, manifests and indexes that nothing else watched on the registry has. Absent while anything on the registry is unread. Do not sum: the registry's figure also has what only all repositories together free."
+            }
+            Self::RepositoryReclaimableTags => "Number of the repository's tags that no rule of the policy keeps.",
+            Self::RegistryReclaimableSize => {
+                "Bytes that the registry would free if all tags that the policy does not keep were deleted, among what is watched: layers, configs, manifests and indexes. Absent while anything on it is unread. Policies overlap: do not sum."
             }
             Self::RegistryStoredSize => {
                 "Bytes of the distinct layers of all watched images on the registry: what it must store for them."

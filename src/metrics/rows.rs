@@ -6,7 +6,7 @@ use super::family::Family;
 use super::labels::label;
 use super::sink::{Sink, Value};
 use crate::inventory::snapshot::{
-    GroupView, ImageView, NewestView, RegistryView, ReleaseView, RepositoryView, Snapshot, TagView,
+    GroupView, ImageView, NewestView, ReclaimableView, RegistryView, ReleaseView, RepositoryView, Snapshot, TagView,
 };
 
 /// A row's labels: `{a="…",b="…"` in [`Rows::labels`], still open for more.
@@ -22,6 +22,8 @@ pub(crate) struct Rows<'a> {
     repositories: Vec<(Labels, &'a RepositoryView)>,
     groups: Vec<(Labels, &'a GroupView)>,
     registries: Vec<(Labels, &'a RegistryView)>,
+    /// By repository and policy, and by registry and policy.
+    reclaimable: [Vec<(Labels, &'a ReclaimableView)>; 2],
 }
 
 impl<'a> Rows<'a> {
@@ -34,6 +36,10 @@ impl<'a> Rows<'a> {
                 let labels = rows.row("{", &[("registry", registry.registry.as_str()), ("group", &group.group)]);
                 rows.groups.push((labels, group));
             }
+            for of in &registry.reclaimable {
+                let labels = rows.row("{", &[("registry", registry.registry.as_str()), ("policy", &of.policy)]);
+                rows.reclaimable[1].push((labels, of));
+            }
             registry.repositories.iter().for_each(|repository| rows.repository(repository));
         }
         rows
@@ -45,6 +51,10 @@ impl<'a> Rows<'a> {
         label(&mut prefix, "repository", view.repository.name());
         let labels = self.row(&prefix, &[]);
         self.repositories.push((labels, view));
+        for of in &view.reclaimable {
+            let labels = self.row(&prefix, &[("policy", &of.policy)]);
+            self.reclaimable[0].push((labels, of));
+        }
         for newest in &view.newest {
             let labels = self.row(&prefix, &[("target", &newest.target.0), ("platform", newest.platform.as_str())]);
             self.newest.push((labels, newest));
@@ -84,6 +94,8 @@ impl<'a> Rows<'a> {
                 self.each(&self.repositories, family, sink, of_repository);
                 self.each(&self.groups, family, sink, of_group);
                 self.each(&self.registries, family, sink, of_registry);
+                self.each(&self.reclaimable[0], family, sink, of_repository_policy);
+                self.each(&self.reclaimable[1], family, sink, of_registry_policy);
             }
         }
     }
@@ -216,6 +228,21 @@ fn of_group(family: Family, view: &GroupView) -> Option<Value> {
 fn of_registry(family: Family, view: &RegistryView) -> Option<Value> {
     match family {
         Family::RegistryStoredSize => view.stored_bytes.map(Value::Integer),
+        _ => None,
+    }
+}
+
+fn of_repository_policy(family: Family, view: &ReclaimableView) -> Option<Value> {
+    match family {
+        Family::RepositoryReclaimableSize => view.bytes.map(Value::Integer),
+        Family::RepositoryReclaimableTags => view.tags.map(Value::Integer),
+        _ => None,
+    }
+}
+
+fn of_registry_policy(family: Family, view: &ReclaimableView) -> Option<Value> {
+    match family {
+        Family::RegistryReclaimableSize => view.bytes.map(Value::Integer),
         _ => None,
     }
 }

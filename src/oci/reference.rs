@@ -136,11 +136,23 @@ impl Tag {
     /// specification, "Referrers Tag Schema": 64 characters of the hash), which cosign uses with the suffixes `.sig`,
     /// `.att` and `.sbom`.
     pub fn is_for_people(&self) -> bool {
-        let Some(rest) = self.0.strip_prefix("sha256-").or_else(|| self.0.strip_prefix("sha512-")) else { return true };
-        let Some((hash, ending)) = rest.split_at_checked(64) else { return true };
+        self.subject_hash().is_none()
+    }
+
+    /// What the referrers under a fallback tag belong to; `None` for any other tag, and for a SHA-512, of which the tag has
+    /// only a part.
+    pub fn subject(&self) -> Option<Digest> {
+        let (algorithm, hash) = self.subject_hash()?;
+        (algorithm == "sha256").then(|| format!("sha256:{hash}").parse().ok()).flatten()
+    }
+
+    /// The algorithm of a fallback tag, and 64 characters of the hash.
+    fn subject_hash(&self) -> Option<(&str, &str)> {
+        let (algorithm, rest) = self.0.split_once('-').filter(|(name, _)| ["sha256", "sha512"].contains(name))?;
+        let (hash, ending) = rest.split_at_checked(64)?;
         let is_hash = hash.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
         let is_word = |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase());
-        !(is_hash && (ending.is_empty() || ending.strip_prefix('.').is_some_and(is_word)))
+        (is_hash && (ending.is_empty() || ending.strip_prefix('.').is_some_and(is_word))).then_some((algorithm, hash))
     }
 }
 
@@ -399,7 +411,10 @@ mod tests {
             (format!("sha256-{hash}.sbom"), false),
             (format!("sha512-{hash}"), false),
         ] {
-            assert_eq!(text.parse::<Tag>().unwrap().is_for_people(), expected, "{text}");
+            let tag = text.parse::<Tag>().unwrap();
+            assert_eq!(tag.is_for_people(), expected, "{text}");
+            let subject = (!expected && text.starts_with("sha256")).then(|| format!("sha256:{hash}"));
+            assert_eq!(tag.subject().map(|digest| digest.to_string()), subject, "{text}");
         }
     }
 

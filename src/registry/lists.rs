@@ -37,8 +37,8 @@ const PAGES_MAX: usize = 1000;
 /// The tags of a repository, as far as they could be read.
 #[derive(Debug)]
 pub struct TagList {
-    /// In the registry's order, each once. Digests that some registries list as tags are left out, and so are the
-    /// `sha256-…` tags of signatures and other referrers.
+    /// In the registry's order, each once. Digests that some registries list as tags are left out, and unless every tag
+    /// was asked for, so are the `sha256-…` tags of signatures and other referrers.
     pub tags: Vec<Tag>,
     /// Why the list ends early, if it does: a tag that it lacks may still exist.
     pub stopped: Option<RegistryError>,
@@ -71,6 +71,24 @@ impl Client {
         max: usize,
         selects: &mut (dyn FnMut(&Tag) -> bool + Send),
     ) -> Result<TagList, RegistryError> {
+        self.tags(repository, max, &mut |tag| tag.is_for_people(), selects).await
+    }
+
+    /// All tags of a repository, at most `max`: those of signatures and other referrers too.
+    ///
+    /// # Errors
+    /// As [`Self::list_tags`].
+    pub async fn list_every_tag(&self, repository: &Repository, max: usize) -> Result<TagList, RegistryError> {
+        self.tags(repository, max, &mut |_| true, &mut |_| true).await
+    }
+
+    async fn tags(
+        &self,
+        repository: &Repository,
+        max: usize,
+        counts: &mut (dyn FnMut(&Tag) -> bool + Send),
+        selects: &mut (dyn FnMut(&Tag) -> bool + Send),
+    ) -> Result<TagList, RegistryError> {
         let path = format!("/v2/{}/tags/list", repository.name());
         let list = ListRequest {
             operation: Operation::ListTags,
@@ -81,7 +99,7 @@ impl Client {
         };
         let mut listed = 0;
         let mut keep = |text: &str| {
-            let tag = text.parse().ok().filter(Tag::is_for_people)?;
+            let tag = text.parse().ok().filter(&mut *counts)?;
             listed += 1;
             selects(&tag).then_some(tag)
         };

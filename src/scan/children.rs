@@ -202,7 +202,8 @@ pub(crate) fn has_all_entries(known: &Known, index: &StoredIndex) -> bool {
     index.entries.iter().filter(is_image).all(|entry| is_known(&entry.digest))
 }
 
-async fn read_child(
+/// Reads an entry of an index, if this repository has it: what another one has of it is not enough.
+pub(crate) async fn read_child(
     client: &Client,
     store: &Store,
     repository: &Repository,
@@ -263,8 +264,12 @@ pub(crate) fn is_child(entry: &IndexEntry, platforms: &PlatformFilter) -> bool {
 
 /// Whether an entry is a manifest or index: others are legal, but are not images.
 fn is_manifest(entry: &IndexEntry) -> bool {
-    let is_known = entry.media_type.is_empty() || ACCEPT.split(", ").any(|known| known == entry.media_type.as_str());
-    is_known && !entry.artifact_type.starts_with(SOCI)
+    names_document(&entry.media_type) && !entry.artifact_type.starts_with(SOCI)
+}
+
+/// Whether an index entry of this media type is a manifest or index.
+pub(crate) fn names_document(media_type: &MediaType) -> bool {
+    media_type.is_empty() || ACCEPT.split(", ").any(|known| known == media_type.as_str())
 }
 
 fn nothing(digest: &Digest) -> IndexEntry {

@@ -24,6 +24,7 @@ ALERTS = {
     "ImageSizeGrew",
     "ImageSizeNewestGrew",
     "ImageSizeRepositoryStoredGrew",
+    "ImageSizeReclaimable",
     "ImageSizeOverBudget",
     "ImageSizeTagUnreadable",
     "ImageSizeNotRead",

@@ -121,6 +121,10 @@ def configuration(registry):
         newest = "semver"
         budget = "8MiB"
         group_by = '/(.*)$'
+
+        [[policies]]
+        name = "newest"
+        keep_newest = 1
         """
 
 

@@ -14,6 +14,7 @@ mod lists;
 mod notified;
 mod process;
 mod pulp;
+mod retained;
 mod scraped;
 mod sizes;
 mod truth;

@@ -18,9 +18,10 @@ const USES: &[(&str, &str)] = &[
     ("memory_registry", "oci"),
     ("image", "oci"),
     ("target", "oci"),
+    ("retention", "oci image target"),
     ("tag", "oci image target"),
     ("registry", "oci"),
-    ("inventory", "oci image target tag"),
+    ("inventory", "oci image target retention tag"),
     ("store", "clock oci image tag"),
     ("scan", "oci image target tag registry store"),
     ("layer", "clock oci image target tag registry store"),
@@ -28,16 +29,16 @@ const USES: &[(&str, &str)] = &[
     ("local", "oci image layer"),
     ("metrics", "clock oci image target registry inventory notify"),
     ("web", "oci image registry notify metrics"),
-    ("config", "oci target registry store notify metrics web"),
+    ("config", "oci target retention registry store notify metrics web"),
     ("daemon", "clock oci image target tag registry inventory store scan layer notify config metrics web"),
     (
         "commands",
-        "clock oci memory_registry image target tag registry inventory store scan layer local config metrics web daemon",
+        "clock oci memory_registry image target retention tag registry inventory store scan layer local config metrics web daemon",
     ),
 ];
 
 /// Rooms that know no runtime, no network, no file, no clock, no environment.
-const PURE: &[&str] = &["oci", "image", "target", "tag", "inventory"];
+const PURE: &[&str] = &["oci", "image", "target", "retention", "tag", "inventory"];
 
 /// What a pure room must not name.
 const IMPURE: &[&str] = &[

@@ -53,6 +53,7 @@ fn a_reader_that_has_gone_is_no_failure() {
         &["plan", "--json"],
         &["history"],
         &["history", "--format", "openmetrics"],
+        &["retain", "--keep-newest", "1"],
         &["--config.check"],
         &["--help"],
         &["help", "inspect"],

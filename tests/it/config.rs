@@ -101,6 +101,7 @@ fn each_good_file_is_read_and_its_rendering_is_equivalent() {
         assert_eq!(again.redacted(), config.redacted(), "{}", path.display());
         assert!(again.targets == config.targets, "{}", path.display());
         assert!(again.registries == config.registries, "{}", path.display());
+        assert!(again.policies == config.policies, "{}", path.display());
     }
 }
 

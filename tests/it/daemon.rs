@@ -7,6 +7,7 @@ mod notifications;
 mod panics;
 mod process;
 mod proxy;
+mod reclaimable;
 mod reload;
 mod secrecy;
 mod selection;

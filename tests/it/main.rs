@@ -29,6 +29,7 @@ mod manual;
 mod pace;
 mod plan;
 mod restart;
+mod retain;
 mod scan;
 mod store;
 mod transport;

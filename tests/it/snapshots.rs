@@ -6,7 +6,7 @@ use std::sync::Arc;
 use image_size_exporter::image::ImageSummary;
 use image_size_exporter::image::accounting::GroupUsage;
 use image_size_exporter::inventory::snapshot::{
-    GroupView, ImageView, NewestView, RegistryView, ReleaseView, RepositoryView, Snapshot, TagView,
+    GroupView, ImageView, NewestView, ReclaimableView, RegistryView, ReleaseView, RepositoryView, Snapshot, TagView,
 };
 use image_size_exporter::oci::{Digest, MediaType, Platform, Registry, Repository};
 use image_size_exporter::target::TargetName;
@@ -64,6 +64,7 @@ pub fn unread() -> Snapshot {
         metadata_bytes: None,
         tags_selected: Some(1),
         tags_unknown: Some(1),
+        reclaimable: Vec::new(),
         labels: BTreeMap::new(),
         newest: Vec::new(),
         tags: vec![TagView {
@@ -82,6 +83,7 @@ pub fn unread() -> Snapshot {
             registry,
             stored_bytes: None,
             groups: Vec::new(),
+            reclaimable: Vec::new(),
             repositories: vec![Arc::new(view)],
         })],
     }
@@ -93,6 +95,7 @@ fn registry_view(registry: Registry, repositories: Vec<RepositoryView>, group: &
         registry,
         stored_bytes: Some(987_654_321),
         groups: vec![GroupView { group: group.into(), usage }],
+        reclaimable: vec![ReclaimableView { policy: "old".into(), bytes: Some(765_432), tags: Some(3) }],
         repositories: repositories.into_iter().map(Arc::new).collect(),
     }
 }
@@ -113,6 +116,7 @@ fn repository_view(repository: Repository, tags: Vec<TagView>, odd: &Odd) -> Rep
         metadata_bytes: Some(54_321),
         tags_selected: Some(tags.len() as u64),
         tags_unknown: Some(0),
+        reclaimable: vec![ReclaimableView { policy: "old".into(), bytes: Some(76_543), tags: Some(3) }],
         labels: [("label_team".to_owned(), odd.label.clone())].into(),
         newest: vec![newest],
         tags,

@@ -6,12 +6,11 @@ use super::history_report::{Note, NoteReason, NotedTag};
 use super::moment::Millis;
 use super::read::ReadRepository;
 use super::timeline::{Dated, created};
-use crate::image::Image;
+use crate::image::{FIRST_IMAGE_SECONDS, Image};
 use crate::oci::{Digest, Repository, Tag};
 use crate::target::{Candidate, CandidateState, NewestBy, Target};
 
-/// 1 March 2013: Docker was shown in that month. Reproducible builds write constants before it, such as 1980.
-const FIRST_IMAGE: Millis = 1_362_096_000_000;
+const FIRST_IMAGE: Millis = FIRST_IMAGE_SECONDS as Millis * 1000;
 
 /// The notes of one repository.
 pub(super) struct Notes<'a> {

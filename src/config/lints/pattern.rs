@@ -1,4 +1,4 @@
-//! Globs in `match` and `exclude`, which are regular expressions: `v*` finds every tag.
+//! Globs in `match`, `exclude` and `keep_match`, which are regular expressions: `v*` finds every tag.
 
 use super::super::reader::Table;
 use super::super::targets::as_expression;
@@ -6,16 +6,18 @@ use crate::target::{TagPattern, Target};
 
 pub(super) fn check(target: &Target, table: &Table<'_>) {
     let Some(listing) = &target.selection.listing else { return };
-    for (key, patterns) in [("match", &listing.matches), ("exclude", &listing.exclude)] {
-        for pattern in patterns.iter().map(TagPattern::as_str).filter(|pattern| is_glob(pattern)) {
-            let meant = as_expression(pattern);
-            table.warn(
-                key,
-                format!(
-                    "`{pattern}` looks like a glob and is read as a regular expression: write '{meant}' for what the glob means"
-                ),
-            );
-        }
+    globs("match", &listing.matches, table);
+    globs("exclude", &listing.exclude, table);
+}
+
+/// Notes each pattern of a key that was probably meant as a glob.
+pub(super) fn globs(key: &str, patterns: &[TagPattern], table: &Table<'_>) {
+    for pattern in patterns.iter().map(TagPattern::as_str).filter(|pattern| is_glob(pattern)) {
+        let meant = as_expression(pattern);
+        table.warn(
+            key,
+            format!("`{pattern}` looks like a glob and is read as a regular expression: write '{meant}' for what the glob means"),
+        );
     }
 }
 

@@ -24,6 +24,7 @@ fn sections() -> BTreeMap<&'static str, serde_json::Map<String, Value>> {
         ("notifications", of(&tables["notifications"])),
         ("registries", of(&tables["registries"]["additionalProperties"])),
         ("targets", of(&tables["targets"]["items"])),
+        ("policies", of(&tables["policies"]["items"])),
     ]);
     assert_eq!(sections.len(), tables.as_object().unwrap().len(), "a section of the schema is not looked at");
     sections

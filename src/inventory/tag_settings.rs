@@ -8,7 +8,7 @@ use crate::target::{Detail, Repositories, Target, TargetName, Uncompressed};
 
 /// The merged settings of the targets that select a tag.
 #[derive(Debug, PartialEq)]
-pub(super) struct TagPolicy {
+pub(super) struct TagSettings {
     /// Ascending, which is the file's order.
     pub(super) targets: Box<[u32]>,
     /// The target that reads the tag: that of the shortest interval, of several the first in the file.
@@ -37,8 +37,8 @@ pub(super) struct Targets {
     wildcards: HashMap<Registry, Vec<u32>>,
     /// Whether a target has groups.
     pub(super) has_groups: bool,
-    /// Tags share their policies, since few combinations of targets exist.
-    policies: HashMap<(Box<[u32]>, bool), Arc<TagPolicy>>,
+    /// Tags share their settings, since few combinations of targets exist.
+    merged: HashMap<(Box<[u32]>, bool), Arc<TagSettings>>,
 }
 
 impl Targets {
@@ -59,7 +59,7 @@ impl Targets {
         }
         let has_groups = targets.iter().any(|target| target.grouping.is_some());
         let list = targets.to_vec();
-        Self { list, by_name, by_registry, by_repository, wildcards, has_groups, policies: HashMap::new() }
+        Self { list, by_name, by_registry, by_repository, wildcards, has_groups, merged: HashMap::new() }
     }
 
     pub(super) fn get(&self, target: u32) -> &Arc<Target> {
@@ -106,24 +106,24 @@ impl Targets {
             || selection.lists() && selection.select(std::slice::from_ref(tag)).tags.contains(tag)
     }
 
-    /// The policy of a tag that these targets select; none where no target does.
-    pub(super) fn policy(
+    /// The settings of a tag that these targets select; none where no target does.
+    pub(super) fn settings(
         &mut self,
         mut targets: Vec<u32>,
         repository: &Repository,
         tag: &Tag,
-    ) -> Option<Arc<TagPolicy>> {
+    ) -> Option<Arc<TagSettings>> {
         targets.sort_unstable();
         targets.dedup();
         let first = *targets.first()?;
         let named = targets.iter().any(|&target| self.names(target, repository, tag));
         let key = (targets.into_boxed_slice(), named);
-        if let Some(policy) = self.policies.get(&key) {
-            return Some(Arc::clone(policy));
+        if let Some(settings) = self.merged.get(&key) {
+            return Some(Arc::clone(settings));
         }
         let all = || key.0.iter().map(|&target| (target, self.get(target)));
         let owner = all().min_by_key(|(number, target)| (target.interval, *number)).map_or(first, |(number, _)| number);
-        let policy = Arc::new(TagPolicy {
+        let settings = Arc::new(TagSettings {
             targets: key.0.clone(),
             owner,
             platforms: PlatformFilter::union(all().map(|(_, target)| &target.platforms)),
@@ -136,7 +136,7 @@ impl Targets {
             images: all().any(|(_, target)| target.detail == Detail::Images),
             named,
         });
-        self.policies.insert(key, Arc::clone(&policy));
-        Some(policy)
+        self.merged.insert(key, Arc::clone(&settings));
+        Some(settings)
     }
 }
