@@ -27,7 +27,7 @@ pub use counters::Counters;
 pub use error::{RegistryError, SetupError};
 pub use lists::{RepositoryList, TagList};
 pub use manifests::{FetchedManifest, Head};
-pub use settings::{Credential, PROXY_SCHEMES, Settings};
+pub use settings::{Credential, ListApi, PROXY_SCHEMES, Settings};
 pub use transport::ratelimit::RateLimit;
 pub use transport::tls::check_files;
 

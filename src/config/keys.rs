@@ -6,6 +6,7 @@ pub(super) mod json;
 use std::time::Duration;
 
 use crate::metrics::Family;
+use crate::registry::ListApi;
 use crate::target::{Detail, NewestBy, Sort, Uncompressed, Words};
 
 use super::values::{AGE as AGE_BOUNDS, Bounds};
@@ -205,6 +206,13 @@ static REGISTRY: Section = Section {
             Kind::Count { min: 0, max: 1_000_000_000 },
             "metered pulls kept for people: below it only free requests are made",
         ),
+        key(
+            "list",
+            Kind::Word { words: words::<ListApi> },
+            "what lists its repositories for a wildcard; by the host if it is left out",
+        ),
+        key("api_url", Kind::Text, "where that API is, if not where the service has it"),
+        key("api_token_file", Kind::Text, "a file with a token for that API, in place of the registry's login"),
         key("pull_through", Kind::Flag, "it fetches from another registry when asked: layers are not probed"),
         key("concurrency", CONCURRENCY, "requests under way at once; `scan.concurrency` if it is left out"),
         key("timeout", TIMEOUT, "time for one request; `scan.timeout` if it is left out"),

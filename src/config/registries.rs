@@ -6,7 +6,8 @@ use url::Url;
 
 use crate::oci::Registry;
 use crate::registry;
-use crate::registry::{Credential, Settings};
+use crate::registry::{Credential, ListApi, Settings};
+use crate::target::Words;
 
 use super::files::Files;
 use super::reader::Table;
@@ -30,8 +31,9 @@ pub(super) fn read(root: &Table<'_>, defaults: &Settings, files: &Files) -> BTre
             continue;
         }
         let Some(table) = all.table_named(host) else { continue };
-        let settings = read_one(table, defaults, files);
-        let registry = match host_only(host).and_then(|()| host.parse::<Registry>().map_err(|e| e.to_string())) {
+        let parsed = host_only(host).and_then(|()| host.parse::<Registry>().map_err(|e| e.to_string()));
+        let settings = read_one(table, parsed.as_ref().ok(), defaults, files);
+        let registry = match parsed {
             Ok(registry) => registry,
             Err(message) => {
                 all.problem(host, message);
@@ -46,7 +48,7 @@ pub(super) fn read(root: &Table<'_>, defaults: &Settings, files: &Files) -> BTre
     registries
 }
 
-fn read_one(table: Table<'_>, defaults: &Settings, files: &Files) -> Settings {
+fn read_one(table: Table<'_>, registry: Option<&Registry>, defaults: &Settings, files: &Files) -> Settings {
     let settings = Settings {
         credential: read_credential(&table, files),
         plain_http: table.flag("plain_http"),
@@ -57,6 +59,9 @@ fn read_one(table: Table<'_>, defaults: &Settings, files: &Files) -> Settings {
         insecure_skip_verify: table.flag("insecure_skip_verify"),
         requests_per_second: table.rate("requests_per_second"),
         ratelimit_reserve: table.count("ratelimit_reserve"),
+        list: table.word("list"),
+        api_url: table.text("api_url", api_url),
+        api_token_file: table.secret_name("api_token_file", |text| files.unquoted(text, Files::secret)),
         pull_through: table.flag("pull_through"),
         concurrency: table.count("concurrency").unwrap_or(defaults.concurrency),
         timeout: table.duration("timeout").unwrap_or(defaults.timeout),
@@ -73,6 +78,7 @@ fn read_one(table: Table<'_>, defaults: &Settings, files: &Files) -> Settings {
             }
         }
     }
+    check_list(registry, &table, &settings);
     let found = [("ca_file", &settings.ca_file), ("cert_file", &settings.cert_file), ("key_file", &settings.key_file)];
     let is_whole = found.iter().all(|(key, path)| table.has(key) == path.is_some());
     if is_whole && table.has("cert_file") == table.has("key_file") && !settings.plain_http {
@@ -86,6 +92,40 @@ fn read_one(table: Table<'_>, defaults: &Settings, files: &Files) -> Settings {
     }
     table.finish();
     settings
+}
+
+/// Refuses an API that nothing can be asked of, and settings that have no effect.
+fn check_list(registry: Option<&Registry>, table: &Table<'_>, settings: &Settings) {
+    let Some(registry) = registry else { return };
+    let list = settings.list.unwrap_or_else(|| ListApi::by_host(registry));
+    if settings.list == Some(list) && list != ListApi::by_host(registry) && !table.has("api_url") {
+        let example = match list {
+            ListApi::GitHub => "https://github.example.com/api/v3",
+            ListApi::GitLab => "https://gitlab.example.com",
+            _ => return,
+        };
+        table.problem("list", format!("needs `api_url` too: write for example api_url = {example:?}"));
+    }
+    for key in ["api_url", "api_token_file"] {
+        if list == ListApi::Catalog && table.has(key) {
+            table.problem(
+                key,
+                "has no effect while the catalog lists this registry's repositories: choose another API by `list`: \
+                 \"dockerhub\", \"github\", \"gitlab\", \"harbor\" or \"quay\"",
+            );
+        }
+    }
+}
+
+impl Words for ListApi {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("catalog", Self::Catalog),
+        ("dockerhub", Self::DockerHub),
+        ("github", Self::GitHub),
+        ("gitlab", Self::GitLab),
+        ("harbor", Self::Harbor),
+        ("quay", Self::Quay),
+    ];
 }
 
 /// Checks the certificates and the key, so that `--config.check` finds what would keep the daemon from starting.
@@ -149,6 +189,26 @@ fn host_only(host: &str) -> Result<(), String> {
     let bare = host.split_once("://").map_or(host, |(_, rest)| rest);
     let bare = bare.split('/').next().unwrap_or(bare);
     if bare == host { Ok(()) } else { Err(format!("is more than a host: write [registries.{bare:?}]")) }
+}
+
+/// The address of an API. Paths are joined to it, so that it ends with a slash.
+fn api_url(text: &str) -> Result<Url, String> {
+    let remedy = "write an address such as \"https://gitlab.example.com\"";
+    let url: Url = text.parse().map_err(|error| format!("is not a URL ({error}): {remedy}"))?;
+    if !["http", "https"].contains(&url.scheme()) || url.host_str().is_none_or(str::is_empty) {
+        return Err(format!("is neither http nor https: {remedy}"));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("has a user or password, which belong in `api_token_file`: leave them out".to_owned());
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err(format!("has a query: {remedy}"));
+    }
+    let mut base = url;
+    if !base.path().ends_with('/') {
+        base.set_path(&format!("{}/", base.path()));
+    }
+    Ok(base)
 }
 
 /// A proxy's URL. Messages never quote it, since it may contain a password.

@@ -107,6 +107,9 @@ fn render_settings(toml: &mut Toml, settings: &Settings) {
     toml.path("key_file", settings.key_file.as_deref());
     toml.text("proxy_url", settings.proxy_url.as_ref().map(redacted_url));
     toml.bare("insecure_skip_verify", settings.insecure_skip_verify.then_some(true));
+    toml.text("list", settings.list.map(Words::word));
+    toml.text("api_url", settings.api_url.as_ref().map(redacted_url));
+    toml.path("api_token_file", settings.api_token_file.as_deref());
     toml.bare("pull_through", settings.pull_through.then_some(true));
     toml.bare("requests_per_second", settings.requests_per_second);
     toml.bare("ratelimit_reserve", settings.ratelimit_reserve);

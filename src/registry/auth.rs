@@ -3,6 +3,7 @@
 //! The first request to a registry is anonymous. Its challenge names the scheme, which is remembered, so that later
 //! repositories get their token beforehand. One request is authenticated anew at most once.
 
+mod api;
 mod session;
 
 mod challenge;
@@ -18,5 +19,6 @@ mod helper;
 mod keychain;
 pub(crate) mod secret;
 
+pub(crate) use api::{ApiScheme, ApiSession};
 pub use keychain::check_credential;
 pub(crate) use session::Session;

@@ -12,6 +12,7 @@ use super::auth::Session;
 use super::auth::cache::Scope;
 use super::counters::Counters;
 use super::error::{self, RegistryError, SetupError};
+use super::lists::OwnerApi;
 use super::profile::{Profile, Profiles};
 use super::quirks::Quirks;
 use super::settings::Settings;
@@ -31,6 +32,8 @@ pub struct Registries {
 pub struct Client {
     pub(super) transport: Transport,
     pub(super) auth: Session,
+    /// What lists its repositories, if not its catalog.
+    pub(super) owner_api: Option<OwnerApi>,
     /// Metered pulls reserved for people.
     pub(super) reserve: u64,
     pub(super) quirks: Quirks,
@@ -78,7 +81,10 @@ impl Registries {
 
     /// Lets refused passwords be tried again at once.
     pub fn reset_lockouts(&self) {
-        self.clients.lock().values().for_each(|client| client.auth.reset_lockout());
+        for client in self.clients.lock().values() {
+            client.auth.reset_lockout();
+            client.owner_api.iter().for_each(OwnerApi::reset_lockout);
+        }
     }
 
     fn with(
@@ -117,16 +123,19 @@ impl Registries {
 impl Client {
     fn new(
         registry: &Registry,
-        Profile { settings, tls }: &Profile,
+        profile: &Profile,
         system_roots: &RootCertStore,
         counters: &Arc<Counters>,
     ) -> Result<Self, SetupError> {
+        let Profile { settings, tls } = profile;
         let owner = error::named(Some(registry));
         let home = home(registry, settings);
         let connections = Connections::new(&owner, &home, settings, tls, system_roots)?;
         let trust_hint = tls.trust_hint(system_roots);
+        let owner_api = OwnerApi::new(registry, &home, profile, system_roots, counters)?;
         let counters = Arc::clone(counters);
         Ok(Self {
+            owner_api,
             transport: Transport::new(registry.clone(), home, connections, settings, counters, trust_hint),
             auth: Session::new(settings.credential.clone()),
             reserve: settings.ratelimit_reserve.unwrap_or(0),

@@ -1,11 +1,13 @@
-//! Tag lists and the catalog, page by page (distribution specification, "Content Discovery").
+//! Tag lists and lists of repositories, page by page (distribution specification, "Content Discovery").
 //!
 //! What is missing from a complete list counts as deleted. So a list is complete only if its last page says so: a
 //! malformed `Link`, or a page without new entries, is an error.
 
 mod catalog;
+mod owner;
 mod page;
 mod pages;
+mod repositories;
 
 use std::fmt;
 use std::hash::Hash;
@@ -24,7 +26,8 @@ use crate::oci::{Operation, Reason, Repository, Tag};
 use page::Page;
 use pages::{Judged, PageName, Pages};
 
-pub use catalog::RepositoryList;
+pub(crate) use owner::OwnerApi;
+pub use repositories::RepositoryList;
 
 /// The page size that is requested. Some registries refuse more, and some send only a hundred unless asked.
 const PAGE_ENTRIES: u32 = 1000;

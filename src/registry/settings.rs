@@ -24,6 +24,12 @@ pub struct Settings {
     pub proxy_url: Option<url::Url>,
     /// Accept any certificate of the registry's own host.
     pub insecure_skip_verify: bool,
+    /// The API that lists its repositories; by its host without it.
+    pub list: Option<ListApi>,
+    /// Where that API is, if not where the service has it.
+    pub api_url: Option<url::Url>,
+    /// A file with that API's own token, instead of the registry's login.
+    pub api_token_file: Option<PathBuf>,
     /// The most requests per second; unlimited without it.
     pub requests_per_second: Option<f64>,
     /// Metered pulls reserved for people: at this number only free requests are sent.
@@ -64,6 +70,23 @@ pub enum Credential {
     Anonymous,
 }
 
+/// The API that lists a registry's repositories.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ListApi {
+    /// The registry's own catalog, as Docker's registry has it.
+    Catalog,
+    /// Docker Hub's, of a namespace.
+    DockerHub,
+    /// GitHub's, of an organisation's or a user's packages.
+    GitHub,
+    /// GitLab's, of a group or a project.
+    GitLab,
+    /// Harbor's, of a project.
+    Harbor,
+    /// Quay's, of a namespace.
+    Quay,
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -74,6 +97,9 @@ impl Default for Settings {
             key_file: None,
             proxy_url: None,
             insecure_skip_verify: false,
+            list: None,
+            api_url: None,
+            api_token_file: None,
             requests_per_second: None,
             ratelimit_reserve: None,
             pull_through: false,

@@ -29,9 +29,9 @@ pub enum DiscoveryError {
         /// The limit.
         max: usize,
     },
-    /// A catalog has more repositories than are read.
+    /// A registry lists more repositories than are read.
     #[error(
-        "{0}: the catalog has more repositories than are read: the rest is left out; name the repositories one by one"
+        "{0}: the list of repositories has more than are read: the rest is left out; name the repositories one by one"
     )]
     TooManyRepositories(Registry),
 }
@@ -51,11 +51,11 @@ impl DiscoveryError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EmptySelection {
     /// A wildcard that matches no repository.
-    #[error("no repository of the registry's catalog ({listed}) matches `{pattern}`")]
+    #[error("no repository of those that the registry lists ({listed}) matches `{pattern}`")]
     Repository {
         /// The wildcard, with its registry.
         pattern: String,
-        /// How many repositories the catalog has.
+        /// How many repositories are listed.
         listed: usize,
     },
     /// No listed tag is selected.
@@ -104,7 +104,7 @@ pub async fn discover(client: &Client, target: &Target) -> Discovery {
             found.discovered.complete = true;
             vec![repository.clone()]
         }
-        Repositories::Matching(pattern) => match client.list_repositories().await {
+        Repositories::Matching(pattern) => match client.list_repositories(&pattern.prefix()).await {
             Ok(list) => {
                 found.discovered.complete = list.stopped.is_none() && !list.cut;
                 found.errors.extend(list.stopped.map(DiscoveryError::from));

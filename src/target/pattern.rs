@@ -13,14 +13,14 @@ const PATTERN_BYTES_MAX: usize = 1 << 20;
 pub enum Repositories {
     /// One repository.
     One(Repository),
-    /// The repositories of a registry's catalog that match a pattern.
+    /// The listed repositories of a registry that match a pattern.
     Matching(RepositoryPattern),
 }
 
 /// `registry/acme/*`: `*` within a segment, `**` any number of segments.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RepositoryPattern {
-    /// The registry whose catalog is asked.
+    /// The registry whose repositories are listed.
     pub registry: Registry,
     /// The pattern after the registry, as written.
     pub text: String,
@@ -39,11 +39,11 @@ pub enum InvalidPattern {
     /// A wildcard in place of the registry.
     #[error("`{0}` has a wildcard in place of the registry: write one target for each registry")]
     Registry(String),
-    /// Docker Hub has no catalog.
+    /// Docker Hub lists the repositories of one namespace.
     #[error(
-        "`{0}`: Docker Hub lists no repositories, so a wildcard finds none there: name the repositories one by one"
+        "`{0}`: Docker Hub lists the repositories of one namespace: write it before the wildcard, as in `docker.io/acme/*`"
     )]
-    NoCatalog(String),
+    NoNamespace(String),
     /// `**` beside other characters.
     #[error(
         "`{0}`: `**` stands for whole segments: write it between slashes, as in `acme/**`, or `*` within a segment"
@@ -111,6 +111,11 @@ impl RepositoryPattern {
         let name: Vec<&str> = name.split('/').collect();
         segments_match(&pattern, &name)
     }
+
+    /// The segments before the first that has a wildcard: `acme` and `team` of `acme/team/*`.
+    pub fn prefix(&self) -> Vec<&str> {
+        self.text.split('/').take_while(|segment| !segment.contains('*')).collect()
+    }
 }
 
 impl FromStr for RepositoryPattern {
@@ -142,10 +147,11 @@ impl FromStr for RepositoryPattern {
         if name.split('/').any(|segment| segment.contains("**") && segment != "**") {
             return Err(InvalidPattern::DoubleStar(name.to_owned()));
         }
-        if registry.is_docker_hub() {
-            return Err(InvalidPattern::NoCatalog(whole()));
+        let pattern = Self { registry, text: name.to_owned() };
+        if pattern.registry.is_docker_hub() && pattern.prefix().is_empty() {
+            return Err(InvalidPattern::NoNamespace(whole()));
         }
-        Ok(Self { registry, text: name.to_owned() })
+        Ok(pattern)
     }
 }
 

@@ -94,7 +94,7 @@ async fn a_registry_with_htpasswd_is_read_with_the_right_password_only() {
     let address = guarded.address();
     let right = client(address, |settings| settings.credential = password(files.path(), "sesame"));
     ask(&right, address).await.expect("the right password");
-    assert_eq!(right.list_repositories().await.expect("a catalog").repositories.len(), 1);
+    assert_eq!(right.list_repositories(&[]).await.expect("a catalog").repositories.len(), 1);
     let wrong = client(address, |settings| settings.credential = password(files.path(), "other"));
     let error = ask(&wrong, address).await.expect_err("the wrong password");
     assert_eq!(error.reason(), Reason::Denied);
@@ -115,7 +115,7 @@ async fn a_registry_with_tokens_is_read_with_one_per_repository() {
     let right = client(address, |settings| settings.credential = password(files.path(), "sesame"));
     ask(&right, address).await.expect("the right password");
     assert_eq!(server.issued(), 1, "one token for all requests to a repository");
-    let catalog = right.list_repositories().await.expect("a catalog");
+    let catalog = right.list_repositories(&[]).await.expect("a catalog");
     assert_eq!((catalog.repositories.len(), server.issued()), (1, 2));
     let wrong = client(address, |settings| settings.credential = password(files.path(), "other"));
     let error = ask(&wrong, address).await.expect_err("the wrong password");

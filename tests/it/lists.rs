@@ -3,10 +3,11 @@
 use image_size_exporter::oci::Reason;
 use image_size_exporter::registry::{RegistryError, TagList};
 
-use crate::support::images::image;
+use crate::support::images::{Blob, image};
 use crate::support::registry::{Access, Reply, TestRegistry, TokenServer};
 
 mod links;
+mod owner;
 
 const APP: &str = "acme/app";
 const LIST: &str = "GET /v2/acme/app/tags/list";
@@ -146,7 +147,7 @@ async fn a_catalog_is_listed_like_tags() {
         registry.store(name, &image("linux/amd64", &[]));
     }
     registry.page_size(3);
-    let catalog = registry.client().list_repositories().await.unwrap();
+    let catalog = registry.client().list_repositories(&[]).await.unwrap();
     let names: Vec<&str> = catalog.repositories.iter().map(image_size_exporter::oci::Repository::name).collect();
     assert_eq!(names, ["acme/app", "acme/base", "acme/deep/er", "other"]);
     assert!(catalog.stopped.is_none() && !catalog.cut);
@@ -156,7 +157,7 @@ async fn a_catalog_is_listed_like_tags() {
 #[tokio::test]
 async fn a_refused_catalog_says_what_that_means_and_what_to_do_instead() {
     let none = "the registry may have no catalog: name the repositories one by one instead of by a wildcard";
-    let denied = "a catalog may be for administrators only, as Harbor's and GitLab's are: use such an account, or name the \
+    let denied = "a catalog may be for administrators only, as Harbor's and GitLab's are: set `list = \"harbor\"` or `\"gitlab\"`, use such an account, or name the \
                   repositories one by one instead of by a wildcard";
     for (reply, reason, answered, meaning) in [
         (Reply::error(404, "UNSUPPORTED"), Reason::Unsupported, "404 Not Found", none),
@@ -168,7 +169,7 @@ async fn a_refused_catalog_says_what_that_means_and_what_to_do_instead() {
     ] {
         let registry = registry(1);
         registry.always("GET /v2/_catalog", reply);
-        let error = registry.client().list_repositories().await.unwrap_err();
+        let error = registry.client().list_repositories(&[]).await.unwrap_err();
         assert_eq!(error.reason(), reason);
         let text = error.to_string();
         assert!(text.starts_with(&format!("the catalog of {}: ", registry.name())), "{text}");
@@ -176,7 +177,7 @@ async fn a_refused_catalog_says_what_that_means_and_what_to_do_instead() {
     }
     let registry = registry(1);
     registry.always("GET /v2/_catalog", Reply::status(500));
-    let text = registry.client().list_repositories().await.unwrap_err().to_string();
+    let text = registry.client().list_repositories(&[]).await.unwrap_err().to_string();
     assert!(!text.contains("one by one"), "a failure says nothing about the catalog: {text}");
 }
 

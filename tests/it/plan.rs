@@ -271,7 +271,7 @@ async fn the_plan_reports_targets_that_select_nothing() {
         ),
         (
             "repository = 'REGISTRY/taem/*'\ntags = ['v1.0.0']",
-            "t: no repository of the registry's catalog (2) matches `REGISTRY/taem/*`\n",
+            "t: no repository of those that the registry lists (2) matches `REGISTRY/taem/*`\n",
         ),
         (
             "repository = 'REGISTRY/team/app'\nmatch = ['^v1']\nplatforms = ['linux/adm64']",

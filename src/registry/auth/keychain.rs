@@ -185,7 +185,7 @@ fn at(path: &Path, problem: impl std::fmt::Display) -> String {
 }
 
 /// The secret in the file that the configuration's `key` names.
-fn secret(key: &str, path: &Path) -> Result<Secret, String> {
+pub(super) fn secret(key: &str, path: &Path) -> Result<Secret, String> {
     let text = without_newline(read(key, path)?);
     // It would be sent as part of the secret, which the registry would refuse, and editors do not show it.
     if text.starts_with('\u{feff}') {

@@ -15,7 +15,7 @@ use super::keychain::Keychain;
 use super::lockout::Lockout;
 use super::refusal;
 use super::token::{self, Token, TokenError, TokenRequest};
-use crate::oci::{Operation, Reason};
+use crate::oci::{Operation, Reason, Registry};
 use crate::registry::error::RegistryError;
 use crate::registry::settings::Credential;
 use crate::registry::transport::{ReadBody, Request, Response, Transport, redirect};
@@ -100,6 +100,11 @@ impl Session {
         let context = AuthContext { transport, scope, subject: request.subject };
         let authorization = self.cached(context).await?;
         self.attempt(context, request, authorization.as_deref(), Attempt::Probe).await
+    }
+
+    /// The login for the registry, for its owner's API; `None` means anonymous.
+    pub(crate) async fn login(&self, registry: &Registry) -> Result<Option<SourcedLogin>, String> {
+        self.keychain.login(registry.as_str(), None).await
     }
 
     /// Allows refused passwords to be sent again.
@@ -357,7 +362,7 @@ async fn ping(context: AuthContext<'_>) -> Result<Option<(Response, Challenge)>,
         subject: context.subject,
         accept: None,
         range: None,
-        form: None,
+        content: None,
         read_body: ReadBody::Nothing,
     };
     let response = context.transport.send(&request, None).await?;

@@ -17,6 +17,7 @@ use super::secret::Secret;
 use crate::oci::{Operation, Reason};
 use crate::registry::error::RegistryError;
 use crate::registry::transport::body::TOKEN_BYTES_MAX;
+use crate::registry::transport::exchange::Content;
 use crate::registry::transport::{ReadBody, Request, Response, Transport, api_error, redirect};
 
 /// How this program identifies itself to token servers.
@@ -173,7 +174,8 @@ fn form(request: &TokenRequest<'_>, token: &Secret) -> String {
 }
 
 fn http_request(method: Method, url: Url, form: Option<String>, subject: &(dyn Display + Sync)) -> Request<'_> {
-    Request { form, ..Request::new(Operation::GetToken, method, url, subject, ReadBody::Whole(TOKEN_BYTES_MAX)) }
+    let content = form.map(Content::Form);
+    Request { content, ..Request::new(Operation::GetToken, method, url, subject, ReadBody::Whole(TOKEN_BYTES_MAX)) }
 }
 
 fn read(response: &Response) -> Result<Token, String> {

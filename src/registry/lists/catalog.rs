@@ -4,33 +4,29 @@
 use http::StatusCode;
 
 use super::ListRequest;
+use super::repositories::{REPOSITORIES_MAX, RepositoryList};
 use crate::oci::{Operation, Reason, Registry, Repository};
 use crate::registry::auth::cache::Scope;
 use crate::registry::client::Client;
 use crate::registry::error::RegistryError;
 use crate::registry::transport::{Request, Response};
 
-/// Repositories of one catalog.
-const REPOSITORIES_MAX: usize = 100_000;
-
-/// The repositories of a registry, as far as they could be read.
-#[derive(Debug)]
-pub struct RepositoryList {
-    /// In the registry's order, each once.
-    pub repositories: Vec<Repository>,
-    /// Why the list ends early, if it does: a repository that it lacks may still exist.
-    pub stopped: Option<RegistryError>,
-    /// Whether the catalog has more repositories than are read.
-    pub cut: bool,
-}
-
 impl Client {
-    /// The registry's catalog.
+    /// The repositories of the registry below `prefix`, the segments of a pattern before its first wildcard: by the
+    /// owner's API where the registry's repositories are listed so, else the whole catalog.
     ///
     /// # Errors
-    /// Only if the first page could not be read; `Reason::Unsupported` where the registry has no catalog. A refusal says
-    /// what to do instead.
-    pub async fn list_repositories(&self) -> Result<RepositoryList, RegistryError> {
+    /// Only if the first page could not be read. A refusal says what to do instead.
+    pub async fn list_repositories(&self, prefix: &[&str]) -> Result<RepositoryList, RegistryError> {
+        match &self.owner_api {
+            Some(api) => api.list(&self.auth, prefix).await,
+            None => self.catalog().await,
+        }
+    }
+
+    /// The registry's catalog. An error only if the first page could not be read; `Reason::Unsupported` where the registry
+    /// has none.
+    pub(super) async fn catalog(&self) -> Result<RepositoryList, RegistryError> {
         let registry = &self.transport.registry;
         let subject = format!("the catalog of {registry}");
         if registry.is_docker_hub() {
@@ -72,7 +68,7 @@ fn advice(registry: &Registry, reason: Reason) -> String {
     match (without_catalog(registry), reason) {
         (Some(name), _) => format!("{name} has no catalog: {NAME_THEM}"),
         (None, Reason::Denied) => {
-            format!("{ADMINISTRATORS}: use such an account, or {NAME_THEM}")
+            format!("{ADMINISTRATORS}: set `list = \"harbor\"` or `\"gitlab\"`, use such an account, or {NAME_THEM}")
         }
         (None, _) => format!("the registry may have no catalog: {NAME_THEM}"),
     }

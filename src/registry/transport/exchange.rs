@@ -13,6 +13,7 @@ use super::connect::Connections;
 use super::redact::Secrets;
 use super::redirect::{self, REDIRECTS_MAX};
 use crate::oci::{Operation, Reason};
+use crate::registry::auth::secret::Secret;
 use crate::registry::error::describe;
 
 /// One request.
@@ -24,9 +25,16 @@ pub(crate) struct Request<'a> {
     pub(crate) subject: &'a (dyn Display + Sync),
     pub(crate) accept: Option<&'static str>,
     pub(crate) range: Option<HeaderValue>,
-    /// Sent as `application/x-www-form-urlencoded`.
-    pub(crate) form: Option<String>,
+    pub(crate) content: Option<Content>,
     pub(crate) read_body: ReadBody,
+}
+
+/// What a request sends: credentials, in both forms.
+pub(crate) enum Content {
+    /// As `application/x-www-form-urlencoded`.
+    Form(String),
+    /// As `application/json`, with this secret in it.
+    Json { text: String, secret: Secret },
 }
 
 /// How much of a successful response's body is read.
@@ -97,7 +105,7 @@ impl<'a> Request<'a> {
         subject: &'a (dyn Display + Sync),
         read_body: ReadBody,
     ) -> Self {
-        Self { operation, method, url, subject, accept: None, range: None, form: None, read_body }
+        Self { operation, method, url, subject, accept: None, range: None, content: None, read_body }
     }
 
     /// Requests bytes `first..=last`, or everything from `first` on.
@@ -171,7 +179,7 @@ impl Exchange {
                 Failure::definite(Reason::Server, problem)
             })?;
             if !redirect::shares_credentials(&request.url, &next) {
-                if request.form.is_some() {
+                if request.content.is_some() {
                     let (from, to) = (redirect::authority(&url), redirect::authority(&next));
                     let problem = format!("{from} redirects a request with credentials to {to}, which is not followed");
                     return Err(Failure::definite(Reason::Server, problem));
@@ -187,7 +195,12 @@ impl Exchange {
 
     /// The secrets that the request carried on its way to `url`.
     fn secrets(&self, request: &Request<'_>, url: &Url, authorization: Option<&HeaderValue>) -> Secrets {
-        let secrets = self.proxy_secrets.clone().header(authorization).form(request.form.as_deref());
+        let secrets = self.proxy_secrets.clone().header(authorization);
+        let secrets = match &request.content {
+            Some(Content::Form(form)) => secrets.form(form),
+            Some(Content::Json { secret, .. }) => secrets.secret(secret),
+            None => secrets,
+        };
         if *url == request.url { secrets } else { secrets.redirect(url) }
     }
 
@@ -227,9 +240,13 @@ fn build(request: &Request<'_>, url: Url, authorization: Option<&HeaderValue>) -
     if let Some(authorization) = authorization {
         headers.insert(header::AUTHORIZATION, authorization.clone());
     }
-    if let Some(form) = &request.form {
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
-        *built.body_mut() = Some(form.clone().into());
+    if let Some(content) = &request.content {
+        let (media_type, text) = match content {
+            Content::Form(text) => ("application/x-www-form-urlencoded", text),
+            Content::Json { text, .. } => ("application/json", text),
+        };
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+        *built.body_mut() = Some(text.clone().into());
     }
     built
 }

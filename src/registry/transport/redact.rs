@@ -31,12 +31,16 @@ impl Secrets {
     }
 
     /// Adds the refresh token of a form.
-    pub(crate) fn form(mut self, form: Option<&str>) -> Self {
-        for (_, value) in
-            form_urlencoded::parse(form.unwrap_or_default().as_bytes()).filter(|(k, _)| k == "refresh_token")
-        {
+    pub(crate) fn form(mut self, form: &str) -> Self {
+        for (_, value) in form_urlencoded::parse(form.as_bytes()).filter(|(k, _)| k == "refresh_token") {
             self.add(&value);
         }
+        self
+    }
+
+    /// Adds a secret that stood in a body.
+    pub(crate) fn secret(mut self, secret: &Secret) -> Self {
+        self.add(secret.expose());
         self
     }
 
@@ -92,11 +96,8 @@ mod tests {
         let header = HeaderValue::from_static("Basic YWxpY2U6c2U/c2E+bWU="); // alice:se?sa>me
         let proxy: Url = "http://bob:p%40ss+w@proxy.example:3128".parse().unwrap();
         let cdn: Url = "https://cdn.example/blob?X-Sig=AbC%2B%2F123%3D&n=1".parse().unwrap();
-        let secrets = Secrets::default()
-            .header(Some(&header))
-            .form(Some("a=b&refresh_token=re%20fresh"))
-            .proxy(&proxy)
-            .redirect(&cdn);
+        let secrets =
+            Secrets::default().header(Some(&header)).form("a=b&refresh_token=re%20fresh").proxy(&proxy).redirect(&cdn);
         for (text, expected) in [
             ("got: Authorization: Basic YWxpY2U6c2U/c2E+bWU=", true),
             ("got: Basic YWxpY2U6c2U%2Fc2E%2BbWU%3D", true),
@@ -118,6 +119,6 @@ mod tests {
         }
         let bearer = Secrets::default().header(Some(&HeaderValue::from_static("Bearer x.y.z")));
         assert!(bearer.appear_in("no such token: x.y.z") && !bearer.appear_in("Bearer"));
-        assert!(!Secrets::default().header(None).form(None).appear_in("anything"));
+        assert!(!Secrets::default().header(None).form("").appear_in("anything"));
     }
 }

@@ -22,11 +22,11 @@ async fn harbor_wants_basic_for_its_catalog_and_tokens_for_repositories() {
     registry.take_counts();
     registry.next("GET /v2/_catalog", Reply::status(401).and("www-authenticate", r#"Basic realm="harbor""#));
     registry.always("GET /v2/_catalog", Reply::json(r#"{"repositories":["acme/app"]}"#));
-    assert_eq!(client.list_repositories().await.unwrap().repositories.len(), 1);
+    assert_eq!(client.list_repositories(&[]).await.unwrap().repositories.len(), 1);
     let sent: Vec<String> = registry.requests().iter().map(|seen| seen.header("authorization").to_owned()).collect();
     assert_eq!(sent, [String::new(), basic("alice", "sesame")]);
     registry.take_counts();
-    client.list_repositories().await.unwrap();
+    client.list_repositories(&[]).await.unwrap();
     head(&client, &registry.repository("acme/app")).await.unwrap();
     assert_eq!(registry.counts(), "catalog 1, head_manifest 1");
 }

@@ -155,7 +155,7 @@ async fn a_target_that_selects_nothing_is_reported_once() {
         ),
         (
             "repository = 'REGISTRY/acne/**'\ntags = ['v1']",
-            "no repository of the registry's catalog (1) matches `REGISTRY/acne/**`",
+            "no repository of those that the registry lists (1) matches `REGISTRY/acne/**`",
         ),
         (
             "repository = 'REGISTRY/acme/app'\ntags = ['v2']\nplatforms = ['linux/s390x']",
