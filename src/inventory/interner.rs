@@ -10,45 +10,42 @@ use crate::oci::Digest;
 #[derive(Default)]
 pub(super) struct Interner {
     numbers: HashTable<u32>,
-    entries: Vec<Interned>,
+    digests: Vec<Digest>,
+    /// Beside the digests, since policies look at the use counts of most numbers, and at nothing else.
+    uses: Vec<u32>,
     free: Vec<u32>,
     hasher: RandomState,
-}
-
-struct Interned {
-    digest: Digest,
-    uses: u32,
 }
 
 impl Interner {
     /// The digest's number, with its use count raised, and whether it is new.
     pub(super) fn intern(&mut self, digest: &Digest) -> (u32, bool) {
         let hash = self.hasher.hash_one(digest);
-        if let Some(&number) = self.numbers.find(hash, |&number| self.entry(number).digest == *digest) {
-            self.entries[number as usize].uses += 1;
+        if let Some(&number) = self.numbers.find(hash, |&number| self.digest(number) == digest) {
+            self.uses[number as usize] += 1;
             return (number, false);
         }
-        let entry = Interned { digest: digest.clone(), uses: 1 };
         let number = if let Some(number) = self.free.pop() {
-            self.entries[number as usize] = entry;
+            (self.digests[number as usize], self.uses[number as usize]) = (digest.clone(), 1);
             number
         } else {
-            self.entries.push(entry);
-            u32::try_from(self.entries.len() - 1).expect("four thousand million digests do not fit into memory")
+            self.digests.push(digest.clone());
+            self.uses.push(1);
+            u32::try_from(self.digests.len() - 1).expect("four thousand million digests do not fit into memory")
         };
-        let (entries, hasher) = (&self.entries, &self.hasher);
-        self.numbers.insert_unique(hash, number, |&number| hasher.hash_one(&entries[number as usize].digest));
+        let (digests, hasher) = (&self.digests, &self.hasher);
+        self.numbers.insert_unique(hash, number, |&number| hasher.hash_one(&digests[number as usize]));
         (number, true)
     }
 
     /// Lowers the use count; returns whether that was the last use.
     pub(super) fn release(&mut self, number: u32) -> bool {
-        let entry = &mut self.entries[number as usize];
-        entry.uses -= 1;
-        if entry.uses > 0 {
+        let uses = &mut self.uses[number as usize];
+        *uses -= 1;
+        if *uses > 0 {
             return false;
         }
-        let hash = self.hasher.hash_one(&entry.digest);
+        let hash = self.hasher.hash_one(self.digest(number));
         if let Ok(found) = self.numbers.find_entry(hash, |&other| other == number) {
             found.remove();
         }
@@ -59,31 +56,27 @@ impl Interner {
     /// The number of a digest in use.
     pub(super) fn number(&self, digest: &Digest) -> Option<u32> {
         let hash = self.hasher.hash_one(digest);
-        self.numbers.find(hash, |&number| self.entry(number).digest == *digest).copied()
+        self.numbers.find(hash, |&number| self.digest(number) == digest).copied()
     }
 
     /// The digest of a number in use.
     pub(super) fn digest(&self, number: u32) -> &Digest {
-        &self.entry(number).digest
+        &self.digests[number as usize]
     }
 
-    /// How often a digest in use was interned and not released.
-    pub(super) fn uses(&self, number: u32) -> u32 {
-        self.entry(number).uses
+    /// By number, how often its digest was interned and not released.
+    pub(super) fn uses(&self) -> &[u32] {
+        &self.uses
     }
 
     /// All numbers are below this.
     pub(super) fn end(&self) -> usize {
-        self.entries.len()
+        self.digests.len()
     }
 
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
-        self.numbers.is_empty() && self.free.len() == self.entries.len()
-    }
-
-    fn entry(&self, number: u32) -> &Interned {
-        &self.entries[number as usize]
+        self.numbers.is_empty() && self.free.len() == self.digests.len()
     }
 }
 

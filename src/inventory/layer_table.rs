@@ -172,18 +172,14 @@ impl LayerTable {
         all.into_iter().filter(|(digest, _)| is_unwarned(digest) == Some(true)).collect()
     }
 
-    /// How often images list a layer, and tags have a document.
-    pub(super) fn layer_uses(&self, layer: u32) -> u32 {
-        self.layers.uses(layer)
+    /// By layer, how often images list it.
+    pub(super) fn layer_uses(&self) -> &[u32] {
+        self.layers.uses()
     }
 
-    pub(super) fn document_uses(&self, document: u32) -> u32 {
-        self.documents.uses(document)
-    }
-
-    /// All documents' numbers are below this.
-    pub(super) fn documents_end(&self) -> usize {
-        self.documents.end()
+    /// By document, how often tags have it.
+    pub(super) fn document_uses(&self) -> &[u32] {
+        self.documents.uses()
     }
 
     /// All layers' numbers are below this.

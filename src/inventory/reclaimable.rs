@@ -77,52 +77,63 @@ fn distinct(mut blobs: Vec<HeldBlob>) -> Box<[HeldBlob]> {
 
 /// One policy's blobs on a registry while they are counted.
 pub(super) struct Counting<'a> {
-    table: &'a LayerTable,
-    /// The layers of which manifests list different sizes, ascending, with the smallest.
-    disagreeing: &'a [StoredLayer],
-    /// How often each layer and each document is named by what goes, of those that several repositories have, or something
-    /// that stays.
-    layers: Vec<u32>,
-    documents: Vec<u32>,
+    layers: Released<'a>,
+    documents: Released<'a>,
     /// What is freed so far.
     pub(super) bytes: u64,
 }
 
+/// How often each blob is named by what goes, of those that several repositories have, or something that stays.
+struct Released<'a> {
+    released: Vec<u32>,
+    /// How often each is named at all.
+    uses: &'a [u32],
+    /// The blobs of which manifests list different sizes, ascending, with the smallest.
+    disagreeing: &'a [StoredLayer],
+}
+
 impl<'a> Counting<'a> {
     pub(super) fn new(table: &'a LayerTable, disagreeing: &'a [StoredLayer]) -> Self {
-        let (layers, documents) = (vec![0; table.layers_end()], vec![0; table.documents_end()]);
-        Self { table, disagreeing, layers, documents, bytes: 0 }
+        let of = |uses: &'a [u32], disagreeing| Released { released: vec![0; uses.len()], uses, disagreeing };
+        Self { layers: of(table.layer_uses(), disagreeing), documents: of(table.document_uses(), &[]), bytes: 0 }
     }
 
     /// Adds what goes in a repository; returns the bytes that are freed by it alone.
     pub(super) fn add(&mut self, of: &RepositoryReclaimable) -> u64 {
-        let mut alone = 0_u64;
-        for blob in &of.layers {
-            let smallest = self.disagreeing.binary_search_by_key(&blob.number, |odd| odd.layer);
-            let bytes = smallest.map_or(blob.bytes, |at| self.disagreeing[at].bytes.min(blob.bytes));
-            let uses = self.table.layer_uses(blob.number);
-            if blob.uses == uses {
-                alone = alone.saturating_add(bytes);
-            } else if release(&mut self.layers, blob, uses) {
-                self.bytes = self.bytes.saturating_add(bytes);
-            }
+        let (layers, with_others) = self.layers.add(&of.layers);
+        let (documents, documents_with_others) = self.documents.add(&of.documents);
+        let alone = layers.saturating_add(documents);
+        for bytes in [alone, with_others, documents_with_others] {
+            self.bytes = self.bytes.saturating_add(bytes);
         }
-        for blob in &of.documents {
-            let uses = self.table.document_uses(blob.number);
-            if blob.uses == uses {
-                alone = alone.saturating_add(blob.bytes);
-            } else if release(&mut self.documents, blob, uses) {
-                self.bytes = self.bytes.saturating_add(blob.bytes);
-            }
-        }
-        self.bytes = self.bytes.saturating_add(alone);
         alone
     }
 }
 
-/// Whether these were the last of a blob's uses.
-fn release(released: &mut [u32], blob: &HeldBlob, uses: u32) -> bool {
-    let count = &mut released[blob.number as usize];
-    *count += blob.uses;
-    *count == uses
+impl Released<'_> {
+    /// Bytes of the blobs that only these tags have, and of those that these were the last to have.
+    fn add(&mut self, blobs: &[HeldBlob]) -> (u64, u64) {
+        let (mut alone, mut with_others) = (0_u64, 0_u64);
+        for blob in blobs {
+            let uses = self.uses[blob.number as usize];
+            if blob.uses == uses {
+                alone = alone.saturating_add(self.bytes(blob));
+                continue;
+            }
+            let released = &mut self.released[blob.number as usize];
+            *released += blob.uses;
+            if *released == uses {
+                with_others = with_others.saturating_add(self.bytes(blob));
+            }
+        }
+        (alone, with_others)
+    }
+
+    fn bytes(&self, blob: &HeldBlob) -> u64 {
+        if self.disagreeing.is_empty() {
+            return blob.bytes;
+        }
+        let smallest = self.disagreeing.binary_search_by_key(&blob.number, |odd| odd.layer);
+        smallest.map_or(blob.bytes, |at| self.disagreeing[at].bytes.min(blob.bytes))
+    }
 }
