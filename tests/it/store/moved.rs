@@ -73,6 +73,8 @@ fn while_another_file_is_in_its_place_nothing_is_lost_and_persistence_is_false()
     assert_eq!(reopened(&path), expected);
 }
 
+type Overwrite = fn(&Path, &[u8]);
+
 /// By another program, without a new file: `cp`, `truncate`, `dd`, an editor.
 #[test]
 fn a_state_file_that_is_overwritten_in_place_is_read_anew_and_written_again() {
