@@ -1,6 +1,6 @@
-//! How the inventory grows: time to account for everything, time from a changed tag to a new snapshot, and resident
-//! memory, for 1,000, 10,000 and 100,000 images in repositories of five tags, ten layers each, of which four are an
-//! image's own and six are one of a hundred bases'.
+//! How the inventory grows: time to account for everything, without groups and with 50, time from a changed tag to a new
+//! snapshot, and resident memory, for 1,000, 10,000 and 100,000 images in repositories of five tags, ten layers each, of
+//! which four are an image's own and six are one of a hundred bases'.
 //!
 //! Prints a table: `cargo bench --bench scale`, with what each comes to for one image, which stays the same where the
 //! growth is linear. Each size has a process of its own, so that memory is its own too.
@@ -23,6 +23,7 @@ const TAGS: u32 = 5;
 const BASES: u32 = 100;
 const BASE_LAYERS: u32 = 6;
 const OWN_LAYERS: u32 = 4;
+const TEAMS: u32 = 50;
 const ROUNDS: u32 = 9;
 
 fn main() {
@@ -32,8 +33,15 @@ fn main() {
         return;
     }
     println!(
-        "{:>8}  {:>13}  {:>8}  {:>25}  {:>8}  {:>12}  {:>9}",
-        "images", "accounting ms", "ns/image", "changed tag → snapshot ms", "ns/image", "resident MiB", "KiB/image"
+        "{:>8}  {:>13}  {:>8}  {:>14}  {:>25}  {:>8}  {:>12}  {:>9}",
+        "images",
+        "accounting ms",
+        "ns/image",
+        "with groups ms",
+        "changed tag → snapshot ms",
+        "ns/image",
+        "resident MiB",
+        "KiB/image"
     );
     let program = std::env::current_exe().expect("a running program has a path");
     for images in SIZES {
@@ -43,7 +51,9 @@ fn main() {
 }
 
 fn row(images: u32) -> String {
-    let accounting = accounting(images);
+    let none: &[Box<[u32]>] = &[];
+    let of_teams: Vec<Box<[u32]>> = (0..TEAMS).map(|team| Box::from([team])).collect();
+    let (grouped, accounting) = (accounting(images, &of_teams), accounting(images, none));
     let mut inventory = loaded(images);
     let before = inventory.snapshot();
     let resident = resident_mib();
@@ -61,17 +71,19 @@ fn row(images: u32) -> String {
     let ms = |duration: Duration| duration.as_secs_f64() * 1e3;
     let each = |duration: Duration| duration.as_secs_f64() * 1e9 / f64::from(images);
     format!(
-        "{images:>8}  {:>13.1}  {:>8.0}  {:>25.1}  {:>8.0}  {resident:>12}  {:>9.1}",
+        "{images:>8}  {:>13.1}  {:>8.0}  {:>14.1}  {:>25.1}  {:>8.0}  {resident:>12}  {:>9.1}",
         ms(accounting),
         each(accounting),
+        ms(grouped),
         ms(changed),
         each(changed),
         resident as f64 * 1024.0 / f64::from(images)
     )
 }
 
-/// The arithmetic alone, over layers that are numbered already: all over the place, as after a long life.
-fn accounting(images: u32) -> Duration {
+/// The arithmetic alone, over layers that are numbered already: all over the place, as after a long life. Each team is
+/// one of the sets of groups, if there are any.
+fn accounting(images: u32, sets: &[Box<[u32]>]) -> Duration {
     let end = BASES * BASE_LAYERS + images * OWN_LAYERS;
     let scattered = |number: u32| {
         let number = u64::from(number) * 2_654_435_761 % u64::from(end);
@@ -80,12 +92,15 @@ fn accounting(images: u32) -> Duration {
     let layers: Vec<Vec<StoredLayer>> = (0..images)
         .map(|image| layers_of(image).map(|(layer, bytes)| StoredLayer { layer: scattered(layer), bytes }).collect())
         .collect();
-    let one = |(image, layers)| Series { repository: image / TAGS, tag: image, image, layers };
+    let one = |(image, layers)| {
+        let repository = image / TAGS;
+        Series { repository, tag: image, image, groups: repository % TEAMS, layers }
+    };
     let series: Vec<Series> = (0..).zip(layers.iter().map(Vec::as_slice)).map(one).collect();
     let mut durations = Vec::new();
     for _ in 0..ROUNDS {
         let start = Instant::now();
-        let usage = account(&series, end as usize);
+        let usage = account(&series, end as usize, sets);
         durations.push(start.elapsed());
         assert!(usage.stored_bytes > 0);
     }
@@ -105,6 +120,7 @@ fn loaded(images: u32) -> Inventory {
         detail: Detail::Images,
         budget_bytes: None,
         labels: std::collections::BTreeMap::new(),
+        grouping: None,
         tags_max: 10_000,
     };
     let mut inventory = Inventory::new(&[Arc::new(target)], Duration::from_hours(168));
@@ -115,7 +131,7 @@ fn loaded(images: u32) -> Inventory {
         list: ListExtent::Whole,
     };
     let repositories = (0..images / TAGS).map(one).collect();
-    inventory.select(&name, Discovered { repositories, complete: true });
+    inventory.select(&name, Discovered { repositories, catalog: ListExtent::Whole });
     for image in 0..images {
         inventory.record(&observed(image, image));
     }
@@ -171,7 +187,7 @@ fn digest(kind: &str, number: u32) -> Digest {
 
 fn repository(image: u32) -> Repository {
     let number = image / TAGS;
-    format!("registry.example.com/team-{}/service-{number}", number % 50).parse().expect("a repository")
+    format!("registry.example.com/team-{}/service-{number}", number % TEAMS).parse().expect("a repository")
 }
 
 fn tag(image: u32) -> Tag {

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the three boards beside this file: overview.json, image.json, exporter.json.
+"""Writes the four boards beside this file: overview.json, image.json, cost.json, exporter.json.
 
 Change a board here and run `grafana/boards.py`; a test fails while the JSON is not what this writes. Positions are
 computed, so panels cannot overlap; what all panels have in common is said once.
@@ -16,6 +16,7 @@ DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 IMAGE = "registry, repository, tag, platform"
 RELEASE = "registry, repository, target, platform"
 REPOSITORY = "registry, repository"
+GROUP = "registry, group"
 TAG = "registry, repository, tag"
 
 
@@ -79,6 +80,19 @@ def top_variable():
         "includeAll": False,
         "multi": False,
         "options": [{"selected": size == "10", "text": size, "value": size} for size in sizes],
+    }
+
+
+def price_variable():
+    """A number that the reader writes, in a currency of their own."""
+    return {
+        "name": "price",
+        "label": "Price of a GB for a month",
+        "type": "textbox",
+        "query": "0.10",
+        "current": {"selected": True, "text": "0.10", "value": "0.10"},
+        "hide": 0,
+        "options": [{"selected": True, "text": "0.10", "value": "0.10"}],
     }
 
 
@@ -380,6 +394,7 @@ def overview():
     stored = repositories("stored_size_bytes")
     newest, previous = releases("compressed_size_bytes"), releases("previous_compressed_size_bytes")
     by_growth = most(f"{newest} - ({previous} or {newest})")
+    update = releases("update_size_bytes")
     # The series of the newest release lives on from release to release: its growth is that of what is new.
     newest_before = f"max by ({RELEASE}) (last_over_time(container_image_newest_compressed_size_bytes{{{some}}}[1h] offset $__range))"
     grown_releases = most(f"{newest} - {newest_before} > 0")
@@ -558,11 +573,13 @@ def overview():
                 ("Growth", "bytes", by_growth),
                 ("Newest", "bytes", beside(RELEASE, newest, by_growth)),
                 ("Before", "bytes", beside(RELEASE, previous, by_growth)),
+                ("Update", "bytes", beside(RELEASE, update, by_growth)),
                 ("Tag", None, beside(RELEASE, release_tags("info"), by_growth)),
                 ("Tag before", None, beside(RELEASE, under("before", release_tags("previous_info")), by_growth)),
             ],
             {**in_repository, "target": "Target", "before": "Release before", "tag": "Release", "platform": "Platform"},
-            "The newest release of each target that asks for it, against the release before it, compressed.",
+            "The newest release of each target that asks for it, against the release before it, compressed. Update: layers "
+            "that the release before lacks, which each node that has it fetches.",
             width=24,
             height=7,
             link=True,
@@ -579,6 +596,18 @@ def overview():
             "Compressed sizes of the newest releases, the biggest ones: a step is a new release.",
             steps=True,
         ),
+        graph(
+            "Updates over time, the biggest",
+            "bytes",
+            [
+                (
+                    "{{registry}}/{{repository}} {{platform}} ({{target}})",
+                    lines_of_most(lambda at: releases("update_size_bytes", at)),
+                )
+            ],
+            "Layers of the newest release that the release before lacks: what each node that has that one fetches.",
+            steps=True,
+        ),
         table(
             "Budgets, the fullest",
             [
@@ -588,6 +617,8 @@ def overview():
             ],
             in_image,
             "Compressed size against the configured budget.",
+            width=24,
+            height=7,
             link=True,
         ),
     ]
@@ -725,6 +756,7 @@ def image():
             "bytes",
             [("{{tag}} {{platform}}", lines_of_most(lambda at: images("compressed_size_bytes", at)))],
             "What a pull of each chosen tag and platform transfers: the sum of its layers. Marks are pushes.",
+            width=24,
             steps=True,
         ),
         graph(
@@ -739,6 +771,16 @@ def image():
             "chosen tags.",
             steps=True,
             dashed=["^before ", "^budget "],
+        ),
+        graph(
+            "What a node fetches for the newest release",
+            "bytes",
+            [
+                ("all {{platform}} ({{target}})", releases("compressed_size_bytes")),
+                ("update {{platform}} ({{target}})", releases("update_size_bytes")),
+            ],
+            "All: a node that has no layer of it. Update: one that has the release before.",
+            steps=True,
         ),
         bars(
             "Unique and shared, the biggest",
@@ -848,6 +890,151 @@ def image():
         [("Repository", glance), ("Sizes", over_time), ("Tags, layers and pushes", layers)],
         "now-7d",
         [pushes],
+    )
+
+
+def cost():
+    mine = 'job=~"$job", registry=~"$registry"'
+
+    def registries(family):
+        return f"sum(max by (registry) (container_image_registry_{family}{{{mine}}}))"
+
+    def groups(family, at=""):
+        return f'max by ({GROUP}) (container_image_group_{family}{{{mine}, group=~"$group"}}{at})'
+
+    def repositories(family, at=""):
+        return f"max by ({REPOSITORY}) (container_image_repository_{family}{{{mine}}}{at})"
+
+    def cost_of(expr):
+        return f"$price / 1e9 * {expr}"
+
+    every_group = f"max by ({GROUP}) (container_image_group_proportional_size_bytes{{{mine}}})"
+    # Where a registry's sum is withheld, nothing can be subtracted from it.
+    whole = f"sum({every_group} and on (registry) container_image_registry_stored_size_bytes{{{mine}}})"
+    largest_groups = most(groups("proportional_size_bytes"))
+    largest = most(repositories("proportional_size_bytes"))
+    own, stored = groups("unique_size_bytes"), groups("stored_size_bytes")
+    by_name = 'label_join({}, "of", " ", "group", "registry")'
+
+    def beside(keys, expr, chosen):
+        return f"{expr} and on ({keys}) {chosen}"
+
+    variables = [
+        datasource_variable(),
+        query_variable("job", "image_size_exporter_build_info"),
+        query_variable("registry", 'container_image_repository_tags{job=~"$job"}'),
+        query_variable("group", f"container_image_group_stored_size_bytes{{{mine}}}"),
+        price_variable(),
+        top_variable(),
+    ]
+    glance = [
+        stat(
+            "Stored",
+            "bytes",
+            registries("stored_size_bytes"),
+            "Bytes of the distinct layers of all watched images in the chosen registries.",
+            width=6,
+        ),
+        stat(
+            "Cost a month",
+            "none",
+            cost_of(registries("stored_size_bytes")),
+            "What is stored at the price that is written above, in its currency. A GB is 1,000,000,000 bytes. Write the price "
+            "with a dot.",
+            width=6,
+            decimals=2,
+        ),
+        stat(
+            "Cost of groups",
+            "none",
+            f"{cost_of(f'sum({every_group})')} or vector(0)",
+            "The fair share of all groups in it, whichever are chosen.",
+            width=6,
+            decimals=2,
+        ),
+        stat(
+            "Cost of no group",
+            "none",
+            cost_of(f"({registries('stored_size_bytes')} - ({whole} or vector(0)))"),
+            "The rest: images that are in no group. Without registries whose sum is withheld since a tag list is read in part.",
+            width=6,
+            decimals=2,
+        ),
+    ]
+    of_groups = [
+        table(
+            "Groups, the most expensive",
+            [
+                ("Cost a month", "none", cost_of(largest_groups)),
+                ("Fair share", "bytes", largest_groups),
+                ("Stored", "bytes", beside(GROUP, stored, largest_groups)),
+                ("In no other", "bytes", beside(GROUP, own, largest_groups)),
+                ("Saved by deleting it, a month", "none", beside(GROUP, cost_of(own), largest_groups)),
+            ],
+            {"group": "Group", "registry": "Registry"},
+            "Fair share: each layer's bytes divided among all images that have it; over all groups and the images in none "
+            "this gives what is stored. Stored: distinct layers. In no other: layers that no image outside the group has, "
+            "which deleting it would free.",
+            width=24,
+        ),
+        graph(
+            "Cost of groups over time, the most expensive",
+            "none",
+            [
+                (
+                    "{{group}} {{registry}}",
+                    f"{cost_of(groups('proportional_size_bytes'))} and {most(groups('proportional_size_bytes', ' @ end()'))}",
+                )
+            ],
+            "What the groups' fair shares cost in a month, at the price that is written above.",
+        ),
+        bars(
+            "Own and shared, the largest groups",
+            "bytes",
+            "of",
+            [
+                ("Own", f"sum by (of) ({by_name.format(f'({own} and {most(stored)})')})"),
+                ("Shared", f"sum by (of) ({by_name.format(f'({stored} - {own} and {most(stored)})')})"),
+            ],
+            "Own: layers that no image outside the group has. Shared: the rest of what is stored for it, such as a base.",
+        ),
+    ]
+    of_repositories = [
+        table(
+            "Repositories, the most expensive",
+            [
+                ("Cost a month", "none", cost_of(largest)),
+                ("Fair share", "bytes", largest),
+                ("Stored", "bytes", beside(REPOSITORY, repositories("stored_size_bytes"), largest)),
+                ("In no other", "bytes", beside(REPOSITORY, repositories("unique_size_bytes"), largest)),
+                ("Saved by deleting it, a month", "none", beside(REPOSITORY, cost_of(repositories("unique_size_bytes")), largest)),
+            ],
+            {"registry": "Registry", "repository": "Repository"},
+            "As of groups. Choosing groups does not change it: a repository may have tags of several.",
+            width=24,
+            link=True,
+        ),
+        graph(
+            "Cost of repositories over time, the most expensive",
+            "none",
+            [
+                (
+                    "{{registry}}/{{repository}}",
+                    f"{cost_of(repositories('proportional_size_bytes'))} and "
+                    f"{most(repositories('proportional_size_bytes', ' @ end()'))}",
+                )
+            ],
+            "What the repositories' fair shares cost in a month, at the price that is written above.",
+            width=24,
+        ),
+    ]
+    return board(
+        "image-size-cost",
+        "Image size / Cost",
+        "What storing the watched images costs a month, by group and by repository, at a price that the reader writes.",
+        variables,
+        [("All", glance), ("Groups", of_groups), ("Repositories", of_repositories)],
+        "now-30d",
     )
 
 
@@ -1086,7 +1273,7 @@ def exporter():
     )
 
 
-BOARDS = {"overview.json": overview, "image.json": image, "exporter.json": exporter}
+BOARDS = {"overview.json": overview, "image.json": image, "cost.json": cost, "exporter.json": exporter}
 
 
 def render(make):

@@ -15,6 +15,7 @@ pub mod manual;
 mod columns;
 pub mod logging;
 mod output;
+pub mod signals;
 mod units;
 
 use std::process::ExitCode;

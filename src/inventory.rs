@@ -2,6 +2,8 @@
 //!
 //! Not here: when tags are read (`daemon`), how (`scan`), and what is remembered on disk (`store`).
 
+mod catalog;
+mod groups;
 mod interner;
 mod layer_table;
 mod newest;
@@ -26,6 +28,7 @@ use crate::oci::{Digest, Registry, Repository};
 use crate::tag::{Completeness, LayerRequest, Observation, TagChange, TagRequest};
 use crate::target::{Repositories, Target, TargetName, Uncompressed};
 
+use catalog::Catalog;
 use policy::Targets;
 use stale::{Stale, StalePart};
 use state::{RegistryState, RepositoryState};
@@ -42,6 +45,8 @@ pub struct Inventory {
     ended: Vec<bool>,
     /// By target: whether all of its lists were read to their ends at some time.
     listed: Vec<bool>,
+    /// By target: how much of its catalog is known.
+    catalogs: Vec<Catalog>,
     keep: Duration,
     registries: BTreeMap<Registry, RegistryState>,
     warnings: Vec<Warning>,
@@ -69,6 +74,7 @@ impl Inventory {
             targets: Targets::new(targets),
             ended: vec![false; targets.len()],
             listed: vec![false; targets.len()],
+            catalogs: targets.iter().map(|target| Catalog::new(target)).collect(),
             keep,
             registries: BTreeMap::new(),
             warnings: Vec::new(),
@@ -81,12 +87,16 @@ impl Inventory {
     }
 
     /// Whether a target's finished scan counts as this complete. It does not while a tag list was truncated, or no list was
-    /// read, or, except for [`Completeness::Listed`], while a selected tag is unread.
+    /// read, or, except for [`Completeness::Listed`], while a selected tag is unread. [`Completeness::Catalog`] asks for
+    /// the catalog alone.
     pub fn is_scanned(&self, target: &TargetName, completeness: Completeness) -> bool {
         let Some(number) = self.targets.find(target) else { return true };
+        if completeness == Completeness::Catalog {
+            return self.catalogs[number as usize].is_whole();
+        }
         let lists = self.targets.get(number).selection.lists();
         let is_unread = |state: &TagState| match completeness {
-            Completeness::Listed => false,
+            Completeness::Catalog | Completeness::Listed => false,
             Completeness::Settled => state.is_awaited(),
             Completeness::Whole => state.is_unknown(),
         };
@@ -117,7 +127,8 @@ impl Inventory {
             .iter()
             .map(|(number, target)| {
                 let lists = target.selection.lists() || matches!(target.repositories, Repositories::Matching(_));
-                (!lists || self.listed[number as usize]).then(Selected::default)
+                let is_listed = self.listed[number as usize] && self.catalogs[number as usize].is_whole();
+                (!lists || is_listed).then(Selected::default)
             })
             .collect();
         for repository in self.registries.values().flat_map(|registry| registry.repositories.values()) {
@@ -300,6 +311,7 @@ impl Inventory {
 
     /// The current snapshot; the same `Arc` as last time where nothing changed.
     pub fn snapshot(&mut self) -> Arc<Snapshot> {
+        self.compare_catalogs();
         let mut any = self.stale.take_view();
         for (name, registry) in &mut self.registries {
             if registry.stale.take_view() {

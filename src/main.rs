@@ -6,6 +6,7 @@ use image_size_exporter::commands;
 use image_size_exporter::commands::cli;
 use image_size_exporter::commands::cli::Cli;
 use image_size_exporter::commands::logging;
+use image_size_exporter::commands::signals;
 
 /// While one thread is stuck in a file operation, another one still handles signals.
 const THREADS_MIN: usize = 2;
@@ -14,6 +15,7 @@ const THREADS_MIN: usize = 2;
 const THREADS_MAX: usize = 4;
 
 fn main() -> ExitCode {
+    signals::end_at_once();
     let argv: Vec<_> = std::env::args_os().collect();
     let cli = match Cli::from_arguments(&argv) {
         Ok(cli) => cli,

@@ -17,14 +17,16 @@ mod referrers;
 mod auth;
 mod transport;
 
+mod head_support;
 mod quirks;
 
 pub use crate::oci::At;
-pub use auth::check_credential;
+pub use auth::{check_credential, missing_helper};
 pub use blobs::BlobStream;
 pub use client::{Client, Registries};
 pub use counters::Counters;
 pub use error::{RegistryError, SetupError};
+pub use head_support::HeadTrial;
 pub use lists::{RepositoryList, TagList};
 pub use manifests::{FetchedManifest, Head};
 pub use settings::{Cloud, Credential, ListApi, PROXY_SCHEMES, Settings};

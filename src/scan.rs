@@ -11,7 +11,7 @@ mod platforms;
 
 use std::sync::Arc;
 
-use crate::oci::{Digest, Location, MediaType, Reason};
+use crate::oci::{Digest, Location, MediaType, Operation, Reason};
 use crate::registry::{At, Client, RegistryError};
 use crate::store::{Store, Stored};
 use crate::tag::{Outcome, Reading, TagRequest};
@@ -65,15 +65,20 @@ async fn has_moved(client: &Client, wanted: &TagRequest, reported: &Reported) ->
     }
     match client.head_manifest(&wanted.repository, At::Tag(&wanted.tag)).await {
         Ok(head) => head.digest_header != reading.header,
-        Err(error) => error.reason() != Reason::Unsupported && !client.may_refuse_head_only(&error),
+        Err(error) => error.reason() != Reason::Unsupported && client.head_has_worked(),
     }
 }
 
 async fn read_once(client: &Client, store: &Store, wanted: &TagRequest) -> Reported {
-    let (head, is_head_refused) = match ask_head(client, wanted).await {
-        Ok(head) => (head, false),
-        Err(error) if client.may_refuse_head_only(&error) => (None, true),
-        Err(error) => return unread(error),
+    let (head, trial) = match ask_head(client, wanted).await {
+        Ok(head) => (head, None),
+        Err(error) if wanted.is_gone && error.reason() == Reason::NotFound => {
+            return unread(client, wanted, Operation::HeadManifest, error);
+        }
+        Err(error) => match client.doubt_head(&wanted.repository, &error).await {
+            Some(trial) => (None, Some(trial)),
+            None => return unread(client, wanted, Operation::GetManifest, error),
+        },
     };
     if let (Some(header), Some(known)) = (&head, &wanted.known)
         && known.header.as_ref() == Some(header)
@@ -104,36 +109,50 @@ async fn read_once(client: &Client, store: &Store, wanted: &TagRequest) -> Repor
         )
         .await;
     }
-    let fetched = document::fetch(client, store, &wanted.repository, At::Tag(&wanted.tag)).await;
+    let fetched = document::fetch_in(trial, client, store, &wanted.repository, At::Tag(&wanted.tag)).await;
     drop(flight);
     match fetched {
         // The tag may have changed since the HEAD: the header of the GET wins.
         Ok(fetched) => {
-            if is_head_refused {
-                client.note_refused_head();
-            }
             let header = fetched.header.or(head);
             read_root(client, store, wanted, FetchedDocument { header, ..fetched }).await
         }
-        Err(ReadError::Registry(error)) => unread(error),
+        Err(ReadError::Registry(error)) => unread(client, wanted, Operation::GetManifest, error),
         Err(error) => Reported::failed(error),
     }
 }
 
 /// The digest header of a HEAD, where a HEAD saves requests and the registry supports it.
 async fn ask_head(client: &Client, wanted: &TagRequest) -> Result<Option<Arc<str>>, RegistryError> {
-    if !client.supports_head() || (wanted.known.is_none() && !client.meters_pulls()) {
+    // A HEAD that never worked may say 404 of everything.
+    let was_gone = wanted.is_gone && client.head_has_worked();
+    let is_known = wanted.known.is_some() || was_gone;
+    if !client.supports_head() || (!is_known && !client.meters_pulls()) {
         return Ok(None);
     }
-    match client.head_manifest(&wanted.repository, At::Tag(&wanted.tag)).await {
+    let at = At::Tag(&wanted.tag);
+    let asked = if was_gone {
+        client.head_missing(&wanted.repository, at).await
+    } else {
+        client.head_manifest(&wanted.repository, at).await
+    };
+    match asked {
         Ok(head) => Ok(head.digest_header),
         Err(error) if error.reason() == Reason::Unsupported => Ok(None),
         Err(error) => Err(error),
     }
 }
 
-fn unread(error: RegistryError) -> Reported {
-    let outcome = if error.reason() == Reason::NotFound { Outcome::Gone } else { Outcome::Failed(error.reason()) };
+/// A tag that could not be read. One that does not exist counts as a failed request only where a target names it.
+fn unread(client: &Client, wanted: &TagRequest, operation: Operation, error: RegistryError) -> Reported {
+    let outcome = if error.reason() == Reason::NotFound {
+        if wanted.is_expected {
+            client.failed(operation, Reason::NotFound);
+        }
+        Outcome::Gone
+    } else {
+        Outcome::Failed(error.reason())
+    };
     Reported { outcome, errors: vec![error.into()] }
 }
 

@@ -21,7 +21,7 @@ mod sweep;
 mod writer;
 
 pub use error::StoreError;
-pub use open::Opened;
+pub use open::{Opened, is_foreign, special_kind};
 pub use single_flight::Flight;
 pub use store::Store;
 pub use stored::{IndexEntry, LayerRecord, Stored, StoredIndex};

@@ -1,5 +1,6 @@
 //! One `[[targets]]` entry of the configuration, parsed.
 
+mod group;
 mod newest;
 mod pattern;
 mod range;
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 use crate::oci::{PlatformFilter, Tag};
 
+pub use group::{GroupPattern, Grouping, InvalidGroupPattern};
 pub use newest::{Candidate, CandidateState, NewestBy};
 pub use pattern::{InvalidPattern, InvalidTagPattern, Repositories, RepositoryPattern, TagPattern};
 pub use range::{InvalidRange, VersionRange};
@@ -54,6 +56,8 @@ pub struct Target {
     pub budget_bytes: Option<u64>,
     /// Published in `container_image_repository_labels`. Keys are valid label names without the `label_` prefix.
     pub labels: BTreeMap<String, String>,
+    /// The groups of its repositories' tags that it selects, if it has any.
+    pub grouping: Option<Grouping>,
     /// At most so many selected tags per repository; a list with more is cut and counted as failed with reason `limit`.
     pub tags_max: usize,
 }

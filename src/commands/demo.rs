@@ -148,6 +148,7 @@ newest = "semver"
 uncompressed = "exact"
 budget = "80MB"
 labels = {{ team = "shop" }}
+group = "shop"
 
 [[targets]]
 name = "base"
@@ -155,6 +156,7 @@ repository = "{address}/base/runtime"
 tags = ["3", "2"]
 uncompressed = "exact"
 labels = {{ team = "platform" }}
+group = "platform"
 
 [[targets]]
 name = "charts"

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::demo;
 use super::logging::{LogFormat, panic_as_json};
 use super::output::{CommandFailure, print_line, print_warnings};
+use super::signals;
 use crate::config::{Config, Overrides, Purpose};
 use crate::web::ListenAddress;
 use crate::{daemon, web};
@@ -201,6 +202,7 @@ fn stop_on_signals() -> anyhow::Result<CancellationToken> {
     let stop = CancellationToken::new();
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    signals::take_over();
     let token = stop.clone();
     tokio::spawn(async move {
         for first in [true, false] {

@@ -9,6 +9,7 @@ use rustix::fs::{Access, access};
 use super::problems::{Refusal, Severity};
 use super::schema::Purpose;
 use super::source::Environment;
+use crate::store;
 
 /// The file system and environment as a configuration refers to them.
 pub(super) struct Files<'a> {
@@ -29,8 +30,9 @@ impl<'a> Files<'a> {
         self.purpose != Purpose::Run
     }
 
-    /// The refusal of what is not there. Where a configuration is only checked its secrets may be elsewhere.
-    fn absent(&self, message: String) -> Refusal {
+    /// The refusal of what may be otherwise where the program runs: of what is not there, for example. Where a configuration
+    /// is only checked it is a warning.
+    pub(super) fn lenient(&self, message: String) -> Refusal {
         let severity = match self.purpose {
             Purpose::Check => Severity::Warning,
             Purpose::Run | Purpose::StrictCheck => Severity::Error,
@@ -62,7 +64,7 @@ impl<'a> Files<'a> {
             Ok(metadata) if metadata.is_dir() => Err(format!("`{shown}` is a directory: name a file in it").into()),
             Ok(_) => Ok(path),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                Err(self.absent(format!("`{shown}`: no such file: create it, or correct the path")))
+                Err(self.lenient(format!("`{shown}`: no such file: create it, or correct the path")))
             }
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 Err(format!("`{shown}` cannot be read: give the user that runs this program read permission").into())
@@ -83,12 +85,16 @@ impl<'a> Files<'a> {
         }
     }
 
-    /// The path of the state file, which need not exist, but is neither a directory nor the configuration.
+    /// The path of the state file, which need not exist, but is neither a directory, a pipe, a device or a socket, nor the
+    /// configuration.
     pub(super) fn state(&self, text: &str) -> Result<PathBuf, Refusal> {
         let path = self.path(text)?;
         let shown = path.display();
         if path.is_dir() {
             return Err(format!("`{shown}` is a directory: name a file in it").into());
+        }
+        if let Some(kind) = store::special_kind(&path) {
+            return Err(format!("`{shown}` is a {kind}: name an ordinary file, which need not exist yet").into());
         }
         match (path.canonicalize(), self.config_file.canonicalize()) {
             (Ok(state), Ok(config)) if state == config => {
@@ -105,6 +111,10 @@ impl<'a> Files<'a> {
         const REMEDY: &str = "give the user that runs this program write permission, or name another path";
         if path.exists() {
             return match access(&path, Access::READ_OK | Access::WRITE_OK) {
+                Ok(()) if store::is_foreign(&path) => Err(self.lenient(format!(
+                    "`{}` is not a state file, and would be left as it is: name another path, or move that file away",
+                    path.display()
+                ))),
                 Ok(()) => Ok(path),
                 Err(error) => Err(format!("`{}` cannot be written: {error}: {REMEDY}", path.display()).into()),
             };
@@ -112,7 +122,7 @@ impl<'a> Files<'a> {
         // A bare file name has an empty parent.
         let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         if !directory.exists() {
-            return Err(self.absent(format!("`{}`: no such directory: create it", directory.display())));
+            return Err(self.lenient(format!("`{}`: no such directory: create it", directory.display())));
         }
         match access(directory, Access::WRITE_OK | Access::EXEC_OK) {
             Ok(()) => Ok(path),
@@ -126,7 +136,7 @@ impl<'a> Files<'a> {
             Some(value) if !value.is_empty() => Ok(name.to_owned()),
             Some(_) => Err(format!("environment variable `{name}` is empty: put the secret into it").into()),
             None => {
-                Err(self.absent(format!("no such environment variable: set it, or correct the name ({NOT_SHOWN})")))
+                Err(self.lenient(format!("no such environment variable: set it, or correct the name ({NOT_SHOWN})")))
             }
         }
     }
@@ -152,7 +162,7 @@ impl<'a> Files<'a> {
         };
         Err(match error.kind() {
             io::ErrorKind::NotFound => {
-                self.absent(format!("no such file {location}: create it, or correct the path ({NOT_SHOWN})"))
+                self.lenient(format!("no such file {location}: create it, or correct the path ({NOT_SHOWN})"))
             }
             io::ErrorKind::PermissionDenied => format!(
                 "a file {location} cannot be read: give the user that runs this program read permission ({NOT_SHOWN})"

@@ -252,6 +252,12 @@ static TARGET: Section = Section {
         key("budget", Kind::Size, "what an image's compressed size should stay under, such as 250MiB; for alerts"),
         key("tags_max", TAGS_MAX, "selected tags that are read per repository; `scan.tags_max` if it is left out"),
         key("labels", Kind::Labels, "published in container_image_repository_labels"),
+        key("group", Kind::Text, "the group, such as a team, whose storage is published in the families of groups"),
+        key(
+            "group_by",
+            Kind::Text,
+            "in place of `group`: a regular expression on the repository's name, whose first parentheses find the group",
+        ),
     ],
     required: &["repository"],
 };

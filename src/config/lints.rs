@@ -19,6 +19,7 @@ pub(super) fn check(config: &Config, root: &Table<'_>) {
     let tables: Vec<Table<'_>> = root.tables("targets").into_iter().flatten().map(|(_, table)| table).collect();
     for (target, table) in config.targets.iter().zip(&tables) {
         unpublished(target, table);
+        ungrouped(target, table);
         pattern::check(target, table);
         platform::check(target, table);
     }
@@ -56,6 +57,14 @@ fn unpublished(target: &Target, table: &Table<'_>) {
         [("budget", target.budget_bytes.is_some()), ("uncompressed", target.uncompressed != Uncompressed::Off)];
     for (key, _) in hidden.iter().filter(|(_, there)| *there && target.detail == Detail::Repository) {
         table.warn(key, "not published with `detail = \"repository\"`");
+    }
+}
+
+/// An expression that finds no group for the one repository that there is.
+fn ungrouped(target: &Target, table: &Table<'_>) {
+    let (Some(grouping), Repositories::One(repository)) = (&target.grouping, &target.repositories) else { return };
+    if grouping.group(repository).is_none() {
+        table.warn("group_by", format!("finds no group in `{}`, so that this target has none", repository.name()));
     }
 }
 

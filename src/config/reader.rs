@@ -40,6 +40,11 @@ impl<'a> Table<'a> {
         self.note(Severity::Warning, key, &message.to_string());
     }
 
+    /// Notes why the value of `key` is refused.
+    pub(super) fn note_refusal(&self, key: &str, refusal: &Refusal) {
+        self.note(refusal.severity, key, &refusal.message);
+    }
+
     fn note(&self, severity: Severity, key: &str, message: &str) {
         // What is missing belongs to the table.
         let origin = self.entries.get(key).map_or(&self.origin, |value| &value.origin);

@@ -90,6 +90,12 @@ fn read_one(table: Table<'_>, registry: Option<&Registry>, defaults: &Settings, 
     {
         table.problem(key, problem);
     }
+    if files.are_checked()
+        && let Some(registry) = registry
+        && let Some((key, problem)) = registry::missing_helper(&settings.credential, registry)
+    {
+        table.note_refusal(key, &files.lenient(problem));
+    }
     table.finish();
     settings
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::notify::TokenSource;
 use crate::registry::{Credential, Settings};
-use crate::target::{Selection, TagPattern, Target, VersionRange, Words};
+use crate::target::{Grouping, Selection, TagPattern, Target, VersionRange, Words};
 
 use super::problems::redacted_url;
 use super::schema::{Config, Web};
@@ -131,6 +131,11 @@ fn render_target(toml: &mut Toml, target: &Target) {
         let pairs: Vec<String> =
             target.labels.iter().map(|(key, value)| format!("{key} = {}", quoted(value))).collect();
         toml.bare("labels", Some(format!("{{ {} }}", pairs.join(", "))));
+    }
+    match &target.grouping {
+        Some(Grouping::Named(group)) => toml.text("group", Some(group)),
+        Some(Grouping::By(pattern)) => toml.text("group_by", Some(pattern.as_str())),
+        None => {}
     }
 }
 

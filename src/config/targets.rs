@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use crate::oci::reference::{is_registry, split_registry};
 use crate::oci::{Platform, Tag};
-use crate::target::{InvalidPattern, Listing, Repositories, Selection, TagPattern, Target, TargetName, VersionRange};
+use crate::target::{
+    GroupPattern, Grouping, InvalidPattern, Listing, Repositories, Selection, TagPattern, Target, TargetName,
+    VersionRange,
+};
 
 use super::reader::Table;
 use super::schema::Scan;
@@ -58,6 +61,7 @@ fn read_one(table: &Table<'_>, scan: &Scan) -> Option<Target> {
     let detail = table.word("detail").unwrap_or_default();
     let budget_bytes = table.text("budget", values::bytes);
     let labels = table.pairs("labels", values::label).into_iter().collect();
+    let grouping = read_grouping(table);
     let tags_max = table.count("tags_max").unwrap_or(scan.tags_max);
 
     let (repositories, written) = repository?;
@@ -73,8 +77,19 @@ fn read_one(table: &Table<'_>, scan: &Scan) -> Option<Target> {
         detail,
         budget_bytes,
         labels,
+        grouping,
         tags_max,
     })
+}
+
+/// The groups of its repositories.
+fn read_grouping(table: &Table<'_>) -> Option<Grouping> {
+    let named = table.text("group", values::name);
+    let by = table.text("group_by", str::parse::<GroupPattern>);
+    if table.has("group") && table.has("group_by") {
+        table.problem("group_by", "conflicts with `group`: keep one of them");
+    }
+    named.map(|name| Grouping::Named(name.into())).or(by.map(Grouping::By))
 }
 
 /// Keys that make a target read the tag list.

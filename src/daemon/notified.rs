@@ -105,7 +105,7 @@ async fn list(
         // There is no such repository, or nothing in it that is selected.
         return Ok(true);
     }
-    let found = Discovered { repositories: vec![found], complete: false };
+    let found = Discovered { repositories: vec![found], catalog: ListExtent::Unread };
     let (reply, answer) = oneshot::channel();
     let change = change.clone();
     events.send(Event::Listed { target, found, change, reply }).await.map_err(|_| Stopped)?;

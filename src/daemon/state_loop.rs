@@ -160,9 +160,7 @@ impl StateLoop {
                     self.look_for_lost(&target);
                     let _ = reply.send(self.inventory.assign(&target.name));
                     // Even if this scan is never finished, a restart must not take a part of a list for all of it.
-                    if !self.inventory.is_scanned(&target.name, Completeness::Listed) {
-                        self.forget_scans(&target);
-                    }
+                    self.forget_untrue_scans(&target);
                 }
                 Event::Notified { change, reply } => {
                     let _ = reply.send(self.notified(&change));
@@ -216,8 +214,17 @@ impl StateLoop {
         }
     }
 
-    fn forget_scans(&self, target: &Target) {
-        let forgotten = Completeness::ALL.map(|completeness| scan_key(target, completeness));
+    /// Forgets of a target's completed scans what its lists of now refute.
+    fn forget_untrue_scans(&self, target: &Target) {
+        let is_scanned = |completeness| self.inventory.is_scanned(&target.name, completeness);
+        let mut forgotten = Vec::new();
+        if !is_scanned(Completeness::Listed) {
+            forgotten.extend(Completeness::LISTED);
+        }
+        if !is_scanned(Completeness::Catalog) {
+            forgotten.push(Completeness::Catalog);
+        }
+        let forgotten: Vec<Digest> = forgotten.into_iter().map(|one| scan_key(target, one)).collect();
         if forgotten.iter().any(|key| self.handles.store.has_scanned(key)) {
             let others = scan_keys(&self.config).filter(|other| !forgotten.contains(other));
             self.handles.store.retain_scans(&others.collect());

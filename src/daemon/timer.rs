@@ -94,6 +94,7 @@ mod tests {
             detail: Detail::Images,
             budget_bytes: None,
             labels: std::collections::BTreeMap::new(),
+            grouping: None,
             tags_max: 10_000,
         }
     }

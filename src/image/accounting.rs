@@ -3,6 +3,12 @@
 //! Pure arithmetic over one registry's layers. Not here: what is read, selected and published (`inventory`), and sums
 //! of a single image (`image::Image`).
 
+mod groups;
+
+use groups::GroupCounts;
+
+pub use groups::GroupUsage;
+
 /// One series: an image under one tag of one repository. Every layer's size must be known.
 #[derive(Clone, Copy, Debug)]
 pub struct Series<'a> {
@@ -12,6 +18,8 @@ pub struct Series<'a> {
     pub tag: u32,
     /// The image's number: equal for equal digests.
     pub image: u32,
+    /// The number of the set of groups that it is in.
+    pub groups: u32,
     /// Its distinct layers, without foreign ones.
     pub layers: &'a [StoredLayer],
 }
@@ -25,7 +33,7 @@ pub struct StoredLayer {
     pub bytes: u64,
 }
 
-/// The stored bytes of one registry, in total and by repository, tag and series. Of distinct layers; where manifests
+/// The stored bytes of one registry, in total and by repository, group, tag and series. Of distinct layers; where manifests
 /// disagree about a layer's size the smallest counts.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Usage {
@@ -33,6 +41,8 @@ pub struct Usage {
     pub stored_bytes: u64,
     /// By repository; none for a repository without a series.
     pub repositories: Vec<Option<RepositoryUsage>>,
+    /// By group; none for a group without a series.
+    pub groups: Vec<Option<GroupUsage>>,
     /// By tag, bytes that the registry stores for it; none for a tag without a series.
     pub tag_stored_bytes: Vec<Option<u64>>,
     /// By series, in the given order.
@@ -42,12 +52,14 @@ pub struct Usage {
 }
 
 /// What is stored for one repository.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct RepositoryUsage {
     /// Bytes of its layers.
     pub stored_bytes: u64,
     /// Bytes of its layers that no other repository has.
     pub unique_bytes: u64,
+    /// The proportional bytes of its series.
+    pub proportional_bytes: f64,
 }
 
 /// What is stored for one series.
@@ -89,27 +101,31 @@ struct Census {
     disagreeing: Vec<(u32, u32)>,
 }
 
-/// Accounts for the series of one registry, whose layers are numbered below `layers`. Series of one tag are adjacent, and
-/// so are tags of one repository; beyond that, order does not matter.
+/// Accounts for the series of one registry, whose layers are numbered below `layers`. `sets` are the sets of groups that
+/// series are in, of groups numbered from 0; without groups it may be empty. Series of one tag are adjacent, and so are
+/// tags of one repository; beyond that, order does not matter.
 ///
 /// # Panics
 ///
-/// If a layer's number is not below `layers`.
-pub fn account(series: &[Series], layers: usize) -> Usage {
+/// If a layer's number is not below `layers`, or, with groups, a set's not below the length of `sets`.
+pub fn account(series: &[Series], layers: usize, sets: &[Box<[u32]>]) -> Usage {
     let Census { mut counts, indices, mut disagreeing } = census(series, layers);
     let repositories = series.iter().map(|one| one.repository as usize + 1).max().unwrap_or(0);
     let tags = series.iter().map(|one| one.tag as usize + 1).max().unwrap_or(0);
     let mut usage = Usage {
         stored_bytes: counts.iter().fold(0, |sum, count| sum.saturating_add(count.bytes)),
         repositories: vec![None; repositories],
+        groups: Vec::new(),
         tag_stored_bytes: vec![None; tags],
         series: Vec::with_capacity(series.len()),
         disagreeing: Vec::new(),
     };
-    // Where the series of this tag and of this repository begin.
+    // Where the series of this tag, of this repository, and of this run of the same groups in it begin.
     let mut tag_start = 0;
     let mut repository_start = 0;
+    let mut run_start = 0;
     let mut before: Option<&Series> = None;
+    let mut groups = GroupCounts::new(sets, series, repositories, counts.len());
     let mut indices = indices.as_slice();
     for (number, one) in (0_u32..).zip(series) {
         if before.is_none_or(|before| before.tag != one.tag) {
@@ -117,6 +133,12 @@ pub fn account(series: &[Series], layers: usize) -> Usage {
         }
         if before.is_none_or(|before| before.repository != one.repository) {
             repository_start = number;
+        }
+        if before.is_none_or(|before| before.repository != one.repository || before.groups != one.groups) {
+            run_start = number;
+            if let Some(groups) = &mut groups {
+                groups.begin(one);
+            }
         }
         before = Some(one);
         let repository = usage.repositories[one.repository as usize].get_or_insert_default();
@@ -133,15 +155,29 @@ pub fn account(series: &[Series], layers: usize) -> Usage {
             if count.counted <= tag_start {
                 *tag = tag.saturating_add(count.bytes);
             }
-            if count.counted <= repository_start {
-                repository.stored_bytes = repository.stored_bytes.saturating_add(count.bytes);
-                if count.repository == one.repository {
-                    repository.unique_bytes = repository.unique_bytes.saturating_add(count.bytes);
+            if count.counted <= run_start {
+                let is_private = count.repository == one.repository;
+                if count.counted <= repository_start {
+                    repository.stored_bytes = repository.stored_bytes.saturating_add(count.bytes);
+                    if is_private {
+                        repository.unique_bytes = repository.unique_bytes.saturating_add(count.bytes);
+                    }
+                }
+                if let Some(groups) = &mut groups {
+                    groups.layer(index, is_private);
                 }
             }
             count.counted = number + 1;
         }
+        repository.proportional_bytes += shares.proportional_bytes;
+        if let Some(groups) = &mut groups {
+            groups.end(shares.proportional_bytes);
+        }
         usage.series.push(shares);
+    }
+    if let Some(groups) = groups {
+        let private = |repository: u32| usage.repositories[repository as usize].map_or(0, |usage| usage.unique_bytes);
+        usage.groups = groups.sum(|index| counts[index as usize].bytes, private);
     }
     disagreeing.sort_unstable();
     disagreeing.dedup();

@@ -54,10 +54,11 @@ pub(super) struct StoredImage {
     pub(super) stored: Box<[StoredLayer]>,
     /// Further occurrences of layers that the manifest lists more than once.
     repeated: Box<[u32]>,
+    /// The layers that are distributed elsewhere and whose sizes are known, with their bytes. They have no number: to
+    /// list a layer as foreign does not count as having it.
+    foreign: Box<[(Digest, u64)]>,
     /// Whether every layer's size is known: only then does the image enter sums.
     pub(super) is_sized: bool,
-    /// Whether the registry stores all layers: none is distributed elsewhere.
-    stores_all: bool,
 }
 
 /// An image's uncompressed sizes.
@@ -107,6 +108,21 @@ impl LayerTable {
                 unpacked_bytes: sum.unpacked_bytes.zip(content.unpacked.bytes()).map(|(a, b)| a.saturating_add(b)),
             })
         })
+    }
+
+    /// Bytes of the distinct layers of `new` that `old` lacks, by `new`'s manifest: what a node that has `old` fetches for
+    /// `new`. That includes foreign layers.
+    pub(super) fn update_bytes(&self, new: &StoredImage, old: &StoredImage) -> u64 {
+        let has: HashSet<&Digest> = self.fetched(old).map(|(digest, _)| digest).collect();
+        let lacks: HashMap<&Digest, u64> = self.fetched(new).filter(|(digest, _)| !has.contains(digest)).collect();
+        lacks.into_values().fold(0, u64::saturating_add)
+    }
+
+    /// The layers of an image that a pull fetches, with their bytes. A layer that is listed as foreign and again as not
+    /// foreign is in here twice.
+    fn fetched<'a>(&'a self, image: &'a StoredImage) -> impl Iterator<Item = (&'a Digest, u64)> {
+        let foreign = image.foreign.iter().map(|(digest, bytes)| (digest, *bytes));
+        foreign.chain(image.stored.iter().map(|listed| (self.digest(listed.layer), listed.bytes)))
     }
 
     /// Sets a layer's uncompressed sizes if an image has it and no more exact ones are known; returns whether that is a
@@ -180,6 +196,7 @@ impl LayerTable {
                 }
             }
         }
+        let foreign = image.layers.iter().filter(|layer| layer.foreign);
         StoredImage {
             platform: self.platforms.share(&image.platform),
             is_sized: summary.compressed_bytes.is_some(),
@@ -187,7 +204,7 @@ impl LayerTable {
             number: self.images.intern(&image.digest).0,
             stored: stored.into(),
             repeated: repeated.into(),
-            stores_all: image.layers.iter().all(|layer| !layer.foreign),
+            foreign: foreign.filter_map(|layer| Some((layer.digest.clone(), layer.bytes?))).collect(),
         }
     }
 
@@ -217,7 +234,7 @@ impl LayerTable {
 impl StoredImage {
     /// Whether its uncompressed sizes can become known: those of a foreign layer cannot.
     pub(super) fn may_have_content(&self) -> bool {
-        self.stores_all && self.is_sized
+        self.foreign.is_empty() && self.is_sized
     }
 
     /// The layers that the registry stores; one that is listed twice is in here twice.

@@ -6,46 +6,51 @@
 
 use std::collections::BTreeMap;
 
+use super::layer_table::{LayerTable, StoredImage};
 use super::snapshot::{NewestView, ReleaseView};
 use super::tag_state::TagState;
-use crate::image::{ImageSummary, Timestamp};
+use crate::image::Timestamp;
 use crate::oci::{Platform, Tag};
 use crate::target::{Candidate, CandidateState, Target};
 
 /// The newest release for a target, one for each of its platforms.
-pub(super) fn newest(target: &Target, candidates: &[Candidate], tags: &BTreeMap<Tag, TagState>) -> Vec<NewestView> {
+pub(super) fn newest(
+    target: &Target,
+    candidates: &[Candidate],
+    tags: &BTreeMap<Tag, TagState>,
+    layers: &LayerTable,
+) -> Vec<NewestView> {
     let Some(by) = target.newest else { return Vec::new() };
     let releases = by.releases(candidates, |tag| state_of(tags.get(tag)));
     let Some((newest, before)) = releases.split_first() else { return Vec::new() };
     let images = newest.1.images().filter(|image| target.platforms.includes(&image.platform));
     images
         .filter_map(|image| {
-            let previous = before
-                .iter()
-                .filter(|(_, state)| {
-                    on(state, &image.platform).is_some_and(|other| other.digest != image.summary.digest)
-                })
-                .find_map(|release| view(release, &image.platform));
+            let on_platform = before.iter().filter_map(|release| Some((release, on(release.1, &image.platform)?)));
+            let previous = on_platform
+                .filter(|(_, other)| other.summary.digest != image.summary.digest)
+                .find_map(|(release, other)| Some((view(release, other)?, other)));
             Some(NewestView {
                 target: target.name.clone(),
                 platform: image.platform.clone(),
-                release: view(newest, &image.platform)?,
-                previous,
+                release: view(newest, image)?,
+                update_bytes: previous.as_ref().map(|(_, other)| layers.update_bytes(image, other)),
+                previous: previous.map(|(release, _)| release),
             })
         })
         .collect()
 }
 
 /// A release's image for a platform.
-fn on<'a>(state: &'a TagState, platform: &Platform) -> Option<&'a ImageSummary> {
-    state.images().find(|image| image.platform == *platform).map(|image| &*image.summary)
+fn on<'a>(state: &'a TagState, platform: &Platform) -> Option<&'a StoredImage> {
+    state.images().find(|image| image.platform == *platform)
 }
 
-fn view((tag, state): &(&Tag, &TagState), platform: &Platform) -> Option<ReleaseView> {
+fn view((tag, state): &(&Tag, &TagState), image: &StoredImage) -> Option<ReleaseView> {
     Some(ReleaseView {
         tag: (*tag).clone(),
         digest: state.content.as_ref()?.known.digest.clone(),
-        compressed_bytes: on(state, platform)?.compressed_bytes?,
+        compressed_bytes: image.summary.compressed_bytes?,
     })
 }
 

@@ -145,7 +145,7 @@ impl Inventory {
             candidates: selected.candidates,
             list,
         };
-        self.select(&target.name, Discovered { repositories: vec![found], complete: false })
+        self.select(&target.name, Discovered { repositories: vec![found], catalog: ListExtent::Unread })
     }
 
     /// Tags were deleted, which a read has to confirm. Those that are not known are not read.

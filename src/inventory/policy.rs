@@ -35,6 +35,8 @@ pub(super) struct Targets {
     by_repository: HashMap<Repository, Vec<u32>>,
     /// Targets with a wildcard, by registry.
     wildcards: HashMap<Registry, Vec<u32>>,
+    /// Whether a target has groups.
+    pub(super) has_groups: bool,
     /// Tags share their policies, since few combinations of targets exist.
     policies: HashMap<(Box<[u32]>, bool), Arc<TagPolicy>>,
 }
@@ -55,7 +57,9 @@ impl Targets {
                 }
             }
         }
-        Self { list: targets.to_vec(), by_name, by_registry, by_repository, wildcards, policies: HashMap::new() }
+        let has_groups = targets.iter().any(|target| target.grouping.is_some());
+        let list = targets.to_vec();
+        Self { list, by_name, by_registry, by_repository, wildcards, has_groups, policies: HashMap::new() }
     }
 
     pub(super) fn get(&self, target: u32) -> &Arc<Target> {

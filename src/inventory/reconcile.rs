@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Inventory;
+use super::catalog::Catalog;
 use super::policy::Targets;
 use super::stale::StalePart;
 use super::state::{RegistryState, RepositoryState};
@@ -20,9 +21,11 @@ impl Inventory {
     pub fn select(&mut self, target: &TargetName, discovered: Discovered) -> Vec<TagChange> {
         let Some(number) = self.targets.find(target) else { return Vec::new() };
         let mut forgotten = Vec::new();
+        let is_complete = discovered.catalog == ListExtent::Whole;
+        self.catalogs[number as usize].note(discovered.catalog);
         self.listed[number as usize] |=
-            discovered.complete && discovered.repositories.iter().all(|one| one.list == ListExtent::Whole);
-        if discovered.complete {
+            is_complete && discovered.repositories.iter().all(|one| one.list == ListExtent::Whole);
+        if is_complete {
             let found: HashSet<&Repository> = discovered.repositories.iter().map(|one| &one.repository).collect();
             for lost in self.repositories_of(number).into_iter().filter(|name| !found.contains(name)) {
                 self.keep_only(number, &lost, &BTreeSet::new(), &mut forgotten);
@@ -105,6 +108,7 @@ impl Inventory {
         self.keep = keep;
         let old = std::mem::replace(&mut self.targets, Targets::new(targets));
         let (old_ended, old_listed) = (std::mem::take(&mut self.ended), std::mem::take(&mut self.listed));
+        let old_catalogs = std::mem::take(&mut self.catalogs);
         let goes_on: HashMap<u32, u32> = self
             .targets
             .iter()
@@ -117,6 +121,13 @@ impl Inventory {
         let was = |old: &[bool], new| as_before.get(&new).is_some_and(|&before| old[before as usize]);
         self.ended = self.targets.iter().map(|(new, _)| was(&old_ended, new)).collect();
         self.listed = self.targets.iter().map(|(new, _)| was(&old_listed, new)).collect();
+        let read_before = |target: &Target| {
+            let same = old.iter().filter(|(_, before)| before.repositories == target.repositories);
+            same.map(|(before, _)| old_catalogs[before as usize]).find(|catalog| catalog.is_whole())
+        };
+        let catalogs =
+            self.targets.iter().map(|(_, target)| read_before(target).unwrap_or_else(|| Catalog::new(target)));
+        self.catalogs = catalogs.collect();
 
         let mut forgotten = Vec::new();
         for (registry, mut state) in std::mem::take(&mut self.registries) {
@@ -254,7 +265,8 @@ impl Inventory {
         let Some(repository) = registry.repositories.get_mut(name) else { return };
         let Err(position) = repository.targets.binary_search(&target) else { return };
         repository.targets.insert(position, target);
-        registry.stale.mark_with(&mut repository.stale, StalePart::View);
+        let has_groups = self.targets.get(target).grouping.is_some();
+        registry.stale.mark_with(&mut repository.stale, if has_groups { StalePart::Sums } else { StalePart::View });
         let targets = repository.targets.clone();
         self.compare_labels(name, &targets);
     }

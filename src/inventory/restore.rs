@@ -6,7 +6,7 @@ use super::Inventory;
 use super::stale::StalePart;
 use crate::image::Image;
 use crate::oci::{Digest, Repository, Tag};
-use crate::tag::{Completeness, TagChange, TagRecord};
+use crate::tag::{Completeness, ListExtent, TagChange, TagRecord};
 use crate::target::{Candidate, NewestBy, Repositories, Target, TargetName};
 
 impl Inventory {
@@ -38,9 +38,10 @@ impl Inventory {
     /// After the last [`restore`](Self::restore): the targets whose first scan can wait for its scheduled time, since
     /// every tag that they select has restored values. Which tags a target lists is unknown before the list is read:
     /// `is_scanned` returns whether a scan of it ever ended this complete. The registry's sums do not wait for the
-    /// first scan of a target whose last one was settled. Figures of a whole repository, the newest release among them,
+    /// first scan of a target whose last one was settled. A catalog that was never read to its end is asked for at once. Figures of a whole repository, the newest release among them,
     /// need a target whose lists were read completely: they stay if its next list breaks off.
     pub fn restored(&mut self, is_scanned: impl Fn(&Target, Completeness) -> bool) -> Vec<TargetName> {
+        self.restore_catalogs(&is_scanned);
         self.restore_lists(&is_scanned);
         self.restore_candidates();
         let mut known = vec![false; self.ended.len()];
@@ -58,7 +59,7 @@ impl Inventory {
                 flags[target as usize] = true;
             }
         }
-        let (mut can_wait, mut settled) = (Vec::new(), Vec::new());
+        let (mut whole, mut settled) = (Vec::new(), Vec::new());
         for (number, target) in self.targets.iter() {
             let at = number as usize;
             if lost[at] || !known[at] && !unread[at] {
@@ -66,12 +67,12 @@ impl Inventory {
             }
             let lists = target.selection.lists() || matches!(target.repositories, Repositories::Matching(_));
             if !unread[at] && (!lists || is_scanned(target, Completeness::Whole)) {
-                can_wait.push((number, target.name.clone()));
+                whole.push((number, target.name.clone()));
             } else if is_scanned(target, Completeness::Settled) {
                 settled.push(target.name.clone());
             }
         }
-        for (number, name) in &can_wait {
+        for (number, name) in &whole {
             self.scan_ended(name);
             self.listed[*number as usize] = true;
             for repository in self.repositories_of(*number) {
@@ -81,12 +82,22 @@ impl Inventory {
         for name in &settled {
             self.scan_ended(name);
         }
-        can_wait.into_iter().map(|(_, name)| name).collect()
+        whole.retain(|(number, _)| self.catalogs[*number as usize].is_whole());
+        whole.into_iter().map(|(_, name)| name).collect()
+    }
+
+    /// Notes which targets' catalogs were read to their ends before the program started.
+    fn restore_catalogs(&mut self, is_scanned: impl Fn(&Target, Completeness) -> bool) {
+        for (catalog, (_, target)) in self.catalogs.iter_mut().zip(self.targets.iter()) {
+            if is_scanned(target, Completeness::Catalog) {
+                catalog.note(ListExtent::Whole);
+            }
+        }
     }
 
     /// Notes which targets' lists were read completely before the program started. Of others a part is known.
     fn restore_lists(&mut self, is_scanned: impl Fn(&Target, Completeness) -> bool) {
-        let is_listed = |target: &Target| Completeness::ALL.iter().any(|&complete| is_scanned(target, complete));
+        let is_listed = |target: &Target| Completeness::LISTED.iter().any(|&complete| is_scanned(target, complete));
         let listing = self.targets.iter().filter(|(_, target)| target.selection.lists());
         let listing: Vec<(u32, bool)> = listing.map(|(number, target)| (number, is_listed(target))).collect();
         for (number, is_listed) in listing {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::image::accounting::GroupUsage;
 use crate::image::{ImageSummary, Timestamp};
 use crate::oci::{Digest, MediaType, Platform, Registry, Repository, Tag};
 use crate::target::TargetName;
@@ -21,11 +22,22 @@ pub struct RegistryView {
     /// The registry.
     pub registry: Registry,
     /// Bytes of the distinct layers of everything watched on it; `None` before each of its targets has ended one scan, or
-    /// while only a part of a repository's list is known. Tags that a reload adds enter the sums after their target's
+    /// while only a part of a repository's list or of a target's catalog is known. Tags that a reload adds enter the sums after their target's
     /// first scan.
     pub stored_bytes: Option<u64>,
+    /// What is stored for each group, by name; without groups of which only a part is known.
+    pub groups: Vec<GroupView>,
     /// Its watched repositories, each shared with the previous snapshot where nothing of it changed.
     pub repositories: Vec<Arc<RepositoryView>>,
+}
+
+/// A group's published values.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GroupView {
+    /// Its name.
+    pub group: Arc<str>,
+    /// What is stored for its images.
+    pub usage: GroupUsage,
 }
 
 /// A repository's published values.
@@ -35,8 +47,11 @@ pub struct RepositoryView {
     pub repository: Repository,
     /// Bytes of its distinct layers.
     pub stored_bytes: Option<u64>,
-    /// Bytes of its distinct layers that no other watched repository of the registry has.
+    /// Bytes of its distinct layers that no other watched repository of the registry has; `None` while only a part of a
+    /// target's catalog is known.
     pub unique_bytes: Option<u64>,
+    /// The fair share of its images in what is stored.
+    pub proportional_bytes: Option<f64>,
     /// Bytes of its distinct configs, manifests and indexes.
     pub metadata_bytes: Option<u64>,
     /// How many of its tags are selected; `None` while that depends on a list that was never read.
@@ -80,7 +95,7 @@ pub struct ImageView {
     /// The facts of its manifest and config.
     pub image: Arc<ImageSummary>,
     /// Bytes of its layers that no other image digest watched in the registry has; `None` while only a part of its
-    /// repository's list is known.
+    /// repository's list, or of a target's catalog on the registry, is known.
     pub unique_bytes: Option<u64>,
     /// Its fair share of its layers' bytes; `None` like the former.
     pub proportional_bytes: Option<f64>,
@@ -103,6 +118,8 @@ pub struct NewestView {
     pub release: ReleaseView,
     /// The release before it, on the same platform.
     pub previous: Option<ReleaseView>,
+    /// Bytes of the newest release's distinct layers that the release before lacks; `None` where there is none before.
+    pub update_bytes: Option<u64>,
 }
 
 /// One platform of a release.

@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::groups::RepositoryGroups;
 use super::layer_table::LayerTable;
+use super::policy::Targets;
 use super::snapshot::{RegistryView, RepositoryView};
 use super::stale::{Stale, StalePart};
-use super::sums::{CountedImages, FigureRange, Figures, collect_series};
+use super::sums::{Collected, CountedImages, FigureRange, Figures, collect_series};
 use super::tag_state::TagState;
 use crate::image::accounting::{Usage, account};
 use crate::oci::{Repository, Tag};
@@ -20,9 +22,13 @@ pub(super) struct RegistryState {
     /// Whether each of its targets has ended a scan. Only then are there sums, over the tags with
     /// [`TagState::in_sums`].
     pub(super) has_sums: bool,
+    /// Whether repositories of it may be unknown that would share layers with those that are known.
+    pub(super) is_part: bool,
     pub(super) stale: Stale,
     /// The sums; empty before there are any.
     pub(super) usage: Usage,
+    /// The groups in these sums, by number.
+    pub(super) groups: Vec<Arc<str>>,
     /// The published view, if there is one.
     pub(super) view: Option<Arc<RegistryView>>,
 }
@@ -44,6 +50,8 @@ pub(super) struct RepositoryState {
     pub(super) stale: Stale,
     /// The range of its figures in its registry's `usage`.
     pub(super) range: Option<FigureRange>,
+    /// The groups that its targets give it, as of when its images were counted.
+    pub(super) groups: RepositoryGroups,
     /// Its images that enter sums.
     pub(super) counted: CountedImages,
     /// What is published of it.
@@ -57,18 +65,20 @@ pub(super) struct RepositoryState {
 impl RegistryState {
     /// Computes the sums if they are stale; returns whether it did. The views of repositories whose figures changed
     /// become stale.
-    pub(super) fn account(&mut self) -> bool {
+    pub(super) fn account(&mut self, targets: &Targets) -> bool {
         if !self.has_sums || !self.stale.take_sums() {
             return false;
         }
-        for repository in self.repositories.values_mut() {
+        for (name, repository) in &mut self.repositories {
             if repository.stale.take_sums() {
-                repository.counted = CountedImages::new(repository.tags.values());
+                repository.groups = RepositoryGroups::new(name, &repository.targets, targets);
+                repository.counted = CountedImages::new(repository.tags.values(), &repository.groups);
             }
         }
         let counted = self.repositories.values().map(|repository| &repository.counted);
-        let (ranges, series, tags) = collect_series(counted, self.usage.series.len());
-        let mut usage = account(&series, self.layers.layers_end());
+        let Collected { ranges, series, tags, groups } = collect_series(counted, self.usage.series.len());
+        let mut usage = account(&series, self.layers.layers_end(), &groups.sets);
+        self.groups = groups.names;
         usage.repositories.resize(self.repositories.len(), None);
         usage.tag_stored_bytes.resize(tags, None);
         for (repository, range) in self.repositories.values_mut().zip(ranges) {

@@ -111,6 +111,8 @@ impl TagState {
             known: self.content.as_ref().map(|content| Arc::clone(&content.known)),
             is_incomplete: self.is_incomplete(),
             platforms: self.policy.platforms.clone(),
+            is_gone: self.gone,
+            is_expected: self.policy.named,
         }
     }
 

@@ -1,7 +1,9 @@
 //! The contract about tags, targets and sums, sentence by sentence, on a registry `r.io`.
 
+mod catalog;
 mod definitions;
 mod fixtures;
+mod groups;
 mod histories;
 mod newest;
 mod notified;
@@ -9,3 +11,4 @@ mod overlap;
 mod restart;
 mod series;
 mod sums;
+mod updates;

@@ -1,12 +1,12 @@
 //! The views of one registry.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use super::layer_table::{LayerTable, StoredImage};
 use super::newest::newest;
 use super::policy::Targets;
-use super::snapshot::{ImageView, NewestView, RegistryView, RepositoryView, TagView};
+use super::snapshot::{GroupView, ImageView, NewestView, RegistryView, RepositoryView, TagView};
 use super::state::{RegistryState, RepositoryState};
 use super::sums::Figures;
 use super::tag_state::TagState;
@@ -17,7 +17,7 @@ use crate::target::{Repositories, Uncompressed};
 
 /// Updates the view of a registry. Only the views of repositories that changed, or whose sums changed, are rebuilt.
 pub(super) fn refresh(name: &Registry, registry: &mut RegistryState, targets: &Targets, warnings: &mut Vec<Warning>) {
-    if registry.account() {
+    if registry.account(targets) {
         for (digest, bytes) in registry.layers.take_conflicts(&registry.usage.disagreeing) {
             warnings.push(Warning::SizesDisagree { registry: name.clone(), digest, bytes });
         }
@@ -26,16 +26,37 @@ pub(super) fn refresh(name: &Registry, registry: &mut RegistryState, targets: &T
     for (name, state) in &mut registry.repositories {
         if state.stale.take_view() {
             let figures = Figures::at(state.range.as_ref(), &registry.usage);
-            state.view = Some(Arc::new(repository(name, state, figures, targets, &registry.layers)));
+            let mut view = repository(name, state, figures, targets, &registry.layers);
+            if registry.is_part {
+                withhold_shared(&mut view);
+            }
+            state.view = Some(Arc::new(view));
             state.down = down(state);
             state.selected = selected(state);
         }
         repositories.extend(state.view.clone().filter(|_| is_published(state, targets)));
     }
-    let is_whole = registry.repositories.values().all(|repository| repository.partial.is_empty());
+    let is_whole = !registry.is_part && registry.repositories.values().all(|repository| repository.partial.is_empty());
     let stored_bytes = (is_whole && !registry.usage.series.is_empty()).then_some(registry.usage.stored_bytes);
-    let view = RegistryView { registry: name.clone(), stored_bytes, repositories };
+    let view = RegistryView { registry: name.clone(), stored_bytes, groups: groups(registry), repositories };
     registry.view = (!view.repositories.is_empty()).then(|| Arc::new(view));
+}
+
+/// The groups, without those of which only a part is known: those of tags beside which there may be unread ones, and
+/// those whose targets may select more. Unread repositories may be in any group, and share layers with all.
+fn groups(registry: &RegistryState) -> Vec<GroupView> {
+    if registry.is_part {
+        return Vec::new();
+    }
+    let partial = registry.repositories.values().filter(|repository| !repository.partial.is_empty());
+    let withheld: HashSet<&Arc<str>> = partial
+        .flat_map(|one| one.counted.groups().chain(one.groups.given_by(|target| one.partial.contains(&target))))
+        .collect();
+    let known = registry.groups.iter().zip(&registry.usage.groups).filter(|(group, _)| !withheld.contains(group));
+    let views = known.filter_map(|(group, usage)| Some(GroupView { group: Arc::clone(group), usage: (*usage)? }));
+    let mut views: Vec<GroupView> = views.collect();
+    views.sort_unstable_by(|a, b| a.group.cmp(&b.group));
+    views
 }
 
 /// Whether a repository is published: under a wildcard, only with a selected tag.
@@ -79,10 +100,7 @@ fn repository(
     for (name, state) in &repository.tags {
         let mut view = tag(name, state, layers, stored_bytes.next().flatten(), &mut series);
         if !repository.partial.is_empty() {
-            // Its unread tags most likely share these layers.
-            for image in &mut view.images {
-                (image.unique_bytes, image.proportional_bytes) = (None, None);
-            }
+            withhold_shares(&mut view);
         }
         if state.is_selected() && state.policy.images {
             tags.push(view);
@@ -98,12 +116,26 @@ fn repository(
         repository: name.clone(),
         stored_bytes: usage.map(|usage| usage.stored_bytes),
         unique_bytes: usage.map(|usage| usage.unique_bytes),
+        proportional_bytes: usage.map(|usage| usage.proportional_bytes),
         metadata_bytes: usage.map(|_| metadata_bytes(repository)),
         tags_selected: is_known.then_some(count),
         tags_unknown: is_known.then(|| selected().filter(|state| state.is_unknown()).count() as u64),
         labels: labels(repository, targets),
-        newest: newest_views(repository, targets),
+        newest: newest_views(repository, targets, layers),
         tags,
+    }
+}
+
+/// Withholds what unread repositories of the registry may change.
+fn withhold_shared(view: &mut RepositoryView) {
+    (view.unique_bytes, view.proportional_bytes) = (None, None);
+    view.tags.iter_mut().for_each(withhold_shares);
+}
+
+/// Withholds what unread images that share layers with a tag's may change.
+fn withhold_shares(view: &mut TagView) {
+    for image in &mut view.images {
+        (image.unique_bytes, image.proportional_bytes) = (None, None);
     }
 }
 
@@ -175,12 +207,12 @@ fn labels(repository: &RepositoryState, targets: &Targets) -> BTreeMap<String, S
     labels
 }
 
-fn newest_views(repository: &RepositoryState, targets: &Targets) -> Vec<NewestView> {
+fn newest_views(repository: &RepositoryState, targets: &Targets, layers: &LayerTable) -> Vec<NewestView> {
     let views = repository
         .candidates
         .iter()
         .filter(|(target, _)| !repository.partial.contains(target))
-        .flat_map(|(target, candidates)| newest(targets.get(*target), candidates, &repository.tags));
+        .flat_map(|(target, candidates)| newest(targets.get(*target), candidates, &repository.tags, layers));
     let mut views: Vec<NewestView> = views.collect();
     views.sort_by(|a, b| (&a.target, &a.platform).cmp(&(&b.target, &b.platform)));
     views

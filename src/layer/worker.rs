@@ -28,6 +28,9 @@ use crate::store::Store;
 use crate::tag::LayerRequest;
 use crate::target::Uncompressed;
 
+/// So many images are remembered that have a layer that cannot be measured.
+const REPORTED_MAX: usize = 4_096;
+
 /// Limits of the worker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -61,8 +64,8 @@ pub async fn run(
 ) {
     let concurrency = limits.concurrency.max(1);
     let budget = Mutex::new(Budget::new(limits.bytes_per_hour));
-    let context =
-        Arc::new(Context { registries, limits, results: Results::new(store), budget, indexes: SociIndexes::default() });
+    let (results, indexes, reported) = (Results::new(store), SociIndexes::default(), Reported::default());
+    let context = Arc::new(Context { registries, limits, results, budget, indexes, reported });
     let mut pending = VecDeque::new();
     let mut tasks = JoinSet::new();
     let mut in_progress = InProgress::default();
@@ -126,6 +129,22 @@ struct Context {
     results: Results,
     budget: Mutex<Budget>,
     indexes: SociIndexes,
+    reported: Reported,
+}
+
+/// The images of which it was logged that a layer cannot be measured: an image may have hundreds of such layers.
+#[derive(Default)]
+struct Reported(Mutex<HashSet<Digest>>);
+
+impl Reported {
+    /// Notes the image; returns whether it is noted for the first time, as far as that is remembered.
+    fn is_first(&self, image: &Digest) -> bool {
+        let mut images = self.0.lock();
+        if images.len() >= REPORTED_MAX {
+            images.clear();
+        }
+        images.insert(image.clone())
+    }
 }
 
 /// Digests of the blobs and tars that are being measured.
@@ -237,15 +256,20 @@ async fn stream_layer(context: &Context, layer: &LayerRequest) -> Option<LayerCo
             (content, None)
         }
         Err(error) => {
-            if error.is_definite() {
-                warn!(%repository, %digest, %error, "cannot measure a layer");
+            let then = if error.is_definite() {
                 context.results.broken(layer, error.to_string());
+                "it is not asked for again".to_owned()
             } else if error.contradicts_manifest() {
-                warn!(%repository, %digest, %error, "cannot measure a layer");
                 context.results.give_up(layer);
+                "it is not asked for again until a restart".to_owned()
             } else {
-                let wait = humantime::format_duration(context.results.retry_later(layer, error.is_transient()));
-                warn!(%repository, %digest, %error, "cannot measure a layer: asking again after {wait}");
+                let wait = context.results.retry_later(layer, error.is_transient());
+                format!("asking again after {}", humantime::format_duration(wait))
+            };
+            if context.reported.is_first(&layer.image) {
+                warn!(%repository, %digest, %error, "cannot measure a layer: {then}; more of this image are logged at debug");
+            } else {
+                debug!(%repository, %digest, %error, "cannot measure a layer: {then}");
             }
             return None;
         }
@@ -288,5 +312,21 @@ async fn probe_layer(context: &Context, layer: &LayerRequest) -> Option<LayerCon
             }
             None
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_an_image_one_layer_is_reported_and_memory_is_bounded() {
+        let reported = Reported::default();
+        let image = |number: usize| Digest::sha256_of(&number.to_be_bytes());
+        assert_eq!([0, 1, 0, 1].map(|number| reported.is_first(&image(number))), [true, true, false, false]);
+        for number in 2..3 * REPORTED_MAX {
+            assert!(reported.is_first(&image(number)));
+        }
+        assert!(reported.0.lock().len() <= REPORTED_MAX);
     }
 }

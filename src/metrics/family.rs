@@ -25,20 +25,25 @@ pub enum Family {
     TagChanged,
     NewestCompressedSize,
     NewestPreviousCompressedSize,
+    NewestUpdateSize,
     NewestInfo,
     NewestPreviousInfo,
     RepositoryStoredSize,
     RepositoryUniqueSize,
+    RepositoryProportionalSize,
     RepositoryMetadataSize,
     RepositoryTags,
     RepositoryTagsUnknown,
     RepositoryLabels,
+    GroupStoredSize,
+    GroupUniqueSize,
+    GroupProportionalSize,
     RegistryStoredSize,
 }
 
 impl Family {
     /// All of them, in the order in which they are published.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 34] = [
         Self::ImageCompressedSize,
         Self::ImageUniqueSize,
         Self::ImageProportionalSize,
@@ -59,14 +64,19 @@ impl Family {
         Self::TagChanged,
         Self::NewestCompressedSize,
         Self::NewestPreviousCompressedSize,
+        Self::NewestUpdateSize,
         Self::NewestInfo,
         Self::NewestPreviousInfo,
         Self::RepositoryStoredSize,
         Self::RepositoryUniqueSize,
+        Self::RepositoryProportionalSize,
         Self::RepositoryMetadataSize,
         Self::RepositoryTags,
         Self::RepositoryTagsUnknown,
         Self::RepositoryLabels,
+        Self::GroupStoredSize,
+        Self::GroupUniqueSize,
+        Self::GroupProportionalSize,
         Self::RegistryStoredSize,
     ];
 
@@ -93,14 +103,19 @@ impl Family {
             Self::TagChanged => "container_image_tag_changed_timestamp_seconds",
             Self::NewestCompressedSize => "container_image_newest_compressed_size_bytes",
             Self::NewestPreviousCompressedSize => "container_image_newest_previous_compressed_size_bytes",
+            Self::NewestUpdateSize => "container_image_newest_update_size_bytes",
             Self::NewestInfo => "container_image_newest_info",
             Self::NewestPreviousInfo => "container_image_newest_previous_info",
             Self::RepositoryStoredSize => "container_image_repository_stored_size_bytes",
             Self::RepositoryUniqueSize => "container_image_repository_unique_size_bytes",
+            Self::RepositoryProportionalSize => "container_image_repository_proportional_size_bytes",
             Self::RepositoryMetadataSize => "container_image_repository_metadata_size_bytes",
             Self::RepositoryTags => "container_image_repository_tags",
             Self::RepositoryTagsUnknown => "container_image_repository_tags_unknown",
             Self::RepositoryLabels => "container_image_repository_labels",
+            Self::GroupStoredSize => "container_image_group_stored_size_bytes",
+            Self::GroupUniqueSize => "container_image_group_unique_size_bytes",
+            Self::GroupProportionalSize => "container_image_group_proportional_size_bytes",
             Self::RegistryStoredSize => "container_image_registry_stored_size_bytes",
         }
     }
@@ -115,7 +130,7 @@ impl Family {
                 "Bytes of the image's layers that no other image digest watched in the same registry has: what deleting this manifest under all of its names would free. Do not sum."
             }
             Self::ImageProportionalSize => {
-                "Bytes of the image's layers, each divided evenly among all series of the same registry that have it. The only size that may be summed: over a registry it gives the stored bytes."
+                "Bytes of the image's layers, each divided evenly among all series of the same registry that have it. May be summed: over a registry it gives the stored bytes."
             }
             Self::ImageUncompressedSize => {
                 "Bytes of the image's layer tars after decompression. Absent where unknown. Do not sum."
@@ -148,6 +163,9 @@ impl Family {
             Self::NewestPreviousCompressedSize => {
                 "Compressed size of the release before the newest one, on the same platform."
             }
+            Self::NewestUpdateSize => {
+                "Bytes of the newest release's distinct layers that the release before it lacks: what a node that has that one fetches. Absent without a release before. Do not sum."
+            }
             Self::NewestInfo => "1, with the newest release's tag and the tag's digest as labels.",
             Self::NewestPreviousInfo => {
                 "1, with the tag of the release before the newest and the tag's digest as labels."
@@ -158,12 +176,24 @@ impl Family {
             Self::RepositoryUniqueSize => {
                 "Bytes of the repository's distinct layers that no other watched repository of the same registry has. Do not sum."
             }
+            Self::RepositoryProportionalSize => {
+                "Sum of the proportional sizes of the repository's images. May be summed: over a registry it gives the stored bytes."
+            }
             Self::RepositoryMetadataSize => "Bytes of the repository's distinct configs, manifests and indexes.",
             Self::RepositoryTags => "Number of the repository's tags that the configuration selects.",
             Self::RepositoryTagsUnknown => {
                 "Number of the repository's selected tags that were never read: while above 0, its sums are incomplete."
             }
             Self::RepositoryLabels => "1, with the labels that the configuration gives the repository, for joins.",
+            Self::GroupStoredSize => {
+                "Bytes of the distinct layers of the group's images: what the registry must store for them. Layers shared between groups count in each: do not sum."
+            }
+            Self::GroupUniqueSize => {
+                "Bytes of the group's distinct layers that no image outside the group, watched in the same registry, has. Do not sum."
+            }
+            Self::GroupProportionalSize => {
+                "Sum of the proportional sizes of the group's images; that of an image in several groups is divided evenly among these. May be summed: with the images that are in no group it gives the registry's stored bytes."
+            }
             Self::RegistryStoredSize => {
                 "Bytes of the distinct layers of all watched images on the registry: what it must store for them."
             }

@@ -264,6 +264,7 @@ mod tests {
             detail: Detail::Images,
             budget_bytes: None,
             labels: BTreeMap::new(),
+            grouping: None,
             tags_max: 1,
         })
     }

@@ -5,7 +5,9 @@ use std::ops::Range;
 use super::family::Family;
 use super::labels::label;
 use super::sink::{Sink, Value};
-use crate::inventory::snapshot::{ImageView, NewestView, RegistryView, ReleaseView, RepositoryView, Snapshot, TagView};
+use crate::inventory::snapshot::{
+    GroupView, ImageView, NewestView, RegistryView, ReleaseView, RepositoryView, Snapshot, TagView,
+};
 
 /// A row's labels: `{a="…",b="…"` in [`Rows::labels`], still open for more.
 type Labels = Range<usize>;
@@ -18,6 +20,7 @@ pub(crate) struct Rows<'a> {
     tags: Vec<(Labels, &'a TagView)>,
     newest: Vec<(Labels, &'a NewestView)>,
     repositories: Vec<(Labels, &'a RepositoryView)>,
+    groups: Vec<(Labels, &'a GroupView)>,
     registries: Vec<(Labels, &'a RegistryView)>,
 }
 
@@ -27,6 +30,10 @@ impl<'a> Rows<'a> {
         for registry in &snapshot.registries {
             let labels = rows.row("{", &[("registry", registry.registry.as_str())]);
             rows.registries.push((labels, registry));
+            for group in &registry.groups {
+                let labels = rows.row("{", &[("registry", registry.registry.as_str()), ("group", &group.group)]);
+                rows.groups.push((labels, group));
+            }
             registry.repositories.iter().for_each(|repository| rows.repository(repository));
         }
         rows
@@ -75,6 +82,7 @@ impl<'a> Rows<'a> {
                 self.each(&self.tags, family, sink, of_tag);
                 self.each(&self.newest, family, sink, of_newest);
                 self.each(&self.repositories, family, sink, of_repository);
+                self.each(&self.groups, family, sink, of_group);
                 self.each(&self.registries, family, sink, of_registry);
             }
         }
@@ -179,6 +187,7 @@ fn of_newest(family: Family, view: &NewestView) -> Option<Value> {
         Family::NewestPreviousCompressedSize => {
             view.previous.as_ref().map(|release| Value::Integer(release.compressed_bytes))
         }
+        Family::NewestUpdateSize => view.update_bytes.map(Value::Integer),
         _ => None,
     }
 }
@@ -187,9 +196,19 @@ fn of_repository(family: Family, view: &RepositoryView) -> Option<Value> {
     match family {
         Family::RepositoryStoredSize => view.stored_bytes.map(Value::Integer),
         Family::RepositoryUniqueSize => view.unique_bytes.map(Value::Integer),
+        Family::RepositoryProportionalSize => view.proportional_bytes.map(Value::Float),
         Family::RepositoryMetadataSize => view.metadata_bytes.map(Value::Integer),
         Family::RepositoryTags => view.tags_selected.map(Value::Integer),
         Family::RepositoryTagsUnknown => view.tags_unknown.map(Value::Integer),
+        _ => None,
+    }
+}
+
+fn of_group(family: Family, view: &GroupView) -> Option<Value> {
+    match family {
+        Family::GroupStoredSize => Some(Value::Integer(view.usage.stored_bytes)),
+        Family::GroupUniqueSize => Some(Value::Integer(view.usage.unique_bytes)),
+        Family::GroupProportionalSize => Some(Value::Float(view.usage.proportional_bytes)),
         _ => None,
     }
 }

@@ -1,10 +1,13 @@
 //! Image configs: platform, uncompressed layers, and how each layer was made.
 
+use std::fmt;
+use std::marker::PhantomData;
+
 use serde::Deserialize;
-use serde::de::{DeserializeOwned, Deserializer, IgnoredAny};
+use serde::de::{DeserializeOwned, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 
 use super::digest::Digest;
-use super::json::{self, Lossy, or_default};
+use super::json::{self, Lenient, Lossy};
 use super::platform::{InvalidPlatformPart, PlatformFields};
 use super::text::beginning;
 
@@ -42,7 +45,7 @@ pub struct History {
     #[serde(default, deserialize_with = "command")]
     pub comment: String,
     /// Whether the step made no layer.
-    #[serde(default, deserialize_with = "or_default")]
+    #[serde(default, deserialize_with = "lenient")]
     pub empty_layer: bool,
 }
 
@@ -64,29 +67,66 @@ const DATE_BYTES_MAX: usize = 64;
 const COMMAND_BYTES_MAX: usize = 64 << 10;
 
 /// A config's JSON; `H` is its history, or a type that ignores it.
-#[derive(Deserialize)]
+///
+/// The layers stand in the manifest, so a field of the wrong shape loses only itself, and of a field that is there twice the
+/// last one counts, as in Go. Only the platform has to be right and there once, since an image under a wrong one would be
+/// worse than none.
+#[derive(Default)]
 struct RawConfig<H> {
-    #[serde(default, deserialize_with = "short")]
     created: String,
-    #[serde(default, deserialize_with = "or_default")]
-    os: Box<str>,
-    #[serde(default, deserialize_with = "or_default")]
-    architecture: Box<str>,
-    #[serde(default, deserialize_with = "or_default")]
-    variant: Box<str>,
-    #[serde(default, rename = "os.version", deserialize_with = "or_default")]
-    os_version: Box<str>,
-    #[serde(default, deserialize_with = "or_default")]
+    platform: PlatformFields,
     rootfs: RootFs,
-    history: Option<H>,
+    history: H,
 }
+
+impl<'de, H: Deserialize<'de> + Default> Deserialize<'de> for RawConfig<H> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ConfigVisitor<H>(PhantomData<H>);
+
+        impl<'de, H: Deserialize<'de> + Default> Visitor<'de> for ConfigVisitor<H> {
+            type Value = RawConfig<H>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut config = RawConfig::<H>::default();
+                let mut parts = [const { None::<Box<str>> }; 4];
+                while let Some(Lossy(key)) = map.next_key()? {
+                    if let Some(part) = PLATFORM_KEYS.iter().position(|known| *known == key) {
+                        let text =
+                            map.next_value::<Option<Lossy>>()?.map_or_else(Box::default, |Lossy(text)| text.into());
+                        if parts[part].replace(text).is_some() {
+                            return Err(A::Error::duplicate_field(PLATFORM_KEYS[part]));
+                        }
+                        continue;
+                    }
+                    match key.as_str() {
+                        "created" => config.created = date(map.next_value()?),
+                        "rootfs" => Lenient(config.rootfs) = map.next_value()?,
+                        "history" => config.history = map.next_value()?,
+                        _ => drop(map.next_value::<IgnoredAny>()?),
+                    }
+                }
+                let [os, architecture, variant, os_version] = parts.map(Option::unwrap_or_default);
+                config.platform = PlatformFields { os, architecture, variant, os_version };
+                Ok(config)
+            }
+        }
+
+        deserializer.deserialize_map(ConfigVisitor(PhantomData))
+    }
+}
+
+/// The fields of a config that are its platform.
+const PLATFORM_KEYS: [&str; 4] = ["os", "architecture", "variant", "os.version"];
 
 impl ImageConfig {
     /// Reads a config's bytes. No bytes are an empty config.
     pub fn parse(body: &[u8]) -> Result<Self, InvalidConfig> {
-        let (config, history) = read::<Vec<Option<History>>>(body)?;
-        let history = history.unwrap_or_default().into_iter().map(Option::unwrap_or_default).collect();
-        Ok(Self { history, ..config })
+        let (config, Lenient(history)) = read::<Lenient<Vec<Lenient<History>>>>(body)?;
+        Ok(Self { history: history.into_iter().map(|Lenient(step)| step).collect(), ..config })
     }
 
     /// As [`Self::parse`], without the history, which is most of a big config and irrelevant for sizes.
@@ -95,33 +135,41 @@ impl ImageConfig {
     }
 }
 
-fn read<H: DeserializeOwned>(body: &[u8]) -> Result<(ImageConfig, Option<H>), InvalidConfig> {
+fn read<H: DeserializeOwned + Default>(body: &[u8]) -> Result<(ImageConfig, H), InvalidConfig> {
     if body.is_empty() {
-        return Ok((ImageConfig::default(), None));
+        return Ok((ImageConfig::default(), H::default()));
     }
+    // Some editors on Windows write a byte order mark.
+    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
     let raw: RawConfig<H> = json::parse(body).map_err(InvalidConfig::Json)?;
-    let RawConfig { os, architecture, variant, os_version, .. } = raw;
-    let platform = PlatformFields { os, architecture, variant, os_version };
-    platform.check()?;
-    Ok((ImageConfig { created: raw.created, platform, rootfs: raw.rootfs, history: Vec::new() }, raw.history))
+    raw.platform.check()?;
+    let (created, platform, rootfs) = (raw.created, raw.platform, raw.rootfs);
+    Ok((ImageConfig { created, platform, rootfs, history: Vec::new() }, raw.history))
 }
 
 /// A text, unless it is too long to be a date.
+fn date(Lenient(Lossy(text)): Lenient<Lossy>) -> String {
+    if text.len() <= DATE_BYTES_MAX { text } else { String::new() }
+}
+
 fn short<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    let Lossy(text) = or_default(deserializer)?;
-    Ok(if text.len() <= DATE_BYTES_MAX { text } else { String::new() })
+    Lenient::deserialize(deserializer).map(date)
 }
 
 fn command<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    let Lossy(mut text) = or_default(deserializer)?;
+    let Lossy(mut text) = lenient(deserializer)?;
     text.truncate(beginning(&text, COMMAND_BYTES_MAX).len());
     text.shrink_to_fit();
     Ok(text)
 }
 
 fn digests<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Option<Digest>>, D::Error> {
-    let texts: Vec<Option<Lossy>> = or_default(deserializer)?;
-    Ok(texts.into_iter().map(|text| text.and_then(|Lossy(text)| text.parse().ok())).collect())
+    let texts: Vec<Lenient<Lossy>> = lenient(deserializer)?;
+    Ok(texts.into_iter().map(|Lenient(Lossy(text))| text.parse().ok()).collect())
+}
+
+fn lenient<'de, D: Deserializer<'de>, T: DeserializeOwned + Default>(deserializer: D) -> Result<T, D::Error> {
+    Lenient::deserialize(deserializer).map(|Lenient(value)| value)
 }
 
 #[cfg(test)]
@@ -156,6 +204,52 @@ mod tests {
         assert_eq!([steps[0], steps[2]], [("", false), ("", true)]);
         let without = ImageConfig::parse_without_history(&body).unwrap();
         assert_eq!(without, ImageConfig { history: Vec::new(), ..config });
+    }
+
+    #[test]
+    fn a_field_of_another_type_or_that_is_there_twice_loses_only_itself() {
+        let digest = Digest::sha256_of(b"x");
+        let id = format!(r#"{{"diff_ids":["{digest}",1,{{}}]}}"#);
+        for (fields, created, diff_ids, commands) in [
+            (r#""created":0"#.to_owned(), "", vec![], vec![]),
+            (r#""created":"\ud800""#.to_owned(), "\u{fffd}\u{fffd}\u{fffd}", vec![], vec![]),
+            (
+                format!(r#""created":"1","rootfs":{id},"created":"2""#),
+                "2",
+                vec![Some(digest.clone()), None, None],
+                vec![],
+            ),
+            (format!(r#""rootfs":"layers","rootfs":{id}"#), "", vec![Some(digest.clone()), None, None], vec![]),
+            (r#""rootfs":{"diff_ids":"x"},"history":{"x":1}"#.to_owned(), "", vec![], vec![]),
+            (
+                r#""history":[1,{"created_by":2,"empty_layer":"yes"},{"created_by":"RUN"}]"#.to_owned(),
+                "",
+                vec![],
+                vec!["", "", "RUN"],
+            ),
+            (r#""config":1,"config":2,"\ud800":3"#.to_owned(), "", vec![], vec![]),
+        ] {
+            let text = format!("\u{feff}{{\"os\":\"linux\",{fields},\"architecture\":\"arm64\"}}");
+            let config = ImageConfig::parse(text.as_bytes()).unwrap_or_else(|error| panic!("{text}: {error}"));
+            assert_eq!(config.platform.normal().as_str(), "linux/arm64");
+            assert_eq!((config.created.as_str(), &config.rootfs.diff_ids), (created, &diff_ids), "{text}");
+            assert_eq!(config.history.iter().map(|step| step.created_by.as_str()).collect::<Vec<_>>(), commands);
+            let without = ImageConfig::parse_without_history(text.as_bytes()).unwrap();
+            assert_eq!(without, ImageConfig { history: Vec::new(), ..config });
+        }
+    }
+
+    #[test]
+    fn a_platform_that_cannot_be_known_is_refused() {
+        for (text, expected) in [
+            (r#"{"os":1,"architecture":"amd64"}"#, "not an image config: invalid type: integer `1`"),
+            (r#"{"os":"linux","os":"windows"}"#, "not an image config: duplicate field `os`"),
+            (r#"{"os":"\ud800","architecture":"amd64"}"#, "invalid image config: `os` is not part of a platform"),
+            ("null", "not an image config: invalid type: null"),
+        ] {
+            let error = ImageConfig::parse(text.as_bytes()).unwrap_err().to_string();
+            assert!(error.starts_with(expected), "{error}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use serde::de::Deserializer;
 
 use super::annotations::{Annotations, REFERENCE_TYPE};
 use super::digest::Digest;
-use super::json::or_default;
+use super::json::Lenient;
 use super::media_type::{MediaType, artifact_type};
 use super::platform::PlatformFields;
 
@@ -54,7 +54,7 @@ fn data<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D:
 
 /// An invalid platform is ignored: the child's config has one too.
 fn usable_platform<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PlatformFields, D::Error> {
-    let platform: PlatformFields = or_default(deserializer)?;
+    let Lenient(platform) = Lenient::<PlatformFields>::deserialize(deserializer)?;
     Ok(if platform.check().is_ok() { platform } else { PlatformFields::default() })
 }
 

@@ -4,6 +4,7 @@ use std::marker::PhantomData;
 
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, Deserializer, IgnoredAny, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 
 /// serde's error without the text that it quotes on a type mismatch: the quote may be as long as the document, and may
 /// contain a secret.
@@ -52,6 +53,17 @@ impl<'de> Deserialize<'de> for Lossy {
 
         // As bytes, serde_json does not check what escapes stand for.
         deserializer.deserialize_bytes(LossyVisitor)
+    }
+}
+
+/// A value, or the default of one that has another type or is not valid Unicode.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Lenient<T>(pub(super) T);
+
+impl<'de, T: DeserializeOwned + Default> Deserialize<'de> for Lenient<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = Box::<RawValue>::deserialize(deserializer)?;
+        Ok(Self(serde_json::from_str(raw.get()).unwrap_or_default()))
     }
 }
 

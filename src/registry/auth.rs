@@ -1,9 +1,10 @@
 //! Authentication: which `Authorization` header a request carries, and what follows when the registry refuses it.
 //!
 //! The first request to a registry is anonymous. Its challenge names the scheme, which is remembered, so that later
-//! repositories get their token beforehand. One request is authenticated anew at most once.
+//! repositories get their token beforehand. One request is authenticated anew at most once by each login.
 
 mod api;
+mod obtain;
 mod session;
 
 mod challenge;
@@ -24,5 +25,5 @@ mod keychain;
 pub(crate) mod secret;
 
 pub(crate) use api::{ApiScheme, ApiSession};
-pub use keychain::check_credential;
+pub use keychain::{check_credential, missing_helper};
 pub(crate) use session::Session;

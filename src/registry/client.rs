@@ -179,8 +179,14 @@ impl Client {
 
     /// The error for an unexpected answer, counted.
     pub(super) fn refuse(&self, request: &Request<'_>, response: &Response) -> RegistryError {
-        let reason = api_error::reason(response);
+        let (reason, error) = Self::refusal(request, response);
         self.transport.failed(request.operation, reason);
+        error
+    }
+
+    /// The same, not counted.
+    pub(super) fn refusal(request: &Request<'_>, response: &Response) -> (Reason, RegistryError) {
+        let reason = api_error::reason(response);
         let host = redirect::authority(&response.url);
         let status = api_error::status(response.status);
         let detail = api_error::detail(response);
@@ -194,7 +200,7 @@ impl Client {
             }
             _ => format!("{host} answered {status}{detail}"),
         };
-        RegistryError::new(reason, request.subject, problem)
+        (reason, RegistryError::new(reason, request.subject, problem))
     }
 
     /// An error about the content of an answer, counted.

@@ -16,18 +16,29 @@ const MESSAGE_BYTES_MAX: usize = 2 << 10;
 pub struct RegistryError {
     reason: Reason,
     message: Arc<str>,
+    was_sent: bool,
 }
 
 impl RegistryError {
     /// A request about `subject` failed because of `problem`, which may repeat what a server sent: hosts, header values,
     /// the words of an error.
     pub(crate) fn new(reason: Reason, subject: impl Display, problem: impl Display) -> Self {
-        Self { reason, message: shown(&format!("{subject}: {problem}"), MESSAGE_BYTES_MAX).into() }
+        Self { reason, message: shown(&format!("{subject}: {problem}"), MESSAGE_BYTES_MAX).into(), was_sent: true }
     }
 
     /// The same error, followed by what the operator can do about it.
     pub(crate) fn followed_by(self, advice: &str) -> Self {
-        Self { message: format!("{}; {advice}", self.message).into(), reason: self.reason }
+        Self { message: format!("{}; {advice}", self.message).into(), ..self }
+    }
+
+    /// The same error, of a request that was never sent.
+    pub(crate) fn unsent(self) -> Self {
+        Self { was_sent: false, ..self }
+    }
+
+    /// Whether the request was sent: a server may have seen it.
+    pub fn was_sent(&self) -> bool {
+        self.was_sent
     }
 
     /// The value of the `reason` label.

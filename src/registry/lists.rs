@@ -219,7 +219,8 @@ impl Client {
         if !quirks.page_size_refused.load(Ordering::Relaxed) {
             let url = self.url(format_args!("{}", list.path));
             let whole = self.page(list, url, pages).await;
-            let entries = |response: &Response| Page::read(&response.body, &mut |_| {}).map_or(0, |page| page.entries);
+            let entries =
+                |response: &Response| Page::read(&response.body, &mut |_, _| {}).map_or(0, |page| page.entries);
             if let Some(response) = whole.ok().filter(|response| entries(response) > pages.entries) {
                 if !quirks.page_size_refused.swap(true, Ordering::Relaxed) {
                     self.warn_repaired("lists are read without a page size");

@@ -8,6 +8,7 @@ use http::{Method, StatusCode};
 use super::auth::cache::Scope;
 use super::client::Client;
 use super::error::RegistryError;
+use super::head_support::HeadTrial;
 use super::transport::body::MANIFEST_BYTES_MAX;
 use super::transport::{ReadBody, Request, Response, api_error};
 use crate::oci::digest::TEXT_BYTES_MAX;
@@ -56,15 +57,25 @@ impl Client {
         self.quirks.head.is_useful()
     }
 
-    /// Whether a `HEAD` that failed may succeed as `GET`: some proxies refuse the method with 401, 403, 406, 411 or 5xx.
-    /// False while other `HEAD`s of the registry succeed.
-    pub fn may_refuse_head_only(&self, error: &RegistryError) -> bool {
-        matches!(error.reason(), Reason::Denied | Reason::Server) && self.quirks.head.is_doubtful()
+    /// Whether any `HEAD` of a manifest returned a digest on this registry.
+    pub fn head_has_worked(&self) -> bool {
+        self.quirks.head.has_worked()
     }
 
-    /// Remembers for an hour that a `HEAD` failed where `GET` succeeds.
-    pub fn note_refused_head(&self) {
-        self.quirks.head.failed();
+    /// After a `HEAD` that failed: permission to try a `GET`, where the failure may be of the method. Some proxies refuse it
+    /// with 401, 403, 406, 411 or 5xx, close the connection, or never answer. `None` where the failure is believed: `GET`
+    /// failed lately in this repository too, or too often on this registry.
+    pub async fn doubt_head<'a>(&'a self, repository: &'a Repository, error: &RegistryError) -> Option<HeadTrial<'a>> {
+        if !may_be_of_the_method(error.reason()) {
+            return None;
+        }
+        self.quirks.head.doubt(repository, error.was_sent()).await
+    }
+
+    /// After an error of a request that was not sent, since others failed: waits until one may be tried, a few seconds at
+    /// most. Unanswered `HEAD`s stop all requests for a moment.
+    pub async fn reachable_again(&self) {
+        self.transport.reachable_again().await;
     }
 
     /// Requests the digest that `at` points at. Registries that meter pulls do not count it.
@@ -72,8 +83,20 @@ impl Client {
     /// # Errors
     /// `Reason::NotFound` only where the distribution API's error body confirms it. A `HEAD` has no body, so a 404 costs
     /// one more `GET`; a proxy's 404 is `Reason::Server`. `Reason::Unsupported` where `HEAD` returns no digest: the
-    /// caller needs a `GET`, and [`Client::supports_head`] is false for an hour if no `HEAD` returned one lately.
+    /// caller needs a `GET`, and [`Client::supports_head`] is false for a while if no `HEAD` returned one lately.
     pub async fn head_manifest(&self, repository: &Repository, at: At<'_>) -> Result<Head, RegistryError> {
+        self.head(repository, at, false).await
+    }
+
+    /// As [`Self::head_manifest`], of a tag that a `GET` did not find before: a 404 is believed.
+    ///
+    /// # Errors
+    /// `Reason::NotFound` is not counted as a failed request: that is for the caller to say.
+    pub async fn head_missing(&self, repository: &Repository, at: At<'_>) -> Result<Head, RegistryError> {
+        self.head(repository, at, true).await
+    }
+
+    async fn head(&self, repository: &Repository, at: At<'_>, is_missing: bool) -> Result<Head, RegistryError> {
         let subject = Location(repository, at);
         let url = self.url(format_args!("/v2/{}/manifests/{at}", repository.name()));
         let mut request = Request::new(Operation::HeadManifest, Method::HEAD, url, &subject, ReadBody::Nothing);
@@ -88,10 +111,13 @@ impl Client {
                 }
                 None => Err(self.useless_head(&subject, "HEAD returns no digest")),
             },
+            StatusCode::NOT_FOUND if is_missing => {
+                Err(RegistryError::new(Reason::NotFound, subject, "not found on the registry"))
+            }
             StatusCode::NOT_FOUND => match self.get_manifest(repository, at).await {
                 Err(error) => {
-                    if matches!(error.reason(), Reason::NotFound | Reason::Server) {
-                        self.quirks.head.agreed();
+                    if error.reason() == Reason::Server {
+                        self.quirks.head.agreed(repository);
                     }
                     Err(error)
                 }
@@ -107,7 +133,8 @@ impl Client {
     /// Fetches a manifest or index of at most 8 MiB, always with the same `Accept`. By digest, it is verified.
     ///
     /// # Errors
-    /// `Reason::Reserved` where the request would use up a pull of the configured reserve.
+    /// `Reason::Reserved` where the request would use up a pull of the configured reserve. `Reason::NotFound` of a tag is
+    /// not counted as a failed request: whether it should exist is for the caller to say.
     pub async fn get_manifest(&self, repository: &Repository, at: At<'_>) -> Result<FetchedManifest, RegistryError> {
         self.get_manifest_within(repository, at, MANIFEST_BYTES_MAX).await
     }
@@ -130,7 +157,11 @@ impl Client {
         request.accept = Some(ACCEPT);
         let response = self.send(Scope::Repository(repository), &request).await?;
         if response.status != StatusCode::OK {
-            return Err(self.refuse(&request, &response));
+            let (reason, error) = Self::refusal(&request, &response);
+            if !(reason == Reason::NotFound && matches!(at, At::Tag(_))) {
+                self.failed(request.operation, reason);
+            }
+            return Err(error);
         }
         let digest_header = digest_header(&response);
         let (digest, digested) = match at {
@@ -161,6 +192,23 @@ impl Client {
     fn useless_head(&self, subject: &Location<'_>, problem: &str) -> RegistryError {
         self.quirks.head.failed();
         RegistryError::new(Reason::Unsupported, subject, problem)
+    }
+}
+
+/// Whether something in front of the registry may fail a `HEAD` so, and not a `GET`.
+fn may_be_of_the_method(reason: Reason) -> bool {
+    matches!(reason, Reason::Denied | Reason::Server | Reason::Network | Reason::Timeout)
+}
+
+impl HeadTrial<'_> {
+    /// The `GET` has ended, with this error if it failed.
+    pub fn ended(self, error: Option<&RegistryError>) {
+        match error {
+            None => self.get_worked(),
+            Some(error) if error.was_sent() && may_be_of_the_method(error.reason()) => self.get_failed(),
+            // It says nothing of the method.
+            Some(_) => {}
+        }
     }
 }
 

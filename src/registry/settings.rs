@@ -75,6 +75,23 @@ pub enum Credential {
     Anonymous,
 }
 
+/// The API that lists a registry's repositories.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ListApi {
+    /// The registry's own catalog, as Docker's registry has it.
+    Catalog,
+    /// Docker Hub's, of a namespace.
+    DockerHub,
+    /// GitHub's, of an organisation's or a user's packages.
+    GitHub,
+    /// GitLab's, of a group or a project.
+    GitLab,
+    /// Harbor's, of a project.
+    Harbor,
+    /// Quay's, of a namespace.
+    Quay,
+}
+
 /// A cloud that gives identities to the programs that run on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cloud {
@@ -124,23 +141,6 @@ impl Cloud {
             "this build has no identities of {name}: take a released package or image, or compile with `cargo install --features {feature} …`"
         )
     }
-}
-
-/// The API that lists a registry's repositories.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ListApi {
-    /// The registry's own catalog, as Docker's registry has it.
-    Catalog,
-    /// Docker Hub's, of a namespace.
-    DockerHub,
-    /// GitHub's, of an organisation's or a user's packages.
-    GitHub,
-    /// GitLab's, of a group or a project.
-    GitLab,
-    /// Harbor's, of a project.
-    Harbor,
-    /// Quay's, of a namespace.
-    Quay,
 }
 
 impl Default for Settings {

@@ -13,7 +13,7 @@ use crate::oci::manifest::ACCEPT;
 use crate::oci::{
     Digest, DistinctPlatforms, Location, MediaType, Operation, Platform, PlatformFilter, Reason, Repository,
 };
-use crate::registry::{At, Client};
+use crate::registry::{At, Client, RegistryError};
 use crate::store::{IndexEntry, Store, Stored, StoredIndex};
 use crate::tag::{Child, Known};
 
@@ -214,25 +214,37 @@ async fn read_child(
         return Ok(known(document));
     }
     let _flight = store.document_flight(repository.registry(), digest).await;
+    let mut trial = None;
     if let Some(document) = store.document(digest) {
         // The stored document may come from another repository, and this one may lack it: its index may be sparse.
-        if store.has_location(repository, digest) || has(client, repository, digest).await? {
+        let has_it = store.has_location(repository, digest)
+            || match has(client, repository, digest).await {
+                Ok(has_it) => has_it,
+                Err(error) => {
+                    trial = client.doubt_head(repository, &error).await;
+                    if trial.is_none() {
+                        return Err(error.into());
+                    }
+                    false
+                }
+            };
+        if has_it {
             store.add_location(repository, digest);
             return Ok(known(document));
         }
     }
-    document::fetch(client, store, repository, At::Digest(digest)).await
+    document::fetch_in(trial, client, store, repository, At::Digest(digest)).await
 }
 
 /// Whether the repository has the manifest; false where a HEAD does not say.
-async fn has(client: &Client, repository: &Repository, digest: &Digest) -> Result<bool, ReadError> {
+async fn has(client: &Client, repository: &Repository, digest: &Digest) -> Result<bool, RegistryError> {
     if !client.supports_head() {
         return Ok(false);
     }
     match client.head_manifest(repository, At::Digest(digest)).await {
         Ok(_) => Ok(true),
-        Err(error) if error.reason() == Reason::Unsupported || client.may_refuse_head_only(&error) => Ok(false),
-        Err(error) => Err(error.into()),
+        Err(error) if error.reason() == Reason::Unsupported => Ok(false),
+        Err(error) => Err(error),
     }
 }
 

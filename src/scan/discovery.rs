@@ -31,7 +31,7 @@ pub enum DiscoveryError {
     },
     /// A registry lists more repositories than are read.
     #[error(
-        "{0}: the list of repositories has more than are read: the rest is left out; name the repositories one by one"
+        "{0}: the list of repositories has more than are read: the rest is left out, and unique and proportional sizes on this registry and its stored size are withheld; name the repositories one by one"
     )]
     TooManyRepositories(Registry),
 }
@@ -101,12 +101,16 @@ pub async fn discover(client: &Client, target: &Target) -> Discovery {
     let mut catalog = None;
     let repositories = match &target.repositories {
         Repositories::One(repository) => {
-            found.discovered.complete = true;
+            found.discovered.catalog = ListExtent::Whole;
             vec![repository.clone()]
         }
         Repositories::Matching(pattern) => match client.list_repositories(&pattern.prefix()).await {
             Ok(list) => {
-                found.discovered.complete = list.stopped.is_none() && !list.cut;
+                found.discovered.catalog = match &list.stopped {
+                    _ if list.cut => ListExtent::Cut,
+                    Some(_) => ListExtent::Partial,
+                    None => ListExtent::Whole,
+                };
                 found.errors.extend(list.stopped.map(DiscoveryError::from));
                 if list.cut {
                     found.errors.push(DiscoveryError::TooManyRepositories(pattern.registry.clone()));

@@ -9,7 +9,7 @@ use crate::oci::{
     Descriptor, Digest, Document, ImageConfig, Index, InvalidConfig, InvalidDocument, Location, Manifest, Operation,
     Platform, Reason, Repository, Schema1,
 };
-use crate::registry::{At, Client, RegistryError};
+use crate::registry::{At, Client, HeadTrial, RegistryError};
 use crate::store::{IndexEntry, Store, Stored, StoredIndex};
 
 /// An index with more entries is refused.
@@ -125,6 +125,28 @@ pub async fn fetch(
     }
     store.add_location(repository, &digest);
     Ok(FetchedDocument { digest, header, document, unknown_size })
+}
+
+/// As [`fetch`], after a `HEAD` that failed, about which the outcome says something.
+pub(super) async fn fetch_in(
+    trial: Option<HeadTrial<'_>>,
+    client: &Client,
+    store: &Store,
+    repository: &Repository,
+    at: At<'_>,
+) -> Result<FetchedDocument, ReadError> {
+    let mut fetched = fetch(client, store, repository, at).await;
+    if let Some(trial) = trial {
+        if trial.is_alone() && matches!(&fetched, Err(ReadError::Registry(error)) if !error.was_sent()) {
+            client.reachable_again().await;
+            fetched = fetch(client, store, repository, at).await;
+        }
+        trial.ended(match &fetched {
+            Err(ReadError::Registry(error)) => Some(error),
+            _ => None,
+        });
+    }
+    fetched
 }
 
 async fn read_manifest(

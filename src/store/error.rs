@@ -33,7 +33,7 @@ pub enum StoreError {
         /// The path.
         path: PathBuf,
     },
-    /// It is a pipe, a device or a socket.
+    /// It is a pipe, a device, a socket or an endless symbolic link.
     #[error("state file {} is a {kind}: name an ordinary file as `path` under [state]", path.display())]
     Special {
         /// The path.

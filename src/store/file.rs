@@ -6,6 +6,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition, WriteTransaction};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -54,15 +55,51 @@ impl FileIdentity {
     }
 }
 
+/// When the file was last written, and its length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct FileStamp {
+    seconds: i64,
+    nanoseconds: i64,
+    bytes: u64,
+}
+
+impl FileStamp {
+    fn new(path: &Path) -> io::Result<Self> {
+        let metadata = path.metadata()?;
+        Ok(Self { seconds: metadata.mtime(), nanoseconds: metadata.mtime_nsec(), bytes: metadata.len() })
+    }
+}
+
 /// An open state file, locked against other processes.
 #[derive(Debug)]
 pub(super) struct File {
     pub(super) path: PathBuf,
     pub(super) database: Database,
     pub(super) identity: FileIdentity,
+    /// As this process left it after its last write; `None` where that could not be determined.
+    stamp: Mutex<Option<FileStamp>>,
 }
 
 impl File {
+    /// The database that was just opened at `path`.
+    pub(super) fn new(path: &Path, database: Database) -> io::Result<Self> {
+        let file =
+            Self { path: path.to_owned(), database, identity: FileIdentity::new(path)?, stamp: Mutex::default() };
+        file.note_written();
+        Ok(file)
+    }
+
+    /// Notes that this process has written the file.
+    pub(super) fn note_written(&self) {
+        *self.stamp.lock() = FileStamp::new(&self.path).ok();
+    }
+
+    /// Whether something else has written into the file since, although the lock says that it is open.
+    pub(super) fn is_overwritten(&self) -> bool {
+        let stamp = *self.stamp.lock();
+        stamp.is_some_and(|stamp| FileStamp::new(&self.path).is_ok_and(|now| now != stamp))
+    }
+
     pub(super) fn document(&self, digest: &Digest) -> Result<Option<Stored>, StoreError> {
         self.get(DOCUMENTS, &digest_key(digest))
     }
@@ -130,6 +167,7 @@ impl File {
                 sweep_unused(&transaction, sweep)?;
             }
             transaction.commit()?;
+            self.note_written();
             Ok(())
         })
     }
@@ -138,6 +176,7 @@ impl File {
     pub(super) fn is_in_place(&self) -> bool {
         match FileIdentity::new(&self.path) {
             Ok(identity) => identity == self.identity,
+            Err(error) if is_endless_link(&error) => false,
             Err(error) => !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory),
         }
     }
@@ -154,6 +193,7 @@ impl File {
                 }
             }
             to.commit()?;
+            self.note_written();
             Ok(())
         })
     }
@@ -164,6 +204,7 @@ impl File {
             let transaction = self.database.begin_write()?;
             let stats = transaction.stats()?;
             transaction.abort()?;
+            self.note_written();
             Ok(stats.allocated_pages() * stats.page_size() as u64)
         })
     }
@@ -174,6 +215,11 @@ impl File {
             Err(panic) => Err(StoreError::Failed { path: self.path.clone(), why: panic }),
         }
     }
+}
+
+/// Whether the path is a symbolic link that leads to itself (`ELOOP`).
+pub(super) fn is_endless_link(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error())
 }
 
 fn put_all<T: Serialize>(

@@ -10,7 +10,7 @@ use tracing::warn;
 use super::catch_panic::catch_panic;
 use super::encoding::VERSION;
 use super::error::StoreError;
-use super::file::{File, FileIdentity, TABLES};
+use super::file::{File, TABLES, is_endless_link};
 
 const META: TableDefinition<'static, &'static str, u32> = TableDefinition::new("meta");
 const VERSION_KEY: &str = "version";
@@ -97,6 +97,7 @@ impl File {
             transaction.open_table(table)?;
         }
         transaction.commit()?;
+        self.note_written();
         Ok(())
     }
 }
@@ -113,8 +114,7 @@ fn open_or_create_unguarded(path: &Path) -> Result<File, NotOpened> {
     if !database.check_integrity().map_err(|error| refused(error.into()))? {
         return Err(NotOpened::damaged("its pages and checksums disagree"));
     }
-    let identity = FileIdentity::new(path).map_err(|error| NotOpened::new(path, error.into()))?;
-    let file = File { path: path.to_owned(), database, identity };
+    let file = File::new(path, database).map_err(|error| NotOpened::new(path, error.into()))?;
     match file.version().map_err(refused)? {
         Some(VERSION) => Ok(file),
         Some(version) => {
@@ -178,8 +178,12 @@ impl NotOpened {
 }
 
 /// The kind of file at `path`, if it is neither a file nor a directory. Opening a pipe could block for ever.
-fn special_kind(path: &Path) -> Option<&'static str> {
-    let kind = path.metadata().ok()?.file_type();
+pub fn special_kind(path: &Path) -> Option<&'static str> {
+    let kind = match path.metadata() {
+        Ok(metadata) => metadata.file_type(),
+        Err(error) if is_endless_link(&error) => return Some("symbolic link that leads to itself"),
+        Err(_) => return None,
+    };
     if kind.is_fifo() {
         Some("named pipe")
     } else if kind.is_socket() {
@@ -199,7 +203,7 @@ const MAGIC_DAMAGED_MAX: usize = 4;
 
 /// Whether the file does not begin like a state file, damaged and unfinished ones included. Then it is another
 /// program's file, which a mistaken path must not destroy.
-fn is_foreign(path: &Path) -> bool {
+pub fn is_foreign(path: &Path) -> bool {
     let Ok(file) = std::fs::File::open(path) else { return false };
     // Reading from a pipe would consume its content.
     if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {

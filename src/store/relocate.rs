@@ -31,6 +31,26 @@ pub(super) fn follow(file: &File) -> Result<File, StoreError> {
     Ok(new)
 }
 
+/// Takes what something else has written into the open file out of the way of its closing, which writes into it. Returns
+/// where it is, for [`put_back`].
+pub(super) fn take_out(file: &File) -> io::Result<(PathBuf, PathBuf)> {
+    // A symbolic link is not replaced.
+    let path = file.path.canonicalize()?;
+    let temporary = temporary(&path);
+    let taken = fs::copy(&path, &temporary);
+    if taken.is_err() {
+        let _ = fs::remove_file(&temporary);
+    }
+    taken.map(|_| (temporary, path))
+}
+
+/// Puts it in the place of the file, which is closed.
+pub(super) fn put_back((temporary, path): (PathBuf, PathBuf)) {
+    if fs::rename(&temporary, &path).is_err() {
+        let _ = fs::remove_file(&temporary);
+    }
+}
+
 /// A compacted copy of the file at its path, if most of the file is free. Readers use the old file until the caller
 /// replaces it.
 pub(super) fn compacted(file: &File) -> Result<Option<File>, StoreError> {
@@ -43,7 +63,7 @@ pub(super) fn compacted(file: &File) -> Result<Option<File>, StoreError> {
     // A symbolic link is not replaced.
     let path = file.path.canonicalize().map_err(failed)?;
     let temporary = temporary(&path);
-    let copy = copy(file, &temporary).and_then(|copy| {
+    let copy = copy(file, &temporary).and_then(|mut copy| {
         fs::set_permissions(&temporary, metadata.permissions()).map_err(failed)?;
         // A file that replaced it meanwhile is not overwritten: the next batch goes to that one.
         if !file.is_in_place() {
@@ -52,7 +72,8 @@ pub(super) fn compacted(file: &File) -> Result<Option<File>, StoreError> {
         // The copy is durable. Nothing after this may fail, or the next batch would go to the old file.
         fs::rename(&temporary, &path).map_err(failed)?;
         sync_directory(&path);
-        Ok(File { path: file.path.clone(), ..copy })
+        copy.path.clone_from(&file.path);
+        Ok(copy)
     });
     if copy.is_err() {
         // If it is still there, the next attempt removes it.
@@ -67,7 +88,10 @@ fn copy(file: &File, to: &Path) -> Result<File, StoreError> {
     let mut copy = open(to)?;
     copy.add_all_of(file)?;
     match catch_panic(|| copy.database.compact()) {
-        Ok(Ok(_)) => Ok(copy),
+        Ok(Ok(_)) => {
+            copy.note_written();
+            Ok(copy)
+        }
         Ok(Err(error)) => Err(StoreError::Failed { path: to.to_owned(), why: error.to_string() }),
         Err(why) => Err(StoreError::Failed { path: to.to_owned(), why }),
     }

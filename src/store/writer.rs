@@ -90,6 +90,11 @@ impl Shared {
         self.file.read().as_ref().is_some_and(|file| !file.is_in_place())
     }
 
+    /// Whether something else has written into the open file: what redb then reads and writes makes no sense.
+    fn is_overwritten(&self) -> bool {
+        self.file.read().as_ref().is_some_and(File::is_overwritten)
+    }
+
     /// Replaces the open file by one with the same content. Readers wait only while the old one is closed.
     fn replace(&self, new: File) {
         let mut file = self.file.write();
@@ -174,6 +179,8 @@ fn write(shared: &Shared, batch: &Batch) -> Result<(), String> {
     }
     if shared.is_displaced() {
         follow(shared).map_err(|error| error.to_string())?;
+    } else if shared.is_overwritten() {
+        read_anew(shared).map_err(|error| error.to_string())?;
     }
     let file = shared.file.read();
     match &*file {
@@ -190,6 +197,26 @@ fn follow(shared: &Shared) -> Result<(), StoreError> {
     };
     shared.replace(new);
     warn!(path = %path.display(), "the state file was removed or replaced while it was open: everything known was written again");
+    Ok(())
+}
+
+/// Opens the file again after something else has written into it. What it has now is used if it is a state file, and set
+/// aside if it is a damaged one.
+fn read_anew(shared: &Shared) -> Result<(), StoreError> {
+    let (taken, path) = match &*shared.file.read() {
+        Some(file) => (relocate::take_out(file), file.path.clone()),
+        None => return Ok(()),
+    };
+    {
+        let mut file = shared.file.write();
+        close(&mut file);
+        if let Ok(taken) = taken {
+            relocate::put_back(taken);
+        }
+        *file = Some(relocate::open(&path)?);
+    }
+    shared.unreadable.store(false, Ordering::Relaxed);
+    warn!(path = %path.display(), "something else has written into the state file while it was open: it was read anew; what it lacks now is stored again when it is read from the registries");
     Ok(())
 }
 

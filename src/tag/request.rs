@@ -12,8 +12,8 @@ use crate::target::Uncompressed;
 pub struct Discovered {
     /// Its repositories.
     pub repositories: Vec<DiscoveredRepository>,
-    /// Whether these are all of them: false where a catalog was read in part.
-    pub complete: bool,
+    /// How much of its catalog was read.
+    pub catalog: ListExtent,
 }
 
 /// What a target selects of one repository.
@@ -29,16 +29,17 @@ pub struct DiscoveredRepository {
     pub list: ListExtent,
 }
 
-/// How much of a repository's tag list was read. Only tags missing from a complete list are deleted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How much of a tag list or catalog was read. Only what is missing from a complete one is deleted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ListExtent {
     /// All of it, or none was needed.
     Whole,
-    /// Up to the limit of selected tags: another scan reads no more.
+    /// Up to the limit of what is read of it: another scan reads no more.
     Cut,
     /// Some pages, before an error.
     Partial,
     /// Nothing.
+    #[default]
     Unread,
 }
 
@@ -56,33 +57,42 @@ pub struct TagRequest {
     pub is_incomplete: bool,
     /// The union of the platforms of all targets that select the tag.
     pub platforms: PlatformFilter,
+    /// Whether the last reading found that the tag does not exist: a HEAD that says so again is believed.
+    pub is_gone: bool,
+    /// Whether a target names the tag, so that it counts as a failure where it does not exist.
+    pub is_expected: bool,
 }
 
 impl TagRequest {
     /// For a tag of which nothing is known.
     pub fn unknown(repository: Repository, tag: Tag, platforms: PlatformFilter) -> Self {
-        Self { repository, tag, known: None, is_incomplete: false, platforms }
+        Self { repository, tag, known: None, is_incomplete: false, platforms, is_gone: false, is_expected: true }
     }
 }
 
 /// How complete a target's scan was. The store remembers it across restarts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Completeness {
+    /// The catalog was read to its end, then or before: what is known of the registry is not a part of what it selects.
+    Catalog,
     /// Each of its tag lists was read completely, then or before: what is known of a repository is not a part of it.
     Listed,
     /// Nothing is unread that another scan is likely to read: sums are as complete as they will be.
     Settled,
-    /// It read everything.
+    /// It read everything that it listed.
     Whole,
 }
 
 impl Completeness {
+    /// Those for which each tag list was read completely.
+    pub const LISTED: [Self; 3] = [Self::Listed, Self::Settled, Self::Whole];
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Listed, Self::Settled, Self::Whole];
+    pub const ALL: [Self; 4] = [Self::Catalog, Self::Listed, Self::Settled, Self::Whole];
 
     /// Its name in the key of the state file.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Catalog => "catalog",
             Self::Listed => "listed",
             Self::Settled => "settled",
             Self::Whole => "whole",

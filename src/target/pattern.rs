@@ -171,26 +171,9 @@ impl FromStr for TagPattern {
     type Err = InvalidTagPattern;
 
     fn from_str(text: &str) -> Result<Self, InvalidTagPattern> {
-        let compiled = regex::RegexBuilder::new(text).size_limit(PATTERN_BYTES_MAX).build();
-        compiled.map(Self).map_err(|error| {
-            let why = match &error {
-                regex::Error::CompiledTooBig(_) => format!("it takes more than {PATTERN_BYTES_MAX} bytes of memory"),
-                // The parser's message is a diagram whose last line has the reason.
-                other => {
-                    let shown = other.to_string();
-                    let last = shown.lines().last().unwrap_or_default();
-                    let why = last.strip_prefix("error: ").unwrap_or(last);
-                    let hint = if why.starts_with("look-around") {
-                        ": use `exclude` for the tags to leave out"
-                    } else if why.starts_with("repetition operator") {
-                        r": `*` repeats what precedes it, so write `.*` for any text, and `\.` for a dot"
-                    } else {
-                        ""
-                    };
-                    format!("{why}{hint}")
-                }
-            };
-            InvalidTagPattern { text: text.to_owned(), why }
+        compile(text).map(Self).map_err(|why| {
+            let hint = if why.starts_with("look-around") { ": use `exclude` for the tags to leave out" } else { "" };
+            InvalidTagPattern { text: text.to_owned(), why: format!("{why}{hint}") }
         })
     }
 }
@@ -199,6 +182,25 @@ impl PartialEq for TagPattern {
     fn eq(&self, other: &Self) -> bool {
         self.0.as_str() == other.0.as_str()
     }
+}
+
+/// A regular expression, or why it is none.
+pub(super) fn compile(text: &str) -> Result<regex::Regex, String> {
+    regex::RegexBuilder::new(text).size_limit(PATTERN_BYTES_MAX).build().map_err(|error| match &error {
+        regex::Error::CompiledTooBig(_) => format!("it takes more than {PATTERN_BYTES_MAX} bytes of memory"),
+        // The parser's message is a diagram whose last line has the reason.
+        other => {
+            let shown = other.to_string();
+            let last = shown.lines().last().unwrap_or_default();
+            let why = last.strip_prefix("error: ").unwrap_or(last);
+            let hint = if why.starts_with("repetition operator") {
+                r": `*` repeats what precedes it, so write `.*` for any text, and `\.` for a dot"
+            } else {
+                ""
+            };
+            format!("{why}{hint}")
+        }
+    })
 }
 
 /// `**` matches any number of segments, at least one at the end of the pattern.

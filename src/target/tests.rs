@@ -23,6 +23,7 @@ fn target() -> Target {
         detail: Detail::Images,
         budget_bytes: None,
         labels: BTreeMap::new(),
+        grouping: None,
         tags_max: 10_000,
     }
 }

@@ -9,6 +9,7 @@ IMAGE = {"registry", "repository", "tag", "platform"}
 TAG = {"registry", "repository", "tag"}
 RELEASE = {"registry", "repository", "target", "platform"}
 REPOSITORY = {"registry", "repository"}
+GROUP = {"registry", "group"}
 
 _FAMILIES = {
     "container_image_compressed_size_bytes": IMAGE,
@@ -31,14 +32,19 @@ _FAMILIES = {
     "container_image_tag_changed_timestamp_seconds": TAG,
     "container_image_newest_compressed_size_bytes": RELEASE,
     "container_image_newest_previous_compressed_size_bytes": RELEASE,
+    "container_image_newest_update_size_bytes": RELEASE,
     "container_image_newest_info": RELEASE | {"tag", "digest"},
     "container_image_newest_previous_info": RELEASE | {"tag", "digest"},
     "container_image_repository_stored_size_bytes": REPOSITORY,
     "container_image_repository_unique_size_bytes": REPOSITORY,
+    "container_image_repository_proportional_size_bytes": REPOSITORY,
     "container_image_repository_metadata_size_bytes": REPOSITORY,
     "container_image_repository_tags": REPOSITORY,
     "container_image_repository_tags_unknown": REPOSITORY,
     "container_image_repository_labels": REPOSITORY,
+    "container_image_group_stored_size_bytes": GROUP,
+    "container_image_group_unique_size_bytes": GROUP,
+    "container_image_group_proportional_size_bytes": GROUP,
     "container_image_registry_stored_size_bytes": {"registry"},
     "image_size_exporter_build_info": {"version"},
     "image_size_exporter_config_last_reload_successful": set(),

@@ -111,6 +111,7 @@ def configuration(registry):
         uncompressed = "exact"
         budget = "4MiB"
         labels = {{ team = "payments" }}
+        group = "payments"
 
         [[targets]]
         name = "frontend"
@@ -119,6 +120,7 @@ def configuration(registry):
         match = ['^v']
         newest = "semver"
         budget = "8MiB"
+        group_by = '/(.*)$'
         """
 
 
@@ -134,7 +136,7 @@ def variables(prometheus, board, choose):
     values = {}
     for variable in board["templating"]["list"]:
         name = variable["name"]
-        if variable["type"] == "custom":
+        if variable["type"] in ("custom", "textbox"):
             values[name] = variable["current"]["value"]
         elif variable["type"] == "query":
             series, label = re.fullmatch(r"label_values\((.*), (\w+)\)", variable["definition"]).groups()

@@ -18,5 +18,6 @@ mod scraped;
 mod sizes;
 mod truth;
 mod unpushed;
+mod updates;
 mod web;
 mod world;

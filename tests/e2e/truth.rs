@@ -44,14 +44,17 @@ struct Layer {
     foreign: bool,
 }
 
-/// Everything to be published for these tags of a registry, except `newest`, budgets, labels and the times of readings,
-/// which do not follow from the registry.
-pub fn of(registry: &Registry, tags: &[(&str, &[&str])]) -> Expected {
+/// The groups of a tag of a repository.
+pub type Groups = fn(&str, &str) -> Vec<&'static str>;
+
+/// Everything to be published for these tags of a registry, in these groups, except `newest`, budgets, labels and the
+/// times of readings, which do not follow from the registry.
+pub fn of(registry: &Registry, tags: &[(&str, &[&str])], groups: Groups) -> Expected {
     let read: Vec<Tag> = tags
         .iter()
         .flat_map(|(repository, tags)| tags.iter().map(|tag| read_tag(registry.address(), repository, tag)))
         .collect();
-    Arithmetic { registry: registry.address(), tags: &read }.expected()
+    Arithmetic { registry: registry.address(), tags: &read, groups }.expected()
 }
 
 fn read_tag(registry: &str, repository: &str, tag: &str) -> Tag {
@@ -164,6 +167,7 @@ fn platform_name(fields: &Value) -> String {
 struct Arithmetic<'a> {
     registry: &'a str,
     tags: &'a [Tag],
+    groups: Groups,
 }
 
 impl Arithmetic<'_> {
@@ -211,9 +215,26 @@ impl Arithmetic<'_> {
             let mut unique = distinct(own().flat_map(|tag| &tag.images));
             unique.retain(|digest, _| !elsewhere.contains_key(digest));
             add("repository_unique_size_bytes", &labels, unique.values().sum::<u64>() as f64);
+            let shares = own().flat_map(|tag| &tag.images).map(|image| self.proportional(image));
+            add("repository_proportional_size_bytes", &labels, shares.sum());
             add("repository_metadata_size_bytes", &labels, metadata(own()));
             add("repository_tags", &labels, own().count() as f64);
             add("repository_tags_unknown", &labels, 0.0);
+        }
+        let of = |tag: &Tag| (self.groups)(&tag.repository, &tag.name);
+        let all: BTreeSet<&str> = self.tags.iter().flat_map(of).collect();
+        for group in all {
+            let labels = [("group", group)];
+            let (inside, outside): (Vec<&Tag>, Vec<&Tag>) = self.tags.iter().partition(|tag| of(tag).contains(&group));
+            add("group_stored_size_bytes", &labels, stored(inside.iter().flat_map(|tag| &tag.images)));
+            let elsewhere = distinct(outside.iter().flat_map(|tag| &tag.images));
+            let mut unique = distinct(inside.iter().flat_map(|tag| &tag.images));
+            unique.retain(|digest, _| !elsewhere.contains_key(digest));
+            add("group_unique_size_bytes", &labels, unique.values().sum::<u64>() as f64);
+            let share = |tag: &&Tag| {
+                tag.images.iter().map(|image| self.proportional(image)).sum::<f64>() / of(tag).len() as f64
+            };
+            add("group_proportional_size_bytes", &labels, inside.iter().map(share).sum());
         }
         add("registry_stored_size_bytes", &[], stored(self.tags.iter().flat_map(|tag| &tag.images)));
         expected

@@ -158,6 +158,7 @@ fn hostile() -> (String, snapshots::Odd) {
         platform: "lin\"ux/am\\d64".to_owned(),
         target: text.clone(),
         label: text.clone(),
+        group: text.clone(),
     };
     (text, odd)
 }

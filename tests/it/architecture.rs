@@ -28,7 +28,7 @@ const USES: &[(&str, &str)] = &[
     ("local", "oci image layer"),
     ("metrics", "clock oci image target registry inventory notify"),
     ("web", "oci image registry notify metrics"),
-    ("config", "oci target registry notify metrics web"),
+    ("config", "oci target registry store notify metrics web"),
     ("daemon", "clock oci image target tag registry inventory store scan layer notify config metrics web"),
     (
         "commands",

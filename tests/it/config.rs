@@ -11,7 +11,7 @@ use std::time::Duration;
 use image_size_exporter::config::{Config, ConfigError, Environment, Purpose};
 use image_size_exporter::oci::{Platform, Tag};
 use image_size_exporter::registry::Credential;
-use image_size_exporter::target::{Detail, NewestBy, Uncompressed};
+use image_size_exporter::target::{Detail, NewestBy, Target, Uncompressed};
 
 mod schema;
 mod secrets;
@@ -150,6 +150,8 @@ fn every_key_of_a_configuration_is_read() {
     assert_eq!(alpine.interval, Duration::from_mins(10));
     assert_eq!((alpine.uncompressed, alpine.detail, alpine.newest), (Uncompressed::Off, Detail::Images, None));
     assert_eq!((alpine.tags_max, alpine.budget_bytes), (500, None));
+    let group = |target: &Target| target.grouping.as_ref()?.group(&"r.example.com/library/x".parse().unwrap());
+    assert_eq!(group(alpine).as_deref(), Some("library"));
 
     let backend = &config.targets[1];
     assert_eq!(backend.name.to_string(), "backend");
@@ -161,6 +163,7 @@ fn every_key_of_a_configuration_is_read() {
     assert_eq!((backend.uncompressed, backend.budget_bytes), (Uncompressed::Cheap, Some(250 << 20)));
     assert_eq!(backend.labels.get("team").map(String::as_str), Some("payments"));
     assert_eq!(backend.tags_max, 50);
+    assert_eq!(group(backend).as_deref(), Some("payments"));
 }
 
 #[test]

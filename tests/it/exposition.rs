@@ -149,6 +149,7 @@ fn comes_back(odd: &Odd) {
             assert_eq!(sample(family).label("tag"), tag);
         }
         assert_eq!(sample(Family::RepositoryLabels).label("label_team"), shown(&odd.label));
+        assert_eq!(sample(Family::GroupStoredSize).label("group"), shown(&odd.group));
     }
 }
 
@@ -179,6 +180,7 @@ fn hostile_texts_are_exposed_validly() {
             platform: value(),
             target: value(),
             label: value(),
+            group: value(),
         });
     }
 }
@@ -187,8 +189,10 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn any_text_comes_back(media_type: String, artifact_type: String, platform: String, target: String, label: String) {
-        comes_back(&Odd { media_type, artifact_type, platform, target, label });
+    fn any_text_comes_back(
+        media_type: String, artifact_type: String, platform: String, target: String, label: String, group: String,
+    ) {
+        comes_back(&Odd { media_type, artifact_type, platform, target, label, group });
     }
 }
 

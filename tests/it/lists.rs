@@ -173,6 +173,8 @@ async fn a_refused_catalog_says_what_that_means_and_what_to_do_instead() {
         assert_eq!(error.reason(), reason);
         let text = error.to_string();
         assert!(text.starts_with(&format!("the catalog of {}: ", registry.name())), "{text}");
+        assert!(!text.contains("private") && !text.contains("its name"), "a catalog is no repository: {text}");
+        assert_eq!(text.contains("the registry refused its catalog"), reason == Reason::Denied, "{text}");
         assert!(text.contains(answered) && text.ends_with(&format!("; {meaning}")), "{text}");
     }
     let registry = registry(1);

@@ -207,13 +207,7 @@ async fn a_document_is_remembered_for_another_repository_and_target() {
     let mut first = watcher;
     first.cost().await;
     first.registry.push("acme/copy", "v1", &image);
-    let wanted = image_size_exporter::tag::TagRequest {
-        repository: first.registry.repository("acme/copy"),
-        tag: tag("v1"),
-        known: None,
-        is_incomplete: false,
-        platforms: PlatformFilter::all(),
-    };
+    let wanted = TagRequest::unknown(first.registry.repository("acme/copy"), tag("v1"), PlatformFilter::all());
     let read = scan::read_tag(&first.client, &first.store, &wanted).await;
     assert!(matches!(read.outcome, Outcome::Read(_)));
     assert_eq!(first.registry.take_counts(), "get_manifest 1");
@@ -226,6 +220,41 @@ async fn an_artifact_costs_its_manifest_alone() {
     assert_eq!(watcher.cost().await, "get_manifest 1");
     assert_eq!(watcher.cost().await, "head_manifest 1");
     assert_eq!(watcher.sizes(), ["chart  1000"], "whatever platforms are selected");
+}
+
+#[tokio::test]
+async fn a_named_tag_that_is_not_there_costs_one_get_and_then_a_head_each_time() {
+    let mut watcher = Watcher::new("tags = ['v1', 'v2', 'v3', 'v4', 'v5', 'v6']");
+    watcher.push("v1", &one("a"));
+    watcher.push("v2", &one("a"));
+    watcher.registry.missing("/v2/acme/app/manifests/v");
+    assert_eq!(watcher.cost().await, "get_blob 1, get_manifest 6");
+    // Whether HEAD works is shown by the tags that exist, which are asked for first.
+    for _ in 0..3 {
+        let scanned = watcher.scan().await;
+        assert_eq!(scanned.cost, "head_manifest 6");
+        assert_eq!(scanned.outcomes[2..], [Outcome::Gone, Outcome::Gone, Outcome::Gone, Outcome::Gone]);
+    }
+    watcher.push("v3", &one("a"));
+    assert_eq!(watcher.cost().await, "head_manifest 6", "its manifest is known");
+    watcher.push("v4", &one("b"));
+    assert_eq!(watcher.cost().await, "get_blob 1, get_manifest 1, head_manifest 6");
+    assert_eq!(
+        watcher.sizes(),
+        ["v1 linux/amd64 1000", "v2 linux/amd64 1000", "v3 linux/amd64 1000", "v4 linux/amd64 1000"]
+    );
+}
+
+#[tokio::test]
+async fn a_head_that_never_worked_is_not_believed_about_a_tag_that_is_not_there() {
+    let mut watcher = Watcher::new("tags = ['v1']");
+    watcher.registry.missing("/v2/acme/app/");
+    watcher.registry.always("HEAD *", Reply::status(404));
+    assert_eq!(watcher.cost().await, "get_manifest 1");
+    assert_eq!(watcher.cost().await, "get_manifest 1");
+    watcher.push("v1", &one("a"));
+    assert_eq!(watcher.cost().await, "get_blob 1, get_manifest 1");
+    assert_eq!(watcher.sizes(), ["v1 linux/amd64 1000"]);
 }
 
 #[tokio::test]

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use image_size_exporter::image::ImageSummary;
+use image_size_exporter::image::accounting::GroupUsage;
 use image_size_exporter::inventory::snapshot::{
-    ImageView, NewestView, RegistryView, ReleaseView, RepositoryView, Snapshot, TagView,
+    GroupView, ImageView, NewestView, RegistryView, ReleaseView, RepositoryView, Snapshot, TagView,
 };
 use image_size_exporter::oci::{Digest, MediaType, Platform, Registry, Repository};
 use image_size_exporter::target::TargetName;
@@ -18,6 +19,7 @@ pub struct Odd {
     pub platform: String,
     pub target: String,
     pub label: String,
+    pub group: String,
 }
 
 /// Ten tags a repository, two platforms a tag, every family present: some 30 series a tag.
@@ -29,7 +31,7 @@ pub fn large(tags: usize) -> Snapshot {
         let views = (0..count).map(|tag| tag_view(number * 10 + tag)).collect();
         repository_view(repository, views, &Odd { target: "services".into(), ..Odd::default() })
     });
-    Snapshot { registries: vec![Arc::new(registry_view(registry.clone(), repositories.collect()))] }
+    Snapshot { registries: vec![Arc::new(registry_view(registry.clone(), repositories.collect(), "teams"))] }
 }
 
 /// One image with these texts in it.
@@ -47,7 +49,7 @@ pub fn odd(odd: &Odd) -> Snapshot {
         ..(*image.image).clone()
     });
     let repository = repository_view(repository, vec![tag], odd);
-    Snapshot { registries: vec![Arc::new(registry_view(registry, vec![repository]))] }
+    Snapshot { registries: vec![Arc::new(registry_view(registry, vec![repository], &odd.group))] }
 }
 
 /// A repository of which nothing was read yet: one tag that failed.
@@ -58,6 +60,7 @@ pub fn unread() -> Snapshot {
         repository,
         stored_bytes: None,
         unique_bytes: None,
+        proportional_bytes: None,
         metadata_bytes: None,
         tags_selected: Some(1),
         tags_unknown: Some(1),
@@ -75,14 +78,21 @@ pub fn unread() -> Snapshot {
         }],
     };
     Snapshot {
-        registries: vec![Arc::new(RegistryView { registry, stored_bytes: None, repositories: vec![Arc::new(view)] })],
+        registries: vec![Arc::new(RegistryView {
+            registry,
+            stored_bytes: None,
+            groups: Vec::new(),
+            repositories: vec![Arc::new(view)],
+        })],
     }
 }
 
-fn registry_view(registry: Registry, repositories: Vec<RepositoryView>) -> RegistryView {
+fn registry_view(registry: Registry, repositories: Vec<RepositoryView>, group: &str) -> RegistryView {
+    let usage = GroupUsage { stored_bytes: 345_678, unique_bytes: 45_678, proportional_bytes: 234_567.5 };
     RegistryView {
         registry,
         stored_bytes: Some(987_654_321),
+        groups: vec![GroupView { group: group.into(), usage }],
         repositories: repositories.into_iter().map(Arc::new).collect(),
     }
 }
@@ -93,11 +103,13 @@ fn repository_view(repository: Repository, tags: Vec<TagView>, odd: &Odd) -> Rep
         platform: platform(&odd.platform),
         release: ReleaseView { tag: "v1.2.3".parse().unwrap(), digest: digest(2), compressed_bytes: 3_000_000 },
         previous: Some(ReleaseView { tag: "v1.2.2".parse().unwrap(), digest: digest(1), compressed_bytes: 2_900_000 }),
+        update_bytes: Some(200_000),
     };
     RepositoryView {
         repository,
         stored_bytes: Some(123_456_789),
         unique_bytes: Some(23_456_789),
+        proportional_bytes: Some(65_432_109.5),
         metadata_bytes: Some(54_321),
         tags_selected: Some(tags.len() as u64),
         tags_unknown: Some(0),

@@ -127,7 +127,7 @@ async fn an_unreachable_registry_is_reported_as_such() {
 #[tokio::test]
 async fn a_registry_that_answers_429_gets_no_requests_while_others_continue() {
     let (busy, other) = (registry(), registry());
-    for retry_after in ["60", "99999999999999999999", "Fri, 31 Dec 9999 23:59:59 GMT", "soon"] {
+    for retry_after in ["60", "99999999999999999999", "Fri, 31 Dec 9999 23:59:59 GMT", "6.5"] {
         let client = busy.client();
         busy.next("HEAD *", Reply::status(429).and("retry-after", retry_after));
         for counts in ["head_manifest 1", "", ""] {
@@ -142,9 +142,11 @@ async fn a_registry_that_answers_429_gets_no_requests_while_others_continue() {
 #[tokio::test]
 async fn a_429_that_ends_soon_is_waited_for() {
     let registry = registry();
-    registry.next("HEAD *", Reply::status(429).and("retry-after", "1"));
-    head(&registry.client(), &registry).await.unwrap();
-    assert_eq!(registry.counts(), "head_manifest 2");
+    for retry_after in ["1", "0.5", "soon"] {
+        registry.next("HEAD *", Reply::status(429).and("retry-after", retry_after));
+        head(&registry.client(), &registry).await.unwrap();
+        assert_eq!(registry.take_counts(), "head_manifest 2", "{retry_after}");
+    }
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use crate::daemon::messages::NotifiedReads;
 use crate::inventory::Deleted;
 use crate::notify::{Change, ChangeTarget, Pulled};
 use crate::oci::{Repository, Tag};
-use crate::tag::{Completeness, Discovered, Observation, Outcome, TagChange, TagRequest};
+use crate::tag::{Discovered, Observation, Outcome, TagChange, TagRequest};
 use crate::target::Target;
 
 /// A scan's reading of one tag that takes longer is not expected.
@@ -122,9 +122,7 @@ impl StateLoop {
         let others: Vec<_> = pushed.into_iter().filter(|one| !is_unread(one)).collect();
         requests.extend(others);
         // Even if these are never read, a restart must not take a part of a list for all of it.
-        if !self.inventory.is_scanned(&target.name, Completeness::Listed) {
-            self.forget_scans(target);
-        }
+        self.forget_untrue_scans(target);
         requests
     }
 }

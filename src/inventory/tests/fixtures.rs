@@ -27,6 +27,7 @@ pub(super) fn target(name: &str, repositories: &str, tags: &str) -> Target {
         detail: Detail::Images,
         budget_bytes: None,
         labels: BTreeMap::new(),
+        grouping: None,
         tags_max: 10_000,
     }
 }
@@ -144,15 +145,15 @@ pub(super) fn record(inventory: &mut Inventory, reference: &str, at: Timestamp, 
 
 /// A target's discovery found these tags, such as `r.io/a:v1`, in complete lists.
 pub(super) fn found(inventory: &mut Inventory, target: &str, references: &str) -> Vec<TagChange> {
-    inventory.select(&TargetName(target.into()), discovered(references, true))
+    inventory.select(&TargetName(target.into()), discovered(references, ListExtent::Whole))
 }
 
 /// A target's discovery found these tags before reading the list failed.
 pub(super) fn found_in_part(inventory: &mut Inventory, target: &str, references: &str) -> Vec<TagChange> {
-    inventory.select(&TargetName(target.into()), discovered(references, false))
+    inventory.select(&TargetName(target.into()), discovered(references, ListExtent::Partial))
 }
 
-fn discovered(references: &str, complete: bool) -> Discovered {
+fn discovered(references: &str, extent: ListExtent) -> Discovered {
     let mut repositories: Vec<DiscoveredRepository> = Vec::new();
     for reference in references.split_whitespace() {
         let (name, tag) = reference.rsplit_once(':').unwrap();
@@ -162,7 +163,7 @@ fn discovered(references: &str, complete: bool) -> Discovered {
                 repository: name,
                 tags: Vec::new(),
                 candidates: Vec::new(),
-                list: if complete { ListExtent::Whole } else { ListExtent::Partial },
+                list: extent,
             });
             repositories.len() - 1
         });
@@ -170,7 +171,7 @@ fn discovered(references: &str, complete: bool) -> Discovered {
         repositories[place].tags.extend(tag.parse().ok());
         repositories[place].candidates.extend(tag.parse().ok());
     }
-    Discovered { repositories, complete }
+    Discovered { repositories, catalog: extent }
 }
 
 pub(super) fn scan_ended(inventory: &mut Inventory, target: &str) {

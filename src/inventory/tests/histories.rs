@@ -3,10 +3,11 @@
 use proptest::prelude::*;
 
 use super::fixtures::*;
+use crate::inventory::snapshot::GroupView;
 use crate::inventory::*;
 use crate::oci::{Reason, Tag};
 use crate::tag::*;
-use crate::target::{Detail, NewestBy, Target};
+use crate::target::{Detail, Grouping, NewestBy, Target};
 
 /// Random events for the selected tags of two repositories and of another registry.
 fn happenings() -> impl Strategy<Value = Vec<(String, Outcome)>> {
@@ -30,11 +31,12 @@ fn happenings() -> impl Strategy<Value = Vec<(String, Outcome)>> {
 }
 
 fn watching_all() -> Inventory {
+    let in_group = |name: &str, target: Target| Target { grouping: Some(Grouping::Named(name.into())), ..target };
     let targets = [
-        target("t", "r.io/a", "1 2 3"),
-        target("u", "r.io/b", "1 2"),
+        in_group("g", target("t", "r.io/a", "1 2 3")),
+        Target { grouping: Some(Grouping::By("^(.)".parse().unwrap())), ..target("u", "r.io/b", "1 2") },
         target("w", "s.io/a", "1"),
-        target("x", "r.io/a", "2"),
+        in_group("h", target("x", "r.io/a", "2")),
     ];
     let mut inventory = inventory(&targets);
     for name in ["t", "u", "w", "x"] {
@@ -117,6 +119,16 @@ proptest! {
             let stored = registry.stored_bytes.unwrap_or(0);
             let proportional: f64 = images().filter_map(|image| image.proportional_bytes).sum();
             prop_assert!((proportional - stored as f64).abs() < 1e-6 * (1.0 + proportional));
+            let summed = |shares: &mut dyn Iterator<Item = f64>| shares.sum::<f64>();
+            let of_repositories = summed(&mut repositories.iter().filter_map(|one| one.proportional_bytes));
+            prop_assert!((of_repositories - proportional).abs() < 1e-6 * (1.0 + proportional));
+            // Each repository of `r.io` is in a group.
+            let of_groups = summed(&mut registry.groups.iter().map(|one| one.usage.proportional_bytes));
+            let expected = if registry.registry.as_str() == "r.io" { proportional } else { 0.0 };
+            prop_assert!((of_groups - expected).abs() < 1e-6 * (1.0 + proportional));
+            for GroupView { usage, .. } in &registry.groups {
+                prop_assert!(usage.unique_bytes <= usage.stored_bytes && usage.stored_bytes <= stored);
+            }
             for image in images() {
                 prop_assert_eq!(image.unique_bytes.is_some(), image.image.compressed_bytes.is_some());
                 prop_assert!(image.unique_bytes <= image.image.compressed_bytes);
@@ -168,11 +180,12 @@ enum Event {
 
 fn targets() -> Vec<Target> {
     vec![
-        target("named", "r.io/a", "1 2"),
+        Target { grouping: Some(Grouping::Named("g".into())), ..target("named", "r.io/a", "1 2") },
         Target { newest: Some(NewestBy::Semver), ..listing("listing", "r.io/a") },
         Target {
             platforms: vec![platform("linux/amd64")].into(),
             uncompressed: Uncompressed::Exact,
+            grouping: Some(Grouping::By("^(.)".parse().unwrap())),
             ..listing("wild", "r.io/*")
         },
         Target { detail: Detail::Repository, ..listing("other", "s.io/*") },

@@ -185,7 +185,7 @@ fn a_release_beyond_limit_is_not_the_newest_and_lets_no_pre_release_take_its_pla
         let selected = Selection { tags: Vec::new(), listing: Some(listing) }.select(&tags);
         let (tags, candidates) = (selected.tags, selected.candidates);
         let one = DiscoveredRepository { repository: repository("r.io/a"), tags, candidates, list: ListExtent::Whole };
-        inventory.select(&TargetName("t".into()), Discovered { repositories: vec![one], complete: true });
+        inventory.select(&TargetName("t".into()), Discovered { repositories: vec![one], catalog: ListExtent::Whole });
         for (number, wanted) in (1..).zip(inventory.assign(&TargetName("t".into()))) {
             let layers = format!("{}:{number}", wanted.tag);
             read(inventory, &format!("r.io/a:{}", wanted.tag), 10.0, single(&layers));
@@ -294,7 +294,7 @@ fn figures_of_a_whole_repository_are_withheld_while_its_list_is_cut() {
     let listed = |inventory: &mut Inventory, list| {
         let tags = vec![tag("v1")];
         let one = DiscoveredRepository { repository: repository("r.io/a"), candidates: tags.clone(), tags, list };
-        inventory.select(&TargetName("t".into()), Discovered { repositories: vec![one], complete: true });
+        inventory.select(&TargetName("t".into()), Discovered { repositories: vec![one], catalog: ListExtent::Whole });
         read(inventory, "r.io/a:v1", 10.0, single("x:1"));
         scan_ended(inventory, "t");
         let snapshot = inventory.snapshot();
@@ -324,7 +324,7 @@ fn a_partial_list_stays_partial_although_another_target_needs_none() {
     let mut select = |name: &str, tags: &str, list| {
         let tags = vec![tag(tags)];
         let one = DiscoveredRepository { repository: repository("r.io/a"), candidates: Vec::new(), tags, list };
-        inventory.select(&TargetName(name.into()), Discovered { repositories: vec![one], complete: true });
+        inventory.select(&TargetName(name.into()), Discovered { repositories: vec![one], catalog: ListExtent::Whole });
     };
     select("named", "latest", ListExtent::Whole);
     select("listing", "v1", ListExtent::Partial);

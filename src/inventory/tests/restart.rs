@@ -9,7 +9,7 @@ use crate::tag::*;
 use crate::target::Target;
 
 /// The records in a store after these changes.
-fn restart(targets: &[Target], changes: &[TagChange], images: &[Arc<Image>]) -> Inventory {
+pub(super) fn restart(targets: &[Target], changes: &[TagChange], images: &[Arc<Image>]) -> Inventory {
     let mut inventory = inventory(targets);
     for change in changes {
         let image_of = |digest: &Digest| images.iter().find(|image| image.digest == *digest).cloned();
@@ -206,6 +206,6 @@ fn a_target_is_listed_although_tags_are_unread_and_not_once_its_list_is_cut() {
     let v1 = vec![tag("v1")];
     let cut = ListExtent::Cut;
     let one = DiscoveredRepository { repository: repository("r.io/a"), candidates: v1.clone(), tags: v1, list: cut };
-    inventory.select(&name, Discovered { repositories: vec![one], complete: true });
+    inventory.select(&name, Discovered { repositories: vec![one], catalog: ListExtent::Whole });
     assert_eq!(listed(&inventory), [false, false]);
 }

@@ -11,11 +11,15 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 use url::Url;
 
+use super::credential::SourcedLogin;
 use crate::oci::Repository;
 use crate::registry::error::RegistryError;
 
 /// With more repositories than this, entries without a valid authorization are dropped.
 const ENTRIES_MAX: usize = 4096;
+
+/// How long a login that was refused for a scope is not tried there before the others.
+const REFUSED_FOR: Duration = Duration::from_hours(1);
 
 /// What a request is for: one repository, or the registry's catalog.
 #[derive(Clone, Copy)]
@@ -56,6 +60,8 @@ pub(crate) struct TokenServer {
 pub(crate) struct ScopeEntry {
     authorization: Mutex<Option<Arc<Authorization>>>,
     challenged: Mutex<Challenged>,
+    /// The fingerprints of logins that were refused while others were left to try, and when.
+    refused: Mutex<Vec<(u64, Instant)>>,
     /// Single-flight: held while a new authorization is obtained, so that concurrent requests wait for it instead of
     /// asking too. Holds the token server's last failure.
     pub(crate) renewal: tokio::sync::Mutex<Option<(Instant, RegistryError)>>,
@@ -79,6 +85,8 @@ pub(crate) struct Authorization {
     pub(crate) is_token: bool,
     /// Where the credentials come from, for messages; `None` for anonymous tokens.
     pub(crate) source: Option<String>,
+    /// The fingerprint of the login; `None` for anonymous tokens.
+    pub(crate) login: Option<u64>,
     /// The registry refused it on first use: a newer one would be refused too.
     pub(crate) refused_when_new: AtomicBool,
 }
@@ -127,6 +135,13 @@ impl AuthorizationCache {
     }
 }
 
+impl AuthorizationCache {
+    /// Lets logins that were refused be tried again in their order.
+    pub(crate) fn forget_refused(&self) {
+        self.entries.lock().by_scope.values().for_each(|entry| entry.refused.lock().clear());
+    }
+}
+
 impl Entries {
     fn entry(&mut self, name: &str) -> Arc<ScopeEntry> {
         if let Some(entry) = self.by_scope.get(name) {
@@ -152,6 +167,18 @@ impl ScopeEntry {
         *self.authorization.lock() = authorization;
     }
 
+    /// Notes that a login was refused, so that the next one is tried.
+    pub(crate) fn note_refused(&self, login: u64) {
+        let mut refused = self.refused.lock();
+        refused.retain(|(other, at)| *other != login && at.elapsed() < REFUSED_FOR);
+        refused.push((login, Instant::now()));
+    }
+
+    /// Whether a login was refused lately.
+    pub(crate) fn is_refused(&self, login: u64) -> bool {
+        self.refused.lock().iter().any(|(other, at)| *other == login && at.elapsed() < REFUSED_FOR)
+    }
+
     /// The token scopes that the last challenge asked for, beside the request's own.
     pub(crate) fn challenged_scopes(&self) -> Vec<String> {
         self.challenged.lock().scopes.clone()
@@ -174,7 +201,7 @@ impl Authorization {
         header: Option<HeaderValue>,
         lifetime: Duration,
         is_token: bool,
-        source: Option<String>,
+        login: Option<&SourcedLogin>,
     ) -> Option<Arc<Self>> {
         let obtained = Instant::now();
         Some(Arc::new(Self {
@@ -182,7 +209,8 @@ impl Authorization {
             obtained,
             expires: obtained + lifetime,
             is_token,
-            source,
+            source: login.map(|login| login.source.clone()),
+            login: login.map(|login| login.login.fingerprint()),
             refused_when_new: AtomicBool::new(false),
         }))
     }

@@ -1,5 +1,7 @@
 //! A login and its source, and the `Authorization` headers made from it.
 
+use std::hash::{Hash as _, Hasher as _};
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::HeaderValue;
@@ -42,6 +44,17 @@ pub(crate) struct Lease {
 }
 
 impl Login {
+    /// Differs between logins, and tells nothing of them.
+    pub(crate) fn fingerprint(&self) -> u64 {
+        let mut hasher = std::hash::DefaultHasher::new();
+        match self {
+            Self::Password { username, password } => (username, password.expose()).hash(&mut hasher),
+            Self::IdentityToken { username, token } => (username, token.expose(), 0).hash(&mut hasher),
+            Self::RegistryToken(token) => token.expose().hash(&mut hasher),
+        }
+        hasher.finish()
+    }
+
     /// A user and a secret, as docker's files and credential helpers pair them.
     pub(crate) fn from_pair(username: String, secret: Secret) -> Self {
         if username == IDENTITY_TOKEN_USER {

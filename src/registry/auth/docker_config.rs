@@ -10,14 +10,14 @@ use std::collections::BTreeMap;
 
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use base64::{Engine as _, alphabet};
-use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer};
 
 use super::credential::Login;
 use super::secret::Secret;
 use crate::oci::json::or_default;
 use crate::oci::reference::DOCKER_HUB;
-use key::{DOCKER_HUB_KEY, glob_matches, host_of, is_namespaced, names, without_scheme};
+use key::{DOCKER_HUB_KEY, host_of, is_namespaced, kubernetes_key, kubernetes_matches, names};
 
 /// Some writers of these files leave the padding out.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -31,9 +31,9 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct DockerConfig {
-    #[serde(default, deserialize_with = "or_default")]
+    #[serde(default, deserialize_with = "without_nulls")]
     auths: BTreeMap<String, RawEntry>,
-    #[serde(default, deserialize_with = "or_default")]
+    #[serde(default, deserialize_with = "without_nulls")]
     cred_helpers: BTreeMap<String, String>,
     #[serde(default, deserialize_with = "or_default")]
     creds_store: String,
@@ -121,29 +121,46 @@ impl DockerConfig {
         self.auths.keys().map(String::as_str).find(same).unwrap_or(registry)
     }
 
-    /// The login for a repository of `registry`: the most specific namespace first, then the registry in every
-    /// spelling, then Kubernetes' globs. Empty entries only mark that a helper has the login, and are skipped.
-    pub(crate) fn login(&self, registry: &str, repository: &str) -> Result<Option<Login>, InvalidDockerConfig> {
+    /// The logins for a repository of `registry`, the first to be tried first: the most specific namespace, then
+    /// the registry in every spelling, then what only Kubernetes matches, which tries them all.
+    /// Empty entries only mark that a helper has the login, and are skipped. It is an error if the first cannot be read.
+    pub(crate) fn logins(&self, registry: &str, repository: &str) -> Result<Vec<Login>, InvalidDockerConfig> {
+        let mut logins = Vec::new();
+        for key in self.keys(registry, repository) {
+            match self.auths[key].login() {
+                Some(login) => logins.extend(login),
+                None if logins.is_empty() => return Err(InvalidDockerConfig::Auth(key.to_owned())),
+                None => {}
+            }
+        }
+        Ok(logins)
+    }
+
+    /// The keys of entries for a repository of `registry`, each once.
+    fn keys(&self, registry: &str, repository: &str) -> Vec<&str> {
         let whole = Some(repository).filter(|name| !name.is_empty());
         let namespaces = std::iter::successors(whole, |name| name.rsplit_once('/').map(|(parent, _)| parent));
-        let keys = namespaces.flat_map(|namespace| names(registry).map(move |name| format!("{name}/{namespace}")));
-        let exact = keys
-            .chain(names(registry).map(str::to_owned))
-            .find_map(|key| self.auths.get_key_value(&key).filter(|(_, entry)| !entry.is_empty()));
-        let by_host = || {
-            let same = |key: &str| names(registry).any(|name| host_of(key).eq_ignore_ascii_case(name));
-            self.auths.iter().find(|(key, entry)| !is_namespaced(key) && same(key) && !entry.is_empty())
-        };
-        // The last in the order of their texts, as in Kubernetes, so that a longer path comes first.
-        let by_glob = || {
-            let matching =
-                self.auths.iter().filter(|(key, entry)| glob_matches(key, registry, repository) && !entry.is_empty());
-            matching.max_by_key(|(key, _)| without_scheme(key))
-        };
-        match exact.or_else(by_host).or_else(by_glob) {
-            Some((key, entry)) => entry.login().ok_or_else(|| InvalidDockerConfig::Auth(key.clone())),
-            None => Ok(None),
+        let in_namespaces =
+            namespaces.flat_map(|namespace| names(registry).map(move |name| format!("{name}/{namespace}")));
+        let exact = |key: String| self.auths.get_key_value(&key).map(|(key, _)| key.as_str());
+        let all = || self.auths.keys().map(String::as_str);
+        let is_host =
+            |key: &&str| !is_namespaced(key) && names(registry).any(|name| host_of(key).eq_ignore_ascii_case(name));
+        // In the reverse order of their texts, so that a longer path comes first.
+        let mut others: Vec<&str> = all().filter(|key| kubernetes_matches(key, registry, repository)).collect();
+        others.sort_by_key(|key| std::cmp::Reverse(kubernetes_key(key)));
+        let mut keys: Vec<&str> = Vec::new();
+        let found = in_namespaces
+            .filter_map(exact)
+            .chain(names(registry).map(str::to_owned).filter_map(exact))
+            .chain(all().filter(is_host))
+            .chain(others);
+        for key in found {
+            if !keys.contains(&key) && !self.auths[key].is_empty() {
+                keys.push(key);
+            }
         }
+        keys
     }
 }
 
@@ -182,6 +199,14 @@ fn decode(auth: &str) -> Option<(String, String)> {
     Some((username.to_owned(), password.trim_end_matches('\0').to_owned()))
 }
 
+/// A map of which some editors and templates leave entries at `null`.
+fn without_nulls<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<BTreeMap<String, T>, D::Error> {
+    let entries = Option::<BTreeMap<String, Option<T>>>::deserialize(deserializer)?.unwrap_or_default();
+    Ok(entries.into_iter().filter_map(|(key, entry)| Some((key, entry?))).collect())
+}
+
 /// serde's own message may quote the wrong value, which may be a secret.
 fn from_json<'de, T: Deserialize<'de>>(text: &'de str) -> Result<T, InvalidDockerConfig> {
     serde_json::from_str(text).map_err(|error| InvalidDockerConfig::Json { line: error.line(), column: error.column() })
@@ -192,12 +217,18 @@ mod tests {
     use super::*;
 
     fn shown(text: &str, registry: &str, repository: &str) -> String {
-        match DockerConfig::parse(text).and_then(|config| config.login(registry, repository)) {
-            Ok(None) => "none".to_owned(),
-            Ok(Some(Login::Password { username, password })) => format!("{username}:{}", password.expose()),
-            Ok(Some(Login::IdentityToken { username, token })) => format!("identity {username}:{}", token.expose()),
-            Ok(Some(Login::RegistryToken(token))) => format!("bearer {}", token.expose()),
-            Err(error) => format!("error: {error}"),
+        all_shown(text, registry, repository).into_iter().next().unwrap_or_else(|| "none".to_owned())
+    }
+
+    fn all_shown(text: &str, registry: &str, repository: &str) -> Vec<String> {
+        let shown = |login| match login {
+            Login::Password { username, password } => format!("{username}:{}", password.expose()),
+            Login::IdentityToken { username, token } => format!("identity {username}:{}", token.expose()),
+            Login::RegistryToken(token) => format!("bearer {}", token.expose()),
+        };
+        match DockerConfig::parse(text).and_then(|config| config.logins(registry, repository)) {
+            Ok(logins) => logins.into_iter().map(shown).collect(),
+            Err(error) => vec![format!("error: {error}")],
         }
     }
 
@@ -299,6 +330,28 @@ mod tests {
         ] {
             assert_eq!(shown(text, registry, repository), expected, "{registry}/{repository}");
         }
+    }
+
+    #[test]
+    fn all_entries_for_a_repository_are_found_in_the_order_in_which_they_are_tried() {
+        // Of users a to g.
+        let text = r#"{"auths":{"*.example":{"auth":"YTp4"},"r.example":{"auth":"Yjp4"},"https://r.example/v1/":{"auth":"Yzp4"},
+            "r.example/acm":{"auth":"ZDp4"},"r.example/acme":{"auth":"ZTp4"},"[q-s].example/acme":{"auth":"Zjp4"},
+            "r.example/other":{"auth":"Zzp4"},"r.example/acme/":{},"r.example/a":{"auth":"!!"},"r.example/ac":null}}"#;
+        assert_eq!(all_shown(text, "r.example", "acme/app"), ["e:x", "b:x", "c:x", "d:x", "f:x", "a:x"]);
+        assert_eq!(all_shown(text, "r.example", "other/app"), ["g:x", "b:x", "c:x", "a:x"]);
+        assert_eq!(all_shown(text, "r.example", ""), ["b:x", "c:x", "a:x"]);
+        assert_eq!(all_shown(text, "r.example", "about/app"), ["b:x", "c:x", "a:x"], "what cannot be read is left out");
+        let first = all_shown(text, "r.example", "a/app");
+        assert_eq!(first, ["error: entry `r.example/a`: `auth` is not the base64 form of user:password"]);
+    }
+
+    #[test]
+    fn an_entry_that_is_null_loses_no_other() {
+        let text = r#"{"auths":{"a.example":null,"r.example":{"auth":"YTpi"}},"credHelpers":{"b.example":null,"c.example":"own"}}"#;
+        assert_eq!(shown(text, "r.example", "acme/app"), "a:b");
+        assert_eq!(shown(text, "a.example", "acme/app"), "none");
+        assert_eq!(DockerConfig::parse(text).unwrap().helper("c.example"), Some("own"));
     }
 
     #[test]

@@ -89,8 +89,13 @@ impl CachedAnswer {
     }
 }
 
+/// The name of a helper's program.
+pub(super) fn program(suffix: &str) -> String {
+    format!("docker-credential-{suffix}")
+}
+
 async fn ask(suffix: &str, server_url: &str) -> Result<Option<Login>, String> {
-    let program = format!("docker-credential-{suffix}");
+    let program = program(suffix);
     if suffix.contains('/') {
         return Err(format!("{program} is not a program's name: write only the part after `docker-credential-`"));
     }

@@ -15,6 +15,7 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use rustix::fs::{Access, access};
 use tokio::time::Instant;
 
 use super::cloud::CloudIdentity;
@@ -22,9 +23,9 @@ use super::credential::{Login, SourcedLogin};
 use super::docker_config::DockerConfig;
 use super::environment::variable;
 use super::files;
-use super::helper::Helpers;
+use super::helper::{self, Helpers};
 use super::secret::Secret;
-use crate::oci::Repository;
+use crate::oci::{Registry, Repository};
 use crate::registry::settings::Credential;
 
 /// Looks up the credentials of one registry.
@@ -41,16 +42,16 @@ impl Keychain {
         Self { source, helpers: Helpers::default(), identity, warned: AtomicBool::new(false) }
     }
 
-    /// The login for a repository, or for the registry's catalog if there is none; `None` means anonymous. An error
-    /// names the source and the problem, and quotes nothing of its content.
-    pub(crate) async fn login(
+    /// The logins for a repository, or for the registry's catalog if there is none, in the order in which to try them; none
+    /// means anonymous. An error names the source and the problem, and quotes nothing of its content.
+    pub(crate) async fn logins(
         &self,
         registry: &str,
         repository: Option<&Repository>,
-    ) -> Result<Option<SourcedLogin>, String> {
+    ) -> Result<Vec<SourcedLogin>, String> {
         let name = repository.map_or("", Repository::name);
         let login = match &self.source {
-            Credential::Anonymous => return Ok(None),
+            Credential::Anonymous => return Ok(Vec::new()),
             Credential::PasswordFile { username, path } => {
                 let password = files::secret("password_file", path)?;
                 Login::Password { username: username.clone(), password }.found_in(&path.display().to_string())
@@ -70,13 +71,13 @@ impl Keychain {
                 return self.look_up(&config, &path.display().to_string(), registry, name).await;
             }
             Credential::Usual => {
-                let found = self.default_login(registry, name).await?;
-                return if found.is_some() { Ok(found) } else { self.identity().await };
+                let found = self.default_logins(registry, name).await?;
+                return if found.is_empty() { self.identity().await } else { Ok(found) };
             }
-            Credential::UsualFiles => return self.default_login(registry, name).await,
+            Credential::UsualFiles => return self.default_logins(registry, name).await,
             Credential::Identity(_) => return self.identity().await,
         };
-        Ok(Some(login))
+        Ok(vec![login])
     }
 
     /// Drops what helpers and a cloud answered up to `then`: the registry refused it.
@@ -92,18 +93,18 @@ impl Keychain {
         self.identity.as_ref().and_then(CloudIdentity::advice)
     }
 
-    async fn identity(&self) -> Result<Option<SourcedLogin>, String> {
+    async fn identity(&self) -> Result<Vec<SourcedLogin>, String> {
         match &self.identity {
-            Some(identity) => identity.login().await,
-            None => Ok(None),
+            Some(identity) => Ok(identity.login().await?.into_iter().collect()),
+            None => Ok(Vec::new()),
         }
     }
 
-    async fn default_login(&self, registry: &str, name: &str) -> Result<Option<SourcedLogin>, String> {
+    async fn default_logins(&self, registry: &str, name: &str) -> Result<Vec<SourcedLogin>, String> {
         if let Some(text) = variable("DOCKER_AUTH_CONFIG") {
             let config = DockerConfig::parse(&text).map_err(|problem| format!("DOCKER_AUTH_CONFIG: {problem}"))?;
             let found = self.look_up(&config.without_helpers(), "DOCKER_AUTH_CONFIG", registry, name).await?;
-            if found.is_some() {
+            if !found.is_empty() {
                 return Ok(found);
             }
         }
@@ -122,11 +123,11 @@ impl Keychain {
             };
             let config = DockerConfig::parse(&text).map_err(|problem| files::at(&path, problem))?;
             let found = self.look_up(&config, &path.display().to_string(), registry, name).await?;
-            if found.is_some() {
+            if !found.is_empty() {
                 return Ok(found);
             }
         }
-        Ok(None)
+        Ok(Vec::new())
     }
 
     async fn look_up(
@@ -135,15 +136,15 @@ impl Keychain {
         source: &str,
         registry: &str,
         name: &str,
-    ) -> Result<Option<SourcedLogin>, String> {
+    ) -> Result<Vec<SourcedLogin>, String> {
         if let Some(helper) = config.helper(registry)
             && let Some(login) = self.helpers.get(helper, config.server_url(registry)).await?
         {
-            return Ok(Some(login.found_in(&format!("docker-credential-{helper}, which {source} names"))));
+            return Ok(vec![login.found_in(&format!("docker-credential-{helper}, which {source} names"))]);
         }
         // As in podman, the file's own entries follow a helper that has no credentials.
-        let login = config.login(registry, name).map_err(|problem| format!("{source}: {problem}"))?;
-        Ok(login.map(|login| login.found_in(source)))
+        let logins = config.logins(registry, name).map_err(|problem| format!("{source}: {problem}"))?;
+        Ok(logins.into_iter().map(|login| login.found_in(source)).collect())
     }
 }
 
@@ -167,6 +168,21 @@ pub fn check_credential(credential: &Credential) -> Result<(), (&'static str, St
         | Credential::Identity(_)
         | Credential::Anonymous => Ok(()),
     }
+}
+
+/// What a start of the program would find wrong with the credential helper that a credential's file names for the registry:
+/// the configuration's key, and a message.
+pub fn missing_helper(credential: &Credential, registry: &Registry) -> Option<(&'static str, String)> {
+    let Credential::DockerConfig(path) = credential else { return None };
+    let text = files::text_if_there(path).ok()??;
+    let config = DockerConfig::parse(&text).ok()?;
+    let program = helper::program(config.helper(registry.as_str())?);
+    let in_path = |directory: PathBuf| access(directory.join(&program), Access::EXEC_OK).is_ok();
+    if program.contains('/') || std::env::split_paths(&variable("PATH")?).any(in_path) {
+        return None;
+    }
+    let advice = "install it where PATH leads, or take the helper out of that file";
+    Some(("docker_config", format!("`{}` names {program}, which is in no directory of PATH: {advice}", path.display())))
 }
 
 /// The files among the default sources, in order.

@@ -2,7 +2,7 @@
 
 use http::{StatusCode, header};
 
-use super::cache::Authorization;
+use super::cache::{Authorization, Scope};
 use super::challenge::Challenge;
 use crate::registry::transport::{Response, Transport, api_error, redirect};
 
@@ -16,6 +16,11 @@ pub(crate) fn is_possible(status: StatusCode, sent: Option<&Authorization>) -> b
     }
 }
 
+/// Whether another login might be accepted.
+pub(crate) fn is_of_login(status: StatusCode) -> bool {
+    matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
+}
+
 /// The challenge to answer, if the headers have one.
 pub(crate) fn challenge(response: &Response) -> Option<Challenge> {
     let headers = response.headers.get_all(header::WWW_AUTHENTICATE);
@@ -23,18 +28,26 @@ pub(crate) fn challenge(response: &Response) -> Option<Challenge> {
 }
 
 /// What a refusal means and what the operator can do about it.
-pub(crate) fn message(transport: &Transport, response: &Response, sent: Option<&Authorization>) -> String {
+pub(crate) fn message(
+    transport: &Transport,
+    scope: Scope<'_>,
+    response: &Response,
+    sent: Option<&Authorization>,
+) -> String {
     let status = api_error::status(response.status);
     let detail = api_error::detail(response);
     if response.other_host {
         let host = redirect::authority(&response.url);
         return format!("{host}, to which the registry redirects, refused access: {status}{detail}");
     }
-    match sent.and_then(|authorization| authorization.source.as_deref()) {
-        Some(source) => format!(
+    match (sent.and_then(|authorization| authorization.source.as_deref()), scope) {
+        // A catalog is no repository: the caller says what it may be and what to do.
+        (Some(source), Scope::Catalog) => format!("the registry refused its catalog to {source}: {status}{detail}"),
+        (None, Scope::Catalog) => format!("the registry refused its catalog to anonymous clients: {status}{detail}"),
+        (Some(source), Scope::Repository(_)) => format!(
             "the registry refused access to {source}: {status}{detail}; check that they are valid and may pull, and that the repository exists"
         ),
-        None => format!(
+        (None, Scope::Repository(_)) => format!(
             "the registry refused anonymous access: {status}{detail}; the repository is private or does not exist: check its name, or configure credentials for {}",
             transport.registry
         ),

@@ -3,43 +3,35 @@
 use std::fmt::Display;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
-use http::{HeaderValue, Method, StatusCode};
-use tokio::time::Instant;
+use http::{Method, StatusCode};
 
 use super::cache::{Authorization, AuthorizationCache, Scheme, Scope, ScopeEntry, TokenServer};
 use super::challenge::{Bearer, Challenge};
 use super::cloud::{CloudIdentity, host};
-use super::credential::{Lease, Login, SourcedLogin, bearer_header};
+use super::credential::{Lease, SourcedLogin};
 use super::keychain::Keychain;
 use super::lockout::Lockout;
 use super::refusal;
-use super::token::{self, Token, TokenError, TokenRequest};
 use crate::oci::{Operation, Reason, Registry};
 use crate::registry::error::RegistryError;
 use crate::registry::settings::Credential;
 use crate::registry::transport::{ReadBody, Request, Response, Transport, redirect};
 
-/// How long a header from a file or a helper is used before it is read again.
-const LOGIN_LIFETIME: Duration = Duration::from_mins(5);
-/// How long a refusal by the token server answers all requests that need the same token.
-const REFUSAL_LIFETIME: Duration = Duration::from_secs(10);
-
 /// The authentication of one registry.
 pub(crate) struct Session {
-    keychain: Keychain,
-    authorizations: AuthorizationCache,
-    lockout: Lockout,
+    pub(super) keychain: Keychain,
+    pub(super) authorizations: AuthorizationCache,
+    pub(super) lockout: Lockout,
 }
 
 /// The parts of a request that authentication needs.
 #[derive(Clone, Copy)]
-struct AuthContext<'a> {
-    transport: &'a Transport,
-    scope: Scope<'a>,
+pub(super) struct AuthContext<'a> {
+    pub(super) transport: &'a Transport,
+    pub(super) scope: Scope<'a>,
     /// The subject of error messages.
-    subject: &'a (dyn Display + Sync),
+    pub(super) subject: &'a (dyn Display + Sync),
 }
 
 /// Whether a 401 counts as a refusal of the password that was sent.
@@ -93,14 +85,30 @@ impl Session {
             // Another host refused: its challenge must not be answered with the registry's secrets.
             return unless_refused(context, request, response, None);
         }
-        let Some(second) = self.renew(context, &response, first.as_ref()).await? else {
-            return unless_refused(context, request, response, first.as_deref());
+        let (mut response, mut last) = match self.renew(context, &response, first.as_ref()).await? {
+            Some(second) => (self.last_attempt(context, request, &second).await?, Some(second)),
+            None => (response, first),
         };
-        let response = self.attempt(context, request, Some(&second), Attempt::Last).await?;
-        if !response.other_host && refusal::is_possible(response.status, Some(&second)) {
-            second.refused_when_new.store(true, Ordering::Relaxed);
+        // As Kubernetes does, where several logins are for this repository.
+        while !response.other_host && refusal::is_of_login(response.status) {
+            let Some(next) = self.next(context, last.as_deref()).await? else { break };
+            response = self.last_attempt(context, request, &next).await?;
+            last = Some(next);
         }
-        unless_refused(context, request, response, Some(&second))
+        unless_refused(context, request, response, last.as_deref())
+    }
+
+    async fn last_attempt(
+        &self,
+        context: AuthContext<'_>,
+        request: &Request<'_>,
+        authorization: &Authorization,
+    ) -> Result<Response, RegistryError> {
+        let response = self.attempt(context, request, Some(authorization), Attempt::Last).await?;
+        if !response.other_host && refusal::is_possible(response.status, Some(authorization)) {
+            authorization.refused_when_new.store(true, Ordering::Relaxed);
+        }
+        Ok(response)
     }
 
     /// Sends a request with the cached authorization. A refusal is an answer like any other: registries refuse endpoints
@@ -116,14 +124,17 @@ impl Session {
         self.attempt(context, request, authorization.as_deref(), Attempt::Probe).await
     }
 
-    /// The login for the registry, for its owner's API; `None` means anonymous.
+    /// The login for the registry, for its owner's API; `None` means anonymous. One that a cloud lends is for the registry
+    /// alone.
     pub(crate) async fn login(&self, registry: &Registry) -> Result<Option<SourcedLogin>, String> {
-        self.keychain.login(registry.as_str(), None).await
+        let logins = self.keychain.logins(registry.as_str(), None).await?;
+        Ok(logins.into_iter().find(|login| login.lease.is_none()))
     }
 
     /// Allows refused passwords to be sent again.
     pub(crate) fn reset_lockout(&self) {
         self.lockout.reset();
+        self.authorizations.forget_refused();
     }
 
     /// Sends a request with an authorization, unless that is a password that the registry refused before. Notes whether
@@ -164,7 +175,7 @@ impl Session {
             self.lockout.note_refused(
                 &password.header,
                 scope.name(),
-                refusal::message(transport, &response, Some(password)),
+                refusal::message(transport, scope, &response, Some(password)),
             );
             self.keychain.forget(password.obtained);
         }
@@ -224,123 +235,6 @@ impl Session {
         }
         Ok(obtained)
     }
-
-    /// Obtains a new authorization, or waits for the one that a concurrent request obtains.
-    async fn obtain(
-        &self,
-        context: AuthContext<'_>,
-        entry: &ScopeEntry,
-        scheme: &Scheme,
-        refused: Option<&Arc<Authorization>>,
-    ) -> Result<Option<Arc<Authorization>>, RegistryError> {
-        let started = Instant::now();
-        let mut failure = entry.renewal.lock().await;
-        let is_new = |other: &Arc<Authorization>| refused.is_none_or(|refused| !Arc::ptr_eq(refused, other));
-        if let Some(authorization) = entry.valid().filter(is_new) {
-            return Ok(Some(authorization));
-        }
-        if let Some((at, error)) = failure.as_ref() {
-            let is_recent = error.reason() == Reason::Denied && at.elapsed() < REFUSAL_LIFETIME;
-            if is_recent || *at >= started {
-                return Err(error.clone());
-            }
-        }
-        *failure = None;
-        let authorization = self.obtain_now(context, entry, scheme, &mut failure).await?;
-        entry.set(authorization.clone());
-        Ok(authorization)
-    }
-
-    /// Obtains a new authorization. `failure` receives the token server's error, unless the password is wrong: another
-    /// one may be configured at any time.
-    async fn obtain_now(
-        &self,
-        context: AuthContext<'_>,
-        entry: &ScopeEntry,
-        scheme: &Scheme,
-        failure: &mut Option<(Instant, RegistryError)>,
-    ) -> Result<Option<Arc<Authorization>>, RegistryError> {
-        let denied = |problem| cannot_ask(context, problem);
-        let AuthContext { transport, scope, .. } = context;
-        let found = self.keychain.login(transport.registry.as_str(), scope.repository()).await;
-        let found = found.map_err(|problem| denied(format!("cannot read credentials: {problem}")))?;
-        let read_at = Instant::now();
-        let source = found.as_ref().map_or("none: the request is anonymous", |found| &found.source);
-        tracing::debug!(registry = %transport.registry, about = %context.subject, credentials = source, "credentials chosen");
-        let password = found.as_ref().and_then(|found| found.login.basic_header());
-        // A password for the registry itself is checked with each request.
-        let to_token_server = password.as_ref().filter(|_| matches!(scheme, Scheme::Bearer(_)));
-        if let Some(problem) = to_token_server.and_then(|header| self.lockout.block(header, scope.name())) {
-            return Err(denied(problem));
-        }
-        let lease = found.as_ref().and_then(|found| found.lease);
-        if let Some(lease) = lease {
-            transport.credential_expires(lease.expires_at);
-            may_receive(context, scheme, lease).map_err(denied)?;
-        }
-        let authorization = match (scheme, found) {
-            (_, Some(SourcedLogin { login: Login::RegistryToken(token), source, .. })) => {
-                Authorization::new(bearer_header(&token), LOGIN_LIFETIME, false, Some(source))
-            }
-            (Scheme::Basic, Some(SourcedLogin { login: Login::Password { .. }, source, .. })) => {
-                let remaining = lease.map_or(LOGIN_LIFETIME, |lease| lease.ends - Instant::now());
-                Authorization::new(password, LOGIN_LIFETIME.min(remaining), false, Some(source))
-            }
-            (Scheme::Basic, Some(SourcedLogin { login: Login::IdentityToken { .. }, source, .. })) => {
-                return Err(denied(format!("the registry requires a username and a password, which {source} is not")));
-            }
-            (Scheme::Basic, None) => return Ok(None),
-            (Scheme::Bearer(server), found) => {
-                let mut scopes = entry.challenged_scopes();
-                scopes.push(scope.text());
-                let login = found.as_ref();
-                let request = TokenRequest { realm: &server.realm, service: &server.service, scopes: &scopes, login };
-                match self.token(context, &request, password.as_ref()).await {
-                    Ok(token) => {
-                        let source = login.map(|login| login.source.clone());
-                        Authorization::new(bearer_header(&token.text), token.lifetime, true, source)
-                    }
-                    Err(TokenError { error, unauthorized, .. }) => {
-                        if error.reason() == Reason::Denied {
-                            self.keychain.forget(read_at);
-                        }
-                        if password.is_none() || !unauthorized {
-                            *failure = Some((Instant::now(), error.clone()));
-                        }
-                        return Err(error);
-                    }
-                }
-            }
-        };
-        authorization
-            .map(Some)
-            .ok_or_else(|| denied("the credentials contain characters that a header cannot have".to_owned()))
-    }
-
-    /// Asks the token server, unless it refused the password before. Notes whether it accepted the password.
-    async fn token(
-        &self,
-        context: AuthContext<'_>,
-        request: &TokenRequest<'_>,
-        password: Option<&HeaderValue>,
-    ) -> Result<Token, TokenError> {
-        let AuthContext { transport, scope, subject } = context;
-        let Some(password) = password else { return token::fetch(transport, request, subject).await };
-        let _trial = self.lockout.trial(password).await;
-        if let Some(problem) = self.lockout.block(password, scope.name()) {
-            let error = cannot_ask(context, problem);
-            return Err(TokenError { error, problem: String::new(), unauthorized: true });
-        }
-        let token = token::fetch(transport, request, subject).await;
-        match &token {
-            Ok(_) => self.lockout.note_accepted(password, scope.name()),
-            Err(TokenError { unauthorized: true, problem, .. }) => {
-                self.lockout.note_refused(password, scope.name(), problem.clone());
-            }
-            Err(_) => {}
-        }
-        token
-    }
 }
 
 /// Whether another authorization may be accepted after `refused` was refused. Not if it was refused when new, unless
@@ -374,7 +268,7 @@ fn token_server(
 
 /// Refuses a token server that must not get a cloud's login: it is neither on the registry's own host nor on one of that
 /// cloud's.
-fn may_receive(context: AuthContext<'_>, scheme: &Scheme, lease: Lease) -> Result<(), String> {
+pub(super) fn may_receive(context: AuthContext<'_>, scheme: &Scheme, lease: Lease) -> Result<(), String> {
     let Scheme::Bearer(server) = scheme else { return Ok(()) };
     let is_of_cloud = server.realm.host_str().and_then(host::cloud) == Some(lease.cloud);
     if is_of_cloud || redirect::is_own_host(&context.transport.home, &server.realm) {
@@ -417,12 +311,12 @@ fn unless_refused(
         return Ok(response);
     }
     context.transport.failed(request.operation, Reason::Denied);
-    let problem = refusal::message(context.transport, &response, authorization);
+    let problem = refusal::message(context.transport, context.scope, &response, authorization);
     Err(RegistryError::new(Reason::Denied, context.subject, problem))
 }
 
 /// The error of a request that is not sent. It counts as denied, so that metrics show it among the refusals.
-fn cannot_ask(context: AuthContext<'_>, problem: String) -> RegistryError {
+pub(super) fn cannot_ask(context: AuthContext<'_>, problem: String) -> RegistryError {
     context.transport.failed(Operation::GetToken, Reason::Denied);
     RegistryError::new(Reason::Denied, context.subject, problem)
 }

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use url::Url;
 use url::form_urlencoded::Serializer;
 
+use super::cache::Scope;
 use super::credential::{IDENTITY_TOKEN_USER, Login, SourcedLogin, basic_header, bearer_header};
 use super::jwt;
 use super::secret::Secret;
@@ -48,6 +49,8 @@ pub(crate) struct TokenRequest<'a> {
     pub(crate) service: &'a str,
     /// Those of the registry's challenge come first: some servers read only the first.
     pub(crate) scopes: &'a [String],
+    /// What the token is for.
+    pub(crate) scope: Scope<'a>,
     pub(crate) login: Option<&'a SourcedLogin>,
 }
 
@@ -87,7 +90,7 @@ pub(crate) async fn fetch(
         let reason = reason(&response);
         transport.failed(Operation::GetToken, reason);
         let server = redirect::authority(request.realm);
-        let problem = explain(&server, request.login, &problem, reason);
+        let problem = explain(&server, request, &problem, reason);
         let error = RegistryError::new(reason, subject, &problem);
         TokenError { error, problem, unauthorized: response.status == StatusCode::UNAUTHORIZED }
     })
@@ -99,15 +102,21 @@ impl From<RegistryError> for TokenError {
     }
 }
 
-fn explain(server: &str, login: Option<&SourcedLogin>, problem: &str, reason: Reason) -> String {
-    match (reason, login) {
-        (Reason::Denied, Some(login)) => {
+fn explain(server: &str, request: &TokenRequest<'_>, problem: &str, reason: Reason) -> String {
+    match (reason, request.login, request.scope) {
+        (Reason::Denied, Some(login), Scope::Repository(_)) => {
             format!(
                 "the token server {server} refused {}{problem}; check that they are still valid and may pull",
                 login.source
             )
         }
-        (Reason::Denied, None) => format!(
+        (Reason::Denied, Some(login), Scope::Catalog) => {
+            format!("the token server {server} refused {} for the catalog{problem}", login.source)
+        }
+        (Reason::Denied, None, Scope::Catalog) => {
+            format!("the token server {server} gives no token for the catalog to anonymous clients{problem}")
+        }
+        (Reason::Denied, None, Scope::Repository(_)) => format!(
             "the token server {server} gives no token to anonymous clients{problem}: the repository is private or does not exist; configure credentials"
         ),
         _ => format!("the token server {server} gave no token{problem}"),

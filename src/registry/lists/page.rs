@@ -17,9 +17,9 @@ pub(super) struct Page {
 }
 
 impl Page {
-    /// Calls `each` with each entry of a page. `null` counts as an empty list, and entries may be `null`. A page
+    /// Calls `each` with each entry of a page and its hash. `null` counts as an empty list, and entries may be `null`. A page
     /// without a list is an error: what is missing from a list counts as deleted.
-    pub(super) fn read(body: &[u8], each: &mut dyn FnMut(&str)) -> Result<Self, serde_json::Error> {
+    pub(super) fn read(body: &[u8], each: &mut dyn FnMut(&str, u64)) -> Result<Self, serde_json::Error> {
         let mut page = Self::default();
         let mut deserializer = serde_json::Deserializer::from_slice(body);
         deserializer.deserialize_map(PageVisitor { page: &mut page, each })?;
@@ -35,13 +35,13 @@ struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 /// The object around the list. Some registries add other members.
 struct PageVisitor<'a> {
     page: &'a mut Page,
-    each: &'a mut dyn FnMut(&str),
+    each: &'a mut dyn FnMut(&str, u64),
 }
 
 /// The list itself.
 struct EntriesVisitor<'a> {
     page: &'a mut Page,
-    each: &'a mut dyn FnMut(&str),
+    each: &'a mut dyn FnMut(&str, u64),
 }
 
 impl<'de> Visitor<'de> for PageVisitor<'_> {
@@ -79,8 +79,9 @@ impl<'de> Visitor<'de> for EntriesVisitor<'_> {
             let mut hasher = DefaultHasher::new();
             text.hash(&mut hasher);
             self.page.entries += 1;
-            self.page.fingerprint = self.page.fingerprint.wrapping_add(hasher.finish());
-            (self.each)(&text);
+            let hash = hasher.finish();
+            self.page.fingerprint = self.page.fingerprint.wrapping_add(hash);
+            (self.each)(&text, hash);
         }
         Ok(())
     }
@@ -106,7 +107,7 @@ mod tests {
 
     fn read(body: &str) -> Result<(Page, Vec<String>), String> {
         let mut entries = Vec::new();
-        let page = Page::read(body.as_bytes(), &mut |text| entries.push(text.to_owned()));
+        let page = Page::read(body.as_bytes(), &mut |text, _| entries.push(text.to_owned()));
         page.map(|page| (page, entries)).map_err(|error| error.to_string())
     }
 

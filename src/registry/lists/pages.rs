@@ -11,6 +11,10 @@ use crate::oci::json::problem as json_problem;
 use crate::registry::error::RegistryError;
 use crate::registry::transport::{Response, redirect};
 
+/// So many entries of a list are remembered, to tell pages that bring nothing new. In a longer list the later ones count
+/// as new.
+const REMEMBERED_MAX: usize = 1 << 18;
+
 /// The kept entries of a list, and how far it was read.
 pub(super) struct Pages<T> {
     pub(super) kept: Vec<T>,
@@ -20,6 +24,8 @@ pub(super) struct Pages<T> {
     /// Entries of all pages so far.
     pub(super) entries: usize,
     pub(super) fingerprints: HashSet<u64>,
+    /// The hashes of entries, selected or not.
+    remembered: HashSet<u64>,
     pub(super) addresses: HashSet<Url>,
     pub(super) stopped: Option<RegistryError>,
     pub(super) cut: bool,
@@ -30,7 +36,7 @@ pub(super) enum Judged {
     LeadsOn,
     /// It is empty.
     Ends,
-    /// The entries of a page before, or it is no list.
+    /// Only entries of pages before, or it is no list.
     Repeats,
 }
 
@@ -51,6 +57,7 @@ impl<T> Default for Pages<T> {
             number: 0,
             entries: 0,
             fingerprints: HashSet::new(),
+            remembered: HashSet::new(),
             addresses: HashSet::new(),
             stopped: None,
             cut: false,
@@ -61,9 +68,10 @@ impl<T> Default for Pages<T> {
 impl<T> Pages<T> {
     /// What a page brings, without taking it in.
     pub(super) fn judge(&self, response: &Response) -> Judged {
-        match Page::read(&response.body, &mut |_| {}) {
+        let mut brings_new = false;
+        match Page::read(&response.body, &mut |_, hash| brings_new |= !self.remembered.contains(&hash)) {
             Ok(page) if page.entries == 0 => Judged::Ends,
-            Ok(page) if !self.fingerprints.contains(&page.fingerprint) => Judged::LeadsOn,
+            Ok(_) if brings_new => Judged::LeadsOn,
             Ok(_) | Err(_) => Judged::Repeats,
         }
     }
@@ -81,8 +89,15 @@ impl<T: Clone + Eq + Hash> Pages<T> {
         self.number += 1;
         self.addresses.insert(response.url.clone());
         let before = self.kept.len();
-        let Self { kept, seen, cut, .. } = self;
-        let read = Page::read(&response.body, &mut |text| {
+        let Self { kept, seen, cut, remembered, .. } = self;
+        let mut brings_new = false;
+        let read = Page::read(&response.body, &mut |text, hash| {
+            if !remembered.contains(&hash) {
+                brings_new = true;
+                if remembered.len() < REMEMBERED_MAX {
+                    remembered.insert(hash);
+                }
+            }
             let Some(entry) = keep(text).filter(|entry| !seen.contains(entry)) else { return };
             if kept.len() == max {
                 *cut = true;
@@ -103,6 +118,9 @@ impl<T: Clone + Eq + Hash> Pages<T> {
         }
         if page.entries > 0 && !is_new {
             return Err("it has the same entries as an earlier page".to_owned());
+        }
+        if !brings_new && links_on {
+            return Err("it has only entries of earlier pages and links to another page".to_owned());
         }
         Ok(())
     }

@@ -67,6 +67,7 @@ impl Admission {
 
     /// The answer was not 429. Returns the learnt rate where it has changed.
     pub(crate) fn accepted(&self, admitted: &Admitted) -> Option<f64> {
+        self.breaker.accepted(admitted.rate.at());
         self.throttle.accepted(admitted.rate)
     }
 
@@ -76,8 +77,15 @@ impl Admission {
         admitted: Option<&Admitted>,
         retry_after: Option<Duration>,
     ) -> (Duration, Option<f64>) {
-        let pause = self.breaker.rate_limited(retry_after);
-        (pause, admitted.and_then(|admitted| self.throttle.refused(admitted.rate, pause)))
+        let pause = self.breaker.rate_limited(retry_after, admitted.map(|admitted| admitted.rate.at()));
+        // Without a `Retry-After`, the pauses so far show over which time the registry counts.
+        let window = if retry_after.is_some() { pause } else { (2 * pause).saturating_sub(Duration::from_secs(1)) };
+        (pause, admitted.and_then(|admitted| self.throttle.refused(admitted.rate, window)))
+    }
+
+    /// Waits until a request may be tried of a registry that was unreachable a moment ago.
+    pub(crate) async fn reachable_again(&self) {
+        self.breaker.reachable_again().await;
     }
 
     /// Notes a first try, which adds its share to the retry budget.
@@ -101,32 +109,42 @@ impl Admission {
 mod tests {
     use tokio::time::Instant;
 
+    use super::super::retry::{PATIENCE_MAX, TRIES_MAX};
     use super::*;
 
-    /// A registry that allows 5 requests in each second of its clock, and its counts.
-    #[derive(Default)]
+    /// A registry that allows so many requests in each period of its clock, and its counts.
+    #[derive(Clone, Copy)]
     struct Registry {
-        second: u64,
-        allowed: u32,
+        allows: u32,
+        period: Duration,
+        retry_after: Option<Duration>,
+        now: u128,
+        asked: u32,
         requests: u32,
         refused: u32,
     }
 
     impl Registry {
         fn allows(&mut self, now: Duration) -> bool {
-            if now.as_secs() != self.second {
-                (self.second, self.allowed) = (now.as_secs(), 0);
+            let period = now.as_millis() / self.period.as_millis();
+            if period != self.now {
+                (self.now, self.asked) = (period, 0);
             }
             self.requests += 1;
-            self.allowed += 1;
-            self.refused += u32::from(self.allowed > 5);
-            self.allowed <= 5
+            self.asked += 1;
+            self.refused += u32::from(self.asked > self.allows);
+            self.asked <= self.allows
+        }
+
+        /// Its counts since the last call.
+        fn take_counts(&mut self) -> (u32, u32) {
+            (std::mem::take(&mut self.requests), std::mem::take(&mut self.refused))
         }
     }
 
     /// One tag is read as `send` does it, with three tries. Returns whether it was read.
     async fn read_tag(admission: &Admission, registry: &Mutex<Registry>, started: Instant) -> bool {
-        for _ in 0..3 {
+        for _ in 0..TRIES_MAX {
             let Ok(admitted) = admission.admit().await else { return false };
             tokio::time::sleep(Duration::from_millis(10)).await;
             let is_allowed = registry.lock().allows(started.elapsed());
@@ -135,16 +153,20 @@ mod tests {
                 admission.accepted(&admitted);
                 return true;
             }
-            admission.refused(Some(&admitted), Some(Duration::from_secs(1)));
+            let retry_after = registry.lock().retry_after;
+            let (pause, _) = admission.refused(Some(&admitted), retry_after);
+            if pause > PATIENCE_MAX {
+                return false;
+            }
         }
         false
     }
 
     /// Four targets of so many tags, each scanned every ten seconds for five minutes. Returns how many tags were not
     /// read, and the requests and refusals of the first minute and of the others.
-    async fn scan(tags: usize) -> (usize, Registry, Registry) {
+    async fn scan(tags: usize, registry: Registry) -> (usize, (u32, u32), (u32, u32)) {
         let admission = Arc::new(Admission::new(&Settings::default()));
-        let registry = Arc::new(Mutex::new(Registry::default()));
+        let registry = Arc::new(Mutex::new(registry));
         let started = Instant::now();
         let targets = (0..4).map(|target| {
             let (admission, registry) = (Arc::clone(&admission), Arc::clone(&registry));
@@ -161,30 +183,42 @@ mod tests {
         });
         let targets: Vec<_> = targets.collect();
         tokio::time::sleep(Duration::from_mins(1)).await;
-        let first_minute = std::mem::take(&mut *registry.lock());
+        let first_minute = registry.lock().take_counts();
         let mut unread = 0;
         for target in targets {
             unread += target.await.unwrap();
         }
-        let others = std::mem::take(&mut *registry.lock());
+        let others = registry.lock().take_counts();
         (unread, first_minute, others)
+    }
+
+    fn that_allows(allows: u32, period: Duration, retry_after: Option<Duration>) -> Registry {
+        Registry { allows, period, retry_after, now: 0, asked: 0, requests: 0, refused: 0 }
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_registry_that_counts_by_the_second_refuses_few_requests_and_every_tag_is_read() {
+        let second = Duration::from_secs(1);
         // 2.4 requests a second are needed, and 9.6, which is more than there are.
-        for tags in [6, 24] {
-            let (unread, first, others) = scan(tags).await;
+        for (tags, retry_after) in [(6, Some(second)), (24, Some(second)), (6, None), (24, None)] {
+            let (unread, first, others) = scan(tags, that_allows(5, second, retry_after)).await;
             let shown = format!(
-                "{tags} tags: {unread} unread, {} of {} refused, then {} of {}",
-                first.refused, first.requests, others.refused, others.requests
+                "{tags} tags, {retry_after:?}: {unread} unread, {} of {} refused, then {} of {}",
+                first.1, first.0, others.1, others.0
             );
             assert_eq!(unread, 0, "{shown}");
-            assert!(first.refused * 100 <= first.requests * 8, "{shown}");
-            assert!(others.refused * 100 < others.requests * 2, "{shown}");
+            assert!(first.1 * 100 <= first.0 * 8, "{shown}");
+            assert!(others.1 * 100 < others.0 * 2, "{shown}");
             // Nor is the rate lower than the registry allows.
-            assert!(tags == 6 || others.requests > 4 * 240, "{shown}");
+            assert!(tags == 6 || others.0 > 4 * 240, "{shown}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_rate_of_a_registry_that_counts_by_the_minute_is_found_although_it_says_nothing() {
+        // 2.4 requests a second are needed, and 2 allowed.
+        let (_, _, others) = scan(6, that_allows(120, Duration::from_mins(1), None)).await;
+        assert!(others.1 * 100 < others.0 * 5 && others.0 > 240, "{} of {} refused", others.1, others.0);
     }
 
     #[tokio::test(start_paused = true)]

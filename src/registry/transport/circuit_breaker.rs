@@ -15,8 +15,10 @@ use crate::oci::Reason;
 /// The longest pause, whatever `Retry-After` says.
 const PAUSE_MAX: Duration = Duration::from_mins(15);
 
-/// The pause after a 429 without `Retry-After`.
-const PAUSE_DEFAULT: Duration = Duration::from_mins(1);
+/// The first pause after a 429 without `Retry-After`: many registries count by the second. It doubles with each refusal
+/// until a request is accepted, up to the longest of such pauses.
+const UNTOLD_PAUSE_FIRST: Duration = Duration::from_secs(1);
+const UNTOLD_PAUSE_MAX: Duration = Duration::from_mins(1);
 
 /// The longest random addition to a pause, so that clients that a registry refused together do not return together.
 const JITTER_MAX: Duration = Duration::from_secs(1);
@@ -38,6 +40,8 @@ pub(crate) struct CircuitBreaker {
 #[derive(Default)]
 struct BreakerState {
     paused_until: Option<Instant>,
+    /// The last pause without `Retry-After`, and when it began; `None` once a request sent after it was accepted.
+    untold_pause: Option<(Duration, Instant)>,
     failures: u32,
     next_trial: Option<Instant>,
     last_failure: String,
@@ -76,13 +80,20 @@ impl CircuitBreaker {
         self.state().ready(Instant::now())
     }
 
-    /// The registry answered 429. Returns the length of the pause.
-    pub(crate) fn rate_limited(&self, retry_after: Option<Duration>) -> Duration {
-        let pause = retry_after.unwrap_or(PAUSE_DEFAULT).clamp(Duration::from_secs(1), PAUSE_MAX);
-        let jitter = (pause / 4).min(JITTER_MAX).mul_f64(random());
+    /// The registry answered 429 to a request that was sent then, if that is known. Returns the length of the pause.
+    pub(crate) fn rate_limited(&self, retry_after: Option<Duration>, sent: Option<Instant>) -> Duration {
+        let now = Instant::now();
         let mut state = self.state();
-        state.paused_until = state.paused_until.max(Some(Instant::now() + pause + jitter));
+        let pause = retry_after.unwrap_or_else(|| state.untold_pause(now, sent));
+        let pause = pause.clamp(Duration::from_secs(1), PAUSE_MAX);
+        let jitter = (pause / 4).min(JITTER_MAX).mul_f64(random());
+        state.paused_until = state.paused_until.max(Some(now + pause + jitter));
         pause
+    }
+
+    /// The registry answered a request that was sent then, and not with 429.
+    pub(crate) fn accepted(&self, sent: Instant) {
+        self.state().untold_pause.take_if(|(_, since)| *since < sent);
     }
 
     /// The registry answered, whatever the answer.
@@ -102,6 +113,18 @@ impl CircuitBreaker {
         }
     }
 
+    /// Waits until a trial request may be sent, but no longer than a few pauses: more failures put it off.
+    pub(crate) async fn reachable_again(&self) {
+        let deadline = Instant::now() + 3 * UNREACHABLE_PAUSE;
+        loop {
+            let next_trial = self.state().next_trial;
+            match next_trial {
+                Some(at) if at > Instant::now() && at <= deadline => tokio::time::sleep_until(at).await,
+                _ => return,
+            }
+        }
+    }
+
     /// Whether so many requests failed lately that a retry would only delay others.
     pub(crate) fn is_unreachable(&self) -> bool {
         self.state().failures >= FAILURES_MAX
@@ -113,6 +136,22 @@ impl CircuitBreaker {
 }
 
 impl BreakerState {
+    /// The pause after a 429 that does not say how long. Requests that were refused together lengthen it once.
+    fn untold_pause(&mut self, now: Instant, sent: Option<Instant>) -> Duration {
+        let pause = match self.untold_pause {
+            None => UNTOLD_PAUSE_FIRST,
+            Some((pause, since)) => {
+                let is_paused = self.paused_until.is_some_and(|until| until > now);
+                if is_paused || sent.is_some_and(|sent| sent <= since) {
+                    return pause;
+                }
+                (pause * 2).min(UNTOLD_PAUSE_MAX)
+            }
+        };
+        self.untold_pause = Some((pause, now));
+        pause
+    }
+
     /// `None`: admitted, as the trial request where the registry was unreachable. `Some`: wait until then.
     fn admit(&mut self, now: Instant) -> Result<Option<Instant>, Rejection> {
         let ready = self.ready(now)?;
@@ -151,10 +190,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn requests_pause_after_429_for_as_long_as_retry_after_says() {
         for (retry_after, quiet_secs) in
-            [(Some(60), 60), (None, 60), (Some(0), 1), (Some(10_000_000), 900), (Some(u64::MAX), 900)]
+            [(Some(60), 60), (None, 1), (Some(0), 1), (Some(10_000_000), 900), (Some(u64::MAX), 900)]
         {
             let breaker = CircuitBreaker::default();
-            assert_eq!(breaker.rate_limited(retry_after.map(Duration::from_secs)).as_secs(), quiet_secs);
+            assert_eq!(breaker.rate_limited(retry_after.map(Duration::from_secs), None).as_secs(), quiet_secs);
             if quiet_secs > 5 {
                 assert_eq!(breaker.admit().await.unwrap_err().reason, Reason::RateLimited);
             }
@@ -164,9 +203,32 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_pause_of_which_nobody_said_how_long_doubles_until_a_request_is_accepted() {
+        let breaker = CircuitBreaker::default();
+        let again_after = |pause: Duration| tokio::time::advance(pause + JITTER_MAX);
+        for expected in [1, 2, 4, 8, 16, 32, 60, 60] {
+            let sent = Instant::now();
+            tokio::time::advance(Duration::from_millis(10)).await;
+            for _ in 0..3 {
+                let pause = breaker.rate_limited(None, Some(sent));
+                assert_eq!(pause.as_secs(), expected, "refused together");
+                tokio::time::advance(Duration::from_millis(10)).await;
+            }
+            again_after(Duration::from_secs(expected)).await;
+            assert_eq!(breaker.rate_limited(None, Some(sent)).as_secs(), expected, "sent before the pause");
+            breaker.accepted(sent);
+            again_after(Duration::from_secs(expected)).await;
+        }
+        breaker.accepted(Instant::now());
+        assert_eq!(breaker.rate_limited(None, Some(Instant::now())).as_secs(), 1);
+        again_after(Duration::from_secs(1)).await;
+        assert_eq!(breaker.rate_limited(Some(Duration::from_secs(9)), Some(Instant::now())).as_secs(), 9);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_short_pause_is_waited_for() {
         let breaker = CircuitBreaker::default();
-        breaker.rate_limited(Some(Duration::from_secs(2)));
+        breaker.rate_limited(Some(Duration::from_secs(2)), None);
         let started = Instant::now();
         breaker.admit().await.unwrap();
         assert_eq!(started.elapsed().as_secs(), 2);

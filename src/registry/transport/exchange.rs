@@ -78,6 +78,8 @@ pub(crate) struct Failure {
     pub(crate) problem: String,
     /// Whether a retry may help.
     pub(crate) is_retryable: bool,
+    /// Whether the request was sent, as far as is known.
+    pub(crate) sent: bool,
     /// Whether any server answered, if only with a redirect.
     pub(crate) answered: bool,
     /// How long to wait for a retry, by `Retry-After`.
@@ -136,7 +138,7 @@ impl Response {
 impl Failure {
     /// A failure of a server that answered, for which a retry does not help.
     pub(crate) fn definite(reason: Reason, problem: String) -> Self {
-        Self { reason, problem, is_retryable: false, answered: true, retry_after: None }
+        Self { reason, problem, is_retryable: false, sent: true, answered: true, retry_after: None }
     }
 }
 
@@ -206,6 +208,7 @@ impl Exchange {
 
     fn unreachable(&self, url: &Url, error: reqwest::Error, answered: bool) -> Failure {
         let reason = if error.is_timeout() { Reason::Timeout } else { Reason::Network };
+        let sent = !error.is_connect();
         let text = describe(error);
         let untrusted = text.contains("invalid peer certificate");
         let hint = if untrusted && !text.contains("not valid for") && !text.contains("expired") {
@@ -218,13 +221,13 @@ impl Exchange {
             ""
         };
         let problem = format!("cannot reach {}: {text}{hint}", redirect::authority(url));
-        Failure { reason, problem, is_retryable: true, answered, retry_after: None }
+        Failure { reason, problem, is_retryable: true, sent, answered, retry_after: None }
     }
 
     fn timed_out(&self, url: &Url, answered: bool) -> Failure {
         let waited = humantime::format_duration(self.timeout);
         let problem = format!("no answer from {} within {waited}", redirect::authority(url));
-        Failure { reason: Reason::Timeout, problem, is_retryable: false, answered, retry_after: None }
+        Failure { reason: Reason::Timeout, problem, is_retryable: false, sent: true, answered, retry_after: None }
     }
 }
 

@@ -32,14 +32,15 @@ pub(crate) fn backoff(tried: u32) -> Duration {
     full / 2 + (full / 2).mul_f64(random())
 }
 
-/// `Retry-After`, in seconds or as a date; `None` where it is absent or unreadable, and zero where it is past.
+/// `Retry-After`, in seconds or as a date; `None` where it is absent or unreadable, and zero where it is past. Some servers
+/// send a fraction, which RFC 9110 does not have: it is rounded up.
 pub(crate) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
-    match text.parse::<u64>() {
-        Ok(seconds) => Some(Duration::from_secs(seconds)),
-        Err(_) if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) => Some(Duration::MAX),
-        Err(_) => Some(httpdate::parse_http_date(text).ok()?.duration_since(now).unwrap_or_default()),
+    if text.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
+        let seconds: f64 = text.parse().ok()?;
+        return Some(Duration::try_from_secs_f64(seconds.ceil()).unwrap_or(Duration::MAX));
     }
+    Some(httpdate::parse_http_date(text).ok()?.duration_since(now).unwrap_or_default())
 }
 
 /// A number between 0 and 1. The standard library seeds each `RandomState` at random, which is enough for jitter.
@@ -67,6 +68,15 @@ mod tests {
             ("Sun, 06 Nov 1994 08:50:37 GMT", Some(60)),
             ("Sun, 06 Nov 1994 08:00:00 GMT", Some(0)),
             ("99999999999999999999999999", Some(u64::MAX)),
+            ("1.5", Some(2)),
+            ("2.0", Some(2)),
+            (".25", Some(1)),
+            ("0.0", Some(0)),
+            ("99999999999999999999999999.9", Some(u64::MAX)),
+            ("1.5.2", None),
+            (".", None),
+            ("1e3", None),
+            ("inf", None),
             ("-1", None),
             ("soon", None),
             ("", None),

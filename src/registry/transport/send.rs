@@ -106,15 +106,21 @@ impl Transport {
                 } else {
                     self.admission.may_retry()
                 };
-            let (reason, problem) = (failure.reason, failure.problem);
+            let (reason, problem, sent) = (failure.reason, failure.problem, failure.sent);
             if !again {
                 self.log(request, status, took, format_args!("gives up, {reason}: {problem}"));
-                return Err(RegistryError::new(reason, request.subject, problem));
+                let error = RegistryError::new(reason, request.subject, problem);
+                return Err(if sent { error } else { error.unsent() });
             }
             let wait = failure.retry_after.unwrap_or_else(|| retry::backoff(tried));
             self.log(request, status, took, format_args!("asks again in {} ms, {reason}: {problem}", wait.as_millis()));
             tokio::time::sleep(wait).await;
         }
+    }
+
+    /// Waits while all requests fail because the registry was unreachable a moment ago, until one may be tried.
+    pub(crate) async fn reachable_again(&self) {
+        self.admission.reachable_again().await;
     }
 
     /// Counts a failure that the caller found in an answer.
@@ -149,7 +155,7 @@ impl Transport {
         admitted.map_err(|rejection| {
             let (reason, problem) = (rejection.reason, rejection.problem);
             self.log(request, None, Duration::ZERO, format_args!("not sent, {reason}: {problem}"));
-            RegistryError::new(reason, request.subject, problem)
+            RegistryError::new(reason, request.subject, problem).unsent()
         })
     }
 

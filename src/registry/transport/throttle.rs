@@ -115,6 +115,13 @@ pub(crate) struct ThrottlePermit {
     waited: bool,
 }
 
+impl ThrottlePermit {
+    /// When the request was sent.
+    pub(crate) fn at(self) -> Instant {
+        self.at
+    }
+}
+
 impl Throttle {
     /// Unlimited where `per_second` is absent or not a positive number.
     pub(crate) fn new(per_second: Option<f64>) -> Self {
@@ -155,18 +162,18 @@ impl Throttle {
         Some(rate)
     }
 
-    /// The registry answered the request with 429, and requests stop for `pause`. Returns the rate where it has
+    /// The registry answered the request with 429, and seems to count requests over `window`. Returns the rate where it has
     /// changed.
     ///
-    /// The new rate is what the registry accepted within the last `pause`. Where it accepted nothing, the last rate is
+    /// The new rate is what the registry accepted within the last `window`. Where it accepted nothing, the last rate is
     /// the basis. Refusals of requests that were sent before the last change are ignored.
-    pub(crate) fn refused(&self, permit: ThrottlePermit, pause: Duration) -> Option<f64> {
+    pub(crate) fn refused(&self, permit: ThrottlePermit, window: Duration) -> Option<f64> {
         let now = Instant::now();
         let mut state = self.state.lock();
         if state.learnt.as_ref().is_some_and(|learnt| permit.at <= learnt.since) {
             return None;
         }
-        let window = pause.clamp(Duration::from_secs(1), WINDOW_MAX);
+        let window = window.clamp(Duration::from_secs(1), WINDOW_MAX);
         let accepted = state.accepted.iter().filter(|at| now - **at <= window).count();
         let before = state.learnt.as_ref().map(|learnt| learnt.rate).or(self.configured);
         let rate = match (accepted, before) {

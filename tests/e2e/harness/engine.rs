@@ -11,7 +11,7 @@ pub struct Engine {
     host: String,
     // Dropped in this order: the engine unmounts what is in the directory.
     _program: Program,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 impl Engine {
@@ -42,7 +42,7 @@ impl Engine {
             let answer = docker_at(&host).arg("version").output().ok()?;
             answer.status.success().then_some(())
         });
-        Self { host, _program: program, _directory: directory }
+        Self { host, _program: program, directory }
     }
 
     /// The `docker` command, talking to this engine.
@@ -53,6 +53,14 @@ impl Engine {
     /// The engine's address, as `DOCKER_HOST` has it.
     pub fn host(&self) -> &str {
         &self.host
+    }
+
+    /// containerd's `ctr`, talking to the containerd that the engine started, in a namespace of the test's own.
+    pub fn ctr(&self, namespace: &str) -> Command {
+        let mut command = Command::new("ctr");
+        let socket = self.directory.path().join("exec/containerd/containerd.sock");
+        command.arg("--address").arg(socket).args(["--namespace", namespace]);
+        command
     }
 
     /// Builds a `Dockerfile` in `context` as `reference`.

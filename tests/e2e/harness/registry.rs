@@ -106,6 +106,18 @@ impl Registry {
         self.restart();
     }
 
+    /// The blobs that it has sent, in the order in which that ended, by its own access log: digest, and bytes of the body.
+    pub fn blobs_sent(&self) -> Vec<(String, u64)> {
+        let log = self.program.as_ref().expect("it runs").output();
+        // Apache's combined format: `127.0.0.1 - - [date] "GET /v2/acme/app/blobs/sha256:… HTTP/1.1" 200 9046 "" "…"`.
+        let sent = |line: &str| {
+            let (path, rest) = line.split_once("\"GET ")?.1.split_once(" HTTP/1.1\" 200 ")?;
+            let digest = path.split_once("/blobs/")?.1;
+            Some((digest.to_owned(), rest.split(' ').next()?.parse().expect("a size")))
+        };
+        log.lines().filter_map(sent).collect()
+    }
+
     /// How many requests it has answered, by its own count: `handler` is `manifest`, `blob`, `tags`, `catalog`, …
     pub fn requests(&self, handler: &str, method: &str) -> u64 {
         let body = http::get(&self.debug_address, "/metrics").expect("the registry's counters").text();

@@ -35,14 +35,76 @@ async fn a_pull_secrets_globs_are_read_as_kubernetes_reads_them() {
         ("127.0.0.*:PORT/acme", true),
         ("127.0.0.*:PORT/other", false),
         ("127.0.0.*", false),
+        ("12?.0.[0-9].1:PORT", true),
+        ("12[^7].0.0.1:PORT", false),
+        ("127.0.0.1:PORT/ac", true),
         ("*.0.1:PORT", false),
     ] {
         let key = key.replace("PORT", &port);
         let auth = basic("alice", "sesame").replace("Basic ", "");
-        let path = files.write(".dockerconfigjson", &format!(r#"{{"auths":{{"{key}":{{"auth":"{auth}"}}}}}}"#));
+        let text = format!(r#"{{"auths":{{"other.example":null,"{key}":{{"auth":"{auth}"}}}}}}"#);
+        let path = files.write(".dockerconfigjson", &text);
         let asked = head(&registry, Credential::DockerConfig(path)).await;
         assert_eq!(asked.is_ok(), is_for_it, "{key}: {asked:?}");
     }
+}
+
+/// The requests that carried this user's password, to the registry or its token server.
+fn times(registry: &TestRegistry, user: &str) -> usize {
+    registry.requests().iter().filter(|seen| seen.header("authorization") == basic(user, "sesame")).count()
+}
+
+#[tokio::test]
+async fn where_several_entries_are_for_a_repository_the_next_is_tried_after_one_is_refused() {
+    let files = Files::new();
+    let [bob, carol, alice] = ["bob", "carol", "alice"].map(|user| basic(user, "sesame").replace("Basic ", ""));
+    for access in [
+        Access::Basic(vec![("alice", "sesame")]),
+        Access::Token(TokenServer { users: vec![("alice", "sesame")], ..TokenServer::default() }),
+    ] {
+        let registry = with_password("sesame");
+        registry.require(access);
+        let name = registry.name();
+        let text = format!(
+            r#"{{"auths":{{"{name}/acme/app":{{"auth":"{bob}"}},"{name}/acme":{{"auth":"{carol}"}},"{name}":{{"auth":"{alice}"}}}}}}"#
+        );
+        let credential = Credential::DockerConfig(files.write("config.json", &text));
+        let client = registry.client_with(|settings| settings.credential = credential);
+        for _ in 0..2 {
+            client.head_manifest(&registry.repository("acme/app"), At::Tag(&tag("v1"))).await.unwrap();
+        }
+        assert_eq!(["bob", "carol"].map(|user| times(&registry, user)), [1, 1], "a refused password is not sent again");
+        assert!(times(&registry, "alice") >= 1);
+    }
+}
+
+/// A login that is right and may not pull.
+#[tokio::test]
+async fn the_next_entry_is_tried_after_a_403_and_no_more_than_each_once() {
+    let files = Files::new();
+    let registry = with_password("sesame");
+    registry.require(Access::Basic(vec![("alice", "sesame"), ("bob", "sesame")]));
+    let name = registry.name();
+    let [bob, alice] = ["bob", "alice"].map(|user| basic(user, "sesame").replace("Basic ", ""));
+    let text = format!(r#"{{"auths":{{"{name}/acme":{{"auth":"{bob}"}},"{name}":{{"auth":"{alice}"}}}}}}"#);
+    let credential = Credential::DockerConfig(files.write("config.json", &text));
+    let client = registry.client_with(|settings| settings.credential = credential.clone());
+    let head = || async {
+        let repository = registry.repository("acme/app");
+        client.head_manifest(&repository, At::Tag(&tag("v1"))).await.map_err(|error| error.to_string())
+    };
+    let challenge = Reply::status(401).and("www-authenticate", "Basic realm=\"r\"");
+    for reply in [challenge, Reply::error(403, "DENIED"), Reply::Usual] {
+        registry.next("HEAD /v2/", reply);
+    }
+    for _ in 0..2 {
+        head().await.unwrap();
+    }
+    assert_eq!(["bob", "alice"].map(|user| times(&registry, user)), [1, 2]);
+    registry.always("HEAD /v2/", Reply::error(403, "DENIED"));
+    let error = head().await.unwrap_err();
+    assert!(error.contains("refused access to the credentials of alice"), "{error}");
+    assert_eq!(["bob", "alice"].map(|user| times(&registry, user)), [1, 3]);
 }
 
 #[tokio::test]

@@ -190,12 +190,11 @@ fn make_fifo(path: &Path) {
 async fn sigterm_ends_it_while_it_waits_for_a_file() {
     let registry = registry();
     let targets = config(&registry, &["repository = 'REGISTRY/acme/app'\ntags = ['v1']"]);
-    for file in ["config.toml", "web.yml", "ca.pem", "state.redb"] {
+    for file in ["config.toml", "web.yml", "ca.pem"] {
         let directory = tempfile::tempdir().unwrap();
         let settings = match file {
             "web.yml" => "[web]\nconfig_file = 'web.yml'\n".to_owned(),
             "ca.pem" => format!("[registries.'{}']\nca_file = 'ca.pem'\n", registry.name()),
-            "state.redb" => "[state]\npath = 'state.redb'\n".to_owned(),
             _ => String::new(),
         };
         if file != "config.toml" {
@@ -208,16 +207,66 @@ async fn sigterm_ends_it_while_it_waits_for_a_file() {
             assert!(!program.has_ended(), "{file}: {}", program.log());
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        if file == "state.redb" {
-            // It listens before it opens the state.
-            while tokio::net::TcpStream::connect(program.address()).await.is_err() {
-                assert!(!program.has_ended(), "{file}: {}", program.log());
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-        }
         program.signal("TERM");
         assert_eq!(program.wait().await.code(), Some(0), "{file}: {}", program.log());
     }
+}
+
+#[test]
+fn a_pipe_as_state_path_is_refused_as_a_directory_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let toml = "[state]\npath = 'state.redb'\n[[targets]]\nrepository = 'r.example.com/app'\n";
+    std::fs::write(directory.path().join("config.toml"), toml).unwrap();
+    make_fifo(&directory.path().join("state.redb"));
+    for check in [&[][..], &["--config.check"]] {
+        let output = command(directory.path()).args(check).stderr(Stdio::piped()).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(64), "{said}");
+        assert!(said.contains("state.redb` is a named pipe: name an ordinary file"), "{said}");
+    }
+}
+
+/// Process 1 of a PID namespace, as in a container, ignores the signals that it does not handle. Here it never gets as
+/// far as handling them: it prints its help into a pipe that nobody reads.
+#[tokio::test]
+async fn sigterm_ends_it_from_its_first_moment_although_it_is_process_1() {
+    let unshare = || {
+        let mut command = Command::new("unshare");
+        command.args(["--pid", "--fork", "--kill-child"]);
+        command
+    };
+    if !unshare().arg("true").stderr(Stdio::null()).status().is_ok_and(|status| status.success()) {
+        eprintln!("not tried: `unshare --pid` is not there, or this user may not make a PID namespace");
+        return;
+    }
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    let full = writer.try_clone().unwrap();
+    let (wrote, written) = std::sync::mpsc::channel();
+    let filling = std::thread::spawn(move || {
+        while std::io::Write::write(&mut writer, &[b'x'; 4096]).is_ok() {
+            let _ = wrote.send(());
+        }
+    });
+    while written.recv_timeout(Duration::from_millis(500)).is_ok() {}
+    let program = env!("CARGO_BIN_EXE_image-size-exporter");
+    let mut child = unshare().args([program, "help"]).stdout(full).spawn().unwrap();
+    let children = format!("/proc/{0}/task/{0}/children", child.id());
+    let started = std::time::Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        assert!(started.elapsed() < Duration::from_secs(20), "it does not end");
+        let pid = std::fs::read_to_string(&children).unwrap_or_default();
+        let path = pid.trim().parse::<u32>().ok().and_then(|pid| std::fs::read_link(format!("/proc/{pid}/exe")).ok());
+        if path.is_some_and(|path| path == Path::new(program)) {
+            Command::new("kill").args(["-TERM", pid.trim()]).status().unwrap();
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    assert_eq!(status.code(), Some(143));
+    drop(reader);
+    filling.join().unwrap();
 }
 
 /// Whether SIGTERM (15) is among the signals that a process catches (`proc_pid_status(5)`).

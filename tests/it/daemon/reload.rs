@@ -30,6 +30,27 @@ async fn a_bad_file_keeps_the_old_configuration_and_the_gauges_show_it() {
 }
 
 #[tokio::test]
+async fn groups_are_published_and_a_reload_changes_them_before_any_answer() {
+    let registry = registry();
+    registry.push("acme/two", "v1", &image_of(200));
+    let toml = |app: &str, two: &str| {
+        let target = |name: &str, group: &str| format!("repository = 'REGISTRY/acme/{name}'\ntags = ['v1']\n{group}");
+        config(&registry, &[&target("app", app), &target("two", two)]).replace("100ms", "1h")
+    };
+    let stored = |m: &Metrics, group: &str| m.one("container_image_group_stored_size_bytes", &[("group", group)]);
+    let daemon = Daemon::start(&toml("group_by = '/(.*)'", "group = 'app'")).await;
+    let metrics = daemon.until("both are in it", |m| stored(m, "app") == Some(300.0)).await;
+    for family in ["container_image_group_unique_size_bytes", "container_image_group_proportional_size_bytes"] {
+        assert_eq!(metrics.one(family, &[("group", "app")]), Some(300.0), "{}", metrics.text());
+    }
+    registry.always("HEAD /v2/acme/", Reply::Stall);
+    daemon.reload(&toml("", "group_by = '/(.*)'")).await;
+    let metrics = daemon.until("one is in another", |m| stored(m, "two") == Some(200.0)).await;
+    assert_eq!(stored(&metrics, "app"), None, "{}", metrics.text());
+    daemon.stop().await;
+}
+
+#[tokio::test]
 async fn targets_are_added_and_removed_while_the_others_continue() {
     let registry = registry();
     registry.push("acme/two", "v1", &image_of(200));

@@ -16,6 +16,9 @@ async fn under_a_wildcard_a_repository_without_the_tag_is_not_a_failure() {
     let metrics =
         daemon.until("that one is up", |m| m.all(UP, &[]).values().copied().collect::<Vec<_>>() == [1.0]).await;
     assert_eq!(metrics.one(UP, &[("repository", "acme/app")]), Some(1.0));
+    let missing = [("reason", "not_found")];
+    let failures = metrics.all("image_size_exporter_registry_request_failures_total", &missing);
+    assert!(failures.values().all(|count| *count == 0.0), "{failures:?}");
     // A repository that appears, and one that goes.
     registry.push("acme/new", "v1", &image_of(400));
     daemon.until("it is found", |m| m.one(COMPRESSED, &[("repository", "acme/new")]) == Some(400.0)).await;
@@ -122,6 +125,52 @@ async fn figures_of_a_repository_whose_list_is_cut_are_withheld() {
         "container_image_repository_stored_size_bytes",
     ] {
         assert_eq!(metrics.one(family, &[]), None, "{family}");
+    }
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_catalog_that_breaks_off_leaves_unknown_is_withheld_until_it_was_read_to_its_end() {
+    const REGISTRY_STORED: &str = "container_image_registry_stored_size_bytes";
+    const SHARED: [&str; 4] = [
+        REGISTRY_STORED,
+        "container_image_repository_unique_size_bytes",
+        "container_image_unique_size_bytes",
+        "container_image_proportional_size_bytes",
+    ];
+    const OWN: [&str; 3] =
+        [COMPRESSED, "container_image_repository_stored_size_bytes", "container_image_repository_tags"];
+    let registry = registry();
+    registry.push("acme/other", "v1", &image_of(200));
+    registry.push("named", "v1", &image_of(300));
+    let targets = [
+        "name = 'all'\nrepository = 'REGISTRY/acme/*'\nmatch = ['^v']",
+        "repository = 'REGISTRY/named'\ntags = ['v1']",
+    ];
+    let toml = config(&registry, &targets) + "[state]\npath = 'state.redb'\n";
+    // Each page is the first one.
+    let breaks_off = Reply::json(r#"{"repositories":["acme/app","named"]}"#)
+        .and("link", r#"</v2/_catalog?n=2&last=named>; rel="next""#);
+    registry.always("GET /v2/_catalog", breaks_off.clone());
+    let mut daemon = Daemon::start(&toml).await;
+    let is_known = |m: &Metrics| OWN.iter().all(|family| m.count(family) == 2);
+    daemon.until("what is known is published", is_known).await;
+    for _ in 0..2 {
+        let metrics = daemon.scanned("all").await;
+        assert_eq!(metrics.one(TARGET_UP, &[("target", "all")]), Some(0.0));
+        assert_eq!(SHARED.map(|family| metrics.count(family)), [0; 4], "{}", metrics.text());
+        daemon = Daemon::start_in(daemon.stop().await, &toml).await;
+        let metrics = daemon.metrics().await;
+        assert!(is_known(&metrics), "{}", metrics.text());
+    }
+    registry.always("GET /v2/_catalog", Reply::Usual);
+    daemon.until("all is published", |m| SHARED.map(|family| m.count(family)) == [1, 3, 3, 3]).await;
+    registry.always("GET /v2/_catalog", breaks_off);
+    daemon.until("it breaks off again", |m| m.one(TARGET_UP, &[("target", "all")]) == Some(0.0)).await;
+    let daemon = Daemon::start_in(daemon.stop().await, &toml).await;
+    for metrics in [daemon.metrics().await, daemon.scanned("all").await] {
+        assert_eq!(SHARED.map(|family| metrics.count(family)), [1, 3, 3, 3], "{}", metrics.text());
+        assert_eq!(metrics.one(REGISTRY_STORED, &[]), Some(600.0));
     }
     daemon.stop().await;
 }

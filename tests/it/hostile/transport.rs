@@ -184,10 +184,11 @@ fn limits() -> Vec<(&'static str, Site, &'static str)> {
         ("429 for no time", retry("0"), healed),
         ("429 for a second of the past", retry("Sun, 06 Nov 1994 08:49:37 GMT"), healed),
         ("429 for ever", retry("99999999999999999999999999"), LIMITED),
-        ("429 for less than nothing", retry("-1"), LIMITED),
-        ("429 for a fraction", retry("0.5"), LIMITED),
-        ("429 until nonsense", retry("\u{202e}soon"), LIMITED),
-        ("429 until nothing", retry(""), LIMITED),
+        ("429 for less than nothing", retry("-1"), healed),
+        ("429 for a fraction", retry("0.5"), healed),
+        ("429 for a long fraction", retry("600.5"), LIMITED),
+        ("429 until nonsense", retry("\u{202e}soon"), healed),
+        ("429 until nothing", retry(""), healed),
         ("429 until the year 9999", retry("Fri, 31 Dec 9999 23:59:59 GMT"), LIMITED),
     ]
 }

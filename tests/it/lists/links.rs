@@ -139,10 +139,27 @@ async fn a_page_without_new_entries_ends_the_list_with_an_error() {
         assert!(message.contains("page 2 of the list") && message.contains(problem), "{message}");
         assert_eq!(registry.counts(), "list_tags 2");
     }
+    // Known entries in another mix than on any page before.
+    let registry = registry(0);
+    for (number, tags) in [&["a", "b"][..], &["c"], &["c", "a"]].into_iter().enumerate() {
+        registry.next(LIST, page(tags, &format!("</v2/acme/app/tags/list?x={}>; rel=\"next\"", number + 2)));
+    }
+    let list_of_three = list(&registry, 10_000).await.unwrap();
+    assert_eq!(texts(&list_of_three), ["a", "b", "c"]);
+    let (reason, message) = stopped(&list_of_three);
+    let problem = "it has only entries of earlier pages and links to another page";
+    assert_eq!(reason, Reason::Invalid);
+    assert!(message.contains("page 3 of the list") && message.contains(problem), "{message}");
+    assert_eq!(registry.counts(), "list_tags 3");
+    let registry = registry_of_two_pages();
+    assert!(list(&registry, 10_000).await.unwrap().stopped.is_none(), "an empty last page is the end");
+}
+
+fn registry_of_two_pages() -> TestRegistry {
     let registry = registry(0);
     registry.next(LIST, page(&["a", "b"], "</v2/acme/app/tags/list?x=2>; rel=\"next\""));
     registry.next(LIST, page(&[], "<>; rel=\"next\""));
-    assert!(list(&registry, 10_000).await.unwrap().stopped.is_none(), "an empty last page is the end");
+    registry
 }
 
 #[tokio::test]

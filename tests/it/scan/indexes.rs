@@ -103,13 +103,8 @@ async fn a_sparse_index_lacks_a_child_that_only_another_repository_has() {
     let both = index(&[("linux/amd64", &amd64), ("linux/arm64", &arm64)]);
     let mut watcher = Watcher::new("tags = ['v1']");
     watcher.registry.push("acme/full", "v1", &both);
-    let full = TagRequest {
-        repository: format!("{}/acme/full", watcher.registry.name()).parse().unwrap(),
-        tag: tag("v1"),
-        known: None,
-        is_incomplete: false,
-        platforms: PlatformFilter::all(),
-    };
+    let repository = format!("{}/acme/full", watcher.registry.name()).parse().unwrap();
+    let full = TagRequest::unknown(repository, tag("v1"), PlatformFilter::all());
     scan::read_tag(&watcher.client, &watcher.store, &full).await;
     watcher.push("v1", &both);
     watcher.registry.remove_manifest("acme/app", arm64.digest());

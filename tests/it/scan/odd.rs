@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// How long a client waits for an answer that never comes.
+const SHORT: std::time::Duration = std::time::Duration::from_millis(500);
+
 #[tokio::test]
 async fn a_registry_without_head_costs_a_get_each_time_and_is_remembered() {
     for refusal in [Reply::status(405), Reply::error(405, "UNSUPPORTED"), Reply::status(501)] {
@@ -178,8 +181,73 @@ async fn a_refusal_of_head_that_get_confirms_is_final() {
     watcher.registry.always("* /v2/acme/app/manifests/", Reply::status(403));
     assert_eq!(watcher.cost().await, "get_manifest 1, head_manifest 1");
     assert_eq!(watcher.up(), [Some(false)]);
+    assert_eq!(watcher.cost().await, "head_manifest 1", "what GET confirmed is believed for a while");
     watcher.registry.always("* /v2/acme/app/manifests/", Reply::Usual);
     assert_eq!(watcher.cost().await, "head_manifest 1", "HEAD is asked first again");
-    watcher.registry.always("* /v2/acme/app/manifests/", Reply::status(403));
-    assert_eq!(watcher.cost().await, "head_manifest 1", "a HEAD that worked lately is believed");
+}
+
+#[tokio::test]
+async fn a_refusal_that_get_confirms_costs_one_get_and_not_one_for_each_tag() {
+    let mut watcher = Watcher::new("tags = ['v1', 'v2', 'v3', 'v4', 'v5']");
+    for tag in 1..=5 {
+        watcher.push(&format!("v{tag}"), &one("a"));
+    }
+    watcher.cost().await;
+    watcher.cost().await;
+    for reply in [Reply::status(403), Reply::error(403, "DENIED")] {
+        watcher.registry.always("* /v2/acme/app/manifests/", reply);
+        let cost = watcher.cost().await;
+        assert!(["get_manifest 1, head_manifest 5", "head_manifest 5"].contains(&&*cost), "{cost}");
+        assert_eq!(watcher.up(), [Some(false); 5]);
+    }
+}
+
+/// HEAD worked, and then something in front of the registry was changed.
+#[tokio::test]
+async fn a_head_that_fails_since_it_worked_costs_a_get_and_soon_no_head_any_more() {
+    let refusals = [401, 403, 406, 411, 500, 502].map(Reply::status);
+    for refusal in refusals.into_iter().chain([Reply::Cut, Reply::Stall]) {
+        let short = |registry: &TestRegistry| registry.client_with(|settings| settings.timeout = SHORT);
+        let mut watcher = Watcher::with(TestRegistry::start(), "tags = ['v1', 'v2', 'v3', 'v4']", short);
+        for (tag, name) in [("v1", "a"), ("v2", "b"), ("v3", "c"), ("v4", "d")] {
+            watcher.push(tag, &one(name));
+        }
+        watcher.cost().await;
+        assert_eq!(watcher.cost().await, "head_manifest 4");
+        // One that fails among others that work is asked for by GET, and nothing is concluded.
+        let tries = match refusal {
+            Reply::Cut | Reply::Answer(500 | 502, ..) => 3,
+            _ => 1,
+        };
+        for _ in 0..tries {
+            watcher.registry.next("HEAD /v2/acme/app/manifests/v2", refusal.clone());
+        }
+        watcher.cost().await;
+        assert_eq!(watcher.up(), [Some(true); 4], "{refusal:?}");
+        assert!(watcher.client.supports_head(), "{refusal:?}");
+        watcher.registry.always("HEAD /v2/", refusal.clone());
+        let cost = watcher.cost().await;
+        assert!(cost.starts_with("get_manifest 4, head_manifest "), "{refusal:?}: {cost}");
+        assert_eq!(watcher.up(), [Some(true); 4], "{refusal:?}");
+        assert_eq!(watcher.cost().await, "get_manifest 4", "{refusal:?} is remembered");
+    }
+}
+
+/// Many tags at once: the first ones teach the others, although unanswered requests stop all for a moment.
+#[tokio::test]
+async fn while_head_hangs_every_tag_of_a_busy_registry_is_read() {
+    let short = |registry: &TestRegistry| registry.client_with(|settings| settings.timeout = SHORT);
+    let tags: Vec<String> = (10..40).map(|tag| format!("v{tag}")).collect();
+    let mut watcher = Watcher::with(TestRegistry::start(), &format!("tags = {tags:?}"), short);
+    for tag in &tags {
+        watcher.push(tag, &one(tag));
+    }
+    watcher.cost().await;
+    watcher.cost().await;
+    watcher.registry.always("HEAD /v2/", Reply::Stall);
+    let requests = watcher.inventory.assign(&watcher.target.name);
+    let reads = requests.iter().map(|wanted| scan::read_tag(&watcher.client, &watcher.store, wanted));
+    let read = futures_util::future::join_all(reads).await;
+    let failed: Vec<_> = read.iter().filter(|read| matches!(read.outcome, Outcome::Failed(_))).collect();
+    assert!(failed.is_empty(), "{} of {}: {:?}", failed.len(), read.len(), failed.first());
 }

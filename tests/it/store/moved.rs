@@ -73,6 +73,75 @@ fn while_another_file_is_in_its_place_nothing_is_lost_and_persistence_is_false()
     assert_eq!(reopened(&path), expected);
 }
 
+type Overwrite = fn(&Path, &[u8]);
+
+/// By another program, without a new file: `cp`, `truncate`, `dd`, an editor.
+#[test]
+fn a_state_file_that_is_overwritten_in_place_is_read_anew_and_written_again() {
+    let directory = directory();
+    let other = directory.path().join("other.redb");
+    write_all(&other);
+    let backup = fs::read(&other).unwrap();
+    let overwritings: [(&str, Overwrite, bool); 4] = [
+        ("an older state file", |path, backup| fs::write(path, backup).unwrap(), true),
+        ("nothing", |path, _| fs::write(path, "").unwrap(), false),
+        ("its beginning and nothing more", |path, _| truncate(path, 5_000), false),
+        ("zeros in the middle", |path, _| overwrite(path, 4_096, &vec![0; 65_536]), false),
+    ];
+    for (number, (what, overwrite, is_state)) in overwritings.into_iter().enumerate() {
+        let path = directory.path().join(format!("{number}.redb"));
+        let (store, _) = Store::open(&path).unwrap();
+        let persistent = store.persistent().unwrap();
+        (0..TAGS).for_each(|number| write(&store, number, 2));
+        flush(&store);
+        overwrite(&path, &backup);
+        for _ in 0..2 {
+            write(&store, 3, 4);
+            flush(&store);
+            assert!(persistent.load(Ordering::Relaxed), "{what}");
+        }
+        let mut expected = if is_state { all(1) } else { BTreeMap::new() };
+        expected.insert(3, 4);
+        assert_eq!(versions(&store), expected, "{what}");
+        drop(store);
+        assert_eq!(reopened(&path), expected, "{what}");
+    }
+    let names = fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let aside = names.filter(|name| name.contains(".redb.")).collect::<Vec<_>>();
+    assert!(aside.iter().all(|name| name.contains(".redb.corrupt-")), "{aside:?}");
+}
+
+fn truncate(path: &Path, bytes: u64) {
+    fs::OpenOptions::new().write(true).open(path).unwrap().set_len(bytes).unwrap();
+}
+
+fn overwrite(path: &Path, at: u64, bytes: &[u8]) {
+    use std::os::unix::fs::FileExt as _;
+    fs::OpenOptions::new().write(true).open(path).unwrap().write_all_at(bytes, at).unwrap();
+}
+
+#[test]
+fn while_its_path_is_a_link_to_itself_persistence_is_false_and_nothing_is_lost() {
+    let directory = directory();
+    let path = directory.path().join("state.redb");
+    let (store, _) = Store::open(&path).unwrap();
+    let persistent = store.persistent().unwrap();
+    (0..TAGS).for_each(|number| write(&store, number, 2));
+    flush(&store);
+    fs::remove_file(&path).unwrap();
+    std::os::unix::fs::symlink("state.redb", &path).unwrap();
+    write(&store, 3, 4);
+    flush(&store);
+    assert!(!persistent.load(Ordering::Relaxed));
+    fs::remove_file(&path).unwrap();
+    flush(&store);
+    assert!(persistent.load(Ordering::Relaxed));
+    drop(store);
+    let mut expected = all(2);
+    expected.insert(3, 4);
+    assert_eq!(reopened(&path), expected);
+}
+
 #[test]
 fn a_path_that_is_not_a_regular_file_is_refused_without_waiting() {
     let directory = directory();
@@ -80,7 +149,14 @@ fn a_path_that_is_not_a_regular_file_is_refused_without_waiting() {
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     let socket = directory.path().join("socket");
     let _listener = UnixListener::bind(&socket).unwrap();
-    for (path, kind) in [(pipe.as_path(), "named pipe"), (&socket, "socket"), (Path::new("/dev/null"), "device")] {
+    let link = directory.path().join("link");
+    std::os::unix::fs::symlink("link", &link).unwrap();
+    for (path, kind) in [
+        (pipe.as_path(), "named pipe"),
+        (&socket, "socket"),
+        (Path::new("/dev/null"), "device"),
+        (&link, "symbolic link that leads to itself"),
+    ] {
         let error = Store::open(path).err().unwrap().to_string();
         let expected =
             format!("state file {} is a {kind}: name an ordinary file as `path` under [state]", path.display());

@@ -28,14 +28,18 @@ pub(super) fn is_namespaced(key: &str) -> bool {
     without_scheme(key) == key && !matches!(path, "" | "v1" | "v2")
 }
 
-/// Whether a key with `*` in its host includes a repository of `registry`, as in Kubernetes' pull secrets (Kubernetes
-/// documentation, "Images", "Interpretation of config.json"): `*` stands for characters within one part of the host, the
-/// number of parts and the port must be equal, and the path is a prefix of the repository's name, not only of whole
-/// components.
-pub(super) fn glob_matches(key: &str, registry: &str, repository: &str) -> bool {
-    let (pattern, path) = without_scheme(key).split_once('/').unwrap_or((without_scheme(key), ""));
-    let path = ["v1/", "v2/"].iter().find_map(|api| path.strip_prefix(api)).unwrap_or(path);
-    if !pattern.contains('*') || !repository.starts_with(path) {
+/// A key as Kubernetes orders and matches it: without a scheme and without the API's own path.
+pub(super) fn kubernetes_key(key: &str) -> (&str, &str) {
+    let (host, path) = without_scheme(key).split_once('/').unwrap_or((without_scheme(key), ""));
+    (host, ["v1/", "v2/"].iter().find_map(|api| path.strip_prefix(api)).unwrap_or(path))
+}
+
+/// Whether a key includes a repository of `registry`, as in Kubernetes' pull secrets (Kubernetes documentation, "Images",
+/// "Interpretation of config.json"): each part of the host is a pattern for one part, the number of parts and the port must
+/// be equal, and the path is a prefix of the repository's name, not only of whole components.
+pub(super) fn kubernetes_matches(key: &str, registry: &str, repository: &str) -> bool {
+    let (pattern, path) = kubernetes_key(key);
+    if !repository.starts_with(path) {
         return false;
     }
     let (pattern, registry) = (pattern.to_ascii_lowercase(), registry.to_ascii_lowercase());
@@ -46,16 +50,94 @@ pub(super) fn glob_matches(key: &str, registry: &str, repository: &str) -> bool 
         && pattern.split('.').zip(host.split('.')).all(|(pattern, part)| part_matches(pattern, part))
 }
 
-/// Whether `*` in the pattern can stand for characters such that it is `part`.
-fn part_matches(pattern: &str, part: &str) -> bool {
-    let mut literals = pattern.split('*');
-    let Some(mut rest) = literals.next().and_then(|first| part.strip_prefix(first)) else { return false };
-    let Some(last) = literals.next_back() else { return rest.is_empty() };
-    for literal in literals {
-        let Some((_, after)) = rest.split_once(literal) else { return false };
-        rest = after;
+/// One term of a pattern, as in Go's `path.Match`.
+enum Term {
+    /// `*`: any characters, also none.
+    Any,
+    /// `?`
+    One,
+    /// A character that stands for itself.
+    Literal(char),
+    /// `[a-z]` or, negated, `[^a-z]`.
+    Class { is_negated: bool, ranges: Vec<(char, char)> },
+}
+
+impl Term {
+    fn includes(&self, character: char) -> bool {
+        match self {
+            Self::Any | Self::One => true,
+            Self::Literal(literal) => *literal == character,
+            Self::Class { is_negated, ranges } => {
+                ranges.iter().any(|(low, high)| (*low..=*high).contains(&character)) != *is_negated
+            }
+        }
     }
-    rest.ends_with(last)
+}
+
+/// The terms of a pattern; `None` where it is malformed, which matches nothing.
+fn terms(pattern: &str) -> Option<Vec<Term>> {
+    let mut characters = pattern.chars().peekable();
+    let mut terms = Vec::new();
+    while let Some(character) = characters.next() {
+        terms.push(match character {
+            '*' => Term::Any,
+            '?' => Term::One,
+            '\\' => Term::Literal(characters.next()?),
+            '[' => {
+                let is_negated = characters.next_if_eq(&'^').is_some();
+                let mut ranges = Vec::new();
+                while ranges.is_empty() || characters.next_if_eq(&']').is_none() {
+                    let low = class_character(&mut characters)?;
+                    let is_range = characters.next_if_eq(&'-').is_some();
+                    ranges.push((low, if is_range { class_character(&mut characters)? } else { low }));
+                }
+                Term::Class { is_negated, ranges }
+            }
+            literal => Term::Literal(literal),
+        });
+    }
+    Some(terms)
+}
+
+/// A character of a class; `-` and `]` only after a backslash.
+fn class_character(characters: &mut impl Iterator<Item = char>) -> Option<char> {
+    match characters.next()? {
+        '-' | ']' => None,
+        '\\' => characters.next(),
+        character => Some(character),
+    }
+}
+
+/// Whether the pattern matches the whole part.
+fn part_matches(pattern: &str, part: &str) -> bool {
+    let Some(terms) = terms(pattern) else { return false };
+    let part: Vec<char> = part.chars().collect();
+    // After the last `*`, and how much of the part that star stands for.
+    let mut last_star: Option<(usize, usize)> = None;
+    let (mut term, mut at) = (0, 0);
+    loop {
+        match terms.get(term) {
+            None if at == part.len() => return true,
+            Some(Term::Any) => {
+                last_star = Some((term + 1, at));
+                term += 1;
+                continue;
+            }
+            Some(other) if part.get(at).is_some_and(|character| other.includes(*character)) => {
+                (term, at) = (term + 1, at + 1);
+                continue;
+            }
+            _ => {}
+        }
+        // The last star takes one more character.
+        match &mut last_star {
+            Some((after, from)) if *from < part.len() => {
+                *from += 1;
+                (term, at) = (*after, *from);
+            }
+            _ => return false,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -63,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn globs_match_as_in_kubernetes() {
+    fn keys_match_as_in_kubernetes() {
         for (key, registry, repository, expected) in [
             ("*.example.com", "eu.example.com", "acme/app", true),
             ("https://*.example.com", "eu.example.com", "acme/app", true),
@@ -94,11 +176,37 @@ mod tests {
             ("*.example.com/acme", "eu.example.com", "acme2/app", true),
             ("*.example.com/acme", "eu.example.com", "other/app", false),
             ("*.example.com/acme", "eu.example.com", "", false),
-            // Without a star in the host it is not a glob.
-            ("eu.example.com", "eu.example.com", "app", false),
+            // Other patterns.
+            ("e?.example.com", "eu.example.com", "app", true),
+            ("e?.example.com", "e.example.com", "app", false),
+            ("?.example.com", "eu.example.com", "app", false),
+            ("[a-f]u.example.com", "eu.example.com", "app", true),
+            ("[^a-f]u.example.com", "eu.example.com", "app", false),
+            ("[^x]?.example.com", "eu.example.com", "app", true),
+            ("[xe]*.example.com", "eu-west.example.com", "app", true),
+            ("r[0-9][0-9].example.com", "r07.example.com", "app", true),
+            ("r[0-9].example.com", "rx.example.com", "app", false),
+            ("r[\\-a].example.com", "r-.example.com", "app", true),
+            (r"e\u.example.com", "eu.example.com", "app", true),
+            // Malformed ones match nothing.
+            ("[.example.com", "[.example.com", "app", false),
+            ("[]a].example.com", "a.example.com", "app", false),
+            ("[a-].example.com", "a.example.com", "app", false),
+            ("[^].example.com", "a.example.com", "app", false),
+            // Without a pattern in the host.
+            ("eu.example.com", "eu.example.com", "app", true),
+            ("eu.example.com/acm", "eu.example.com", "acme/app", true),
+            ("https://eu.example.com/v1/acm", "eu.example.com", "acme/app", true),
             ("eu.example.com/*", "eu.example.com", "app", false),
         ] {
-            assert_eq!(glob_matches(key, registry, repository), expected, "{key} {registry}/{repository}");
+            assert_eq!(kubernetes_matches(key, registry, repository), expected, "{key} {registry}/{repository}");
         }
+    }
+
+    #[test]
+    fn a_pattern_of_many_stars_is_decided_at_once() {
+        let (pattern, part) = ("*a".repeat(200), "a".repeat(5_000));
+        assert!(part_matches(&pattern, &part));
+        assert!(!part_matches(&format!("{pattern}b"), &part));
     }
 }

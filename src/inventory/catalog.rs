@@ -1,0 +1,59 @@
+//! How much of a wildcard's catalog is known. Repositories that were never read may share layers with those that were.
+
+use super::Inventory;
+use super::stale::StalePart;
+use crate::oci::Registry;
+use crate::tag::ListExtent;
+use crate::target::{Repositories, Target};
+
+/// How much of one target's catalog is known.
+#[derive(Clone, Copy)]
+pub(super) struct Catalog {
+    /// It was read to its end at some time, or none is needed.
+    whole: bool,
+    /// It has more repositories than are read.
+    cut: bool,
+}
+
+impl Catalog {
+    pub(super) fn new(target: &Target) -> Self {
+        Self { whole: matches!(target.repositories, Repositories::One(_)), cut: false }
+    }
+
+    /// Notes how much of it was read. What was known of a whole one stays true enough while reading it fails.
+    pub(super) fn note(&mut self, extent: ListExtent) {
+        match extent {
+            ListExtent::Whole => *self = Self { whole: true, cut: false },
+            ListExtent::Cut => self.cut = true,
+            ListExtent::Partial | ListExtent::Unread => {}
+        }
+    }
+
+    pub(super) fn is_whole(self) -> bool {
+        self.whole && !self.cut
+    }
+}
+
+impl Inventory {
+    /// Notes for each registry whether a part of it may be unknown, before views are made.
+    pub(super) fn compare_catalogs(&mut self) {
+        let parts: Vec<bool> = self.registries.keys().map(|registry| self.is_part(registry)).collect();
+        for (registry, is_part) in self.registries.values_mut().zip(parts) {
+            if std::mem::replace(&mut registry.is_part, is_part) != is_part {
+                for repository in registry.repositories.values_mut() {
+                    registry.stale.mark_with(&mut repository.stale, StalePart::View);
+                }
+            }
+        }
+    }
+
+    /// Whether a target selects some repositories of a registry, and more may be in its catalog. A target that a reload
+    /// added takes no figures away before its first scan ends.
+    fn is_part(&self, registry: &Registry) -> bool {
+        self.targets.on(registry).iter().any(|&number| {
+            self.ended[number as usize]
+                && !self.catalogs[number as usize].is_whole()
+                && self.selected_repositories(number).next().is_some()
+        })
+    }
+}
