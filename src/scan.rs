@@ -70,9 +70,11 @@ async fn has_moved(client: &Client, wanted: &TagRequest, reported: &Reported) ->
 }
 
 async fn read_once(client: &Client, store: &Store, wanted: &TagRequest) -> Reported {
-    let (head, trial) = match ask_head(client, wanted).await {
+    // A HEAD that never worked may say 404 of everything, and so may a cache that fetches what a GET asks for.
+    let was_gone = wanted.is_gone && client.head_has_worked() && !client.is_pull_through();
+    let (head, trial) = match ask_head(client, wanted, was_gone).await {
         Ok(head) => (head, None),
-        Err(error) if wanted.is_gone && error.reason() == Reason::NotFound => {
+        Err(error) if was_gone && error.reason() == Reason::NotFound => {
             return unread(client, wanted, Operation::HeadManifest, error);
         }
         Err(error) => match client.doubt_head(&wanted.repository, &error).await {
@@ -123,9 +125,7 @@ async fn read_once(client: &Client, store: &Store, wanted: &TagRequest) -> Repor
 }
 
 /// The digest header of a HEAD, where a HEAD saves requests and the registry supports it.
-async fn ask_head(client: &Client, wanted: &TagRequest) -> Result<Option<Arc<str>>, RegistryError> {
-    // A HEAD that never worked may say 404 of everything.
-    let was_gone = wanted.is_gone && client.head_has_worked();
+async fn ask_head(client: &Client, wanted: &TagRequest, was_gone: bool) -> Result<Option<Arc<str>>, RegistryError> {
     let is_known = wanted.known.is_some() || was_gone;
     if !client.supports_head() || (!is_known && !client.meters_pulls()) {
         return Ok(None);

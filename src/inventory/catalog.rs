@@ -37,14 +37,25 @@ impl Catalog {
 impl Inventory {
     /// Notes for each registry whether a part of it may be unknown, before views are made.
     pub(super) fn compare_catalogs(&mut self) {
-        let parts: Vec<bool> = self.registries.keys().map(|registry| self.is_part(registry)).collect();
-        for (registry, is_part) in self.registries.values_mut().zip(parts) {
-            if std::mem::replace(&mut registry.is_part, is_part) != is_part {
+        let parts: Vec<(bool, bool)> = self
+            .registries
+            .keys()
+            .map(|registry| (self.is_part(registry), self.has_unread_catalog(registry)))
+            .collect();
+        for (registry, (is_part, is_unread)) in self.registries.values_mut().zip(parts) {
+            let was = (registry.is_part, registry.has_unread_catalog);
+            (registry.is_part, registry.has_unread_catalog) = (is_part, is_unread);
+            if was != (is_part, is_unread) {
                 for repository in registry.repositories.values_mut() {
                     registry.stale.mark_with(&mut repository.stale, StalePart::View);
                 }
             }
         }
+    }
+
+    /// Whether a target's catalog was never read to its end, even if none of its repositories is known.
+    fn has_unread_catalog(&self, registry: &Registry) -> bool {
+        self.targets.on(registry).iter().any(|&number| !self.catalogs[number as usize].is_whole())
     }
 
     /// Whether a target selects some repositories of a registry, and more may be in its catalog. A target that a reload

@@ -92,9 +92,8 @@ impl Inventory {
         let Some(repository) = registry.repositories.get_mut(name) else { return };
         let has_changed = match list {
             ListExtent::Whole => repository.partial.remove(&target),
-            ListExtent::Partial if repository.whole.contains(&target) => false,
-            ListExtent::Cut | ListExtent::Partial => repository.partial.insert(target),
-            ListExtent::Unread => false,
+            ListExtent::Partial | ListExtent::Unread if repository.whole.contains(&target) => false,
+            ListExtent::Cut | ListExtent::Partial | ListExtent::Unread => repository.partial.insert(target),
         };
         if has_changed {
             registry.stale.mark_with(&mut repository.stale, StalePart::View);

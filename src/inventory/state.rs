@@ -25,6 +25,8 @@ pub(super) struct RegistryState {
     pub(super) has_sums: bool,
     /// Whether repositories of it may be unknown that would share layers with those that are known.
     pub(super) is_part: bool,
+    /// A target's catalog was never read to its end.
+    pub(super) has_unread_catalog: bool,
     pub(super) stale: Stale,
     /// The sums; empty before there are any.
     pub(super) usage: Usage,

@@ -8,6 +8,9 @@ use crate::image::{Image, Timestamp};
 use crate::oci::{Digest, Reason, Repository, Tag};
 use crate::tag::{Child, Known, Outcome, Reading, TagRecord, TagRequest};
 
+/// Each such reading of a tag that does not exist asks as if nothing were known of it: a HEAD alone may be wrong for ever.
+const GONE_CONFIRMED_EACH: u32 = 12;
+
 /// The state of one selected tag.
 pub(super) struct TagState {
     pub(super) settings: Arc<TagSettings>,
@@ -20,6 +23,8 @@ pub(super) struct TagState {
     pub(super) up: Option<bool>,
     /// Whether the registry said that the tag does not exist.
     pub(super) gone: bool,
+    /// How often in a row it said so.
+    gone_times: u32,
     /// Why the last reading did not confirm `content`, unless the tag is gone.
     failing: Option<Reason>,
     /// The digest of the last content, once that was dropped.
@@ -60,6 +65,7 @@ impl TagState {
             content: None,
             up: None,
             gone: false,
+            gone_times: 0,
             failing: None,
             last_digest: None,
             last_success: None,
@@ -111,7 +117,7 @@ impl TagState {
             known: self.content.as_ref().map(|content| Arc::clone(&content.known)),
             is_incomplete: self.is_incomplete(),
             platforms: self.settings.platforms.clone(),
-            is_gone: self.gone,
+            is_gone: self.gone && !self.gone_times.is_multiple_of(GONE_CONFIRMED_EACH),
             is_expected: self.settings.named,
         }
     }
@@ -126,6 +132,7 @@ impl TagState {
             Outcome::Gone => {
                 let effect = if self.forget(layers) { Effect::Content } else { Effect::Times };
                 self.gone = true;
+                self.gone_times = self.gone_times.wrapping_add(1);
                 self.failing = None;
                 self.up = Some(false);
                 effect
@@ -246,6 +253,7 @@ impl TagState {
         let up = up && self.images().all(|image| image.is_sized);
         self.up = Some(up);
         self.gone = false;
+        self.gone_times = 0;
         self.failing = None;
         if up {
             self.last_success = Some(at);

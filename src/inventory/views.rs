@@ -45,6 +45,12 @@ pub(super) fn refresh(
             if registry.is_part {
                 withhold_shared(&mut view);
             }
+            if registry.has_unread_catalog {
+                // Somebody may delete for it.
+                for of in &mut view.reclaimable {
+                    of.bytes = None;
+                }
+            }
             state.view = Some(Arc::new(view));
             state.down = down(state);
             state.selected = selected(state);
@@ -54,7 +60,7 @@ pub(super) fn refresh(
     let is_whole = !registry.is_part && registry.repositories.values().all(|repository| repository.partial.is_empty());
     let stored_bytes = (is_whole && !registry.usage.series.is_empty()).then_some(registry.usage.stored_bytes);
     let mut reclaimable = registry.reclaimable.clone();
-    if registry.is_part {
+    if registry.has_unread_catalog {
         for of in &mut reclaimable {
             (of.bytes, of.tags) = (None, None);
         }
@@ -153,9 +159,6 @@ fn repository(
 /// Withholds what unread repositories of the registry may change.
 fn withhold_shared(view: &mut RepositoryView) {
     (view.unique_bytes, view.proportional_bytes) = (None, None);
-    for of in &mut view.reclaimable {
-        of.bytes = None;
-    }
     view.tags.iter_mut().for_each(withhold_shares);
 }
 

@@ -41,6 +41,7 @@ pub struct Client {
     pub(super) owner_api: Option<OwnerApi>,
     /// Metered pulls reserved for people.
     pub(super) reserve: u64,
+    pull_through: bool,
     pub(super) quirks: Quirks,
 }
 
@@ -86,10 +87,7 @@ impl Registries {
 
     /// Lets refused passwords be tried again at once.
     pub fn reset_lockouts(&self) {
-        for client in self.clients.lock().values() {
-            client.auth.reset_lockout();
-            client.owner_api.iter().for_each(OwnerApi::reset_lockout);
-        }
+        self.clients.lock().values().for_each(|client| client.auth.reset_lockout());
     }
 
     fn with(
@@ -155,6 +153,7 @@ impl Client {
             transport: Transport::new(registry.clone(), home, connections, settings, counters, trust_hint),
             auth: Session::new(settings.credential.clone(), identity),
             reserve: settings.ratelimit_reserve.unwrap_or(0),
+            pull_through: settings.pull_through,
             quirks: Quirks::default(),
         })
     }
@@ -162,6 +161,11 @@ impl Client {
     /// Whether this registry meters `GET`s of manifests, so that a `HEAD` comes first.
     pub fn meters_pulls(&self) -> bool {
         self.transport.registry.is_docker_hub() || self.transport.metering.is_metered()
+    }
+
+    /// Whether the registry is configured as a pull-through cache.
+    pub fn is_pull_through(&self) -> bool {
+        self.pull_through
     }
 
     /// Counts a failure found while reading an answer: for example not a manifest, or past a limit.

@@ -57,7 +57,7 @@ pub struct TagRequest {
     pub is_incomplete: bool,
     /// The union of the platforms of all targets that select the tag.
     pub platforms: PlatformFilter,
-    /// Whether the last reading found that the tag does not exist: a HEAD that says so again is believed.
+    /// Whether the last reading found that the tag does not exist, and a HEAD that says so again is believed.
     pub is_gone: bool,
     /// Whether a target names the tag, so that it counts as a failure where it does not exist.
     pub is_expected: bool,

@@ -2,6 +2,7 @@
 //! a host of its own.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::{HeaderValue, Method, StatusCode};
@@ -13,7 +14,6 @@ use tokio::time::Instant;
 use super::Session;
 use super::credential::{Login, bearer_header};
 use super::files;
-use super::lockout::Lockout;
 use super::secret::Secret;
 use crate::oci::{Operation, Reason};
 use crate::registry::error::RegistryError;
@@ -41,9 +41,10 @@ pub(crate) enum ApiScheme {
 pub(crate) struct ApiSession {
     scheme: ApiScheme,
     token_file: Option<PathBuf>,
-    lockout: Lockout,
     /// By the password's header, the token that it was exchanged for.
     exchanged: Mutex<Option<(HeaderValue, HeaderValue, Instant)>>,
+    /// Whether a request with a login was answered: without one, a list may lack what is private.
+    was_authenticated: AtomicBool,
 }
 
 /// What a request carries.
@@ -66,52 +67,64 @@ struct ExchangedToken {
 
 impl ApiSession {
     pub(crate) fn new(scheme: ApiScheme, token_file: Option<PathBuf>) -> Self {
-        Self { scheme, token_file, lockout: Lockout::default(), exchanged: Mutex::new(None) }
+        Self { scheme, token_file, exchanged: Mutex::new(None), was_authenticated: AtomicBool::new(false) }
     }
 
-    /// Allows refused passwords to be sent again.
-    pub(crate) fn reset_lockout(&self) {
-        self.lockout.reset();
-    }
-
-    /// Sends a request. A refusal is an answer like any other.
+    /// Sends a request about an owner's repositories. A refusal is an answer like any other. Passwords are under the
+    /// lockout of the registry's own `session`, since they are of one account.
     pub(crate) async fn send(
         &self,
         session: &Session,
         transport: &Transport,
+        owner: &str,
         request: &Request<'_>,
     ) -> Result<Response, RegistryError> {
         let denied = |problem: String| {
             transport.failed(Operation::GetToken, Reason::Denied);
             RegistryError::new(Reason::Denied, request.subject, problem)
         };
-        let authorization = self.authorization(session, transport).await;
-        match authorization.map_err(|problem| denied(format!("cannot read credentials: {problem}")))? {
-            ApiAuthorization::None => transport.send(request, None).await,
-            ApiAuthorization::Token(header) => transport.send(request, Some(&header)).await,
+        let authorization = self.authorization(session, transport, owner).await;
+        let response = match authorization.map_err(|problem| denied(format!("cannot read credentials: {problem}")))? {
+            ApiAuthorization::None if self.was_authenticated.load(Ordering::Relaxed) => {
+                return Err(denied("the login with which this list was read before is not found any more".to_owned()));
+            }
+            ApiAuthorization::None => return transport.send(request, None).await,
+            ApiAuthorization::Token(header) => transport.send(request, Some(&header)).await?,
             ApiAuthorization::Password(header) => {
-                let _trial = self.lockout.trial(&header).await;
-                let may = || self.lockout.block(&header, "").map_or(Ok(()), |problem| Err(denied(problem)));
+                let lockout = &session.lockout;
+                let _trial = lockout.trial(&header).await;
+                let may = || lockout.block(&header, "").map_or(Ok(()), |problem| Err(denied(problem)));
                 may()?;
                 let response = transport.send_while(request, Some(&header), may).await?;
-                self.note(&header, &response);
-                Ok(response)
+                note(session, &header, &response);
+                response
             }
             ApiAuthorization::Exchange { password, username, secret } => {
-                let token = self.exchanged(transport, request, &password, &username, &secret).await?;
+                let login = (&password, &*username, &secret);
+                let (token, is_new) = self.exchanged(session, transport, request, login).await?;
                 let response = transport.send(request, Some(&token)).await?;
-                if response.status != StatusCode::UNAUTHORIZED {
-                    return Ok(response);
+                if response.status != StatusCode::UNAUTHORIZED || is_new {
+                    response
+                } else {
+                    // It may have ended early.
+                    self.exchanged.lock().take_if(|(_, refused, _)| *refused == token);
+                    let (token, _) = self.exchanged(session, transport, request, login).await?;
+                    transport.send(request, Some(&token)).await?
                 }
-                // It may have ended early.
-                *self.exchanged.lock() = None;
-                let token = self.exchanged(transport, request, &password, &username, &secret).await?;
-                transport.send(request, Some(&token)).await
             }
+        };
+        if response.status == StatusCode::OK {
+            self.was_authenticated.store(true, Ordering::Relaxed);
         }
+        Ok(response)
     }
 
-    async fn authorization(&self, session: &Session, transport: &Transport) -> Result<ApiAuthorization, String> {
+    async fn authorization(
+        &self,
+        session: &Session,
+        transport: &Transport,
+        owner: &str,
+    ) -> Result<ApiAuthorization, String> {
         let not_a_header = || "the secret contains characters that a header cannot have".to_owned();
         if let Some(path) = &self.token_file {
             let token = files::secret("api_token_file", path)?;
@@ -120,12 +133,12 @@ impl ApiSession {
         if self.scheme == ApiScheme::TokenFile {
             return Ok(ApiAuthorization::None);
         }
-        let Some(found) = session.login(&transport.registry).await? else { return Ok(ApiAuthorization::None) };
+        let Some(found) = session.login(&transport.registry, owner).await? else { return Ok(ApiAuthorization::None) };
         let basic = found.login.basic_header();
         // Tokens of the registry's own are for the registry.
         let Login::Password { username, password: secret } = found.login else { return Ok(ApiAuthorization::None) };
         match self.scheme {
-            ApiScheme::Bearer => bearer_header(&secret).map(ApiAuthorization::Token).ok_or_else(not_a_header),
+            ApiScheme::Bearer => bearer_header(&secret).map(ApiAuthorization::Password).ok_or_else(not_a_header),
             ApiScheme::Basic => basic.map(ApiAuthorization::Password).ok_or_else(not_a_header),
             ApiScheme::Exchanged | ApiScheme::TokenFile => {
                 let password = basic.ok_or_else(not_a_header)?;
@@ -134,28 +147,28 @@ impl ApiSession {
         }
     }
 
-    /// The token for a password, exchanged anew when the last one is old.
+    /// The token for a password, and whether it was exchanged now: the last one is old, or there is none.
     async fn exchanged(
         &self,
+        session: &Session,
         transport: &Transport,
         request: &Request<'_>,
-        password: &HeaderValue,
-        username: &str,
-        secret: &Secret,
-    ) -> Result<HeaderValue, RegistryError> {
+        (password, username, secret): (&HeaderValue, &str, &Secret),
+    ) -> Result<(HeaderValue, bool), RegistryError> {
         let subject = request.subject;
         let error = |reason: Reason, problem: String| {
             transport.failed(Operation::GetToken, reason);
             RegistryError::new(reason, subject, problem)
         };
-        let _trial = self.lockout.trial(password).await;
+        let lockout = &session.lockout;
+        let _trial = lockout.trial(password).await;
         if let Some((of, token, until)) = &*self.exchanged.lock()
             && of == password
             && *until > Instant::now()
         {
-            return Ok(token.clone());
+            return Ok((token.clone(), false));
         }
-        let may = || self.lockout.block(password, "").map_or(Ok(()), |problem| Err(error(Reason::Denied, problem)));
+        let may = || lockout.block(password, "").map_or(Ok(()), |problem| Err(error(Reason::Denied, problem)));
         may()?;
         let url = transport.home.join("v2/auth/token").expect("a constant path joins every address");
         let read_body = ReadBody::Whole(TOKEN_BYTES_MAX);
@@ -163,7 +176,7 @@ impl ApiSession {
         let content = json!({ "identifier": username, "secret": secret.expose() }).to_string();
         exchange.content = Some(Content::Json { text: content, secret: secret.clone() });
         let response = transport.send_while(&exchange, None, may).await?;
-        self.note(password, &response);
+        note(session, password, &response);
         if !response.status.is_success() {
             let reason = if response.status.is_client_error() { Reason::Denied } else { Reason::Server };
             return Err(error(reason, refusal(username, &response)));
@@ -175,18 +188,18 @@ impl ApiSession {
             return Err(error(Reason::Invalid, format!("{host} answered a login without a usable `access_token`")));
         };
         *self.exchanged.lock() = Some((password.clone(), header.clone(), Instant::now() + EXCHANGED_LIFETIME));
-        Ok(header)
+        Ok((header, true))
     }
+}
 
-    /// Notes whether a password was accepted.
-    fn note(&self, password: &HeaderValue, response: &Response) {
-        if response.status == StatusCode::UNAUTHORIZED {
-            let host = redirect::authority(&response.url);
-            let problem = format!("{host} refused the password{}", api_error::detail(response));
-            self.lockout.note_refused(password, "", problem);
-        } else {
-            self.lockout.note_accepted(password, "");
-        }
+/// Notes whether a password was accepted. Another host did not get it.
+fn note(session: &Session, password: &HeaderValue, response: &Response) {
+    if response.status == StatusCode::UNAUTHORIZED && !response.other_host {
+        let host = redirect::authority(&response.url);
+        let problem = format!("{host} refused the password{}", api_error::detail(response));
+        session.lockout.note_refused(password, "", problem);
+    } else {
+        session.lockout.note_accepted(password, "");
     }
 }
 

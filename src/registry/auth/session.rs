@@ -13,7 +13,7 @@ use super::credential::{Lease, SourcedLogin};
 use super::keychain::Keychain;
 use super::lockout::Lockout;
 use super::refusal;
-use crate::oci::{Operation, Reason, Registry};
+use crate::oci::{Operation, Reason, Registry, Repository};
 use crate::registry::error::RegistryError;
 use crate::registry::settings::Credential;
 use crate::registry::transport::{ReadBody, Request, Response, Transport, redirect};
@@ -124,10 +124,12 @@ impl Session {
         self.attempt(context, request, authorization.as_deref(), Attempt::Probe).await
     }
 
-    /// The login for the registry, for its owner's API; `None` means anonymous. One that a cloud lends is for the registry
+    /// The login for an owner's repositories, for the owner's API; `None` means anonymous. One that a cloud lends is for the registry
     /// alone.
-    pub(crate) async fn login(&self, registry: &Registry) -> Result<Option<SourcedLogin>, String> {
-        let logins = self.keychain.logins(registry.as_str(), None).await?;
+    pub(crate) async fn login(&self, registry: &Registry, owner: &str) -> Result<Option<SourcedLogin>, String> {
+        // A login may be for the repositories below a path alone.
+        let below = Repository::new(registry.clone(), &format!("{owner}/any")).ok();
+        let logins = self.keychain.logins(registry.as_str(), below.as_ref()).await?;
         Ok(logins.into_iter().find(|login| login.lease.is_none()))
     }
 

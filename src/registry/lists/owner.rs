@@ -4,9 +4,10 @@
 mod advice;
 mod api;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use http::{HeaderValue, Method, StatusCode, header};
+use parking_lot::Mutex;
 use rustls::RootCertStore;
 use url::Url;
 
@@ -30,6 +31,8 @@ pub(crate) struct OwnerApi {
     /// To the API's host, with a pace and pauses of its own.
     transport: Transport,
     session: ApiSession,
+    /// By prefix, which of its lists exists: once one was read, its absence is no reason to read another.
+    existing: Mutex<HashMap<String, usize>>,
 }
 
 /// What was read of an owner's list.
@@ -37,6 +40,8 @@ pub(crate) struct OwnerApi {
 struct OwnerList {
     names: Vec<String>,
     seen: HashSet<String>,
+    /// Entries of all pages, repeated ones included.
+    entries: u64,
     /// How many entries the first page says that there are.
     total: Option<u64>,
 }
@@ -71,13 +76,11 @@ impl OwnerApi {
         Ok(Some(Self {
             list,
             session: ApiSession::new(list.scheme(), settings.api_token_file.clone()),
-            transport: Transport::new(registry.clone(), home, connections, &settings, counters.clone(), trust_hint),
+            // What this API says of limits is not about the registry.
+            transport: Transport::new(registry.clone(), home, connections, &settings, counters.clone(), trust_hint)
+                .without_gauges(),
+            existing: Mutex::default(),
         }))
-    }
-
-    /// Lets refused passwords be tried again at once.
-    pub(crate) fn reset_lockout(&self) {
-        self.session.reset_lockout();
     }
 
     /// The repositories below `prefix`, the segments of a pattern before its first wildcard.
@@ -90,14 +93,25 @@ impl OwnerApi {
             let error = RegistryError::new(Reason::Unsupported, subject, problem);
             return Err(error.followed_by(&format!("write `{registry}/{}/*`", self.list.owner().to_uppercase())));
         };
+        let path = prefix.join("/");
+        let existing = self.existing.lock().get(&path).copied();
         let mut refusal = None;
-        for listing in api::listings(self.list, prefix) {
+        for (number, listing) in api::listings(self.list, prefix).into_iter().enumerate() {
+            if existing.is_some_and(|existing| existing != number) {
+                continue;
+            }
             match self.pages(session, &listing).await {
                 Err(error) if error.reason() == Reason::NotFound => refusal = refusal.or(Some(error)),
-                outcome => return outcome,
+                Err(error) => return Err(error),
+                // The list of something larger, in which there is nothing of what was not found.
+                Ok(list) if refusal.is_some() && !list.repositories.iter().any(|one| is_below(one.name(), &path)) => {}
+                Ok(list) => {
+                    self.existing.lock().insert(path, number);
+                    return Ok(list);
+                }
             }
         }
-        self.transport.failed(Operation::ListRepositories, Reason::NotFound);
+        self.failed(Reason::NotFound);
         Err(refusal.unwrap_or_else(|| self.error(owner, Reason::NotFound, "not found")))
     }
 
@@ -111,24 +125,24 @@ impl OwnerApi {
         })?;
         let stopped = loop {
             addresses.insert(url.clone());
-            let page = match self.page(session, listing, &url, &mut list).await {
+            let page = match self.page(session, listing, &url, &mut list, addresses.len() == 1).await {
                 Ok(next) => next,
                 Err(error) if addresses.len() == 1 => return Err(error),
                 Err(error) => break Some(error),
             };
             let Some(next) = page else { break None };
-            let problem = if addresses.contains(&next) {
-                "its pages lead back to one that was already read".to_owned()
+            let (reason, problem) = if addresses.contains(&next) {
+                (Reason::Invalid, "its pages lead back to one that was already read".to_owned())
             } else if addresses.len() == PAGES_MAX {
-                format!("it has more than {PAGES_MAX} pages")
+                (Reason::Limit, format!("it has more than {PAGES_MAX} pages"))
             } else if list.names.len() > REPOSITORIES_MAX {
                 break None;
             } else {
                 url = next;
                 continue;
             };
-            self.failed(Reason::Invalid);
-            break Some(self.error(&listing.owner, Reason::Invalid, problem));
+            self.failed(reason);
+            break Some(self.error(&listing.owner, reason, problem));
         };
         let cut = list.names.len() > REPOSITORIES_MAX;
         if cut {
@@ -147,14 +161,15 @@ impl OwnerApi {
         listing: &Listing,
         url: &Url,
         list: &mut OwnerList,
+        is_first: bool,
     ) -> Result<Option<Url>, RegistryError> {
         let subject = self.subject(&listing.owner);
         let read_body = ReadBody::Whole(PAGE_BYTES_MAX);
         let mut request = Request::new(Operation::ListRepositories, Method::GET, url.clone(), &subject, read_body);
         request.accept = Some("application/json");
-        let response = self.session.send(session, &self.transport, &request).await?;
+        let response = self.session.send(session, &self.transport, &listing.owner, &request).await?;
         if response.status != StatusCode::OK {
-            return Err(self.refused(&listing.owner, &response));
+            return Err(self.refused(&listing.owner, &response, is_first));
         }
         let wrong = |problem: String| {
             self.failed(Reason::Invalid);
@@ -162,13 +177,15 @@ impl OwnerApi {
         };
         let entries = Entries::read(self.list, &listing.owner, &response.body).map_err(wrong)?;
         let total = entries.total.or_else(|| total(&response));
+        list.entries += entries.count as u64;
         let before = list.names.len();
         for name in &entries.names {
             if list.seen.insert(name.clone()) {
                 list.names.push(name.clone());
             }
         }
-        let next = self.next(url, &response, &entries).map_err(wrong)?;
+        let is_short = total.is_some_and(|total| list.entries < total);
+        let next = self.next(url, &response, &entries, is_short).map_err(wrong)?;
         if next.is_some() && list.names.len() == before {
             return Err(wrong("it has nothing new and leads to another page".to_owned()));
         }
@@ -176,13 +193,16 @@ impl OwnerApi {
         if list.total.or(total) != total {
             return Err(wrong("the list changed while it was read".to_owned()));
         }
+        if next.is_none() && is_short {
+            return Err(wrong("the list has more entries than its pages".to_owned()));
+        }
         list.total = total;
         Ok(next)
     }
 
     /// The next page's address, as the body or `Link` says. GitHub leaves `Link` out at times, even where there are more
-    /// entries, so that a full page is followed by the one with the next number.
-    fn next(&self, from: &Url, response: &Response, entries: &Entries) -> Result<Option<Url>, String> {
+    /// entries, so that a full page is followed by the one with the next number, and so is one before the total is read.
+    fn next(&self, from: &Url, response: &Response, entries: &Entries, is_short: bool) -> Result<Option<Url>, String> {
         if let Some(next) = &entries.next {
             return next.address(from).map(Some).ok_or_else(|| "the next page has no valid address".to_owned());
         }
@@ -195,28 +215,35 @@ impl OwnerApi {
                 Some(next) => Ok(Some(next)),
                 None => Err(not_understood("it has no valid address")),
             },
-            None if entries.names.len() >= api::PAGE_ENTRIES => Ok(Some(api::following(from))),
+            None if entries.count >= api::PAGE_ENTRIES || is_short && entries.count > 0 => {
+                Ok(Some(api::following(from)))
+            }
             None => Ok(None),
         }
     }
 
     /// The error of an answer that is no page.
-    fn refused(&self, owner: &str, response: &Response) -> RegistryError {
+    fn refused(&self, owner: &str, response: &Response, is_first: bool) -> RegistryError {
         let host = redirect::authority(&response.url);
         let status = api_error::status(response.status);
         let detail = api_error::detail(response);
         let problem = format!("{host} answered {status}{detail}");
-        if response.status == StatusCode::FORBIDDEN && response.header("x-ratelimit-remaining") == Some("0") {
+        // GitHub's limits: of requests an hour, and of requests in a short time.
+        let is_limited =
+            response.header("x-ratelimit-remaining") == Some("0") || response.header("retry-after").is_some();
+        if response.status == StatusCode::FORBIDDEN && is_limited {
             self.failed(Reason::RateLimited);
             let error = self.error(owner, Reason::RateLimited, problem);
             return error.followed_by("the API's requests are used up: a token or a longer `interval` may help");
         }
         // Whether another list is to be tried is for the caller to say.
-        if response.status == StatusCode::NOT_FOUND {
+        if response.status == StatusCode::NOT_FOUND && is_first {
             return self.error(owner, Reason::NotFound, problem).followed_by(&advice::not_found(self.list));
         }
         let reason = match response.status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Reason::Denied,
+            // The owner exists: the first page was read.
+            StatusCode::NOT_FOUND => Reason::Invalid,
             _ => Reason::Server,
         };
         self.failed(reason);
@@ -235,6 +262,11 @@ impl OwnerApi {
     fn error(&self, owner: &str, reason: Reason, problem: impl std::fmt::Display) -> RegistryError {
         RegistryError::new(reason, self.subject(owner), problem)
     }
+}
+
+/// Whether a repository is a prefix's, or has it for its own name.
+fn is_below(name: &str, prefix: &str) -> bool {
+    name.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// How many entries the whole list has, where a header says it: Harbor's and GitLab's.

@@ -33,6 +33,8 @@ pub(crate) struct Transport {
     admission: Admission,
     warnings: Warnings,
     counters: Arc<Counters>,
+    /// Whether what the host says of its limits is published as the registry's.
+    has_gauges: bool,
 }
 
 impl Transport {
@@ -54,7 +56,13 @@ impl Transport {
             admission: Admission::new(settings),
             warnings: Warnings::default(),
             counters,
+            has_gauges: true,
         }
+    }
+
+    /// To a host that is not the registry's: its limits are not published.
+    pub(crate) fn without_gauges(self) -> Self {
+        Self { has_gauges: false, ..self }
     }
 
     /// Sends a request until it is answered or the tries are used up. A 4xx status is an answer; 429 and failures of
@@ -167,7 +175,7 @@ impl Transport {
         admitted: Option<&Admitted>,
     ) -> Result<Response, Failure> {
         if !response.other_host {
-            if let Some(limit) = self.metering.note(&response.headers) {
+            if let Some(limit) = self.metering.note(&response.headers).filter(|_| self.has_gauges) {
                 self.counters.ratelimit(&self.registry, limit);
             }
             self.warnings.log(&self.registry, &response);
@@ -189,7 +197,8 @@ impl Transport {
                 self.rate_limited(&response, retry_after, admitted)
             });
         }
-        if let Some(rate) = admitted.and_then(|admitted| self.admission.accepted(admitted)) {
+        if let Some(rate) = admitted.and_then(|admitted| self.admission.accepted(admitted)).filter(|_| self.has_gauges)
+        {
             self.counters.learnt_rate(&self.registry, rate);
         }
         let is_transient = retry::is_transient(status);
@@ -206,7 +215,9 @@ impl Transport {
         let (pause, rate) = self.admission.refused(admitted, retry_after);
         if let Some(rate) = rate {
             tracing::debug!(registry = %self.registry, requests_per_second = rate, "sending requests at a lower rate");
-            self.counters.learnt_rate(&self.registry, rate);
+            if self.has_gauges {
+                self.counters.learnt_rate(&self.registry, rate);
+            }
         }
         let problem = format!(
             "{} answered 429{}: requests pause for {}s; a login, a longer interval or `requests_per_second` may help",

@@ -81,7 +81,7 @@ impl Service {
                 } else {
                     "null"
                 };
-                Reply::json(&format!(r#"{{"count":3,"next":{next},"results":[{}]}}"#, entries(short)))
+                Reply::json(&format!(r#"{{"count":1,"next":{next},"results":[{}]}}"#, entries(short)))
             }
             ListApi::GitHub => link(Reply::json(&format!("[{}]", entries(short)))),
             ListApi::GitLab => {
@@ -164,9 +164,9 @@ async fn an_owner_may_be_a_user_and_a_prefix_a_project() {
 
     let service = Service::start(ListApi::GitLab);
     service.api.always("GET /api/v4/", missing());
-    service.api.always("GET /api/v4/projects/acme%2Fteam/", service.page(&["team"], false));
+    service.api.always("GET /api/v4/projects/acme%2Fteam/", service.page(&["team", "team/image"], false));
     let found = service.client(Has::Token).list_repositories(&["acme", "team", "image"]).await.unwrap();
-    assert_eq!(names(&found), ["acme/team"]);
+    assert_eq!(names(&found), ["acme/team", "acme/team/image"]);
     let asked: Vec<String> = service
         .api
         .requests()
@@ -248,6 +248,56 @@ async fn a_page_that_is_none_ends_the_list_early_and_is_said() {
 }
 
 #[tokio::test]
+async fn a_list_that_is_shorter_than_its_total_is_not_whole() {
+    let service = Service::start(ListApi::Harbor);
+    let page = |names: &[&str]| service.page(names, false).and("x-total-count", "3");
+    service.api.next(service.path(), page(&["web", "api"]));
+    service.api.next(service.path(), page(&["lint"]));
+    let client = service.client(Has::Nothing);
+    let found = client.list_repositories(&["acme"]).await.unwrap();
+    assert_eq!((found.repositories.len(), found.stopped.is_none()), (3, true));
+    service.api.next(service.path(), page(&["web", "api"]));
+    service.api.next(service.path(), page(&[]));
+    let found = client.list_repositories(&["acme"]).await.unwrap();
+    assert!(found.stopped.unwrap().to_string().contains("more entries than its pages"));
+}
+
+#[tokio::test]
+async fn what_was_read_once_is_not_taken_for_something_else_later() {
+    // A list that existed, and a 404 that may be a proxy's.
+    let service = Service::start(ListApi::GitHub);
+    service.api.next(service.path(), service.page(&["web"], false));
+    service.api.always(service.path(), Reply::status(404));
+    let client = service.client(Has::Token);
+    assert_eq!(names(&client.list_repositories(&["acme"]).await.unwrap()), ["acme/web"]);
+    assert_eq!(client.list_repositories(&["acme"]).await.unwrap_err().reason(), Reason::NotFound);
+    assert!(service.api.requests().iter().all(|seen| seen.uri.starts_with("/orgs/")));
+    // A larger group has nothing of a group that is missing.
+    let service = Service::start(ListApi::GitLab);
+    service.api.always("GET /api/v4/", Reply::status(404));
+    service.api.always(service.path(), service.page(&["other", "team2/x"], false));
+    let error = service.client(Has::Token).list_repositories(&["acme", "team"]).await.unwrap_err();
+    assert_eq!(error.reason(), Reason::NotFound, "{error}");
+    // A login that is gone: the list without it lacks what is private.
+    let service = Service::start(ListApi::DockerHub);
+    service.api.always(service.path(), service.page(&["web"], false));
+    let file = service.files.path().join("config.json");
+    let registry = service.registry.name();
+    std::fs::write(&file, format!(r#"{{"auths":{{"{registry}/acme":{{"username":"alice","password":"{SECRET}"}}}}}}"#))
+        .unwrap();
+    let client = service.registry.client_with(|settings| {
+        settings.list = Some(ListApi::DockerHub);
+        settings.api_url = Some(format!("{}/", service.api.base()).parse().unwrap());
+        settings.credential = Credential::DockerConfig(file.clone());
+    });
+    assert_eq!(names(&client.list_repositories(&["acme"]).await.unwrap()), ["acme/web"]);
+    assert_eq!(service.authorizations(), ["Bearer exchanged"]);
+    std::fs::write(&file, r#"{"auths":{}}"#).unwrap();
+    let error = client.list_repositories(&["acme"]).await.unwrap_err();
+    assert_eq!(error.reason(), Reason::Denied, "{error}");
+}
+
+#[tokio::test]
 async fn credentials_stay_with_the_api() {
     let thief = TestRegistry::start();
     for list in SERVICES {
@@ -285,7 +335,7 @@ async fn a_password_is_exchanged_once_and_not_sent_again_when_it_is_refused() {
     assert_eq!(names(&client.list_repositories(&["acme"]).await.unwrap()), ["acme/web"]);
     assert_eq!(logins(&service).len(), 2);
 
-    for list in [ListApi::DockerHub, ListApi::Harbor] {
+    for list in [ListApi::DockerHub, ListApi::Harbor, ListApi::GitHub, ListApi::GitLab] {
         let service = Service::start(list);
         service.api.always("* /", Reply::Echo(401, "application/json"));
         let client = service.client(Has::Password);

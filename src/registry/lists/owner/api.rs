@@ -30,6 +30,8 @@ pub(super) struct Listing {
 /// What a page has.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Entries {
+    /// How many there are, those without a name included.
+    pub(super) count: usize,
     /// Names of repositories after the registry.
     pub(super) names: Vec<String>,
     /// The next page, where the body says so.
@@ -123,7 +125,10 @@ pub(super) fn listings(list: ListApi, prefix: &[&str]) -> Vec<Listing> {
     let one = |first: String| Listing { owner: owner.to_owned(), first };
     match list {
         ListApi::Catalog => Vec::new(),
-        ListApi::DockerHub => vec![one(format!("v2/namespaces/{owner}/repositories?page_size={PAGE_ENTRIES}"))],
+        // By name: in the order of updates a push between two pages would move an entry to a page that was read.
+        ListApi::DockerHub => {
+            vec![one(format!("v2/namespaces/{owner}/repositories?page_size={PAGE_ENTRIES}&ordering=name"))]
+        }
         ListApi::GitHub => ["orgs", "users"]
             .map(|kind| one(format!("{kind}/{owner}/packages?package_type=container&per_page={PAGE_ENTRIES}&page=1")))
             .into(),
@@ -153,23 +158,28 @@ impl Entries {
             ListApi::DockerHub => {
                 let page: DockerHubPage = parse(body)?;
                 let next = page.next.filter(|next| !next.is_empty()).map(Next::Address);
-                Ok(Self { names: below(owner, page.results), next, total: page.count })
+                Ok(Self { count: page.results.len(), names: below(owner, page.results), next, total: page.count })
             }
-            ListApi::GitHub => Ok(Self { names: below(owner, parse(body)?), ..Self::default() }),
+            ListApi::GitHub => {
+                let entries: Vec<Option<Named>> = parse(body)?;
+                Ok(Self { count: entries.len(), names: below(owner, entries), ..Self::default() })
+            }
             ListApi::GitLab => {
                 let entries: Vec<Option<GitLabEntry>> = parse(body)?;
+                let count = entries.len();
                 let names = entries.into_iter().flatten().filter_map(|entry| entry.path);
-                Ok(Self { names: names.map(|name| lower(&name)).collect(), ..Self::default() })
+                Ok(Self { count, names: names.map(|name| lower(&name)).collect(), ..Self::default() })
             }
             ListApi::Harbor => {
                 let entries: Vec<Option<Named>> = parse(body)?;
+                let count = entries.len();
                 let names = entries.into_iter().flatten().filter_map(|entry| entry.name);
-                Ok(Self { names: names.map(|name| lower(&name)).collect(), ..Self::default() })
+                Ok(Self { count, names: names.map(|name| lower(&name)).collect(), ..Self::default() })
             }
             ListApi::Quay => {
                 let page: QuayPage = parse(body)?;
                 let next = page.next_page.filter(|next| !next.is_empty()).map(Next::Token);
-                Ok(Self { names: below(owner, page.repositories), next, total: None })
+                Ok(Self { count: page.repositories.len(), names: below(owner, page.repositories), next, total: None })
             }
             ListApi::Catalog => Err("the catalog is no such list".to_owned()),
         }
@@ -239,7 +249,7 @@ mod tests {
     #[test]
     fn an_owner_is_asked_for_as_each_service_documents_it() {
         for (list, prefix, expected) in [
-            (ListApi::DockerHub, &["acme"][..], &["v2/namespaces/acme/repositories?page_size=100"][..]),
+            (ListApi::DockerHub, &["acme"][..], &["v2/namespaces/acme/repositories?page_size=100&ordering=name"][..]),
             (
                 ListApi::GitHub,
                 &["acme", "web"],
