@@ -85,7 +85,7 @@ pub(super) struct Counting<'a> {
 
 /// How often each blob is named by what goes, of those that several repositories have, or something that stays.
 struct Released<'a> {
-    released: Vec<u32>,
+    so_far: Vec<u32>,
     /// How often each is named at all.
     uses: &'a [u32],
     /// The blobs of which manifests list different sizes, ascending, with the smallest.
@@ -94,7 +94,7 @@ struct Released<'a> {
 
 impl<'a> Counting<'a> {
     pub(super) fn new(table: &'a LayerTable, disagreeing: &'a [StoredLayer]) -> Self {
-        let of = |uses: &'a [u32], disagreeing| Released { released: vec![0; uses.len()], uses, disagreeing };
+        let of = |uses: &'a [u32], disagreeing| Released { so_far: vec![0; uses.len()], uses, disagreeing };
         Self { layers: of(table.layer_uses(), disagreeing), documents: of(table.document_uses(), &[]), bytes: 0 }
     }
 
@@ -120,7 +120,7 @@ impl Released<'_> {
                 alone = alone.saturating_add(self.bytes(blob));
                 continue;
             }
-            let released = &mut self.released[blob.number as usize];
+            let released = &mut self.so_far[blob.number as usize];
             *released += blob.uses;
             if *released == uses {
                 with_others = with_others.saturating_add(self.bytes(blob));
