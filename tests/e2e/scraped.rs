@@ -36,6 +36,11 @@ fn everything_published() -> (Registry, Exporter) {
         uncompressed = "exact"
         budget = "1MiB"
         labels = {{ team = "payments" }}
+        group = "payments"
+
+        [[policies]]
+        name = "old"
+        keep_newest = 1
         "#,
         registry.address()
     ));
