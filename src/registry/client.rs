@@ -15,7 +15,7 @@ use super::auth::cloud::http::IdentityHttp;
 use super::auth::cloud::{Choice, CloudIdentity};
 use super::counters::Counters;
 use super::error::{self, RegistryError, SetupError};
-use super::lists::OwnerApi;
+use super::lists::owner::OwnerApi;
 use super::profile::{Profile, Profiles};
 use super::quirks::Quirks;
 use super::settings::Settings;

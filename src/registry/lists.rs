@@ -4,7 +4,7 @@
 //! malformed `Link`, or a page without new entries, is an error.
 
 mod catalog;
-mod owner;
+pub(super) mod owner;
 mod page;
 mod pages;
 mod repositories;
@@ -24,15 +24,12 @@ use super::transport::body::PAGE_BYTES_MAX;
 use super::transport::{ReadBody, Request, Response, api_error, link, redirect};
 use crate::oci::{Operation, Reason, Repository, Tag};
 use page::Page;
-use pages::{Judged, PageName, Pages};
+use pages::{Judged, PAGES_MAX, PageName, Pages, not_understood, on_the_same_host};
 
-pub(crate) use owner::OwnerApi;
 pub use repositories::RepositoryList;
 
 /// The page size that is requested. Some registries refuse more, and some send only a hundred unless asked.
 const PAGE_ENTRIES: u32 = 1000;
-/// Pages of one list.
-const PAGES_MAX: usize = 1000;
 
 /// The tags of a repository, as far as they could be read.
 #[derive(Debug)]
@@ -299,22 +296,7 @@ impl Client {
     }
 }
 
-/// Resolves a link on the host of its page. A link may name another host, since behind a proxy a registry may not know
-/// its own name; that host is ignored, since credentials must go nowhere else.
-fn on_the_same_host(from: &Url, target: &str) -> Option<Url> {
-    let resolved = from.join(target).ok()?;
-    let mut next = from.clone();
-    // Not by `join`: a path that begins with `//` would name another host.
-    next.set_path(resolved.path());
-    next.set_query(resolved.query());
-    Some(next)
-}
-
 /// Whether the cause of an error may be a wrong address rather than the registry's state.
 fn may_be_wrong_address(error: &RegistryError) -> bool {
     matches!(error.reason(), Reason::Denied | Reason::Server | Reason::Invalid | Reason::Unsupported)
-}
-
-fn not_understood(problem: impl fmt::Display) -> String {
-    format!("its `Link` header is not understood: {problem}")
 }

@@ -12,8 +12,9 @@ use rustls::RootCertStore;
 use url::Url;
 
 use self::api::{Entries, Listing};
+use super::pages::{PAGES_MAX, not_understood, on_the_same_host};
 use super::repositories::{REPOSITORIES_MAX, RepositoryList};
-use super::{PAGES_MAX, not_understood, on_the_same_host};
+
 use crate::oci::{Operation, Reason, Registry, Repository};
 use crate::registry::auth::{ApiSession, Session};
 use crate::registry::counters::Counters;

@@ -15,6 +15,9 @@ use crate::registry::transport::{Response, redirect};
 /// as new.
 const REMEMBERED_MAX: usize = 1 << 18;
 
+/// Pages of one list.
+pub(super) const PAGES_MAX: usize = 1000;
+
 /// The kept entries of a list, and how far it was read.
 pub(super) struct Pages<T> {
     pub(super) kept: Vec<T>,
@@ -137,4 +140,20 @@ impl fmt::Display for PageName<'_> {
         let path = if self.other_host { "" } else { self.url.path() };
         write!(f, "{}: page {} of the list ({}{path})", self.list, self.number, redirect::authority(self.url))
     }
+}
+
+/// Resolves a link on the host of its page. A link may name another host, since behind a proxy a registry may not know
+/// its own name; that host is ignored, since credentials must go nowhere else.
+pub(super) fn on_the_same_host(from: &Url, target: &str) -> Option<Url> {
+    let resolved = from.join(target).ok()?;
+    let mut next = from.clone();
+    // Not by `join`: a path that begins with `//` would name another host.
+    next.set_path(resolved.path());
+    next.set_query(resolved.query());
+    Some(next)
+}
+
+/// The problem of a `Link` that gives no next page.
+pub(super) fn not_understood(problem: impl fmt::Display) -> String {
+    format!("its `Link` header is not understood: {problem}")
 }

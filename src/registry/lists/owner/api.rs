@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use url::Url;
 
-use super::super::on_the_same_host;
+use super::super::pages::on_the_same_host;
 use crate::oci::json::problem as json_problem;
 use crate::registry::auth::ApiScheme;
 use crate::registry::settings::ListApi;
