@@ -2,77 +2,33 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::process::{Command, Output};
 
 use image_size_exporter::commands::history::history;
 use image_size_exporter::commands::inspect::Terminal;
 use image_size_exporter::config::{Config, Environment};
-use image_size_exporter::oci::MediaType;
 use image_size_exporter::registry::{Registries, Settings};
 use serde_json::{Value, json};
 
-use crate::support::images::{Blob, Pushed, config, index};
-use crate::support::registry::{Reply, TestRegistry};
-
-fn dated(platform: &str, created: &str, layers: &[&Blob]) -> Pushed {
-    let text = String::from_utf8(config(platform, layers).bytes.unwrap().clone()).unwrap();
-    let config = Blob::new(MediaType::OCI_CONFIG, text.replace("2024-01-01T00:00:00Z", created));
-    let manifest = json!({
-        "schemaVersion": 2, "mediaType": MediaType::OCI_MANIFEST, "config": config.descriptor(),
-        "layers": layers.iter().map(|layer| layer.descriptor()).collect::<Vec<_>>(),
-    });
-    let blobs = std::iter::once(config).chain(layers.iter().map(|layer| (*layer).clone())).collect();
-    Pushed::from_json(MediaType::OCI_MANIFEST, &manifest, blobs, vec![])
-}
-
-/// A registry, and a directory with a configuration of these targets.
-struct Fixture {
-    registry: TestRegistry,
-    directory: tempfile::TempDir,
-}
-
-impl Fixture {
-    fn new(targets: &str) -> Self {
-        let registry = TestRegistry::start();
-        let directory = tempfile::tempdir().unwrap();
-        let toml = targets.replace("REGISTRY", registry.name().as_str());
-        std::fs::write(directory.path().join("config.toml"), toml).unwrap();
-        Self { registry, directory }
-    }
-
-    /// An image of a base of 100 bytes and a layer of its own.
-    fn release(&self, tag: &str, created: &str, own: u64) {
-        let (base, own) = (Blob::named("base", 100), Blob::named(tag, own));
-        self.registry.push("acme/app", tag, &dated("linux/amd64", created, &[&base, &own]));
-    }
-
-    fn run(&self, arguments: &[&str]) -> Output {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_image-size-exporter"));
-        command.arg("history").args(arguments).current_dir(self.directory.path());
-        command.env("HOME", self.directory.path());
-        command.output().unwrap()
-    }
-
-    fn json(&self, arguments: &[&str]) -> Value {
-        let output = self.run(&[arguments, &["--json"]].concat());
-        serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", text(&output.stderr)))
-    }
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
-}
+use crate::support::configured::{Configured, text};
+use crate::support::images::{Blob, dated, index};
+use crate::support::registry::Reply;
 
 const BY_VERSION: &str =
     "[[targets]]\nname = 'api'\nrepository = 'REGISTRY/acme/app'\nmatch = ['^v']\nnewest = 'semver'\n";
 
+/// An image of a base of 100 bytes and a layer of its own.
+fn release(fixture: &Configured, tag: &str, created: &str, own: u64) {
+    let (base, own) = (Blob::named("base", 100), Blob::named(tag, own));
+    fixture.registry.push("acme/app", tag, &dated("linux/amd64", created, &[&base, &own]));
+}
+
 /// Four releases, of which the last is one of an older line; and what has no usable date.
-fn fixture() -> Fixture {
-    let fixture = Fixture::new(BY_VERSION);
-    fixture.release("v1.0.0", "2020-01-01T00:00:00Z", 10);
-    fixture.release("v1.1.0", "2020-01-03T12:00:00Z", 20);
-    fixture.release("v2.0.0", "2020-01-05T00:00:00.5Z", 50);
-    fixture.release("v1.1.1", "2020-01-06T00:00:00Z", 25);
+fn fixture() -> Configured {
+    let fixture = Configured::new("history", BY_VERSION);
+    release(&fixture, "v1.0.0", "2020-01-01T00:00:00Z", 10);
+    release(&fixture, "v1.1.0", "2020-01-03T12:00:00Z", 20);
+    release(&fixture, "v2.0.0", "2020-01-05T00:00:00.5Z", 50);
+    release(&fixture, "v1.1.1", "2020-01-06T00:00:00Z", 25);
     fixture
 }
 
@@ -184,11 +140,11 @@ fn samples_have_the_dates_and_are_repeated_until_the_next_release() {
 #[test]
 fn what_a_date_does_not_say_is_said_and_never_invented() {
     let fixture = fixture();
-    fixture.release("v0.1.0", "1970-01-01T00:00:00Z", 1000);
-    fixture.release("v0.2.0", "0001-01-01T00:00:00Z", 1000);
-    fixture.release("v0.3.0", "1980-01-01T00:00:01Z", 1000);
-    fixture.release("v9.0.0", "2999-01-01T00:00:00Z", 1000);
-    fixture.release("v1.0.1", "2020-01-01T00:00:00Z", 11);
+    release(&fixture, "v0.1.0", "1970-01-01T00:00:00Z", 1000);
+    release(&fixture, "v0.2.0", "0001-01-01T00:00:00Z", 1000);
+    release(&fixture, "v0.3.0", "1980-01-01T00:00:01Z", 1000);
+    release(&fixture, "v9.0.0", "2999-01-01T00:00:00Z", 1000);
+    release(&fixture, "v1.0.1", "2020-01-01T00:00:00Z", 11);
     let output = fixture.run(&["--json"]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let history: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -216,9 +172,9 @@ fn what_a_date_does_not_say_is_said_and_never_invented() {
 /// By date a release that was rebuilt is the newest, as the daemon says too, and what it was before is said to be unknown.
 #[test]
 fn a_release_that_was_rebuilt_is_newest_by_date_and_is_noted() {
-    let fixture = Fixture::new(&BY_VERSION.replace("semver", "created"));
-    fixture.release("v2.0.0", "2020-01-05T00:00:00Z", 50);
-    fixture.release("v1.0.0", "2021-01-01T00:00:00Z", 10);
+    let fixture = Configured::new("history", &BY_VERSION.replace("semver", "created"));
+    release(&fixture, "v2.0.0", "2020-01-05T00:00:00Z", 50);
+    release(&fixture, "v1.0.0", "2021-01-01T00:00:00Z", 10);
     let output = fixture.run(&["--json"]);
     let history: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(
@@ -230,7 +186,7 @@ fn a_release_that_was_rebuilt_is_newest_by_date_and_is_noted() {
 
 #[test]
 fn a_platform_that_the_newest_release_lacks_has_no_sample_from_then_on() {
-    let fixture = Fixture::new(BY_VERSION);
+    let fixture = Configured::new("history", BY_VERSION);
     let image = |platform, created, size| dated(platform, created, &[&Blob::named(platform, size)]);
     let first = |platform| image(platform, "2020-01-01T00:00:00Z", 10);
     fixture.registry.push(
@@ -282,7 +238,7 @@ fn what_cannot_be_read_leaves_its_repository_out_and_has_an_exit_code() {
     let said = text(&output.stderr);
     assert_eq!((output.status.code(), text(&output.stdout).as_str()), (Some(3), "# EOF\n"), "{said}");
     assert!(said.ends_with("not everything could be read (denied): 1 repository is left out\n"), "{said}");
-    let code = |fixture: &Fixture, arguments: &[&str]| fixture.run(arguments).status.code();
+    let code = |fixture: &Configured, arguments: &[&str]| fixture.run(arguments).status.code();
     assert_eq!(code(&fixture, &["--target", "nothing"]), Some(64));
     for wrong in [
         &["--since", "yesterday"][..],
@@ -293,8 +249,8 @@ fn what_cannot_be_read_leaves_its_repository_out_and_has_an_exit_code() {
     ] {
         assert_eq!(code(&fixture, wrong), Some(2), "{wrong:?}");
     }
-    let nothing = Fixture::new(BY_VERSION);
-    nothing.release("v1.0.0", "1970-01-01T00:00:00Z", 1);
+    let nothing = Configured::new("history", BY_VERSION);
+    release(&nothing, "v1.0.0", "1970-01-01T00:00:00Z", 1);
     assert_eq!(code(&nothing, &[]), Some(4));
     // A tag that is no image, and stays none, is left out alone.
     let fixture = self::fixture();
@@ -308,8 +264,8 @@ fn what_cannot_be_read_leaves_its_repository_out_and_has_an_exit_code() {
 #[test]
 fn only_the_named_targets_are_read() {
     let other = BY_VERSION.replace("'api'", "'other'").replace("acme/app", "acme/other");
-    let fixture = Fixture::new(&format!("{BY_VERSION}{other}"));
-    fixture.release("v1.0.0", "2020-01-01T00:00:00Z", 10);
+    let fixture = Configured::new("history", &format!("{BY_VERSION}{other}"));
+    release(&fixture, "v1.0.0", "2020-01-01T00:00:00Z", 10);
     let history = fixture.json(&["--target", "api"]);
     assert_eq!(history["repositories"].as_array().unwrap().len(), 1);
     assert_eq!(fixture.registry.counts(), "get_blob 1, get_manifest 1, list_tags 1");
@@ -339,7 +295,7 @@ async fn a_terminal_shows_how_many_tags_are_read() {
 #[test]
 fn the_json_is_what_the_page_says() {
     let fixture = fixture();
-    fixture.release("v0.1.0", "1970-01-01T00:00:00Z", 1);
+    release(&fixture, "v0.1.0", "1970-01-01T00:00:00Z", 1);
     fixture.registry.always("GET /v2/acme/app/manifests/v1.1.0", Reply::Answer(200, vec![], "{}".to_owned()));
     let history = fixture.json(&[]);
     let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/history.md")).unwrap();

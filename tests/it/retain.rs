@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::process::{Command, Output};
 
 use image_size_exporter::commands::inspect::Terminal;
 use image_size_exporter::commands::retain::retention;
@@ -11,56 +10,13 @@ use image_size_exporter::oci::MediaType;
 use image_size_exporter::registry::{Registries, Settings};
 use serde_json::{Value, json};
 
-use crate::support::images::{Blob, Pushed, artifact, config, entry, index};
-use crate::support::registry::{Reply, TestRegistry};
-
-/// An image of these layers that can be read, made at a date.
-fn dated(platform: &str, created: &str, layers: &[&Blob]) -> Pushed {
-    let text = String::from_utf8(config(platform, layers).bytes.unwrap().clone()).unwrap();
-    let config = Blob::new(MediaType::OCI_CONFIG, text.replace("2024-01-01T00:00:00Z", created));
-    let manifest = json!({
-        "schemaVersion": 2, "mediaType": MediaType::OCI_MANIFEST, "config": config.descriptor(),
-        "layers": layers.iter().map(|layer| layer.descriptor()).collect::<Vec<_>>(),
-    });
-    let blobs = std::iter::once(config).chain(layers.iter().map(|layer| (*layer).clone())).collect();
-    Pushed::from_json(MediaType::OCI_MANIFEST, &manifest, blobs, vec![])
-}
+use crate::support::configured::{Configured, text};
+use crate::support::images::{Blob, Pushed, artifact, dated, entry, index};
+use crate::support::registry::Reply;
 
 /// Bytes of the manifest and config of an image.
 fn metadata(image: &Pushed) -> u64 {
     image.manifest.size + image.blobs.iter().find(|blob| blob.media_type == MediaType::OCI_CONFIG).unwrap().size
-}
-
-/// A registry, and a directory with a configuration.
-struct World {
-    registry: TestRegistry,
-    directory: tempfile::TempDir,
-}
-
-impl World {
-    fn new(toml: &str) -> Self {
-        let registry = TestRegistry::start();
-        let directory = tempfile::tempdir().unwrap();
-        std::fs::write(directory.path().join("config.toml"), toml.replace("REGISTRY", registry.name().as_str()))
-            .unwrap();
-        Self { registry, directory }
-    }
-
-    fn run(&self, arguments: &[&str]) -> Output {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_image-size-exporter"));
-        command.arg("retain").args(arguments).current_dir(self.directory.path());
-        command.env("HOME", self.directory.path());
-        command.output().unwrap()
-    }
-
-    fn json(&self, arguments: &[&str]) -> Value {
-        let output = self.run(&[arguments, &["--json"]].concat());
-        serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", text(&output.stderr)))
-    }
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
 }
 
 /// `tag fate reason [held_by]` of each tag.
@@ -86,32 +42,32 @@ const POLICY: &str = "[[targets]]\nname = 'api'\nrepository = 'REGISTRY/acme/api
 
 /// `v1` to `v4` of one base; `v0` is kept by name, `stable` is `v2` and selected by no target; another repository has the
 /// base and the layer of `v1`.
-fn world() -> (World, BTreeMap<&'static str, Pushed>) {
-    let world = World::new(POLICY);
+fn fixture() -> (Configured, BTreeMap<&'static str, Pushed>) {
+    let fixture = Configured::new("retain", POLICY);
     let base = Blob::named("base", 1_000);
     let mut images = BTreeMap::new();
     for (tag, day, own) in [("v0", 1, 5), ("v1", 2, 10), ("v2", 3, 20), ("v3", 4, 40), ("v4", 5, 80)] {
         let created = format!("2024-01-0{day}T00:00:00Z");
         let image = dated("linux/amd64", &created, &[&base, &Blob::named(tag, own)]);
-        world.registry.push("acme/api", tag, &image);
+        fixture.registry.push("acme/api", tag, &image);
         images.insert(tag, image);
     }
-    world.registry.push("acme/api", "stable", &images["v2"]);
+    fixture.registry.push("acme/api", "stable", &images["v2"]);
     let web = dated("linux/amd64", "2020-01-01T00:00:00Z", &[&Blob::named("v1", 10)]);
-    world.registry.push("acme/web", "main", &web);
-    (world, images)
+    fixture.registry.push("acme/web", "main", &web);
+    (fixture, images)
 }
 
 #[test]
 fn what_a_policy_does_not_keep_is_handed_over_with_its_reason_and_its_bytes() {
-    let (world, images) = world();
-    let retention = world.json(&[]);
+    let (fixture, images) = fixture();
+    let retention = fixture.json(&[]);
     assert_eq!(retention["errors"], json!([]));
     let policy = &retention["policies"][0];
     let registry = &policy["registries"][0];
     assert_eq!(
         (policy["policy"].as_str(), registry["registry"].as_str()),
-        (Some("two"), Some(world.registry.name().as_str()))
+        (Some("two"), Some(fixture.registry.name().as_str()))
     );
     assert_eq!(registry["repositories"].as_array().unwrap().len(), 1, "the policy is about one repository");
     let repository = &registry["repositories"][0];
@@ -127,16 +83,16 @@ fn what_a_policy_does_not_keep_is_handed_over_with_its_reason_and_its_bytes() {
     let counts = ["tags_kept", "tags_gone", "tags_held"].map(|key| registry[key].as_u64().unwrap());
     assert_eq!(counts, [3, 1, 1]);
 
-    let output = world.run(&["--format", "digests"]);
+    let output = fixture.run(&["--format", "digests"]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
-    let expected = format!("{}/acme/api@{}\n", world.registry.name(), images["v1"].digest());
+    let expected = format!("{}/acme/api@{}\n", fixture.registry.name(), images["v1"].digest());
     assert_eq!(text(&output.stdout), expected);
 
-    let table = text(&world.run(&["--bytes"]).stdout);
+    let table = text(&fixture.run(&["--bytes"]).stdout);
     for line in [
         "v2   no rule keeps it, but its manifest is one of stable".to_owned(),
         format!("1 digest to delete, {} freed by them alone", metadata(&images["v1"])),
-        format!("{}, two: 3 tags kept, 1 gone, 1 held: {} freed", world.registry.name(), metadata(&images["v1"])),
+        format!("{}, two: 3 tags kept, 1 gone, 1 held: {} freed", fixture.registry.name(), metadata(&images["v1"])),
     ] {
         assert!(table.contains(&line), "{line}\n{table}");
     }
@@ -145,9 +101,9 @@ fn what_a_policy_does_not_keep_is_handed_over_with_its_reason_and_its_bytes() {
 
 #[test]
 fn a_rule_of_the_command_line_is_about_repositories_and_about_what_the_configuration_watches() {
-    let (world, images) = world();
-    let api = format!("{}/acme/api", world.registry.name());
-    let retention = world.json(&[&api, "--keep-match", "^v[0234]$"]);
+    let (fixture, images) = fixture();
+    let api = format!("{}/acme/api", fixture.registry.name());
+    let retention = fixture.json(&[&api, "--keep-match", "^v[0234]$"]);
     let registry = &retention["policies"][0]["registries"][0];
     let names: Vec<&Value> = registry["repositories"].as_array().unwrap().iter().map(|r| &r["repository"]).collect();
     assert_eq!(names, ["acme/api"]);
@@ -162,13 +118,13 @@ fn a_rule_of_the_command_line_is_about_repositories_and_about_what_the_configura
     ];
     assert_eq!(fates(&registry["repositories"][0]), expected);
     assert_eq!(registry["freed_bytes"].as_u64(), Some(metadata(&images["v1"])), "`web` has its layer");
-    std::fs::remove_file(world.directory.path().join("config.toml")).unwrap();
-    let retention = world.json(&[&api, "--keep-match", "^v[0234]$"]);
+    std::fs::remove_file(fixture.directory.path().join("config.toml")).unwrap();
+    let retention = fixture.json(&[&api, "--keep-match", "^v[0234]$"]);
     let registry = &retention["policies"][0]["registries"][0];
     assert_eq!(registry["freed_bytes"].as_u64(), Some(metadata(&images["v1"]) + 10), "`web` is not watched");
 
-    let all = format!("{}/acme/*", world.registry.name());
-    let retention = world.json(&[&all, "--keep-younger", "1d"]);
+    let all = format!("{}/acme/*", fixture.registry.name());
+    let retention = fixture.json(&[&all, "--keep-younger", "1d"]);
     let registry = &retention["policies"][0]["registries"][0];
     let alone: Vec<u64> =
         registry["repositories"].as_array().unwrap().iter().map(|r| r["freed_bytes"].as_u64().unwrap()).collect();
@@ -181,7 +137,8 @@ fn a_rule_of_the_command_line_is_about_repositories_and_about_what_the_configura
 
 #[test]
 fn the_children_of_an_index_go_with_it_unless_another_tag_has_them_and_so_do_referrers() {
-    let world = World::new(
+    let fixture = Configured::new(
+        "retain",
         "[[targets]]\nname = 'api'\nrepository = 'REGISTRY/acme/api'\nmatch = ['^v']\n\n[[policies]]\nname = 'p'\nkeep_match = ['^v2$']\n",
     );
     let made = "2024-01-01T00:00:00Z";
@@ -195,10 +152,10 @@ fn the_children_of_an_index_go_with_it_unless_another_tag_has_them_and_so_do_ref
     let children = vec![shared.clone(), own.clone(), statement.clone()];
     let v1 = Pushed::from_json(MediaType::OCI_INDEX, &document, vec![], children);
     let v2 = index(&[("linux/amd64", &shared)]);
-    world.registry.push("acme/api", "v1", &v1);
-    world.registry.push("acme/api", "v2", &v2);
+    fixture.registry.push("acme/api", "v1", &v1);
+    fixture.registry.push("acme/api", "v2", &v2);
     // One tag points at a manifest of an index that stays: deleting it would break the index.
-    world.registry.push("acme/api", "v1-amd64", &shared);
+    fixture.registry.push("acme/api", "v1-amd64", &shared);
     // A signature of the index that goes, one of it, and one of the index that stays.
     let tag_of = |pushed: &Pushed, end: &str| pushed.digest().to_string().replace(':', "-") + end;
     let empty = Blob::new("application/vnd.oci.empty.v1+json", "{}");
@@ -209,11 +166,11 @@ fn the_children_of_an_index_go_with_it_unless_another_tag_has_them_and_so_do_ref
     };
     let signature = referrer("signature", 3);
     let second = referrer("second", 2);
-    world.registry.push("acme/api", &tag_of(&v1, ".sig"), &signature);
-    world.registry.push("acme/api", &tag_of(&signature, ".att"), &second);
-    world.registry.push("acme/api", &tag_of(&v2, ".sig"), &referrer("other", 1));
+    fixture.registry.push("acme/api", &tag_of(&v1, ".sig"), &signature);
+    fixture.registry.push("acme/api", &tag_of(&signature, ".att"), &second);
+    fixture.registry.push("acme/api", &tag_of(&v2, ".sig"), &referrer("other", 1));
 
-    let retention = world.json(&[]);
+    let retention = fixture.json(&[]);
     assert_eq!(retention["errors"], json!([]));
     let registry = &retention["policies"][0]["registries"][0];
     let repository = &registry["repositories"][0];
@@ -239,17 +196,18 @@ fn the_children_of_an_index_go_with_it_unless_another_tag_has_them_and_so_do_ref
 
 #[test]
 fn a_child_that_only_another_repository_has_is_held_as_a_blob_and_what_it_names_is_not() {
-    let world = World::new(
+    let fixture = Configured::new(
+        "retain",
         "[[targets]]\nname = 'api'\nrepository = 'REGISTRY/acme/api'\nmatch = ['.']\n\n\
          [[targets]]\nrepository = 'REGISTRY/acme/web'\nmatch = ['.']\n\n\
          [[policies]]\nname = 'p'\ntargets = ['api']\nkeep_match = ['^nothing$']\n",
     );
     let child = dated("linux/amd64", "2024-01-01T00:00:00Z", &[&Blob::named("own", 10)]);
-    world.registry.push("acme/api", "v1", &child);
+    fixture.registry.push("acme/api", "v1", &child);
     let sparse = Pushed { children: vec![], ..index(&[("linux/amd64", &child)]) };
-    world.registry.push("acme/web", "main", &sparse);
-    world.registry.missing(&format!("/v2/acme/web/manifests/{}", child.digest()));
-    let retention = world.json(&[]);
+    fixture.registry.push("acme/web", "main", &sparse);
+    fixture.registry.missing(&format!("/v2/acme/web/manifests/{}", child.digest()));
+    let retention = fixture.json(&[]);
     let registry = &retention["policies"][0]["registries"][0];
     assert_eq!(retention["errors"], json!([]));
     assert_eq!(digests(&registry["repositories"][0]), [child.digest().to_string()]);
@@ -258,9 +216,9 @@ fn a_child_that_only_another_repository_has_is_held_as_a_blob_and_what_it_names_
 
 #[test]
 fn where_anything_is_unread_no_bytes_are_claimed_and_its_repository_loses_nothing() {
-    let (world, images) = world();
-    world.registry.always("GET /v2/acme/web/manifests/main", Reply::status(403));
-    let output = world.run(&["--json"]);
+    let (fixture, images) = fixture();
+    fixture.registry.always("GET /v2/acme/web/manifests/main", Reply::status(403));
+    let output = fixture.run(&["--json"]);
     assert_eq!(output.status.code(), Some(3));
     let retention: Value = serde_json::from_slice(&output.stdout).unwrap();
     let registry = &retention["policies"][0]["registries"][0];
@@ -273,20 +231,21 @@ fn where_anything_is_unread_no_bytes_are_claimed_and_its_repository_loses_nothin
     assert!(text(&output.stderr).contains("no freed bytes are shown"), "{}", text(&output.stderr));
     assert_eq!(retention["errors"].as_array().unwrap().len(), 1);
 
-    world.registry.always("GET /v2/acme/api/manifests/v3", Reply::status(403));
-    let retention = world.json(&[]);
+    fixture.registry.always("GET /v2/acme/api/manifests/v3", Reply::status(403));
+    let retention = fixture.json(&[]);
     let repository = &retention["policies"][0]["registries"][0]["repositories"][0];
     assert_eq!(repository["is_partial"], true);
     let expected = ["v0 kept match", "v1 kept partial", "v2 kept newest", "v3 kept unread", "v4 kept newest"];
     assert_eq!((fates(repository).as_slice(), digests(repository).len()), (&expected.map(str::to_owned)[..], 0));
-    let table = text(&world.run(&[]).stdout);
+    let table = text(&fixture.run(&[]).stdout);
     assert!(table.contains("nothing to delete: it could not be read wholly"), "{table}");
     assert!(table.contains("unknown bytes freed"), "{table}");
 }
 
 #[test]
 fn a_date_that_cannot_be_right_keeps_a_tag() {
-    let world = World::new(
+    let fixture = Configured::new(
+        "retain",
         "[[targets]]\nrepository = 'REGISTRY/acme/api'\nmatch = ['.']\n\n[[policies]]\nname = 'p'\nkeep_younger = '30d'\n",
     );
     for (tag, created) in [
@@ -295,17 +254,17 @@ fn a_date_that_cannot_be_right_keeps_a_tag() {
         ("future", "2999-01-01T00:00:00Z"),
         ("old", "2020-01-01T00:00:00Z"),
     ] {
-        world.registry.push("acme/api", tag, &dated("linux/amd64", created, &[&Blob::named(tag, 1)]));
+        fixture.registry.push("acme/api", tag, &dated("linux/amd64", created, &[&Blob::named(tag, 1)]));
     }
-    let retention = world.json(&[]);
+    let retention = fixture.json(&[]);
     let expected = ["epoch kept undated", "future kept undated", "old gone no_rule", "zip kept undated"];
     assert_eq!(fates(&retention["policies"][0]["registries"][0]["repositories"][0]), expected);
 }
 
 #[test]
 fn what_cannot_be_asked_is_refused_with_what_to_write() {
-    let (world, _) = world();
-    let api = format!("{}/acme/api", world.registry.name());
+    let (fixture, _) = fixture();
+    let api = format!("{}/acme/api", fixture.registry.name());
     for (arguments, exit_code, said) in [
         (&[api.as_str()][..], 64, "a repository needs a rule: add `--keep-newest`"),
         (&["--policy", "tow"], 64, "no policy is named `tow`: there are two"),
@@ -314,26 +273,26 @@ fn what_cannot_be_asked_is_refused_with_what_to_write() {
         (&["--keep-match", "("], 2, "is not a regular expression"),
         (&["--policy", "two", "--keep-newest", "1"], 2, "cannot be used with"),
     ] {
-        let output = world.run(arguments);
+        let output = fixture.run(arguments);
         assert_eq!(output.status.code(), Some(exit_code), "{arguments:?}");
         assert!(text(&output.stderr).contains(said), "{arguments:?}: {}", text(&output.stderr));
     }
-    let path = world.directory.path().join("config.toml");
+    let path = fixture.directory.path().join("config.toml");
     let toml = std::fs::read_to_string(&path).unwrap();
     std::fs::write(&path, format!("{toml}[[policies]]\nname = 'other'\nkeep_newest = 1\n")).unwrap();
-    let output = world.run(&["--format", "digests"]);
+    let output = fixture.run(&["--format", "digests"]);
     assert_eq!(output.status.code(), Some(64));
     assert!(text(&output.stderr).contains("with `--policy`, of two, other"), "{}", text(&output.stderr));
     std::fs::write(&path, "[[targets]]\nrepository = 'r.io/a'\n").unwrap();
-    let output = world.run(&[]);
+    let output = fixture.run(&[]);
     assert!(text(&output.stderr).contains("has no [[policies]]: add one"), "{}", text(&output.stderr));
 }
 
 #[tokio::test]
 async fn progress_is_shown_where_a_terminal_reads_it() {
-    let (world, _) = world();
+    let (fixture, _) = fixture();
     let registries = Registries::new(BTreeMap::new(), Settings::default()).unwrap();
-    let config = Config::load_with(&world.directory.path().join("config.toml"), &Environment::new()).unwrap();
+    let config = Config::load_with(&fixture.directory.path().join("config.toml"), &Environment::new()).unwrap();
     for progress in [true, false] {
         let mut err = Vec::new();
         let terminal = Terminal { progress, ..Terminal::default() };
@@ -344,9 +303,9 @@ async fn progress_is_shown_where_a_terminal_reads_it() {
 
 #[test]
 fn the_keys_of_the_json_are_those_of_its_page() {
-    let (world, _) = world();
+    let (fixture, _) = fixture();
     let mut keys = BTreeSet::new();
-    collect(&world.json(&[]), &mut keys);
+    collect(&fixture.json(&[]), &mut keys);
     let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/retain.md")).unwrap();
     let schema = page.split("## JSON").nth(1).unwrap();
     for key in keys {

@@ -1,5 +1,7 @@
 //! What the tests stand on: a registry that does as it is told, and what is pushed to it.
 
+pub(crate) mod configured;
+
 pub(crate) mod daemon;
 
 pub(crate) mod files;

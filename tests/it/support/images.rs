@@ -84,6 +84,18 @@ pub(crate) fn image(platform: &str, layers: &[&Blob]) -> Pushed {
     Pushed::from_json(MediaType::OCI_MANIFEST, &manifest, with(config, layers), vec![])
 }
 
+/// An image of these layers that can be read, made at a date.
+pub(crate) fn dated(platform: &str, created: &str, layers: &[&Blob]) -> Pushed {
+    let text = String::from_utf8(config(platform, layers).bytes.unwrap().clone()).unwrap();
+    let config = Blob::new(MediaType::OCI_CONFIG, text.replace("2024-01-01T00:00:00Z", created));
+    let manifest = json!({
+        "schemaVersion": 2, "mediaType": MediaType::OCI_MANIFEST, "config": config.descriptor(),
+        "layers": layers.iter().map(|layer| layer.descriptor()).collect::<Vec<_>>(),
+    });
+    let blobs = std::iter::once(config).chain(layers.iter().map(|layer| (*layer).clone())).collect();
+    Pushed::from_json(MediaType::OCI_MANIFEST, &manifest, blobs, vec![])
+}
+
 /// An OCI image whose config tells the truth about its layers.
 pub(crate) fn image_of_tars(tars: &[&Tar]) -> Pushed {
     let diff_ids: Vec<String> = tars.iter().map(|tar| tar.diff_id.to_string()).collect();
