@@ -46,7 +46,7 @@ pub(super) fn refresh(
                 withhold_shared(&mut view);
             }
             if registry.has_unread_catalog {
-                // Somebody may delete for it.
+                // People delete images because of this figure.
                 for of in &mut view.reclaimable {
                     of.bytes = None;
                 }

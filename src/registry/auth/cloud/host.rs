@@ -91,7 +91,7 @@ mod tests {
             ("docker.europe-west3.rep.pkg.dev", Some(Cloud::Gcp)),
             ("gcr.io", Some(Cloud::Gcp)),
             ("eu.gcr.io", Some(Cloud::Gcp)),
-            // Names that only look like it: whoever owns them would get the identity's token.
+            // Names that only look alike: their owners would get the identity's token.
             ("azurecr.io", None),
             (".azurecr.io", None),
             ("acmeazurecr.io", None),
