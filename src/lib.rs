@@ -7,7 +7,7 @@
 //! 2. **What a figure is**, pure: images and their accounting, targets and what they select, what policies keep, the messages
 //!    about a tag.
 //! 3. **How registries are spoken to**: the distribution API's endpoints, transport, authentication.
-//! 4. **What is known**: scans read tags, layers are measured, the inventory holds it, the store remembers it.
+//! 4. **What is known**: sources say what runs, scans read tags, layers are measured, the inventory holds it, the store remembers it.
 //! 5. **What people and programs see**: the configuration they write, the metrics and pages they read.
 //! 6. **What runs**: the daemon and the commands.
 //!
@@ -28,6 +28,7 @@ pub mod layer;
 pub mod local;
 pub mod notify;
 pub mod scan;
+pub mod sources;
 pub mod store;
 
 pub mod config;
