@@ -4,6 +4,8 @@
 //! it sees nothing; what was seen before stays until the source answers again. It knows neither targets nor registries.
 
 mod container;
+#[cfg(feature = "kubernetes")]
+pub mod kubernetes;
 mod outbox;
 
 pub use container::{Container, Workload};
