@@ -19,6 +19,9 @@ const TEXT_BYTES_MAX: usize = 1024;
 /// The longest pause that the API server may ask for.
 const PAUSE_MAX: Duration = Duration::from_mins(1);
 
+/// What to do where something else answers.
+const ADDRESS: &str = "; is this the address of a Kubernetes API server?";
+
 /// A failure, and what follows from it.
 #[derive(Debug)]
 pub(super) struct Failure {
@@ -77,6 +80,13 @@ impl Failure {
             _ => None,
         };
         if let Some(status) = status {
+            // `kube` reads every object in JSON as a status: without a code it was none.
+            if status.code == 0 {
+                let message =
+                    format!("cannot {verb} the pods {scope}: this is no answer that Kubernetes defines{ADDRESS}");
+                let next = if matches!(error, watcher::Error::WatchFailed(_)) { Next::List } else { Next::Login };
+                return Self::new(Reason::Invalid, &message, next);
+            }
             return Self::of_status(status, verb, scope);
         }
         if let Some(cause) = cause
@@ -90,7 +100,14 @@ impl Failure {
             (watcher::Error::WatchFailed(_) | watcher::Error::NoResourceVersion, _) => Next::List,
             _ => Next::Again,
         };
-        Self::new(reason, &format!("cannot {verb} the pods {scope}: {}{advice}", chain(error)), next)
+        let said = match cause {
+            // Which quotes what it cannot read.
+            Some(kube::Error::SerdeError(error)) => {
+                format!("the answer is no list of pods, in line {} column {}", error.line(), error.column())
+            }
+            _ => chain(error),
+        };
+        Self::new(reason, &format!("cannot {verb} the pods {scope}: {said}{advice}"), next)
     }
 
     /// An answer of the API server. Its message names the account, the permission and the place.
@@ -102,7 +119,7 @@ impl Failure {
                 Next::Again,
                 "; give this account a role with `list` and `watch` of `pods`, or name in `namespaces` where it has one",
             ),
-            404 => (Reason::NotFound, Next::Again, "; this address is no Kubernetes API server's"),
+            404 => (Reason::NotFound, Next::Again, ADDRESS),
             410 => (Reason::NotFound, Next::Expired, ""),
             429 => (Reason::RateLimited, Next::Again, ""),
             400..500 => (
@@ -124,9 +141,7 @@ impl Failure {
 fn reason(cause: Option<&kube::Error>) -> (Reason, &'static str) {
     let Some(cause) = cause else { return (Reason::Invalid, "") };
     match cause {
-        kube::Error::SerdeError(_) | kube::Error::FromUtf8(_) => {
-            return (Reason::Invalid, "; this is no list of pods as Kubernetes defines it");
-        }
+        kube::Error::SerdeError(_) | kube::Error::FromUtf8(_) => return (Reason::Invalid, ADDRESS),
         kube::Error::BuildRequest(_) => return (Reason::Invalid, ""),
         _ => {}
     }

@@ -1,0 +1,4 @@
+//! Sources: what they see is what runs.
+
+#[cfg(feature = "kubernetes")]
+mod kubernetes;
