@@ -22,11 +22,11 @@ OPERATOR = "monitoring.coreos.com/v1"
 
 def check_copies():
     for source, copy in [
-        *((ROOT / f"grafana/{name}.json", CHART / f"files/dashboards/{name}.json") for name in ("overview", "image", "cost", "exporter")),
+        *((ROOT / f"grafana/{name}.json", CHART / f"files/dashboards/{name}.json") for name in ("overview", "image", "running", "cost", "exporter")),
         (ROOT / "deploy/prometheus/rules.yml", CHART / "files/rules.yml"),
     ]:
         assert source.read_bytes() == copy.read_bytes(), f"{copy} differs from {source}: run deploy/helm/sync"
-    assert len(list((CHART / "files").rglob("*.*"))) == 5, "a file in the chart that deploy/helm/sync does not write"
+    assert len(list((CHART / "files").rglob("*.*"))) == 6, "a file in the chart that deploy/helm/sync does not write"
 
 
 def render(chart, values):
@@ -142,7 +142,7 @@ def check_full(chart):
     for board in boards:
         ((name, text),) = board["data"].items()
         assert json.loads(text) == json.loads((ROOT / "grafana" / name.removeprefix("image-size-")).read_text())
-    assert len(boards) == 4
+    assert len(boards) == 5
 
     rule = one(documents, "PrometheusRule")
     rules = {rule.get("alert"): rule for group in rule["spec"]["groups"] for rule in group["rules"]}
