@@ -4,7 +4,8 @@
 
 use std::sync::Arc;
 
-use super::reclaimable::{Counting, Judged, RepositoryReclaimable, held};
+use super::layer_table::{LayerTable, TagContent};
+use super::reclaimable::{Counting, Holders, Judged, RepositoryReclaimable};
 use super::snapshot::ReclaimableView;
 use super::stale::StalePart;
 use super::state::{RegistryState, RepositoryState};
@@ -48,39 +49,71 @@ impl Policies {
 /// before.
 pub(super) fn judge_all(registry: &mut RegistryState, policies: &Policies, targets: &Targets, now: Timestamp) -> bool {
     if policies.is_empty() {
+        registry.holders = Holders::default();
         return !registry.reclaimable.is_empty();
     }
+    let RegistryState { repositories, layers, holders, .. } = registry;
     let mut is_news = false;
-    for repository in registry.repositories.values_mut() {
-        if !repository.stale.is_view_stale() && !repository.judged.is_over(now) {
-            continue;
+    for repository in repositories.values_mut() {
+        if repository.stale.is_view_stale() || repository.judged.is_over(now) {
+            is_news |= judge_again(repository, policies, targets, now, layers, holders);
         }
-        let judged = judge_one(repository, policies, targets, now);
-        let before = std::mem::replace(&mut repository.judged, judged);
-        let same = |a: &Option<RepositoryReclaimable>, b: &Option<RepositoryReclaimable>| match (a, b) {
-            (Some(a), Some(b)) => (a.tags, &a.layers, &a.documents) == (b.tags, &b.layers, &b.documents),
-            (a, b) => a.is_none() && b.is_none(),
-        };
-        let judged = &mut repository.judged;
-        let is_same = before.is_known == judged.is_known
-            && before.by_policy.len() == judged.by_policy.len()
-            && before.by_policy.iter().zip(&judged.by_policy).all(|(a, b)| same(a, b));
-        if is_same {
-            for (of, before) in judged.by_policy.iter_mut().flatten().zip(before.by_policy.iter().flatten()) {
-                of.bytes = before.bytes;
+    }
+    // Each blob that several have is noted by the first of them, so that this ends.
+    while let outdated @ [_, ..] = &*holders.take_outdated() {
+        for repository in repositories.values_mut() {
+            if outdated.binary_search(&repository.judged.holder).is_ok() {
+                is_news |= judge_again(repository, policies, targets, now, layers, holders);
             }
-        } else {
-            is_news = true;
-            repository.stale.mark(StalePart::View);
         }
     }
     is_news
 }
 
-fn judge_one(repository: &RepositoryState, policies: &Policies, targets: &Targets, now: Timestamp) -> Judged {
+/// Judges a repository; returns whether anything else goes than before.
+fn judge_again(
+    repository: &mut RepositoryState,
+    policies: &Policies,
+    targets: &Targets,
+    now: Timestamp,
+    layers: &LayerTable,
+    holders: &mut Holders,
+) -> bool {
+    let judged = judge_one(repository, policies, targets, now, layers, holders);
+    let before = std::mem::replace(&mut repository.judged, judged);
+    let same = |a: &Option<RepositoryReclaimable>, b: &Option<RepositoryReclaimable>| match (a, b) {
+        (Some(a), Some(b)) => a.is_same_content(b),
+        (a, b) => a.is_none() && b.is_none(),
+    };
+    let judged = &mut repository.judged;
+    let is_same = before.is_known == judged.is_known
+        && before.by_policy.len() == judged.by_policy.len()
+        && before.by_policy.iter().zip(&judged.by_policy).all(|(a, b)| same(a, b));
+    if is_same {
+        for (of, before) in judged.by_policy.iter_mut().flatten().zip(before.by_policy.iter().flatten()) {
+            of.bytes = before.bytes;
+        }
+    } else {
+        repository.stale.mark(StalePart::View);
+    }
+    !is_same
+}
+
+fn judge_one(
+    repository: &RepositoryState,
+    policies: &Policies,
+    targets: &Targets,
+    now: Timestamp,
+    layers: &LayerTable,
+    holders: &mut Holders,
+) -> Judged {
     let there = || repository.tags.iter().filter(|(_, state)| !state.gone);
     let lists = repository.targets.iter().any(|&target| targets.get(target).selection.lists());
+    let holder = Some(repository.judged.holder).filter(|&holder| holder != 0).unwrap_or_else(|| holders.number());
+    let contents = repository.tags.values().filter_map(|state| state.content.as_ref());
+    let holdings = holders.note(holder, contents, layers);
     let mut judged = Judged {
+        holder,
         by_policy: Vec::with_capacity(policies.list.len()),
         is_known: repository.partial.is_empty()
             && (repository.listed || !lists)
@@ -107,7 +140,8 @@ fn judge_one(repository: &RepositoryState, policies: &Policies, targets: &Target
         let judgement = judge(policy, &tags, now);
         judged.until = judged.until.min(judgement.until);
         let gone = states.iter().zip(&judgement.verdicts).filter(|(_, verdict)| **verdict == Verdict::Gone);
-        judged.by_policy.push(Some(held(gone.map(|(state, _)| *state))));
+        let contents = gone.filter_map(|(state, _)| -> Option<&TagContent> { state.content.as_ref() });
+        judged.by_policy.push(Some(holdings.reclaimable(contents)));
     }
     judged
 }
