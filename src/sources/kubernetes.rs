@@ -37,4 +37,6 @@ pub struct Settings {
     pub namespaces: Vec<String>,
     /// A label selector, as kubectl's `--selector` has it: `app=web,tier in (front, back)`.
     pub selector: Option<String>,
+    /// Whether the pods' own credentials are used for registries for which there is none.
+    pub pull_secrets: bool,
 }

@@ -105,7 +105,12 @@ impl Failure {
             Some(kube::Error::SerdeError(error)) => {
                 format!("the answer is no list of pods, in line {} column {}", error.line(), error.column())
             }
-            _ => chain(error),
+            // What it says of itself before its cause is the name of one of its layers.
+            Some(kube::Error::Service(cause)) => chain(&**cause),
+            Some(kube::Error::HyperError(cause)) => chain(cause),
+            Some(kube::Error::ReadEvents(cause)) => chain(cause),
+            Some(cause) => chain(cause),
+            None => chain(error),
         };
         Self::new(reason, &format!("cannot {verb} the pods {scope}: {said}{advice}"), next)
     }

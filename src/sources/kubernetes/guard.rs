@@ -173,8 +173,8 @@ mod tests {
 
     use super::*;
 
-    fn watched() -> Option<Arc<watch::Sender<Option<Instant>>>> {
-        Some(Arc::new(watch::channel(None).0))
+    fn watched() -> Arc<watch::Sender<Option<Instant>>> {
+        Arc::new(watch::channel(None).0)
     }
 
     fn silent() -> impl Body<Data = Bytes, Error = BoxError> + Unpin {
@@ -191,13 +191,13 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_silent_watch_ends_and_a_silent_list_fails() {
-        assert_eq!(failure(Bounded::new(silent(), watched())).await, None);
+        assert_eq!(failure(Bounded::new(silent(), Some(watched()))).await, None);
         assert_eq!(failure(Bounded::new(silent(), None)).await, Some(Unbounded::Late(PAGE_TIMEOUT)));
     }
 
     #[tokio::test]
     async fn a_page_and_an_event_have_a_limit() {
-        assert_eq!(failure(Bounded::new(text(EVENT_BYTES_MAX + 1), watched())).await, Some(Unbounded::Event));
+        assert_eq!(failure(Bounded::new(text(EVENT_BYTES_MAX + 1), Some(watched()))).await, Some(Unbounded::Event));
         assert_eq!(failure(Bounded::new(text(EVENT_BYTES_MAX + 1), None)).await, None);
         assert_eq!(failure(Bounded::new(text(PAGE_BYTES_MAX + 1), None)).await, Some(Unbounded::Page));
     }
