@@ -1,6 +1,9 @@
 //! What runs in a Kubernetes cluster: its pods are listed once and then watched.
 //!
-//! One permission is needed, `list` and `watch` of pods, in the cluster or in the namespaces that are named. Nothing else is
+//! With `pull_secrets`, the secrets that pods name for their images are read too, and their logins used for registries for which
+//! there is no other.
+//!
+//! Without, one permission is needed, `list` and `watch` of pods, in the cluster or in the namespaces that are named. Nothing else is
 //! read: [`workload`] says how a Deployment and a CronJob are known without it. Of a pod only the few fields in [`pod`] are
 //! kept: no environment, no annotation.
 //!
@@ -15,6 +18,7 @@ mod guard;
 mod names;
 mod pod;
 mod running;
+mod secrets;
 mod watch;
 mod workload;
 

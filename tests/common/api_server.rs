@@ -68,6 +68,8 @@ struct Shared {
 #[derive(Default)]
 struct State {
     pods: BTreeMap<(String, String), Value>,
+    /// Secrets of `.dockerconfigjson`, by path.
+    secrets: BTreeMap<String, String>,
     /// What happened: version, kind and object.
     events: Vec<(u64, &'static str, Value)>,
     /// Versions before this one are forgotten.
@@ -114,6 +116,12 @@ impl ApiServer {
         pod["metadata"]["resourceVersion"] = json!(version.to_string());
         state.events.push((version, "DELETED", pod));
         self.shared.version.send_replace(version);
+    }
+
+    /// Creates or changes a pull secret with this content, in base64.
+    pub fn put_secret(&self, namespace: &str, name: &str, content: &str) {
+        let path = format!("/api/v1/namespaces/{namespace}/secrets/{name}");
+        self.state().secrets.insert(path, content.to_owned());
     }
 
     /// What the next lists do wrong.
@@ -223,6 +231,7 @@ fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Response<Bo
     let namespace = match path.strip_prefix("/api/v1/").map(|path| path.split('/').collect::<Vec<_>>()).as_deref() {
         Some(["pods"]) => None,
         Some(["namespaces", namespace, "pods"]) => Some((*namespace).to_owned()),
+        Some(["namespaces", _, "secrets", name]) => return Ok(secret(&shared, request.uri().path(), name)),
         _ => return Ok(status(404, "the server could not find the requested resource")),
     };
     let fault = {
@@ -255,6 +264,22 @@ fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Response<Bo
     } else {
         Ok(whole(StatusCode::OK, list.to_string()))
     }
+}
+
+fn secret(shared: &Shared, path: &str, name: &str) -> Response<Body> {
+    let mut state = shared.state.lock().expect("no panic while it is held");
+    state.requests.push(path.to_owned());
+    if state.forbidden.iter().any(|forbidden| forbidden == path) {
+        return status(403, &format!("secrets \"{name}\" is forbidden: User \"u\" cannot get resource \"secrets\""));
+    }
+    let Some(content) = state.secrets.get(path) else {
+        return status(404, &format!("secrets \"{name}\" not found"));
+    };
+    let secret = json!({
+        "kind": "Secret", "apiVersion": "v1", "metadata": { "name": name },
+        "type": "kubernetes.io/dockerconfigjson", "data": { ".dockerconfigjson": content },
+    });
+    whole(StatusCode::OK, secret.to_string())
 }
 
 struct Chosen {

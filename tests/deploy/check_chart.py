@@ -17,6 +17,8 @@ CHART = ROOT / "deploy/helm/image-size-exporter"
 PLAIN = ROOT / "deploy/kubernetes"
 VERSIONS = ["1.25", "1.30", kubernetes_validate.latest_version()]
 # Resources of the Prometheus operator have no schema here; what matters of them is checked below.
+WATCH_PODS = {"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]}
+GET_SECRETS = {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}
 OPERATOR = "monitoring.coreos.com/v1"
 
 
@@ -38,7 +40,7 @@ def render(chart, values):
     return documents
 
 
-def validate(documents):
+def validate(documents, secrets=False):
     names = [(document["kind"], document["metadata"].get("namespace"), document["metadata"]["name"]) for document in documents]
     assert len(names) == len(set(names)), "two resources of one name"
     for document in documents:
@@ -46,7 +48,7 @@ def validate(documents):
             continue
         for version in VERSIONS:
             kubernetes_validate.validate(document, version, strict=True)
-    check_pods(documents)
+    check_pods(documents, secrets)
 
 
 def one(documents, kind):
@@ -55,7 +57,7 @@ def one(documents, kind):
     return found[0]
 
 
-def check_pods(documents):
+def check_pods(documents, secrets):
     """What the API server does not tell: references that lead nowhere, and a pod that is less than restricted."""
     stateful = one(documents, "StatefulSet")["spec"]
     template = stateful["template"]
@@ -85,7 +87,7 @@ def check_pods(documents):
     # The token is there for a role, and for nothing else.
     roles = [d for d in documents if d["kind"] in ("Role", "ClusterRole")]
     assert pod["automountServiceAccountToken"] is bool(roles) and pod["enableServiceLinks"] is False
-    check_roles(documents, roles, pod["serviceAccountName"])
+    check_roles(documents, roles, pod["serviceAccountName"], secrets)
     assert pod["securityContext"]["runAsNonRoot"] is True
     assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
     secure = container["securityContext"]
@@ -93,8 +95,8 @@ def check_pods(documents):
     assert secure["capabilities"] == {"drop": ["ALL"]}
 
 
-def check_roles(documents, roles, account):
-    """What runs is seen with two verbs on one resource, and each role is bound to the pod's account where it is."""
+def check_roles(documents, roles, account, secrets):
+    """What runs is seen with two verbs on one resource, secrets only where they are asked for, and each role is bound to the pod's account where it is."""
     namespace = one(documents, "StatefulSet")["metadata"]["namespace"]
     bindings = {
         (d["kind"].removesuffix("Binding"), d["metadata"].get("namespace"), d["roleRef"]["name"]): d
@@ -103,7 +105,7 @@ def check_roles(documents, roles, account):
     }
     assert len(bindings) == len(roles)
     for role in roles:
-        assert role["rules"] == [{"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]}], role["rules"]
+        assert role["rules"] == [WATCH_PODS, GET_SECRETS][: 1 + secrets], role["rules"]
         binding = bindings[role["kind"], role["metadata"].get("namespace"), role["metadata"]["name"]]
         assert binding["roleRef"]["kind"] == role["kind"]
         assert binding["subjects"] == [{"kind": "ServiceAccount", "name": account, "namespace": namespace}]
@@ -125,7 +127,7 @@ def check_claim(documents):
 
 def check_full(chart):
     documents = render(chart, yaml.safe_load((CHART / "ci/full-values.yaml").read_text()))
-    validate(documents)
+    validate(documents, secrets=True)
     (claim,) = one(documents, "StatefulSet")["spec"]["volumeClaimTemplates"]
     assert claim["spec"]["accessModes"] == ["ReadWriteOncePod"]
 

@@ -26,7 +26,7 @@ const USES: &[(&str, &str)] = &[
     ("scan", "oci image target tag registry store"),
     ("layer", "clock oci image target tag registry store"),
     ("notify", "oci"),
-    ("sources", "clock oci"),
+    ("sources", "clock oci registry"),
     ("local", "oci image layer"),
     ("metrics", "clock oci image target registry inventory notify"),
     ("web", "oci image registry notify metrics"),

@@ -1,12 +1,13 @@
 //! What is known of the cluster: the containers of each pod, by namespace that is watched.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use kube::runtime::watcher::Event;
 
 use super::names::Names;
 use super::pod::WatchedPod;
-use super::running::{POD_CONTAINERS_MAX, left_out, running};
+use super::running::{POD_CONTAINERS_MAX, left_out, pull_secrets, running};
 use crate::oci::Reason;
 use crate::sources::{Container, SourceError};
 
@@ -35,25 +36,35 @@ struct Part {
 /// A pod's namespace and name.
 type Key = (Box<str>, Box<str>);
 
+/// The namespace and name of a pull secret.
+pub(super) type SecretKey = (Arc<str>, Arc<str>);
+
+/// What is kept of a pod.
+#[derive(Default, PartialEq)]
+struct Kept {
+    containers: Box<[Container]>,
+    pull_secrets: Box<[SecretKey]>,
+}
+
 /// The containers of pods.
 #[derive(Default, PartialEq)]
 struct Pods {
-    running: HashMap<Key, Box<[Container]>>,
+    running: HashMap<Key, Kept>,
     containers: usize,
 }
 
 impl Pods {
     /// Whether that is a change. A pod that runs nothing is not kept.
-    fn put(&mut self, pod: &WatchedPod, containers: Box<[Container]>) -> bool {
-        let known = self.running.get(&key(pod)).map_or(&[][..], |known| known);
-        if *known == *containers {
+    fn put(&mut self, pod: &WatchedPod, kept: Kept) -> bool {
+        let known = self.running.get(&key(pod));
+        if known.map_or(kept.containers.is_empty(), |known| *known == kept) {
             return false;
         }
-        self.containers = self.containers - known.len() + containers.len();
-        if containers.is_empty() {
+        self.containers = self.containers - known.map_or(0, |known| known.containers.len()) + kept.containers.len();
+        if kept.containers.is_empty() {
             self.running.remove(&key(pod));
         } else {
-            self.running.insert(key(pod), containers);
+            self.running.insert(key(pod), kept);
         }
         true
     }
@@ -93,12 +104,13 @@ impl Cluster {
                 is_new
             }
             Event::Apply(pod) => self.put(at, &pod),
-            Event::Delete(pod) => self.parts[at].pods.as_mut().is_some_and(|pods| pods.put(&pod, Box::default())),
+            Event::Delete(pod) => self.parts[at].pods.as_mut().is_some_and(|pods| pods.put(&pod, Kept::default())),
         }
     }
 
     fn put(&mut self, at: usize, pod: &WatchedPod) -> bool {
         let containers = running(&pod.pod, &mut self.names);
+        let pull_secrets = pull_secrets(&pod.pod, &mut self.names);
         let left_out = left_out(&pod.pod);
         if left_out > 0 && !std::mem::replace(&mut self.warned, true) {
             let (namespace, pod) = (&pod.pod.metadata.namespace, &pod.pod.metadata.name);
@@ -115,7 +127,7 @@ impl Cluster {
             return false;
         }
         let part = &mut self.parts[at];
-        part.list.as_mut().or(part.pods.as_mut()).is_some_and(|pods| pods.put(pod, containers))
+        part.list.as_mut().or(part.pods.as_mut()).is_some_and(|pods| pods.put(pod, Kept { containers, pull_secrets }))
     }
 
     /// The watch of a part goes on: nothing is wrong with it.
@@ -149,6 +161,12 @@ impl Cluster {
             return None;
         }
         let pods = self.parts.iter().filter_map(|part| part.pods.as_ref());
-        Some(pods.flat_map(|pods| pods.running.values()).flat_map(|containers| containers.iter().cloned()).collect())
+        Some(pods.flat_map(|pods| pods.running.values()).flat_map(|pod| pod.containers.iter().cloned()).collect())
+    }
+
+    /// The pull secrets that pods name, each once.
+    pub(super) fn pull_secrets(&self) -> BTreeSet<SecretKey> {
+        let pods = self.parts.iter().filter_map(|part| part.pods.as_ref());
+        pods.flat_map(|pods| pods.running.values()).flat_map(|pod| pod.pull_secrets.iter().cloned()).collect()
     }
 }

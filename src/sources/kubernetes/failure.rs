@@ -115,6 +115,26 @@ impl Failure {
         Self::new(reason, &format!("cannot {verb} the pods {scope}: {said}{advice}"), next)
     }
 
+    /// A pull secret that cannot be read.
+    pub(super) fn of_secret(error: &kube::Error, namespace: &str, name: &str) -> Self {
+        let (reason, said) = match error {
+            kube::Error::Api(status) => {
+                let said = text::beginning(&status.message, TEXT_BYTES_MAX);
+                let advice = "; give this account a role with `get` of `secrets` there, or leave out `pull_secrets`";
+                (Reason::Denied, format!("{} {said}{}", status.code, if status.code == 403 { advice } else { "" }))
+            }
+            // Which quotes what it cannot read.
+            kube::Error::SerdeError(_) => (Reason::Invalid, "it is no secret".to_owned()),
+            error => find::<AuthError>(error)
+                .map_or_else(|| (Reason::Network, chain(error)), |error| (Reason::Denied, login(error))),
+        };
+        Self::new(
+            reason,
+            &format!("cannot get the secret `{name}` in the namespace `{namespace}`: {said}"),
+            Next::Again,
+        )
+    }
+
     /// An answer of the API server. Its message names the account, the permission and the place.
     fn of_status(status: &Status, verb: &str, scope: &str) -> Self {
         let (reason, next, advice) = match status.code {

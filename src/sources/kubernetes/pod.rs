@@ -59,9 +59,17 @@ pub(super) struct Owner {
 #[serde(default, rename_all = "camelCase")]
 pub(super) struct Spec {
     pub(super) node_name: Option<String>,
+    pub(super) image_pull_secrets: Option<Vec<SecretName>>,
     pub(super) containers: Option<Vec<Wanted>>,
     pub(super) init_containers: Option<Vec<Wanted>>,
     pub(super) ephemeral_containers: Option<Vec<Wanted>>,
+}
+
+/// A secret in the pod's namespace.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct SecretName {
+    pub(super) name: Option<String>,
 }
 
 /// A container as the specification wants it.

@@ -63,6 +63,16 @@ pub(super) fn running(pod: &Pod, names: &mut Names) -> Box<[Container]> {
     running.into()
 }
 
+/// The most pull secrets of a pod that count.
+const POD_SECRETS_MAX: usize = 10;
+
+/// The namespaces and names of the secrets with which the pod's images are pulled.
+pub(super) fn pull_secrets(pod: &Pod, names: &mut Names) -> Box<[(Arc<str>, Arc<str>)]> {
+    let secrets = pod.spec.image_pull_secrets.as_deref().unwrap_or_default();
+    let secrets = secrets.iter().filter_map(|secret| secret.name.as_deref()).take(POD_SECRETS_MAX);
+    secrets.map(|name| (names.share(short(&pod.metadata.namespace)), names.share(short(name)))).collect()
+}
+
 /// How many containers of a pod are left out, since it has too many.
 pub(super) fn left_out(pod: &Pod) -> usize {
     let count = |list: &Option<Vec<Wanted>>| list.as_ref().map_or(0, Vec::len);

@@ -9,7 +9,9 @@ use tokio::time::{Instant, sleep_until};
 use super::Settings;
 use super::cluster::Cluster;
 use super::follow::{News, follow};
+use super::secrets::Secrets;
 use crate::clock::unix_now;
+use crate::registry::PullSecrets;
 use crate::sources::Outbox;
 
 /// How long changes are gathered: a rollout changes many pods, and each of them several times.
@@ -18,9 +20,10 @@ const GATHER: Duration = Duration::from_millis(200);
 /// News that wait to be taken in.
 const NEWS: usize = 64;
 
-/// Watches the pods that `settings` choose, and puts their containers into `outbox` within a second of a change. It never
-/// ends; when its future is dropped, its connections are closed.
-pub async fn watch(settings: &Settings, outbox: &Outbox) {
+/// Watches the pods that `settings` choose, and puts their containers into `outbox` within a second of a change. What their pull
+/// secrets have is in `pull_secrets` before that, if `settings` say so. It never ends; when its future is dropped, its connections
+/// are closed, and its logins forgotten.
+pub async fn watch(settings: &Settings, outbox: &Outbox, pull_secrets: &PullSecrets) {
     let mut namespaces: Vec<Option<&str>> = settings.namespaces.iter().map(|name| Some(name.as_str())).collect();
     namespaces.sort_unstable();
     namespaces.dedup();
@@ -31,10 +34,10 @@ pub async fn watch(settings: &Settings, outbox: &Outbox) {
     let parts = namespaces.len();
     let following = namespaces.into_iter().enumerate().map(|(at, name)| follow(settings, name, at, sender.clone()));
     // They never end either, since the news are always read.
-    tokio::join!(join_all(following), gather(parts, news, outbox));
+    tokio::join!(join_all(following), gather(parts, news, outbox, Secrets::new(settings, pull_secrets)));
 }
 
-async fn gather(parts: usize, mut news: mpsc::Receiver<(usize, News)>, outbox: &Outbox) {
+async fn gather(parts: usize, mut news: mpsc::Receiver<(usize, News)>, outbox: &Outbox, mut secrets: Secrets<'_>) {
     let mut cluster = Cluster::new(parts);
     // When changes, or the first whole answer, are to be put into the outbox.
     let mut due: Option<Instant> = None;
@@ -44,6 +47,7 @@ async fn gather(parts: usize, mut news: mpsc::Receiver<(usize, News)>, outbox: &
             Some(news) = news.recv() => news,
             () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
                 due = None;
+                secrets.update(|| cluster.pull_secrets()).await;
                 if let Some(containers) = cluster.containers() {
                     is_known = true;
                     outbox.saw(containers, unix_now());
@@ -51,6 +55,10 @@ async fn gather(parts: usize, mut news: mpsc::Receiver<(usize, News)>, outbox: &
                 if let Some(failure) = cluster.failure() {
                     outbox.failed(failure.clone());
                 }
+                continue;
+            }
+            () = secrets.until_old() => {
+                secrets.update(|| cluster.pull_secrets()).await;
                 continue;
             }
         };

@@ -1,11 +1,13 @@
 //! A cluster's pods, as a scripted API server tells of them.
 
+mod pulled;
 mod refused;
 mod watched;
 
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use image_size_exporter::registry::PullSecrets;
 use image_size_exporter::sources::kubernetes::{Settings, watch};
 use image_size_exporter::sources::{Sight, outbox};
 use tokio::sync::watch::Receiver;
@@ -33,11 +35,16 @@ impl Watched {
     }
 
     fn start_with(kubeconfig: &str, settings: Settings) -> Self {
+        Self::start_for(&PullSecrets::default(), kubeconfig, settings)
+    }
+
+    fn start_for(pull_secrets: &PullSecrets, kubeconfig: &str, settings: Settings) -> Self {
+        let pull_secrets = pull_secrets.clone();
         let files = Files::new();
         files.write("kubeconfig", kubeconfig);
         let settings = Settings { kubeconfig: Some(files.path().join("kubeconfig")), ..settings };
         let (outbox, sight) = outbox();
-        let watching = tokio::spawn(async move { watch(&settings, &outbox).await });
+        let watching = tokio::spawn(async move { watch(&settings, &outbox, &pull_secrets).await });
         Self { files, sight, watching }
     }
 
