@@ -54,6 +54,13 @@ impl Outbox {
         });
     }
 
+    /// These are all of its containers, as far as it could be read: of the rest, what was last seen.
+    pub fn saw_in_part(&self, containers: Vec<Container>, error: SourceError) {
+        self.0.send_modify(|sight| {
+            (sight.containers, sight.error) = (Some(containers.into()), Some(error));
+        });
+    }
+
     /// It could not be read. What it last saw stays.
     pub fn failed(&self, error: SourceError) {
         self.0.send_modify(|sight| sight.error = Some(error));
@@ -72,8 +79,12 @@ mod tests {
         let error = SourceError { reason: Reason::Network, message: "refused".to_owned() };
         outbox.failed(error.clone());
         let empty: Arc<[Container]> = Arc::new([]);
-        let kept = Sight { containers: Some(Arc::clone(&empty)), last_success: Some(1.0), error: Some(error) };
+        let kept = Sight { containers: Some(Arc::clone(&empty)), last_success: Some(1.0), error: Some(error.clone()) };
         assert_eq!(*sight.borrow(), kept);
+        outbox.saw_in_part(Vec::new(), error.clone());
+        assert_eq!(*sight.borrow(), kept);
+        outbox.confirmed(1.5);
+        assert_eq!(*sight.borrow(), Sight { last_success: Some(1.5), error: None, ..kept });
         outbox.saw(Vec::new(), 2.0);
         assert_eq!(*sight.borrow(), Sight { containers: Some(empty), last_success: Some(2.0), error: None });
     }

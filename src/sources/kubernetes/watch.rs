@@ -48,13 +48,7 @@ async fn gather(parts: usize, mut news: mpsc::Receiver<(usize, News)>, outbox: &
             () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
                 due = None;
                 secrets.update(|| cluster.pull_secrets()).await;
-                if let Some(containers) = cluster.containers() {
-                    is_known = true;
-                    outbox.saw(containers, unix_now());
-                }
-                if let Some(failure) = cluster.failure() {
-                    outbox.failed(failure.clone());
-                }
+                is_known |= publish(&cluster, outbox);
                 continue;
             }
             () = secrets.until_old() => {
@@ -83,4 +77,17 @@ async fn gather(parts: usize, mut news: mpsc::Receiver<(usize, News)>, outbox: &
             }
         }
     }
+}
+
+/// Whether anything is known.
+fn publish(cluster: &Cluster, outbox: &Outbox) -> bool {
+    let containers = cluster.containers();
+    let is_known = containers.is_some();
+    match (containers, cluster.failure().cloned()) {
+        (Some(containers), None) => outbox.saw(containers, unix_now()),
+        (Some(containers), Some(failure)) => outbox.saw_in_part(containers, failure),
+        (None, Some(failure)) => outbox.failed(failure),
+        (None, None) => {}
+    }
+    is_known
 }
