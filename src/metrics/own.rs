@@ -123,7 +123,7 @@ impl Telemetry {
     /// counters of registries without targets, whatever is still under way there.
     pub fn set_targets(&self, targets: &[Arc<Target>]) {
         let mut state = self.inner.state();
-        self.inner.counters.watch(targets.iter().map(|target| target.repositories.registry()));
+        self.inner.counters.watch(targets.iter().filter_map(|target| target.repositories.registry()));
         let last: BTreeMap<_, _> = state.targets.drain(..).map(|target| (target.name, target.last)).collect();
         state.targets = targets
             .iter()
