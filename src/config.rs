@@ -15,6 +15,7 @@ mod files;
 mod notifications;
 mod policies;
 mod registries;
+mod sources;
 mod targets;
 mod values;
 
@@ -109,6 +110,7 @@ fn read(path: &Path, root: Table<'_>, files: &Files) -> Config {
     let registry_defaults = Settings { concurrency: scan.concurrency, timeout: scan.timeout, ..Settings::default() };
     let registries = registries::read(&root, &registry_defaults, files);
     let targets = targets::read(&root, &scan);
+    let sources = sources::read(&root, &scan, &targets, files);
     let policies = policies::read(&root, &targets);
     root.finish();
     Config {
@@ -121,6 +123,7 @@ fn read(path: &Path, root: Table<'_>, files: &Files) -> Config {
         registries,
         registry_defaults,
         targets,
+        sources,
         policies,
         warnings: Vec::new(),
     }

@@ -1,6 +1,7 @@
 //! One `[[targets]]` entry of the configuration, parsed; also what a `[[sources]]` entry finds.
 
 mod group;
+mod image_pattern;
 mod newest;
 mod pattern;
 mod range;
@@ -16,6 +17,7 @@ use std::time::Duration;
 use crate::oci::{PlatformFilter, Tag};
 
 pub use group::{GroupPattern, Grouping, InvalidGroupPattern};
+pub use image_pattern::{ImagePattern, InvalidImagePattern};
 pub use newest::{Candidate, CandidateState, NewestBy};
 pub use pattern::{InvalidPattern, InvalidTagPattern, Repositories, RepositoryPattern, TagPattern};
 pub use range::{InvalidRange, VersionRange};

@@ -36,7 +36,8 @@ fn registries(config: &Config, root: &Table<'_>) {
     let used: BTreeSet<&Registry> = config.targets.iter().filter_map(|target| target.repositories.registry()).collect();
     for host in all.keys() {
         let (Ok(registry), Some(table)) = (host.parse::<Registry>(), all.table_named(host)) else { continue };
-        if !used.contains(&registry) {
+        // What runs may be on any.
+        if config.sources.is_empty() && !used.contains(&registry) {
             all.warn(host, "no target uses this registry");
         }
         let settings = config.settings(&registry);

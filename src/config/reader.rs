@@ -348,7 +348,7 @@ impl<'a> Table<'a> {
 }
 
 /// Keys with regular expressions, in which `$` has a meaning.
-const EXPRESSIONS: [&str; 3] = ["match", "exclude", "keep_match"];
+const EXPRESSIONS: [&str; 4] = ["match", "exclude", "keep_match", "with"];
 
 /// A name that TOML divides at its dots, since it has no quotes.
 pub(super) struct UnquotedName {

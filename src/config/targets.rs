@@ -1,4 +1,4 @@
-//! `[[targets]]` → targets.
+//! `[[targets]]` → targets. There is at least one, or a source.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ const NONE: &str = "no target is configured: write [[targets]] and below it repo
 
 /// Reads all targets.
 pub(super) fn read(root: &Table<'_>, scan: &Scan) -> Vec<Arc<Target>> {
-    let there = root.has("targets");
+    let there = root.has("targets") || root.has("sources");
     let tables = root.tables("targets").unwrap_or_default();
     if tables.is_empty() && (!there || root.is_empty_list("targets")) {
         root.problem("targets", NONE);
@@ -83,7 +83,7 @@ fn read_one(table: &Table<'_>, scan: &Scan) -> Option<Target> {
 }
 
 /// The groups of its repositories.
-fn read_grouping(table: &Table<'_>) -> Option<Grouping> {
+pub(super) fn read_grouping(table: &Table<'_>) -> Option<Grouping> {
     let named = table.text("group", values::name);
     let by = table.text("group_by", str::parse::<GroupPattern>);
     if table.has("group") && table.has("group_by") {
