@@ -12,6 +12,7 @@ mod policies;
 mod reclaimable;
 mod reconcile;
 mod restore;
+mod running;
 pub mod snapshot;
 mod stale;
 mod state;
@@ -33,12 +34,14 @@ use crate::target::{Repositories, Target, TargetName, Uncompressed};
 
 use catalog::Catalog;
 use policies::Policies;
+use running::Sources;
 use stale::{Stale, StalePart};
 use state::{RegistryState, RepositoryState};
 use tag_settings::Targets;
 use tag_state::{Effect, TagState};
 
 pub use notified::{Deleted, Pushed};
+pub use running::Seen;
 pub use snapshot::Snapshot;
 pub use warning::Warning;
 
@@ -57,6 +60,7 @@ pub struct Inventory {
     /// The label conflicts that were reported: label, and the two targets.
     warned_labels: HashSet<(String, TargetName, TargetName)>,
     policies: Policies,
+    sources: Sources,
     /// When the last snapshot was taken, as far as policies know.
     now: Timestamp,
     /// Whether the set of registries differs from that in `snapshot`.
@@ -87,6 +91,7 @@ impl Inventory {
             warnings: Vec::new(),
             warned_labels: HashSet::new(),
             policies: Policies::default(),
+            sources: Sources::default(),
             now: 0.0,
             stale: Stale::default(),
             snapshot: Arc::default(),
@@ -356,9 +361,10 @@ impl Inventory {
                 any = true;
             }
         }
+        any |= self.refresh_sources(any);
         if any {
             let views = self.registries.values().filter_map(|state| state.view.clone());
-            self.snapshot = Arc::new(Snapshot { registries: views.collect() });
+            self.snapshot = Arc::new(Snapshot { registries: views.collect(), sources: self.source_views() });
         }
         Arc::clone(&self.snapshot)
     }

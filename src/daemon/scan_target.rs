@@ -46,10 +46,11 @@ struct ScanFailure {
     message: String,
 }
 
-/// Scans a target once.
+/// Scans a target once. `is_up`: whether what names its tags, if it is not its own lists, answers.
 pub(crate) async fn run(
     handles: &Handles,
     target: &Arc<Target>,
+    is_up: bool,
     events: &mpsc::Sender<Event>,
     last_reported: &mut LastReported,
 ) -> ScanResult {
@@ -68,7 +69,7 @@ pub(crate) async fn run(
         })
         .collect();
 
-    let lists_read = failures.is_empty();
+    let lists_read = is_up && failures.is_empty();
     last_reported.report_empty(target, found.empty.as_ref());
 
     let (reply, answer) = oneshot::channel();

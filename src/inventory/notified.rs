@@ -165,7 +165,7 @@ impl Inventory {
         self.requests(name, |_, state| state.up.is_none())
     }
 
-    fn repository(&self, name: &Repository) -> Option<&RepositoryState> {
+    pub(super) fn repository(&self, name: &Repository) -> Option<&RepositoryState> {
         self.registries.get(name.registry())?.repositories.get(name)
     }
 
