@@ -267,7 +267,11 @@ static TARGET: Section = Section {
 
 static SOURCE: Section = Section {
     keys: &[
-        key("name", Kind::Text, "the `source` label, and the `target` label of what it finds; unique among targets too"),
+        key(
+            "name",
+            Kind::Text,
+            "the `source` label, and the `target` label of what it finds; unique among targets too",
+        ),
         key(
             "kubernetes",
             Kind::Table { section: &KUBERNETES, overridable: false },
@@ -285,7 +289,11 @@ static SOURCE: Section = Section {
         ),
         key("file", TEXTS, "files with a reference a line, such as images/*.txt; read again when they change"),
         key("exclude", TEXTS, "regular expressions: no image in whose reference one is found; not anchored"),
-        key("rewrite", Kind::Tables(&REWRITE), "where images are read instead, such as past a mirror; the first that is found"),
+        key(
+            "rewrite",
+            Kind::Tables(&REWRITE),
+            "where images are read instead, such as past a mirror; the first that is found",
+        ),
         key("platforms", TEXTS, "such as linux/amd64, linux/arm/v7 or windows/amd64; all if it is left out"),
         key("interval", INTERVAL, "time between the starts of two scans; `scan.interval` if it is left out"),
         key("uncompressed", Kind::Word { words: words::<Uncompressed> }, "how uncompressed sizes are found")

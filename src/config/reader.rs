@@ -229,7 +229,10 @@ impl<'a> Table<'a> {
     pub(super) fn tables(&self, key: &str) -> Option<Vec<(usize, Table<'a>)>> {
         let KeyKind::Tables(section) = self.kind(key) else { unreachable!("`{key}` is read as its kind") };
         let value = self.value(key)?;
-        let remedy = format!("write [[{key}]] above the keys of each one");
+        let remedy = match self.name.is_empty() {
+            true => format!("write [[{key}]] above the keys of each one"),
+            false => format!("write tables, {key} = [{{ … }}]"),
+        };
         let Kind::List(items) = &value.kind else {
             self.problem(key, format!("{}: {remedy}", value.found()));
             return None;
@@ -338,7 +341,8 @@ impl<'a> Table<'a> {
             return Some(self.inner(self.key(key), entries, &value.origin, section));
         }
         let name = self.key(key);
-        self.problem(key, format!("{}: write a table, as [{name}] starts it", value.found()));
+        let remedy = if name.contains('[') { format!("{key} = {{ … }}") } else { format!("as [{name}] starts it") };
+        self.problem(key, format!("{}: write a table, {remedy}", value.found()));
         None
     }
 

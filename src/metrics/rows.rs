@@ -6,8 +6,8 @@ use super::family::Family;
 use super::labels::label;
 use super::sink::{Sink, Value};
 use crate::inventory::snapshot::{
-    GroupView, ImageView, NewestView, ReclaimableView, RegistryView, ReleaseView, RepositoryView, RunningView, Snapshot,
-    TagView,
+    GroupView, ImageView, NewestView, ReclaimableView, RegistryView, ReleaseView, RepositoryView, RunningView,
+    Snapshot, TagView,
 };
 
 /// A row's labels: `{a="…",b="…"` in [`Rows::labels`], still open for more.

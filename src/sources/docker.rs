@@ -107,10 +107,7 @@ async fn follow(settings: &Settings, outbox: &Outbox, names: &mut BTreeMap<Strin
 }
 
 /// Everything that runs on the engine. `names`: what was asked of containers before.
-async fn list(
-    engine: &EngineAddress,
-    names: &mut BTreeMap<String, Arc<str>>,
-) -> Result<Vec<Container>, SourceError> {
+async fn list(engine: &EngineAddress, names: &mut BTreeMap<String, Arc<str>>) -> Result<Vec<Container>, SourceError> {
     let (containers, images, node) = tokio::join!(
         ask::<Vec<EngineContainer>>(engine, "/containers/json", LIST_BYTES_MAX),
         ask::<Vec<EngineImage>>(engine, "/images/json", LIST_BYTES_MAX),
@@ -150,7 +147,9 @@ async fn event(events: &mut Incoming) -> Result<(), SourceError> {
                     return Err(failed(Reason::Limit, "the engine sends an event that does not end"));
                 }
             }
-            Some(Err(error)) => return Err(failed(Reason::Network, &format!("the engine's events break off: {error}"))),
+            Some(Err(error)) => {
+                return Err(failed(Reason::Network, &format!("the engine's events break off: {error}")));
+            }
             None => return Err(failed(Reason::Network, "the engine ends its events: is it being restarted?")),
         }
     }
@@ -180,7 +179,8 @@ async fn ask<T: serde::de::DeserializeOwned + Send + 'static>(
 ) -> Result<T, SourceError> {
     let body = open(engine, path).await?;
     let collected = timeout(ANSWER_TIMEOUT, Limited::new(body, bytes_max).collect()).await;
-    let collected = collected.map_err(|_| failed(Reason::Timeout, &format!("{engine} stops in the midst of {path}")))?;
+    let collected =
+        collected.map_err(|_| failed(Reason::Timeout, &format!("{engine} stops in the midst of {path}")))?;
     let body = collected.map_err(|error| {
         let reason = if error.is::<http_body_util::LengthLimitError>() { Reason::Limit } else { Reason::Network };
         failed(reason, &format!("{engine}: the answer to {path}: {error}"))

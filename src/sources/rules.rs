@@ -245,7 +245,8 @@ mod tests {
                 rewrite("mirror", "never"),
             ],
         };
-        let all = ["registry.internal/ci/job:1", "mirror.internal/hub/nginx:1", "mirror.internal/quay/a/b:2", "UPPER/x"];
+        let all =
+            ["registry.internal/ci/job:1", "mirror.internal/hub/nginx:1", "mirror.internal/quay/a/b:2", "UPPER/x"];
         let all: Vec<Container> = all.iter().map(|image| container(image)).collect();
         let expected = [("docker.io/library/nginx:1".to_owned(), 1), ("quay.io/a/b:2".to_owned(), 1)];
         assert_eq!(images(&rules, &all), expected);

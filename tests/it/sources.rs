@@ -40,9 +40,9 @@ fn toml(keys: &str) -> String {
 
 /// Whether exactly these tags are published, each with its size.
 fn has_sizes(metrics: &Metrics, expected: &[(&str, &str, u64)]) -> bool {
-    let expected = expected.iter().map(|(repository, tag, bytes)| {
-        ((format!("acme/{repository}"), (*tag).to_owned()), *bytes as f64)
-    });
+    let expected = expected
+        .iter()
+        .map(|(repository, tag, bytes)| ((format!("acme/{repository}"), (*tag).to_owned()), *bytes as f64));
     let sizes = metrics.all(COMPRESSED, &[]);
     let sizes = sizes.iter().map(|(labels, bytes)| ((labels["repository"].clone(), labels["tag"].clone()), *bytes));
     sizes.collect::<std::collections::BTreeMap<_, _>>() == expected.collect()

@@ -84,7 +84,9 @@ impl EngineContainer {
             kind: kind.into(),
             name: name.into(),
         };
-        if let (Some(project), Some(service)) = (label("com.docker.compose.project"), label("com.docker.compose.service")) {
+        if let (Some(project), Some(service)) =
+            (label("com.docker.compose.project"), label("com.docker.compose.service"))
+        {
             return Some(of(project, "Service", service));
         }
         if let Some(service) = label("com.docker.swarm.service.name") {
@@ -179,7 +181,10 @@ mod tests {
         );
         let found = found.containers(&BTreeMap::new());
         assert_eq!(found.len(), 2);
-        assert_eq!((&*found[0].image, found[0].digest.clone(), found[0].node.as_deref()), ("quay.io/a/b:v1", Some(digest("q")), Some("host")));
+        assert_eq!(
+            (&*found[0].image, found[0].digest.clone(), found[0].node.as_deref()),
+            ("quay.io/a/b:v1", Some(digest("q")), Some("host"))
+        );
         assert_eq!(found[0].name.as_deref(), Some("db"));
         assert_eq!((&*found[1].image, found[1].digest.clone(), found[1].workload.clone()), ("other/b", None, None));
     }
@@ -202,7 +207,9 @@ mod tests {
     #[test]
     fn the_name_that_a_container_was_started_with_counts() {
         let id = "0123456789ab0123456789ab0123456789ab0123456789ab0123456789abcdef";
-        for (image, expected) in [(&id[..12], true), (&format!("sha256:{id}"), true), ("deadbeef", false), ("nginx", false)] {
+        for (image, expected) in
+            [(&id[..12], true), (&format!("sha256:{id}"), true), ("deadbeef", false), ("nginx", false)]
+        {
             let listed = listed(json!([{ "Id": "1", "Image": image, "ImageID": format!("sha256:{id}") }]), json!([]));
             assert_eq!(listed.containers[0].is_named_by_id(), expected, "{image}");
         }

@@ -96,9 +96,9 @@ fn read(path: &Path, left: &mut u64) -> Result<String, SourceError> {
     let file = File::open(path).map_err(|error| failed(path, &error))?;
     let mut bytes = Vec::new();
     file.take(*left + 1).read_to_end(&mut bytes).map_err(|error| failed(path, &error))?;
-    *left = left
-        .checked_sub(bytes.len() as u64)
-        .ok_or_else(|| limit(format!("`{}` and the files before it have more than {BYTES_MAX} bytes", path.display())))?;
+    *left = left.checked_sub(bytes.len() as u64).ok_or_else(|| {
+        limit(format!("`{}` and the files before it have more than {BYTES_MAX} bytes", path.display()))
+    })?;
     String::from_utf8(bytes).map_err(|_| SourceError {
         reason: Reason::Invalid,
         message: format!("`{}` is not text in UTF-8: write a reference a line", path.display()),

@@ -62,8 +62,7 @@ struct Series {
 
 /// The containers of an answer.
 pub(super) fn containers(body: &[u8]) -> Result<Vec<Container>, InvalidAnswer> {
-    let answer: Answer<'_> =
-        serde_json::from_slice(body).map_err(|error| InvalidAnswer::Json(error.to_string()))?;
+    let answer: Answer<'_> = serde_json::from_slice(body).map_err(|error| InvalidAnswer::Json(error.to_string()))?;
     if answer.status != "success" {
         return Err(InvalidAnswer::Failed(answer.error.unwrap_or_else(|| "it says nothing more".to_owned())));
     }
@@ -173,10 +172,17 @@ mod tests {
         ]));
         let found = containers(&body).unwrap();
         assert_eq!(found.len(), 3);
-        assert_eq!((&*found[0].image, found[0].digest.as_ref(), found[0].node.as_deref()), ("nginx:1.27", Some(&of), Some("a")));
+        assert_eq!(
+            (&*found[0].image, found[0].digest.as_ref(), found[0].node.as_deref()),
+            ("nginx:1.27", Some(&of), Some("a"))
+        );
         let workload = |at: usize| found[at].workload.as_ref().map(|of| [&*of.namespace, &*of.kind, &*of.name]);
         assert_eq!(workload(0), Some(["shop", "ReplicaSet", "web-7f"]));
-        assert_eq!((workload(1), found[1].digest.as_ref()), (Some(["shop", "Pod", "job-1"]), None), "an ID is no digest");
+        assert_eq!(
+            (workload(1), found[1].digest.as_ref()),
+            (Some(["shop", "Pod", "job-1"]), None),
+            "an ID is no digest"
+        );
         assert_eq!((workload(2), found[2].name.as_ref()), (None, None));
     }
 
@@ -191,7 +197,8 @@ mod tests {
         assert!(said(scalar).starts_with("answers with a scalar: "));
         assert!(said(&answer(&json!([]))).starts_with("answers with no series"));
         assert!(said(&answer(&json!([{ "job": "node" }]))).contains("without the label `image`"));
-        let partial = br#"{"status":"success","warnings":["store x is away"],"data":{"resultType":"vector","result":[]}}"#;
+        let partial =
+            br#"{"status":"success","warnings":["store x is away"],"data":{"resultType":"vector","result":[]}}"#;
         assert!(said(partial).ends_with("store x is away"));
         assert_eq!(error(br#"{"status":"error","error":"why"}"#).as_deref(), Some("why"));
     }

@@ -28,10 +28,9 @@ impl World {
         let server = Server::on_socket(&path);
         server.answer("/events", Answer::Events);
         server.answer("/info", Answer::Body(200, json!({ "Name": "host-1" }).to_string()));
-        let image = |id: &str, name: &str, bytes| {
-            json!({ "Id": id, "RepoDigests": [format!("{}/{name}@{}", self.registry.name(), image_of(bytes).digest())] })
-        };
-        let images = json!([image("sha256:aa", "acme/app", 100), image("sha256:bb", "acme/web", 200), { "Id": "sha256:cc" }]);
+        let image = |id: &str, name: &str, bytes| json!({ "Id": id, "RepoDigests": [format!("{}/{name}@{}", self.registry.name(), image_of(bytes).digest())] });
+        let images =
+            json!([image("sha256:aa", "acme/app", 100), image("sha256:bb", "acme/web", 200), { "Id": "sha256:cc" }]);
         server.answer("/images/json", Answer::Body(200, images.to_string()));
         self.server = Some(server);
     }
@@ -63,7 +62,10 @@ async fn a_container_that_starts_is_seen_at_once() {
     let metrics = daemon.until("it is read", |m| has_sizes(m, &[("app", "v1", 100)])).await;
     assert_eq!((metrics.tag(CONTAINERS, "v1"), metrics.tag(NODES, "v1")), (Some(1.0), Some(1.0)));
     assert_eq!((metrics.tag(OUTDATED, "v1"), metrics.one(SKIPPED, &[])), (Some(0.0), Some(0.0)));
-    assert_eq!(metrics.one(INFO, &[("workload_kind", "Container"), ("workload", "one"), ("container", "one")]), Some(1.0));
+    assert_eq!(
+        metrics.one(INFO, &[("workload_kind", "Container"), ("workload", "one"), ("container", "one")]),
+        Some(1.0)
+    );
     world.run(&[("one", "REG/acme/app:v1", "sha256:aa"), ("two", "REG/acme/web:v1", "sha256:bb")]);
     world.server().event("{\"Action\":\"start\"}");
     daemon.until("the new one is read", |m| has_sizes(m, &[("app", "v1", 100), ("web", "v1", 200)])).await;

@@ -149,7 +149,8 @@ async fn what_is_no_reference_is_counted_and_loses_nothing_else() {
 async fn an_image_of_a_mirror_is_read_where_it_comes_from() {
     let world = World::new();
     world.write(&["mirror.internal/hub/app:v1"]);
-    let rewrite = format!("rewrite = [{{ match = '^mirror\\.internal/hub/', with = '{}/acme/' }}]", world.registry.name());
+    let rewrite =
+        format!("rewrite = [{{ match = '^mirror\\.internal/hub/', with = '{}/acme/' }}]", world.registry.name());
     let daemon = world.start(&rewrite).await;
     daemon.until("it is read", |m| has_sizes(m, &[("app", "v1", 100)])).await;
     daemon.stop().await;

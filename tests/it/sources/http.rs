@@ -129,7 +129,8 @@ impl Serve {
         match answer.unwrap_or(Answer::Body(404, "{\"message\":\"no such thing\"}".to_owned())) {
             Answer::Body(status, body) => {
                 let length = body.len();
-                let text = format!("HTTP/1.1 {status} X\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}");
+                let text =
+                    format!("HTTP/1.1 {status} X\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}");
                 let _ = stream.write_all(text.as_bytes()).await;
             }
             Answer::Raw(text) => drop(stream.write_all(text.as_bytes()).await),

@@ -32,7 +32,10 @@ fn app(registry: &TestRegistry, pod: &str, node: &str) -> serde_json::Value {
 #[tokio::test]
 async fn what_kube_state_metrics_says_is_watched() {
     let (registry, server) = (registry(), Server::on_port().await);
-    server.answer(QUERY, vector(&json!([app(&registry, "app-0", "a"), app(&registry, "app-1", "b"), app(&registry, "app-2", "b")])));
+    server.answer(
+        QUERY,
+        vector(&json!([app(&registry, "app-0", "a"), app(&registry, "app-1", "b"), app(&registry, "app-2", "b")])),
+    );
     let daemon = Daemon::start(&source(&server, "")).await;
     let metrics = daemon.until("it is read", |m| has_sizes(m, &[("app", "v1", 100)])).await;
     assert_eq!((metrics.tag(CONTAINERS, "v1"), metrics.tag(NODES, "v1")), (Some(3.0), Some(2.0)));
