@@ -229,9 +229,10 @@ impl<'a> Table<'a> {
     pub(super) fn tables(&self, key: &str) -> Option<Vec<(usize, Table<'a>)>> {
         let KeyKind::Tables(section) = self.kind(key) else { unreachable!("`{key}` is read as its kind") };
         let value = self.value(key)?;
-        let remedy = match self.name.is_empty() {
-            true => format!("write [[{key}]] above the keys of each one"),
-            false => format!("write tables, {key} = [{{ … }}]"),
+        let remedy = if self.name.is_empty() {
+            format!("write [[{key}]] above the keys of each one")
+        } else {
+            format!("write tables, {key} = [{{ … }}]")
         };
         let Kind::List(items) = &value.kind else {
             self.problem(key, format!("{}: {remedy}", value.found()));

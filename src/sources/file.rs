@@ -40,15 +40,14 @@ pub async fn watch(settings: &Settings, outbox: &Outbox) {
             let found = look(&paths, stamps.as_ref());
             (found, stamps)
         });
-        let looked = match timeout(LOOK_TIMEOUT, &mut looking).await {
-            Ok(looked) => looked,
-            Err(_) => {
-                outbox.failed(SourceError {
-                    reason: Reason::Timeout,
-                    message: format!("reading the files takes longer than {} s", LOOK_TIMEOUT.as_secs()),
-                });
-                looking.await
-            }
+        let looked = if let Ok(looked) = timeout(LOOK_TIMEOUT, &mut looking).await {
+            looked
+        } else {
+            outbox.failed(SourceError {
+                reason: Reason::Timeout,
+                message: format!("reading the files takes longer than {} s", LOOK_TIMEOUT.as_secs()),
+            });
+            looking.await
         };
         // Ends only with the program, or by a panic, which ends the program.
         let Ok((found, stamps)) = looked else { return };

@@ -21,5 +21,5 @@ pub struct Settings {
 
 /// Watches it; never returns.
 pub async fn watch(_settings: &Settings, _outbox: &Outbox) {
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }

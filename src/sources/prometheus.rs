@@ -87,7 +87,8 @@ async fn ask(settings: &Settings, server: &Server) -> Result<Vec<super::Containe
     let base = url.path().trim_end_matches('/').to_owned();
     url.set_path(&format!("{base}/api/v1/query"));
     url.query_pairs_mut().append_pair("query", &settings.query);
-    let authorization = settings.credential.as_ref().map(authorization).transpose()?;
+    let secret = settings.credential.as_ref().map(Authorization::read).transpose()?;
+    let authorization = secret.as_ref().map(|secret| secret.header.clone());
     let (status, body) = server
         .get(url, authorization, ANSWER_BYTES_MAX)
         .await
@@ -102,7 +103,8 @@ async fn ask(settings: &Settings, server: &Server) -> Result<Vec<super::Containe
         // A wrong expression is answered 400 with the reason in the same form as a result.
         _ => {
             let reason = if status.is_client_error() { Reason::Invalid } else { Reason::Server };
-            let why = answer::error(&body).unwrap_or_else(|| "it says nothing more".to_owned());
+            let why = answer::error(&body).filter(|why| !secret.as_ref().is_some_and(|secret| secret.is_in(why)));
+            let why = why.unwrap_or_else(|| "it says nothing more".to_owned());
             return Err(SourceError { reason, message: said(place, &format!("answers {status}: {why}")) });
         }
     }
@@ -119,20 +121,35 @@ fn said(place: &str, why: &str) -> String {
     format!("{place} {}", shown(why, MESSAGE_BYTES_MAX))
 }
 
-/// The header. No message quotes the secret.
-fn authorization(credential: &PrometheusCredential) -> Result<HeaderValue, SourceError> {
-    let text = match credential {
-        PrometheusCredential::Password { username, path } => {
-            format!("Basic {}", STANDARD.encode(format!("{username}:{}", secret(path)?)))
-        }
-        PrometheusCredential::Token(path) => format!("Bearer {}", secret(path)?),
-    };
-    let mut value = HeaderValue::from_str(&text).map_err(|_| SourceError {
-        reason: Reason::Invalid,
-        message: "the file of the password or token has characters that no header may have".to_owned(),
-    })?;
-    value.set_sensitive(true);
-    Ok(value)
+/// The header of a request, and what no message may quote of it, even if the server does.
+struct Authorization {
+    header: HeaderValue,
+    secrets: [String; 2],
+}
+
+impl Authorization {
+    fn read(credential: &PrometheusCredential) -> Result<Self, SourceError> {
+        let (scheme, sent, secret) = match credential {
+            PrometheusCredential::Password { username, path } => {
+                let password = secret(path)?;
+                ("Basic", STANDARD.encode(format!("{username}:{password}")), password)
+            }
+            PrometheusCredential::Token(path) => {
+                let token = secret(path)?;
+                ("Bearer", token.clone(), token)
+            }
+        };
+        let mut header = HeaderValue::from_str(&format!("{scheme} {sent}")).map_err(|_| SourceError {
+            reason: Reason::Invalid,
+            message: "the file of the password or token has characters that no header may have".to_owned(),
+        })?;
+        header.set_sensitive(true);
+        Ok(Self { header, secrets: [sent, secret] })
+    }
+
+    fn is_in(&self, text: &str) -> bool {
+        self.secrets.iter().any(|secret| text.contains(secret))
+    }
 }
 
 fn secret(path: &Path) -> Result<String, SourceError> {

@@ -121,13 +121,12 @@ impl Listed {
                 let image = names.get(&container.id).cloned().unwrap_or_else(|| container.image.as_str().into());
                 let known = images.get(container.image_id.trim_start_matches("sha256:"));
                 // An image that was removed by force is unknown, and its name is all that there is.
-                let digest = match known {
-                    Some(known) => Some(known.digest(&image)?),
-                    None => None,
-                };
+                if known.is_some_and(|known| known.is_in_no_registry()) {
+                    return None;
+                }
                 (!image.starts_with("localhost/")).then(|| Container {
+                    digest: known.and_then(|known| known.digest(&image)),
                     image,
-                    digest: digest.flatten(),
                     node: node.clone(),
                     workload: container.workload().map(Arc::new),
                     name: container.name().map(Arc::from),
@@ -138,16 +137,20 @@ impl Listed {
 }
 
 impl EngineImage {
-    /// Its digest in the repository that `image` names. `None`: no registry has it. Inside: its digest there is unknown.
-    fn digest(&self, image: &str) -> Option<Option<Digest>> {
-        let repository = image.parse::<Reference>().ok().map(|reference| reference.repository);
-        let known: Vec<(&str, &str)> =
-            self.repo_digests.iter().flatten().filter_map(|text| text.rsplit_once('@')).collect();
-        if known.is_empty() || known.iter().all(|(name, _)| *name == "<none>" || name.starts_with("localhost/")) {
-            return None;
-        }
-        let same = |name: &str| name.parse::<Repository>().ok() == repository;
-        Some(known.iter().find(|(name, _)| same(name)).and_then(|(_, digest)| digest.parse().ok()))
+    /// What it is called where it came from or went to: repository and digest.
+    fn known(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.repo_digests.iter().flatten().filter_map(|text| text.rsplit_once('@'))
+    }
+
+    fn is_in_no_registry(&self) -> bool {
+        self.known().all(|(name, _)| name == "<none>" || name.starts_with("localhost/"))
+    }
+
+    /// Its digest in the repository that `image` names, if it is known there.
+    fn digest(&self, image: &str) -> Option<Digest> {
+        let repository = image.parse::<Reference>().ok()?.repository;
+        let same = |name: &str| name.parse::<Repository>().is_ok_and(|name| name == repository);
+        self.known().find(|(name, _)| same(name))?.1.parse().ok()
     }
 }
 

@@ -1,6 +1,7 @@
 //! The files of a pattern, and their lines.
 
 use std::ffi::OsStr;
+use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
@@ -65,7 +66,7 @@ pub(super) fn look(patterns: &[PathBuf], before: Option<&Stamps>) -> Result<Look
             let (device, inode) = (metadata.dev(), metadata.ino());
             stamps.push((path, device, inode, metadata.len(), metadata.mtime(), metadata.mtime_nsec()));
             if stamps.len() > FILES_MAX {
-                return Err(limit(format!("`{}` and others are more than {FILES_MAX} files", pattern.display())));
+                return Err(limit(format_args!("`{}` and others are more than {FILES_MAX} files", pattern.display())));
             }
         }
     }
@@ -81,7 +82,7 @@ pub(super) fn look(patterns: &[PathBuf], before: Option<&Stamps>) -> Result<Look
         images.extend(lines(&text).map(str::to_owned));
         // More are only counted.
         if images.len() > CONTAINERS_MAX.saturating_mul(2) {
-            return Err(limit(format!("the files have more than {} references", CONTAINERS_MAX * 2)));
+            return Err(limit(format_args!("the files have more than {} references", CONTAINERS_MAX * 2)));
         }
     }
     Ok(Look::Read { stamps, images })
@@ -97,7 +98,7 @@ fn read(path: &Path, left: &mut u64) -> Result<String, SourceError> {
     let mut bytes = Vec::new();
     file.take(*left + 1).read_to_end(&mut bytes).map_err(|error| failed(path, &error))?;
     *left = left.checked_sub(bytes.len() as u64).ok_or_else(|| {
-        limit(format!("`{}` and the files before it have more than {BYTES_MAX} bytes", path.display()))
+        limit(format_args!("`{}` and the files before it have more than {BYTES_MAX} bytes", path.display()))
     })?;
     String::from_utf8(bytes).map_err(|_| SourceError {
         reason: Reason::Invalid,
@@ -123,7 +124,7 @@ fn files(pattern: &Path) -> Result<Vec<PathBuf>, SourceError> {
             found.push(entry.path());
         }
         if found.len() > FILES_MAX {
-            return Err(limit(format!("`{}` stands for more than {FILES_MAX} files", pattern.display())));
+            return Err(limit(format_args!("`{}` stands for more than {FILES_MAX} files", pattern.display())));
         }
     }
     Ok(found)
@@ -162,7 +163,7 @@ fn failed(path: &Path, error: &io::Error) -> SourceError {
     SourceError { reason, message: format!("`{}` cannot be read: {error}{remedy}", path.display()) }
 }
 
-fn limit(message: String) -> SourceError {
+fn limit(message: impl fmt::Display) -> SourceError {
     SourceError { reason: Reason::Limit, message: format!("{message}: write several sources") }
 }
 
