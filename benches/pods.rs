@@ -15,7 +15,6 @@ use std::process::{ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use api_server::{ApiServer, pod};
-use image_size_exporter::registry::PullSecrets;
 use image_size_exporter::sources::kubernetes::{Settings, watch};
 use image_size_exporter::sources::outbox;
 
@@ -43,7 +42,7 @@ async fn main() {
 async fn watching(kubeconfig: &str) {
     let settings = Settings { kubeconfig: Some(kubeconfig.into()), ..Settings::default() };
     let (outbox, mut sight) = outbox();
-    tokio::spawn(async move { watch(&settings, &outbox, &PullSecrets::default()).await });
+    tokio::spawn(async move { watch(&settings, &outbox).await });
     while sight.changed().await.is_ok() {
         let sight = sight.borrow_and_update().clone();
         let containers = sight.containers.unwrap_or_default();

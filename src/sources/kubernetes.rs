@@ -32,8 +32,8 @@ pub const NAMESPACES_MAX: usize = 100;
 /// Which pods of which cluster a source watches. The default: all of the cluster that the program runs in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
-    /// A kubeconfig. Without one, the service account of the pod that the program runs in; outside a cluster, or with `context`,
-    /// the kubeconfig where kubectl looks for it.
+    /// A kubeconfig. Without one, the service account of the pod that the program runs in; outside a cluster the kubeconfig
+    /// where kubectl looks for it.
     pub kubeconfig: Option<PathBuf>,
     /// A context of the kubeconfig, instead of its current one.
     pub context: Option<String>,

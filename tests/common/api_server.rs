@@ -90,7 +90,7 @@ impl ApiServer {
         let shared =
             Arc::new(Shared { state: Mutex::default(), version: watch::channel(1).0, ends: watch::channel(0).0 });
         let answering = Arc::clone(&shared);
-        let serving = tokio::spawn(serve(listener, move |request| ready(answer(Arc::clone(&answering), request))));
+        let serving = tokio::spawn(serve(listener, move |request| ready(answer(Arc::clone(&answering), &request))));
         Self { address, shared, serving }
     }
 
@@ -223,7 +223,7 @@ fn key(pod: &Value) -> (String, String) {
     (text(&pod["metadata"]["namespace"]), text(&pod["metadata"]["name"]))
 }
 
-fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Response<Body>, std::io::Error> {
+fn answer(shared: Arc<Shared>, request: &Request<Incoming>) -> Result<Response<Body>, std::io::Error> {
     let path = request.uri().path().to_owned();
     let query = request.uri().query().unwrap_or_default();
     let query: BTreeMap<String, String> = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();

@@ -11,7 +11,6 @@ use super::cluster::Cluster;
 use super::follow::{News, follow};
 use super::secrets::Secrets;
 use crate::clock::unix_now;
-use crate::registry::PullSecrets;
 use crate::sources::Outbox;
 
 /// How long changes are gathered: a rollout changes many pods, and each of them several times.
@@ -20,10 +19,10 @@ const GATHER: Duration = Duration::from_millis(200);
 /// News that wait to be taken in.
 const NEWS: usize = 64;
 
-/// Watches the pods that `settings` choose, and puts their containers into `outbox` within a second of a change. What their pull
-/// secrets have is in `pull_secrets` before that, if `settings` say so. It never ends; when its future is dropped, its connections
-/// are closed, and its logins forgotten.
-pub async fn watch(settings: &Settings, outbox: &Outbox, pull_secrets: &PullSecrets) {
+/// Watches the pods that `settings` choose, and puts their containers into `outbox` within a second of a change; before that,
+/// what their pull secrets have, if `settings` say so. It never ends; when its future is dropped, its connections are closed, and
+/// its logins forgotten.
+pub async fn watch(settings: &Settings, outbox: &Outbox) {
     let mut namespaces: Vec<Option<&str>> = settings.namespaces.iter().map(|name| Some(name.as_str())).collect();
     namespaces.sort_unstable();
     namespaces.dedup();
@@ -34,7 +33,7 @@ pub async fn watch(settings: &Settings, outbox: &Outbox, pull_secrets: &PullSecr
     let parts = namespaces.len();
     let following = namespaces.into_iter().enumerate().map(|(at, name)| follow(settings, name, at, sender.clone()));
     // They never end either, since the news are always read.
-    tokio::join!(join_all(following), gather(parts, news, outbox, Secrets::new(settings, pull_secrets)));
+    tokio::join!(join_all(following), gather(parts, news, outbox, Secrets::new(settings, outbox.pull_secrets())));
 }
 
 async fn gather(parts: usize, mut news: mpsc::Receiver<(usize, News)>, outbox: &Outbox, mut secrets: Secrets<'_>) {

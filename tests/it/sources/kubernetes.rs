@@ -1,5 +1,6 @@
 //! A cluster's pods, as a scripted API server tells of them.
 
+mod daemon;
 mod pulled;
 mod refused;
 mod watched;
@@ -39,12 +40,12 @@ impl Watched {
     }
 
     fn start_for(pull_secrets: &PullSecrets, kubeconfig: &str, settings: Settings) -> Self {
-        let pull_secrets = pull_secrets.clone();
         let files = Files::new();
         files.write("kubeconfig", kubeconfig);
         let settings = Settings { kubeconfig: Some(files.path().join("kubeconfig")), ..settings };
         let (outbox, sight) = outbox();
-        let watching = tokio::spawn(async move { watch(&settings, &outbox, &pull_secrets).await });
+        let outbox = outbox.with_pull_secrets(pull_secrets.clone());
+        let watching = tokio::spawn(async move { watch(&settings, &outbox).await });
         Self { files, sight, watching }
     }
 
