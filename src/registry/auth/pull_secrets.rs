@@ -108,16 +108,17 @@ mod tests {
     #[test]
     fn each_login_is_found_once_and_for_as_long_as_its_source_has_it() {
         let all = PullSecrets::default();
+        let a_web = "the credentials of a from the pull secret web/pull";
         let (one, two) = (all.of_a_source(), all.of_a_source());
         let (a, b, broken) =
             (secret("r.internal", "a"), secret("r.internal", "b"), PullSecret::new("hunter2".to_owned()));
         let wrong = one.replace([("web/pull", &a), ("shop/pull", &a), ("web/broken", &broken)]);
         assert_eq!(wrong, ["the pull secret web/broken: not a docker config.json (line 1, column 1)"]);
         assert_eq!(two.replace([("other/pull", &b)]), Vec::<String>::new());
-        assert_eq!(places(&all, "r.internal"), ["the pull secret web/pull", "the pull secret other/pull"]);
+        assert_eq!(places(&all, "r.internal"), [a_web, "the credentials of b from the pull secret other/pull"]);
         assert_eq!(places(&all, "elsewhere.internal"), Vec::<String>::new());
         drop(one);
-        assert_eq!(places(&all, "r.internal"), ["the pull secret other/pull"]);
+        assert_eq!(places(&all, "r.internal"), ["the credentials of b from the pull secret other/pull"]);
         two.replace([]);
         assert_eq!(places(&all, "r.internal"), Vec::<String>::new());
     }
