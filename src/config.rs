@@ -111,7 +111,7 @@ fn read(path: &Path, root: Table<'_>, files: &Files) -> Config {
     let registries = registries::read(&root, &registry_defaults, files);
     let targets = targets::read(&root, &scan);
     let sources = sources::read(&root, &scan, &targets, files);
-    let policies = policies::read(&root, &targets);
+    let policies = policies::read(&root, &targets, root.has("sources"));
     root.finish();
     Config {
         file: path.to_owned(),

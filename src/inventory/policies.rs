@@ -5,12 +5,14 @@
 use std::sync::Arc;
 
 use super::reclaimable::{Counting, Judged, RepositoryReclaimable, held};
+use super::running::Sources;
 use super::snapshot::ReclaimableView;
 use super::stale::StalePart;
 use super::state::{RegistryState, RepositoryState};
 use super::tag_settings::Targets;
 use super::tag_state::TagState;
 use crate::image::Timestamp;
+use crate::oci::Repository;
 use crate::retention::{JudgedTag, RetentionPolicy, Verdict, judge};
 use crate::target::Target;
 
@@ -41,6 +43,11 @@ impl Policies {
         self.list.is_empty()
     }
 
+    /// Whether one of them asks for what runs.
+    pub(super) fn ask_what_runs(&self) -> bool {
+        self.list.iter().any(|policy| policy.keep_running)
+    }
+
     /// Whether a policy is about the tags that one of these targets selects.
     fn judges(&self, policy: usize, targets: &[u32]) -> bool {
         targets.iter().any(|&target| self.targets[policy][target as usize])
@@ -49,16 +56,22 @@ impl Policies {
 
 /// Judges the repositories of a registry that changed, or that time has changed. Returns whether anything else goes than
 /// before.
-pub(super) fn judge_all(registry: &mut RegistryState, policies: &Policies, targets: &Targets, now: Timestamp) -> bool {
+pub(super) fn judge_all(
+    registry: &mut RegistryState,
+    policies: &Policies,
+    targets: &Targets,
+    sources: &Sources,
+    now: Timestamp,
+) -> bool {
     if policies.is_empty() {
         return !registry.reclaimable.is_empty();
     }
     let mut is_news = false;
-    for repository in registry.repositories.values_mut() {
+    for (name, repository) in &mut registry.repositories {
         if !repository.stale.is_view_stale() && !repository.judged.is_over(now) {
             continue;
         }
-        let judged = judge_one(repository, policies, targets, now);
+        let judged = judge_one(name, repository, policies, targets, sources, now);
         let before = std::mem::replace(&mut repository.judged, judged);
         let same = |a: &Option<RepositoryReclaimable>, b: &Option<RepositoryReclaimable>| match (a, b) {
             (Some(a), Some(b)) => (a.tags, &a.layers, &a.documents) == (b.tags, &b.layers, &b.documents),
@@ -80,12 +93,20 @@ pub(super) fn judge_all(registry: &mut RegistryState, policies: &Policies, targe
     is_news
 }
 
-fn judge_one(repository: &RepositoryState, policies: &Policies, targets: &Targets, now: Timestamp) -> Judged {
+fn judge_one(
+    name: &Repository,
+    repository: &RepositoryState,
+    policies: &Policies,
+    targets: &Targets,
+    sources: &Sources,
+    now: Timestamp,
+) -> Judged {
     let there = || repository.tags.iter().filter(|(_, state)| !state.gone);
     let lists = repository.targets.iter().any(|&target| targets.get(target).selection.lists());
     let mut judged = Judged {
         by_policy: Vec::with_capacity(policies.list.len()),
-        is_known: repository.partial.is_empty()
+        is_known: (sources.have_answered() || !policies.ask_what_runs())
+            && repository.partial.is_empty()
             && (repository.listed || !lists)
             && there().all(|(_, state)| state.is_complete()),
         from: now,
@@ -101,10 +122,11 @@ fn judge_one(repository: &RepositoryState, policies: &Policies, targets: &Target
         let tags: Vec<JudgedTag> = names
             .into_iter()
             .zip(&states)
-            .map(|(tag, state): (_, &&TagState)| JudgedTag {
-                tag,
-                digest: state.content.as_ref().filter(|_| state.is_complete()).map(|content| &content.known.digest),
-                created: created(state),
+            .map(|(tag, state): (_, &&TagState)| {
+                let digest =
+                    state.content.as_ref().filter(|_| state.is_complete()).map(|content| &content.known.digest);
+                let runs = policy.keep_running && sources.run(name, tag, digest);
+                JudgedTag { tag, digest, created: created(state), runs }
             })
             .collect();
         let judgement = judge(policy, &tags, now);

@@ -7,6 +7,7 @@ use super::layer_table::{LayerTable, StoredImage};
 use super::newest::newest;
 use super::policies;
 use super::policies::Policies;
+use super::running::Sources;
 use super::snapshot::{GroupView, ImageView, NewestView, RegistryView, RepositoryView, TagView};
 use super::state::{RegistryState, RepositoryState};
 use super::sums::Figures;
@@ -24,10 +25,11 @@ pub(super) fn refresh(
     registry: &mut RegistryState,
     targets: &Targets,
     policies: &Policies,
+    sources: &Sources,
     now: Timestamp,
     warnings: &mut Vec<Warning>,
 ) {
-    let other_tags_go = policies::judge_all(registry, policies, targets, now);
+    let other_tags_go = policies::judge_all(registry, policies, targets, sources, now);
     let other_sums = registry.account(targets);
     if other_tags_go || other_sums {
         registry.reclaimable = policies::count(registry, policies);
