@@ -1,5 +1,7 @@
 //! Commands that ask sources once.
 
+use std::process::Stdio;
+
 use serde_json::Value;
 
 use super::*;
@@ -16,8 +18,7 @@ fn world(lines: &[&str], more: &str) -> (TestRegistry, Files) {
 }
 
 fn run(files: &Files, arguments: &[&str]) -> (Option<i32>, Value, String) {
-    let mut command = command();
-    let output = command.current_dir(files.path()).args(arguments).output().unwrap();
+    let output = command(files.path()).args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     (output.status.code(), serde_json::from_slice(&output.stdout).unwrap_or_default(), said)
 }
