@@ -2,6 +2,7 @@
 
 pub mod engine;
 pub mod exporter;
+pub mod exposed;
 #[path = "../common/exposition.rs"]
 pub mod exposition;
 pub mod http;

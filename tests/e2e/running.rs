@@ -1,12 +1,11 @@
 //! What runs on a real engine, and what a real Prometheus knows, is watched without being typed.
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 
 use crate::harness::engine::Engine;
 use crate::harness::exporter::Exporter;
+use crate::harness::exposed::Exposed;
 use crate::harness::exposition::Exposition;
 use crate::harness::prometheus::Prometheus;
 use crate::harness::push::{OCI_LAYER, Pusher};
@@ -148,41 +147,6 @@ fn what_a_prometheus_knows_of_containers_is_published() {
     let scrape = exporter
         .wait_for("the source to be down", |scrape| (scrape.value(UP, &[]) == Some(0.0)).then(|| exporter.scrape()));
     assert_eq!(of(&scrape, CONTAINERS, "v1"), Some(3.0));
-}
-
-/// An endpoint with the text that it is given.
-struct Exposed {
-    address: String,
-    text: std::sync::Arc<std::sync::Mutex<String>>,
-}
-
-impl Exposed {
-    fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let address = listener.local_addr().expect("its address").to_string();
-        let text = std::sync::Arc::<std::sync::Mutex<String>>::default();
-        let shared = std::sync::Arc::clone(&text);
-        // Ends with the tests.
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                let Ok(mut stream) = stream else { continue };
-                let mut head = [0; 4096];
-                drop(stream.read(&mut head));
-                let body = shared.lock().expect("not poisoned").clone();
-                let kind = "text/plain; version=0.0.4";
-                drop(write!(
-                    stream,
-                    "HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
-                    body.len()
-                ));
-            }
-        });
-        Self { address, text }
-    }
-
-    fn expose(&self, text: String) {
-        *self.text.lock().expect("not poisoned") = text;
-    }
 }
 
 /// Podman's own service, and its storage.
