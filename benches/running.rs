@@ -126,7 +126,7 @@ fn reading(number: u32) -> Reading {
     let layers = (0..6).map(|layer| Layer {
         digest: Digest::sha256_of(format!("{number} {layer}").as_bytes()),
         bytes: Some(10_000_000),
-        media_type: MediaType::new(MediaType::OCI_LAYER),
+        media_type: MediaType::new("application/vnd.oci.image.layer.v1.tar+gzip"),
         diff_id: None,
         foreign: false,
         hint: None,

@@ -26,16 +26,17 @@ const QUERY_INTERVAL: Duration = Duration::from_secs(30);
 pub(super) fn read(root: &Table<'_>, scan: &Scan, targets: &[Arc<Target>], files: &Files) -> Vec<Arc<Source>> {
     let mut names = BTreeMap::new();
     let mut sources: Vec<Arc<Source>> = Vec::new();
-    for (at, table) in root.tables("sources").unwrap_or_default() {
+    for table in root.tables("sources").unwrap_or_default() {
         if let Some(source) = read_one(&table, scan, files) {
             let name = &source.target.name;
-            if let Some(other) = names.insert(name.clone(), at) {
-                table.problem("name", format!("`{name}` is also the name of sources[{other}]: names are unique"));
+            if let Some(other) = names.insert(name.clone(), table.place()) {
+                let place = table.seen(&other);
+                table.problem("name", format!("`{name}` is also the name of {place}: names are unique"));
             } else if let Some(other) = targets.iter().position(|target| target.name == *name) {
-                table.problem(
-                    "name",
-                    format!("`{name}` is also the name of targets[{other}]: give this source another `name`"),
-                );
+                let place =
+                    root.tables("targets").into_iter().flatten().nth(other).map(|other| table.seen(&other.place()));
+                let place = place.unwrap_or_else(|| "a target".to_owned());
+                table.problem("name", format!("`{name}` is also the name of {place}: give this source another `name`"));
             }
             sources.push(Arc::new(source));
         }
@@ -53,7 +54,7 @@ fn read_one(table: &Table<'_>, scan: &Scan, files: &Files) -> Option<Source> {
     let kind = read_kind(table, scan, files);
     let rules = Rules {
         exclude: table.texts("exclude", str::parse::<ImagePattern>).unwrap_or_default(),
-        rewrite: table.tables("rewrite").into_iter().flatten().filter_map(|(_, table)| read_rewrite(table)).collect(),
+        rewrite: table.tables("rewrite").into_iter().flatten().filter_map(read_rewrite).collect(),
     };
     let platforms = table.texts("platforms", str::parse::<Platform>).unwrap_or_default();
     let interval = table.duration("interval").unwrap_or(scan.interval);
