@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::layer_table::{LayerTable, StoredImage};
 use super::newest::newest;
 use super::policies::{self, Policies};
+use super::running::Sources;
 use super::snapshot::{GroupView, ImageView, NewestView, RegistryView, RepositoryView, TagView};
 use super::state::{RegistryState, RepositoryState};
 use super::sums::Figures;
@@ -23,10 +24,11 @@ pub(super) fn refresh(
     registry: &mut RegistryState,
     targets: &Targets,
     policies: &Policies,
+    sources: &Sources,
     now: Timestamp,
     warnings: &mut Vec<Warning>,
 ) {
-    policies::judge_all(registry, policies, targets, now);
+    policies::judge_all(registry, policies, targets, sources, now);
     let other_sums = registry.account(targets);
     policies::note_known(registry);
     if other_sums {
@@ -53,7 +55,7 @@ pub(super) fn refresh(
             state.down = down(state);
             state.selected = selected(state);
         }
-        repositories.extend(state.view.clone().filter(|_| is_published(state, targets)));
+        repositories.extend(state.view.clone().filter(|_| is_published(name, state, targets)));
     }
     let is_whole = !registry.is_part && registry.repositories.values().all(|repository| repository.partial.is_empty());
     let stored_bytes = (is_whole && !registry.usage.series.is_empty()).then_some(registry.usage.stored_bytes);
@@ -86,8 +88,8 @@ fn groups(registry: &RegistryState) -> Vec<GroupView> {
 }
 
 /// Whether a repository is published: under a wildcard, only with a selected tag.
-fn is_published(repository: &RepositoryState, targets: &Targets) -> bool {
-    let by_name = |&target: &u32| matches!(targets.get(target).repositories, Repositories::One(_));
+fn is_published(name: &Repository, repository: &RepositoryState, targets: &Targets) -> bool {
+    let by_name = |&target: &u32| targets.get(target).repositories.names().contains(name);
     repository.tags.values().any(TagState::is_selected) || repository.targets.iter().any(by_name)
 }
 

@@ -10,7 +10,6 @@ TAG = {"registry", "repository", "tag"}
 RELEASE = {"registry", "repository", "target", "platform"}
 REPOSITORY = {"registry", "repository"}
 GROUP = {"registry", "group"}
-RUNNING = TAG | {"source"}
 
 _FAMILIES = {
     "container_image_compressed_size_bytes": IMAGE,
@@ -49,11 +48,11 @@ _FAMILIES = {
     "container_image_repository_reclaimable_size_bytes": REPOSITORY | {"policy"},
     "container_image_repository_reclaimable_tags": REPOSITORY | {"policy"},
     "container_image_registry_stored_size_bytes": {"registry"},
-    "container_image_running_containers": RUNNING,
-    "container_image_running_nodes": RUNNING,
-    "container_image_running_outdated_containers": RUNNING,
-    "container_image_running_info": RUNNING | {"namespace", "workload_kind", "workload", "container"},
     "container_image_registry_reclaimable_size_bytes": {"registry", "policy"},
+    "container_image_running_containers": TAG | {"source"},
+    "container_image_running_nodes": TAG | {"source"},
+    "container_image_running_outdated_containers": TAG | {"source"},
+    "container_image_running_info": TAG | {"source", "namespace", "workload_kind", "workload", "container"},
     "image_size_exporter_build_info": {"version"},
     "image_size_exporter_config_last_reload_successful": set(),
     "image_size_exporter_config_last_reload_success_timestamp_seconds": set(),
@@ -66,8 +65,8 @@ _FAMILIES = {
     "image_size_exporter_target_tags": {"target"},
     "image_size_exporter_source_up": {"source"},
     "image_size_exporter_source_images": {"source"},
-    "image_size_exporter_source_last_success_timestamp_seconds": {"source"},
     "image_size_exporter_source_skipped_containers": {"source"},
+    "image_size_exporter_source_last_success_timestamp_seconds": {"source"},
     "image_size_exporter_registry_requests_total": {"registry", "operation"},
     "image_size_exporter_registry_request_failures_total": {"registry", "operation", "reason"},
     "image_size_exporter_registry_request_duration_seconds_bucket": {"registry", "le"},

@@ -22,6 +22,7 @@ mod notified;
 mod process;
 mod pulp;
 mod retained;
+mod running;
 mod scraped;
 mod sizes;
 mod truth;
