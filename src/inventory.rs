@@ -31,7 +31,7 @@ use crate::image::{LayerContent, Timestamp};
 use crate::oci::{Digest, Registry, Repository};
 use crate::retention::RetentionPolicy;
 use crate::tag::{Completeness, LayerRequest, Observation, TagChange, TagRequest};
-use crate::target::{Repositories, Target, TargetName, Uncompressed};
+use crate::target::{Target, TargetName, Uncompressed};
 
 use catalog::Catalog;
 use policies::Policies;

@@ -16,7 +16,7 @@ use super::warning::Warning;
 use crate::image::Timestamp;
 use crate::image::accounting::SeriesUsage;
 use crate::oci::{Digest, Registry, Repository, Tag};
-use crate::target::{Repositories, Uncompressed};
+use crate::target::Uncompressed;
 
 /// Updates the view of a registry. Only the views of repositories that changed, or whose sums changed, are rebuilt.
 pub(super) fn refresh(
