@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the four boards beside this file: overview.json, image.json, cost.json, exporter.json.
+"""Writes the five boards beside this file: overview.json, image.json, running.json, cost.json, exporter.json.
 
 Change a board here and run `grafana/boards.py`; a test fails while the JSON is not what this writes. Positions are
 computed, so panels cannot overlap; what all panels have in common is said once.
@@ -1077,6 +1077,191 @@ def cost():
     )
 
 
+def running():
+    mine = 'job=~"$job", registry=~"$registry", repository=~"$repository"'
+    seen = 'job=~"$job", source=~"$source", registry=~"$registry", repository=~"$repository"'
+    where = seen + ', namespace=~"$namespace"'
+
+    def runs(family, at=""):
+        """Of all chosen sources together. Two exporters that watch the same source say the same."""
+        each = f"max by (source, {TAG}) (container_image_running_{family}{{{seen}}}{at})"
+        return f"sum by ({TAG}) ({each})"
+
+    def sizes(at=""):
+        """Of the platform with the biggest image: which ones the nodes have is not known here."""
+        return f'max by ({TAG}) (container_image_compressed_size_bytes{{{mine}, platform=~"$platform"}}{at})'
+
+    def on_all_nodes(at=""):
+        return f"{sizes(at)} * on ({TAG}) {runs('nodes', at)}"
+
+    def used(by, at=""):
+        """Which images run where: 1 for each."""
+        return f"max by ({by}, {TAG}) (container_image_running_info{{{where}}}{at})"
+
+    def different(at=""):
+        return f"count by (source, namespace) ({used('source, namespace', at)})"
+
+    def sizes_by(by):
+        return f"{used(by)} * on ({TAG}) group_left () {sizes()}"
+
+    def beside(expr, chosen, on=TAG):
+        return f"{expr} and on ({on}) {chosen}"
+
+    containers = runs("containers")
+    that_run = f"{sizes()} and on ({TAG}) {containers}"
+    budget = f'min by ({TAG}) (container_image_size_budget_bytes{{{mine}, platform=~"$platform"}})'
+    biggest = most(that_run)
+    outdated = most(f"{runs('outdated_containers')} > 0")
+    over_budget = most(f"{sizes()} / {budget} > 1 and on ({TAG}) {containers}")
+    idle = most(f"max by ({TAG}) (container_image_tag_stored_size_bytes{{{mine}}}) unless on ({TAG}) {containers}")
+    workload = "source, namespace, workload_kind, workload, container"
+    by_namespace = f"max by (source, namespace) ({sizes_by('source, namespace')})"
+    in_tag = {"registry": "Registry", "repository": "Repository", "tag": "Tag"}
+    variables = [
+        datasource_variable(),
+        query_variable("job", "image_size_exporter_build_info"),
+        query_variable("source", 'image_size_exporter_source_up{job=~"$job"}'),
+        query_variable("namespace", 'container_image_running_info{job=~"$job", source=~"$source"}'),
+        query_variable("registry", 'container_image_running_containers{job=~"$job", source=~"$source"}'),
+        query_variable(
+            "repository", 'container_image_running_containers{job=~"$job", source=~"$source", registry=~"$registry"}'
+        ),
+        query_variable("platform", f"container_image_compressed_size_bytes{{{mine}}}"),
+        top_variable(),
+    ]
+    glance = [
+        stat(
+            "Sources down",
+            "short",
+            'sum(max by (source) (image_size_exporter_source_up{job=~"$job", source=~"$source"}) == bool 0)',
+            "Sources that cannot be read now. What they said last is still shown.",
+            steps=thresholds("green", (1, "red")),
+            decimals=0,
+        ),
+        stat("Containers", "short", f"sum({containers})", "Containers that run, or will once their image is there.", decimals=0),
+        stat("Running images", "short", f"count({containers})", "Different images among them, each tag or digest once.", decimals=0),
+        stat(
+            "Pulled by all nodes",
+            "bytes",
+            f"sum({on_all_nodes()})",
+            "What all nodes together have pulled for what runs, if each pulled each of its images once. Layers that two "
+            "images of a node share are pulled once only, so that it is less. Only sources that know nodes count.",
+        ),
+        stat(
+            "Outdated containers",
+            "short",
+            f"sum({runs('outdated_containers')})",
+            "Containers whose tag points at something else now: started again, they would run another image.",
+            steps=thresholds("green", (1, "orange")),
+            decimals=0,
+        ),
+        stat(
+            "Over budget",
+            "short",
+            f"count({sizes()} / {budget} > 1 and on ({TAG}) {containers}) or vector(0)",
+            "Images that run and are bigger than their configured budget.",
+            steps=thresholds("green", (1, "red")),
+            decimals=0,
+        ),
+    ]
+    images = [
+        table(
+            "The biggest that run",
+            [
+                ("A node pulls", "bytes", biggest),
+                ("All nodes pull", "bytes", beside(on_all_nodes(), biggest)),
+                ("Nodes", "short", beside(runs("nodes"), biggest)),
+                ("Containers", "short", beside(containers, biggest)),
+                ("Outdated", "short", beside(runs("outdated_containers"), biggest)),
+            ],
+            in_tag,
+            "A node pulls: the compressed size, of the biggest platform that is chosen. All nodes pull: the same times the "
+            "nodes that run it. Layers that a node has already are not pulled again.",
+            width=24,
+            link=True,
+        ),
+        graph(
+            "Pulled by all nodes, the most",
+            "bytes",
+            [("{{registry}}/{{repository}}:{{tag}}", lines_of_most(on_all_nodes))],
+            "Compressed size times nodes, of the images for which it is most at the end of the time range.",
+        ),
+        graph(
+            "Outdated containers over time",
+            "short",
+            [("outdated", f"sum({runs('outdated_containers')})"), ("all", f"sum({containers})")],
+            "Containers whose tag points at something else now, among all.",
+            steps=True,
+        ),
+    ]
+    act = [
+        table(
+            "Where the tag has moved on",
+            [("Outdated", "short", outdated), ("Containers", "short", beside(containers, outdated))],
+            in_tag,
+            "Images that run, and that their tag no longer points at.",
+            link=True,
+        ),
+        table(
+            "Furthest over budget",
+            [("Of its budget", "none", over_budget), ("A node pulls", "bytes", beside(sizes(), over_budget))],
+            in_tag,
+            "Images that run and are bigger than their budget: 2 is twice as big.",
+            link=True,
+        ),
+        table(
+            "Tags that nobody runs, the biggest",
+            [("Stored", "bytes", idle)],
+            in_tag,
+            "Watched tags of which no chosen source has a container. Stored: the distinct layers of all its platforms; what "
+            "deleting it frees is less where other tags share them.",
+            width=24,
+            link=True,
+        ),
+    ]
+    places = [
+        table(
+            "Namespaces",
+            [
+                ("Biggest image", "bytes", most(by_namespace)),
+                ("Images", "short", beside(different(), most(by_namespace), "source, namespace")),
+            ],
+            {"source": "Source", "namespace": "Namespace"},
+            "The biggest image that runs in each namespace, and how many different ones do.",
+        ),
+        graph(
+            "Images by namespace",
+            "short",
+            [("{{source}} {{namespace}}", lines_of_most(different))],
+            "Different images that run in a namespace.",
+            steps=True,
+        ),
+        table(
+            "Workloads with the biggest images",
+            [("A node pulls", "bytes", most(sizes_by(workload)))],
+            {
+                "source": "Source",
+                "namespace": "Namespace",
+                "workload_kind": "Kind",
+                "workload": "Workload",
+                "container": "Container",
+                **in_tag,
+            },
+            "Which containers of which workloads run the biggest images.",
+            width=24,
+            link=True,
+        ),
+    ]
+    return board(
+        "image-size-running",
+        "Image size / What runs",
+        "What the sources see: the biggest images that run, what nodes pull, which tags have moved on, and which nobody runs.",
+        variables,
+        [("At a glance", glance), ("Images that run", images), ("To look at", act), ("Where they run", places)],
+        "now-7d",
+    )
+
+
 def exporter():
     mine = 'job=~"$job", instance=~"$instance"'
     registry = mine + ', registry=~"$registry"'
@@ -1312,7 +1497,13 @@ def exporter():
     )
 
 
-BOARDS = {"overview.json": overview, "image.json": image, "cost.json": cost, "exporter.json": exporter}
+BOARDS = {
+    "overview.json": overview,
+    "image.json": image,
+    "running.json": running,
+    "cost.json": cost,
+    "exporter.json": exporter,
+}
 
 
 def render(make):

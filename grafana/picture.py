@@ -15,7 +15,7 @@ import re
 import sys
 
 HERE = pathlib.Path(__file__).parent
-BOARDS = ["overview", "image", "cost", "exporter"]
+BOARDS = ["overview", "image", "running", "cost", "exporter"]
 COLUMN, ROW, GAP = 52, 27, 4
 COLOURS = ["#73bf69", "#f2cc0c", "#5794f2", "#ff9830", "#b877d9", "#f2495c", "#8ab8ff", "#96d98d", "#ffb357", "#ca95e5"]
 TEXT, FAINT, PANEL, BACK = "#d8d9da", "#8e8f93", "#1f2126", "#121317"

@@ -21,7 +21,7 @@ mod head_support;
 mod quirks;
 
 pub use crate::oci::At;
-pub use auth::{check_credential, missing_helper};
+pub use auth::{FoundSecrets, PullSecret, PullSecrets, check_credential, missing_helper};
 pub use blobs::BlobStream;
 pub use client::{Client, Registries};
 pub use counters::Counters;

@@ -77,6 +77,9 @@ fn now() -> String {
 /// Libraries that warn about single connections: clients could flood the log with these warnings.
 const ABOUT_CONNECTIONS: [&str; 3] = ["h2", "hyper", "rustls"];
 
+/// What speaks to a cluster logs answers that it cannot read, with the pods in them. Its failures are this program's to say.
+const ABOUT_PODS: [&str; 2] = ["kube_client", "kube_runtime"];
+
 /// Below warnings only this program's own events: libraries log each request.
 fn subscriber<W>(level: LogLevel, format: LogFormat, writer: W) -> Box<dyn Subscriber + Send + Sync>
 where
@@ -91,6 +94,7 @@ where
     let targets = Targets::new()
         .with_default(ours.min(LevelFilter::WARN))
         .with_targets(ABOUT_CONNECTIONS.map(|library| (library, LevelFilter::ERROR)))
+        .with_targets(ABOUT_PODS.map(|library| (library, LevelFilter::OFF)))
         .with_target(env!("CARGO_CRATE_NAME"), ours);
     let lines = tracing_subscriber::fmt::layer().event_format(Lines(format)).with_writer(writer);
     Box::new(tracing_subscriber::registry().with(targets).with(lines))
@@ -316,6 +320,7 @@ mod tests {
             tracing::info!(target: "redb", "theirs");
             tracing::warn!(target: "redb", "theirs");
             tracing::warn!(target: "h2::proto", "about a connection");
+            tracing::error!(target: "kube_client::client", "a list with a password in it");
         };
         let count = |level| logged(level, LogFormat::Logfmt, log).len();
         assert_eq!(count(LogLevel::Debug), 4);

@@ -125,18 +125,26 @@ impl From<prometheus::Settings> for SourceKind {
 
 #[cfg(feature = "kubernetes")]
 fn read_kubernetes(table: &Table<'_>, files: &Files) -> Option<SourceKind> {
+    use crate::sources::kubernetes::{NAMESPACES_MAX, Settings};
+
     let table = table.table("kubernetes")?;
     let text = |text: &str| match text {
         "" => Err("is empty: leave the key out"),
         text => Ok(text.to_owned()),
     };
-    let settings = crate::sources::kubernetes::Settings {
+    let settings = Settings {
         kubeconfig: table.text("kubeconfig", |text| files.readable(text)),
         context: table.text("context", text),
-        namespaces: table.texts("namespaces", text).unwrap_or_default(),
+        namespaces: table.texts("namespaces", namespace).unwrap_or_default(),
         selector: table.text("selector", text),
         pull_secrets: table.flag("pull_secrets"),
     };
+    if settings.namespaces.len() > NAMESPACES_MAX {
+        table.problem(
+            "namespaces",
+            format!("names more than {NAMESPACES_MAX}: leave the key out to watch all, and choose with `selector`"),
+        );
+    }
     if table.is_empty_list("namespaces") {
         table.problem("namespaces", "is empty, so that nothing is watched: name one, or leave the key out for all");
     }
@@ -145,6 +153,17 @@ fn read_kubernetes(table: &Table<'_>, files: &Files) -> Option<SourceKind> {
     }
     table.finish();
     Some(SourceKind::Kubernetes(settings))
+}
+
+/// A namespace's name: a DNS label.
+#[cfg(feature = "kubernetes")]
+fn namespace(text: &str) -> Result<String, &'static str> {
+    let is_inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    let is_label =
+        (1..=63).contains(&text.len()) && text.bytes().all(is_inner) && !text.starts_with('-') && !text.ends_with('-');
+    is_label
+        .then(|| text.to_owned())
+        .ok_or("is no namespace: expected at most 63 lower-case letters, digits and `-`, as in \"web\"")
 }
 
 #[cfg(not(feature = "kubernetes"))]

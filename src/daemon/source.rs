@@ -25,6 +25,7 @@ struct Stopped;
 /// Follows the source until the state loop ends. `first`: whether its images are known from before a restart.
 pub(super) async fn run(source: Arc<Source>, handles: Handles, events: mpsc::Sender<Event>, first: FirstScan) {
     let (outbox, sight) = sources::outbox();
+    let outbox = outbox.with_pull_secrets(handles.registries.load().pull_secrets().clone());
     // Whether the first answer, or failure, has reached the state loop.
     let (answered, has_answered) = watch::channel(false);
     tokio::select! {

@@ -22,8 +22,10 @@ mod environment;
 mod files;
 mod helper;
 mod keychain;
+mod pull_secrets;
 pub(crate) mod secret;
 
 pub(crate) use api::{ApiScheme, ApiSession};
 pub use keychain::{check_credential, missing_helper};
+pub use pull_secrets::{FoundSecrets, PullSecret, PullSecrets};
 pub(crate) use session::Session;

@@ -8,11 +8,11 @@ use parking_lot::Mutex;
 use rustls::RootCertStore;
 use url::Url;
 
-use super::auth::Session;
 use super::auth::cache::Scope;
 #[cfg(any(feature = "aws", feature = "azure", feature = "gcp"))]
 use super::auth::cloud::http::IdentityHttp;
 use super::auth::cloud::{Choice, CloudIdentity};
+use super::auth::{PullSecrets, Session};
 use super::counters::Counters;
 use super::error::{self, RegistryError, SetupError};
 use super::lists::owner::OwnerApi;
@@ -30,6 +30,7 @@ pub struct Registries {
     profiles: Profiles,
     system_roots: Arc<RootCertStore>,
     counters: Arc<Counters>,
+    pull_secrets: PullSecrets,
     clients: Mutex<BTreeMap<Registry, Arc<Client>>>,
 }
 
@@ -50,7 +51,7 @@ impl Registries {
     /// that the settings name.
     pub fn new(settings: BTreeMap<Registry, Settings>, defaults: Settings) -> Result<Self, SetupError> {
         let profiles = Profiles::read(settings, defaults)?;
-        Self::with(profiles, tls::system_roots(), Arc::default(), BTreeMap::new())
+        Self::with(profiles, tls::system_roots(), Arc::default(), PullSecrets::default(), BTreeMap::new())
     }
 
     /// The same with other settings; `None` where they have the same effect. A registry whose settings did not change
@@ -72,7 +73,13 @@ impl Registries {
             }
             stays
         });
-        Self::with(profiles, Arc::clone(&self.system_roots), Arc::clone(&self.counters), clients).map(Some)
+        let (roots, counters) = (Arc::clone(&self.system_roots), Arc::clone(&self.counters));
+        Self::with(profiles, roots, counters, self.pull_secrets.clone(), clients).map(Some)
+    }
+
+    /// Where sources put logins that they find. They outlive a change of the settings.
+    pub fn pull_secrets(&self) -> &PullSecrets {
+        &self.pull_secrets
     }
 
     /// What the clients count.
@@ -94,17 +101,18 @@ impl Registries {
         profiles: Profiles,
         system_roots: Arc<RootCertStore>,
         counters: Arc<Counters>,
+        pull_secrets: PullSecrets,
         mut clients: BTreeMap<Registry, Arc<Client>>,
     ) -> Result<Self, SetupError> {
         for (registry, profile) in &profiles.configured {
             if !clients.contains_key(registry) {
-                let client = Client::new(registry, profile, &system_roots, &counters)?;
+                let client = Client::new(registry, profile, &system_roots, &counters, &pull_secrets)?;
                 clients.insert(registry.clone(), Arc::new(client));
             }
         }
         // Making a client with the default settings fails for every registry or for none.
-        Client::new(&Registry::docker_hub(), &profiles.others, &system_roots, &counters)?;
-        Ok(Self { profiles, system_roots, counters, clients: Mutex::new(clients) })
+        Client::new(&Registry::docker_hub(), &profiles.others, &system_roots, &counters, &pull_secrets)?;
+        Ok(Self { profiles, system_roots, counters, pull_secrets, clients: Mutex::new(clients) })
     }
 
     /// The client for one registry.
@@ -116,7 +124,8 @@ impl Registries {
         if let Some(client) = clients.get(registry) {
             return Arc::clone(client);
         }
-        let client = Client::new(registry, self.profiles.to(registry), &self.system_roots, &self.counters);
+        let profile = self.profiles.to(registry);
+        let client = Client::new(registry, profile, &self.system_roots, &self.counters, &self.pull_secrets);
         let client = Arc::new(client.expect("the default settings were checked"));
         clients.insert(registry.clone(), Arc::clone(&client));
         client
@@ -129,6 +138,7 @@ impl Client {
         profile: &Profile,
         system_roots: &RootCertStore,
         counters: &Arc<Counters>,
+        pull_secrets: &PullSecrets,
     ) -> Result<Self, SetupError> {
         let Profile { settings, tls } = profile;
         let owner = error::named(Some(registry));
@@ -151,7 +161,7 @@ impl Client {
         Ok(Self {
             owner_api,
             transport: Transport::new(registry.clone(), home, connections, settings, counters, trust_hint),
-            auth: Session::new(settings.credential.clone(), identity),
+            auth: Session::new(settings.credential.clone(), identity, pull_secrets.clone()),
             reserve: settings.ratelimit_reserve.unwrap_or(0),
             pull_through: settings.pull_through,
             quirks: Quirks::default(),

@@ -6,6 +6,7 @@ use tokio::sync::watch;
 
 use super::Container;
 use crate::oci::Reason;
+use crate::registry::PullSecrets;
 
 /// What is known of a source.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -29,31 +30,51 @@ pub struct SourceError {
 }
 
 /// The sending side of a source.
-#[derive(Debug)]
-pub struct Outbox(watch::Sender<Sight>);
+pub struct Outbox {
+    sight: watch::Sender<Sight>,
+    pull_secrets: PullSecrets,
+}
 
 /// A source's outbox, and what reads it.
 pub fn outbox() -> (Outbox, watch::Receiver<Sight>) {
     let (sender, receiver) = watch::channel(Sight::default());
-    (Outbox(sender), receiver)
+    (Outbox { sight: sender, pull_secrets: PullSecrets::default() }, receiver)
 }
 
 impl Outbox {
+    /// The same, with a place for the logins that the source finds: `Registries::pull_secrets`.
+    #[must_use]
+    pub fn with_pull_secrets(self, pull_secrets: PullSecrets) -> Self {
+        Self { pull_secrets, ..self }
+    }
+
+    /// Where the source puts the logins that it finds.
+    pub fn pull_secrets(&self) -> &PullSecrets {
+        &self.pull_secrets
+    }
+
     /// The source answered at `now`, in seconds since the epoch: these are all of its containers.
     pub fn saw(&self, containers: Vec<Container>, now: f64) {
-        self.0.send_modify(|sight| {
+        self.sight.send_modify(|sight| {
             *sight = Sight { containers: Some(containers.into()), last_success: Some(now), error: None };
         });
     }
 
     /// It answered at `now` that nothing has changed.
     pub fn confirmed(&self, now: f64) {
-        self.0.send_modify(|sight| (sight.last_success, sight.error) = (Some(now), None));
+        self.sight.send_modify(|sight| (sight.last_success, sight.error) = (Some(now), None));
+    }
+
+    /// These are all of its containers, as far as it could be read: of the rest, what was last seen.
+    pub fn saw_in_part(&self, containers: Vec<Container>, error: SourceError) {
+        self.sight.send_modify(|sight| {
+            (sight.containers, sight.error) = (Some(containers.into()), Some(error));
+        });
     }
 
     /// It could not be read. What it last saw stays.
     pub fn failed(&self, error: SourceError) {
-        self.0.send_modify(|sight| sight.error = Some(error));
+        self.sight.send_modify(|sight| sight.error = Some(error));
     }
 }
 
@@ -69,8 +90,12 @@ mod tests {
         let error = SourceError { reason: Reason::Network, message: "refused".to_owned() };
         outbox.failed(error.clone());
         let empty: Arc<[Container]> = Arc::new([]);
-        let kept = Sight { containers: Some(Arc::clone(&empty)), last_success: Some(1.0), error: Some(error) };
+        let kept = Sight { containers: Some(Arc::clone(&empty)), last_success: Some(1.0), error: Some(error.clone()) };
         assert_eq!(*sight.borrow(), kept);
+        outbox.saw_in_part(Vec::new(), error.clone());
+        assert_eq!(*sight.borrow(), kept);
+        outbox.confirmed(1.5);
+        assert_eq!(*sight.borrow(), Sight { last_success: Some(1.5), error: None, ..kept });
         outbox.saw(Vec::new(), 2.0);
         assert_eq!(*sight.borrow(), Sight { containers: Some(empty), last_success: Some(2.0), error: None });
     }

@@ -22,7 +22,7 @@ def unit_of(expr):
     if re.match(r"(1000 \* )", bare) and "_timestamp_seconds" in bare:
         return {"dateTimeFromNow"}
     # A condition on what is shown beside it does not change what is shown.
-    shown = bare.split(" and ")[0]
+    shown = re.split(" and | unless ", bare)[0]
     names = contract.names_in(shown)
     if re.match(r"\w+( by \([^)]*\))? ?\(.*(> bool|== bool)", shown) or shown.startswith("count"):
         return {"short"}
@@ -40,7 +40,9 @@ def unit_of(expr):
         return {"percentunit"}
     if "rate(" in shown:
         return {"reqps"}
-    if all(name.endswith("_bytes") for name in names):
+    # Bytes times nodes, or times the 1 of an info series.
+    measured = {name for name in names if not name.startswith("container_image_running_")}
+    if measured and all(name.endswith("_bytes") for name in measured):
         return {"bytes"}
     if all(name.endswith("_seconds") for name in names):
         return {"s"}

@@ -17,16 +17,18 @@ CHART = ROOT / "deploy/helm/image-size-exporter"
 PLAIN = ROOT / "deploy/kubernetes"
 VERSIONS = ["1.25", "1.30", kubernetes_validate.latest_version()]
 # Resources of the Prometheus operator have no schema here; what matters of them is checked below.
+WATCH_PODS = {"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]}
+GET_SECRETS = {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}
 OPERATOR = "monitoring.coreos.com/v1"
 
 
 def check_copies():
     for source, copy in [
-        *((ROOT / f"grafana/{name}.json", CHART / f"files/dashboards/{name}.json") for name in ("overview", "image", "cost", "exporter")),
+        *((ROOT / f"grafana/{name}.json", CHART / f"files/dashboards/{name}.json") for name in ("overview", "image", "running", "cost", "exporter")),
         (ROOT / "deploy/prometheus/rules.yml", CHART / "files/rules.yml"),
     ]:
         assert source.read_bytes() == copy.read_bytes(), f"{copy} differs from {source}: run deploy/helm/sync"
-    assert len(list((CHART / "files").rglob("*.*"))) == 5, "a file in the chart that deploy/helm/sync does not write"
+    assert len(list((CHART / "files").rglob("*.*"))) == 6, "a file in the chart that deploy/helm/sync does not write"
 
 
 def render(chart, values):
@@ -38,7 +40,7 @@ def render(chart, values):
     return documents
 
 
-def validate(documents):
+def validate(documents, secrets=False):
     names = [(document["kind"], document["metadata"].get("namespace"), document["metadata"]["name"]) for document in documents]
     assert len(names) == len(set(names)), "two resources of one name"
     for document in documents:
@@ -46,7 +48,7 @@ def validate(documents):
             continue
         for version in VERSIONS:
             kubernetes_validate.validate(document, version, strict=True)
-    check_pods(documents)
+    check_pods(documents, secrets)
 
 
 def one(documents, kind):
@@ -55,7 +57,7 @@ def one(documents, kind):
     return found[0]
 
 
-def check_pods(documents):
+def check_pods(documents, secrets):
     """What the API server does not tell: references that lead nowhere, and a pod that is less than restricted."""
     stateful = one(documents, "StatefulSet")["spec"]
     template = stateful["template"]
@@ -82,12 +84,31 @@ def check_pods(documents):
             name = volume.get("configMap", {}).get("name") or volume["secret"]["secretName"]
             assert {("ConfigMap", name), ("Secret", name)} & own or name == "existing", f"no configuration {name}"
 
-    assert pod["automountServiceAccountToken"] is False and pod["enableServiceLinks"] is False
+    # The token is there for a role, and for nothing else.
+    roles = [d for d in documents if d["kind"] in ("Role", "ClusterRole")]
+    assert pod["automountServiceAccountToken"] is bool(roles) and pod["enableServiceLinks"] is False
+    check_roles(documents, roles, pod["serviceAccountName"], secrets)
     assert pod["securityContext"]["runAsNonRoot"] is True
     assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
     secure = container["securityContext"]
     assert secure["readOnlyRootFilesystem"] is True and secure["allowPrivilegeEscalation"] is False
     assert secure["capabilities"] == {"drop": ["ALL"]}
+
+
+def check_roles(documents, roles, account, secrets):
+    """What runs is seen with two verbs on one resource, secrets only where they are asked for, and each role is bound to the pod's account where it is."""
+    namespace = one(documents, "StatefulSet")["metadata"]["namespace"]
+    bindings = {
+        (d["kind"].removesuffix("Binding"), d["metadata"].get("namespace"), d["roleRef"]["name"]): d
+        for d in documents
+        if d["kind"] in ("RoleBinding", "ClusterRoleBinding")
+    }
+    assert len(bindings) == len(roles)
+    for role in roles:
+        assert role["rules"] == [WATCH_PODS, GET_SECRETS][: 1 + secrets], role["rules"]
+        binding = bindings[role["kind"], role["metadata"].get("namespace"), role["metadata"]["name"]]
+        assert binding["roleRef"]["kind"] == role["kind"]
+        assert binding["subjects"] == [{"kind": "ServiceAccount", "name": account, "namespace": namespace}]
 
 
 def check_default(chart):
@@ -106,9 +127,12 @@ def check_claim(documents):
 
 def check_full(chart):
     documents = render(chart, yaml.safe_load((CHART / "ci/full-values.yaml").read_text()))
-    validate(documents)
+    validate(documents, secrets=True)
     (claim,) = one(documents, "StatefulSet")["spec"]["volumeClaimTemplates"]
     assert claim["spec"]["accessModes"] == ["ReadWriteOncePod"]
+
+    roles = [(d["kind"], d["metadata"]["namespace"]) for d in documents if d["kind"].endswith("Role")]
+    assert roles == [("Role", "payments"), ("Role", "web")], roles
 
     monitor = one(documents, "ServiceMonitor")
     service = one(documents, "Service")
@@ -120,7 +144,7 @@ def check_full(chart):
     for board in boards:
         ((name, text),) = board["data"].items()
         assert json.loads(text) == json.loads((ROOT / "grafana" / name.removeprefix("image-size-")).read_text())
-    assert len(boards) == 4
+    assert len(boards) == 5
 
     rule = one(documents, "PrometheusRule")
     rules = {rule.get("alert"): rule for group in rule["spec"]["groups"] for rule in group["rules"]}
@@ -145,6 +169,9 @@ def check_variants(chart):
     """Values that the two files of ci/ do not have."""
     validate(render(chart, {"persistence": {"enabled": False}, "serviceAccount": {"create": False}}))
     validate(render(chart, {"config": {"existingName": "existing"}, "dockerConfig": {"existingSecret": "hub"}}))
+    documents = render(chart, {"watchPods": {"enabled": True}})
+    validate(documents)
+    assert one(documents, "ClusterRole")["metadata"]["name"] == "prod-demo-image-size-exporter", "the same as in another namespace"
     documents = render(chart, {"nameOverride": "sizes", "prometheusRule": {"enabled": True}})
     validate(documents)
     exprs = [r["expr"] for group in one(documents, "PrometheusRule")["spec"]["groups"] for r in group["rules"]]
@@ -159,6 +186,7 @@ def check_variants(chart):
         {"serviceMonitor": {"interval": "often"}},
         {"prometheusRule": {"overrides": {"ImageSizeGrew": {"severity": "loud"}}}},
         {"persistence": {"accessModes": []}},
+        {"watchPods": {"namespaces": ["Web"]}},
     ]
     for values in refused:
         try:
@@ -178,14 +206,30 @@ def check_variants(chart):
     assert not unknown, f"in values.yaml or its schema, but not in both: {unknown}"
 
 
-def kustomize(folder):
-    """What `kubectl kustomize` makes of this kustomization: the few transformers that it uses, and no others."""
+def kustomize(folder, component=None):
+    """What `kubectl kustomize` makes of this kustomization, and of a component: the few transformers that they use, and no
+    others."""
     kustomization = yaml.safe_load((folder / "kustomization.yaml").read_text())
     known = {"apiVersion", "kind", "namespace", "labels", "resources", "configMapGenerator", "images"}
     assert set(kustomization) == known, f"teach this test {set(kustomization) ^ known}"
     documents = []
     for resource in kustomization["resources"]:
         documents += yaml.safe_load_all((folder / resource).read_text())
+    if component:
+        part = yaml.safe_load((component / "kustomization.yaml").read_text())
+        assert set(part) == {"apiVersion", "kind", "resources", "patches"}, f"teach this test {set(part)}"
+        for resource in part["resources"]:
+            documents += yaml.safe_load_all((component / resource).read_text())
+        for patch in part["patches"]:
+            patched = one(documents, patch["target"]["kind"])
+            assert patched["metadata"]["name"] == patch["target"]["name"]
+            for step in yaml.safe_load(patch["patch"]):
+                assert step["op"] == "replace", f"teach this test {step['op']}"
+                *path, last = step["path"].strip("/").split("/")
+                for key in path:
+                    patched = patched[key]
+                assert last in patched
+                patched[last] = step["value"]
     for generator in kustomization["configMapGenerator"]:
         data = {file: (folder / file).read_text() for file in generator["files"]}
         suffix = hashlib.sha256(json.dumps(data).encode()).hexdigest()[:10]
@@ -203,7 +247,7 @@ def kustomize(folder):
                     if volume.get("configMap", {}).get("name") == generator["name"]:
                         volume["configMap"]["name"] += f"-{suffix}"
     for document in documents:
-        if document["kind"] != "Namespace":
+        if document["kind"] != "Namespace" and not document["kind"].startswith("ClusterRole"):
             document["metadata"]["namespace"] = kustomization["namespace"]
         for pairs in (label["pairs"] for label in kustomization["labels"]):
             document["metadata"].setdefault("labels", {}).update(pairs)
@@ -224,7 +268,11 @@ def check_plain():
     validate(documents)
     check_claim(documents)
     used = {"kustomization.yaml", "config.toml"} | set(yaml.safe_load((PLAIN / "kustomization.yaml").read_text())["resources"])
-    assert {path.name for path in PLAIN.iterdir()} == used, "a file that the kustomization does not name"
+    assert {path.name for path in PLAIN.iterdir() if path.is_file()} == used, "a file that the kustomization does not name"
+    watch_pods = PLAIN / "watch-pods"
+    validate(kustomize(PLAIN, watch_pods))
+    used = {"kustomization.yaml"} | set(yaml.safe_load((watch_pods / "kustomization.yaml").read_text())["resources"])
+    assert {path.name for path in watch_pods.iterdir()} == used, "a file that the component does not name"
     namespace = one(documents, "Namespace")
     assert namespace["metadata"]["name"] == one(documents, "Service")["metadata"]["namespace"]
     # The secret that a comment tells to create is the one that the pod mounts.

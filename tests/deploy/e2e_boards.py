@@ -62,6 +62,57 @@ def metering_front(registry, broken):
     return Front
 
 
+def cluster(pods):
+    """A Kubernetes API server with these pods, to which nothing happens."""
+
+    class Cluster(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.end_headers()
+            if "watch=true" not in self.path:
+                pod_list = {"kind": "PodList", "apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": pods}
+                self.wfile.write(json.dumps(pod_list).encode())
+                return
+            bookmark = {"kind": "Pod", "apiVersion": "v1", "metadata": {"resourceVersion": "1"}}
+            try:
+                while True:
+                    self.wfile.write(json.dumps({"type": "BOOKMARK", "object": bookmark}).encode() + b"\n")
+                    time.sleep(1)
+            except OSError:
+                pass
+
+        def log_message(self, *_):
+            pass
+
+    return Cluster
+
+
+def pod(namespace, name, kind, node, image, digest):
+    """A pod that a workload, named as its own name before the last dash, has started."""
+    owner = {"apiVersion": "apps/v1", "kind": kind, "name": name.rsplit("-", 1)[0], "uid": name, "controller": True}
+    return {
+        "metadata": {"namespace": namespace, "name": name, "uid": name, "ownerReferences": [owner]},
+        "spec": {"nodeName": node, "containers": [{"name": "main", "image": image}]},
+        "status": {
+            "phase": "Running",
+            "containerStatuses": [
+                {"name": "main", "image": image, "imageID": f"{image.rsplit(':', 1)[0]}@{digest}", "state": {"running": {}}}
+            ],
+        },
+    }
+
+
+def running(front, latest):
+    """What runs of what is pushed: a release over its budget on two nodes, what `latest` is now, and a smaller one."""
+    elsewhere = "sha256:" + "0" * 64
+    return [
+        *(pod("payments", f"app-{number}", "Deployment", f"node-{number % 2}", f"{front}/acme/app:v1.2.0", elsewhere) for number in range(3)),
+        pod("payments", "nightly-0", "StatefulSet", "node-0", f"{front}/acme/app:latest", latest),
+        pod("shop", "web-0", "DaemonSet", "node-1", f"{front}/acme/web:v2.1.0", elsewhere),
+    ]
+
+
 def push(registry):
     """Two repositories that share a base, with releases, two platforms, an attestation, and an artifact."""
     base = layer(3 * MIB, "base")
@@ -78,7 +129,7 @@ def push(registry):
             "vnd.docker.reference.digest": entries[0]["digest"],
         }
         app.index(f"v1.{number}.0", [*entries, attested])
-    app.image("latest", [base, layer(900 * KIB, "app-latest")])
+    latest = app.image("latest", [base, layer(900 * KIB, "app-latest")])
     for number in range(4):
         web.image(f"v2.{number}.0", [base, layer((300 + 90 * number) * KIB, f"web-{number}")])
     chart = {
@@ -88,10 +139,10 @@ def push(registry):
         "layers": [web.blob(layer(5 * KIB, "chart"), "application/vnd.cncf.helm.chart.content.v1.tar+gzip")],
     }
     web.manifest("chart", chart)
-    return app, base
+    return app, base, latest["digest"]
 
 
-def configuration(registry):
+def configuration(registry, kubeconfig):
     return f"""
         [scan]
         interval = "1s"
@@ -121,6 +172,10 @@ def configuration(registry):
         newest = "semver"
         budget = "8MiB"
         group_by = '/(.*)$'
+
+        [[sources]]
+        name = "cluster"
+        kubernetes = {{ kubeconfig = "{kubeconfig}" }}
 
         [[policies]]
         name = "newest"
@@ -163,7 +218,7 @@ def all_of_it(variable, offered):
 
 def one_of_it(variable, offered):
     """A choice that exists on all boards: the repository with releases, its `latest` where a tag is to be chosen."""
-    preferred = {"repository": "acme/app", "tag": "v1.2.0", "platform": "linux/amd64", "target": "backend"}
+    preferred = {"repository": "acme/app", "tag": "v1.2.0", "platform": "linux/amd64", "target": "backend", "namespace": "payments"}
     if variable["name"] == "registry":
         # Docker Hub's counters are there from the start, and nothing was asked of it.
         offered = [registry for registry in offered if registry.startswith("127.0.0.1:")]
@@ -268,10 +323,17 @@ def main():
     boards = {path.name: json.loads(path.read_text()) for path in sorted(check_boards.GRAFANA.glob("*.json"))}
     with Programs() as programs:
         registry = programs.registry()
-        app, base = push(registry)
+        app, base, latest = push(registry)
         broken = threading.Event()
         front = programs.serve(metering_front(registry, broken))
-        exporter = programs.exporter(configuration(front))
+        api_server = programs.serve(cluster(running(front, latest)))
+        kubeconfig = {
+            "current-context": "c",
+            "clusters": [{"name": "c", "cluster": {"server": f"http://{api_server}"}}],
+            "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+            "users": [{"name": "u", "user": {}}],
+        }
+        exporter = programs.exporter(configuration(front, programs.write("kubeconfig", json.dumps(kubeconfig))))
         # Prometheus has other jobs, too, and some of their targets are dead.
         dead = [f"127.0.0.1:{free_port()}" for _ in range(2)]
         prometheus = Query(programs.prometheus(exporter, others=dead))
@@ -290,6 +352,7 @@ def main():
             lambda: prometheus.now('container_image_newest_info{tag="v1.3.0"}'),
         )
         wait_for("the push is seen", lambda: prometheus.now("container_image_tag_changed_timestamp_seconds"))
+        wait_for("`latest` has moved on", lambda: prometheus.now("container_image_running_outdated_containers > 0"))
         wait_for("the broken tag is seen", lambda: prometheus.now('container_image_tag_up{tag="v2.0.0"} == 0'))
         wait_for_scans(prometheus, 15)
 

@@ -3,6 +3,10 @@
 
 #![expect(unreachable_pub, reason = "the harness is a library to the modules beside it")]
 
+#[cfg(feature = "kubernetes")]
+#[path = "../common/api_server.rs"]
+#[expect(dead_code, reason = "the hermetic tests need more of it")]
+mod api_server;
 mod harness;
 mod layers;
 mod registries;
@@ -10,6 +14,8 @@ mod registries;
 mod frugal;
 mod history;
 mod identity;
+#[cfg(feature = "kubernetes")]
+mod kubernetes;
 mod life;
 mod lists;
 mod notified;

@@ -3,6 +3,9 @@
 #![expect(unreachable_pub, reason = "helpers are a library to the modules beside them")]
 #![expect(clippy::unwrap_used, reason = "the tests' helpers may do what tests may")]
 
+#[cfg(feature = "kubernetes")]
+#[path = "../common/api_server.rs"]
+mod api_server;
 #[path = "../common/exposition.rs"]
 mod exposition_reader;
 mod snapshots;

@@ -4,6 +4,8 @@ mod commands;
 mod engine;
 mod file;
 mod http;
+#[cfg(feature = "kubernetes")]
+mod kubernetes;
 mod prometheus;
 
 use crate::support::daemon::{Daemon, LAST_SCAN, Metrics};

@@ -1,5 +1,5 @@
 //! Looks up a registry's credentials: where the configuration says, or in the default files of docker and podman and, where
-//! they have none, with the identity of the cloud whose registry it is.
+//! they have none, with the identity of the cloud whose registry it is, or in the pull secrets that a source has found.
 //!
 //! The default files, in order; the first that has an entry for the registry wins:
 //!
@@ -24,6 +24,7 @@ use super::docker_config::DockerConfig;
 use super::environment::variable;
 use super::files;
 use super::helper::{self, Helpers};
+use super::pull_secrets::PullSecrets;
 use super::secret::Secret;
 use crate::oci::{Registry, Repository};
 use crate::registry::settings::Credential;
@@ -33,13 +34,14 @@ pub(crate) struct Keychain {
     source: Credential,
     helpers: Helpers,
     identity: Option<CloudIdentity>,
+    pull_secrets: PullSecrets,
     /// Whether it was logged that a default file cannot be read.
     warned: AtomicBool,
 }
 
 impl Keychain {
-    pub(crate) fn new(source: Credential, identity: Option<CloudIdentity>) -> Self {
-        Self { source, helpers: Helpers::default(), identity, warned: AtomicBool::new(false) }
+    pub(crate) fn new(source: Credential, identity: Option<CloudIdentity>, pull_secrets: PullSecrets) -> Self {
+        Self { source, helpers: Helpers::default(), identity, pull_secrets, warned: AtomicBool::new(false) }
     }
 
     /// The logins for a repository, or for the registry's catalog if there is none, in the order in which to try them; none
@@ -71,10 +73,16 @@ impl Keychain {
                 return self.look_up(&config, &path.display().to_string(), registry, name).await;
             }
             Credential::Usual => {
-                let found = self.default_logins(registry, name).await?;
-                return if found.is_empty() { self.identity().await } else { Ok(found) };
+                let mut found = self.default_logins(registry, name).await?;
+                if found.is_empty() {
+                    found = self.identity().await?;
+                }
+                return Ok(if found.is_empty() { self.pull_secrets.logins(registry, name) } else { found });
             }
-            Credential::UsualFiles => return self.default_logins(registry, name).await,
+            Credential::UsualFiles => {
+                let found = self.default_logins(registry, name).await?;
+                return Ok(if found.is_empty() { self.pull_secrets.logins(registry, name) } else { found });
+            }
             Credential::Identity(_) => return self.identity().await,
         };
         Ok(vec![login])

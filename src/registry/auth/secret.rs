@@ -24,13 +24,13 @@ mod tests {
 
     use super::*;
     use crate::config::Config;
-    use crate::registry::auth::Session;
     use crate::registry::auth::cache::{Authorization, AuthorizationCache};
     use crate::registry::auth::cloud::{CloudIdentity, CloudLogin};
     use crate::registry::auth::credential::{Login, SourcedLogin};
     use crate::registry::auth::keychain::Keychain;
     use crate::registry::auth::lockout::Lockout;
     use crate::registry::auth::token::{Token, TokenRequest};
+    use crate::registry::auth::{FoundSecrets, PullSecret, PullSecrets, Session};
     use crate::registry::transport::redact::Secrets;
     use crate::registry::transport::{Request, Response, Transport};
     use crate::registry::{Client, Credential, Registries, Settings};
@@ -63,7 +63,7 @@ mod tests {
             };
         }
         check!(Secret, Secrets, Login, SourcedLogin, Keychain, Lockout, Session, Authorization, AuthorizationCache);
-        check!(Token, TokenRequest<'static>, CloudIdentity, CloudLogin);
+        check!(Token, TokenRequest<'static>, CloudIdentity, CloudLogin, PullSecret, PullSecrets, FoundSecrets);
         check!(Request<'static>, Response, Transport, Client, Registries, Credential, Settings, Config, WebConfig);
         let works = [Debuggable::<String>::IS, Printable::<String>::IS];
         assert_eq!(works, [true, true], "the check itself");

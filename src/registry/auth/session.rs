@@ -12,6 +12,7 @@ use super::cloud::{CloudIdentity, host};
 use super::credential::{Lease, SourcedLogin};
 use super::keychain::Keychain;
 use super::lockout::Lockout;
+use super::pull_secrets::PullSecrets;
 use super::refusal;
 use crate::oci::{Operation, Reason, Registry, Repository};
 use crate::registry::error::RegistryError;
@@ -46,9 +47,9 @@ enum Attempt {
 }
 
 impl Session {
-    pub(crate) fn new(source: Credential, identity: Option<CloudIdentity>) -> Self {
+    pub(crate) fn new(source: Credential, identity: Option<CloudIdentity>, pull_secrets: PullSecrets) -> Self {
         Self {
-            keychain: Keychain::new(source, identity),
+            keychain: Keychain::new(source, identity, pull_secrets),
             authorizations: AuthorizationCache::default(),
             lockout: Lockout::default(),
         }
