@@ -46,9 +46,12 @@ impl Outbox {
         });
     }
 
-    /// It answered at `now` that nothing has changed.
+    /// It answered at `now` that nothing has changed. Wakes a reader only if it could not be read before.
     pub fn confirmed(&self, now: f64) {
-        self.0.send_modify(|sight| (sight.last_success, sight.error) = (Some(now), None));
+        self.0.send_if_modified(|sight| {
+            sight.last_success = Some(now);
+            sight.error.take().is_some()
+        });
     }
 
     /// It could not be read. What it last saw stays.
