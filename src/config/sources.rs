@@ -1,6 +1,5 @@
 //! `[[sources]]` → sources, and the targets that they become.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +13,7 @@ use crate::target::{Detail, ImagePattern, Repositories, Selection, Target, Targe
 use super::files::Files;
 use super::reader::Table;
 use super::schema::Scan;
-use super::targets::read_grouping;
+use super::targets::{Names, read_grouping};
 use super::values;
 
 const KINDS: [&str; 4] = ["kubernetes", "docker", "prometheus", "file"];
@@ -22,20 +21,14 @@ const KINDS: [&str; 4] = ["kubernetes", "docker", "prometheus", "file"];
 /// How often a Prometheus is asked without `interval`.
 const QUERY_INTERVAL: Duration = Duration::from_secs(30);
 
-/// Reads all sources. `targets`: those whose names are taken.
-pub(super) fn read(root: &Table<'_>, scan: &Scan, targets: &[Arc<Target>], files: &Files) -> Vec<Arc<Source>> {
-    let mut names = BTreeMap::new();
+/// Reads all sources. `names`: those that are taken, which its own are added to.
+pub(super) fn read(root: &Table<'_>, scan: &Scan, names: &mut Names, files: &Files) -> Vec<Arc<Source>> {
     let mut sources: Vec<Arc<Source>> = Vec::new();
     for table in root.tables("sources").unwrap_or_default() {
         if let Some(source) = read_one(&table, scan, files) {
             let name = &source.target.name;
             if let Some(other) = names.insert(name.clone(), table.place()) {
                 let place = table.seen(&other);
-                table.problem("name", format!("`{name}` is also the name of {place}: names are unique"));
-            } else if let Some(other) = targets.iter().position(|target| target.name == *name) {
-                let place =
-                    root.tables("targets").into_iter().flatten().nth(other).map(|other| table.seen(&other.place()));
-                let place = place.unwrap_or_else(|| "a target".to_owned());
                 table.problem("name", format!("`{name}` is also the name of {place}: give this source another `name`"));
             }
             sources.push(Arc::new(source));
