@@ -2,6 +2,7 @@
 
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
+use crate::oci::Digest;
 use crate::oci::text::is_unprintable;
 
 /// Bytes in the binary unit that leaves at most four digits, as in `1.5 MiB`; or `exact`.
@@ -60,6 +61,13 @@ pub(crate) fn plain(text: &str) -> String {
 /// A growth as a share of the old size, which is not 0: `+12.5 %`.
 pub(crate) fn growth_share(old: u64, new: u64) -> String {
     format!("{:+.1} %", (new as f64 - old as f64) / old as f64 * 100.0)
+}
+
+/// A digest shortened for people; `--json` has the full one.
+pub(crate) fn short_digest(digest: &Digest) -> String {
+    let text = digest.to_string();
+    let value = text.split_once(':').map_or(&*text, |(_, value)| value);
+    cut(value, 12).replace('…', "")
 }
 
 /// At most `width` characters; a longer text ends with an ellipsis.

@@ -243,13 +243,13 @@ async fn stream_layer(context: &Context, layer: &LayerRequest) -> Option<LayerCo
     let client = context.registries.client(repository.registry());
     let mut can_resume = context.results.has_ranges(repository);
     let mut streamed = 0;
-    let outcome = stream::measure(&client, layer, &mut can_resume, |bytes| streamed += bytes).await;
+    let outcome = stream::measure(&client, layer, None, &mut can_resume, |bytes| streamed += bytes).await;
     context.budget.lock().settle(*bytes, streamed);
     if !can_resume {
         context.results.has_no_ranges(repository);
     }
     let (content, proof) = match outcome {
-        Ok(content) => (content, layer.diff_id.as_ref()),
+        Ok(measured) => (measured.content, layer.diff_id.as_ref()),
         // The config is wrong, not the blob: its sizes count for every image that has it.
         Err(StreamError::Measure(error @ MeasureError::DiffId { content, .. })) => {
             warn!(%repository, %digest, %error, "measured a layer that docker would refuse for its config");

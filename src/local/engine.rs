@@ -70,7 +70,7 @@ impl std::fmt::Display for EngineAddress {
 }
 
 /// The archive of one image.
-pub(super) async fn save(engine: &EngineAddress, name: &str) -> Result<Archive, LocalError> {
+pub(super) async fn save(engine: &EngineAddress, name: &str, depth: Depth) -> Result<Archive, LocalError> {
     let unreachable = |why: String| {
         LocalError::Unreachable(format!("no Docker engine answers at {engine}: {why}; DOCKER_HOST names another one"))
     };
@@ -89,7 +89,7 @@ pub(super) async fn save(engine: &EngineAddress, name: &str) -> Result<Archive, 
     }
     let (pieces, mut queue) = mpsc::channel(PIECES);
     let reading = tokio::task::spawn_blocking(move || {
-        Archive::read(Pieces::new(std::iter::from_fn(|| queue.blocking_recv())), Depth::Whole)
+        Archive::read(Pieces::new(std::iter::from_fn(|| queue.blocking_recv())), depth)
     });
     receive(body, pieces).await.map_err(|why| LocalError::Unreachable(format!("docker-daemon:{name}: {why}")))?;
     reading

@@ -35,6 +35,8 @@ fn inspected_and_said(reference: &str, uncompressed: Uncompressed) -> (Value, St
         references: vec![reference.parse::<Reference>().expect("a reference")],
         platform: None::<Platform>,
         uncompressed,
+        files: false,
+        top: 10,
         bytes: true,
         no_trunc: false,
         json: true,

@@ -17,6 +17,7 @@ const USES: &[(&str, &str)] = &[
     ("oci", ""),
     ("memory_registry", "oci"),
     ("image", "oci"),
+    ("files", ""),
     ("target", "oci"),
     ("retention", "oci image target"),
     ("tag", "oci image target"),
@@ -24,22 +25,22 @@ const USES: &[(&str, &str)] = &[
     ("inventory", "oci image target retention tag"),
     ("store", "clock oci image tag"),
     ("scan", "oci image target tag registry store"),
-    ("layer", "clock oci image target tag registry store"),
+    ("layer", "clock oci files image target tag registry store"),
     ("notify", "oci"),
     ("sources", "oci"),
-    ("local", "oci image layer"),
+    ("local", "oci files image layer"),
     ("metrics", "clock oci image target registry inventory notify"),
     ("web", "oci image registry notify metrics"),
     ("config", "oci target retention registry store notify metrics web"),
     ("daemon", "clock oci image target tag registry inventory store scan layer notify config metrics web"),
     (
         "commands",
-        "clock oci memory_registry image target retention tag registry inventory store scan layer local config metrics web daemon",
+        "clock oci memory_registry files image target retention tag registry inventory store scan layer local config metrics web daemon",
     ),
 ];
 
 /// Rooms that know no runtime, no network, no file, no clock, no environment.
-const PURE: &[&str] = &["oci", "image", "target", "retention", "tag", "inventory"];
+const PURE: &[&str] = &["oci", "files", "image", "target", "retention", "tag", "inventory"];
 
 /// What a pure room must not name.
 const IMPURE: &[&str] = &[
