@@ -6,6 +6,7 @@
 //! In reading order: one layer; the layers of an image, merged; what of it is big or wasted; two images; packages.
 
 mod listing;
+mod skeleton;
 
 mod merge;
 mod path;
@@ -21,3 +22,4 @@ pub use installed::Packages;
 pub use listing::{Inode, Kind, LayerFiles, Listing, Node, PATHS_MAX, Unlisted};
 pub use merge::{ImageFiles, Standing};
 pub use ranking::{Cause, RankedPath, WastedFile};
+pub use skeleton::Skeleton;

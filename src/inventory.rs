@@ -3,6 +3,7 @@
 //! Not here: when tags are read (`daemon`), how (`scan`), and what is remembered on disk (`store`).
 
 mod catalog;
+mod content;
 mod groups;
 mod interner;
 mod layer_table;
@@ -25,10 +26,10 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::image::{LayerContent, Timestamp};
+use crate::image::Timestamp;
 use crate::oci::{Digest, Registry, Repository};
 use crate::retention::RetentionPolicy;
-use crate::tag::{Completeness, LayerRequest, Observation, TagChange, TagRequest};
+use crate::tag::{Completeness, Observation, TagChange, TagRequest};
 use crate::target::{Repositories, Target, TargetName, Uncompressed};
 
 use catalog::Catalog;
@@ -214,66 +215,6 @@ impl Inventory {
             let registry = self.targets.get(number).repositories.registry().clone();
             self.sum_if_scanned(&registry);
         }
-    }
-
-    /// Sets the uncompressed sizes of layers, for every image that has them; returns whether anything changed.
-    pub fn learn_layers(&mut self, layers: impl IntoIterator<Item = (Digest, LayerContent)>) -> bool {
-        let layers: Vec<(Digest, LayerContent)> = layers.into_iter().collect();
-        let mut any = false;
-        for registry in self.registries.values_mut() {
-            let mut is_news = false;
-            for (digest, content) in &layers {
-                is_news |= registry.layers.learn(digest, *content);
-            }
-            if is_news {
-                // Uncompressed sizes enter no sum.
-                for repository in registry.repositories.values_mut() {
-                    registry.stale.mark_with(&mut repository.stale, StalePart::View);
-                }
-                any = true;
-            }
-        }
-        any
-    }
-
-    /// The layers whose uncompressed size is requested and unknown: each digest once for each registry that has it, in
-    /// the most exact mode of any target on that registry. A registry may refuse what another one serves, and its
-    /// targets may request less. Where manifests disagree about a size, once for each: a layer can only be streamed with
-    /// the true one.
-    pub fn layer_requests(&self) -> Vec<LayerRequest> {
-        let mut requests: HashMap<(&Registry, &Digest, u64), LayerRequest> = HashMap::new();
-        for (registry, state) in &self.registries {
-            for (repository, tag) in
-                state.repositories.iter().flat_map(|(name, state)| state.tags.values().map(move |tag| (name, tag)))
-            {
-                let mode = tag.settings.uncompressed;
-                if mode == Uncompressed::Off {
-                    continue;
-                }
-                let images = tag.images().filter(|image| image.may_have_content());
-                for (image, listed) in images.flat_map(|image| image.stored.iter().map(move |listed| (image, listed))) {
-                    let digest = state.layers.digest(listed.layer);
-                    let facts = state.layers.facts(listed.layer);
-                    if facts.content.is_some_and(|content| mode == Uncompressed::Cheap || content.unpacked.is_known()) {
-                        continue;
-                    }
-                    let request = requests.entry((registry, digest, listed.bytes)).or_insert_with(|| LayerRequest {
-                        repository: repository.clone(),
-                        image: image.summary.digest.clone(),
-                        digest: digest.clone(),
-                        bytes: listed.bytes,
-                        diff_id: facts.diff_id.clone(),
-                        media_type: facts.media_type.clone(),
-                        hint: facts.hint.as_deref().cloned(),
-                        mode,
-                    });
-                    request.mode = mode.max(request.mode);
-                }
-            }
-        }
-        let mut requests: Vec<LayerRequest> = requests.into_values().collect();
-        requests.sort_by(|a, b| (&a.repository, &a.digest, a.bytes).cmp(&(&b.repository, &b.digest, b.bytes)));
-        requests
     }
 
     /// Drops tags that have been unreadable for longer than `keep`; returns the changes for the store.

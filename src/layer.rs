@@ -33,6 +33,8 @@ mod tar;
 
 mod unpack;
 
+mod waste;
+
 mod error;
 
 pub(crate) use decompress::{decompress, is_compressed};

@@ -8,4 +8,6 @@ mod request;
 
 pub use reading::{Child, Known, Observation, Outcome, Reading};
 pub use record::{TagChange, TagRecord};
-pub use request::{Completeness, Discovered, DiscoveredRepository, LayerRequest, ListExtent, TagRequest};
+pub use request::{
+    Completeness, Discovered, DiscoveredRepository, LayerFound, LayerRequest, LayerRequests, ListExtent, TagRequest,
+};

@@ -54,7 +54,7 @@ pub struct Arguments {
     #[arg(long)]
     pub platform: Option<Platform>,
     /// Measure the layers' uncompressed sizes: `cheap` fetches a few bytes of each layer, `exact` streams all of them
-    #[arg(long, value_name = "off|cheap|exact", default_value = "off", value_parser = Uncompressed::from_word)]
+    #[arg(long, value_name = "off|cheap|exact", default_value = "off", value_parser = uncompressed)]
     pub uncompressed: Uncompressed,
     /// List the files: the biggest ones, what is wasted, packages; of two images what grew. Streams all layers
     #[arg(long)]
@@ -71,6 +71,14 @@ pub struct Arguments {
     /// JSON instead of tables
     #[arg(long)]
     pub json: bool,
+}
+
+/// `files` has a flag of its own, which lists them.
+fn uncompressed(text: &str) -> Result<Uncompressed, String> {
+    match Uncompressed::from_word(text) {
+        Ok(Uncompressed::Files) | Err(_) => Err(format!("`{text}` is none of `off`, `cheap` and `exact`")),
+        Ok(mode) => Ok(mode),
+    }
 }
 
 /// Runs with the configuration's registries and state file. Without a configuration file the credentials come from

@@ -25,7 +25,7 @@ use crate::oci::{Reason, Registry, Repository, Tag};
 use crate::registry::Registries;
 use crate::scan::discovery::Discovery;
 use crate::scan::{NoPlatform, discovery};
-use crate::tag::DiscoveredRepository;
+use crate::tag::{DiscoveredRepository, LayerFound};
 use crate::target::{NewestBy, Target, TargetName, Version};
 
 use scans::Scans;
@@ -134,6 +134,8 @@ pub async fn plan(config: &Config, registries: &Registries) -> Plan {
     let contents;
     (plan.layers, contents) = layers::forecast_all(inventory.layer_requests(), pull_through, &unread);
     inventory.learn_layers(contents);
+    let wasted = inventory.image_requests().into_iter().map(|image| LayerFound::Wasted(image, Some(1)));
+    inventory.learn(wasted.collect::<Vec<_>>());
     let snapshot = inventory.snapshot();
     for target in &mut plan.targets {
         target.without_newest.retain(|repository| !compares_releases(&snapshot, repository, &target.name));

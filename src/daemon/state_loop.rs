@@ -18,14 +18,13 @@ use super::messages::{EVENTS_WAITING_MAX, Event, Handles, ReloadRequest};
 use super::workers::Workers;
 use crate::clock::unix_now;
 use crate::config::Config;
-use crate::image::LayerContent;
 use crate::inventory::Inventory;
 use crate::metrics::own::ScanEnd;
 use crate::metrics::{Family, Publisher};
 use crate::oci::Digest;
 use crate::scan;
 use crate::store::Stored;
-use crate::tag::{Completeness, TagChange};
+use crate::tag::{Completeness, LayerFound, TagChange};
 use crate::target::{Target, TargetName};
 
 /// The shortest time between two publications while changes keep coming.
@@ -130,7 +129,7 @@ impl StateLoop {
                 _ = self.events.recv_many(&mut batch, EVENTS_WAITING_MAX) => self.apply(&mut batch),
                 permit = self.layers.ready(), if self.layers_due => {
                     self.layers_due = false;
-                    permit.send(self.inventory.layer_requests());
+                    permit.send(self.inventory.content_requests());
                 }
                 found = self.layers.found() => self.learn(found?),
                 published = rendered(&mut self.publishing) => self.published(published?),
@@ -233,8 +232,8 @@ impl StateLoop {
         }
     }
 
-    fn learn(&mut self, found: Vec<(Digest, LayerContent)>) {
-        if self.inventory.learn_layers(found) {
+    fn learn(&mut self, found: Vec<LayerFound>) {
+        if self.inventory.learn(found) {
             self.news = self.news.max(News::Found);
         }
     }

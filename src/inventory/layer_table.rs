@@ -18,6 +18,8 @@ pub(super) struct LayerTable {
     facts: Vec<LayerFacts>,
     /// Manifests, configs and indexes.
     documents: Interner,
+    /// By the numbers of images, the bytes that they waste; `None` where these cannot be known.
+    wasted: HashMap<u32, Option<u64>>,
     media_types: ValuePool<MediaType>,
     platforms: ValuePool<Platform>,
     artifact_types: ValuePool<Arc<str>>,
@@ -93,7 +95,9 @@ impl LayerTable {
     /// Removes a tag's images, and the layers that no other image has.
     pub(super) fn remove(&mut self, content: TagContent) {
         for document in content.documents().map(|(number, _)| number).collect::<Vec<_>>() {
-            self.documents.release(document);
+            if self.documents.release(document) {
+                self.wasted.remove(&document);
+            }
         }
         for image in content.images {
             let repeated = image.repeated.iter().copied();
@@ -147,6 +151,17 @@ impl LayerTable {
         }
         *known = Some(content);
         true
+    }
+
+    /// The bytes that an image wastes, if that was found out; an inner `None` where they cannot be known.
+    pub(super) fn wasted(&self, image: &StoredImage) -> Option<Option<u64>> {
+        self.wasted.get(&image.number).copied()
+    }
+
+    /// Sets the bytes that an image wastes, if a tag has it; returns whether that is a change.
+    pub(super) fn learn_wasted(&mut self, image: &Digest, bytes: Option<u64>) -> bool {
+        let Some(number) = self.documents.number(image) else { return false };
+        self.wasted.insert(number, bytes) != Some(bytes)
     }
 
     /// A layer's digest.

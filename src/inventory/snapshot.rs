@@ -119,6 +119,8 @@ pub struct ImageView {
     pub uncompressed: Option<(u64, bool)>,
     /// Bytes of its files, as Docker counts them.
     pub unpacked_bytes: Option<u64>,
+    /// Bytes of files in its layers that a later layer overwrites or removes.
+    pub wasted_bytes: Option<u64>,
     /// The configured budget for its compressed size.
     pub budget_bytes: Option<u64>,
 }

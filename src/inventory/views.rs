@@ -200,6 +200,7 @@ fn image(
 ) -> ImageView {
     let shares = if state.in_sums && image.is_sized { series.next() } else { None };
     let has_content = state.settings.uncompressed != Uncompressed::Off;
+    let lists_files = state.settings.uncompressed == Uncompressed::Files;
     let content = if has_content { layers.content(image) } else { None };
     ImageView {
         platform: image.platform.clone(),
@@ -208,6 +209,7 @@ fn image(
         proportional_bytes: shares.map(|shares| shares.proportional_bytes),
         uncompressed: content.map(|content| (content.uncompressed_bytes, content.estimated)),
         unpacked_bytes: content.and_then(|content| content.unpacked_bytes),
+        wasted_bytes: layers.wasted(image).filter(|_| lists_files).flatten(),
         budget_bytes: state.settings.budget_bytes,
     }
 }

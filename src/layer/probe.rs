@@ -20,7 +20,6 @@ use crate::image::{LayerContent, UncompressedHint};
 use crate::oci::{Digest, Repository};
 use crate::registry::{At, Client, RegistryError};
 use crate::tag::LayerRequest;
-use crate::target::Uncompressed;
 
 /// The most images whose index, or the absence of one, is cached. More are rarely needed at once; dropped ones are
 /// looked up again.
@@ -79,7 +78,7 @@ pub async fn probe_now(
     indexes: &SociIndexes,
     progress: impl FnMut(u64),
 ) -> Result<Measured, String> {
-    if layer.mode == Uncompressed::Exact {
+    if layer.mode.streams() {
         if !estimate::may_be_tar(layer) {
             return Err(estimate::NO_TAR.to_owned());
         }

@@ -11,6 +11,7 @@ pub enum Family {
     ImageUncompressedSize,
     ImageUncompressedSizeEstimated,
     ImageUnpackedSize,
+    ImageWastedSize,
     ImageConfigSize,
     ImageManifestSize,
     ImageLayers,
@@ -46,13 +47,14 @@ pub enum Family {
 
 impl Family {
     /// All of them, in the order in which they are published.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 38] = [
         Self::ImageCompressedSize,
         Self::ImageUniqueSize,
         Self::ImageProportionalSize,
         Self::ImageUncompressedSize,
         Self::ImageUncompressedSizeEstimated,
         Self::ImageUnpackedSize,
+        Self::ImageWastedSize,
         Self::ImageConfigSize,
         Self::ImageManifestSize,
         Self::ImageLayers,
@@ -95,6 +97,7 @@ impl Family {
             Self::ImageUncompressedSize => "container_image_uncompressed_size_bytes",
             Self::ImageUncompressedSizeEstimated => "container_image_uncompressed_size_estimated",
             Self::ImageUnpackedSize => "container_image_unpacked_size_bytes",
+            Self::ImageWastedSize => "container_image_wasted_size_bytes",
             Self::ImageConfigSize => "container_image_config_size_bytes",
             Self::ImageManifestSize => "container_image_manifest_size_bytes",
             Self::ImageLayers => "container_image_layers",
@@ -149,6 +152,9 @@ impl Family {
             }
             Self::ImageUnpackedSize => {
                 "Bytes of the files in the image's layers, as docker image inspect shows them as Size on overlay2. Only where the layers were streamed. Do not sum."
+            }
+            Self::ImageWastedSize => {
+                "Bytes of files in the image's layers that a later layer overwrites or removes, each counted once: a part of the unpacked size. Only where the layers' files were listed. Do not sum."
             }
             Self::ImageConfigSize => "Bytes of the image's config, part of no other size.",
             Self::ImageManifestSize => "Bytes of the image's manifest, part of no other size.",

@@ -173,6 +173,7 @@ fn of_image(family: Family, view: &ImageView) -> Option<Value> {
             view.uncompressed.map(|(_, estimated)| Value::Integer(estimated.into()))
         }
         Family::ImageUnpackedSize => view.unpacked_bytes.map(Value::Integer),
+        Family::ImageWastedSize => view.wasted_bytes.map(Value::Integer),
         Family::ImageConfigSize => Some(Value::Integer(image.config_bytes)),
         Family::ImageManifestSize => Some(Value::Integer(image.manifest_bytes)),
         Family::ImageLayers => Some(Value::Integer(image.layers)),

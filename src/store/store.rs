@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tracing::warn;
 
-use super::batch::{Batch, Sweep, WAITING_MAX};
+use super::batch::{Batch, LISTINGS_WAITING_MAX, Sweep, WAITING_MAX};
 use super::error::StoreError;
 use super::file::File;
 use super::locations::Locations;
@@ -20,6 +20,7 @@ use super::stored::{LayerRecord, Stored};
 use super::sweep::sweep_memory;
 use super::writer::{self, Shared};
 use crate::clock::since_epoch;
+use crate::files::Skeleton;
 use crate::image::{ConfigFacts, Timestamp};
 use crate::oci::text::beginning;
 use crate::oci::{Digest, Registry, Repository, Tag};
@@ -159,6 +160,36 @@ impl Store {
             reason.truncate(beginning(reason, REASON_BYTES_MAX).len());
         }
         self.put(|batch| &mut batch.layers, digest, layer);
+    }
+
+    /// A layer's listing, by its digest or its `diff_id`; an inner `None` where its files cannot be listed.
+    pub fn listing(&self, digest: &Digest) -> Option<Option<Arc<Skeleton>>> {
+        self.find(|batch| batch.listings.get(digest).cloned(), |file| file.listing(digest))
+    }
+
+    /// Whether [`Self::listing`] has one, or knows that there is none.
+    pub fn has_listing(&self, digest: &Digest) -> bool {
+        let in_batch = |batch: &Batch| batch.listings.contains_key(digest).then_some(true);
+        self.find(in_batch, |file| file.has_listing(digest)).unwrap_or_default()
+    }
+
+    /// Stores a layer's listing, or that its files cannot be listed.
+    pub fn remember_listing(&self, digest: &Digest, listing: Option<Arc<Skeleton>>) {
+        self.0.shared.add(|waiting| {
+            if self.0.writer.is_none() || waiting.listings.len() < LISTINGS_WAITING_MAX {
+                waiting.listings.insert(digest.clone(), listing);
+            }
+        });
+    }
+
+    /// The bytes that an image wastes, by its manifest's digest; an inner `None` where they cannot be known.
+    pub fn wasted(&self, image: &Digest) -> Option<Option<u64>> {
+        self.find(|batch| batch.wasted.get(image).copied(), |file| file.wasted(image))
+    }
+
+    /// Stores the bytes that an image wastes, or that they cannot be known.
+    pub fn remember_wasted(&self, image: &Digest, bytes: Option<u64>) {
+        self.put(|batch| &mut batch.wasted, image, bytes);
     }
 
     /// The record of every tag, in no particular order. For the start.

@@ -16,7 +16,7 @@ pub trait Words: Copy + PartialEq + 'static {
         Self::WORDS.iter().find(|(_, value)| *value == self).map_or("", |(word, _)| word)
     }
 
-    /// What to write: `write "off", "cheap" or "exact"`.
+    /// What to write: `write "off", "cheap", "exact" or "files"`.
     fn remedy() -> String {
         let words: Vec<String> = Self::WORDS.iter().map(|(word, _)| format!("{word:?}")).collect();
         match words.split_last() {

@@ -18,6 +18,7 @@ _FAMILIES = {
     "container_image_uncompressed_size_bytes": IMAGE,
     "container_image_uncompressed_size_estimated": IMAGE,
     "container_image_unpacked_size_bytes": IMAGE,
+    "container_image_wasted_size_bytes": IMAGE,
     "container_image_config_size_bytes": IMAGE,
     "container_image_manifest_size_bytes": IMAGE,
     "container_image_layers": IMAGE,

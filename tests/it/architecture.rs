@@ -23,7 +23,7 @@ const USES: &[(&str, &str)] = &[
     ("tag", "oci image target"),
     ("registry", "oci"),
     ("inventory", "oci image target retention tag"),
-    ("store", "clock oci image tag"),
+    ("store", "clock oci files image tag"),
     ("scan", "oci image target tag registry store"),
     ("layer", "clock oci files image target tag registry store"),
     ("notify", "oci"),
@@ -32,7 +32,7 @@ const USES: &[(&str, &str)] = &[
     ("metrics", "clock oci image target registry inventory notify"),
     ("web", "oci image registry notify metrics"),
     ("config", "oci target retention registry store notify metrics web"),
-    ("daemon", "clock oci image target tag registry inventory store scan layer notify config metrics web"),
+    ("daemon", "clock oci target tag registry inventory store scan layer notify config metrics web"),
     (
         "commands",
         "clock oci memory_registry files image target retention tag registry inventory store scan layer local config metrics web daemon",

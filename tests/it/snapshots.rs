@@ -157,6 +157,7 @@ fn image_view(platform_name: &str, number: usize) -> ImageView {
         proportional_bytes: Some(bytes as f64 / 3.0),
         uncompressed: Some((bytes * 3, number.is_multiple_of(2))),
         unpacked_bytes: Some(bytes * 4),
+        wasted_bytes: Some(bytes / 3),
         budget_bytes: Some(250 << 20),
     }
 }

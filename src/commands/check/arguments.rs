@@ -138,7 +138,7 @@ const FORMATS: [(&str, Format); 5] = [
 
 fn uncompressed(text: &str) -> Result<Uncompressed, String> {
     match Uncompressed::from_word(text) {
-        Ok(Uncompressed::Off) | Err(_) => Err(format!("`{text}` is neither `cheap` nor `exact`")),
+        Ok(Uncompressed::Off | Uncompressed::Files) | Err(_) => Err(format!("`{text}` is neither `cheap` nor `exact`")),
         Ok(mode) => Ok(mode),
     }
 }

@@ -303,3 +303,15 @@ proptest! {
         prop_assert_eq!(none, Growth::default());
     }
 }
+
+proptest! {
+    #[test]
+    fn a_skeleton_gives_the_same_figures(layers in proptest::collection::vec(layer(), 0..5)) {
+        let listings: Vec<Listing> = layers.iter().map(Layer::listing).collect();
+        let remembered: Vec<Listing> =
+            listings.iter().map(|listing| crate::files::Skeleton::new(listing).listing().unwrap()).collect();
+        let [whole, bare] =
+            [&listings, &remembered].map(|listings| ImageFiles::merge(listings.iter().collect()).unwrap());
+        prop_assert_eq!((whole.bytes(), whole.wasted_bytes()), (bare.bytes(), bare.wasted_bytes()));
+    }
+}
