@@ -17,6 +17,8 @@ fn sections() -> BTreeMap<&'static str, serde_json::Map<String, Value>> {
     let tables = &schema["properties"];
     let of = |table: &Value| table["properties"].as_object().unwrap().clone();
     let sections = BTreeMap::from([
+        // The one key that is in no section.
+        ("", [("include".to_owned(), tables["include"].clone())].into_iter().collect()),
         ("web", of(&tables["web"])),
         ("scan", of(&tables["scan"])),
         ("state", of(&tables["state"])),
