@@ -7,6 +7,7 @@ mod content;
 mod groups;
 mod holders;
 mod interner;
+pub mod largest_change;
 mod layer_table;
 mod newest;
 mod notified;
@@ -60,12 +61,16 @@ pub struct Inventory {
     /// The label conflicts that were reported: label, and the two targets.
     warned_labels: HashSet<(String, TargetName, TargetName)>,
     policies: Policies,
+    commands: Commands,
     /// When the last snapshot was taken, as far as policies know.
     now: Timestamp,
     /// Whether the set of registries differs from that in `snapshot`.
     stale: Stale,
     snapshot: Arc<Snapshot>,
 }
+
+/// Looks up the command that made a layer, by its digest.
+pub type Commands = Box<dyn Fn(&Digest) -> Option<Arc<str>> + Send + Sync>;
 
 /// How much a target selects.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -90,6 +95,7 @@ impl Inventory {
             warnings: Vec::new(),
             warned_labels: HashSet::new(),
             policies: Policies::default(),
+            commands: Box::new(|_| None),
             now: 0.0,
             stale: Stale::default(),
             snapshot: Arc::default(),
@@ -273,6 +279,11 @@ impl Inventory {
         }
     }
 
+    /// Sets where the commands that made layers are looked up, of newest releases alone.
+    pub fn set_commands(&mut self, commands: Commands) {
+        self.commands = commands;
+    }
+
     /// Sets the time of the next snapshot, at which policies judge.
     pub fn set_time(&mut self, now: Timestamp) {
         self.now = now;
@@ -292,7 +303,15 @@ impl Inventory {
         let mut any = self.stale.take_view();
         for (name, registry) in &mut self.registries {
             if registry.stale.take_view() {
-                views::refresh(name, registry, &self.targets, &self.policies, self.now, &mut self.warnings);
+                views::refresh(
+                    name,
+                    registry,
+                    &self.targets,
+                    &self.policies,
+                    self.now,
+                    &self.commands,
+                    &mut self.warnings,
+                );
                 any = true;
             }
         }

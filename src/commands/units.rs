@@ -3,7 +3,7 @@
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 use crate::oci::Digest;
-use crate::oci::text::is_unprintable;
+use crate::oci::text::{self, is_unprintable};
 
 /// Bytes in the binary unit that leaves at most four digits, as in `1.5 MiB`; or `exact`.
 pub(crate) fn bytes(bytes: u64, exact: bool) -> String {
@@ -41,16 +41,9 @@ pub(crate) fn minute(time: &str) -> String {
     }
 }
 
-/// A command as its author wrote it, on one line: without the shell that classic builders prepend, BuildKit's suffix,
-/// and control characters.
+/// A command as its author wrote it, on one line, without control characters.
 pub(crate) fn command(text: &str) -> String {
-    let text = text.strip_suffix("# buildkit").unwrap_or(text);
-    let command = match text.strip_prefix("/bin/sh -c ") {
-        Some(rest) => rest.strip_prefix("#(nop)").map_or_else(|| format!("RUN {rest}"), str::to_owned),
-        None => text.to_owned(),
-    };
-    let words: Vec<&str> = command.split_whitespace().collect();
-    plain(&words.join(" "))
+    plain(&text::command(text))
 }
 
 /// A registry's text without characters that a terminal would not show.

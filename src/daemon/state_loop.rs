@@ -80,6 +80,8 @@ impl StateLoop {
         let (sender, events) = mpsc::channel(EVENTS_WAITING_MAX);
         let mut inventory = Inventory::new(&config.targets, config.scan.keep);
         inventory.set_policies(&config.policies);
+        let store = handles.store.clone();
+        inventory.set_commands(Box::new(move |layer| store.command(layer)));
         inventory.set_time(unix_now());
         forget_other_scans(&handles, &config);
         let restored = restore(&mut inventory, &handles);

@@ -135,7 +135,7 @@ impl LayerTable {
 
     /// The layers of an image that a pull fetches, with their bytes. A layer that is listed as foreign and again as not
     /// foreign is in here twice.
-    fn fetched<'a>(&'a self, image: &'a StoredImage) -> impl Iterator<Item = (&'a Digest, u64)> {
+    pub(super) fn fetched<'a>(&'a self, image: &'a StoredImage) -> impl Iterator<Item = (&'a Digest, u64)> {
         let foreign = image.foreign.iter().map(|(digest, bytes)| (digest, *bytes));
         foreign.chain(image.stored.iter().map(|listed| (self.digest(listed.layer), listed.bytes)))
     }

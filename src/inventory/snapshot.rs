@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::largest_change::LargestChange;
 use crate::image::accounting::GroupUsage;
 use crate::image::{ImageSummary, Timestamp};
 use crate::oci::{Digest, MediaType, Platform, Registry, Repository, Tag};
@@ -138,6 +139,8 @@ pub struct NewestView {
     pub previous: Option<ReleaseView>,
     /// Bytes of the newest release's distinct layers that the release before lacks; `None` where there is none before.
     pub update_bytes: Option<u64>,
+    /// The layer that grew most against the release before.
+    pub largest_change: Option<LargestChange>,
 }
 
 /// One platform of a release.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
+use super::largest_change::CommandOf;
 use super::layer_table::{LayerTable, StoredImage};
 use super::newest::newest;
 use super::policies::{self, Policies};
@@ -24,6 +25,7 @@ pub(super) fn refresh(
     targets: &Targets,
     policies: &Policies,
     now: Timestamp,
+    command_of: CommandOf<'_>,
     warnings: &mut Vec<Warning>,
 ) {
     policies::judge_all(registry, policies, targets, now);
@@ -39,6 +41,7 @@ pub(super) fn refresh(
         if state.stale.take_view() {
             let figures = Figures::at(state.range.as_ref(), &registry.usage);
             let mut view = repository(name, state, figures, targets, &registry.layers);
+            view.newest = newest_views(state, targets, &registry.layers, command_of);
             view.reclaimable = policies::repository_views(&state.judged, &registry.reclaimable, policies);
             if registry.is_part {
                 withhold_shared(&mut view);
@@ -148,7 +151,7 @@ fn repository(
         tags_unknown: is_known.then(|| selected().filter(|state| state.is_unknown()).count() as u64),
         reclaimable: Vec::new(),
         labels: labels(repository, targets),
-        newest: newest_views(repository, targets, layers),
+        newest: Vec::new(),
         tags,
     }
 }
@@ -236,12 +239,15 @@ fn labels(repository: &RepositoryState, targets: &Targets) -> BTreeMap<String, S
     labels
 }
 
-fn newest_views(repository: &RepositoryState, targets: &Targets, layers: &LayerTable) -> Vec<NewestView> {
-    let views = repository
-        .candidates
-        .iter()
-        .filter(|(target, _)| !repository.partial.contains(target))
-        .flat_map(|(target, candidates)| newest(targets.get(*target), candidates, &repository.tags, layers));
+fn newest_views(
+    repository: &RepositoryState,
+    targets: &Targets,
+    layers: &LayerTable,
+    command_of: CommandOf<'_>,
+) -> Vec<NewestView> {
+    let views = repository.candidates.iter().filter(|(target, _)| !repository.partial.contains(target)).flat_map(
+        |(target, candidates)| newest(targets.get(*target), candidates, &repository.tags, layers, command_of),
+    );
     let mut views: Vec<NewestView> = views.collect();
     views.sort_by(|a, b| (&a.target, &a.platform).cmp(&(&b.target, &b.platform)));
     views

@@ -29,6 +29,7 @@ pub enum Family {
     NewestUpdateSize,
     NewestInfo,
     NewestPreviousInfo,
+    NewestLargestChangeInfo,
     RepositoryStoredSize,
     RepositoryUniqueSize,
     RepositoryProportionalSize,
@@ -47,7 +48,7 @@ pub enum Family {
 
 impl Family {
     /// All of them, in the order in which they are published.
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 39] = [
         Self::ImageCompressedSize,
         Self::ImageUniqueSize,
         Self::ImageProportionalSize,
@@ -72,6 +73,7 @@ impl Family {
         Self::NewestUpdateSize,
         Self::NewestInfo,
         Self::NewestPreviousInfo,
+        Self::NewestLargestChangeInfo,
         Self::RepositoryStoredSize,
         Self::RepositoryUniqueSize,
         Self::RepositoryProportionalSize,
@@ -115,6 +117,7 @@ impl Family {
             Self::NewestUpdateSize => "container_image_newest_update_size_bytes",
             Self::NewestInfo => "container_image_newest_info",
             Self::NewestPreviousInfo => "container_image_newest_previous_info",
+            Self::NewestLargestChangeInfo => "container_image_newest_largest_change_info",
             Self::RepositoryStoredSize => "container_image_repository_stored_size_bytes",
             Self::RepositoryUniqueSize => "container_image_repository_unique_size_bytes",
             Self::RepositoryProportionalSize => "container_image_repository_proportional_size_bytes",
@@ -184,6 +187,9 @@ impl Family {
             Self::NewestInfo => "1, with the newest release's tag and the tag's digest as labels.",
             Self::NewestPreviousInfo => {
                 "1, with the tag of the release before the newest and the tag's digest as labels."
+            }
+            Self::NewestLargestChangeInfo => {
+                "Compressed bytes by which the newest release's layer that grew most is bigger than the one that the same command made in the release before, with its digest and command as labels. All of its bytes where no layer of the release before has that command. Absent where no layer grew."
             }
             Self::RepositoryStoredSize => {
                 "Bytes of the distinct layers of the repository's watched tags: what the registry must store for them. Layers shared between repositories count in each: do not sum."

@@ -86,6 +86,7 @@ impl<'a> Rows<'a> {
             Family::TagInfo => self.tag_info(sink),
             Family::NewestInfo => self.newest_info(family, sink, |view| Some(&view.release)),
             Family::NewestPreviousInfo => self.newest_info(family, sink, |view| view.previous.as_ref()),
+            Family::NewestLargestChangeInfo => self.largest_change(sink),
             Family::RepositoryLabels => self.repository_labels(sink),
             _ => {
                 self.each(&self.images, family, sink, of_image);
@@ -149,6 +150,18 @@ impl<'a> Rows<'a> {
             label(&mut more, "tag", release.tag.as_str());
             label(&mut more, "digest", &release.digest);
             sink.sample(family.name(), &self.labels[labels.clone()], &more, Value::Integer(1));
+        }
+    }
+
+    fn largest_change(&self, sink: &mut Sink) {
+        let mut more = String::new();
+        for (labels, view) in &self.newest {
+            let Some(change) = &view.largest_change else { continue };
+            more.clear();
+            label(&mut more, "digest", &change.digest);
+            label(&mut more, "command", change.command.as_deref().unwrap_or_default());
+            let name = Family::NewestLargestChangeInfo.name();
+            sink.sample(name, &self.labels[labels.clone()], &more, Value::Integer(change.bytes));
         }
     }
 

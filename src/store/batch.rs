@@ -24,6 +24,8 @@ pub(super) struct Batch {
     pub(super) configs: HashMap<Digest, Arc<ConfigFacts>>,
     pub(super) blobs: HashMap<Digest, u64>,
     pub(super) layers: HashMap<Digest, LayerRecord>,
+    /// The commands that made layers.
+    pub(super) commands: HashMap<Digest, Arc<str>>,
     /// Of layers whose files cannot be listed `None`.
     pub(super) listings: HashMap<Digest, Option<Arc<Skeleton>>>,
     /// Of images whose wasted bytes cannot be known `None`.
@@ -50,6 +52,7 @@ impl Batch {
             && self.configs.is_empty()
             && self.blobs.is_empty()
             && self.layers.is_empty()
+            && self.commands.is_empty()
             && self.listings.is_empty()
             && self.wasted.is_empty()
             && self.tags.is_empty()
@@ -86,6 +89,7 @@ impl Batch {
         put_back(&mut self.configs, older.configs, WAITING_MAX);
         put_back(&mut self.blobs, older.blobs, WAITING_MAX);
         put_back(&mut self.layers, older.layers, WAITING_MAX);
+        put_back(&mut self.commands, older.commands, WAITING_MAX);
         put_back(&mut self.listings, older.listings, LISTINGS_WAITING_MAX);
         put_back(&mut self.wasted, older.wasted, WAITING_MAX);
         put_back(&mut self.tags, older.tags, usize::MAX);

@@ -30,6 +30,8 @@ const DOCUMENTS: Bytes = TableDefinition::new("documents");
 const CONFIGS: Bytes = TableDefinition::new("configs");
 const BLOBS: Bytes = TableDefinition::new("blobs");
 const LAYERS: Bytes = TableDefinition::new("layers");
+/// The commands that made layers, by the digests of their blobs.
+const COMMANDS: Bytes = TableDefinition::new("commands");
 /// Listings of layers, by the digests of their blobs and of their tars.
 const LISTINGS: Bytes = TableDefinition::new("listings");
 /// Wasted bytes of images, by their manifests.
@@ -41,10 +43,11 @@ const TAGS: Bytes = TableDefinition::new("tags");
 const UNUSED: Bytes = TableDefinition::new("unused");
 
 /// The tables by digest.
-const BY_DIGEST: [Bytes; 6] = [DOCUMENTS, CONFIGS, BLOBS, LAYERS, LISTINGS, WASTED];
+const BY_DIGEST: [Bytes; 7] = [DOCUMENTS, CONFIGS, BLOBS, LAYERS, COMMANDS, LISTINGS, WASTED];
 
 /// All tables but that of the version.
-pub(super) const TABLES: [Bytes; 9] = [DOCUMENTS, CONFIGS, BLOBS, LAYERS, LISTINGS, WASTED, TAGS, UNUSED, SCANS];
+pub(super) const TABLES: [Bytes; 10] =
+    [DOCUMENTS, CONFIGS, BLOBS, LAYERS, COMMANDS, LISTINGS, WASTED, TAGS, UNUSED, SCANS];
 
 /// Identifies the file at a path: a replacement has another identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,6 +150,10 @@ impl File {
         self.get(LAYERS, &digest_key(digest))
     }
 
+    pub(super) fn command(&self, layer: &Digest) -> Result<Option<Arc<str>>, StoreError> {
+        self.get(COMMANDS, &digest_key(layer))
+    }
+
     pub(super) fn listing(&self, digest: &Digest) -> Result<Option<Option<Arc<Skeleton>>>, StoreError> {
         self.get(LISTINGS, &digest_key(digest))
     }
@@ -204,6 +211,7 @@ impl File {
             put_all(&transaction, CONFIGS, &batch.configs)?;
             put_all(&transaction, BLOBS, &batch.blobs)?;
             put_all(&transaction, LAYERS, &batch.layers)?;
+            put_all(&transaction, COMMANDS, &batch.commands)?;
             put_all(&transaction, LISTINGS, &batch.listings)?;
             put_all(&transaction, WASTED, &batch.wasted)?;
             put_tags(&transaction, &batch.tags)?;

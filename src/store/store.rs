@@ -162,6 +162,18 @@ impl Store {
         self.put(|batch| &mut batch.layers, digest, layer);
     }
 
+    /// The command that made a layer, by its digest.
+    pub fn command(&self, layer: &Digest) -> Option<Arc<str>> {
+        self.find(|batch| batch.commands.get(layer).cloned(), |file| file.command(layer))
+    }
+
+    /// Stores the command that made a layer: of several, which images of the same layer may name, the first.
+    pub fn remember_command(&self, layer: &Digest, command: &str) {
+        if self.command(layer).is_none() {
+            self.put(|batch| &mut batch.commands, layer, command.into());
+        }
+    }
+
     /// A layer's listing, by its digest or its `diff_id`; an inner `None` where its files cannot be listed.
     pub fn listing(&self, digest: &Digest) -> Option<Option<Arc<Skeleton>>> {
         self.find(|batch| batch.listings.get(digest).cloned(), |file| file.listing(digest))

@@ -42,7 +42,7 @@ mod tests {
         check::<Detail>();
         check::<NewestBy>();
         check::<Sort>();
-        let expected = "`on` is not a valid value: write \"off\", \"cheap\" or \"exact\"";
+        let expected = "`on` is not a valid value: write \"off\", \"cheap\", \"exact\" or \"files\"";
         assert_eq!(Uncompressed::from_word("on").unwrap_err(), expected);
     }
 }

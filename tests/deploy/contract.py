@@ -36,6 +36,7 @@ _FAMILIES = {
     "container_image_newest_update_size_bytes": RELEASE,
     "container_image_newest_info": RELEASE | {"tag", "digest"},
     "container_image_newest_previous_info": RELEASE | {"tag", "digest"},
+    "container_image_newest_largest_change_info": RELEASE | {"digest", "command"},
     "container_image_repository_stored_size_bytes": REPOSITORY,
     "container_image_repository_unique_size_bytes": REPOSITORY,
     "container_image_repository_proportional_size_bytes": REPOSITORY,
