@@ -19,7 +19,7 @@ pub mod packages;
 
 pub use growth::{Change, Growth, PathChange};
 pub use installed::Packages;
-pub use listing::{Inode, Kind, LayerFiles, Listing, Node, PATHS_MAX, Unlisted};
+pub use listing::{Inode, Kind, LayerFiles, Listing, Node, PATHS_MAX, Unknowable, Unlisted};
 pub use merge::{ImageFiles, Standing};
 pub use ranking::{Cause, RankedPath, WastedFile};
 pub use skeleton::Skeleton;

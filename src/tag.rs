@@ -5,9 +5,11 @@
 mod reading;
 mod record;
 mod request;
+mod running;
 
 pub use reading::{Child, Known, Observation, Outcome, Reading};
 pub use record::{TagChange, TagRecord};
 pub use request::{
     Completeness, Discovered, DiscoveredRepository, LayerFound, LayerRequest, LayerRequests, ListExtent, TagRequest,
 };
+pub use running::{Running, RunningImage, RunningPart};

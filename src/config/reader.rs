@@ -239,7 +239,11 @@ impl<'a> Table<'a> {
     pub(super) fn tables(&self, key: &str) -> Option<Vec<Table<'a>>> {
         let KeyKind::Tables(section) = self.kind(key) else { unreachable!("`{key}` is read as its kind") };
         let value = self.value(key)?;
-        let remedy = format!("write [[{key}]] above the keys of each one");
+        let remedy = if self.name.is_empty() {
+            format!("write [[{key}]] above the keys of each one")
+        } else {
+            format!("write tables, {key} = [{{ … }}]")
+        };
         let Kind::List(items) = &value.kind else {
             self.problem(key, format!("{}: {remedy}", value.found()));
             return None;
@@ -259,18 +263,23 @@ impl<'a> Table<'a> {
         Some(items.iter().filter_map(table).collect())
     }
 
-    /// Where the table is, for a message about another one: `targets[0]`, with its file if that is another.
-    pub(super) fn place(&self, seen_from: &Self) -> String {
-        match self.origin.file() {
-            Some(file) if seen_from.origin.file() != Some(file) => {
-                format!("{} of {}", self.name, self.problems.path(file).display())
+    /// Where it is, for messages about other tables.
+    pub(super) fn place(&self) -> Place {
+        Place { name: self.name.clone(), file: self.origin.file() }
+    }
+
+    /// A place as this table names it: `targets[0]`, with its file if that is another.
+    pub(super) fn seen(&self, place: &Place) -> String {
+        match place.file {
+            Some(file) if self.origin.file() != Some(file) => {
+                format!("{} of {}", place.name, self.problems.path(file).display())
             }
-            _ => self.name.clone(),
+            _ => place.name.clone(),
         }
     }
 
     /// Notes every key that is unknown or refused.
-    pub(super) fn finish(&self) {
+    pub(super) fn finish(self) {
         let expected = || self.section.names().collect::<Vec<_>>().join(", ");
         for key in self.entries.keys() {
             match self.section.key(key).map(|key| &key.kind) {
@@ -361,7 +370,8 @@ impl<'a> Table<'a> {
             return Some(self.inner(self.key(key), entries, &value.origin, section));
         }
         let name = self.key(key);
-        self.problem(key, format!("{}: write a table, as [{name}] starts it", value.found()));
+        let remedy = if name.contains('[') { format!("{key} = {{ … }}") } else { format!("as [{name}] starts it") };
+        self.problem(key, format!("{}: write a table, {remedy}", value.found()));
         None
     }
 
@@ -371,7 +381,13 @@ impl<'a> Table<'a> {
 }
 
 /// Keys with regular expressions, in which `$` has a meaning.
-const EXPRESSIONS: [&str; 3] = ["match", "exclude", "keep_match"];
+const EXPRESSIONS: [&str; 4] = ["match", "exclude", "keep_match", "with"];
+
+/// Where a table is.
+pub(super) struct Place {
+    name: String,
+    file: Option<FileNumber>,
+}
 
 /// A name that TOML divides at its dots, since it has no quotes.
 pub(super) struct UnquotedName {

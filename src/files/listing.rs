@@ -24,6 +24,10 @@ pub enum Unlisted {
     TooManyPaths,
 }
 
+/// What cannot be known, now or ever: the files of a layer, or what an image wastes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Unknowable;
+
 /// The paths of one layer as overlay2 has them in the layer's own directory. A parent comes before its children; the
 /// first node is the root, its own parent.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -28,7 +28,7 @@ enum Bone {
 impl Skeleton {
     /// That of a listing.
     pub fn new(listing: &Listing) -> Self {
-        let (root, nodes) = listing.nodes().split_first().expect("a listing has a root");
+        let nodes = listing.nodes();
         let bone = |kind| match kind {
             Kind::Directory { opaque: false } => Bone::Directory,
             Kind::Directory { opaque: true } => Bone::Opaque,
@@ -37,8 +37,8 @@ impl Skeleton {
             Kind::Whiteout => Bone::Whiteout,
         };
         Self {
-            is_root_opaque: root.kind == Kind::Directory { opaque: true },
-            nodes: nodes.iter().map(|node| (node.parent, hash(listing.name(node)), bone(node.kind))).collect(),
+            is_root_opaque: nodes.first().is_some_and(|root| root.kind == Kind::Directory { opaque: true }),
+            nodes: nodes.iter().skip(1).map(|node| (node.parent, hash(listing.name(node)), bone(node.kind))).collect(),
             inodes: listing.inodes().iter().map(|inode| inode.bytes).collect(),
         }
     }

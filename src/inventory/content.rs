@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::Inventory;
 use super::stale::StalePart;
+use crate::files::Unknowable;
 use crate::image::LayerContent;
 use crate::oci::{Digest, Registry};
 use crate::tag::{LayerFound, LayerRequest, LayerRequests};
@@ -107,7 +108,7 @@ impl Inventory {
     }
 
     /// Sets the wasted bytes of images, by their manifests; returns whether anything changed.
-    fn learn_wasted(&mut self, wasted: &[(Digest, Option<u64>)]) -> bool {
+    fn learn_wasted(&mut self, wasted: &[(Digest, Result<u64, Unknowable>)]) -> bool {
         let mut any = false;
         for registry in self.registries.values_mut() {
             let mut is_news = false;

@@ -6,6 +6,7 @@ use std::hash::Hash;
 use std::sync::Arc;
 
 use super::interner::Interner;
+use crate::files::Unknowable;
 use crate::image::accounting::StoredLayer;
 use crate::image::{Image, ImageSummary, Layer, LayerContent, Timestamp, UncompressedHint};
 use crate::oci::{Digest, MediaType, Platform};
@@ -18,8 +19,8 @@ pub(super) struct LayerTable {
     facts: Vec<LayerFacts>,
     /// Manifests, configs and indexes.
     documents: Interner,
-    /// By the numbers of images, the bytes that they waste; `None` where these cannot be known.
-    wasted: HashMap<u32, Option<u64>>,
+    /// By the numbers of images, the bytes that they waste; an error where these cannot be known.
+    wasted: HashMap<u32, Result<u64, Unknowable>>,
     media_types: ValuePool<MediaType>,
     platforms: ValuePool<Platform>,
     artifact_types: ValuePool<Arc<str>>,
@@ -153,13 +154,13 @@ impl LayerTable {
         true
     }
 
-    /// The bytes that an image wastes, if that was found out; an inner `None` where they cannot be known.
-    pub(super) fn wasted(&self, image: &StoredImage) -> Option<Option<u64>> {
+    /// The bytes that an image wastes, if that was found out; an error where they cannot be known.
+    pub(super) fn wasted(&self, image: &StoredImage) -> Option<Result<u64, Unknowable>> {
         self.wasted.get(&image.number).copied()
     }
 
     /// Sets the bytes that an image wastes, if a tag has it; returns whether that is a change.
-    pub(super) fn learn_wasted(&mut self, image: &Digest, bytes: Option<u64>) -> bool {
+    pub(super) fn learn_wasted(&mut self, image: &Digest, bytes: Result<u64, Unknowable>) -> bool {
         let Some(number) = self.documents.number(image) else { return false };
         self.wasted.insert(number, bytes) != Some(bytes)
     }

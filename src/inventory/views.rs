@@ -7,6 +7,7 @@ use super::largest_change::CommandOf;
 use super::layer_table::{LayerTable, StoredImage};
 use super::newest::newest;
 use super::policies::{self, Policies};
+use super::running::Sources;
 use super::snapshot::{GroupView, ImageView, NewestView, RegistryView, RepositoryView, TagView};
 use super::state::{RegistryState, RepositoryState};
 use super::sums::Figures;
@@ -23,12 +24,12 @@ pub(super) fn refresh(
     name: &Registry,
     registry: &mut RegistryState,
     targets: &Targets,
-    policies: &Policies,
+    (policies, sources): (&Policies, &Sources),
     now: Timestamp,
     command_of: CommandOf<'_>,
     warnings: &mut Vec<Warning>,
 ) {
-    policies::judge_all(registry, policies, targets, now);
+    policies::judge_all(registry, policies, targets, sources, now);
     let other_sums = registry.account(targets);
     policies::note_known(registry);
     if other_sums {
@@ -209,7 +210,7 @@ fn image(
         proportional_bytes: shares.map(|shares| shares.proportional_bytes),
         uncompressed: content.map(|content| (content.uncompressed_bytes, content.estimated)),
         unpacked_bytes: content.and_then(|content| content.unpacked_bytes),
-        wasted_bytes: layers.wasted(image).filter(|_| lists_files).flatten(),
+        wasted_bytes: layers.wasted(image).filter(|_| lists_files).and_then(Result::ok),
         budget_bytes: state.settings.budget_bytes,
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::backoff::{Backoff, Claim, WAIT_MIN, WAIT_MIN_TRANSIENT};
 use crate::clock::unix_now;
-use crate::files::{Listing, Skeleton};
+use crate::files::{Listing, Skeleton, Unknowable};
 use crate::image::LayerContent;
 use crate::oci::{Digest, Repository};
 use crate::store::{LayerRecord, Store};
@@ -80,7 +80,7 @@ impl Results {
 
     /// Remembers a streamed layer's files, or that they cannot be listed.
     pub(crate) fn remember_files(&self, digests: &[&Digest], files: Option<&Listing>) {
-        let skeleton = files.map(|listing| Arc::new(Skeleton::new(listing)));
+        let skeleton = files.map(|listing| Arc::new(Skeleton::new(listing))).ok_or(Unknowable);
         for &digest in digests.iter().filter(|digest| digest.is_verifiable()) {
             self.store.remember_listing(digest, skeleton.clone());
         }

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
-use crate::files::{ImageFiles, Listing};
+use crate::files::{ImageFiles, Listing, Unknowable};
 use crate::image::{Image, Layer};
 use crate::oci::Digest;
 use crate::store::{Store, Stored};
@@ -69,28 +69,28 @@ impl Waste {
     }
 }
 
-/// An image's wasted bytes, which are remembered; an inner `None` where they cannot be known. Takes up to seconds: not
+/// An image's wasted bytes, which are remembered; an error where they cannot be known. Takes up to seconds: not
 /// for an async thread.
-pub(super) fn count(store: &Store, image: &Image) -> Option<Option<u64>> {
+pub(super) fn count(store: &Store, image: &Image) -> Option<Result<u64, Unknowable>> {
     let mut listings = Vec::new();
     let mut can_be_known = true;
     for layer in image.layers.iter() {
         match listing(store, layer)? {
-            Some(listing) => listings.push(listing),
-            None => can_be_known = false,
+            Ok(listing) => listings.push(listing),
+            Err(Unknowable) => can_be_known = false,
         }
     }
     let merged = ImageFiles::merge(listings.iter().collect());
-    let bytes = merged.ok().filter(|_| can_be_known).map(|files| files.wasted_bytes());
+    let bytes = merged.ok().filter(|_| can_be_known).map(|files| files.wasted_bytes()).ok_or(Unknowable);
     store.remember_wasted(&image.digest, bytes);
     Some(bytes)
 }
 
-/// A layer's listing as it is remembered, with an inner `None` where there can be none.
-fn listing(store: &Store, layer: &Layer) -> Option<Option<Listing>> {
+/// A layer's listing as it is remembered, or that there can be none.
+fn listing(store: &Store, layer: &Layer) -> Option<Result<Listing, Unknowable>> {
     let digests = [Some(&layer.digest), layer.diff_id.as_ref()].into_iter().flatten();
-    let skeleton = digests.filter_map(|digest| store.listing(digest)).next()?;
-    Some(skeleton.and_then(|skeleton| skeleton.listing()))
+    let skeleton = digests.into_iter().find_map(|digest| store.listing(digest))?;
+    Some(skeleton.and_then(|skeleton| skeleton.listing().ok_or(Unknowable)))
 }
 
 /// Whether a layer's listing is remembered, or that it has none.

@@ -23,7 +23,7 @@ use super::results::{Remembered, Results};
 use super::stream::StreamError;
 use super::waste::Waste;
 use super::{estimate, probe, stream, waste};
-use crate::files::PATHS_MAX;
+use crate::files::{PATHS_MAX, Unknowable};
 use crate::image::{LayerContent, Unpacked};
 use crate::oci::{Digest, Reason, Registry};
 use crate::registry::Registries;
@@ -156,7 +156,7 @@ pub async fn run(
 enum Ended {
     Layer(Box<LayerRequest>, Option<LayerContent>),
     /// Counted the wasted bytes of an image; `None` where a listing was lost meanwhile.
-    Image(Digest, Option<Option<u64>>),
+    Image(Digest, Option<Result<u64, Unknowable>>),
 }
 
 struct Context {

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::stored::{LayerRecord, Stored};
-use crate::files::Skeleton;
+use crate::files::{Skeleton, Unknowable};
 use crate::image::{ConfigFacts, Timestamp};
 use crate::oci::{Digest, Repository, Tag};
 use crate::tag::{TagChange, TagRecord};
@@ -26,10 +26,8 @@ pub(super) struct Batch {
     pub(super) layers: HashMap<Digest, LayerRecord>,
     /// The commands that made layers.
     pub(super) commands: HashMap<Digest, Arc<str>>,
-    /// Of layers whose files cannot be listed `None`.
-    pub(super) listings: HashMap<Digest, Option<Arc<Skeleton>>>,
-    /// Of images whose wasted bytes cannot be known `None`.
-    pub(super) wasted: HashMap<Digest, Option<u64>>,
+    pub(super) listings: HashMap<Digest, Result<Arc<Skeleton>, Unknowable>>,
+    pub(super) wasted: HashMap<Digest, Result<u64, Unknowable>>,
     /// `None` deletes the record. At most one entry for each watched tag, hence no limit of its own.
     pub(super) tags: HashMap<(Repository, Tag), Option<TagRecord>>,
     /// When a scan completed, by the caller's key. At most two for each target.

@@ -17,7 +17,7 @@ use super::encoding::{digest_key, parse_tag_key, seal, tag_key, unseal};
 use super::error::StoreError;
 use super::stored::{LayerRecord, Stored};
 use super::sweep::{SECONDS_UNUSED_MAX, blobs_needed, documents_needed, unused_max};
-use crate::files::Skeleton;
+use crate::files::{Skeleton, Unknowable};
 use crate::image::{ConfigFacts, Timestamp};
 use crate::oci::digest::TEXT_BYTES_MAX;
 use crate::oci::{Digest, Repository, Tag};
@@ -154,7 +154,7 @@ impl File {
         self.get(COMMANDS, &digest_key(layer))
     }
 
-    pub(super) fn listing(&self, digest: &Digest) -> Result<Option<Option<Arc<Skeleton>>>, StoreError> {
+    pub(super) fn listing(&self, digest: &Digest) -> Result<Option<Result<Arc<Skeleton>, Unknowable>>, StoreError> {
         self.get(LISTINGS, &digest_key(digest))
     }
 
@@ -166,7 +166,7 @@ impl File {
         })
     }
 
-    pub(super) fn wasted(&self, digest: &Digest) -> Result<Option<Option<u64>>, StoreError> {
+    pub(super) fn wasted(&self, digest: &Digest) -> Result<Option<Result<u64, Unknowable>>, StoreError> {
         self.get(WASTED, &digest_key(digest))
     }
 

@@ -20,7 +20,7 @@ use super::stored::{LayerRecord, Stored};
 use super::sweep::sweep_memory;
 use super::writer::{self, Shared};
 use crate::clock::since_epoch;
-use crate::files::Skeleton;
+use crate::files::{Skeleton, Unknowable};
 use crate::image::{ConfigFacts, Timestamp};
 use crate::oci::text::beginning;
 use crate::oci::{Digest, Registry, Repository, Tag};
@@ -174,8 +174,8 @@ impl Store {
         }
     }
 
-    /// A layer's listing, by its digest or its `diff_id`; an inner `None` where its files cannot be listed.
-    pub fn listing(&self, digest: &Digest) -> Option<Option<Arc<Skeleton>>> {
+    /// A layer's listing, by its digest or its `diff_id`; an error where its files cannot be listed.
+    pub fn listing(&self, digest: &Digest) -> Option<Result<Arc<Skeleton>, Unknowable>> {
         self.find(|batch| batch.listings.get(digest).cloned(), |file| file.listing(digest))
     }
 
@@ -186,7 +186,7 @@ impl Store {
     }
 
     /// Stores a layer's listing, or that its files cannot be listed.
-    pub fn remember_listing(&self, digest: &Digest, listing: Option<Arc<Skeleton>>) {
+    pub fn remember_listing(&self, digest: &Digest, listing: Result<Arc<Skeleton>, Unknowable>) {
         self.0.shared.add(|waiting| {
             if self.0.writer.is_none() || waiting.listings.len() < LISTINGS_WAITING_MAX {
                 waiting.listings.insert(digest.clone(), listing);
@@ -194,13 +194,13 @@ impl Store {
         });
     }
 
-    /// The bytes that an image wastes, by its manifest's digest; an inner `None` where they cannot be known.
-    pub fn wasted(&self, image: &Digest) -> Option<Option<u64>> {
+    /// The bytes that an image wastes, by its manifest's digest; an error where they cannot be known.
+    pub fn wasted(&self, image: &Digest) -> Option<Result<u64, Unknowable>> {
         self.find(|batch| batch.wasted.get(image).copied(), |file| file.wasted(image))
     }
 
     /// Stores the bytes that an image wastes, or that they cannot be known.
-    pub fn remember_wasted(&self, image: &Digest, bytes: Option<u64>) {
+    pub fn remember_wasted(&self, image: &Digest, bytes: Result<u64, Unknowable>) {
         self.put(|batch| &mut batch.wasted, image, bytes);
     }
 

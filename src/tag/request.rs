@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Known;
+use crate::files::Unknowable;
 use crate::image::{Image, Layer, LayerContent, UncompressedHint};
 use crate::oci::{Digest, MediaType, PlatformFilter, Repository, Tag};
 use crate::target::Uncompressed;
@@ -135,8 +136,8 @@ pub struct LayerRequests {
 pub enum LayerFound {
     /// A layer's content, by the blob's digest.
     Content(Digest, LayerContent),
-    /// The wasted bytes of an image, by its manifest's digest; `None` where they cannot be known.
-    Wasted(Digest, Option<u64>),
+    /// The wasted bytes of an image, by its manifest's digest; an error where they cannot be known.
+    Wasted(Digest, Result<u64, Unknowable>),
 }
 
 impl LayerRequest {
