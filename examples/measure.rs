@@ -1,5 +1,5 @@
-//! Measures layers in files, as the exporter does in a stream: `measure FILE DIGEST [DIFF_ID]` prints the bytes of a
-//! layer's tar and those that Docker would unpack. Used to compare its speed with other programs'.
+//! Measures layers in files, as the exporter does in a stream: `measure FILE DIGEST [DIFF_ID [files]]` prints the bytes
+//! of a layer's tar and those that Docker would unpack, and with `files` how many paths it lists. Used to compare its speed with other programs'.
 
 use std::io::{Read as _, Write as _};
 
@@ -16,6 +16,7 @@ fn main() -> anyhow::Result<()> {
     let path = arguments.next().context("name a file, its digest and perhaps its diff_id")?;
     let digest: Digest = arguments.next().context("name the file's digest as well")?.parse()?;
     let diff_id: Option<Digest> = arguments.next().map(|text| text.parse()).transpose()?;
+    let listed_max = arguments.next().map(|_| 1_000_000);
     let mut file = std::fs::File::open(&path)?;
     let pieces = std::iter::from_fn(|| {
         let mut piece = vec![0; PIECE_BYTES];
@@ -23,8 +24,12 @@ fn main() -> anyhow::Result<()> {
         piece.truncate(count);
         (count > 0).then(|| Bytes::from(piece))
     });
-    let content = Measure::new(&digest, diff_id.as_ref())?.read(pieces)?;
+    let measured = Measure::new(&digest, diff_id.as_ref())?.with_files(listed_max).read_files(pieces)?;
+    let content = measured.content;
     let unpacked = content.unpacked.bytes().map_or("refused".to_owned(), |bytes| bytes.to_string());
     writeln!(std::io::stdout(), "{path} uncompressed {} unpacked {unpacked}", content.uncompressed_bytes)?;
+    if listed_max.is_some() {
+        writeln!(std::io::stdout(), "{} paths", measured.files?.paths())?;
+    }
     Ok(())
 }

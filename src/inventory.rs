@@ -3,9 +3,11 @@
 //! Not here: when tags are read (`daemon`), how (`scan`), and what is remembered on disk (`store`).
 
 mod catalog;
+mod content;
 mod groups;
 mod holders;
 mod interner;
+pub mod largest_change;
 mod layer_table;
 mod newest;
 mod notified;
@@ -27,11 +29,11 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::image::{LayerContent, Timestamp};
+use crate::image::Timestamp;
 use crate::oci::{Digest, Registry, Repository};
 use crate::retention::RetentionPolicy;
-use crate::tag::{Completeness, LayerRequest, Observation, TagChange, TagRequest};
-use crate::target::{Repositories, Target, TargetName, Uncompressed};
+use crate::tag::{Completeness, Observation, TagChange, TagRequest};
+use crate::target::{Target, TargetName, Uncompressed};
 
 use catalog::Catalog;
 use policies::Policies;
@@ -62,6 +64,7 @@ pub struct Inventory {
     /// The label conflicts that were reported: label, and the two targets.
     warned_labels: HashSet<(String, TargetName, TargetName)>,
     policies: Policies,
+    commands: Commands,
     sources: Sources,
     /// When the last snapshot was taken, as far as policies know.
     now: Timestamp,
@@ -69,6 +72,9 @@ pub struct Inventory {
     stale: Stale,
     snapshot: Arc<Snapshot>,
 }
+
+/// Looks up the command that made a layer, by its digest.
+pub type Commands = Box<dyn Fn(&Digest) -> Option<Arc<str>> + Send + Sync>;
 
 /// How much a target selects.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -93,6 +99,7 @@ impl Inventory {
             warnings: Vec::new(),
             warned_labels: HashSet::new(),
             policies: Policies::default(),
+            commands: Box::new(|_| None),
             sources: Sources::default(),
             now: 0.0,
             stale: Stale::default(),
@@ -233,66 +240,6 @@ impl Inventory {
         }
     }
 
-    /// Sets the uncompressed sizes of layers, for every image that has them; returns whether anything changed.
-    pub fn learn_layers(&mut self, layers: impl IntoIterator<Item = (Digest, LayerContent)>) -> bool {
-        let layers: Vec<(Digest, LayerContent)> = layers.into_iter().collect();
-        let mut any = false;
-        for registry in self.registries.values_mut() {
-            let mut is_news = false;
-            for (digest, content) in &layers {
-                is_news |= registry.layers.learn(digest, *content);
-            }
-            if is_news {
-                // Uncompressed sizes enter no sum.
-                for repository in registry.repositories.values_mut() {
-                    registry.stale.mark_with(&mut repository.stale, StalePart::View);
-                }
-                any = true;
-            }
-        }
-        any
-    }
-
-    /// The layers whose uncompressed size is requested and unknown: each digest once for each registry that has it, in
-    /// the most exact mode of any target on that registry. A registry may refuse what another one serves, and its
-    /// targets may request less. Where manifests disagree about a size, once for each: a layer can only be streamed with
-    /// the true one.
-    pub fn layer_requests(&self) -> Vec<LayerRequest> {
-        let mut requests: HashMap<(&Registry, &Digest, u64), LayerRequest> = HashMap::new();
-        for (registry, state) in &self.registries {
-            for (repository, tag) in
-                state.repositories.iter().flat_map(|(name, state)| state.tags.values().map(move |tag| (name, tag)))
-            {
-                let mode = tag.settings.uncompressed;
-                if mode == Uncompressed::Off {
-                    continue;
-                }
-                let images = tag.images().filter(|image| image.may_have_content());
-                for (image, listed) in images.flat_map(|image| image.stored.iter().map(move |listed| (image, listed))) {
-                    let digest = state.layers.digest(listed.layer);
-                    let facts = state.layers.facts(listed.layer);
-                    if facts.content.is_some_and(|content| mode == Uncompressed::Cheap || content.unpacked.is_known()) {
-                        continue;
-                    }
-                    let request = requests.entry((registry, digest, listed.bytes)).or_insert_with(|| LayerRequest {
-                        repository: repository.clone(),
-                        image: image.summary.digest.clone(),
-                        digest: digest.clone(),
-                        bytes: listed.bytes,
-                        diff_id: facts.diff_id.clone(),
-                        media_type: facts.media_type.clone(),
-                        hint: facts.hint.as_deref().cloned(),
-                        mode,
-                    });
-                    request.mode = mode.max(request.mode);
-                }
-            }
-        }
-        let mut requests: Vec<LayerRequest> = requests.into_values().collect();
-        requests.sort_by(|a, b| (&a.repository, &a.digest, a.bytes).cmp(&(&b.repository, &b.digest, b.bytes)));
-        requests
-    }
-
     /// Drops tags that have been unreadable for longer than `keep`; returns the changes for the store.
     pub fn expire(&mut self, now: Timestamp) -> Vec<TagChange> {
         let deadline = now - self.keep.as_secs_f64();
@@ -347,6 +294,11 @@ impl Inventory {
         }
     }
 
+    /// Sets where the commands that made layers are looked up, of newest releases alone.
+    pub fn set_commands(&mut self, commands: Commands) {
+        self.commands = commands;
+    }
+
     /// Sets the time of the next snapshot, at which policies judge.
     pub fn set_time(&mut self, now: Timestamp) {
         self.now = now;
@@ -366,8 +318,15 @@ impl Inventory {
         let mut any = self.stale.take_view();
         for (name, registry) in &mut self.registries {
             if registry.stale.take_view() {
-                let (targets, policies, sources) = (&self.targets, &self.policies, &self.sources);
-                views::refresh(name, registry, targets, policies, sources, self.now, &mut self.warnings);
+                views::refresh(
+                    name,
+                    registry,
+                    &self.targets,
+                    (&self.policies, &self.sources),
+                    self.now,
+                    &self.commands,
+                    &mut self.warnings,
+                );
                 any = true;
             }
         }

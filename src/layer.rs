@@ -33,11 +33,13 @@ mod tar;
 
 mod unpack;
 
+mod waste;
+
 mod error;
 
 pub(crate) use decompress::{decompress, is_compressed};
 pub use error::MeasureError;
-pub use measure::Measure;
+pub use measure::{Measure, Measured};
 pub(crate) use pieces::Pieces;
 pub use probe::{Forecast, SociIndexes, forecast, is_streamed, probe_now};
 pub use stream::StreamError;

@@ -4,7 +4,7 @@
 //! `ARCHITECTURE.md` draws them.
 //!
 //! 1. **What the specifications define**, pure: names, digests, platforms, documents.
-//! 2. **What a figure is**, pure: images and their accounting, targets and what they select, what policies keep, the messages
+//! 2. **What a figure is**, pure: images and their accounting, their files, targets and what they select, what policies keep, the messages
 //!    about a tag.
 //! 3. **How registries are spoken to**: the distribution API's endpoints, transport, authentication.
 //! 4. **What is known**: sources say what runs, scans read tags, layers are measured, the inventory holds it, the store remembers it.
@@ -16,6 +16,7 @@
 mod clock;
 pub mod oci;
 
+pub mod files;
 pub mod image;
 pub mod retention;
 pub mod tag;

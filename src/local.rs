@@ -27,7 +27,9 @@ use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
-use crate::image::{Image, LayerContent};
+use crate::files::PATHS_MAX;
+use crate::image::Image;
+use crate::layer::Measured;
 use crate::oci::{Digest, ImageConfig, MediaType, PlatformFilter};
 
 use archive::Archive;
@@ -46,6 +48,8 @@ pub struct LocalOptions<'a> {
     /// Whether layers are decompressed and their files counted; otherwise only what stands in the open is read. An
     /// engine's image is always read wholly.
     pub whole: bool,
+    /// Whether their paths are listed, at most a million of all layers.
+    pub files: bool,
     /// Where the engine listens.
     pub engine: &'a EngineAddress,
 }
@@ -64,7 +68,7 @@ pub struct LocalImages {
     /// One for each selected platform.
     pub images: Vec<LocalImage>,
     /// By layer digest, what is known of its content.
-    pub contents: HashMap<Digest, LayerContent>,
+    pub contents: HashMap<Digest, Measured>,
     /// Why the content of a layer is unknown.
     pub notes: Vec<String>,
 }
@@ -87,13 +91,14 @@ pub struct LocalImage {
 /// Never: reading returns its errors.
 pub async fn read(location: &Location, options: LocalOptions<'_>) -> Result<LocalImages, LocalError> {
     let platforms = options.platforms.clone();
+    let whole = if options.files { Depth::Files(PATHS_MAX) } else { Depth::Whole };
     if location.transport == Transport::DockerDaemon {
-        let archive = engine::save(options.engine, &location.rest).await?;
+        let archive = engine::save(options.engine, &location.rest, whole).await?;
         // The engine was asked for one image.
-        return docker::read(&Contents::Archive(archive), None, &platforms, Depth::Whole);
+        return docker::read(&Contents::Archive(archive), None, &platforms, whole);
     }
     let location = location.clone();
-    let depth = if options.whole { Depth::Whole } else { Depth::Open };
+    let depth = if options.whole || options.files { whole } else { Depth::Open };
     let reading = tokio::task::spawn_blocking(move || read_files(&location, &platforms, depth));
     reading.await.expect("reading a local image does not panic")
 }

@@ -9,5 +9,7 @@ mod running;
 
 pub use reading::{Child, Known, Observation, Outcome, Reading};
 pub use record::{TagChange, TagRecord};
-pub use request::{Completeness, Discovered, DiscoveredRepository, LayerRequest, ListExtent, TagRequest};
+pub use request::{
+    Completeness, Discovered, DiscoveredRepository, LayerFound, LayerRequest, LayerRequests, ListExtent, TagRequest,
+};
 pub use running::{Running, RunningImage, RunningPart};

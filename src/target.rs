@@ -19,7 +19,9 @@ use crate::oci::{PlatformFilter, Repository, Tag};
 pub use group::{GroupPattern, Grouping, InvalidGroupPattern};
 pub use image_pattern::{ImagePattern, InvalidImagePattern};
 pub use newest::{Candidate, CandidateState, NewestBy};
-pub use pattern::{InvalidPattern, InvalidTagPattern, OtherRegistry, RegistryRepositories, Repositories, RepositoryPattern, TagPattern};
+pub use pattern::{
+    InvalidPattern, InvalidTagPattern, OtherRegistry, RegistryRepositories, Repositories, RepositoryPattern, TagPattern,
+};
 pub use range::{InvalidRange, VersionRange};
 pub use selection::{Listing, NotSelected, Selection, Sort};
 pub use version::Version;
@@ -74,6 +76,8 @@ pub enum Uncompressed {
     Cheap,
     /// By streaming each distinct layer once.
     Exact,
+    /// As exactly, and the paths of each layer are remembered, so that it is known what an image wastes.
+    Files,
 }
 
 /// How much of a target is published.
@@ -92,7 +96,7 @@ impl Words for NewestBy {
 
 impl Words for Uncompressed {
     const WORDS: &'static [(&'static str, Self)] =
-        &[("off", Self::Off), ("cheap", Self::Cheap), ("exact", Self::Exact)];
+        &[("off", Self::Off), ("cheap", Self::Cheap), ("exact", Self::Exact), ("files", Self::Files)];
 }
 
 impl Words for Detail {
@@ -101,6 +105,13 @@ impl Words for Detail {
 
 impl Words for Sort {
     const WORDS: &'static [(&'static str, Self)] = &[("semver", Self::Semver), ("name", Self::Name)];
+}
+
+impl Uncompressed {
+    /// Whether layers are streamed.
+    pub fn streams(self) -> bool {
+        self >= Self::Exact
+    }
 }
 
 impl Target {

@@ -146,6 +146,8 @@ Examples:
   image-size-exporter inspect alpine:3.20
   image-size-exporter inspect ghcr.io/acme/api:v1 ghcr.io/acme/api:v2
       layer by layer, why v2 is bigger
+  image-size-exporter inspect ghcr.io/acme/api:v1 ghcr.io/acme/api:v2 --files
+      and file by file
   image-size-exporter inspect ghcr.io/acme/api:v2 --platform linux/arm64 --uncompressed exact
   image-size-exporter inspect ghcr.io/acme/api:v2 --json | jq '.images[].compressed_bytes'
 
@@ -156,7 +158,7 @@ credentials come from docker's and podman's own files.")]
     #[command(after_help = "\
 Examples:
   image-size-exporter check ghcr.io/acme/api:v2 --against ghcr.io/acme/api:v1 --max-growth 10% --max-growth-floor 20MiB
-  image-size-exporter check docker-archive:api.tar --max-size 500MiB
+  image-size-exporter check docker-archive:api.tar --max-size 500MiB --max-wasted 20MiB
       before it is pushed
   image-size-exporter check oci:dist --as ghcr.io/acme/api:v2 --against newest:api --config.file=config.toml
       against the newest release that a target selects, and with its budget

@@ -6,14 +6,17 @@
 
 mod compare;
 mod error;
+pub(super) mod files;
+mod files_report;
+pub(super) mod known;
 mod nearest;
 pub(super) mod progress;
 pub(super) mod read;
 pub(super) mod report;
 mod sharing;
 pub(super) mod show;
+pub(super) mod show_files;
 
-use std::collections::HashMap;
 use std::io::{self, Write};
 use std::path::Path;
 
@@ -25,16 +28,24 @@ use crate::oci::{Platform, Reference};
 use crate::registry::Registries;
 use crate::target::{Uncompressed, Words as _};
 
+use known::KnownLayers;
 use progress::Progress;
 
 pub use super::columns::Terminal;
 pub use compare::{Change, Comparison, Difference};
 pub use error::InspectError;
+pub use files_report::{
+    FilesReport, GrowthReport, PackageChangeReport, PackageReport, PathChangeReport, PathReport, WastedReport,
+};
 pub use report::{FailedReport, ImageReport, LayerReport, Report, SizeKind, Step};
 pub use sharing::Sharing;
 
+/// How many paths are listed unless `--top` says otherwise.
+pub(super) const TOP: usize = 10;
+
 /// The arguments of `inspect`.
 #[derive(Clone, Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct Arguments {
     /// An image, as `docker pull` takes it; or two, the old one and the new one, to compare
     #[arg(required = true, num_args = 1..=2, value_name = "REF")]
@@ -43,8 +54,14 @@ pub struct Arguments {
     #[arg(long)]
     pub platform: Option<Platform>,
     /// Measure the layers' uncompressed sizes: `cheap` fetches a few bytes of each layer, `exact` streams all of them
-    #[arg(long, value_name = "off|cheap|exact", default_value = "off", value_parser = Uncompressed::from_word)]
+    #[arg(long, value_name = "off|cheap|exact", default_value = "off", value_parser = uncompressed)]
     pub uncompressed: Uncompressed,
+    /// List the files: the biggest ones, what is wasted, packages; of two images what grew. Streams all layers
+    #[arg(long)]
+    pub files: bool,
+    /// How many files, directories and packages are listed
+    #[arg(long, value_name = "N", default_value_t = TOP, requires = "files")]
+    pub top: usize,
     /// Exact bytes instead of KiB and MiB
     #[arg(long)]
     pub bytes: bool,
@@ -54,6 +71,14 @@ pub struct Arguments {
     /// JSON instead of tables
     #[arg(long)]
     pub json: bool,
+}
+
+/// `files` has a flag of its own, which lists them.
+fn uncompressed(text: &str) -> Result<Uncompressed, String> {
+    match Uncompressed::from_word(text) {
+        Ok(Uncompressed::Files) | Err(_) => Err(format!("`{text}` is none of `off`, `cheap` and `exact`")),
+        Ok(mode) => Ok(mode),
+    }
 }
 
 /// Runs with the configuration's registries and state file. Without a configuration file the credentials come from
@@ -101,20 +126,30 @@ pub async fn inspect(
     out: &mut impl Write,
     err: &mut impl Write,
 ) -> Result<(), InspectError> {
-    let Arguments { platform, uncompressed, bytes, no_trunc, json, references } = arguments;
+    let Arguments { platform, uncompressed, files, top, bytes, no_trunc, json, references } = arguments;
     let terminal = Terminal { whole: *no_trunc, ..terminal };
-    let known = HashMap::new();
-    let options =
-        read::ReadOptions { platform: platform.as_ref(), uncompressed: *uncompressed, sharing, known: &known };
+    let uncompressed = if *files { Uncompressed::Exact } else { *uncompressed };
+    let options = read::ReadOptions { platform: platform.as_ref(), uncompressed, sharing, files: *files };
+    let mut known = KnownLayers::of_references(references.len());
     let mut progress = Progress::new(err, terminal.progress);
     let mut reports = Vec::new();
     for reference in references {
-        reports.push(read::read(registries, reference, &options, &mut progress).await?);
+        let mut report = read::read(registries, reference, &options, &mut known, &mut progress).await?;
+        if *files {
+            files::describe(&mut report, &known, *top, &mut progress);
+        }
+        reports.push(report);
     }
     match &reports[..] {
         [old, new] => {
             let pairs = report::pairs(&old.images, &new.images);
-            let compare = |(old, new)| Comparison::new(old, new, SizeKind::Compressed);
+            let compare = |(old, new)| {
+                let mut comparison = Comparison::new(old, new, SizeKind::Compressed);
+                if *files {
+                    comparison.files = files::growth((old, new), &known, *top);
+                }
+                comparison
+            };
             let comparisons: Vec<Comparison> = pairs.into_iter().map(compare).collect();
             if comparisons.is_empty() {
                 let (old, new) = (old.reference.clone(), new.reference.clone());
@@ -129,6 +164,9 @@ pub async fn inspect(
             for comparison in &comparisons {
                 writeln!(out)?;
                 show::comparison(out, comparison, *bytes, terminal)?;
+                if let Some(growth) = &comparison.files {
+                    show_files::growth(out, growth, *bytes, terminal)?;
+                }
             }
         }
         reports if *json => {

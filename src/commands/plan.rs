@@ -27,7 +27,7 @@ use crate::scan::discovery::Discovery;
 use crate::scan::{NoPlatform, discovery};
 use crate::sources;
 use crate::sources::Sorted;
-use crate::tag::DiscoveredRepository;
+use crate::tag::{DiscoveredRepository, LayerFound};
 use crate::target::{NewestBy, Target, TargetName, Version};
 
 use scans::Scans;
@@ -152,6 +152,8 @@ pub async fn plan(config: &Config, registries: &Registries) -> Plan {
     let contents;
     (plan.layers, contents) = layers::forecast_all(inventory.layer_requests(), pull_through, &unread);
     inventory.learn_layers(contents);
+    let wasted = inventory.image_requests().into_iter().map(|image| LayerFound::Wasted(image, Ok(1)));
+    inventory.learn(wasted.collect::<Vec<_>>());
     let snapshot = inventory.snapshot();
     for target in &mut plan.targets {
         target.without_newest.retain(|repository| !compares_releases(&snapshot, repository, &target.name));

@@ -2,7 +2,8 @@
 
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
-use crate::oci::text::is_unprintable;
+use crate::oci::Digest;
+use crate::oci::text::{self, is_unprintable};
 
 /// Bytes in the binary unit that leaves at most four digits, as in `1.5 MiB`; or `exact`.
 pub(crate) fn bytes(bytes: u64, exact: bool) -> String {
@@ -40,16 +41,9 @@ pub(crate) fn minute(time: &str) -> String {
     }
 }
 
-/// A command as its author wrote it, on one line: without the shell that classic builders prepend, BuildKit's suffix,
-/// and control characters.
+/// A command as its author wrote it, on one line, without control characters.
 pub(crate) fn command(text: &str) -> String {
-    let text = text.strip_suffix("# buildkit").unwrap_or(text);
-    let command = match text.strip_prefix("/bin/sh -c ") {
-        Some(rest) => rest.strip_prefix("#(nop)").map_or_else(|| format!("RUN {rest}"), str::to_owned),
-        None => text.to_owned(),
-    };
-    let words: Vec<&str> = command.split_whitespace().collect();
-    plain(&words.join(" "))
+    plain(&text::command(text))
 }
 
 /// A registry's text without characters that a terminal would not show.
@@ -60,6 +54,13 @@ pub(crate) fn plain(text: &str) -> String {
 /// A growth as a share of the old size, which is not 0: `+12.5 %`.
 pub(crate) fn growth_share(old: u64, new: u64) -> String {
     format!("{:+.1} %", (new as f64 - old as f64) / old as f64 * 100.0)
+}
+
+/// A digest shortened for people; `--json` has the full one.
+pub(crate) fn short_digest(digest: &Digest) -> String {
+    let text = digest.to_string();
+    let value = text.split_once(':').map_or(&*text, |(_, value)| value);
+    cut(value, 12).replace('…', "")
 }
 
 /// At most `width` characters; a longer text ends with an ellipsis.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::oci::{Registry, Repository};
 use crate::registry::Credential;
-use crate::target::{Detail, Repositories, Target, Uncompressed};
+use crate::target::{Detail, Target, Uncompressed};
 
 use super::reader::Table;
 use super::schema::Config;

@@ -8,19 +8,17 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::messages::Handles;
 use crate::config::Config;
-use crate::image::LayerContent;
 use crate::layer;
 use crate::layer::Limits;
-use crate::oci::Digest;
-use crate::tag::LayerRequest;
+use crate::tag::{LayerFound, LayerRequests};
 
 /// How many sizes may wait for the state loop before the worker waits.
 const FOUND_WAITING_MAX: usize = 256;
 
 /// The running worker. It stops when this is dropped.
 pub(crate) struct LayerWorker {
-    requests: mpsc::Sender<Vec<LayerRequest>>,
-    found: mpsc::Receiver<(Digest, LayerContent)>,
+    requests: mpsc::Sender<LayerRequests>,
+    found: mpsc::Receiver<LayerFound>,
     task: JoinHandle<()>,
     _stop: DropGuard,
 }
@@ -44,7 +42,7 @@ impl LayerWorker {
     }
 
     /// Waits until the worker has taken the last list: another one can be handed over.
-    pub(crate) fn ready(&self) -> impl Future<Output = OwnedPermit<Vec<LayerRequest>>> + use<> {
+    pub(crate) fn ready(&self) -> impl Future<Output = OwnedPermit<LayerRequests>> + use<> {
         let requests = self.requests.clone();
         async move {
             match requests.reserve_owned().await {
@@ -56,7 +54,7 @@ impl LayerWorker {
     }
 
     /// The next sizes. An error means that the worker panicked.
-    pub(crate) async fn found(&mut self) -> Result<Vec<(Digest, LayerContent)>, JoinError> {
+    pub(crate) async fn found(&mut self) -> Result<Vec<LayerFound>, JoinError> {
         let mut found = Vec::new();
         if self.found.recv_many(&mut found, FOUND_WAITING_MAX).await > 0 {
             return Ok(found);
@@ -80,11 +78,11 @@ mod tests {
         let stop = CancellationToken::new();
         let task = tokio::spawn(std::future::pending());
         let worker = LayerWorker { requests, found, task, _stop: stop.drop_guard() };
-        worker.ready().await.send(Vec::new());
+        worker.ready().await.send(LayerRequests::default());
         let mut next = std::pin::pin!(worker.ready());
         assert!((&mut next).now_or_never().is_none(), "the worker has not taken the first one");
         assert!(wanted.recv().await.is_some());
-        next.await.send(Vec::new());
+        next.await.send(LayerRequests::default());
         assert!(wanted.recv().await.is_some());
     }
 }

@@ -3,9 +3,11 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::sleep;
 
 use super::messages::{Event, Handles};
 use super::notified;
@@ -18,6 +20,9 @@ use crate::target::TargetName;
 
 /// How many answers of a source may be read at once before further ones wait, of which only the last counts.
 const READS_UNDER_WAY: usize = 16;
+
+/// How often the time of the last answer is published, at least.
+const ANSWERS_NOTED: Duration = Duration::from_secs(5);
 
 /// The state loop is gone: the daemon stops.
 struct Stopped;
@@ -87,6 +92,13 @@ async fn follow(
                 answered.send_replace(true);
             }
             Some(read) = reads.next() => drop(read.map_err(|_| Stopped)?),
+            // An answer that changes nothing may wake nobody.
+            () = sleep(ANSWERS_NOTED) => {
+                let now = sight.borrow();
+                if now.containers.is_some() || now.error.is_some() {
+                    handles.telemetry.source_answered(name, now.error.is_none(), now.last_success);
+                }
+            }
         }
     }
 }

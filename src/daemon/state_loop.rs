@@ -19,14 +19,13 @@ use super::messages::{EVENTS_WAITING_MAX, Event, Handles, ReloadRequest};
 use super::workers::Workers;
 use crate::clock::unix_now;
 use crate::config::Config;
-use crate::image::LayerContent;
 use crate::inventory::Inventory;
 use crate::metrics::own::ScanEnd;
 use crate::metrics::{Family, Publisher};
 use crate::oci::Digest;
 use crate::scan;
 use crate::store::Stored;
-use crate::tag::{Completeness, TagChange};
+use crate::tag::{Completeness, LayerFound, TagChange};
 use crate::target::{Target, TargetName};
 
 /// The shortest time between two publications while changes keep coming.
@@ -83,6 +82,8 @@ impl StateLoop {
         let targets = config.all_targets();
         let mut inventory = Inventory::new(&targets, config.scan.keep);
         inventory.set_policies(&config.policies);
+        let store = handles.store.clone();
+        inventory.set_commands(Box::new(move |layer| store.command(layer)));
         inventory.set_time(unix_now());
         forget_other_scans(&handles, &config);
         let restored = restore(&mut inventory, &handles);
@@ -133,7 +134,7 @@ impl StateLoop {
                 _ = self.events.recv_many(&mut batch, EVENTS_WAITING_MAX) => self.apply(&mut batch),
                 permit = self.layers.ready(), if self.layers_due => {
                     self.layers_due = false;
-                    permit.send(self.inventory.layer_requests());
+                    permit.send(self.inventory.content_requests());
                 }
                 found = self.layers.found() => self.learn(found?),
                 published = rendered(&mut self.publishing) => self.published(published?),
@@ -239,8 +240,8 @@ impl StateLoop {
         }
     }
 
-    fn learn(&mut self, found: Vec<(Digest, LayerContent)>) {
-        if self.inventory.learn_layers(found) {
+    fn learn(&mut self, found: Vec<LayerFound>) {
+        if self.inventory.learn(found) {
             self.news = self.news.max(News::Found);
         }
     }

@@ -4,7 +4,7 @@ use super::Inventory;
 use super::stale::StalePart;
 use crate::oci::Registry;
 use crate::tag::ListExtent;
-use crate::target::{Repositories, Target};
+use crate::target::Target;
 
 /// How much of one target's catalog is known.
 #[derive(Clone, Copy)]

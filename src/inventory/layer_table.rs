@@ -6,6 +6,7 @@ use std::hash::Hash;
 use std::sync::Arc;
 
 use super::interner::Interner;
+use crate::files::Unknowable;
 use crate::image::accounting::StoredLayer;
 use crate::image::{Image, ImageSummary, Layer, LayerContent, Timestamp, UncompressedHint};
 use crate::oci::{Digest, MediaType, Platform};
@@ -18,6 +19,8 @@ pub(super) struct LayerTable {
     facts: Vec<LayerFacts>,
     /// Manifests, configs and indexes.
     documents: Interner,
+    /// By the numbers of images, the bytes that they waste; an error where these cannot be known.
+    wasted: HashMap<u32, Result<u64, Unknowable>>,
     media_types: ValuePool<MediaType>,
     platforms: ValuePool<Platform>,
     artifact_types: ValuePool<Arc<str>>,
@@ -93,7 +96,9 @@ impl LayerTable {
     /// Removes a tag's images, and the layers that no other image has.
     pub(super) fn remove(&mut self, content: TagContent) {
         for document in content.documents().map(|(number, _)| number).collect::<Vec<_>>() {
-            self.documents.release(document);
+            if self.documents.release(document) {
+                self.wasted.remove(&document);
+            }
         }
         for image in content.images {
             let repeated = image.repeated.iter().copied();
@@ -131,7 +136,7 @@ impl LayerTable {
 
     /// The layers of an image that a pull fetches, with their bytes. A layer that is listed as foreign and again as not
     /// foreign is in here twice.
-    fn fetched<'a>(&'a self, image: &'a StoredImage) -> impl Iterator<Item = (&'a Digest, u64)> {
+    pub(super) fn fetched<'a>(&'a self, image: &'a StoredImage) -> impl Iterator<Item = (&'a Digest, u64)> {
         let foreign = image.foreign.iter().map(|(digest, bytes)| (digest, *bytes));
         foreign.chain(image.stored.iter().map(|listed| (self.digest(listed.layer), listed.bytes)))
     }
@@ -147,6 +152,17 @@ impl LayerTable {
         }
         *known = Some(content);
         true
+    }
+
+    /// The bytes that an image wastes, if that was found out; an error where they cannot be known.
+    pub(super) fn wasted(&self, image: &StoredImage) -> Option<Result<u64, Unknowable>> {
+        self.wasted.get(&image.number).copied()
+    }
+
+    /// Sets the bytes that an image wastes, if a tag has it; returns whether that is a change.
+    pub(super) fn learn_wasted(&mut self, image: &Digest, bytes: Result<u64, Unknowable>) -> bool {
+        let Some(number) = self.documents.number(image) else { return false };
+        self.wasted.insert(number, bytes) != Some(bytes)
     }
 
     /// A layer's digest.

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use super::largest_change::{CommandOf, largest_change};
 use super::layer_table::{LayerTable, StoredImage};
 use super::snapshot::{NewestView, ReleaseView};
 use super::tag_state::TagState;
@@ -19,6 +20,7 @@ pub(super) fn newest(
     candidates: &[Candidate],
     tags: &BTreeMap<Tag, TagState>,
     layers: &LayerTable,
+    command_of: CommandOf<'_>,
 ) -> Vec<NewestView> {
     let Some(by) = target.newest else { return Vec::new() };
     let releases = by.releases(candidates, |tag| state_of(tags.get(tag)));
@@ -35,6 +37,9 @@ pub(super) fn newest(
                 platform: image.platform.clone(),
                 release: view(newest, image)?,
                 update_bytes: previous.as_ref().map(|(_, other)| layers.update_bytes(image, other)),
+                largest_change: previous
+                    .as_ref()
+                    .and_then(|(_, other)| largest_change(layers, image, other, command_of)),
                 previous: previous.map(|(release, _)| release),
             })
         })

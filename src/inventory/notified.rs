@@ -8,7 +8,7 @@ use super::state::RepositoryState;
 use super::tag_state::TagState;
 use crate::oci::{Digest, Registry, Repository, Tag};
 use crate::tag::{Discovered, DiscoveredRepository, ListExtent, Observation, Outcome, TagChange, TagRequest};
-use crate::target::{Repositories, TargetName};
+use crate::target::TargetName;
 
 /// What a push asks to be read.
 #[derive(Debug, Default)]

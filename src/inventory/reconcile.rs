@@ -14,7 +14,7 @@ use super::tag_state::TagState;
 use super::warning::Warning;
 use crate::oci::{Registry, Repository, Tag};
 use crate::tag::{Discovered, DiscoveredRepository, ListExtent, TagChange};
-use crate::target::{Candidate, Repositories, Target, TargetName};
+use crate::target::{Candidate, Target, TargetName};
 
 impl Inventory {
     /// Applies a target's discovery. Tags that no target selects any more are dropped, also from the store. A list that

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::largest_change::LargestChange;
 use crate::image::accounting::GroupUsage;
 use crate::image::{ImageSummary, Timestamp};
 use crate::oci::{Digest, MediaType, Platform, Registry, Repository, Tag};
@@ -143,6 +144,8 @@ pub struct ImageView {
     pub uncompressed: Option<(u64, bool)>,
     /// Bytes of its files, as Docker counts them.
     pub unpacked_bytes: Option<u64>,
+    /// Bytes of files in its layers that a later layer overwrites or removes.
+    pub wasted_bytes: Option<u64>,
     /// The configured budget for its compressed size.
     pub budget_bytes: Option<u64>,
 }
@@ -160,6 +163,8 @@ pub struct NewestView {
     pub previous: Option<ReleaseView>,
     /// Bytes of the newest release's distinct layers that the release before lacks; `None` where there is none before.
     pub update_bytes: Option<u64>,
+    /// The layer that grew most against the release before.
+    pub largest_change: Option<LargestChange>,
 }
 
 /// One platform of a release.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::oci::{PlatformFilter, Registry, Repository, Tag};
-use crate::target::{Detail, Repositories, Target, TargetName, Uncompressed};
+use crate::target::{Detail, Target, TargetName, Uncompressed};
 
 /// The merged settings of the targets that select a tag.
 #[derive(Debug, PartialEq)]

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
+use super::largest_change::CommandOf;
 use super::layer_table::{LayerTable, StoredImage};
 use super::newest::newest;
 use super::policies::{self, Policies};
@@ -16,16 +17,16 @@ use super::warning::Warning;
 use crate::image::Timestamp;
 use crate::image::accounting::SeriesUsage;
 use crate::oci::{Digest, Registry, Repository, Tag};
-use crate::target::{Repositories, Uncompressed};
+use crate::target::Uncompressed;
 
 /// Updates the view of a registry. Only the views of repositories that changed, or whose sums changed, are rebuilt.
 pub(super) fn refresh(
     name: &Registry,
     registry: &mut RegistryState,
     targets: &Targets,
-    policies: &Policies,
-    sources: &Sources,
+    (policies, sources): (&Policies, &Sources),
     now: Timestamp,
+    command_of: CommandOf<'_>,
     warnings: &mut Vec<Warning>,
 ) {
     policies::judge_all(registry, policies, targets, sources, now);
@@ -41,6 +42,7 @@ pub(super) fn refresh(
         if state.stale.take_view() {
             let figures = Figures::at(state.range.as_ref(), &registry.usage);
             let mut view = repository(name, state, figures, targets, &registry.layers);
+            view.newest = newest_views(state, targets, &registry.layers, command_of);
             view.reclaimable = policies::repository_views(&state.judged, &registry.reclaimable, policies);
             if registry.is_part {
                 withhold_shared(&mut view);
@@ -150,7 +152,7 @@ fn repository(
         tags_unknown: is_known.then(|| selected().filter(|state| state.is_unknown()).count() as u64),
         reclaimable: Vec::new(),
         labels: labels(repository, targets),
-        newest: newest_views(repository, targets, layers),
+        newest: Vec::new(),
         tags,
     }
 }
@@ -199,6 +201,7 @@ fn image(
 ) -> ImageView {
     let shares = if state.in_sums && image.is_sized { series.next() } else { None };
     let has_content = state.settings.uncompressed != Uncompressed::Off;
+    let lists_files = state.settings.uncompressed == Uncompressed::Files;
     let content = if has_content { layers.content(image) } else { None };
     ImageView {
         platform: image.platform.clone(),
@@ -207,6 +210,7 @@ fn image(
         proportional_bytes: shares.map(|shares| shares.proportional_bytes),
         uncompressed: content.map(|content| (content.uncompressed_bytes, content.estimated)),
         unpacked_bytes: content.and_then(|content| content.unpacked_bytes),
+        wasted_bytes: layers.wasted(image).filter(|_| lists_files).and_then(Result::ok),
         budget_bytes: state.settings.budget_bytes,
     }
 }
@@ -236,12 +240,15 @@ fn labels(repository: &RepositoryState, targets: &Targets) -> BTreeMap<String, S
     labels
 }
 
-fn newest_views(repository: &RepositoryState, targets: &Targets, layers: &LayerTable) -> Vec<NewestView> {
-    let views = repository
-        .candidates
-        .iter()
-        .filter(|(target, _)| !repository.partial.contains(target))
-        .flat_map(|(target, candidates)| newest(targets.get(*target), candidates, &repository.tags, layers));
+fn newest_views(
+    repository: &RepositoryState,
+    targets: &Targets,
+    layers: &LayerTable,
+    command_of: CommandOf<'_>,
+) -> Vec<NewestView> {
+    let views = repository.candidates.iter().filter(|(target, _)| !repository.partial.contains(target)).flat_map(
+        |(target, candidates)| newest(targets.get(*target), candidates, &repository.tags, layers, command_of),
+    );
     let mut views: Vec<NewestView> = views.collect();
     views.sort_by(|a, b| (&a.target, &a.platform).cmp(&(&b.target, &b.platform)));
     views

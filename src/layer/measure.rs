@@ -10,15 +10,26 @@ use super::hasher::{Hasher, Mismatch, Proof, Verification};
 use super::pieces::Pieces;
 use super::tar;
 use super::tar_stream::TarStream;
-use super::unpack::Tree;
+use super::unpack::{Content, Tree};
+use crate::files::{LayerFiles, Unlisted};
 use crate::image::{LayerContent, Unpacked};
 use crate::oci::Digest;
 
 /// Measures one layer while it is streamed. Memory: one or two megabytes, the window of a zstd frame (at most 128 MiB,
-/// mostly 2 to 8), and about 40 bytes for each path.
+/// mostly 2 to 8), and about 40 bytes for each path; 100 where files are listed.
 pub struct Measure {
     blob: Option<Proof>,
     tar: Option<Proof>,
+    listed_max: Option<usize>,
+}
+
+/// A layer that was measured.
+#[derive(Clone, Debug)]
+pub struct Measured {
+    /// Its sizes.
+    pub content: LayerContent,
+    /// Its files, where they were asked for.
+    pub files: LayerFiles,
 }
 
 impl Measure {
@@ -29,30 +40,41 @@ impl Measure {
         if blob.is_none() && tar.is_none() {
             return Err(MeasureError::Unverifiable(digest.clone()));
         }
-        Ok(Self { blob, tar })
+        Ok(Self { blob, tar, listed_max: None })
     }
 
     /// For a layer of the caller's own, of which no digest is known: nothing is verified.
     pub(crate) fn unverified() -> Self {
-        Self { blob: None, tar: None }
+        Self { blob: None, tar: None, listed_max: None }
     }
 
-    /// The layer's sizes, once `pieces` returned the whole compressed blob. Blocks while it decompresses: not for an
+    /// Lists the layer's files too, at most `paths_max`; `None`: not.
+    #[must_use]
+    pub fn with_files(self, paths_max: Option<usize>) -> Self {
+        Self { listed_max: paths_max, ..self }
+    }
+
+    /// The layer's sizes alone: see [`Self::read_files`].
+    pub fn read(self, pieces: impl IntoIterator<Item = Bytes>) -> Result<LayerContent, MeasureError> {
+        self.read_files(pieces).map(|measured| measured.content)
+    }
+
+    /// The layer's sizes and files, once `pieces` returned the whole compressed blob. Blocks while it decompresses: not for an
     /// async thread. All pieces are consumed even where the first is broken: the error is [`MeasureError::Mismatch`] if
     /// the blob is not the requested one.
-    pub fn read(self, pieces: impl IntoIterator<Item = Bytes>) -> Result<LayerContent, MeasureError> {
+    pub fn read_files(self, pieces: impl IntoIterator<Item = Bytes>) -> Result<Measured, MeasureError> {
         let hasher = Hasher::start(self.blob, self.tar);
         let mut pieces = pieces.into_iter().inspect(|piece| hasher.blob(piece));
-        let read = read(Pieces::new(&mut pieces), &hasher);
+        let read = read(Pieces::new(&mut pieces), &hasher, self.listed_max);
         pieces.for_each(drop);
         let Verification { blob, tar: same_tar } = hasher.finish();
         let is_verified = blob.is_some();
         blob.unwrap_or(Ok(()))?;
-        let (content, tar) = read?;
+        let (measured, tar) = read?;
         match same_tar {
-            Ok(()) => tar.map(|()| content),
+            Ok(()) => tar.map(|()| measured),
             Err(Mismatch { expected, found }) if is_verified => {
-                tar.and(Err(MeasureError::DiffId { expected, found, content }))
+                tar.and(Err(MeasureError::DiffId { expected, found, content: measured.content }))
             }
             Err(mismatch) => Err(mismatch.into()),
         }
@@ -60,15 +82,20 @@ impl Measure {
 }
 
 /// The sizes of the layer in `blob`, and whether it is a tar. Hashes the whole tar, unless it cannot be decompressed.
-fn read(blob: impl BufRead, hasher: &Hasher) -> Result<(LayerContent, Result<(), MeasureError>), MeasureError> {
+fn read(
+    blob: impl BufRead,
+    hasher: &Hasher,
+    listed_max: Option<usize>,
+) -> Result<(Measured, Result<(), MeasureError>), MeasureError> {
     let mut tar = TarStream::new(decompress(blob)?, hasher);
     // `None` once overlay2 would refuse the layer.
-    let mut tree = Some(Tree::new());
-    let entries = tar::read(&mut tar, |entry| {
-        if let Some(unpacking) = &mut tree
-            && !unpacking.insert(&entry)?
-        {
-            tree = None;
+    let mut tree = Some(Tree::new(listed_max));
+    let entries = tar::read_contents(&mut tar, |entry, content| {
+        if let Some(unpacking) = &mut tree {
+            let content = if unpacking.lists_files() { Content::read(&entry, content)? } else { Content::default() };
+            if !unpacking.insert(&entry, content)? {
+                tree = None;
+            }
         }
         Ok(())
     });
@@ -78,8 +105,11 @@ fn read(blob: impl BufRead, hasher: &Hasher) -> Result<(LayerContent, Result<(),
         return Err(error.clone());
     }
     let uncompressed_bytes = tar.finish()?;
-    let unpacked = tree.map_or(Unpacked::Refused, |tree| Unpacked::Bytes(tree.unpacked_bytes()));
-    Ok((LayerContent { uncompressed_bytes, estimated: false, unpacked }, entries))
+    let (unpacked, files) = match tree.map(Tree::finish) {
+        Some((bytes, files)) => (Unpacked::Bytes(bytes), files),
+        None => (Unpacked::Refused, Err(Unlisted::Refused)),
+    };
+    Ok((Measured { content: LayerContent { uncompressed_bytes, estimated: false, unpacked }, files }, entries))
 }
 
 #[cfg(test)]

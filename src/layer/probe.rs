@@ -12,13 +12,14 @@ use std::sync::Arc;
 use tokio::sync::OnceCell;
 
 use super::estimate::{BlobPart, Estimate};
+use super::measure::Measured;
 use super::soci::{Ztoc, Ztocs};
 use super::{estimate, soci, stream};
+use crate::files::Unlisted;
 use crate::image::{LayerContent, UncompressedHint};
 use crate::oci::{Digest, Repository};
 use crate::registry::{At, Client, RegistryError};
 use crate::tag::LayerRequest;
-use crate::target::Uncompressed;
 
 /// The most images whose index, or the absence of one, is cached. More are rarely needed at once; dropped ones are
 /// looked up again.
@@ -68,26 +69,30 @@ pub fn forecast(layer: &LayerRequest, pull_through: bool) -> Forecast {
 }
 
 /// Finds the sizes of one layer now, without a budget and without storing the result, for a person who waits.
-/// `progress` is called with the compressed bytes received. The error is a message for people.
+/// `listed_max`: how many of its paths are listed where it is streamed, if any. `progress` is called with the compressed
+/// bytes received. The error is a message for people.
 pub async fn probe_now(
     client: &Client,
     layer: &LayerRequest,
+    listed_max: Option<usize>,
     indexes: &SociIndexes,
     progress: impl FnMut(u64),
-) -> Result<LayerContent, String> {
-    if layer.mode == Uncompressed::Exact {
+) -> Result<Measured, String> {
+    if layer.mode.streams() {
         if !estimate::may_be_tar(layer) {
             return Err(estimate::NO_TAR.to_owned());
         }
-        return stream::measure(client, layer, &mut true, progress).await.map_err(|error| error.to_string());
+        let measured = stream::measure(client, layer, listed_max, &mut true, progress).await;
+        return measured.map_err(|error| error.to_string());
     }
-    match estimate::from_manifest(layer) {
-        Estimate::Known(content) => Ok(content),
-        Estimate::Unavailable(why) => Err(why.to_owned()),
+    let content = match estimate::from_manifest(layer) {
+        Estimate::Known(content) => content,
+        Estimate::Unavailable(why) => return Err(why.to_owned()),
         Estimate::Fetch(range, part) => {
-            fetch(client, layer, range, &part, indexes).await.map_err(|error| error.to_string())
+            fetch(client, layer, range, &part, indexes).await.map_err(|error| error.to_string())?
         }
-    }
+    };
+    Ok(Measured { content, files: Err(Unlisted::Unread) })
 }
 
 /// Fetches a part of a layer and, where that is not conclusive, a part of its ztoc.

@@ -3,10 +3,12 @@
 
 use parking_lot::Mutex;
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::backoff::{Backoff, Claim, WAIT_MIN, WAIT_MIN_TRANSIENT};
 use crate::clock::unix_now;
+use crate::files::{Listing, Skeleton, Unknowable};
 use crate::image::LayerContent;
 use crate::oci::{Digest, Repository};
 use crate::store::{LayerRecord, Store};
@@ -38,9 +40,9 @@ impl Results {
     }
 
     pub(crate) fn look_up(&self, layer: &LayerRequest) -> Remembered {
-        let exact = layer.mode == Uncompressed::Exact;
+        let exact = layer.mode.streams();
         match self.store.layer(&layer.digest) {
-            Some(LayerRecord::Known(content)) if !exact || content.unpacked.is_known() => {
+            Some(LayerRecord::Known(content)) if (!exact || content.unpacked.is_known()) && self.is_listed(layer) => {
                 return Remembered::Found(content);
             }
             Some(LayerRecord::Failed { reason, .. }) if !exact || !reason.starts_with(CANNOT_TELL) => {
@@ -52,6 +54,7 @@ impl Results {
         if let Some(diff_id) = &layer.diff_id
             && let Some(LayerRecord::Known(content)) = self.store.layer(diff_id)
             && content.unpacked.is_known()
+            && self.is_listed(layer)
         {
             return Remembered::Found(content);
         }
@@ -66,6 +69,20 @@ impl Results {
     pub(crate) fn remember_measured(&self, digests: &[&Digest], content: LayerContent) {
         for &digest in digests.iter().filter(|digest| digest.is_verifiable()) {
             self.store.remember_layer(digest, LayerRecord::Known(content));
+        }
+    }
+
+    /// Whether the layer's files are listed, if they are to be.
+    fn is_listed(&self, layer: &LayerRequest) -> bool {
+        let digests = || [Some(&layer.digest), layer.diff_id.as_ref()].into_iter().flatten();
+        layer.mode != Uncompressed::Files || digests().any(|digest| self.store.has_listing(digest))
+    }
+
+    /// Remembers a streamed layer's files, or that they cannot be listed.
+    pub(crate) fn remember_files(&self, digests: &[&Digest], files: Option<&Listing>) {
+        let skeleton = files.map(|listing| Arc::new(Skeleton::new(listing))).ok_or(Unknowable);
+        for &digest in digests.iter().filter(|digest| digest.is_verifiable()) {
+            self.store.remember_listing(digest, skeleton.clone());
         }
     }
 

@@ -7,8 +7,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::error::MeasureError;
-use super::measure::Measure;
-use crate::image::LayerContent;
+use super::measure::{Measure, Measured};
 use crate::oci::Reason;
 use crate::registry::{Client, RegistryError};
 use crate::tag::LayerRequest;
@@ -72,19 +71,20 @@ impl StreamError {
     }
 }
 
-/// Measures a layer. `can_resume`: whether the registry supports ranges, updated here. `progress` is called with the
+/// Measures a layer. `listed_max`: how many of its paths are listed, if any. `can_resume`: whether the registry supports ranges, updated here. `progress` is called with the
 /// compressed bytes received, repeated ones included.
 pub(crate) async fn measure(
     client: &Client,
     layer: &LayerRequest,
+    listed_max: Option<usize>,
     can_resume: &mut bool,
     mut progress: impl FnMut(u64),
-) -> Result<LayerContent, StreamError> {
-    let mut measuring = Measuring::start(layer)?;
+) -> Result<Measured, StreamError> {
+    let mut measuring = Measuring::start(layer, listed_max)?;
     let (mut attempts, mut tries) = (0, 0);
     loop {
         if measuring.received > 0 && !*can_resume {
-            measuring = Measuring::start(layer)?;
+            measuring = Measuring::start(layer, listed_max)?;
         }
         let before = measuring.received;
         let error = match receive(client, layer, &mut measuring, &mut progress).await {
@@ -130,15 +130,16 @@ async fn receive(
 /// A layer that is being measured, on a thread that may block.
 struct Measuring {
     pieces: mpsc::Sender<Bytes>,
-    thread: JoinHandle<Result<LayerContent, MeasureError>>,
+    thread: JoinHandle<Result<Measured, MeasureError>>,
     received: u64,
 }
 
 impl Measuring {
-    fn start(layer: &LayerRequest) -> Result<Self, MeasureError> {
-        let measure = Measure::new(&layer.digest, layer.diff_id.as_ref())?;
+    fn start(layer: &LayerRequest, listed_max: Option<usize>) -> Result<Self, MeasureError> {
+        let measure = Measure::new(&layer.digest, layer.diff_id.as_ref())?.with_files(listed_max);
         let (pieces, mut queue) = mpsc::channel(PIECES);
-        let thread = tokio::task::spawn_blocking(move || measure.read(std::iter::from_fn(|| queue.blocking_recv())));
+        let thread =
+            tokio::task::spawn_blocking(move || measure.read_files(std::iter::from_fn(|| queue.blocking_recv())));
         Ok(Self { pieces, thread, received: 0 })
     }
 
@@ -148,7 +149,7 @@ impl Measuring {
         let _ = self.pieces.send(piece).await;
     }
 
-    async fn finish(self) -> Result<LayerContent, MeasureError> {
+    async fn finish(self) -> Result<Measured, MeasureError> {
         drop(self.pieces);
         self.thread.await.expect("the measuring thread does not panic")
     }

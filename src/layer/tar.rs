@@ -1,4 +1,4 @@
-//! Reads a tar stream: each entry's path, type and size. File contents are skipped.
+//! Reads a tar stream: each entry's path, type and size. Contents are skipped unless somebody reads them.
 //!
 //! It reads a tar as Docker's engine does, whose reader is Go's `archive/tar`: pax headers for the next entry (global
 //! ones are skipped), GNU long names and links, GNU sparse files old and new, base-256 numbers. Owners, modes and times
@@ -49,18 +49,11 @@ pub(crate) enum Kind {
 }
 
 /// Reads `tar` up to the two blocks of zeros that end it, or to the end of the input: as in Docker's engine the last
-/// padding and the blocks of zeros may be missing. Calls `each` with every entry.
-pub(crate) fn read<E: From<TarError> + From<io::Error>>(
-    tar: &mut impl BufRead,
-    mut each: impl FnMut(Entry<'_>) -> Result<(), E>,
-) -> Result<(), E> {
-    read_contents(tar, |entry, _| each(entry))
-}
-
-/// As [`read`], and `each` may read the entry's content, that of a sparse file without its holes.
+/// padding and the blocks of zeros may be missing. Calls `each` with every entry, and with its content, which it may read:
+/// that of a sparse file without its holes.
 pub(crate) fn read_contents<E: From<TarError> + From<io::Error>>(
     tar: &mut impl BufRead,
-    mut each: impl FnMut(Entry<'_>, &mut dyn Read) -> Result<(), E>,
+    mut each: impl FnMut(Entry<'_>, &mut dyn BufRead) -> Result<(), E>,
 ) -> Result<(), E> {
     let mut overrides = Overrides::default();
     while let Some(header) = next_header::<E>(tar)? {
@@ -95,7 +88,7 @@ fn take_entry<E: From<TarError> + From<io::Error>>(
     tar: &mut impl BufRead,
     header: &Header,
     Overrides { pax, name: long_name, link: long_link }: Overrides,
-    each: &mut impl FnMut(Entry<'_>, &mut dyn Read) -> Result<(), E>,
+    each: &mut impl FnMut(Entry<'_>, &mut dyn BufRead) -> Result<(), E>,
 ) -> Result<u64, E> {
     let first = |long: Vec<u8>, pax: &Option<Vec<u8>>, short: &[u8]| match (long, pax) {
         (long, _) if !long.is_empty() => long,
@@ -258,7 +251,7 @@ mod tests {
     /// Each entry's kind, path, link and bytes.
     fn entries(tar: &[u8]) -> Result<Vec<String>, NotATar> {
         let mut entries = Vec::new();
-        read(&mut &*tar, |Entry { kind, path, link, bytes }| {
+        read_contents(&mut &*tar, |Entry { kind, path, link, bytes }, _| {
             let text = String::from_utf8_lossy;
             entries.push(format!("{kind:?} {} {} {bytes}", text(path), text(link)));
             Ok::<_, NotATar>(())

@@ -7,12 +7,18 @@
 //! its target, a whiteout and a device have 0.
 //!
 //! Memory per path is constant: a path is its directory and a hash of its name. A removed directory is only marked,
-//! since no path resolves to its content any more.
+//! since no path resolves to its content any more. Only where a listing is wanted, names are kept beside it.
+
+mod names;
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
 
 use super::tar::{Entry, Kind};
+use crate::files::{LayerFiles, Unlisted};
+
+pub(crate) use names::Content;
+use names::Names;
 
 /// Paths in one layer, replaced ones included. Each takes about 40 bytes.
 pub(crate) const PATHS_MAX: usize = 10_000_000;
@@ -50,6 +56,8 @@ pub(crate) struct Tree {
     /// The last entry's directory, as written: the next entry mostly has the same.
     last: Option<(Vec<u8>, u32)>,
     paths_max: usize,
+    /// What a listing needs beside, or why there will be none.
+    names: Result<Names, Unlisted>,
 }
 
 /// A directory and a name in it, hashed to 96 bits.
@@ -69,50 +77,62 @@ enum Node {
     File(u32),
     Symlink(u32),
     Special,
+    Whiteout,
 }
 
 #[derive(Clone, Copy)]
 struct Directory {
     parent: u32,
     removed: bool,
+    opaque: bool,
 }
 
 const ROOT: u32 = 0;
 
 impl Tree {
-    pub(crate) fn new() -> Self {
-        Self::with_paths_max(PATHS_MAX)
+    /// `listed_max`: how many paths a listing may have; `None` where none is wanted.
+    pub(crate) fn new(listed_max: Option<usize>) -> Self {
+        let names = listed_max.map(Names::new).ok_or(Unlisted::Unread);
+        Self { names, ..Self::with_paths_max(PATHS_MAX) }
     }
 
     fn with_paths_max(paths_max: usize) -> Self {
         Self {
             entries: HashMap::default(),
-            directories: vec![Directory { parent: ROOT, removed: false }],
+            directories: vec![Directory { parent: ROOT, removed: false, opaque: false }],
             inodes: Vec::new(),
             targets: HashMap::new(),
             target_bytes: 0,
             hashes: [RandomState::new(), RandomState::new()],
             last: None,
             paths_max,
+            names: Err(Unlisted::Unread),
         }
     }
 
-    /// Unpacks an entry. Returns `false` if overlay2 would refuse it, and so the layer.
-    pub(crate) fn insert(&mut self, entry: &Entry<'_>) -> Result<bool, TooManyPaths> {
+    /// Whether contents are needed for a listing.
+    pub(crate) fn lists_files(&self) -> bool {
+        self.names.is_ok()
+    }
+
+    /// Unpacks an entry with its content. Returns `false` if overlay2 would refuse it, and so the layer.
+    pub(crate) fn insert(&mut self, entry: &Entry<'_>, content: Content) -> Result<bool, TooManyPaths> {
         // Replaced directories and inodes stay in their lists.
         if self.entries.len().max(self.inodes.len()).max(self.directories.len()) >= self.paths_max {
             return Err(TooManyPaths);
         }
-        Ok(self.try_insert(entry).is_ok())
+        Ok(self.try_insert(entry, content).is_ok())
     }
 
-    /// Bytes of all files.
-    pub(crate) fn unpacked_bytes(mut self) -> u64 {
+    /// Bytes of all files, and their listing.
+    pub(crate) fn finish(mut self) -> (u64, LayerFiles) {
         // A parent comes before its children, so one pass in order marks everything beneath a removed directory.
         for index in 1..self.directories.len() {
             let parent = self.directories[index].parent;
             self.directories[index].removed |= self.directories[parent as usize].removed;
         }
+        let names = std::mem::replace(&mut self.names, Err(Unlisted::Unread));
+        let files = names.map(|names| self.listing(names).into());
         let mut sum = 0_u64;
         for entry in self.entries.values() {
             if self.directories[entry.directory as usize].removed {
@@ -122,10 +142,10 @@ impl Tree {
                 sum = sum.saturating_add(std::mem::take(&mut self.inodes[inode as usize]));
             }
         }
-        sum
+        (sum, files)
     }
 
-    fn try_insert(&mut self, entry: &Entry<'_>) -> Result<(), Refused> {
+    fn try_insert(&mut self, entry: &Entry<'_>, content: Content) -> Result<(), Refused> {
         let path = clean(entry.path)?;
         let Some((name, parent)) = path.split_last() else {
             // As in Docker's engine nothing replaces the root itself.
@@ -153,23 +173,34 @@ impl Tree {
         }
         let node = match entry.kind {
             Kind::Directory => self.new_directory(directory),
-            Kind::File => Node::File(self.new_inode(entry.bytes)),
+            Kind::File => Node::File(self.new_inode(entry.bytes, content)),
             Kind::Symlink => self.new_symlink(entry.link)?,
             Kind::Link => self.find(entry.link)?,
             Kind::Special | Kind::Unknown => Node::Special,
         };
-        self.entries.insert(key, DirectoryEntry { directory, node });
+        self.put(key, name, DirectoryEntry { directory, node });
         Ok(())
+    }
+
+    fn put(&mut self, key: PathKey, name: &[u8], entry: DirectoryEntry) -> Option<DirectoryEntry> {
+        if let Ok(names) = &mut self.names
+            && let Err(why) = names.note(key, name)
+        {
+            self.names = Err(why);
+        }
+        self.entries.insert(key, entry)
     }
 
     /// `.wh.name` removes a lower layer's `name`: overlay2 makes a device of that name. `.wh..wh..opq` only marks its
     /// directory.
     fn insert_whiteout(&mut self, directory: u32, name: &[u8]) -> Result<(), Refused> {
         if name == OPAQUE {
+            self.directories[directory as usize].opaque = true;
             return Ok(());
         }
-        let key = self.key(directory, &name[WHITEOUT.len()..]);
-        match self.entries.insert(key, DirectoryEntry { directory, node: Node::Special }) {
+        let name = &name[WHITEOUT.len()..];
+        let key = self.key(directory, name);
+        match self.put(key, name, DirectoryEntry { directory, node: Node::Whiteout }) {
             Some(_) => Err(Refused),
             None => Ok(()),
         }
@@ -214,11 +245,11 @@ impl Tree {
             Some(Node::Symlink(inode)) => self.follow(directory, inode, followed),
             None if make => {
                 let node = self.new_directory(directory);
-                self.entries.insert(key, DirectoryEntry { directory, node });
+                self.put(key, name, DirectoryEntry { directory, node });
                 let Node::Directory(made) = node else { return Err(Refused) };
                 Ok(made)
             }
-            Some(Node::File(_) | Node::Special) | None => Err(Refused),
+            Some(Node::File(_) | Node::Special | Node::Whiteout) | None => Err(Refused),
         }
     }
 
@@ -238,12 +269,15 @@ impl Tree {
     }
 
     fn new_directory(&mut self, parent: u32) -> Node {
-        self.directories.push(Directory { parent, removed: false });
+        self.directories.push(Directory { parent, removed: false, opaque: false });
         Node::Directory(index(self.directories.len()))
     }
 
-    fn new_inode(&mut self, bytes: u64) -> u32 {
+    fn new_inode(&mut self, bytes: u64, content: Content) -> u32 {
         self.inodes.push(bytes);
+        if let Ok(names) = &mut self.names {
+            names.note_content(content);
+        }
         index(self.inodes.len())
     }
 
@@ -251,7 +285,8 @@ impl Tree {
         if target.is_empty() || target.len() > PATH_BYTES_MAX {
             return Err(Refused);
         }
-        let inode = self.new_inode(target.len() as u64);
+        let content = if self.lists_files() { Content::of_bytes(target) } else { Content::default() };
+        let inode = self.new_inode(target.len() as u64, content);
         self.target_bytes += target.len();
         if self.target_bytes <= TARGET_BYTES_MAX {
             self.targets.insert(inode, target.into());
@@ -321,113 +356,4 @@ impl Hasher for KeyHasher {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn file(path: &str, bytes: u64) -> Entry<'_> {
-        Entry { kind: Kind::File, path: path.as_bytes(), link: b"", bytes }
-    }
-
-    fn link<'a>(kind: Kind, path: &'a str, target: &'a str) -> Entry<'a> {
-        Entry { kind, path: path.as_bytes(), link: target.as_bytes(), bytes: 0 }
-    }
-
-    fn directory(path: &str) -> Entry<'_> {
-        Entry { kind: Kind::Directory, path: path.as_bytes(), link: b"", bytes: 0 }
-    }
-
-    /// Bytes of a layer of these entries; none where one of them is refused.
-    fn unpacked(entries: &[Entry<'_>]) -> Option<u64> {
-        let mut tree = Tree::new();
-        let taken = entries.iter().all(|entry| tree.insert(entry).unwrap());
-        taken.then(|| tree.unpacked_bytes())
-    }
-
-    #[test]
-    fn files_links_and_replacements_count_as_docker_counts_them() {
-        let deep = "x/".repeat(2047) + "y";
-        let long = "n".repeat(256);
-        for (what, entries, expected) in [
-            ("nothing", vec![], Some(0)),
-            (
-                "a file, its hard link and a symbolic link",
-                vec![file("a", 100_000), link(Kind::Link, "b", "a"), link(Kind::Symlink, "c", "a")],
-                Some(100_001),
-            ),
-            (
-                "the last entry of a path wins",
-                vec![file("d/a", 1), file("./d//a", 20), file("/d/x/../a", 300)],
-                Some(300),
-            ),
-            (
-                "a hard link keeps what it linked to",
-                vec![file("a", 1), link(Kind::Link, "b", "a"), file("a", 20)],
-                Some(21),
-            ),
-            (
-                "a hard link to what replaced it",
-                vec![file("a", 1), file("a", 20), link(Kind::Link, "b", "./a")],
-                Some(20),
-            ),
-            (
-                "a hard link to a symbolic link",
-                vec![link(Kind::Symlink, "s", "four"), link(Kind::Link, "t", "s")],
-                Some(4),
-            ),
-            ("a hard link out of this layer", vec![link(Kind::Link, "b", "a")], None),
-            ("a hard link to itself", vec![file("a", 1), link(Kind::Link, "a", "a")], None),
-            ("a hard link to a directory", vec![directory("d"), link(Kind::Link, "a", "d")], None),
-            ("a whiteout", vec![file(".wh.a", 7), file("d/.wh..wh..opq", 9)], Some(0)),
-            ("a whiteout and the file again", vec![file(".wh.a", 0), file("a", 5)], Some(5)),
-            ("a whiteout of a file in the layer", vec![file("a", 5), file(".wh.a", 0)], None),
-            ("a directory merges", vec![file("d/a", 1), directory("d/"), file("d/b", 2)], Some(3)),
-            ("a file replaces a directory", vec![file("d/e/a", 1), file("d/b", 2), file("d", 10)], Some(10)),
-            (
-                "a directory returns empty",
-                vec![file("d/e/a", 1), file("d", 10), directory("d"), file("d/e/b", 5)],
-                Some(5),
-            ),
-            ("a file in a file", vec![file("a", 1), file("a/b", 2)], None),
-            (
-                "through a symbolic link",
-                vec![
-                    directory("usr/bin"),
-                    link(Kind::Symlink, "bin", "usr/bin"),
-                    file("usr/bin/a", 1),
-                    file("bin/a", 20),
-                ],
-                Some(27),
-            ),
-            (
-                "through an absolute one",
-                vec![directory("b"), link(Kind::Symlink, "x/l", "/b"), file("x/l/a", 20), file("b/a", 1)],
-                Some(3),
-            ),
-            ("through one that leads nowhere", vec![link(Kind::Symlink, "l", "b"), file("l/a", 1)], None),
-            ("in a circle", vec![link(Kind::Symlink, "l", "l"), file("l/a", 1)], None),
-            ("above the root", vec![file("../../a", 1), file("a", 20)], Some(20)),
-            ("a device", vec![Entry { kind: Kind::Special, ..file("a", 9) }], Some(0)),
-            ("a type that is no file", vec![Entry { kind: Kind::Unknown, ..file("a", 9) }], None),
-            ("a path that is too long", vec![file(&deep, 1)], None),
-            ("a name that is too long", vec![file(&long, 1)], None),
-        ] {
-            assert_eq!(unpacked(&entries), expected, "{what}");
-        }
-    }
-
-    #[test]
-    fn paths_are_limited() {
-        let mut tree = Tree::with_paths_max(3);
-        assert_eq!(tree.insert(&file("a/b/c", 1)), Ok(true));
-        assert_eq!(tree.insert(&file("d", 1)), Err(TooManyPaths));
-    }
-
-    #[test]
-    fn a_path_that_is_replaced_for_ever_is_limited_too() {
-        for entries in [vec![file("a", 1)], vec![directory("a"), file("a", 1)], vec![link(Kind::Symlink, "a", "b")]] {
-            let mut tree = Tree::with_paths_max(100);
-            let inserted = entries.iter().cycle().take(1000).map(|entry| tree.insert(entry));
-            assert!(inserted.collect::<Result<Vec<_>, _>>().is_err());
-        }
-    }
-}
+mod tests;

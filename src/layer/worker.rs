@@ -17,15 +17,18 @@ use tracing::{debug, warn};
 use super::budget::Budget;
 use super::error::MeasureError;
 use super::estimate::Estimate;
+use super::measure::Measured;
 use super::probe::{ProbeError, SociIndexes};
 use super::results::{Remembered, Results};
 use super::stream::StreamError;
-use super::{estimate, probe, stream};
+use super::waste::Waste;
+use super::{estimate, probe, stream, waste};
+use crate::files::{PATHS_MAX, Unknowable};
 use crate::image::{LayerContent, Unpacked};
 use crate::oci::{Digest, Reason, Registry};
 use crate::registry::Registries;
 use crate::store::Store;
-use crate::tag::LayerRequest;
+use crate::tag::{LayerFound, LayerRequest, LayerRequests};
 use crate::target::Uncompressed;
 
 /// So many images are remembered that have a layer that cannot be measured.
@@ -52,26 +55,33 @@ impl Default for Limits {
 
 /// Runs until `stop`, or until the requests' channel is closed and everything is done.
 ///
-/// Each list from `requests` replaces the one before. Sizes are sent to `found` under the blob's digest, stored ones at
-/// once.
+/// Each list from `requests` replaces the one before. What is found is sent to `found`, what is stored at once. Of images
+/// whose wasted bytes are wanted, one is counted at a time, once all of its layers are listed.
 pub async fn run(
-    mut requests: mpsc::Receiver<Vec<LayerRequest>>,
+    mut requests: mpsc::Receiver<LayerRequests>,
     registries: Arc<Registries>,
     store: Store,
-    found: mpsc::Sender<(Digest, LayerContent)>,
+    found: mpsc::Sender<LayerFound>,
     limits: Limits,
     stop: CancellationToken,
 ) {
     let concurrency = limits.concurrency.max(1);
     let budget = Mutex::new(Budget::new(limits.bytes_per_hour));
-    let (results, indexes, reported) = (Results::new(store), SociIndexes::default(), Reported::default());
+    let (results, indexes, reported) = (Results::new(store.clone()), SociIndexes::default(), Reported::default());
     let context = Arc::new(Context { registries, limits, results, budget, indexes, reported });
     let mut pending = VecDeque::new();
     let mut tasks = JoinSet::new();
     let mut in_progress = InProgress::default();
     let mut open = true;
+    let mut waste = Waste::default();
+    let mut is_counting = false;
     loop {
         let mut wait = None;
+        if !is_counting && let Some(image) = waste.next() {
+            is_counting = true;
+            let store = store.clone();
+            tasks.spawn_blocking(move || Ended::Image(image.digest.clone(), waste::count(&store, &image)));
+        }
         while tasks.len() < concurrency {
             match next(&mut pending, &context, &in_progress, &found).await {
                 Next::Start(layer) => {
@@ -79,7 +89,7 @@ pub async fn run(
                     let context = Arc::clone(&context);
                     tasks.spawn(async move {
                         let content = measure(&context, &layer).await;
-                        (layer, content)
+                        Ended::Layer(layer, content)
                     });
                 }
                 Next::Wait(duration) => {
@@ -101,19 +111,38 @@ pub async fn run(
         tokio::select! {
             () = stop.cancelled() => return,
             list = requests.recv(), if open => match list {
-                Some(list) => pending = list.into(),
+                Some(list) => {
+                    pending = list.layers.into();
+                    for remembered in waste.set(&store, list.images).await {
+                        if found.send(remembered).await.is_err() {
+                            return;
+                        }
+                    }
+                }
                 None => open = false,
             },
             Some(ended) = tasks.join_next() => {
-                let (layer, content) = match ended {
+                let ended = match ended {
                     Ok(ended) => ended,
                     // A bug in this program must not be hidden: it is passed on to the task that waits for this one.
                     Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
                     Err(_) => continue,
                 };
-                in_progress.remove(&layer);
-                if let Some(content) = content
-                    && found.send((layer.digest, content)).await.is_err()
+                let news = match ended {
+                    Ended::Layer(layer, content) => {
+                        in_progress.remove(&layer);
+                        if layer.mode == Uncompressed::Files && content.is_some() {
+                            waste.listed([Some(&layer.digest), layer.diff_id.as_ref()].into_iter().flatten());
+                        }
+                        content.map(|content| LayerFound::Content(layer.digest, content))
+                    }
+                    Ended::Image(image, wasted) => {
+                        is_counting = false;
+                        wasted.map(|bytes| LayerFound::Wasted(image, bytes))
+                    }
+                };
+                if let Some(news) = news
+                    && found.send(news).await.is_err()
                 {
                     return;
                 }
@@ -121,6 +150,13 @@ pub async fn run(
             () = budget => {}
         }
     }
+}
+
+/// What a task has done.
+enum Ended {
+    Layer(Box<LayerRequest>, Option<LayerContent>),
+    /// Counted the wasted bytes of an image; `None` where a listing was lost meanwhile.
+    Image(Digest, Option<Result<u64, Unknowable>>),
 }
 
 struct Context {
@@ -184,7 +220,7 @@ async fn next(
     pending: &mut VecDeque<LayerRequest>,
     context: &Context,
     in_progress: &InProgress,
-    found: &mpsc::Sender<(Digest, LayerContent)>,
+    found: &mpsc::Sender<LayerFound>,
 ) -> Next {
     let mut wait: Option<Duration> = None;
     let mut position = 0;
@@ -199,7 +235,7 @@ async fn next(
             Remembered::Found(content) => {
                 let digest = layer.digest.clone();
                 pending.remove(position);
-                let _ = found.send((digest, content)).await;
+                let _ = found.send(LayerFound::Content(digest, content)).await;
                 continue;
             }
             Remembered::Failed => {
@@ -208,7 +244,7 @@ async fn next(
             }
             Remembered::Nothing => {}
         }
-        if layer.mode == Uncompressed::Exact {
+        if layer.mode.streams() {
             if !estimate::may_be_tar(layer) {
                 pending.remove(position);
                 continue;
@@ -228,7 +264,7 @@ async fn next(
 
 async fn measure(context: &Context, layer: &LayerRequest) -> Option<LayerContent> {
     match layer.mode {
-        Uncompressed::Exact => stream_layer(context, layer).await,
+        Uncompressed::Exact | Uncompressed::Files => stream_layer(context, layer).await,
         Uncompressed::Cheap => {
             let content = probe_layer(context, layer).await?;
             context.results.remember_estimate(&layer.digest, content);
@@ -243,17 +279,18 @@ async fn stream_layer(context: &Context, layer: &LayerRequest) -> Option<LayerCo
     let client = context.registries.client(repository.registry());
     let mut can_resume = context.results.has_ranges(repository);
     let mut streamed = 0;
-    let outcome = stream::measure(&client, layer, &mut can_resume, |bytes| streamed += bytes).await;
+    let listed_max = (layer.mode == Uncompressed::Files).then_some(PATHS_MAX);
+    let outcome = stream::measure(&client, layer, listed_max, &mut can_resume, |bytes| streamed += bytes).await;
     context.budget.lock().settle(*bytes, streamed);
     if !can_resume {
         context.results.has_no_ranges(repository);
     }
-    let (content, proof) = match outcome {
-        Ok(content) => (content, layer.diff_id.as_ref()),
+    let (content, files, proof) = match outcome {
+        Ok(Measured { content, files }) => (content, files.ok(), layer.diff_id.as_ref()),
         // The config is wrong, not the blob: its sizes count for every image that has it.
         Err(StreamError::Measure(error @ MeasureError::DiffId { content, .. })) => {
             warn!(%repository, %digest, %error, "measured a layer that docker would refuse for its config");
-            (content, None)
+            (content, None, None)
         }
         Err(error) => {
             let then = if error.is_definite() {
@@ -280,6 +317,9 @@ async fn stream_layer(context: &Context, layer: &LayerRequest) -> Option<LayerCo
     }
     let digests: Vec<&Digest> = [Some(digest), proof].into_iter().flatten().collect();
     context.results.remember_measured(&digests, content);
+    if listed_max.is_some() {
+        context.results.remember_files(&digests, files.as_deref());
+    }
     Some(content)
 }
 

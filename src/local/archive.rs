@@ -38,10 +38,10 @@ pub(super) struct ArchivedFile {
 
 impl Archive {
     /// Reads a tar, which may be compressed as `docker load` accepts it.
-    pub(super) fn read(tar: impl BufRead, depth: Depth) -> Result<Self, LocalError> {
+    pub(super) fn read(tar: impl BufRead, mut depth: Depth) -> Result<Self, LocalError> {
         let mut archive = Self::default();
         let mut tar = BufReader::with_capacity(256 << 10, decompress(tar)?);
-        read_contents(&mut tar, |entry, content| archive.take(entry, content, depth))?;
+        read_contents(&mut tar, |entry, content| archive.take(entry, content, &mut depth))?;
         Ok(archive)
     }
 
@@ -57,14 +57,15 @@ impl Archive {
         None
     }
 
-    fn take(&mut self, entry: Entry<'_>, content: &mut dyn Read, depth: Depth) -> Result<(), LocalError> {
+    fn take(&mut self, entry: Entry<'_>, mut content: &mut dyn BufRead, depth: &mut Depth) -> Result<(), LocalError> {
         let Some(name) = normal(entry.path, "") else { return Ok(()) };
         if self.files.len() + self.links.len() >= FILES_MAX {
             return Err(LocalError::Invalid(format!("it has more than {FILES_MAX} files, which no image has")));
         }
         match entry.kind {
             Kind::File => {
-                let file = self.file(entry.bytes, content, depth)?;
+                let file = self.file(entry.bytes, &mut content, *depth)?;
+                *depth = depth.after(&file.blob);
                 self.files.insert(name, file);
             }
             Kind::Symlink => {
@@ -170,7 +171,7 @@ mod tests {
             assert_eq!(archive.get("manifest.json").unwrap().document.as_deref(), Some(&b" [1]"[..]));
             let layer = archive.get("b/layer.tar").unwrap();
             assert!(layer.document.is_none() && !layer.blob.is_compressed);
-            let content = layer.blob.content.clone().unwrap().unwrap();
+            let content = layer.blob.measured.clone().unwrap().unwrap().content;
             assert_eq!((layer.blob.bytes, content.uncompressed_bytes), (2048, 2048));
             assert_eq!(content.unpacked.bytes(), (depth == Depth::Whole).then_some(5));
             assert!(archive.get("loop").is_none() && archive.get("nothing").is_none());

@@ -4,8 +4,9 @@ use std::io::{self, Read};
 
 use bytes::Bytes;
 
+use crate::files::Unlisted;
 use crate::image::{LayerContent, Unpacked};
-use crate::layer::{Measure, MeasureError, is_compressed};
+use crate::layer::{Measure, MeasureError, Measured, is_compressed};
 
 /// A longer document is refused. Registries refuse manifests above 4 MiB.
 pub(super) const DOCUMENT_BYTES_MAX: u64 = 4 << 20;
@@ -22,6 +23,8 @@ pub(super) enum Depth {
     Open,
     /// All of it: its tar and its files are counted.
     Whole,
+    /// All of it, and at most so many paths are listed, of all layers together.
+    Files(usize),
 }
 
 /// A file that may be a layer.
@@ -30,7 +33,7 @@ pub(super) struct Blob {
     pub(super) bytes: u64,
     pub(super) is_compressed: bool,
     /// Its sizes: of a compressed one only with [`Depth::Whole`].
-    pub(super) content: Option<Result<LayerContent, MeasureError>>,
+    pub(super) measured: Option<Result<Measured, MeasureError>>,
 }
 
 impl Blob {
@@ -39,19 +42,33 @@ impl Blob {
         let mut start = Vec::new();
         Read::take(&mut content, START_BYTES).read_to_end(&mut start)?;
         let is_compressed = is_compressed(&start);
-        let content = match depth {
+        let measured = match depth {
             Depth::Open if is_compressed => None,
             Depth::Open => {
-                Some(Ok(LayerContent { uncompressed_bytes: bytes, estimated: false, unpacked: Unpacked::Unknown }))
+                let content = LayerContent { uncompressed_bytes: bytes, estimated: false, unpacked: Unpacked::Unknown };
+                Some(Ok(Measured { content, files: Err(Unlisted::Unread) }))
             }
-            Depth::Whole => Some(measure(&start, content)?),
+            Depth::Whole => Some(measure(&start, content, None)?),
+            Depth::Files(paths_max) => Some(measure(&start, content, Some(paths_max))?),
         };
-        Ok(Self { bytes, is_compressed, content })
+        Ok(Self { bytes, is_compressed, measured })
+    }
+}
+
+impl Depth {
+    /// How much of the layer after `blob` is read.
+    pub(super) fn after(self, blob: &Blob) -> Self {
+        match (self, &blob.measured) {
+            (Self::Files(left), Some(Ok(Measured { files: Ok(listing), .. }))) => {
+                Self::Files(left.saturating_sub(listing.paths()))
+            }
+            _ => self,
+        }
     }
 }
 
 /// The sizes of a layer that begins with `start`. The outer error is that of reading it.
-fn measure(start: &[u8], rest: &mut dyn Read) -> io::Result<Result<LayerContent, MeasureError>> {
+fn measure(start: &[u8], rest: &mut dyn Read, listed_max: Option<usize>) -> io::Result<Result<Measured, MeasureError>> {
     let mut failure = None;
     let mut next = || {
         let mut piece = vec![0; PIECE_BYTES];
@@ -68,6 +85,6 @@ fn measure(start: &[u8], rest: &mut dyn Read) -> io::Result<Result<LayerContent,
         }
     };
     let pieces = std::iter::once(Bytes::copy_from_slice(start)).chain(std::iter::from_fn(&mut next));
-    let measured = Measure::unverified().read(pieces);
+    let measured = Measure::unverified().with_files(listed_max).read_files(pieces);
     failure.map_or(Ok(measured), Err)
 }

@@ -1,14 +1,12 @@
 //! The archive of `docker save`, by its `manifest.json`: newer engines write an OCI layout beside it.
 
-use std::collections::HashMap;
-
 use serde::Deserialize;
 
 use super::blob::{Blob, Depth};
 use super::contents::Contents;
 use super::error::LocalError;
 use super::{LocalImage, LocalImages};
-use crate::image::{ConfigFacts, Image, Layer, LayerContent};
+use crate::image::{ConfigFacts, Image, Layer};
 use crate::oci::{Digest, ImageConfig, MediaType, PlatformFilter, Reference};
 
 /// The file that lists the images.
@@ -30,7 +28,7 @@ pub(super) fn read(
     contents: &Contents,
     name: Option<&str>,
     platforms: &PlatformFilter,
-    depth: Depth,
+    mut depth: Depth,
 ) -> Result<LocalImages, LocalError> {
     let manifest =
         contents.document(MANIFEST)?.ok_or_else(|| LocalError::Invalid(format!("`{MANIFEST}` is missing")))?;
@@ -59,8 +57,9 @@ pub(super) fn read(
     for (name, diff_id) in layers.iter().zip(&facts.diff_ids) {
         let blob =
             contents.blob(name, depth)?.ok_or_else(|| LocalError::Invalid(format!("the layer `{name}` is missing")))?;
+        depth = depth.after(&blob);
         let layer = layer(name, diff_id.as_ref(), &blob)?;
-        note(&mut found.contents, &mut found.notes, &layer, blob);
+        note(&mut found, &layer, blob);
         image_layers.push(layer);
     }
     let image = Image {
@@ -78,11 +77,11 @@ pub(super) fn read(
     Ok(found)
 }
 
-/// What is known of a layer's content, by its digest.
-pub(super) fn note(contents: &mut HashMap<Digest, LayerContent>, notes: &mut Vec<String>, layer: &Layer, blob: Blob) {
-    match blob.content {
-        Some(Ok(content)) => drop(contents.insert(layer.digest.clone(), content)),
-        Some(Err(error)) => notes.push(format!("{}: uncompressed size unknown: {error}", layer.digest)),
+/// Notes what is known of a layer's content.
+pub(super) fn note(found: &mut LocalImages, layer: &Layer, blob: Blob) {
+    match blob.measured {
+        Some(Ok(measured)) => drop(found.contents.insert(layer.digest.clone(), measured)),
+        Some(Err(error)) => found.notes.push(format!("{}: uncompressed size unknown: {error}", layer.digest)),
         None => {}
     }
 }

@@ -30,7 +30,7 @@ const TEXT_BYTES_MAX: usize = 4 << 20;
 const PIECES: usize = 8;
 
 /// The archive of one image.
-pub(super) async fn save(engine: &EngineAddress, name: &str) -> Result<Archive, LocalError> {
+pub(super) async fn save(engine: &EngineAddress, name: &str, depth: Depth) -> Result<Archive, LocalError> {
     let unreachable = |why: String| {
         LocalError::Unreachable(format!("no Docker engine answers at {engine}: {why}; DOCKER_HOST names another one"))
     };
@@ -49,7 +49,7 @@ pub(super) async fn save(engine: &EngineAddress, name: &str) -> Result<Archive, 
     }
     let (pieces, mut queue) = mpsc::channel(PIECES);
     let reading = tokio::task::spawn_blocking(move || {
-        Archive::read(Pieces::new(std::iter::from_fn(|| queue.blocking_recv())), Depth::Whole)
+        Archive::read(Pieces::new(std::iter::from_fn(|| queue.blocking_recv())), depth)
     });
     receive(body, pieces).await.map_err(|why| LocalError::Unreachable(format!("docker-daemon:{name}: {why}")))?;
     reading

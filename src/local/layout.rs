@@ -164,6 +164,7 @@ impl Reader<'_> {
             }
             return Err(LocalError::Invalid(format!("the layer `{name}` is missing")));
         };
+        self.depth = self.depth.after(&blob);
         if listed.bytes != Some(blob.bytes) {
             return Err(LocalError::Invalid(format!(
                 "`{name}` has {} bytes, and its manifest says {}",
@@ -176,7 +177,7 @@ impl Reader<'_> {
             layer.bytes = None;
             layer.diff_id.get_or_insert_with(|| listed.digest.clone());
         }
-        note(&mut self.found.contents, &mut self.found.notes, &layer, blob);
+        note(&mut self.found, &layer, blob);
         Ok(layer)
     }
 }

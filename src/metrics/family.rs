@@ -11,6 +11,7 @@ pub enum Family {
     ImageUncompressedSize,
     ImageUncompressedSizeEstimated,
     ImageUnpackedSize,
+    ImageWastedSize,
     ImageConfigSize,
     ImageManifestSize,
     ImageLayers,
@@ -28,6 +29,7 @@ pub enum Family {
     NewestUpdateSize,
     NewestInfo,
     NewestPreviousInfo,
+    NewestLargestChangeInfo,
     RepositoryStoredSize,
     RepositoryUniqueSize,
     RepositoryProportionalSize,
@@ -50,13 +52,14 @@ pub enum Family {
 
 impl Family {
     /// All of them, in the order in which they are published.
-    pub const ALL: [Self; 41] = [
+    pub const ALL: [Self; 43] = [
         Self::ImageCompressedSize,
         Self::ImageUniqueSize,
         Self::ImageProportionalSize,
         Self::ImageUncompressedSize,
         Self::ImageUncompressedSizeEstimated,
         Self::ImageUnpackedSize,
+        Self::ImageWastedSize,
         Self::ImageConfigSize,
         Self::ImageManifestSize,
         Self::ImageLayers,
@@ -74,6 +77,7 @@ impl Family {
         Self::NewestUpdateSize,
         Self::NewestInfo,
         Self::NewestPreviousInfo,
+        Self::NewestLargestChangeInfo,
         Self::RepositoryStoredSize,
         Self::RepositoryUniqueSize,
         Self::RepositoryProportionalSize,
@@ -103,6 +107,7 @@ impl Family {
             Self::ImageUncompressedSize => "container_image_uncompressed_size_bytes",
             Self::ImageUncompressedSizeEstimated => "container_image_uncompressed_size_estimated",
             Self::ImageUnpackedSize => "container_image_unpacked_size_bytes",
+            Self::ImageWastedSize => "container_image_wasted_size_bytes",
             Self::ImageConfigSize => "container_image_config_size_bytes",
             Self::ImageManifestSize => "container_image_manifest_size_bytes",
             Self::ImageLayers => "container_image_layers",
@@ -120,6 +125,7 @@ impl Family {
             Self::NewestUpdateSize => "container_image_newest_update_size_bytes",
             Self::NewestInfo => "container_image_newest_info",
             Self::NewestPreviousInfo => "container_image_newest_previous_info",
+            Self::NewestLargestChangeInfo => "container_image_newest_largest_change_info",
             Self::RepositoryStoredSize => "container_image_repository_stored_size_bytes",
             Self::RepositoryUniqueSize => "container_image_repository_unique_size_bytes",
             Self::RepositoryProportionalSize => "container_image_repository_proportional_size_bytes",
@@ -162,6 +168,9 @@ impl Family {
             Self::ImageUnpackedSize => {
                 "Bytes of the files in the image's layers, as docker image inspect shows them as Size on overlay2. Only where the layers were streamed. Do not sum."
             }
+            Self::ImageWastedSize => {
+                "Bytes of files in the image's layers that a later layer overwrites or removes, each counted once: a part of the unpacked size. Only where the layers' files were listed. Do not sum."
+            }
             Self::ImageConfigSize => "Bytes of the image's config, part of no other size.",
             Self::ImageManifestSize => "Bytes of the image's manifest, part of no other size.",
             Self::ImageLayers => "Number of layers that the image's manifest lists.",
@@ -190,6 +199,9 @@ impl Family {
             Self::NewestInfo => "1, with the newest release's tag and the tag's digest as labels.",
             Self::NewestPreviousInfo => {
                 "1, with the tag of the release before the newest and the tag's digest as labels."
+            }
+            Self::NewestLargestChangeInfo => {
+                "Compressed bytes by which the newest release's layer that grew most is bigger than the one that the same command made in the release before, with its digest and command as labels. All of its bytes where no layer of the release before has that command. Absent where no layer grew."
             }
             Self::RepositoryStoredSize => {
                 "Bytes of the distinct layers of the repository's watched tags: what the registry must store for them. Layers shared between repositories count in each: do not sum."

@@ -101,6 +101,7 @@ impl<'a> Rows<'a> {
             Family::TagInfo => self.tag_info(sink),
             Family::NewestInfo => self.newest_info(family, sink, |view| Some(&view.release)),
             Family::NewestPreviousInfo => self.newest_info(family, sink, |view| view.previous.as_ref()),
+            Family::NewestLargestChangeInfo => self.largest_change(sink),
             Family::RepositoryLabels => self.repository_labels(sink),
             Family::RunningInfo => self.running_info(sink),
             _ => {
@@ -169,6 +170,18 @@ impl<'a> Rows<'a> {
         }
     }
 
+    fn largest_change(&self, sink: &mut Sink) {
+        let mut more = String::new();
+        for (labels, view) in &self.newest {
+            let Some(change) = &view.largest_change else { continue };
+            more.clear();
+            label(&mut more, "digest", &change.digest);
+            label(&mut more, "command", change.command.as_deref().unwrap_or_default());
+            let name = Family::NewestLargestChangeInfo.name();
+            sink.sample(name, &self.labels[labels.clone()], &more, Value::Integer(change.bytes));
+        }
+    }
+
     fn running_info(&self, sink: &mut Sink) {
         let mut more = String::new();
         for (labels, view) in &self.running {
@@ -204,6 +217,7 @@ fn of_image(family: Family, view: &ImageView) -> Option<Value> {
             view.uncompressed.map(|(_, estimated)| Value::Integer(estimated.into()))
         }
         Family::ImageUnpackedSize => view.unpacked_bytes.map(Value::Integer),
+        Family::ImageWastedSize => view.wasted_bytes.map(Value::Integer),
         Family::ImageConfigSize => Some(Value::Integer(image.config_bytes)),
         Family::ImageManifestSize => Some(Value::Integer(image.manifest_bytes)),
         Family::ImageLayers => Some(Value::Integer(image.layers)),

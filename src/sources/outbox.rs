@@ -60,9 +60,12 @@ impl Outbox {
         });
     }
 
-    /// It answered at `now` that nothing has changed.
+    /// It answered at `now` that nothing has changed. Wakes a reader only if it could not be read before.
     pub fn confirmed(&self, now: f64) {
-        self.sight.send_modify(|sight| (sight.last_success, sight.error) = (Some(now), None));
+        self.sight.send_if_modified(|sight| {
+            sight.last_success = Some(now);
+            sight.error.take().is_some()
+        });
     }
 
     /// These are all of its containers, as far as it could be read: of the rest, what was last seen.

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::stored::{LayerRecord, Stored};
+use crate::files::{Skeleton, Unknowable};
 use crate::image::{ConfigFacts, Timestamp};
 use crate::oci::{Digest, Repository, Tag};
 use crate::tag::{TagChange, TagRecord};
@@ -13,6 +14,9 @@ use crate::tag::{TagChange, TagRecord};
 /// Entries beyond the limit are dropped, which costs one request each after the next restart.
 pub(super) const WAITING_MAX: usize = 50_000;
 
+/// The same for listings of layers, which are big: a dropped one makes a layer be streamed again.
+pub(super) const LISTINGS_WAITING_MAX: usize = 256;
+
 /// Changes to be written: the latest value of each key.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Batch {
@@ -20,6 +24,10 @@ pub(super) struct Batch {
     pub(super) configs: HashMap<Digest, Arc<ConfigFacts>>,
     pub(super) blobs: HashMap<Digest, u64>,
     pub(super) layers: HashMap<Digest, LayerRecord>,
+    /// The commands that made layers.
+    pub(super) commands: HashMap<Digest, Arc<str>>,
+    pub(super) listings: HashMap<Digest, Result<Arc<Skeleton>, Unknowable>>,
+    pub(super) wasted: HashMap<Digest, Result<u64, Unknowable>>,
     /// `None` deletes the record. At most one entry for each watched tag, hence no limit of its own.
     pub(super) tags: HashMap<(Repository, Tag), Option<TagRecord>>,
     /// When a scan completed, by the caller's key. At most two for each target.
@@ -42,6 +50,9 @@ impl Batch {
             && self.configs.is_empty()
             && self.blobs.is_empty()
             && self.layers.is_empty()
+            && self.commands.is_empty()
+            && self.listings.is_empty()
+            && self.wasted.is_empty()
             && self.tags.is_empty()
             && self.scans.is_empty()
             && self.scans_retained.is_none()
@@ -76,6 +87,9 @@ impl Batch {
         put_back(&mut self.configs, older.configs, WAITING_MAX);
         put_back(&mut self.blobs, older.blobs, WAITING_MAX);
         put_back(&mut self.layers, older.layers, WAITING_MAX);
+        put_back(&mut self.commands, older.commands, WAITING_MAX);
+        put_back(&mut self.listings, older.listings, LISTINGS_WAITING_MAX);
+        put_back(&mut self.wasted, older.wasted, WAITING_MAX);
         put_back(&mut self.tags, older.tags, usize::MAX);
         put_back(&mut self.scans, older.scans, usize::MAX);
         self.scans_retained = older.scans_retained;

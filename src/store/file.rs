@@ -17,6 +17,7 @@ use super::encoding::{digest_key, parse_tag_key, seal, tag_key, unseal};
 use super::error::StoreError;
 use super::stored::{LayerRecord, Stored};
 use super::sweep::{SECONDS_UNUSED_MAX, blobs_needed, documents_needed, unused_max};
+use crate::files::{Skeleton, Unknowable};
 use crate::image::{ConfigFacts, Timestamp};
 use crate::oci::digest::TEXT_BYTES_MAX;
 use crate::oci::{Digest, Repository, Tag};
@@ -29,6 +30,12 @@ const DOCUMENTS: Bytes = TableDefinition::new("documents");
 const CONFIGS: Bytes = TableDefinition::new("configs");
 const BLOBS: Bytes = TableDefinition::new("blobs");
 const LAYERS: Bytes = TableDefinition::new("layers");
+/// The commands that made layers, by the digests of their blobs.
+const COMMANDS: Bytes = TableDefinition::new("commands");
+/// Listings of layers, by the digests of their blobs and of their tars.
+const LISTINGS: Bytes = TableDefinition::new("listings");
+/// Wasted bytes of images, by their manifests.
+const WASTED: Bytes = TableDefinition::new("wasted");
 /// Completed scans, by the caller's keys.
 const SCANS: Bytes = TableDefinition::new("passes");
 const TAGS: Bytes = TableDefinition::new("tags");
@@ -36,10 +43,11 @@ const TAGS: Bytes = TableDefinition::new("tags");
 const UNUSED: Bytes = TableDefinition::new("unused");
 
 /// The tables by digest.
-const BY_DIGEST: [Bytes; 4] = [DOCUMENTS, CONFIGS, BLOBS, LAYERS];
+const BY_DIGEST: [Bytes; 7] = [DOCUMENTS, CONFIGS, BLOBS, LAYERS, COMMANDS, LISTINGS, WASTED];
 
 /// All tables but that of the version.
-pub(super) const TABLES: [Bytes; 7] = [DOCUMENTS, CONFIGS, BLOBS, LAYERS, TAGS, UNUSED, SCANS];
+pub(super) const TABLES: [Bytes; 10] =
+    [DOCUMENTS, CONFIGS, BLOBS, LAYERS, COMMANDS, LISTINGS, WASTED, TAGS, UNUSED, SCANS];
 
 /// Identifies the file at a path: a replacement has another identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,6 +150,26 @@ impl File {
         self.get(LAYERS, &digest_key(digest))
     }
 
+    pub(super) fn command(&self, layer: &Digest) -> Result<Option<Arc<str>>, StoreError> {
+        self.get(COMMANDS, &digest_key(layer))
+    }
+
+    pub(super) fn listing(&self, digest: &Digest) -> Result<Option<Result<Arc<Skeleton>, Unknowable>>, StoreError> {
+        self.get(LISTINGS, &digest_key(digest))
+    }
+
+    /// Whether there is a listing, which is not read.
+    pub(super) fn has_listing(&self, digest: &Digest) -> Result<Option<bool>, StoreError> {
+        self.checked(|| {
+            let table = self.database.begin_read()?.open_table(LISTINGS)?;
+            Ok(Some(table.get(&*digest_key(digest))?.is_some()))
+        })
+    }
+
+    pub(super) fn wasted(&self, digest: &Digest) -> Result<Option<Result<u64, Unknowable>>, StoreError> {
+        self.get(WASTED, &digest_key(digest))
+    }
+
     pub(super) fn has_scanned(&self, key: &Digest) -> Result<Option<bool>, StoreError> {
         Ok(self.get::<Timestamp>(SCANS, &digest_key(key))?.map(|_| true))
     }
@@ -183,6 +211,9 @@ impl File {
             put_all(&transaction, CONFIGS, &batch.configs)?;
             put_all(&transaction, BLOBS, &batch.blobs)?;
             put_all(&transaction, LAYERS, &batch.layers)?;
+            put_all(&transaction, COMMANDS, &batch.commands)?;
+            put_all(&transaction, LISTINGS, &batch.listings)?;
+            put_all(&transaction, WASTED, &batch.wasted)?;
             put_tags(&transaction, &batch.tags)?;
             if let Some(retained) = &batch.scans_retained {
                 let retained: HashSet<Vec<u8>> = retained.iter().map(digest_key).collect();

@@ -1,10 +1,11 @@
 //! Opens a state file: checks it, and sets it aside if it is damaged or foreign.
 
+use std::collections::HashSet;
 use std::io::{self, Read as _};
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
-use redb::{Builder, ReadableDatabase, TableDefinition, TableError};
+use redb::{Builder, ReadableDatabase, TableDefinition, TableError, TableHandle as _};
 use tracing::warn;
 
 use super::catch_panic::catch_panic;
@@ -90,6 +91,12 @@ impl File {
         Ok(transaction.list_tables()?.next().is_some() || transaction.list_multimap_tables()?.next().is_some())
     }
 
+    fn has_all_tables(&self) -> Result<bool, redb::Error> {
+        let transaction = self.database.begin_read()?;
+        let names: HashSet<String> = transaction.list_tables()?.map(|table| table.name().to_owned()).collect();
+        Ok(TABLES.iter().all(|table| names.contains(table.name())))
+    }
+
     fn make_tables(&self) -> Result<(), redb::Error> {
         let transaction = self.database.begin_write()?;
         transaction.open_table(META)?.insert(VERSION_KEY, VERSION)?;
@@ -116,7 +123,13 @@ fn open_or_create_unguarded(path: &Path) -> Result<File, NotOpened> {
     }
     let file = File::new(path, database).map_err(|error| NotOpened::new(path, error.into()))?;
     match file.version().map_err(refused)? {
-        Some(VERSION) => Ok(file),
+        // A file of an earlier build lacks the tables that were added since.
+        Some(VERSION) => {
+            if !file.has_all_tables().map_err(refused)? {
+                file.make_tables().map_err(refused)?;
+            }
+            Ok(file)
+        }
         Some(version) => {
             Err(NotOpened::other(format!("has version {version}, and this program reads version {VERSION}")))
         }

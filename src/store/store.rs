@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tracing::warn;
 
-use super::batch::{Batch, Sweep, WAITING_MAX};
+use super::batch::{Batch, LISTINGS_WAITING_MAX, Sweep, WAITING_MAX};
 use super::error::StoreError;
 use super::file::File;
 use super::locations::Locations;
@@ -20,6 +20,7 @@ use super::stored::{LayerRecord, Stored};
 use super::sweep::sweep_memory;
 use super::writer::{self, Shared};
 use crate::clock::since_epoch;
+use crate::files::{Skeleton, Unknowable};
 use crate::image::{ConfigFacts, Timestamp};
 use crate::oci::text::beginning;
 use crate::oci::{Digest, Registry, Repository, Tag};
@@ -159,6 +160,48 @@ impl Store {
             reason.truncate(beginning(reason, REASON_BYTES_MAX).len());
         }
         self.put(|batch| &mut batch.layers, digest, layer);
+    }
+
+    /// The command that made a layer, by its digest.
+    pub fn command(&self, layer: &Digest) -> Option<Arc<str>> {
+        self.find(|batch| batch.commands.get(layer).cloned(), |file| file.command(layer))
+    }
+
+    /// Stores the command that made a layer: of several, which images of the same layer may name, the first.
+    pub fn remember_command(&self, layer: &Digest, command: &str) {
+        if self.command(layer).is_none() {
+            self.put(|batch| &mut batch.commands, layer, command.into());
+        }
+    }
+
+    /// A layer's listing, by its digest or its `diff_id`; an error where its files cannot be listed.
+    pub fn listing(&self, digest: &Digest) -> Option<Result<Arc<Skeleton>, Unknowable>> {
+        self.find(|batch| batch.listings.get(digest).cloned(), |file| file.listing(digest))
+    }
+
+    /// Whether [`Self::listing`] has one, or knows that there is none.
+    pub fn has_listing(&self, digest: &Digest) -> bool {
+        let in_batch = |batch: &Batch| batch.listings.contains_key(digest).then_some(true);
+        self.find(in_batch, |file| file.has_listing(digest)).unwrap_or_default()
+    }
+
+    /// Stores a layer's listing, or that its files cannot be listed.
+    pub fn remember_listing(&self, digest: &Digest, listing: Result<Arc<Skeleton>, Unknowable>) {
+        self.0.shared.add(|waiting| {
+            if self.0.writer.is_none() || waiting.listings.len() < LISTINGS_WAITING_MAX {
+                waiting.listings.insert(digest.clone(), listing);
+            }
+        });
+    }
+
+    /// The bytes that an image wastes, by its manifest's digest; an error where they cannot be known.
+    pub fn wasted(&self, image: &Digest) -> Option<Result<u64, Unknowable>> {
+        self.find(|batch| batch.wasted.get(image).copied(), |file| file.wasted(image))
+    }
+
+    /// Stores the bytes that an image wastes, or that they cannot be known.
+    pub fn remember_wasted(&self, image: &Digest, bytes: Result<u64, Unknowable>) {
+        self.put(|batch| &mut batch.wasted, image, bytes);
     }
 
     /// The record of every tag, in no particular order. For the start.

@@ -26,14 +26,21 @@ pub(super) fn sweep_memory(
     in_use: &HashSet<Digest>,
     now: Timestamp,
 ) {
-    let Batch { documents, configs, blobs, layers, tags, .. } = memory;
+    let Batch { documents, configs, blobs, layers, commands, listings, wasted, tags, .. } = memory;
     let mut needed: HashSet<&Digest> = tags.values().flatten().flat_map(documents_needed).collect();
     for digest in needed.clone() {
         if let Some(Stored::Image(image)) = documents.get(digest) {
             needed.extend(blobs_needed(image));
         }
     }
-    let known = documents.keys().chain(configs.keys()).chain(blobs.keys()).chain(layers.keys());
+    let known = documents
+        .keys()
+        .chain(configs.keys())
+        .chain(blobs.keys())
+        .chain(layers.keys())
+        .chain(commands.keys())
+        .chain(listings.keys())
+        .chain(wasted.keys());
     let known: HashSet<Digest> = known.cloned().collect();
     unused.retain(|digest, _| known.contains(digest));
     let mut expired = HashSet::new();
@@ -58,6 +65,9 @@ pub(super) fn sweep_memory(
     configs.retain(|digest, _| !expired.contains(digest));
     blobs.retain(|digest, _| !expired.contains(digest));
     layers.retain(|digest, _| !expired.contains(digest));
+    commands.retain(|digest, _| !expired.contains(digest));
+    listings.retain(|digest, _| !expired.contains(digest));
+    wasted.retain(|digest, _| !expired.contains(digest));
 }
 
 /// The documents that a tag's record needs.

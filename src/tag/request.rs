@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::Known;
-use crate::image::{Image, Layer, UncompressedHint};
+use crate::files::Unknowable;
+use crate::image::{Image, Layer, LayerContent, UncompressedHint};
 use crate::oci::{Digest, MediaType, PlatformFilter, Repository, Tag};
 use crate::target::Uncompressed;
 
@@ -119,6 +120,24 @@ pub struct LayerRequest {
     pub hint: Option<UncompressedHint>,
     /// The most exact mode that any target requests: never [`Uncompressed::Off`].
     pub mode: Uncompressed,
+}
+
+/// What the layer worker has to find out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LayerRequests {
+    /// The layers whose content is unknown.
+    pub layers: Vec<LayerRequest>,
+    /// The manifests of images whose wasted bytes are unknown. Their layers are in `layers`.
+    pub images: Vec<Digest>,
+}
+
+/// What the layer worker found out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LayerFound {
+    /// A layer's content, by the blob's digest.
+    Content(Digest, LayerContent),
+    /// The wasted bytes of an image, by its manifest's digest; an error where they cannot be known.
+    Wasted(Digest, Result<u64, Unknowable>),
 }
 
 impl LayerRequest {

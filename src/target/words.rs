@@ -16,7 +16,7 @@ pub trait Words: Copy + PartialEq + 'static {
         Self::WORDS.iter().find(|(_, value)| *value == self).map_or("", |(word, _)| word)
     }
 
-    /// What to write: `write "off", "cheap" or "exact"`.
+    /// What to write: `write "off", "cheap", "exact" or "files"`.
     fn remedy() -> String {
         let words: Vec<String> = Self::WORDS.iter().map(|(word, _)| format!("{word:?}")).collect();
         match words.split_last() {
@@ -42,7 +42,7 @@ mod tests {
         check::<Detail>();
         check::<NewestBy>();
         check::<Sort>();
-        let expected = "`on` is not a valid value: write \"off\", \"cheap\" or \"exact\"";
+        let expected = "`on` is not a valid value: write \"off\", \"cheap\", \"exact\" or \"files\"";
         assert_eq!(Uncompressed::from_word("on").unwrap_err(), expected);
     }
 }

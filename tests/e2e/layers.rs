@@ -2,6 +2,7 @@
 //! layers.
 
 mod debian;
+mod files;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -31,10 +32,16 @@ fn inspected(reference: &str, uncompressed: Uncompressed) -> Value {
 
 /// `inspect --json` of one reference, and its standard error.
 fn inspected_and_said(reference: &str, uncompressed: Uncompressed) -> (Value, String) {
+    inspected_with(reference, uncompressed, false)
+}
+
+fn inspected_with(reference: &str, uncompressed: Uncompressed, files: bool) -> (Value, String) {
     let arguments = Arguments {
         references: vec![reference.parse::<Reference>().expect("a reference")],
         platform: None::<Platform>,
         uncompressed,
+        files,
+        top: 1_000_000,
         bytes: true,
         no_trunc: false,
         json: true,

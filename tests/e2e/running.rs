@@ -171,7 +171,9 @@ impl Podman {
     fn command(directory: &Path) -> Command {
         let mut command = Command::new("podman");
         command.arg("--root").arg(directory.join("root")).arg("--runroot").arg(directory.join("run"));
-        command.args(["--storage-driver", "vfs", "--cgroup-manager", "cgroupfs", "--events-backend", "file"]);
+        // What works in a container, too, on any of the kernel's hierarchies of cgroups.
+        command.args(["--runtime", "runc", "--storage-driver", "vfs", "--cgroup-manager", "cgroupfs"]);
+        command.args(["--events-backend", "file"]);
         command.arg("--tmpdir").arg(directory.join("tmp"));
         command
     }
@@ -198,7 +200,8 @@ fn a_container_of_podman_is_published_with_its_digest() {
         podman.directory.path().display()
     ));
     exporter.wait_for("an answer", |scrape| (scrape.value(UP, &[]) == Some(1.0)).then_some(()));
-    let id = podman.run(&["run", "--detach", "--network", "none", "--cgroups", "disabled", "--name", "one", &name]);
+    let limits = ["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024"];
+    let id = podman.run(&[&["run", "--detach", "--network", "none", "--name", "one"], &limits[..], &[&name]].concat());
     let scrape = exporter.wait_for("the container", |scrape| of(scrape, COMPRESSED, "v1").map(|_| exporter.scrape()));
     assert_eq!((of(&scrape, CONTAINERS, "v1"), of(&scrape, NODES, "v1")), (Some(1.0), Some(1.0)));
     assert_eq!(of(&scrape, OUTDATED, "v1"), Some(0.0), "podman knows the digest that it pulled");

@@ -8,7 +8,7 @@ use crate::truth::{self, Expected};
 use crate::world;
 
 /// Families whose values are times of this run or come from the configuration: checked separately.
-const APART: [&str; 10] = [
+const APART: [&str; 11] = [
     "container_image_tag_last_success_timestamp_seconds",
     "container_image_tag_changed_timestamp_seconds",
     "container_image_size_budget_bytes",
@@ -17,6 +17,7 @@ const APART: [&str; 10] = [
     "container_image_newest_update_size_bytes",
     "container_image_newest_info",
     "container_image_newest_previous_info",
+    "container_image_newest_largest_change_info",
     "container_image_repository_labels",
     "container_image_uncompressed_size_estimated",
 ];

@@ -17,16 +17,17 @@ const USES: &[(&str, &str)] = &[
     ("oci", ""),
     ("memory_registry", "oci"),
     ("image", "oci"),
+    ("files", ""),
     ("target", "oci"),
     ("retention", "oci image target"),
-    ("tag", "oci image target"),
+    ("tag", "oci files image target"),
     ("registry", "oci"),
-    ("inventory", "oci image target retention tag"),
-    ("store", "clock oci image tag"),
+    ("inventory", "oci files image target retention tag"),
+    ("store", "clock oci files image tag"),
     ("scan", "oci image target tag registry store"),
-    ("layer", "clock oci image target tag registry store"),
+    ("layer", "clock oci files image target tag registry store"),
     ("notify", "oci"),
-    ("local", "oci image layer"),
+    ("local", "oci files image layer"),
     ("sources", "clock oci target tag registry local"),
     ("metrics", "clock oci image target registry inventory notify"),
     ("web", "oci image registry notify metrics"),
@@ -34,12 +35,12 @@ const USES: &[(&str, &str)] = &[
     ("daemon", "clock oci image target tag registry inventory store scan layer notify sources config metrics web"),
     (
         "commands",
-        "clock oci memory_registry image target retention tag registry inventory store scan layer local sources config metrics web daemon",
+        "clock oci memory_registry files image target retention tag registry inventory store scan layer local sources config metrics web daemon",
     ),
 ];
 
 /// Rooms that know no runtime, no network, no file, no clock, no environment.
-const PURE: &[&str] = &["oci", "image", "target", "retention", "tag", "inventory"];
+const PURE: &[&str] = &["oci", "files", "image", "target", "retention", "tag", "inventory"];
 
 /// What a pure room must not name.
 const IMPURE: &[&str] = &[

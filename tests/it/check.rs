@@ -1,5 +1,6 @@
 //! `check`: the verdict, what is printed, and the exit code.
 
+mod files;
 mod local;
 mod pipelines;
 

@@ -1,5 +1,7 @@
 //! `inspect`: what is printed, and with which exit code it fails.
 
+mod files;
+
 use std::collections::BTreeMap;
 
 use image_size_exporter::commands::inspect::{Arguments, InspectError, Terminal, inspect};
@@ -23,6 +25,8 @@ fn arguments(references: &[String]) -> Arguments {
         references: references.iter().map(|reference| reference.parse().unwrap()).collect(),
         platform: None,
         uncompressed: Uncompressed::Off,
+        files: false,
+        top: 10,
         bytes: true,
         no_trunc: false,
         json: false,

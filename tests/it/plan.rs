@@ -334,7 +334,7 @@ async fn the_plan_of_uncompressed_sizes_equals_the_workers_requests() {
     scan(&registry, &config, &registries, &store, &mut inventory).await;
     let (work, wanted) = mpsc::channel(1);
     let (found, mut contents) = mpsc::channel(64);
-    work.send(inventory.layer_requests()).await.unwrap();
+    work.send(inventory.content_requests()).await.unwrap();
     drop(work);
     layer::run(wanted, Arc::new(registries), store, found, Limits::default(), CancellationToken::new()).await;
     let mut learnt = Vec::new();
@@ -342,7 +342,7 @@ async fn the_plan_of_uncompressed_sizes_equals_the_workers_requests() {
         learnt.push(one);
     }
     assert_eq!(registry.take_counts(), "get_blob 2, get_range 3");
-    inventory.learn_layers(learnt);
+    inventory.learn(learnt);
     let series = Rendered::render(&inventory.snapshot(), &BTreeSet::new()).series();
     assert_eq!(plan.series, series);
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use image_size_exporter::image::ImageSummary;
 use image_size_exporter::image::accounting::GroupUsage;
+use image_size_exporter::inventory::largest_change::LargestChange;
 use image_size_exporter::inventory::snapshot::{
     GroupView, ImageView, NewestView, ReclaimableView, RegistryView, ReleaseView, RepositoryView, RunningView,
     Snapshot, SourceView, TagView,
@@ -133,6 +134,11 @@ fn repository_view(repository: Repository, tags: Vec<TagView>, odd: &Odd) -> Rep
         release: ReleaseView { tag: "v1.2.3".parse().unwrap(), digest: digest(2), compressed_bytes: 3_000_000 },
         previous: Some(ReleaseView { tag: "v1.2.2".parse().unwrap(), digest: digest(1), compressed_bytes: 2_900_000 }),
         update_bytes: Some(200_000),
+        largest_change: Some(LargestChange {
+            digest: digest(3),
+            bytes: 150_000,
+            command: Some(odd.label.as_str().into()),
+        }),
     };
     RepositoryView {
         repository,
@@ -183,6 +189,7 @@ fn image_view(platform_name: &str, number: usize) -> ImageView {
         proportional_bytes: Some(bytes as f64 / 3.0),
         uncompressed: Some((bytes * 3, number.is_multiple_of(2))),
         unpacked_bytes: Some(bytes * 4),
+        wasted_bytes: Some(bytes / 3),
         budget_bytes: Some(250 << 20),
     }
 }

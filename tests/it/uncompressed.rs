@@ -2,6 +2,7 @@
 
 mod soci;
 mod waits;
+mod waste;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read as _, Write as _};
@@ -13,7 +14,7 @@ use image_size_exporter::layer::{Limits, Measure, MeasureError, run};
 use image_size_exporter::oci::{Digest, MediaType};
 use image_size_exporter::registry::{Registries, Settings};
 use image_size_exporter::store::Store;
-use image_size_exporter::tag::LayerRequest;
+use image_size_exporter::tag::{LayerFound, LayerRequest, LayerRequests};
 use image_size_exporter::target::Uncompressed;
 use proptest::prelude::*;
 use tokio::sync::mpsc;
@@ -156,11 +157,12 @@ async fn found(work: Vec<LayerRequest>, store: &Store, limits: Limits) -> BTreeM
     let registries = Registries::new(BTreeMap::new(), Settings::default()).unwrap();
     let (work_to, work_from) = mpsc::channel(1);
     let (found_to, mut found_from) = mpsc::channel(16);
-    work_to.send(work).await.unwrap();
+    work_to.send(LayerRequests { layers: work, images: Vec::new() }).await.unwrap();
     drop(work_to);
     run(work_from, Arc::new(registries), store.clone(), found_to, limits, CancellationToken::new()).await;
     let mut found = BTreeMap::new();
-    while let Some((digest, content)) = found_from.recv().await {
+    while let Some(one) = found_from.recv().await {
+        let LayerFound::Content(digest, content) = one else { panic!("{one:?} was not asked for") };
         found.insert(digest, content);
     }
     found

@@ -30,6 +30,12 @@ pub struct Arguments {
     /// … and by more than this size
     #[arg(long, value_name = "SIZE", value_parser = size, requires = "max_growth")]
     pub max_growth_floor: Option<u64>,
+    /// Fail if an image has more bytes in files that a later layer overwrites or removes; streams all of its layers
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub max_wasted: Option<u64>,
+    /// List the files: what grew and what is wasted; streams all layers of both images
+    #[arg(long)]
+    pub files: bool,
     /// Fail, with exit code 8, if the image to compare with does not exist
     #[arg(long, requires = "against")]
     pub require_baseline: bool,
@@ -64,6 +70,11 @@ impl Arguments {
             return self.format.clone();
         }
         vec![Output { format: if self.json { Format::Json } else { Format::Text }, file: None }]
+    }
+
+    /// Whether the new image's files have to be listed.
+    pub(super) fn lists_new_files(&self) -> bool {
+        self.files || self.max_wasted.is_some()
     }
 
     /// The reference under which the new image is or will be known.
@@ -127,7 +138,7 @@ const FORMATS: [(&str, Format); 5] = [
 
 fn uncompressed(text: &str) -> Result<Uncompressed, String> {
     match Uncompressed::from_word(text) {
-        Ok(Uncompressed::Off) | Err(_) => Err(format!("`{text}` is neither `cheap` nor `exact`")),
+        Ok(Uncompressed::Off | Uncompressed::Files) | Err(_) => Err(format!("`{text}` is neither `cheap` nor `exact`")),
         Ok(mode) => Ok(mode),
     }
 }

@@ -4,8 +4,8 @@
 
 use serde::Serialize;
 
-use super::rules::Judgement;
-use crate::commands::inspect::{Change, Difference, FailedReport, SizeKind};
+use super::rules::{Judgement, Rule};
+use crate::commands::inspect::{Change, Difference, FailedReport, FilesReport, GrowthReport, SizeKind};
 use crate::oci::Digest;
 
 /// The result.
@@ -86,6 +86,11 @@ pub struct PlatformCheck {
     pub layers: Vec<Difference>,
     /// Whether there is an old image of this platform.
     pub compared: bool,
+    /// The new image's files; only with `--files` and `--max-wasted`, and where they can be known. With `--max-wasted`
+    /// alone only the wasted ones are listed.
+    pub files: Option<FilesReport>,
+    /// How they differ from the old image's; only with `--files`.
+    pub files_growth: Option<GrowthReport>,
 }
 
 impl Check {
@@ -116,6 +121,11 @@ impl PlatformCheck {
     /// A text about this platform.
     pub(super) fn named(&self, text: &str) -> String {
         if self.platform.is_empty() { text.to_owned() } else { format!("{}: {text}", self.platform) }
+    }
+
+    /// Whether this rule fails.
+    pub(super) fn fails(&self, rule: Rule) -> bool {
+        self.rules.iter().any(|judged| judged.rule == rule && judged.passed == Some(false))
     }
 
     /// Whether a rule fails.

@@ -7,18 +7,21 @@ use super::check_report::{Baseline, Check, CheckedImage, PlatformCheck, Verdict}
 use super::error::CheckError;
 use super::rules::{self, Growth, Limits, Rule, Sizes};
 use super::sides::{Old, Sides};
+use crate::commands::inspect;
+use crate::commands::inspect::known::KnownLayers;
 use crate::commands::inspect::report::pairs;
-use crate::commands::inspect::{Comparison, ImageReport, LayerReport, Report, SizeKind};
+use crate::commands::inspect::{Comparison, FilesReport, GrowthReport, ImageReport, LayerReport, Report, SizeKind};
 use crate::config::Config;
+use crate::files::Unlisted;
 use crate::oci::{Digest, Reason, Reference};
 
 /// The result of a check.
 pub(super) fn judge(config: Option<&Config>, arguments: &Arguments, sides: Sides) -> Result<Check, CheckError> {
-    let Sides { kind, new, old, mut notes } = sides;
+    let Sides { kind, new, old, mut notes, known } = sides;
     let growth =
         arguments.max_growth.map(|share| Growth { share, floor_bytes: arguments.max_growth_floor.unwrap_or_default() });
     let budget_bytes = config.zip(arguments.pushed_as()).and_then(|(config, reference)| budget(config, reference));
-    let limits = Limits { max_bytes: arguments.max_size, growth, budget_bytes };
+    let limits = Limits { max_bytes: arguments.max_size, growth, budget_bytes, max_wasted_bytes: arguments.max_wasted };
     let none = Vec::new();
     let old_images = if let Old::Read(old) = &old { &old.images } else { &none };
     let pairs = pairs(old_images, &new.images);
@@ -36,7 +39,15 @@ pub(super) fn judge(config: Option<&Config>, arguments: &Arguments, sides: Sides
         if old_image.is_none() && !pairs.is_empty() {
             notes.push(format!("the old image has no {}, so its growth is not judged", image.platform));
         }
-        platforms.push(platform(kind, old_image, image, &limits));
+        let files = arguments.lists_new_files().then(|| listed(arguments, image, &known)).transpose();
+        if let Err(why) = &files {
+            notes.push(format!("files unknown: {why}"));
+        }
+        let files = files.ok().flatten();
+        let growth = old_image
+            .filter(|_| arguments.files)
+            .and_then(|old| inspect::files::growth((old, image), &known, inspect::TOP));
+        platforms.push(platform(kind, old_image, image, &limits, (files, growth)));
     }
     let baseline = match &old {
         Old::None => Baseline::None,
@@ -60,13 +71,30 @@ fn checked(report: &Report) -> CheckedImage {
     CheckedImage { reference: report.reference.clone(), digest: report.digest.clone() }
 }
 
-fn platform(kind: SizeKind, old: Option<&ImageReport>, new: &ImageReport, limits: &Limits) -> PlatformCheck {
+/// The files of the new image: all of them for `--files`, else what is wasted.
+fn listed(arguments: &Arguments, image: &ImageReport, known: &KnownLayers) -> Result<FilesReport, Unlisted> {
+    let files = inspect::files::of_image(image, known, inspect::TOP)?;
+    if arguments.files {
+        return Ok(files);
+    }
+    let (biggest, directories, packages) = Default::default();
+    Ok(FilesReport { biggest, directories, packages, ..files })
+}
+
+fn platform(
+    kind: SizeKind,
+    old: Option<&ImageReport>,
+    new: &ImageReport,
+    limits: &Limits,
+    (files, files_growth): (Option<FilesReport>, Option<GrowthReport>),
+) -> PlatformCheck {
     let nothing = ImageReport { steps: Vec::new(), ..new.clone() };
     let Comparison { platform, layers, .. } = Comparison::new(old.unwrap_or(&nothing), new, kind);
     let (old_bytes, new_bytes) = (old.and_then(|old| kind.of_image(old)), kind.of_image(new));
     let (shared_bytes, update_bytes) = old.map_or((None, None), |old| overlap(kind, old, new));
     let is_estimated = |image: &ImageReport| image.uncompressed_estimated == Some(true);
-    let sizes = Sizes { kind, old: old_bytes, new: new_bytes, has_baseline: old.is_some() };
+    let wasted = files.as_ref().map(|files| files.wasted_bytes);
+    let sizes = Sizes { kind, old: old_bytes, new: new_bytes, has_baseline: old.is_some(), wasted };
     PlatformCheck {
         platform,
         old_bytes,
@@ -77,6 +105,8 @@ fn platform(kind: SizeKind, old: Option<&ImageReport>, new: &ImageReport, limits
         rules: rules::apply(limits, sizes),
         layers,
         compared: old.is_some(),
+        files,
+        files_growth,
     }
 }
 

@@ -27,6 +27,8 @@ pub struct Limits {
     pub growth: Option<Growth>,
     /// Of compressed bytes, by the configuration.
     pub budget_bytes: Option<u64>,
+    /// Of the bytes of files that a later layer hides.
+    pub max_wasted_bytes: Option<u64>,
 }
 
 /// How much an image may grow: it grew too much where both are passed.
@@ -48,6 +50,8 @@ pub enum Rule {
     MaxGrowth,
     /// `budget` of the configuration.
     Budget,
+    /// `--max-wasted`
+    MaxWasted,
 }
 
 /// A rule applied to an image.
@@ -69,6 +73,8 @@ pub(super) struct Sizes {
     pub(super) new: Option<u64>,
     /// Whether there is an image to compare with.
     pub(super) has_baseline: bool,
+    /// Of files that a later layer hides.
+    pub(super) wasted: Option<u64>,
 }
 
 impl Rule {
@@ -78,17 +84,19 @@ impl Rule {
             Self::MaxSize => "max-size",
             Self::MaxGrowth => "max-growth",
             Self::Budget => "budget",
+            Self::MaxWasted => "max-wasted",
         }
     }
 }
 
 /// Applies all rules that are set. Growth is not judged without an image to compare with.
 pub(super) fn apply(limits: &Limits, sizes: Sizes) -> Vec<Judgement> {
-    let Limits { max_bytes, growth, budget_bytes } = *limits;
-    let size = max_bytes.map(|max| at_most(Rule::MaxSize, sizes.kind, sizes.new, max));
+    let Limits { max_bytes, growth, budget_bytes, max_wasted_bytes } = *limits;
+    let size = max_bytes.map(|max| at_most(Rule::MaxSize, word(sizes.kind), sizes.new, max));
+    let wasted = max_wasted_bytes.map(|max| at_most(Rule::MaxWasted, "wasted", sizes.wasted, max));
     let growth = growth.filter(|_| sizes.has_baseline).map(|growth| growth.judge(sizes.old, sizes.new));
     let budget = budget_bytes.map(|max| match sizes.kind {
-        SizeKind::Compressed => at_most(Rule::Budget, sizes.kind, sizes.new, max),
+        SizeKind::Compressed => at_most(Rule::Budget, word(sizes.kind), sizes.new, max),
         SizeKind::Uncompressed | SizeKind::Unpacked => Judgement {
             rule: Rule::Budget,
             passed: None,
@@ -98,26 +106,22 @@ pub(super) fn apply(limits: &Limits, sizes: Sizes) -> Vec<Judgement> {
             ),
         },
     });
-    size.into_iter().chain(growth).chain(budget).collect()
+    size.into_iter().chain(growth).chain(budget).chain(wasted).collect()
 }
 
-fn at_most(rule: Rule, kind: SizeKind, new: Option<u64>, max: u64) -> Judgement {
+fn at_most(rule: Rule, what: &str, new: Option<u64>, max: u64) -> Judgement {
     let (limit, max_text) =
         if rule == Rule::Budget { ("the budget is", short(max)) } else { ("allowed are", short(max)) };
     match new {
         Some(new) if new > max => {
             let over = short(new - max);
-            let message = format!("{} {}, {limit} {max_text}: {over} too many", short(new), word(kind));
+            let message = format!("{} {what}, {limit} {max_text}: {over} too many", short(new));
             Judgement { rule, passed: Some(false), message }
         }
-        Some(new) => Judgement {
-            rule,
-            passed: Some(true),
-            message: format!("{} {}, {limit} {max_text}", short(new), word(kind)),
-        },
-        None => {
-            Judgement { rule, passed: None, message: format!("the {} size is unknown, {limit} {max_text}", word(kind)) }
+        Some(new) => {
+            Judgement { rule, passed: Some(true), message: format!("{} {what}, {limit} {max_text}", short(new)) }
         }
+        None => Judgement { rule, passed: None, message: format!("the {what} size is unknown, {limit} {max_text}") },
     }
 }
 
@@ -245,9 +249,19 @@ mod tests {
 
     #[test]
     fn each_rule_says_what_it_found() {
-        let limits =
-            Limits { max_bytes: Some(100 << 20), growth: Some(growth("10%", 1 << 20)), budget_bytes: Some(1 << 30) };
-        let sizes = Sizes { kind: SizeKind::Compressed, old: Some(80 << 20), new: Some(120 << 20), has_baseline: true };
+        let limits = Limits {
+            max_bytes: Some(100 << 20),
+            growth: Some(growth("10%", 1 << 20)),
+            budget_bytes: Some(1 << 30),
+            max_wasted_bytes: Some(1 << 20),
+        };
+        let sizes = Sizes {
+            kind: SizeKind::Compressed,
+            old: Some(80 << 20),
+            new: Some(120 << 20),
+            has_baseline: true,
+            wasted: Some(3 << 20),
+        };
         let said = |sizes| -> Vec<String> {
             let mark = |passed: Option<bool>| passed.map_or('?', |passed| if passed { '+' } else { '-' });
             apply(&limits, sizes).iter().map(|judged| format!("{} {}", mark(judged.passed), judged.message)).collect()
@@ -258,23 +272,27 @@ mod tests {
                 "- 120 MiB compressed, allowed are 100 MiB: 20.0 MiB too many",
                 "- grew by 40.0 MiB (+50.0 %), allowed are 10 % and 1.0 MiB",
                 "+ 120 MiB compressed, the budget is 1.0 GiB",
+                "- 3.0 MiB wasted, allowed are 1.0 MiB: 2.0 MiB too many",
             ]
         );
-        let first = Sizes { kind: SizeKind::Uncompressed, old: None, new: Some(1), has_baseline: false };
+        let first =
+            Sizes { kind: SizeKind::Uncompressed, old: None, new: Some(1), has_baseline: false, wasted: Some(0) };
         assert_eq!(
             said(first),
             [
                 "+ 1 B uncompressed, allowed are 100 MiB",
                 "? the budget of 1.0 GiB is for the compressed size, which is known once the image is pushed",
+                "+ 0 B wasted, allowed are 1.0 MiB",
             ]
         );
-        let unknown = Sizes { new: None, ..sizes };
+        let unknown = Sizes { new: None, wasted: None, ..sizes };
         assert_eq!(
             said(unknown),
             [
                 "? the compressed size is unknown, allowed are 100 MiB",
                 "? the growth is unknown, allowed are 10 % and 1.0 MiB",
                 "? the compressed size is unknown, the budget is 1.0 GiB",
+                "? the wasted size is unknown, allowed are 1.0 MiB",
             ]
         );
     }

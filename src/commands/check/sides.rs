@@ -1,15 +1,16 @@
 //! Reads the new image and the old one, and decides by which bytes they are compared.
 
-use std::collections::HashMap;
 use std::io::Write;
 
 use super::arguments::{Against, Arguments, Source};
 use super::error::CheckError;
 use super::{Context, newest};
+use crate::commands::inspect::known::KnownLayers;
 use crate::commands::inspect::progress::Progress;
 use crate::commands::inspect::read::{self, ReadOptions};
 use crate::commands::inspect::{ImageReport, InspectError, Report, SizeKind};
 use crate::image::{Layer, LayerContent, Unpacked};
+use crate::layer::Measured;
 use crate::local::{self, LocalError, LocalImages, LocalOptions, Location, Transport};
 use crate::oci::{Digest, PlatformFilter, Reference};
 use crate::target::Uncompressed;
@@ -23,6 +24,8 @@ pub(super) struct Sides {
     pub(super) new: Report,
     pub(super) old: Old,
     pub(super) notes: Vec<String>,
+    /// What was read of layers.
+    pub(super) known: KnownLayers,
 }
 
 /// The image to compare with.
@@ -57,11 +60,12 @@ impl<W: Write> Reader<'_, '_, W> {
         };
         // An engine's unpacked size is compared with the other image's, which takes all of its layers.
         let whole = [Some(&self.arguments.new), old_source].into_iter().flatten().any(is_engine);
-        let mut new_local = self.local(&self.arguments.new, whole).await?;
+        let (new_files, old_files) = (self.arguments.lists_new_files(), self.arguments.files);
+        let mut new_local = self.local(&self.arguments.new, whole, new_files).await?;
         let mut missing = None;
         let mut old_local = match old_source {
             None => None,
-            Some(source) => match self.local(source, whole).await {
+            Some(source) => match self.local(source, whole, old_files).await {
                 Err(CheckError::Local(LocalError::NotFound(message))) => {
                     missing = Some(Old::Missing { reference: source.to_string(), message });
                     None
@@ -73,18 +77,22 @@ impl<W: Write> Reader<'_, '_, W> {
         let (kind, note) = size_kind(locals());
         if kind == SizeKind::Uncompressed {
             for local in [&mut new_local, &mut old_local].into_iter().flatten().filter(|local| local.lacks_content()) {
-                local.images = self.images(local.location, true).await?;
+                local.images = self.images(local.location, true, false).await?;
             }
         }
         let locals = || [&new_local, &old_local].into_iter().flatten();
-        let known: HashMap<Digest, LayerContent> =
-            locals().flat_map(Local::by_diff_id).filter(|(_, content)| is_enough(*content, kind)).collect();
+        let mut known = KnownLayers::of_references(2);
+        for (layer, measured) in locals().flat_map(Local::measured) {
+            if is_enough(measured.content, kind) {
+                known.insert(layer, measured);
+            }
+        }
         let mut notes: Vec<String> = note.into_iter().collect();
         if kind != SizeKind::Compressed {
             notes.extend(locals().flat_map(|local| local.images.notes.iter().cloned()));
         }
         let new = match (&self.arguments.new, &new_local) {
-            (Source::Registry(reference), _) => self.registry(reference, kind, &known).await?,
+            (Source::Registry(reference), _) => self.registry(reference, kind, new_files, &mut known).await?,
             (Source::Local(_), Some(local)) => self.report(local)?,
             (Source::Local(_), None) => unreachable!("a local image is read or an error"),
         };
@@ -93,15 +101,15 @@ impl<W: Write> Reader<'_, '_, W> {
             (Some(_), Some(missing), _) => missing,
             (Some(_), None, Some(local)) => Old::from_read(local.location.to_string(), self.report(local))?,
             (Some(Against::Source(Source::Registry(reference))), None, None) => {
-                let read = self.registry(reference, kind, &known).await;
+                let read = self.registry(reference, kind, old_files, &mut known).await;
                 Old::from_read(reference.to_string(), read)?
             }
-            (Some(Against::Newest(target)), None, None) => self.newest(target, &new.digest, kind, &known).await?,
+            (Some(Against::Newest(target)), None, None) => self.newest(target, &new.digest, kind, &mut known).await?,
             (Some(Against::Source(Source::Local(_))), None, None) => {
                 unreachable!("a local image is read, missing or an error")
             }
         };
-        Ok(Sides { kind, new, old, notes })
+        Ok(Sides { kind, new, old, notes, known })
     }
 
     /// Reads an image on a registry.
@@ -109,15 +117,17 @@ impl<W: Write> Reader<'_, '_, W> {
         &mut self,
         reference: &Reference,
         kind: SizeKind,
-        known: &HashMap<Digest, LayerContent>,
+        files: bool,
+        known: &mut KnownLayers,
     ) -> Result<Report, CheckError> {
         let uncompressed = match kind {
+            _ if files => Uncompressed::Exact,
             SizeKind::Compressed => Uncompressed::Off,
             SizeKind::Uncompressed => self.arguments.uncompressed,
             SizeKind::Unpacked => Uncompressed::Exact,
         };
-        let options = ReadOptions { platform: self.arguments.platform.as_ref(), uncompressed, sharing: None, known };
-        Ok(read::read(self.context.registries, reference, &options, self.progress).await?)
+        let options = ReadOptions { platform: self.arguments.platform.as_ref(), uncompressed, sharing: None, files };
+        Ok(read::read(self.context.registries, reference, &options, known, self.progress).await?)
     }
 
     /// Reads the newest release of a target. The tag that is judged is passed over, and so is any release that is the
@@ -127,7 +137,7 @@ impl<W: Write> Reader<'_, '_, W> {
         name: &str,
         new: &Digest,
         kind: SizeKind,
-        known: &HashMap<Digest, LayerContent>,
+        known: &mut KnownLayers,
     ) -> Result<Old, CheckError> {
         let missing = |message: String| Old::Missing { reference: format!("newest:{name}"), message };
         let releases = match newest::releases(self.context, name, self.arguments.pushed_as()).await {
@@ -138,7 +148,7 @@ impl<W: Write> Reader<'_, '_, W> {
         let repository = releases.repository;
         for tag in releases.tags.into_iter().take(PASSED_OVER_MAX) {
             let reference = Reference { repository: repository.clone(), tag: Some(tag), digest: None };
-            let read = self.registry(&reference, kind, known).await;
+            let read = self.registry(&reference, kind, self.arguments.files, known).await;
             match Old::from_read(reference.to_string(), read)? {
                 Old::Read(old) if releases.is_release || old.digest != *new => return Ok(Old::Read(old)),
                 Old::Read(_) | Old::Missing { .. } | Old::None => {}
@@ -147,16 +157,21 @@ impl<W: Write> Reader<'_, '_, W> {
         Ok(missing(format!("{repository} has no release before this one that target `{name}` selects")))
     }
 
-    async fn local<'s>(&mut self, source: &'s Source, whole: bool) -> Result<Option<Local<'s>>, CheckError> {
+    async fn local<'s>(
+        &mut self,
+        source: &'s Source,
+        whole: bool,
+        files: bool,
+    ) -> Result<Option<Local<'s>>, CheckError> {
         match source {
             Source::Registry(_) => Ok(None),
-            Source::Local(location) => Ok(Some(Local { location, images: self.images(location, whole).await? })),
+            Source::Local(location) => Ok(Some(Local { location, images: self.images(location, whole, files).await? })),
         }
     }
 
-    async fn images(&mut self, location: &Location, whole: bool) -> Result<LocalImages, CheckError> {
+    async fn images(&mut self, location: &Location, whole: bool, files: bool) -> Result<LocalImages, CheckError> {
         let platforms: PlatformFilter = self.arguments.platform.iter().cloned().collect();
-        let options = LocalOptions { platforms: &platforms, whole, engine: self.context.engine };
+        let options = LocalOptions { platforms: &platforms, whole, files, engine: self.context.engine };
         self.progress.say(&format!("reading {location}"));
         let read = local::read(location, options).await;
         self.progress.end();
@@ -176,7 +191,7 @@ impl<W: Write> Reader<'_, '_, W> {
             }
             (None, None) => return Err(InspectError::Nameless.into()),
         };
-        let content = |layer: &Layer| contents.get(&layer.digest).copied();
+        let content = |layer: &Layer| contents.get(&layer.digest).map(|measured| measured.content);
         let report = |image: &local::LocalImage| ImageReport::new(&image.image, image.config.as_ref(), content, None);
         Ok(Report {
             reference,
@@ -213,8 +228,8 @@ impl Local<'_> {
         self.layers().any(|layer| !self.images.contents.contains_key(&layer.digest))
     }
 
-    fn by_diff_id(&self) -> impl Iterator<Item = (Digest, LayerContent)> {
-        self.layers().filter_map(|layer| Some((layer.diff_id.clone()?, *self.images.contents.get(&layer.digest)?)))
+    fn measured(&self) -> impl Iterator<Item = (&Layer, &Measured)> {
+        self.layers().filter_map(|layer| Some((layer, self.images.contents.get(&layer.digest)?)))
     }
 }
 

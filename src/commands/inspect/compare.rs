@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use serde::Serialize;
 
+use super::files_report::GrowthReport;
 use super::report::{ImageReport, LayerReport, SizeKind, Step};
 
 /// Two images of one platform, the old one and the new one.
@@ -22,6 +23,8 @@ pub struct Comparison {
     pub shared_bytes: u64,
     /// The new image's layers, bottom first, and between them the old image's removed layers.
     pub layers: Vec<Difference>,
+    /// How their files differ; only with `--files`, and where they can be known.
+    pub files: Option<GrowthReport>,
 }
 
 /// One layer in two images.
@@ -74,6 +77,7 @@ impl Comparison {
             new_bytes: kind.of_image(new),
             shared_bytes: shared.filter_map(|layer| same_bytes(layer, kind)).sum(),
             layers,
+            files: None,
         }
     }
 }

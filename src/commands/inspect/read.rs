@@ -5,6 +5,7 @@ use std::io::Write;
 use std::sync::Arc;
 
 use super::error::InspectError;
+use super::known::KnownLayers;
 use super::nearest;
 use super::progress::Progress;
 use super::report::{FailedReport, ImageReport, Report};
@@ -24,15 +25,17 @@ pub(in crate::commands) struct ReadOptions<'a> {
     pub(in crate::commands) platform: Option<&'a Platform>,
     pub(in crate::commands) uncompressed: Uncompressed,
     pub(in crate::commands) sharing: Option<&'a Sharing>,
-    /// Layers whose content is known already, by `diff_id`: these are not fetched.
-    pub(in crate::commands) known: &'a HashMap<Digest, LayerContent>,
+    /// Whether the layers' files are listed, which `exact` can.
+    pub(in crate::commands) files: bool,
 }
 
-/// Reads a reference, its platforms and their configs and, if wanted, its layers.
+/// Reads a reference, its platforms and their configs and, if wanted, its layers. Layers that are `known` are not fetched;
+/// others become known.
 pub(in crate::commands) async fn read(
     registries: &Registries,
     reference: &Reference,
     options: &ReadOptions<'_>,
+    known: &mut KnownLayers,
     progress: &mut Progress<'_, impl Write>,
 ) -> Result<Report, InspectError> {
     let repository = &reference.repository;
@@ -77,7 +80,7 @@ pub(in crate::commands) async fn read(
     {
         return Err(error.into());
     }
-    let contents = uncompressed(&client, repository, &children.images, options, progress).await;
+    let contents = uncompressed(&client, repository, &children.images, options, known, progress).await;
     let mut images = Vec::new();
     for image in &children.images {
         let config = config(&client, repository, image).await;
@@ -136,10 +139,10 @@ async fn uncompressed(
     repository: &Repository,
     images: &[Arc<Image>],
     options: &ReadOptions<'_>,
+    known: &mut KnownLayers,
     progress: &mut Progress<'_, impl Write>,
 ) -> HashMap<Digest, LayerContent> {
     let mut contents: HashMap<Digest, LayerContent> = HashMap::new();
-    let mut by_diff_id = options.known.clone();
     let mode = options.uncompressed;
     if mode == Uncompressed::Off {
         return contents;
@@ -150,27 +153,25 @@ async fn uncompressed(
             continue;
         }
         let Some(request) = LayerRequest::new(repository, image, layer, mode) else { continue };
-        let known = layer.diff_id.as_ref().and_then(|diff_id| by_diff_id.get(diff_id).copied());
-        let content = if known.is_some() {
-            known
-        } else {
+        if known.get(layer, options.files).is_none() {
             progress.begin(&layer.digest, request.bytes);
-            let found = layer::probe_now(client, &request, &indexes, |received| progress.advance(received)).await;
-            match &found {
-                Ok(LayerContent { unpacked: Unpacked::Refused, .. }) => {
-                    progress.note(
-                        &layer.digest,
-                        "overlay2 cannot unpack this layer without the ones below: its unpacked size is left out",
-                    );
+            let listed_max = options.files.then(|| known.paths_left());
+            let advance = |received| progress.advance(received);
+            match layer::probe_now(client, &request, listed_max, &indexes, advance).await {
+                Ok(measured) => {
+                    if measured.content.unpacked == Unpacked::Refused {
+                        progress.note(
+                            &layer.digest,
+                            "overlay2 cannot unpack this layer without the ones below: its unpacked size is left out",
+                        );
+                    }
+                    known.insert(layer, &measured);
                 }
-                Ok(_) => (),
                 Err(why) => progress.note(&layer.digest, &format!("uncompressed size unknown: {why}")),
             }
-            found.ok()
-        };
-        if let Some(content) = content {
-            contents.insert(layer.digest.clone(), content);
-            by_diff_id.extend(layer.diff_id.clone().map(|diff_id| (diff_id, content)));
+        }
+        if let Some(measured) = known.get(layer, false) {
+            contents.insert(layer.digest.clone(), measured.content);
         }
     }
     progress.end();

@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::image::{Image, Layer, LayerContent, Unpacked};
 use crate::oci::{Digest, ImageConfig, MediaType, Reason};
 
+use super::files_report::FilesReport;
 use super::sharing::Sharing;
 
 /// One reference.
@@ -59,6 +60,8 @@ pub struct ImageReport {
     pub unpacked_bytes: Option<u64>,
     /// How it was built, bottom first. Without a usable history one step for each layer.
     pub steps: Vec<Step>,
+    /// Its files; only with `--files`, and where they can be known.
+    pub files: Option<FilesReport>,
 }
 
 /// One step of an image's build.
@@ -174,6 +177,7 @@ impl ImageReport {
                 .map(|_| contents.iter().flatten().any(|content| content.estimated)),
             unpacked_bytes: sum(|content| content.unpacked.bytes()),
             steps: steps(layers, config),
+            files: None,
         }
     }
 

@@ -7,6 +7,7 @@ use crate::commands::units;
 
 use super::compare::{Change, Comparison, Difference};
 use super::report::{ImageReport, LayerReport, Report};
+use super::show_files;
 
 /// One reference: its digest, then each platform with its layers, newest first as in `docker history`.
 pub(super) fn report(out: &mut impl Write, report: &Report, exact: bool, terminal: Terminal) -> io::Result<()> {
@@ -131,13 +132,14 @@ fn write_image(out: &mut impl Write, image: &ImageReport, exact: bool, terminal:
                 optional(layer.unpacked_bytes),
                 layer.shared_by.map_or_else(String::new, |count| count.to_string()),
                 created,
-                format!("{}{marks}", short(&layer.digest)),
-                layer.diff_id.as_ref().map_or_else(String::new, short),
+                format!("{}{marks}", units::short_digest(&layer.digest)),
+                layer.diff_id.as_ref().map_or_else(String::new, units::short_digest),
                 command,
             ],
         );
     }
-    table.write(out, terminal)
+    table.write(out, terminal)?;
+    image.files.as_ref().map_or(Ok(()), |files| show_files::files(out, files, exact, terminal))
 }
 
 fn write_facts(out: &mut impl Write, facts: &[(&str, String)]) -> io::Result<()> {
@@ -156,12 +158,5 @@ fn uncompressed(image: &ImageReport, exact: bool) -> String {
 
 /// The short digest of a layer, the new one if it is in both.
 pub(in crate::commands) fn digest_of(layer: &Difference) -> String {
-    layer.new.as_ref().or(layer.old.as_ref()).map_or_else(String::new, |layer| short(&layer.digest))
-}
-
-/// A digest shortened for people; `--json` has the full one.
-fn short(digest: &crate::oci::Digest) -> String {
-    let text = digest.to_string();
-    let value = text.split_once(':').map_or(&*text, |(_, value)| value);
-    units::cut(value, 12).replace('…', "")
+    layer.new.as_ref().or(layer.old.as_ref()).map_or_else(String::new, |layer| units::short_digest(&layer.digest))
 }

@@ -32,7 +32,7 @@ pub(super) fn forecast_all(
         }
         if unread.contains(&(registry.clone(), request.image.clone())) {
             layers.unread_manifests += 1;
-        } else if request.mode == Uncompressed::Exact {
+        } else if request.mode.streams() {
             if !layer::is_streamed(&request) {
                 continue;
             }
@@ -57,7 +57,7 @@ pub(super) fn forecast_all(
 
 /// A placeholder that makes the series of a layer's size appear.
 fn content(mode: Uncompressed) -> LayerContent {
-    let exact = mode == Uncompressed::Exact;
+    let exact = mode.streams();
     let unpacked = if exact { Unpacked::Bytes(1) } else { Unpacked::Unknown };
     LayerContent { uncompressed_bytes: 1, estimated: !exact, unpacked }
 }

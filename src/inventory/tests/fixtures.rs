@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::image::LayerContent;
 use crate::image::{Image, Layer, Unpacked};
 use crate::inventory::snapshot::{ImageView, RepositoryView, TagView};
 use crate::inventory::*;

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::fixtures::*;
+use crate::image::LayerContent;
 use crate::inventory::snapshot::GroupView;
 use crate::inventory::*;
 use crate::oci::{Reason, Tag};

@@ -1,6 +1,7 @@
 //! Sums over what is watched.
 
 use super::fixtures::*;
+use crate::image::LayerContent;
 use crate::image::{Layer, Unpacked};
 use crate::inventory::*;
 use crate::target::Target;

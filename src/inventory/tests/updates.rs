@@ -116,3 +116,33 @@ proptest! {
         prop_assert!(bytes <= Some(view.release.compressed_bytes));
     }
 }
+
+/// Each layer is made by the command that its name begins with.
+fn commands() -> Commands {
+    let known = ["base", "copy1", "copy2", "run1", "run2"];
+    let by_digest: HashMap<_, _> = known.map(|name| (digest(name), name.trim_end_matches(['1', '2']))).into();
+    Box::new(move |digest| by_digest.get(digest).map(|command| (*command).into()))
+}
+
+#[test]
+fn the_layer_that_grew_most_is_named_with_its_command() {
+    for (old, new, expected) in [
+        ("base:100 copy1:10", "base:100 copy2:50", Some(("copy2", 40, Some("copy")))),
+        ("base:100 copy1:50 run1:5", "base:100 copy2:60 run2:30", Some(("run2", 25, Some("run")))),
+        ("base:100", "base:100 copy1:50 run1:5", Some(("copy1", 50, Some("copy")))),
+        // Of a layer without a command all bytes count.
+        ("base:100 x:90", "base:100 y:95 copy1:94", Some(("y", 95, None))),
+        ("base:100 copy1:10", "base:100 copy2:7", None),
+        ("base:100 copy1:10", "base:100", None),
+    ] {
+        let mut inventory = releases();
+        inventory.set_commands(commands());
+        read(&mut inventory, "r.io/a:v1", 10.0, single(old));
+        read(&mut inventory, "r.io/a:v2", 10.0, single(new));
+        let snapshot = inventory.snapshot();
+        let change = snapshot.registries[0].repositories[0].newest[0].largest_change.clone();
+        let change = change.map(|change| (change.digest, change.bytes, change.command));
+        let expected = expected.map(|(name, bytes, command)| (digest(name), bytes, command.map(std::sync::Arc::from)));
+        assert_eq!(change, expected, "{old:?} → {new:?}");
+    }
+}

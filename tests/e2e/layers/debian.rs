@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use super::files::{assert_files_are_dockers, assert_packages_are_dpkgs};
 use super::{docker_says, piped, push_layers, tar, we_say};
 use crate::harness::engine::Engine;
 use crate::harness::push::Pusher;
@@ -58,6 +59,8 @@ fn a_whole_debian_takes_what_docker_says_and_so_does_what_buildah_makes_of_it() 
     let (ours, docker) = (we_say(&base), docker_says(&engine, &base));
     assert_eq!(ours, docker);
     assert!(ours.0 > 50_000_000, "{ours:?} is no Debian");
+    assert_files_are_dockers(&engine, &base, "debian");
+    assert_packages_are_dpkgs(&engine, &base);
 
     let changes = format!("FROM {base}\n{CHANGES}");
     // One layer of all changes, since `buildah` copies all of Debian for each; and one of each copy.
@@ -75,5 +78,9 @@ fn a_whole_debian_takes_what_docker_says_and_so_does_what_buildah_makes_of_it() 
         let to = format!("docker://{reference}");
         run(buildah().args(["push", "--quiet", "--tls-verify=false", "--format", format, tag, &to]));
         assert_eq!(we_say(&reference), docker_says(&engine, &reference), "{tag}");
+        assert_files_are_dockers(&engine, &reference, tag);
+        if tag == "changes" {
+            assert_packages_are_dpkgs(&engine, &reference);
+        }
     }
 }

@@ -33,7 +33,7 @@ fn config(tars: &[&Tar]) -> String {
 }
 
 /// What `docker save` writes, of uncompressed tars.
-fn docker_archive(tars: &[(&Tar, &[u8])], tag: &str) -> Vec<u8> {
+pub(super) fn docker_archive(tars: &[(&Tar, &[u8])], tag: &str) -> Vec<u8> {
     let layers: Vec<String> = (0..tars.len()).map(|at| format!("{at}/layer.tar")).collect();
     let mut files: Vec<(String, Vec<u8>)> =
         layers.iter().zip(tars).map(|(name, (_, tar))| (name.clone(), tar.to_vec())).collect();

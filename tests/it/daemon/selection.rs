@@ -191,7 +191,11 @@ async fn a_target_of_several_repositories_finds_those_that_match_and_misses_thos
     daemon.until("three are read", |m| m.all(COMPRESSED, &[]).len() == 3).await;
     let metrics = daemon.scanned("all").await;
     assert_eq!(metrics.one(TARGET_UP, &[]), Some(1.0), "what a wildcard finds need not have the tag");
-    assert_eq!(metrics.one("image_size_exporter_target_repositories", &[]), Some(3.0));
+    assert_eq!(
+        metrics.one("image_size_exporter_target_repositories", &[]),
+        Some(4.0),
+        "with the one that has no such tag"
+    );
     registry.missing("/v2/named/app/manifests/v1");
     registry.untag("named/app", "v1");
     daemon.until("the named one is missed", |m| m.one(TARGET_UP, &[]) == Some(0.0)).await;

@@ -113,6 +113,8 @@ async fn the_newest_release_is_one_series_that_moves_with_each_release_and_back(
     assert!(named(&moved, "v1.5.0", 120), "{}", moved.text());
     let previous = [("tag", "v1.4.0"), ("digest", &*image_of(100).digest().to_string())];
     assert_eq!(moved.one("container_image_newest_previous_info", &previous), Some(1.0), "{}", moved.text());
+    let change = [("command", "COPY 120 bytes")];
+    assert_eq!(moved.one("container_image_newest_largest_change_info", &change), Some(120.0), "{}", moved.text());
     let series =
         |m: &Metrics| m.all("container_image_newest_compressed_size_bytes", &[]).into_keys().collect::<Vec<_>>();
     assert_eq!(series(&first), series(&moved));

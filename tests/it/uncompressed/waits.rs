@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use image_size_exporter::image::LayerContent;
 use image_size_exporter::layer::{Limits, run};
 use image_size_exporter::oci::Digest;
 use image_size_exporter::registry::{Registries, Settings};
 use image_size_exporter::store::Store;
-use image_size_exporter::tag::LayerRequest;
+use image_size_exporter::tag::{LayerFound, LayerRequest, LayerRequests};
 use image_size_exporter::target::Uncompressed;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -20,8 +19,8 @@ use crate::support::registry::Reply;
 
 /// A worker that keeps running.
 struct Worker {
-    work: mpsc::Sender<Vec<LayerRequest>>,
-    found: mpsc::Receiver<(Digest, LayerContent)>,
+    work: mpsc::Sender<LayerRequests>,
+    found: mpsc::Receiver<LayerFound>,
 }
 
 impl Worker {
@@ -34,11 +33,23 @@ impl Worker {
         Self { work, found }
     }
 
+    async fn send(&self, layers: Vec<LayerRequest>) {
+        self.work.send(LayerRequests { layers, images: Vec::new() }).await.unwrap();
+    }
+
+    /// The digest of the next layer that was measured.
+    async fn next(&mut self) -> Digest {
+        match self.found.recv().await.unwrap() {
+            LayerFound::Content(digest, _) => digest,
+            LayerFound::Wasted(..) => panic!("nobody asked for what an image wastes"),
+        }
+    }
+
     /// Requests a layer that fails, and then one that does not: its result shows that the worker, which measures one at
     /// a time, has tried the first.
     async fn try_again(&mut self, failing: &LayerRequest, whole: &LayerRequest) {
-        self.work.send(vec![failing.clone(), whole.clone()]).await.unwrap();
-        assert_eq!(self.found.recv().await.unwrap().0, whole.digest);
+        self.send(vec![failing.clone(), whole.clone()]).await;
+        assert_eq!(self.next().await, whole.digest);
     }
 }
 
@@ -83,19 +94,19 @@ async fn a_layer_that_a_registry_fails_to_send_is_asked_for_again_after_a_minute
     let blob = format!("GET /v2/acme/app/blobs/{}", work[0].digest);
     registry.always(&blob, Reply::status(503));
     let mut worker = Worker::start(Limits { concurrency: 1, ..Limits::default() });
-    worker.work.send(work.clone()).await.unwrap();
+    worker.send(work.clone()).await;
     // The clock runs fast while the worker waits between its attempts.
     let other = loop {
-        match tokio::time::timeout(Duration::from_millis(50), worker.found.recv()).await {
-            Ok(found) => break found.unwrap().0,
+        match tokio::time::timeout(Duration::from_millis(50), worker.next()).await {
+            Ok(found) => break found,
             Err(_) => ahead(Duration::from_secs(2)).await,
         }
     };
     assert_eq!(other, work[1].digest);
     registry.always(&blob, Reply::Usual);
     later(1).await;
-    worker.work.send(work.clone()).await.unwrap();
-    assert_eq!(worker.found.recv().await.unwrap().0, work[0].digest);
+    worker.send(work.clone()).await;
+    assert_eq!(worker.next().await, work[0].digest);
 }
 
 #[tokio::test]
@@ -104,11 +115,11 @@ async fn a_large_layer_that_waits_for_the_hours_bytes_is_not_overtaken_by_small_
     let (registry, work) = registry_with(&[(&tars[0], GZIP), (&tars[1], GZIP), (&tars[2], GZIP)], Uncompressed::Exact);
     let limits = Limits { bytes_per_hour: Some(work[1].bytes), concurrency: 1, ..Limits::default() };
     let mut worker = Worker::start(limits);
-    worker.work.send(work.clone()).await.unwrap();
-    assert_eq!(worker.found.recv().await.unwrap().0, work[0].digest);
+    worker.send(work.clone()).await;
+    assert_eq!(worker.next().await, work[0].digest);
     for next in &work[1..] {
         later(61).await;
-        assert_eq!(worker.found.recv().await.unwrap().0, next.digest);
+        assert_eq!(worker.next().await, next.digest);
     }
     assert_eq!(registry.counts(), "get_blob 3");
 }
@@ -119,8 +130,8 @@ async fn a_manifest_that_states_a_wrong_size_does_not_hide_a_layer_from_the_othe
     let mut worker = Worker::start(Limits { concurrency: 1, ..Limits::default() });
     for wrong in [work[0].bytes - 1, 1] {
         let wrong = LayerRequest { bytes: wrong, ..work[0].clone() };
-        worker.work.send(vec![wrong, work[0].clone()]).await.unwrap();
-        assert_eq!(worker.found.recv().await.unwrap().0, work[0].digest);
+        worker.send(vec![wrong, work[0].clone()]).await;
+        assert_eq!(worker.next().await, work[0].digest);
     }
     assert_eq!(registry.counts(), "get_blob 2");
 }
@@ -130,11 +141,11 @@ async fn a_layer_beyond_the_hourly_budget_waits_until_it_refills() {
     let tars = [tar(&[3000]), tar(&[3001])];
     let (registry, work) = registry_with(&[(&tars[0], GZIP), (&tars[1], GZIP)], Uncompressed::Exact);
     let mut worker = Worker::start(Limits { bytes_per_hour: Some(work[0].bytes), ..Limits::default() });
-    worker.work.send(work.clone()).await.unwrap();
-    assert_eq!(worker.found.recv().await.unwrap().0, work[0].digest);
+    worker.send(work.clone()).await;
+    assert_eq!(worker.next().await, work[0].digest);
     assert_eq!(registry.take_counts(), "get_blob 1", "both may be looked at at once");
     later(61).await;
-    assert_eq!(worker.found.recv().await.unwrap().0, work[1].digest);
+    assert_eq!(worker.next().await, work[1].digest);
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ pub(super) fn write(check: &Check, exact: bool, out: &mut impl Write) -> io::Res
         for judged in platform.rules.iter().filter(|judged| judged.passed != Some(true)) {
             let (level, blame) = match judged.passed {
                 None => ("warning", Vec::new()),
-                Some(_) => ("error", super::blame(check, platform, exact)),
+                Some(_) => ("error", super::blame(check, platform, judged.rule, exact)),
             };
             let text = [vec![platform.named(&judged.message)], blame, vec![super::subject(check)]].concat().join("\n");
             command(out, level, &format!("{reference}: {}", judged.rule.word()), &text)?;

@@ -13,7 +13,7 @@ pub(super) fn write(check: &Check, exact: bool, out: &mut impl Write) -> io::Res
             let outcome = match judged.passed {
                 Some(true) => format!("<system-out>{}</system-out>", escaped(&judged.message)),
                 Some(false) => {
-                    let blame = super::blame(check, platform, exact).join("\n");
+                    let blame = super::blame(check, platform, judged.rule, exact).join("\n");
                     let text = format!("{}\n{blame}\n{}", judged.message, super::subject(check));
                     format!("<failure message=\"{}\">{}</failure>", escaped(&judged.message), escaped(&text))
                 }

@@ -59,6 +59,9 @@ pub(super) fn write(check: &Check, exact: bool, out: &mut impl Write) -> io::Res
             )?;
         }
     }
+    for platform in &check.platforms {
+        write_files(platform, exact, out)?;
+    }
     for failed in &check.failed {
         writeln!(out, "\n{} cannot be read ({}).", code(&failed.platform), failed.reason)?;
     }
@@ -74,6 +77,24 @@ pub(super) fn write(check: &Check, exact: bool, out: &mut impl Write) -> io::Res
         }
         _ => writeln!(out, "\n{first}{}.", letters.as_str()),
     }
+}
+
+/// The files that grew most and those that are wasted most, where they are asked for.
+fn write_files(platform: &PlatformCheck, exact: bool, out: &mut impl Write) -> io::Result<()> {
+    let mut grown = super::grown_files(platform).peekable();
+    if grown.peek().is_some() {
+        writeln!(out, "\n| {} | file |\n|--:|---|", code(&platform.platform))?;
+        for (path, growth) in grown {
+            writeln!(out, "| +{} | {} |", units::bytes(growth, exact), code(path))?;
+        }
+    }
+    let Some(files) = platform.files.as_ref().filter(|files| files.wasted_bytes > 0) else { return Ok(()) };
+    let wasted = units::bytes(files.wasted_bytes, exact);
+    writeln!(out, "\n| {wasted} wasted | file | |\n|--:|---|---|")?;
+    for file in files.wasted.iter().take(super::CULPRITS_MAX) {
+        writeln!(out, "| {} | {} | {} |", units::bytes(file.bytes, exact), code(&file.path), file.cause)?;
+    }
+    Ok(())
 }
 
 fn write_rules(platform: &PlatformCheck, out: &mut impl Write) -> io::Result<()> {

@@ -3,9 +3,9 @@
 use std::io::{self, Write};
 
 use crate::commands::check::check_report::{Baseline, Check, PlatformCheck, Verdict};
-use crate::commands::check::rules::word;
+use crate::commands::check::rules::{Rule, word};
 use crate::commands::columns::{Columns, Style, Terminal};
-use crate::commands::inspect::{Comparison, show};
+use crate::commands::inspect::{Comparison, show, show_files};
 use crate::commands::units;
 
 /// Both images, each platform's layers, and the verdict.
@@ -26,6 +26,12 @@ pub(super) fn write(check: &Check, exact: bool, terminal: Terminal, out: &mut im
     for platform in &check.platforms {
         writeln!(out)?;
         layers(check, platform, exact, terminal, out)?;
+        if let Some(growth) = &platform.files_growth {
+            show_files::growth(out, growth, exact, terminal)?;
+        }
+        if let Some(files) = &platform.files {
+            show_files::files(out, files, exact, terminal)?;
+        }
     }
     for failed in &check.failed {
         let line = format!("{} {}: not read: {}", failed.platform, failed.digest, failed.reason);
@@ -45,8 +51,11 @@ pub(super) fn write(check: &Check, exact: bool, terminal: Terminal, out: &mut im
             let line = format!("{mark:4}  {}  {}", judged.rule.word(), platform.named(&judged.message));
             writeln!(out, "{}", style.paint(&units::plain(&line), terminal.colour))?;
         }
-        if platform.is_too_big() {
-            for line in super::blame(check, platform, exact) {
+        // Layers are blamed once, whichever rules about sizes fail.
+        let failed = [Rule::MaxSize, Rule::MaxGrowth, Rule::Budget].into_iter().find(|rule| platform.fails(*rule));
+        let wasted = Some(Rule::MaxWasted).filter(|rule| platform.fails(*rule));
+        for rule in failed.into_iter().chain(wasted) {
+            for line in super::blame(check, platform, rule, exact) {
                 let limit = terminal.width.filter(|_| !terminal.whole).unwrap_or(usize::MAX);
                 writeln!(out, "{}", units::cut(&format!("      {line}"), limit))?;
             }
@@ -77,6 +86,7 @@ fn layers(
             new_bytes: platform.new_bytes,
             shared_bytes: platform.shared_bytes.unwrap_or_default(),
             layers: platform.layers.clone(),
+            files: None,
         };
         show::comparison(out, &comparison, exact, terminal)?;
         let estimated = if platform.estimated { "; partly estimated" } else { "" };

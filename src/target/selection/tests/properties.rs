@@ -111,7 +111,7 @@ proptest! {
         let _ = text.parse::<VersionRange>();
         let _ = text.parse::<TagPattern>();
         if let Ok(repositories) = text.parse::<Repositories>() {
-            repositories.patterns().iter().for_each(|pattern| drop(pattern.matches(&tag)));
+            let _ = repositories.patterns().iter().any(|pattern| pattern.matches(&tag));
         }
         if let (Ok(range), Some(version)) = (tag.parse::<VersionRange>(), Version::parse(&tag)) {
             range.contains(&version);
