@@ -3,6 +3,7 @@
 //! Not here: when tags are read (`daemon`), how (`scan`), and what is remembered on disk (`store`).
 
 mod catalog;
+mod digest_list;
 mod groups;
 mod interner;
 mod layer_table;
@@ -307,7 +308,7 @@ impl Inventory {
                     digests.extend(image.summary.image_id.clone());
                     let is_schema1 = image.summary.image_id.is_none();
                     if is_schema1 || tag.settings.uncompressed != Uncompressed::Off {
-                        for listed in &image.stored {
+                        for listed in image.stored.iter() {
                             digests.insert(state.layers.digest(listed.layer).clone());
                             digests.extend(state.layers.facts(listed.layer).diff_id.clone());
                         }

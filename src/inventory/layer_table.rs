@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 use std::sync::Arc;
 
+use super::digest_list::DigestList;
 use super::interner::Interner;
 use crate::image::accounting::StoredLayer;
 use crate::image::{Image, ImageSummary, Layer, LayerContent, Timestamp, UncompressedHint};
@@ -59,7 +60,7 @@ pub(super) struct StoredImage {
     /// The config's number.
     config: Option<u32>,
     /// The distinct layers that the registry stores and whose sizes are known.
-    pub(super) stored: Box<[StoredLayer]>,
+    pub(super) stored: Arc<[StoredLayer]>,
     /// Further occurrences of layers that the manifest lists more than once.
     repeated: Box<[u32]>,
     /// The layers that are distributed elsewhere and whose sizes are known, with their bytes. They have no number: to
@@ -152,6 +153,11 @@ impl LayerTable {
     /// A layer's digest.
     pub(super) fn digest(&self, layer: u32) -> &Digest {
         self.layers.digest(layer)
+    }
+
+    /// The digests of all layers.
+    pub(super) fn digests(&self) -> &DigestList {
+        self.layers.digests()
     }
 
     /// A layer's facts.

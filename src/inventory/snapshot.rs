@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::image::accounting::GroupUsage;
+pub use super::digest_list::DigestList;
+use crate::image::accounting::{GroupUsage, StoredLayer};
 use crate::image::{ImageSummary, Timestamp};
 use crate::oci::{Digest, MediaType, Platform, Registry, Repository, Tag};
 use crate::target::TargetName;
@@ -29,6 +30,8 @@ pub struct RegistryView {
     pub groups: Vec<GroupView>,
     /// What each policy would free on it.
     pub reclaimable: Vec<ReclaimableView>,
+    /// The digests of layers, by their numbers in [`ImageView::layers`].
+    pub layers: DigestList,
     /// Its watched repositories, each shared with the previous snapshot where nothing of it changed.
     pub repositories: Vec<Arc<RepositoryView>>,
 }
@@ -110,6 +113,8 @@ pub struct ImageView {
     pub platform: Platform,
     /// The facts of its manifest and config.
     pub image: Arc<ImageSummary>,
+    /// Its layers.
+    pub layers: ImageLayers,
     /// Bytes of its layers that no other image digest watched in the registry has; `None` while only a part of its
     /// repository's list, or of a target's catalog on the registry, is known.
     pub unique_bytes: Option<u64>,
@@ -121,6 +126,18 @@ pub struct ImageView {
     pub unpacked_bytes: Option<u64>,
     /// The configured budget for its compressed size.
     pub budget_bytes: Option<u64>,
+}
+
+/// The distinct layers of an image that its registry stores and whose sizes are known, in the manifest's order: numbers,
+/// which [`RegistryView::layers`] gives their digests, and bytes. Foreign layers are not in here.
+#[derive(Clone, Debug, Default)]
+pub struct ImageLayers(pub Arc<[StoredLayer]>);
+
+/// By their bytes: numbers follow the order of readings, which is not part of what is published.
+impl PartialEq for ImageLayers {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.iter().map(|layer| layer.bytes).eq(other.0.iter().map(|layer| layer.bytes))
+    }
 }
 
 /// The newest release of a repository, for one target and one platform.

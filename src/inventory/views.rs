@@ -7,7 +7,7 @@ use super::layer_table::{LayerTable, StoredImage};
 use super::newest::newest;
 use super::policies;
 use super::policies::Policies;
-use super::snapshot::{GroupView, ImageView, NewestView, RegistryView, RepositoryView, TagView};
+use super::snapshot::{GroupView, ImageLayers, ImageView, NewestView, RegistryView, RepositoryView, TagView};
 use super::state::{RegistryState, RepositoryState};
 use super::sums::Figures;
 use super::tag_settings::Targets;
@@ -65,8 +65,14 @@ pub(super) fn refresh(
             (of.bytes, of.tags) = (None, None);
         }
     }
-    let view =
-        RegistryView { registry: name.clone(), stored_bytes, groups: groups(registry), reclaimable, repositories };
+    let view = RegistryView {
+        registry: name.clone(),
+        stored_bytes,
+        groups: groups(registry),
+        reclaimable,
+        layers: registry.layers.digests().clone(),
+        repositories,
+    };
     registry.view = (!view.repositories.is_empty()).then(|| Arc::new(view));
 }
 
@@ -204,6 +210,7 @@ fn image(
     ImageView {
         platform: image.platform.clone(),
         image: image.summary.clone(),
+        layers: ImageLayers(Arc::clone(&image.stored)),
         unique_bytes: shares.map(|shares| shares.unique_bytes),
         proportional_bytes: shares.map(|shares| shares.proportional_bytes),
         uncompressed: content.map(|content| (content.uncompressed_bytes, content.estimated)),

@@ -181,10 +181,13 @@ async fn read_config(
         Reason::NotFound => ReadError::NoConfig(error),
         _ => ReadError::Registry(error),
     })?;
-    let parsed = ImageConfig::parse_without_history(&body).map_err(|source| {
+    let parsed = ImageConfig::parse(&body).map_err(|source| {
         client.failed(Operation::GetBlob, Reason::Invalid);
         ReadError::InvalidConfig { location: Location::digest(repository, &descriptor.digest).to_string(), source }
     })?;
+    if let Some(commands) = image::layer_commands(&parsed) {
+        store.remember_commands(&descriptor.digest, commands);
+    }
     let config = Arc::new(ConfigFacts::from(parsed));
     store.remember_config(&descriptor.digest, Arc::clone(&config));
     Ok(config)

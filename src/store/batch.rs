@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::stored::{LayerRecord, Stored};
-use crate::image::{ConfigFacts, Timestamp};
+use crate::image::{Commands, ConfigFacts, Timestamp};
 use crate::oci::{Digest, Repository, Tag};
 use crate::tag::{TagChange, TagRecord};
 
@@ -18,6 +18,8 @@ pub(super) const WAITING_MAX: usize = 50_000;
 pub(super) struct Batch {
     pub(super) documents: HashMap<Digest, Stored>,
     pub(super) configs: HashMap<Digest, Arc<ConfigFacts>>,
+    /// Of layers, by their config's digest.
+    pub(super) commands: HashMap<Digest, Commands>,
     pub(super) blobs: HashMap<Digest, u64>,
     pub(super) layers: HashMap<Digest, LayerRecord>,
     /// `None` deletes the record. At most one entry for each watched tag, hence no limit of its own.
@@ -40,6 +42,7 @@ impl Batch {
     pub(super) fn is_empty(&self) -> bool {
         self.documents.is_empty()
             && self.configs.is_empty()
+            && self.commands.is_empty()
             && self.blobs.is_empty()
             && self.layers.is_empty()
             && self.tags.is_empty()
@@ -74,6 +77,7 @@ impl Batch {
         }
         put_back(&mut self.documents, older.documents, WAITING_MAX);
         put_back(&mut self.configs, older.configs, WAITING_MAX);
+        put_back(&mut self.commands, older.commands, WAITING_MAX);
         put_back(&mut self.blobs, older.blobs, WAITING_MAX);
         put_back(&mut self.layers, older.layers, WAITING_MAX);
         put_back(&mut self.tags, older.tags, usize::MAX);

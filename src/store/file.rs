@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition, WriteTransaction};
+use redb::{
+    Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition, TableError, WriteTransaction,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -17,7 +19,7 @@ use super::encoding::{digest_key, parse_tag_key, seal, tag_key, unseal};
 use super::error::StoreError;
 use super::stored::{LayerRecord, Stored};
 use super::sweep::{SECONDS_UNUSED_MAX, blobs_needed, documents_needed, unused_max};
-use crate::image::{ConfigFacts, Timestamp};
+use crate::image::{Commands, ConfigFacts, Timestamp};
 use crate::oci::digest::TEXT_BYTES_MAX;
 use crate::oci::{Digest, Repository, Tag};
 use crate::tag::TagRecord;
@@ -27,6 +29,8 @@ type Bytes = TableDefinition<'static, &'static [u8], &'static [u8]>;
 
 const DOCUMENTS: Bytes = TableDefinition::new("documents");
 const CONFIGS: Bytes = TableDefinition::new("configs");
+/// The commands of layers, by their config's digest. A file of an earlier version has no such table before it is written.
+const COMMANDS: Bytes = TableDefinition::new("commands");
 const BLOBS: Bytes = TableDefinition::new("blobs");
 const LAYERS: Bytes = TableDefinition::new("layers");
 /// Completed scans, by the caller's keys.
@@ -36,10 +40,10 @@ const TAGS: Bytes = TableDefinition::new("tags");
 const UNUSED: Bytes = TableDefinition::new("unused");
 
 /// The tables by digest.
-const BY_DIGEST: [Bytes; 4] = [DOCUMENTS, CONFIGS, BLOBS, LAYERS];
+const BY_DIGEST: [Bytes; 5] = [DOCUMENTS, CONFIGS, COMMANDS, BLOBS, LAYERS];
 
 /// All tables but that of the version.
-pub(super) const TABLES: [Bytes; 7] = [DOCUMENTS, CONFIGS, BLOBS, LAYERS, TAGS, UNUSED, SCANS];
+pub(super) const TABLES: [Bytes; 8] = [DOCUMENTS, CONFIGS, COMMANDS, BLOBS, LAYERS, TAGS, UNUSED, SCANS];
 
 /// Identifies the file at a path: a replacement has another identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,6 +138,10 @@ impl File {
         self.get(CONFIGS, &digest_key(digest))
     }
 
+    pub(super) fn commands(&self, config: &Digest) -> Result<Option<Commands>, StoreError> {
+        self.get(COMMANDS, &digest_key(config))
+    }
+
     pub(super) fn blob_bytes(&self, digest: &Digest) -> Result<Option<u64>, StoreError> {
         self.get(BLOBS, &digest_key(digest))
     }
@@ -153,7 +161,10 @@ impl File {
 
     fn get<T: DeserializeOwned>(&self, table: Bytes, key: &[u8]) -> Result<Option<T>, StoreError> {
         self.checked(|| {
-            let table = self.database.begin_read()?.open_table(table)?;
+            let table = match self.database.begin_read()?.open_table(table) {
+                Err(TableError::TableDoesNotExist(_)) => return Ok(None),
+                table => table?,
+            };
             Ok(table.get(key)?.and_then(|value| unseal(key, value.value())))
         })
     }
@@ -181,6 +192,7 @@ impl File {
             let transaction = self.database.begin_write()?;
             put_all(&transaction, DOCUMENTS, &batch.documents)?;
             put_all(&transaction, CONFIGS, &batch.configs)?;
+            put_all(&transaction, COMMANDS, &batch.commands)?;
             put_all(&transaction, BLOBS, &batch.blobs)?;
             put_all(&transaction, LAYERS, &batch.layers)?;
             put_tags(&transaction, &batch.tags)?;
@@ -213,7 +225,11 @@ impl File {
             let (from, to) = (other.database.begin_read()?, self.database.begin_write()?);
             for table in TABLES {
                 let mut to = to.open_table(table)?;
-                for entry in from.open_table(table)?.iter()? {
+                let from = match from.open_table(table) {
+                    Err(TableError::TableDoesNotExist(_)) => continue,
+                    table => table?,
+                };
+                for entry in from.iter()? {
                     let (key, value) = entry?;
                     to.insert(key.value(), value.value())?;
                 }

@@ -20,7 +20,7 @@ use super::stored::{LayerRecord, Stored};
 use super::sweep::sweep_memory;
 use super::writer::{self, Shared};
 use crate::clock::since_epoch;
-use crate::image::{ConfigFacts, Timestamp};
+use crate::image::{Commands, ConfigFacts, Timestamp};
 use crate::oci::text::beginning;
 use crate::oci::{Digest, Registry, Repository, Tag};
 use crate::tag::{TagChange, TagRecord};
@@ -136,6 +136,17 @@ impl Store {
     /// Stores the facts of a config, which several manifests may list.
     pub fn remember_config(&self, digest: &Digest, config: Arc<ConfigFacts>) {
         self.put(|batch| &mut batch.configs, digest, config);
+    }
+
+    /// The commands that made an image's layers, by its config's digest. None where the config has no usable history, or
+    /// was read by a version that did not keep them.
+    pub fn commands(&self, config: &Digest) -> Option<Commands> {
+        self.find(|batch| batch.commands.get(config).cloned(), |file| file.commands(config))
+    }
+
+    /// Stores the commands of a config.
+    pub fn remember_commands(&self, config: &Digest, commands: Commands) {
+        self.put(|batch| &mut batch.commands, config, commands);
     }
 
     /// A blob's size in bytes as the registry reported it, for schema 1 manifests, which list no sizes.

@@ -26,7 +26,7 @@ pub(super) fn sweep_memory(
     in_use: &HashSet<Digest>,
     now: Timestamp,
 ) {
-    let Batch { documents, configs, blobs, layers, tags, .. } = memory;
+    let Batch { documents, configs, commands, blobs, layers, tags, .. } = memory;
     let mut needed: HashSet<&Digest> = tags.values().flatten().flat_map(documents_needed).collect();
     for digest in needed.clone() {
         if let Some(Stored::Image(image)) = documents.get(digest) {
@@ -56,6 +56,8 @@ pub(super) fn sweep_memory(
     }
     documents.retain(|digest, _| !expired.contains(digest));
     configs.retain(|digest, _| !expired.contains(digest));
+    // A config's commands go with it.
+    commands.retain(|digest, _| configs.contains_key(digest));
     blobs.retain(|digest, _| !expired.contains(digest));
     layers.retain(|digest, _| !expired.contains(digest));
 }

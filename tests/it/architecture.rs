@@ -29,7 +29,8 @@ const USES: &[(&str, &str)] = &[
     ("sources", "oci"),
     ("local", "oci image layer"),
     ("metrics", "clock oci image target registry inventory notify"),
-    ("web", "oci image registry notify metrics"),
+    ("page", "oci image inventory metrics"),
+    ("web", "clock oci image registry notify metrics page"),
     ("config", "oci target retention registry store notify metrics web"),
     ("daemon", "clock oci image target tag registry inventory store scan layer notify config metrics web"),
     (
@@ -39,7 +40,7 @@ const USES: &[(&str, &str)] = &[
 ];
 
 /// Rooms that know no runtime, no network, no file, no clock, no environment.
-const PURE: &[&str] = &["oci", "image", "target", "retention", "tag", "inventory"];
+const PURE: &[&str] = &["oci", "image", "target", "retention", "tag", "inventory", "page"];
 
 /// What a pure room must not name.
 const IMPURE: &[&str] = &[

@@ -51,7 +51,7 @@ fn the_table_about_itself_has_every_metric() {
     );
     counters.learnt_rate(target.repositories.registry(), 1.0);
     counters.credential_expires(target.repositories.registry(), 1.0);
-    telemetry.reloaded(true, 1.0);
+    telemetry.reloaded(Ok(()), 1.0);
     telemetry.rendered(Duration::ZERO, 1);
     telemetry.set_store_documents(1);
     telemetry.watch_notifications(true);

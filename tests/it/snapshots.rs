@@ -6,7 +6,8 @@ use std::sync::Arc;
 use image_size_exporter::image::ImageSummary;
 use image_size_exporter::image::accounting::GroupUsage;
 use image_size_exporter::inventory::snapshot::{
-    GroupView, ImageView, NewestView, ReclaimableView, RegistryView, ReleaseView, RepositoryView, Snapshot, TagView,
+    DigestList, GroupView, ImageLayers, ImageView, NewestView, ReclaimableView, RegistryView, ReleaseView,
+    RepositoryView, Snapshot, TagView,
 };
 use image_size_exporter::oci::{Digest, MediaType, Platform, Registry, Repository};
 use image_size_exporter::target::TargetName;
@@ -84,6 +85,7 @@ pub fn unread() -> Snapshot {
             stored_bytes: None,
             groups: Vec::new(),
             reclaimable: Vec::new(),
+            layers: DigestList::default(),
             repositories: vec![Arc::new(view)],
         })],
     }
@@ -96,6 +98,7 @@ fn registry_view(registry: Registry, repositories: Vec<RepositoryView>, group: &
         stored_bytes: Some(987_654_321),
         groups: vec![GroupView { group: group.into(), usage }],
         reclaimable: vec![ReclaimableView { policy: "old".into(), bytes: Some(765_432), tags: Some(3) }],
+        layers: DigestList::default(),
         repositories: repositories.into_iter().map(Arc::new).collect(),
     }
 }
@@ -153,6 +156,7 @@ fn image_view(platform_name: &str, number: usize) -> ImageView {
     ImageView {
         platform: platform(platform_name),
         image: Arc::new(summary),
+        layers: ImageLayers::default(),
         unique_bytes: Some(bytes / 10),
         proportional_bytes: Some(bytes as f64 / 3.0),
         uncompressed: Some((bytes * 3, number.is_multiple_of(2))),
