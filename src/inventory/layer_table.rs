@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::digest_list::DigestList;
 use super::interner::Interner;
+use super::snapshot::{PastContent, PastImage};
 use crate::image::accounting::StoredLayer;
 use crate::image::{Image, ImageSummary, Layer, LayerContent, Timestamp, UncompressedHint};
 use crate::oci::{Digest, MediaType, Platform};
@@ -271,6 +272,18 @@ impl TagContent {
             let config = image.config.map(|config| (config, image.summary.config_bytes));
             std::iter::once((image.number, image.summary.manifest_bytes)).chain(config)
         }))
+    }
+}
+
+impl TagContent {
+    /// What is remembered of it when another content takes its place.
+    pub(super) fn past(&self, until: Timestamp) -> PastContent {
+        let image = |image: &StoredImage| PastImage {
+            platform: image.platform.clone(),
+            created: image.summary.created,
+            compressed_bytes: image.summary.compressed_bytes,
+        };
+        PastContent { until, digest: self.known.digest.clone(), images: self.images.iter().map(image).collect() }
     }
 }
 

@@ -104,6 +104,59 @@ pub struct TagView {
     pub changed: Option<Timestamp>,
     /// Its images.
     pub images: Vec<ImageView>,
+    /// What it pointed at before, as far as this process saw it.
+    pub past: Past,
+}
+
+/// What a tag pointed at before, oldest first: what this process saw of it, and no more than [`PAST_MAX`].
+#[derive(Clone, Debug, Default)]
+pub struct Past(pub Option<Arc<[PastContent]>>);
+
+/// How many earlier contents of a tag are remembered.
+pub const PAST_MAX: usize = 16;
+
+/// Always equal: what one process saw is no part of what is published.
+impl PartialEq for Past {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+/// What a tag pointed at before.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PastContent {
+    /// When a reading found another content.
+    pub until: Timestamp,
+    /// Digest of the document that the tag pointed at.
+    pub digest: Digest,
+    /// Its images.
+    pub images: Box<[PastImage]>,
+}
+
+/// An image that a tag had before.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PastImage {
+    /// Its platform under the tag.
+    pub platform: Platform,
+    /// When it was made.
+    pub created: Option<Timestamp>,
+    /// Sum of its layers' sizes.
+    pub compressed_bytes: Option<u64>,
+}
+
+impl Past {
+    /// The contents, oldest first.
+    pub fn contents(&self) -> &[PastContent] {
+        self.0.as_deref().unwrap_or_default()
+    }
+
+    /// The same with one more, without the oldest where there are too many.
+    #[must_use]
+    pub(super) fn and(&self, content: PastContent) -> Self {
+        let contents = self.contents();
+        let kept = &contents[(contents.len() + 1).saturating_sub(PAST_MAX)..];
+        Self(Some(kept.iter().cloned().chain([content]).collect()))
+    }
 }
 
 /// An image's published values.

@@ -195,6 +195,7 @@ fn tag(
         last_success: state.last_success,
         changed: state.changed,
         images,
+        past: state.past.clone(),
     }
 }
 

@@ -8,7 +8,7 @@ use super::sharing::{Holders, Reach, holders};
 use super::stack::{Part, parts};
 use super::world::World;
 use crate::image::Timestamp;
-use crate::inventory::snapshot::ImageView;
+use crate::inventory::snapshot::{ImageView, PastContent, TagView};
 
 /// Tags to compare with.
 const OTHERS_MAX: usize = 200;
@@ -29,6 +29,8 @@ pub(super) struct ImagePage<'a> {
     /// All selected platforms.
     pub(super) stored_bytes: Option<u64>,
     pub(super) platforms: Vec<&'a str>,
+    /// What the tag pointed at before, as far as this process saw it, newest first.
+    pub(super) past: Vec<PastRow>,
     /// That of one platform, where the tag was read.
     pub(super) image: Option<ImageFacts<'a>>,
     #[serde(skip)]
@@ -62,6 +64,16 @@ pub(super) struct ImageFacts<'a> {
     pub(super) parts: Vec<Part>,
 }
 
+/// What the tag pointed at before.
+#[derive(Serialize)]
+pub(super) struct PastRow {
+    /// When a reading found another content.
+    pub(super) until: Timestamp,
+    pub(super) digest: String,
+    pub(super) created: Option<Timestamp>,
+    pub(super) compressed_bytes: Option<u64>,
+}
+
 #[derive(Serialize)]
 pub(super) struct LayerRow {
     pub(super) digest: Option<String>,
@@ -89,6 +101,7 @@ impl<'a> ImagePage<'a> {
             changed: tag.changed,
             attestations: tag.attestations,
             stored_bytes: tag.stored_bytes,
+            past: past(tag, image.map(|image| image.platform.as_str())),
             platforms: tag.images.iter().map(|image| image.platform.as_str()).collect(),
             image: image.map(|image| ImageFacts::new(world, found, image)),
             others: others(found, image),
@@ -99,6 +112,20 @@ impl<'a> ImagePage<'a> {
     pub(super) fn address(&self, platform: &str) -> Address {
         Address::of(Place::Image(self.name.clone())).on(Some(platform))
     }
+}
+
+/// What the tag pointed at before, with the size of its image for the platform.
+fn past(tag: &TagView, platform: Option<&str>) -> Vec<PastRow> {
+    let row = |content: &PastContent| {
+        let image = content.images.iter().find(|image| Some(image.platform.as_str()) == platform);
+        PastRow {
+            until: content.until,
+            digest: content.digest.to_string(),
+            created: image.and_then(|image| image.created),
+            compressed_bytes: image.and_then(|image| image.compressed_bytes),
+        }
+    };
+    tag.past.contents().iter().rev().map(row).collect()
 }
 
 /// Tags with another image for the platform, by the time at which it was made, newest first; the first of them is the last

@@ -110,7 +110,8 @@ impl<'a> RepositoryPage<'a> {
         sort(&mut tags, Sort::Usual);
         let sharing = Sharing::of(at);
         let drawn = distinct(&tags);
-        let points = drawn.iter().take(POINTS_MAX).filter_map(|(tag, image)| point(view, tag, image)).collect();
+        let now = drawn.iter().filter_map(|(tag, image)| point(view, tag, image));
+        let points = now.chain(past(view, platform)).take(POINTS_MAX).collect();
         let stacks =
             drawn.iter().take(STACKS_MAX).filter_map(|(tag, image)| stack(view, tag, image, &sharing)).collect();
         if address.sort != Sort::Usual {
@@ -212,6 +213,22 @@ fn point(view: &RepositoryView, tag: &TagView, image: &ImageView) -> Option<Poin
         at: image.image.created?,
         bytes: image.image.compressed_bytes?,
         link: Address::of(Place::Image(name)).on(Some(image.platform.as_str())).link(),
+    })
+}
+
+/// What tags of a platform pointed at before, as far as this process saw it.
+fn past<'a>(view: &'a RepositoryView, platform: Option<&'a str>) -> impl Iterator<Item = Point> + 'a {
+    view.tags.iter().flat_map(move |tag| {
+        let link = Address::of(Place::Image(ImageName::new(&view.repository, &tag.tag))).on(platform).link();
+        tag.past.contents().iter().filter_map(move |content| {
+            let image = content.images.iter().find(|image| Some(image.platform.as_str()) == platform)?;
+            Some(Point {
+                tag: format!("{}, earlier", tag.tag),
+                at: image.created.unwrap_or(content.until),
+                bytes: image.compressed_bytes?,
+                link: link.clone(),
+            })
+        })
     })
 }
 

@@ -72,12 +72,11 @@ fn repository(view: &RepositoryView, total: f64) -> Tile {
     let own = top.iter().map(|(tag, share)| {
         let name = ImageName::new(&view.repository, &tag.tag);
         let unique: u64 = tag.images.iter().filter_map(|image| image.unique_bytes).fold(0, u64::saturating_add);
-        let sizes = tag.images.iter().filter_map(|image| image.image.compressed_bytes);
         Tile {
             name: name.tag.clone(),
             title: name.to_string(),
             bytes: *share,
-            unique: ratio(unique, sizes.fold(0, u64::saturating_add)),
+            unique: ratio(unique, *share),
             link: Some(Address::of(Place::Image(name)).link()),
             inner: Vec::new(),
         }
@@ -91,7 +90,7 @@ fn repository(view: &RepositoryView, total: f64) -> Tile {
     Tile {
         name: view.repository.name().to_owned(),
         bytes,
-        unique: view.unique_bytes.and_then(|unique| ratio(unique, view.stored_bytes?)),
+        unique: view.unique_bytes.and_then(|unique| ratio(unique, bytes)),
         link: Some(Address::of(Place::Repository(name.clone())).link()),
         title: name,
         inner,
@@ -102,8 +101,9 @@ fn remainder(name: String, bytes: f64) -> Tile {
     Tile { title: name.clone(), name, bytes: bytes.max(0.0), unique: None, link: None, inner: Vec::new() }
 }
 
-fn ratio(part: u64, whole: u64) -> Option<f64> {
-    (whole > 0).then(|| (part as f64 / whole as f64).clamp(0.0, 1.0))
+/// The part of a fair share that nothing else has. Two tags of one image share what only that image has.
+fn ratio(unique: u64, share: f64) -> Option<f64> {
+    (share > 0.0).then(|| (unique as f64 / share).clamp(0.0, 1.0))
 }
 
 /// A rectangle; y grows downwards.

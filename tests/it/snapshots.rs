@@ -6,7 +6,7 @@ use std::sync::Arc;
 use image_size_exporter::image::ImageSummary;
 use image_size_exporter::image::accounting::GroupUsage;
 use image_size_exporter::inventory::snapshot::{
-    DigestList, GroupView, ImageLayers, ImageView, NewestView, ReclaimableView, RegistryView, ReleaseView,
+    DigestList, GroupView, ImageLayers, ImageView, NewestView, Past, ReclaimableView, RegistryView, ReleaseView,
     RepositoryView, Snapshot, TagView,
 };
 use image_size_exporter::oci::{Digest, MediaType, Platform, Registry, Repository};
@@ -77,6 +77,7 @@ pub fn unread() -> Snapshot {
             last_success: None,
             changed: None,
             images: Vec::new(),
+            past: Past::default(),
         }],
     };
     Snapshot {
@@ -137,6 +138,7 @@ fn tag_view(number: usize) -> TagView {
         last_success: Some(at),
         changed: Some(at),
         images: ["linux/amd64", "linux/arm64"].map(|platform| image_view(platform, number)).into(),
+        past: Past::default(),
     }
 }
 

@@ -6,7 +6,9 @@ use super::frame::{Frame, page};
 use super::pictures::{bar, class, legend, reach, stack};
 use super::repository::shown;
 use super::tables::{figure, figures, table, words};
-use super::words::{ago, counted, digest, exact, moment, name, number, share_or_unknown, size, size_or_unknown, text};
+use super::words::{
+    ago, counted, digest, exact, moment, moment_or_unknown, name, number, share_or_unknown, size, size_or_unknown, text,
+};
 use crate::page::address::{Address, Place};
 use crate::page::image::{ImageFacts, ImagePage, LayerRow};
 use crate::page::sharing::{Holders, Reach};
@@ -68,6 +70,7 @@ fn facts(frame: &Frame, of: &ImagePage, image: &ImageFacts) -> Markup {
         (compare(of, image))
         h2 { "Layers" }
         (layers(image))
+        (past(of, frame.world.now))
         h2 { "Facts" }
         dl.facts {
             (fact("Tag points at", of.digest.as_ref().map(|digest| html! { code { (text(digest)) } })))
@@ -80,6 +83,27 @@ fn facts(frame: &Frame, of: &ImagePage, image: &ImageFacts) -> Markup {
             (fact("Last read", of.last_success.map(|at| ago(at, frame.world.now))))
             (fact("Stored for all platforms", of.stored_bytes.map(size)))
             (fact("Attestations", of.attestations.filter(|count| *count > 0).map(|count| html! { (count) })))
+        }
+    }
+}
+
+/// What the tag pointed at before.
+fn past(of: &ImagePage, now: f64) -> Markup {
+    let columns = [words("Until"), figure("Size"), figure("Made").wide(), words("Digest")];
+    html! {
+        @if !of.past.is_empty() {
+            h2 { "Before" }
+            p.note { "What the tag pointed at since this process was started." }
+            (table("Before", &columns, None, &html! {
+                @for row in &of.past {
+                    tr {
+                        td { (ago(row.until, now)) }
+                        td.n { (size_or_unknown(row.compressed_bytes)) }
+                        td.n.wide { (moment_or_unknown(row.created)) }
+                        td { (digest(&row.digest)) }
+                    }
+                }
+            }))
         }
     }
 }

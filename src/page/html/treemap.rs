@@ -52,8 +52,8 @@ fn repository_tile(tile: &Tile, rect: Rect) -> Markup {
             a href=[tile.link.as_deref()] aria-label=(said(tile)) {
                 title { (said(tile)) }
                 (shape(rect, "frame"))
-                (label(&tile.name, rect, ""))
             }
+            (label(&tile.name, rect, ""))
             @for (tag, rect) in placed(&tile.inner, rect.within(2.0, HEAD)) {
                 (linked(tag, rect))
             }
@@ -63,16 +63,16 @@ fn repository_tile(tile: &Tile, rect: Rect) -> Markup {
 
 /// A tile that leads to what it shows, or the rest of a repository or registry.
 fn linked(tile: &Tile, rect: Rect) -> Markup {
-    let tile_markup = html! {
+    let shaped = html! {
         title { (said(tile)) }
         (shape(rect, shade(tile.unique)))
-        (label(&tile.name, rect, shade(tile.unique)))
     };
     html! {
         @match &tile.link {
-            Some(link) => a href=(link) aria-label=(said(tile)) { (tile_markup) },
-            None => g { (tile_markup) },
+            Some(link) => a href=(link) aria-label=(said(tile)) { (shaped) },
+            None => g { (shaped) },
         }
+        (label(&tile.name, rect, shade(tile.unique)))
     }
 }
 
@@ -88,7 +88,7 @@ fn shape(rect: Rect, class: &str) -> Markup {
     }
 }
 
-/// A name in the corner of its tile, as far as it fits.
+/// A name in the corner of its tile, as far as it fits. It stands beside the tile's link, whose own name is longer.
 fn label(name: &str, rect: Rect, class: &str) -> Markup {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "casts saturate")]
     let room = ((rect.width - 8.0) / CHARACTER).max(0.0) as usize;

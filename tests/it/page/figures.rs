@@ -146,6 +146,24 @@ async fn a_repository_says_with_what_it_shares_layers() {
 }
 
 #[tokio::test]
+async fn a_tag_that_is_pushed_again_shows_what_it_was_before() {
+    let registry = registry();
+    let daemon = daemon(&registry).await;
+    let path = format!("/image/{}/acme/tool:latest", registry.name());
+    assert_eq!(json(&daemon, &path).await["past"], serde_json::json!([]));
+    registry.push("acme/tool", "latest", &image("linux/amd64", &[&Blob::named("tool", 6_000)]));
+    let tool = [("repository", "acme/tool")];
+    daemon.until("it is read again", |m| m.one("container_image_compressed_size_bytes", &tool) == Some(6_000.0)).await;
+    let past = &json(&daemon, &path).await["past"];
+    assert_eq!((past.as_array().unwrap().len(), &past[0]["compressed_bytes"]), (1, &105_000.into()));
+    let html = page(&daemon, &path).await;
+    assert!(html.contains("<h2>Before</h2>") && html.contains("105,000 bytes"), "{html}");
+    let repository = page(&daemon, &format!("/repository/{}/acme/tool", registry.name())).await;
+    assert!(repository.contains("latest, earlier: 103 KiB"), "{repository}");
+    daemon.stop().await;
+}
+
+#[tokio::test]
 async fn no_page_causes_a_request_to_a_registry() {
     let registry = registry();
     let toml = config(&registry, &TARGETS).replace("100ms", "1h");
