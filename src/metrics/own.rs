@@ -103,7 +103,7 @@ pub struct ScanEnd {
     pub up: bool,
 }
 
-/// A target and its last scan: a row of the landing page's table.
+/// A target and its last scan: a row of the page's table.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TargetState {
     /// The target's name.

@@ -3,6 +3,7 @@
 mod answers;
 mod figures;
 mod names;
+mod schema;
 mod trouble;
 
 use std::collections::BTreeMap;
