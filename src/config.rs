@@ -1,4 +1,4 @@
-//! The configuration: one TOML file and a few environment variables, parsed into types that cannot hold a wrong value.
+//! The configuration: a TOML file, those that it includes, and a few environment variables, parsed into types that cannot hold a wrong value.
 //!
 //! All problems are found in one pass, and each message has file, line, key and remedy. Only this room reads TOML.
 //! Secrets are only checked to exist: `registry` reads them when it needs them, and for a check. Certificates are read
@@ -74,7 +74,7 @@ impl Config {
         if !problems.has_errors() {
             lints::check(&config, &Table::root(&entries, &ROOT, &problems));
         }
-        let lines = problems.into_lines(path);
+        let lines = problems.into_lines();
         if !lines.errors.is_empty() {
             return Err(ConfigError::Invalid(lines.errors));
         }
@@ -108,6 +108,10 @@ fn read(path: &Path, root: Table<'_>, files: &Files) -> Config {
     let notifications = root.table("notifications").and_then(|table| notifications::read(table, files));
     let registry_defaults = Settings { concurrency: scan.concurrency, timeout: scan.timeout, ..Settings::default() };
     let registries = registries::read(&root, &registry_defaults, files);
+    // Reading the sources adds what is included.
+    if root.texts("include", |text| Ok::<_, String>(text.to_owned())).is_some() && root.is_empty_list("include") {
+        root.problem("include", "is empty: write for example \"conf.d/*.toml\", or leave the key out");
+    }
     let targets = targets::read(&root, &scan);
     let policies = policies::read(&root, &targets);
     root.finish();

@@ -5,6 +5,7 @@
 mod catalog;
 mod digest_list;
 mod groups;
+mod holders;
 mod interner;
 mod layer_table;
 mod newest;
@@ -34,6 +35,7 @@ use crate::target::{Repositories, Target, TargetName, Uncompressed};
 
 use catalog::Catalog;
 use policies::Policies;
+use reclaimable::{Judged, Reclaimable};
 use stale::{Stale, StalePart};
 use state::{RegistryState, RepositoryState};
 use tag_settings::Targets;
@@ -323,7 +325,9 @@ impl Inventory {
     pub fn set_policies(&mut self, policies: &[Arc<RetentionPolicy>]) {
         self.policies = Policies::new(policies, &self.targets);
         for registry in self.registries.values_mut() {
+            registry.reclaimable = Reclaimable::default();
             for repository in registry.repositories.values_mut() {
+                repository.judged = Judged::default();
                 registry.stale.mark_with(&mut repository.stale, StalePart::View);
             }
         }

@@ -123,6 +123,11 @@ pub(super) static ROOT: Section = Section {
             Kind::Named { section: &REGISTRY, name: "a host in quotes, with its port if it is not the usual one" },
             "settings of a registry, under its host; without a section a registry has the defaults",
         ),
+        key(
+            "include",
+            TEXTS,
+            "files with further [[targets]] and [[sources]]: paths, or patterns such as \"conf.d/*.toml\"",
+        ),
         key("targets", Kind::Tables(&TARGET), "the repositories that are watched: at least one"),
         key("policies", Kind::Tables(&POLICY), "which tags are kept, to see what the others take; nothing is deleted"),
     ],

@@ -16,7 +16,7 @@ use super::schema::Config;
 /// Notes all of them under their keys. `root` is the table that `config` was read from.
 pub(super) fn check(config: &Config, root: &Table<'_>) {
     registries(config, root);
-    let tables: Vec<Table<'_>> = root.tables("targets").into_iter().flatten().map(|(_, table)| table).collect();
+    let tables: Vec<Table<'_>> = root.tables("targets").unwrap_or_default();
     for (target, table) in config.targets.iter().zip(&tables) {
         unpublished(target, table);
         ungrouped(target, table);
@@ -25,7 +25,7 @@ pub(super) fn check(config: &Config, root: &Table<'_>) {
     }
     labels(&config.targets, &tables);
     let tables = root.tables("policies").into_iter().flatten();
-    for (policy, (_, table)) in config.policies.iter().zip(tables) {
+    for (policy, table) in config.policies.iter().zip(tables) {
         pattern::globs("keep_match", &policy.keep_match, &table);
     }
 }

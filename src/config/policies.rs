@@ -16,13 +16,11 @@ const RULES: &str = "`keep_newest`, `keep_match` or `keep_younger`";
 pub(super) fn read(root: &Table<'_>, targets: &[Arc<Target>]) -> Vec<Arc<RetentionPolicy>> {
     let mut names = BTreeMap::new();
     let mut policies = Vec::new();
-    for (at, table) in root.tables("policies").unwrap_or_default() {
+    for table in root.tables("policies").unwrap_or_default() {
         if let Some(policy) = read_one(&table, targets) {
-            if let Some(other) = names.insert(Arc::clone(&policy.name), at) {
-                table.problem(
-                    "name",
-                    format!("`{}` is also the name of policies[{other}]: names are unique", policy.name),
-                );
+            if let Some(other) = names.insert(Arc::clone(&policy.name), table.place()) {
+                let (name, place) = (&policy.name, table.seen(&other));
+                table.problem("name", format!("`{name}` is also the name of {place}: names are unique"));
             }
             policies.push(Arc::new(policy));
         }

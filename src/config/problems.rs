@@ -6,17 +6,20 @@ mod suggest;
 
 use std::cell::RefCell;
 use std::fmt::Display;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::source::tree::Origin;
+use super::source::tree::{FileNumber, Origin};
 
 pub use error::ConfigError;
 pub(super) use redact::{redacted_url, without_passwords};
 pub(super) use suggest::nearest;
 
-/// The problems found so far.
+/// The problems found so far, and the files that they are in.
 #[derive(Default)]
-pub(super) struct Problems(RefCell<Vec<Problem>>);
+pub(super) struct Problems {
+    found: RefCell<Vec<Problem>>,
+    files: RefCell<Vec<PathBuf>>,
+}
 
 struct Problem {
     severity: Severity,
@@ -48,30 +51,43 @@ impl<E: Display> From<E> for Refusal {
 }
 
 impl Problems {
+    /// A further file of the configuration; the first is the one that was named.
+    pub(super) fn add_file(&self, path: &Path) -> FileNumber {
+        let mut files = self.files.borrow_mut();
+        files.push(path.to_owned());
+        FileNumber(files.len() - 1)
+    }
+
+    /// The path of a file.
+    pub(super) fn path(&self, file: FileNumber) -> PathBuf {
+        self.files.borrow()[file.0].clone()
+    }
+
     pub(super) fn add_error(&self, origin: &Origin, key: &str, message: &str) {
         self.add(Severity::Error, origin, key, message);
     }
 
     pub(super) fn add(&self, severity: Severity, origin: &Origin, key: &str, message: &str) {
         let (key, message) = (without_passwords(key), without_passwords(message));
-        self.0.borrow_mut().push(Problem { severity, origin: origin.clone(), key, message });
+        self.found.borrow_mut().push(Problem { severity, origin: origin.clone(), key, message });
     }
 
-    /// One line for each problem, in the order of the file and below one line in the order found, variables first.
-    pub(super) fn into_lines(self, file: &Path) -> Lines {
-        let mut problems = self.0.into_inner();
-        let line = |problem: &Problem| match problem.origin {
-            Origin::Line(line) => line,
-            Origin::File | Origin::Variable(_) => 0,
+    /// One line for each problem, in the order of the files and below one line in the order found, variables first.
+    pub(super) fn into_lines(self) -> Lines {
+        let (mut problems, files) = (self.found.into_inner(), self.files.into_inner());
+        let place = |problem: &Problem| match problem.origin {
+            Origin::Line(file, line) => (Some(file), line),
+            Origin::File(file) => (Some(file), 0),
+            Origin::Variable(_) => (None, 0),
         };
-        problems.sort_by_key(line);
+        problems.sort_by_key(place);
         let (errors, warnings) = problems.iter().partition::<Vec<_>, _>(|problem| problem.severity == Severity::Error);
-        let shown = |problems: Vec<&Problem>| problems.into_iter().map(|problem| problem.line(file)).collect();
+        let shown = |problems: Vec<&Problem>| problems.into_iter().map(|problem| problem.line(&files)).collect();
         Lines { errors: shown(errors), warnings: shown(warnings) }
     }
 
     pub(super) fn has_errors(&self) -> bool {
-        self.0.borrow().iter().any(|problem| problem.severity == Severity::Error)
+        self.found.borrow().iter().any(|problem| problem.severity == Severity::Error)
     }
 }
 
@@ -82,12 +98,15 @@ pub(super) struct Lines {
 }
 
 impl Problem {
-    fn line(&self, file: &Path) -> String {
-        let (file, key, message) = (file.display(), &self.key, &self.message);
+    fn line(&self, files: &[PathBuf]) -> String {
+        let message = match self.key.as_str() {
+            "" => self.message.clone(),
+            key => format!("{key}: {}", self.message),
+        };
         match &self.origin {
-            Origin::Variable(variable) => format!("{variable}: {message}"),
-            Origin::Line(line) => format!("{file}:{line}: {key}: {message}"),
-            Origin::File => format!("{file}: {key}: {message}"),
+            Origin::Variable(variable) => format!("{variable}: {}", self.message),
+            Origin::Line(file, line) => format!("{}:{line}: {message}", files[file.0].display()),
+            Origin::File(file) => format!("{}: {message}", files[file.0].display()),
         }
     }
 }

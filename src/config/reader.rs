@@ -3,11 +3,12 @@
 //!
 //! A problem does not stop the reading: it is noted under its key, and the caller continues without the value.
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 
 use super::keys::{Kind as KeyKind, Section};
 use super::problems::{Problems, Refusal, Severity, nearest};
-use super::source::tree::{Dict, Kind, Origin, Value};
+use super::source::tree::{Dict, FileNumber, Kind, Origin, Value};
 use super::source::variable_of;
 use super::values::{self, Bounds, unexpanded};
 use crate::target::Words;
@@ -18,6 +19,8 @@ const NAME_BYTES_MAX: usize = 256;
 /// A table, its full name, and the keys that it may have.
 pub(super) struct Table<'a> {
     name: String,
+    /// What it calls itself, to be shown behind its name.
+    called: String,
     entries: &'a Dict,
     origin: Origin,
     section: &'static Section,
@@ -27,7 +30,14 @@ pub(super) struct Table<'a> {
 impl<'a> Table<'a> {
     /// The whole file.
     pub(super) fn root(entries: &'a Dict, section: &'static Section, problems: &'a Problems) -> Self {
-        Self { name: String::new(), entries, origin: Origin::File, section, problems }
+        Self {
+            name: String::new(),
+            called: String::new(),
+            entries,
+            origin: Origin::File(FileNumber(0)),
+            section,
+            problems,
+        }
     }
 
     /// Notes that the value of `key` is wrong.
@@ -54,7 +64,7 @@ impl<'a> Table<'a> {
     /// The full name of one of its keys.
     pub(super) fn key(&self, key: &str) -> String {
         let key = if is_bare(key) { key.to_owned() } else { format!("{key:?}") };
-        if self.name.is_empty() { key } else { format!("{}.{key}", self.name) }
+        if self.name.is_empty() { key } else { format!("{}{}.{key}", self.name, self.called) }
     }
 
     /// Whether `key` is set, to a value of any type.
@@ -225,8 +235,8 @@ impl<'a> Table<'a> {
         matches!(self.entries.get(key).map(|value| &value.kind), Some(Kind::List(items)) if items.is_empty())
     }
 
-    /// An array of tables, written as `[[key]]`, each with its position.
-    pub(super) fn tables(&self, key: &str) -> Option<Vec<(usize, Table<'a>)>> {
+    /// An array of tables, written as `[[key]]`. Positions are counted in each file.
+    pub(super) fn tables(&self, key: &str) -> Option<Vec<Table<'a>>> {
         let KeyKind::Tables(section) = self.kind(key) else { unreachable!("`{key}` is read as its kind") };
         let value = self.value(key)?;
         let remedy = format!("write [[{key}]] above the keys of each one");
@@ -234,16 +244,34 @@ impl<'a> Table<'a> {
             self.problem(key, format!("{}: {remedy}", value.found()));
             return None;
         };
-        let table = |(at, item): (usize, &'a Value)| {
+        let mut ends: BTreeMap<Option<FileNumber>, usize> = BTreeMap::new();
+        let table = |item: &'a Value| {
+            let at = ends.entry(item.origin.file()).or_default();
             let name = format!("{}[{at}]", self.key(key));
+            *at += 1;
             if let Kind::Table(entries) = &item.kind {
-                let name = format!("{name}{}", called(entries));
-                return Some((at, self.inner(name, entries, &item.origin, section)));
+                let shown = called(entries);
+                return Some(Table { called: shown, ..self.inner(name, entries, &item.origin, section) });
             }
             self.problems.add_error(&item.origin, &name, &format!("{}: {remedy}", item.found()));
             None
         };
-        Some(items.iter().enumerate().filter_map(table).collect())
+        Some(items.iter().filter_map(table).collect())
+    }
+
+    /// Where it is, for messages about other tables.
+    pub(super) fn place(&self) -> Place {
+        Place { name: self.name.clone(), file: self.origin.file() }
+    }
+
+    /// A place as this table names it: `targets[0]`, with its file if that is another.
+    pub(super) fn seen(&self, place: &Place) -> String {
+        match place.file {
+            Some(file) if self.origin.file() != Some(file) => {
+                format!("{} of {}", place.name, self.problems.path(file).display())
+            }
+            _ => place.name.clone(),
+        }
     }
 
     /// Notes every key that is unknown or refused.
@@ -343,12 +371,18 @@ impl<'a> Table<'a> {
     }
 
     fn inner(&self, name: String, entries: &'a Dict, origin: &Origin, section: &'static Section) -> Table<'a> {
-        Table { name, entries, origin: origin.clone(), section, problems: self.problems }
+        Table { name, called: String::new(), entries, origin: origin.clone(), section, problems: self.problems }
     }
 }
 
 /// Keys with regular expressions, in which `$` has a meaning.
 const EXPRESSIONS: [&str; 3] = ["match", "exclude", "keep_match"];
+
+/// Where a table is.
+pub(super) struct Place {
+    name: String,
+    file: Option<FileNumber>,
+}
 
 /// A name that TOML divides at its dots, since it has no quotes.
 pub(super) struct UnquotedName {

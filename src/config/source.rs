@@ -1,5 +1,6 @@
-//! The sources of the configuration's values: the file, and environment variables that override it.
+//! The sources of the configuration's values: the file, those that it includes, and environment variables that override it.
 
+mod include;
 mod text;
 pub(super) mod tree;
 
@@ -14,7 +15,7 @@ use figment::{Figment, Metadata, Profile, Provider};
 
 use super::keys::{Kind as KeyKind, ROOT, Section};
 use super::problems::{ConfigError, Problems, nearest};
-use tree::{Dict, Origin, Written};
+use tree::{Dict, FileNumber, Origin, Written};
 
 /// Environment variables: names and values.
 pub type Environment = BTreeMap<String, String>;
@@ -39,14 +40,27 @@ fn overridable() -> impl Iterator<Item = (&'static str, &'static Section)> {
     })
 }
 
-/// Reads the file and applies the environment variables.
+/// Reads the file and those that it includes, and applies the environment variables.
 pub(super) fn read(path: &Path, environment: &Environment, problems: &Problems) -> Result<Dict, ConfigError> {
+    let file = problems.add_file(path);
+    let mut tree = read_one(path, file, environment, problems)?;
+    include::add(&mut tree, path, problems);
+    Ok(tree)
+}
+
+/// Reads a file with these environment variables.
+fn read_one(
+    path: &Path,
+    file: FileNumber,
+    environment: &Environment,
+    problems: &Problems,
+) -> Result<Dict, ConfigError> {
     let wrong = |wrong: text::Wrong| {
         let column = wrong.column.map(|column| format!(":{column}")).unwrap_or_default();
         ConfigError::Syntax(path.to_owned(), format!("{}{column}", wrong.line), wrong.message)
     };
     let text = text::decode(read_file(path)?).map_err(wrong)?;
-    let written = Written::parse(&text).map_err(|(byte, why)| wrong(text::not_toml(&text, byte, &why)))?;
+    let written = Written::parse(file, &text).map_err(|(byte, why)| wrong(text::not_toml(&text, byte, &why)))?;
     let mut figment = Figment::from(Toml::string(written.readable()));
     for (name, value) in environment.iter().filter(|(name, _)| name.starts_with(PREFIX)) {
         match Variable::parse(name, value) {

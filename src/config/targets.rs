@@ -25,16 +25,13 @@ pub(super) fn read(root: &Table<'_>, scan: &Scan) -> Vec<Arc<Target>> {
     }
     let mut names = BTreeMap::new();
     let mut targets = Vec::new();
-    for (at, table) in tables {
+    for table in tables {
         let target = read_one(&table, scan);
         if let Some(target) = target {
-            if let Some(other) = names.insert(target.name.clone(), at) {
+            if let Some(other) = names.insert(target.name.clone(), table.place()) {
                 let key = if table.has("name") { "name" } else { "repository" };
-                let name = &target.name;
-                table.problem(
-                    key,
-                    format!("`{name}` is also the name of targets[{other}]: give this target its own `name`"),
-                );
+                let (name, place) = (&target.name, table.seen(&other));
+                table.problem(key, format!("`{name}` is also the name of {place}: give this target its own `name`"));
             }
             targets.push(Arc::new(target));
         }

@@ -1,10 +1,13 @@
 //! Judges what is watched by the configuration's policies, and counts what the registry would be rid of.
 //!
-//! A repository is judged when it changes or when time changes a verdict.
+//! A repository is judged when it changes, when what others have makes a blob its own or no longer so, or when time changes a
+//! verdict.
 
 use std::sync::Arc;
 
-use super::reclaimable::{Counting, Judged, RepositoryReclaimable, held};
+use super::holders::{Held, Holders};
+use super::layer_table::{LayerTable, TagContent};
+use super::reclaimable::{Judged, Reclaimable, RepositoryReclaimable, Tally};
 use super::snapshot::ReclaimableView;
 use super::stale::StalePart;
 use super::state::{RegistryState, RepositoryState};
@@ -44,43 +47,82 @@ impl Policies {
     }
 }
 
-/// Judges the repositories of a registry that changed, or that time has changed. Returns whether anything else goes than
-/// before.
-pub(super) fn judge_all(registry: &mut RegistryState, policies: &Policies, targets: &Targets, now: Timestamp) -> bool {
+/// Judges the repositories of a registry that changed, or that time has changed, and counts what goes. Repositories of which
+/// what is published changed become stale.
+pub(super) fn judge_all(registry: &mut RegistryState, policies: &Policies, targets: &Targets, now: Timestamp) {
     if policies.is_empty() {
-        return !registry.reclaimable.is_empty();
+        return;
     }
-    let mut is_news = false;
-    for repository in registry.repositories.values_mut() {
-        if !repository.stale.is_view_stale() && !repository.judged.is_over(now) {
-            continue;
-        }
-        let judged = judge_one(repository, policies, targets, now);
-        let before = std::mem::replace(&mut repository.judged, judged);
-        let same = |a: &Option<RepositoryReclaimable>, b: &Option<RepositoryReclaimable>| match (a, b) {
-            (Some(a), Some(b)) => (a.tags, &a.layers, &a.documents) == (b.tags, &b.layers, &b.documents),
-            (a, b) => a.is_none() && b.is_none(),
-        };
+    let RegistryState { repositories, layers, reclaimable, .. } = registry;
+    reclaimable.tallies.resize_with(policies.list.len(), Tally::default);
+    let is_due = |repository: &RepositoryState| repository.stale.is_view_stale() || repository.judged.is_over(now);
+    for repository in repositories.values_mut().filter(|repository| repository.stale.is_view_stale()) {
+        let contents = repository.tags.values().filter_map(|state| state.content.as_ref());
+        let held = Held::new(contents);
         let judged = &mut repository.judged;
-        let is_same = before.is_known == judged.is_known
-            && before.by_policy.len() == judged.by_policy.len()
-            && before.by_policy.iter().zip(&judged.by_policy).all(|(a, b)| same(a, b));
-        if is_same {
-            for (of, before) in judged.by_policy.iter_mut().flatten().zip(before.by_policy.iter().flatten()) {
-                of.bytes = before.bytes;
-            }
-        } else {
-            is_news = true;
+        if judged.holder == 0 {
+            judged.holder = reclaimable.holders.number();
+            reclaimable.unknown += 1;
+        }
+        reclaimable.holders.replace(judged.holder, &judged.held, &held);
+        judged.held = held;
+    }
+    let outdated = reclaimable.holders.take_outdated();
+    let is_outdated = |repository: &RepositoryState| {
+        !outdated.is_empty() && outdated.binary_search(&repository.judged.holder).is_ok()
+    };
+    for repository in repositories.values_mut() {
+        if is_due(repository) || is_outdated(repository) {
+            judge_again(repository, policies, targets, now, layers, reclaimable);
+        }
+    }
+    for tally in &mut reclaimable.tallies {
+        tally.settle(layers, &reclaimable.holders);
+    }
+    reclaimable.holders.settle();
+}
+
+/// Notes whether everything on a registry is known, as of its sums.
+pub(super) fn note_known(registry: &mut RegistryState) {
+    let is_known = registry.has_sums && registry.reclaimable.unknown == 0;
+    if std::mem::replace(&mut registry.reclaimable.is_known, is_known) != is_known {
+        for repository in registry.repositories.values_mut().filter(|repository| repository.judged.is_about_tags()) {
             repository.stale.mark(StalePart::View);
         }
     }
-    is_news
 }
 
-fn judge_one(repository: &RepositoryState, policies: &Policies, targets: &Targets, now: Timestamp) -> Judged {
+fn judge_again(
+    repository: &mut RepositoryState,
+    policies: &Policies,
+    targets: &Targets,
+    now: Timestamp,
+    layers: &LayerTable,
+    reclaimable: &mut Reclaimable,
+) {
+    let held = std::mem::take(&mut repository.judged.held);
+    let judged = Judged { held, ..judge_one(repository, policies, targets, now, layers, &reclaimable.holders) };
+    reclaimable.replace(&repository.judged, &judged);
+    let is_same = repository.judged.is_known == judged.is_known && repository.judged.by_policy == judged.by_policy;
+    if !is_same {
+        repository.stale.mark(StalePart::View);
+    }
+    repository.judged = judged;
+}
+
+fn judge_one(
+    repository: &RepositoryState,
+    policies: &Policies,
+    targets: &Targets,
+    now: Timestamp,
+    layers: &LayerTable,
+    holders: &Holders,
+) -> Judged {
     let there = || repository.tags.iter().filter(|(_, state)| !state.gone);
     let lists = repository.targets.iter().any(|&target| targets.get(target).selection.lists());
     let mut judged = Judged {
+        holder: repository.judged.holder,
+        held: Held::default(),
         by_policy: Vec::with_capacity(policies.list.len()),
         is_known: repository.partial.is_empty()
             && (repository.listed || !lists)
@@ -107,7 +149,8 @@ fn judge_one(repository: &RepositoryState, policies: &Policies, targets: &Target
         let judgement = judge(policy, &tags, now);
         judged.until = judged.until.min(judgement.until);
         let gone = states.iter().zip(&judgement.verdicts).filter(|(_, verdict)| **verdict == Verdict::Gone);
-        judged.by_policy.push(Some(held(gone.map(|(state, _)| *state))));
+        let contents = gone.filter_map(|(state, _)| -> Option<&TagContent> { state.content.as_ref() });
+        judged.by_policy.push(Some(RepositoryReclaimable::new(contents, layers, holders)));
     }
     judged
 }
@@ -119,41 +162,25 @@ fn created(state: &TagState) -> Option<Timestamp> {
     dates?.into_iter().max_by(f64::total_cmp)
 }
 
-/// Counts anew what each policy would free on a registry, and in each repository alone. Repositories of which the figure
-/// changed become stale. Returns the registry's figures.
-pub(super) fn count(registry: &mut RegistryState, policies: &Policies) -> Vec<ReclaimableView> {
-    let is_known = registry.has_sums && registry.repositories.values().all(|repository| repository.judged.is_known);
-    let mut views = Vec::new();
-    for (number, policy) in policies.list.iter().enumerate() {
-        let mut counting = Counting::new(&registry.layers, &registry.usage.disagreeing);
-        let mut tags = None;
-        for repository in registry.repositories.values_mut() {
-            let Some(of) = repository.judged.by_policy.get_mut(number).and_then(Option::as_mut) else { continue };
-            *tags.get_or_insert(0) += of.tags;
-            let bytes = is_known.then(|| counting.add(of));
-            if of.bytes != bytes {
-                of.bytes = bytes;
-                repository.stale.mark(StalePart::View);
-            }
-        }
-        let bytes = is_known.then_some(counting.bytes);
-        views.extend(tags.map(|tags| ReclaimableView {
-            policy: Arc::clone(&policy.name),
-            bytes,
-            tags: is_known.then_some(tags),
-        }));
-    }
-    views
+/// What is published of a registry.
+pub(super) fn views(of: &Reclaimable, policies: &Policies) -> Vec<ReclaimableView> {
+    let about = policies.list.iter().zip(&of.tallies).filter(|(_, tally)| tally.repositories > 0);
+    let views = about.map(|(policy, tally)| ReclaimableView {
+        policy: Arc::clone(&policy.name),
+        bytes: of.is_known.then(|| tally.bytes()),
+        tags: of.is_known.then_some(tally.tags),
+    });
+    views.collect()
 }
 
-/// What is published of a repository.
-pub(super) fn views(judged: &Judged, policies: &Policies) -> Vec<ReclaimableView> {
-    let views = policies.list.iter().zip(&judged.by_policy).filter_map(|(policy, of)| {
-        let of = of.as_ref()?;
+/// What is published of a repository of it.
+pub(super) fn repository_views(judged: &Judged, of: &Reclaimable, policies: &Policies) -> Vec<ReclaimableView> {
+    let views = policies.list.iter().zip(&judged.by_policy).filter_map(|(policy, repository)| {
+        let repository = repository.as_ref()?;
         Some(ReclaimableView {
             policy: Arc::clone(&policy.name),
-            bytes: of.bytes,
-            tags: judged.is_known.then_some(of.tags),
+            bytes: of.is_known.then_some(repository.own_bytes),
+            tags: judged.is_known.then_some(repository.tags),
         })
     });
     views.collect()

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::Inventory;
 use super::catalog::Catalog;
+use super::reclaimable::Reclaimable;
 use super::stale::StalePart;
 use super::state::{RegistryState, RepositoryState};
 use super::tag_settings::Targets;
@@ -136,6 +137,8 @@ impl Inventory {
                 }
                 continue;
             }
+            // The repositories are judged anew.
+            state.reclaimable = Reclaimable::default();
             for (name, repository) in std::mem::take(&mut state.repositories) {
                 let including = self.targets.including(&name);
                 let mut next = RepositoryState {
@@ -301,8 +304,10 @@ impl Inventory {
             repository.candidates.remove(&target);
             repository.whole.remove(&target);
             repository.partial.remove(&target);
-            if repository.targets.is_empty() {
-                registry.repositories.remove(name);
+            if repository.targets.is_empty()
+                && let Some(removed) = registry.repositories.remove(name)
+            {
+                registry.reclaimable.forget(&removed.judged);
             }
         }
     }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::groups::RepositoryGroups;
 use super::layer_table::LayerTable;
-use super::reclaimable::Judged;
-use super::snapshot::{ReclaimableView, RegistryView, RepositoryView};
+use super::reclaimable::{Judged, Reclaimable};
+use super::snapshot::{RegistryView, RepositoryView};
 use super::stale::{Stale, StalePart};
 use super::sums::{Collected, CountedImages, FigureRange, Figures, collect_series};
 use super::tag_settings::Targets;
@@ -32,8 +32,8 @@ pub(super) struct RegistryState {
     pub(super) usage: Usage,
     /// The groups in these sums, by number.
     pub(super) groups: Vec<Arc<str>>,
-    /// What each policy that is about a tag of it would free.
-    pub(super) reclaimable: Vec<ReclaimableView>,
+    /// What the policies let go.
+    pub(super) reclaimable: Reclaimable,
     /// The published view, if there is one.
     pub(super) view: Option<Arc<RegistryView>>,
 }

@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use super::layer_table::{LayerTable, StoredImage};
 use super::newest::newest;
-use super::policies;
-use super::policies::Policies;
+use super::policies::{self, Policies};
 use super::snapshot::{GroupView, ImageLayers, ImageView, NewestView, RegistryView, RepositoryView, TagView};
 use super::state::{RegistryState, RepositoryState};
 use super::sums::Figures;
@@ -27,11 +26,9 @@ pub(super) fn refresh(
     now: Timestamp,
     warnings: &mut Vec<Warning>,
 ) {
-    let other_tags_go = policies::judge_all(registry, policies, targets, now);
+    policies::judge_all(registry, policies, targets, now);
     let other_sums = registry.account(targets);
-    if other_tags_go || other_sums {
-        registry.reclaimable = policies::count(registry, policies);
-    }
+    policies::note_known(registry);
     if other_sums {
         for (digest, bytes) in registry.layers.take_conflicts(&registry.usage.disagreeing) {
             warnings.push(Warning::SizesDisagree { registry: name.clone(), digest, bytes });
@@ -41,7 +38,8 @@ pub(super) fn refresh(
     for (name, state) in &mut registry.repositories {
         if state.stale.take_view() {
             let figures = Figures::at(state.range.as_ref(), &registry.usage);
-            let mut view = repository(name, state, figures, targets, policies, &registry.layers);
+            let mut view = repository(name, state, figures, targets, &registry.layers);
+            view.reclaimable = policies::repository_views(&state.judged, &registry.reclaimable, policies);
             if registry.is_part {
                 withhold_shared(&mut view);
             }
@@ -59,7 +57,7 @@ pub(super) fn refresh(
     }
     let is_whole = !registry.is_part && registry.repositories.values().all(|repository| repository.partial.is_empty());
     let stored_bytes = (is_whole && !registry.usage.series.is_empty()).then_some(registry.usage.stored_bytes);
-    let mut reclaimable = registry.reclaimable.clone();
+    let mut reclaimable = policies::views(&registry.reclaimable, policies);
     if registry.has_unread_catalog {
         for of in &mut reclaimable {
             (of.bytes, of.tags) = (None, None);
@@ -126,7 +124,6 @@ fn repository(
     repository: &RepositoryState,
     figures: Figures<'_>,
     targets: &Targets,
-    policies: &Policies,
     layers: &LayerTable,
 ) -> RepositoryView {
     let mut stored_bytes = figures.tags.iter().copied();
@@ -155,7 +152,7 @@ fn repository(
         metadata_bytes: usage.map(|_| metadata_bytes(repository)),
         tags_selected: is_known.then_some(count),
         tags_unknown: is_known.then(|| selected().filter(|state| state.is_unknown()).count() as u64),
-        reclaimable: policies::views(&repository.judged, policies),
+        reclaimable: Vec::new(),
         labels: labels(repository, targets),
         newest: newest_views(repository, targets, layers),
         tags,

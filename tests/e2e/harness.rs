@@ -1,5 +1,6 @@
 //! Real programs, started on free ports with directories of their own, awaited by asking them, ended by process id.
 
+pub mod aws;
 pub mod engine;
 pub mod exporter;
 #[path = "../common/exposition.rs"]

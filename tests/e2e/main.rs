@@ -9,6 +9,7 @@ mod registries;
 
 mod frugal;
 mod history;
+mod identity;
 mod life;
 mod lists;
 mod notified;

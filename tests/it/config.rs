@@ -106,6 +106,14 @@ fn each_good_file_is_read_and_its_rendering_is_equivalent() {
 }
 
 #[test]
+fn included_files_add_their_targets_in_the_order_of_their_names() {
+    let path = corpus("good").into_iter().find(|path| path.ends_with("include.toml")).unwrap();
+    let config = load(&path).unwrap_or_else(|error| panic!("{error}"));
+    let names: Vec<&str> = config.targets.iter().map(|target| &*target.name.0).collect();
+    assert_eq!(names, ["docker.io/library/alpine", "two"]);
+}
+
+#[test]
 fn the_shipped_file_is_valid_and_needs_no_password_and_writes_no_file() {
     let config = Config::load_with(&Path::new(env!("CARGO_MANIFEST_DIR")).join("config.toml"), &Environment::new())
         .unwrap_or_else(|error| panic!("{error}"));

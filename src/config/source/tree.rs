@@ -34,12 +34,26 @@ pub(in crate::config) enum Kind {
 /// Where a value was written.
 #[derive(Clone)]
 pub(in crate::config) enum Origin {
-    /// In the file, nowhere in particular.
-    File,
-    /// In a line of the file, counted from 1: that of the key, or of the item of a list.
-    Line(usize),
+    /// In a file, nowhere in particular.
+    File(FileNumber),
+    /// In a line of a file, counted from 1: that of the key, or of the item of a list.
+    Line(FileNumber, usize),
     /// In this environment variable.
     Variable(String),
+}
+
+/// One of the files of a configuration: its number among the `Problems`' files.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::config) struct FileNumber(pub(in crate::config) usize);
+
+impl Origin {
+    /// The file; none for a variable.
+    pub(in crate::config) fn file(&self) -> Option<FileNumber> {
+        match self {
+            Self::File(file) | Self::Line(file, _) => Some(*file),
+            Self::Variable(_) => None,
+        }
+    }
 }
 
 impl Value {
@@ -78,6 +92,7 @@ impl Value {
 
 /// The file as it was written.
 pub(super) struct Written<'a> {
+    file: FileNumber,
     text: &'a str,
     document: Document<String>,
     /// The bytes at which lines start.
@@ -86,7 +101,7 @@ pub(super) struct Written<'a> {
 
 impl<'a> Written<'a> {
     /// Parses a TOML document. The error has the byte at which it was found, and the parser's reason.
-    pub(super) fn parse(text: &'a str) -> Result<Self, (usize, String)> {
+    pub(super) fn parse(file: FileNumber, text: &'a str) -> Result<Self, (usize, String)> {
         let mut readable = text.to_owned();
         let document = loop {
             match Document::parse(readable.clone()) {
@@ -102,7 +117,7 @@ impl<'a> Written<'a> {
             }
         };
         let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
-        Ok(Self { text, document, lines })
+        Ok(Self { file, text, document, lines })
     }
 
     /// The text, without the numbers that are too large for figment.
@@ -144,8 +159,8 @@ impl<'a> Written<'a> {
         let origin = match (set_by.filter(|name| name.starts_with(PREFIX)), key.or_else(|| span.clone())) {
             // A variable only adds to a table.
             (Some(name), _) if merged.as_dict().is_none() => Origin::Variable(name.to_owned()),
-            (_, Some(place)) => Origin::Line(self.lines.partition_point(|start| *start <= place.start)),
-            (_, None) => Origin::File,
+            (_, Some(place)) => Origin::Line(self.file, self.lines.partition_point(|start| *start <= place.start)),
+            (_, None) => Origin::File(self.file),
         };
         let kind = match merged {
             value::Value::Bool(_, flag) => Kind::Flag(flag),

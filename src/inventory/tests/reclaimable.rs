@@ -167,7 +167,9 @@ proptest! {
                 Some(reading) => drop(there.insert((repository, tag), reading)),
                 None => drop(there.remove(&(repository, tag))),
             }
-            let all: Vec<String> = (0..3).map(|at| format!("r.io/{}:", names[at]))
+            // All but the first repository go with their last tag.
+            let is_listed = |at: &usize| *at == 0 || there.keys().any(|(of, _)| of == at);
+            let all: Vec<String> = (0..3).filter(is_listed).map(|at| format!("r.io/{}:", names[at]))
                 .chain(there.keys().map(|(at, tag)| format!("r.io/{}:v{tag}", names[*at])))
                 .collect();
             found(&mut inventory, "t", &all.join(" "));

@@ -18,6 +18,7 @@ pub struct Exporter {
     program: Option<Program>,
     address: String,
     arguments: Vec<String>,
+    environment: Vec<(&'static str, String)>,
     directory: tempfile::TempDir,
 }
 
@@ -29,10 +30,15 @@ impl Exporter {
 
     /// Starts one with this configuration and more flags.
     pub fn start_with(config: &str, arguments: &[&str]) -> Self {
+        Self::start_as(config, arguments, Vec::new())
+    }
+
+    /// Starts one with more variables in its environment too.
+    pub fn start_as(config: &str, arguments: &[&str], environment: Vec<(&'static str, String)>) -> Self {
         let directory = scratch();
         let address = format!("127.0.0.1:{}", free_port());
         let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
-        let mut exporter = Self { program: None, address, arguments, directory };
+        let mut exporter = Self { program: None, address, arguments, environment, directory };
         exporter.configure(config);
         exporter.restart();
         exporter
@@ -78,6 +84,7 @@ impl Exporter {
             .env("HOME", self.directory.path())
             .env("DOCKER_CONFIG", self.directory.path().join("no-docker-config"))
             .env_remove("XDG_RUNTIME_DIR")
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null());
         let mut program = Program::start(&command, self.directory.path());
         let address = self.address.clone();
