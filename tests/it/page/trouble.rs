@@ -46,8 +46,8 @@ async fn a_target_that_selects_nothing_is_said_with_the_reason() {
     let registry = registry();
     let toml = config(&registry, &["repository = 'REGISTRY/acme/app'\nmatch = ['^w']\nname = 'none'"]);
     let daemon = Daemon::start(&toml).await;
-    let html = until_said(&daemon, "/", "selects nothing").await;
-    assert!(html.contains("selects no tag of the 4 that the repository has"), "{html}");
+    let html = until_said(&daemon, "/", "selects no tag of the 4 that the repository has").await;
+    assert!(html.contains("selects nothing"), "{html}");
     let overview = json(&daemon, "/overview").await;
     assert_eq!(overview["targets"][0]["tags"], 0);
     assert_eq!(overview["targets"][0]["remarks"].as_array().unwrap().len(), 1);
