@@ -64,6 +64,7 @@ fn row(snapshot: &Snapshot, name: &str, address: &str) -> String {
     let world = World {
         snapshot,
         targets: &[],
+        sources: &[],
         reload: None,
         series: 0,
         now: 1.7e9,

@@ -15,6 +15,7 @@ mod files;
 mod notifications;
 mod policies;
 mod registries;
+mod sources;
 mod targets;
 mod values;
 
@@ -23,7 +24,7 @@ mod render;
 
 mod problems;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use crate::metrics::Family;
@@ -112,7 +113,9 @@ fn read(path: &Path, root: Table<'_>, files: &Files) -> Config {
     if root.texts("include", |text| Ok::<_, String>(text.to_owned())).is_some() && root.is_empty_list("include") {
         root.problem("include", "is empty: write for example \"conf.d/*.toml\", or leave the key out");
     }
-    let targets = targets::read(&root, &scan);
+    let mut names = BTreeMap::new();
+    let targets = targets::read(&root, &scan, &mut names);
+    let sources = sources::read(&root, &scan, &mut names, files);
     let policies = policies::read(&root, &targets);
     root.finish();
     Config {
@@ -125,6 +128,7 @@ fn read(path: &Path, root: Table<'_>, files: &Files) -> Config {
         registries,
         registry_defaults,
         targets,
+        sources,
         policies,
         warnings: Vec::new(),
     }

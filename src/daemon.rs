@@ -11,6 +11,7 @@ mod reload;
 mod run;
 mod scan_target;
 mod schedule;
+mod source;
 mod state_loop;
 mod timer;
 mod workers;

@@ -14,6 +14,7 @@ mod policies;
 mod reclaimable;
 mod reconcile;
 mod restore;
+mod running;
 pub mod snapshot;
 mod stale;
 mod state;
@@ -36,12 +37,14 @@ use crate::target::{Repositories, Target, TargetName, Uncompressed};
 use catalog::Catalog;
 use policies::Policies;
 use reclaimable::{Judged, Reclaimable};
+use running::Sources;
 use stale::{Stale, StalePart};
 use state::{RegistryState, RepositoryState};
 use tag_settings::Targets;
 use tag_state::{Effect, TagState};
 
 pub use notified::{Deleted, Pushed};
+pub use running::Seen;
 pub use snapshot::Snapshot;
 pub use warning::Warning;
 
@@ -60,6 +63,7 @@ pub struct Inventory {
     /// The label conflicts that were reported: label, and the two targets.
     warned_labels: HashSet<(String, TargetName, TargetName)>,
     policies: Policies,
+    sources: Sources,
     /// When the last snapshot was taken, as far as policies know.
     now: Timestamp,
     /// Whether the set of registries differs from that in `snapshot`.
@@ -90,6 +94,7 @@ impl Inventory {
             warnings: Vec::new(),
             warned_labels: HashSet::new(),
             policies: Policies::default(),
+            sources: Sources::default(),
             now: 0.0,
             stale: Stale::default(),
             snapshot: Arc::default(),
@@ -138,9 +143,8 @@ impl Inventory {
             .targets
             .iter()
             .map(|(number, target)| {
-                let lists = target.selection.lists() || matches!(target.repositories, Repositories::Matching(_));
                 let is_listed = self.listed[number as usize] && self.catalogs[number as usize].is_whole();
-                (!lists || is_listed).then(Selected::default)
+                (target.names_all() || is_listed).then(Selected::default)
             })
             .collect();
         for repository in self.registries.values().flat_map(|registry| registry.repositories.values()) {
@@ -161,12 +165,17 @@ impl Inventory {
     /// The repositories that a target selects now. For a target of one repository this is a lookup.
     fn selected_repositories(&self, target: u32) -> impl Iterator<Item = (&Repository, &RepositoryState)> {
         let repositories = &self.targets.get(target).repositories;
-        let registry = self.registries.get(repositories.registry());
-        let (one, many) = match repositories {
-            Repositories::One(name) => (registry.and_then(|state| state.repositories.get_key_value(name)), None),
-            Repositories::Matching(_) => (None, registry.map(|state| &state.repositories)),
+        let registry = repositories.registry().and_then(|registry| self.registries.get(registry));
+        let (one, many, all) = match repositories {
+            Repositories::One(name) => (registry.and_then(|state| state.repositories.get_key_value(name)), None, None),
+            Repositories::Matching(_) => (None, registry.map(|state| &state.repositories), None),
+            Repositories::Running => (None, None, Some(self.registries.values().flat_map(|state| &state.repositories))),
         };
-        one.into_iter().chain(many.into_iter().flatten()).filter(move |(_, state)| state.targets.contains(&target))
+        let all = all.into_iter().flatten();
+        one.into_iter()
+            .chain(many.into_iter().flatten())
+            .chain(all)
+            .filter(move |(_, state)| state.targets.contains(&target))
     }
 
     /// Assigns the tags that a target reads in the scan that begins now: those that it owns, except those that the
@@ -174,21 +183,20 @@ impl Inventory {
     pub fn assign(&mut self, target: &TargetName) -> Vec<TagRequest> {
         let Some(number) = self.targets.find(target) else { return Vec::new() };
         let repositories = &self.targets.get(number).repositories;
-        let Some(state) = self.registries.get_mut(repositories.registry()) else { return Vec::new() };
         let assign = |(name, repository): (&Repository, &mut RepositoryState)| -> Vec<TagRequest> {
             let owned = repository.tags.iter_mut().filter(|(_, state)| state.settings.owner == number);
             let assigned = owned.filter_map(|(tag, state)| state.assign().then_some((tag, state)));
             assigned.map(|(tag, state)| state.request(name, tag)).collect()
         };
-        match repositories {
-            Repositories::One(name) => {
-                state.repositories.get_mut(name).map_or_else(Vec::new, |repository| assign((name, repository)))
-            }
-            Repositories::Matching(_) => {
-                let selected = state.repositories.iter_mut().filter(|(_, state)| state.targets.contains(&number));
-                selected.flat_map(assign).collect()
-            }
+        if let Repositories::One(name) = repositories {
+            let state = self.registries.get_mut(name.registry());
+            let repository = state.and_then(|state| state.repositories.get_mut(name));
+            return repository.map_or_else(Vec::new, |repository| assign((name, repository)));
         }
+        let is_on = |registry: &Registry| repositories.registry().is_none_or(|only| only == registry);
+        let states = self.registries.iter_mut().filter(|(registry, _)| is_on(registry)).map(|(_, state)| state);
+        let all = states.flat_map(|state| &mut state.repositories);
+        all.filter(|(_, state)| state.targets.contains(&number)).flat_map(assign).collect()
     }
 
     /// Applies the outcome of a reading; returns the change for the store. An observation of a tag that no target
@@ -214,8 +222,10 @@ impl Inventory {
     pub fn scan_ended(&mut self, target: &TargetName) {
         let Some(number) = self.targets.find(target) else { return };
         if !std::mem::replace(&mut self.ended[number as usize], true) {
-            let registry = self.targets.get(number).repositories.registry().clone();
-            self.sum_if_scanned(&registry);
+            match self.targets.get(number).repositories.registry().cloned() {
+                Some(registry) => self.sum_if_scanned(&registry),
+                None => self.sum_all_scanned(),
+            }
         }
     }
 
@@ -356,9 +366,10 @@ impl Inventory {
                 any = true;
             }
         }
+        any |= self.refresh_sources(any);
         if any {
             let views = self.registries.values().filter_map(|state| state.view.clone());
-            self.snapshot = Arc::new(Snapshot { registries: views.collect() });
+            self.snapshot = Arc::new(Snapshot { registries: views.collect(), sources: self.source_views() });
         }
         Arc::clone(&self.snapshot)
     }

@@ -17,6 +17,7 @@ mod contents;
 mod docker;
 mod layout;
 
+mod connection;
 mod engine;
 
 mod error;
@@ -33,7 +34,7 @@ use archive::Archive;
 use blob::Depth;
 use contents::Contents;
 
-pub use engine::EngineAddress;
+pub use connection::{EngineAddress, EngineError, get as get_from_engine};
 pub use error::LocalError;
 pub use location::{InvalidLocation, Location, Transport};
 

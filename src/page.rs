@@ -14,6 +14,7 @@ mod image;
 mod overview;
 mod releases;
 mod repository;
+mod running;
 mod search;
 mod sharing;
 mod stack;

@@ -31,6 +31,7 @@ pub use lists::{RepositoryList, TagList};
 pub use manifests::{FetchedManifest, Head};
 pub use settings::{Cloud, Credential, ListApi, PROXY_SCHEMES, Settings};
 pub use transport::ratelimit::RateLimit;
+pub use transport::server::{NoAnswer, Server};
 pub use transport::tls::check_files;
 
 pub(crate) use counters::RegistryCounters;

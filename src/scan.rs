@@ -58,6 +58,9 @@ pub async fn read_tag(client: &Client, store: &Store, wanted: &TagRequest) -> Re
 /// otherwise counts as sparse.
 async fn has_moved(client: &Client, wanted: &TagRequest, reported: &Reported) -> bool {
     let Outcome::Read(reading) = &reported.outcome else { return false };
+    if wanted.tag.digest().is_some() {
+        return false;
+    }
     let is_new = wanted.known.as_ref().is_none_or(|known| known.digest != reading.digest);
     let lacks_children = reading.failed.iter().any(|child| child.reason == Reason::NotFound);
     if !(is_new && reading.header.is_some() && lacks_children && client.supports_head()) {
@@ -70,6 +73,9 @@ async fn has_moved(client: &Client, wanted: &TagRequest, reported: &Reported) ->
 }
 
 async fn read_once(client: &Client, store: &Store, wanted: &TagRequest) -> Reported {
+    if let Some(digest) = wanted.tag.digest() {
+        return read_digest(client, store, wanted, digest).await;
+    }
     // A HEAD that never worked may say 404 of everything, and so may a cache that fetches what a GET asks for.
     let was_gone = wanted.is_gone && client.head_has_worked() && !client.is_pull_through();
     let (head, trial) = match ask_head(client, wanted, was_gone).await {
@@ -119,6 +125,40 @@ async fn read_once(client: &Client, store: &Store, wanted: &TagRequest) -> Repor
             let header = fetched.header.or(head);
             read_root(client, store, wanted, FetchedDocument { header, ..fetched }).await
         }
+        Err(ReadError::Registry(error)) => unread(client, wanted, Operation::GetManifest, error),
+        Err(error) => Reported::failed(error),
+    }
+}
+
+/// Reads an image that is named by its digest. It never changes, so that it is read once.
+async fn read_digest(client: &Client, store: &Store, wanted: &TagRequest, digest: Digest) -> Reported {
+    if wanted.known.is_some() && !wanted.is_incomplete {
+        return Reported { outcome: Outcome::Unchanged, errors: Vec::new() };
+    }
+    let (repository, at) = (&wanted.repository, At::Digest(&digest));
+    let flight = store.document_flight(repository.registry(), &digest).await;
+    if let Some(document) = store.document(&digest) {
+        // Another repository's document says nothing about this one.
+        let is_there = if wanted.known.is_some() || store.has_location(repository, &digest) {
+            Ok(())
+        } else {
+            client.head_manifest(repository, at).await.map(|_| ())
+        };
+        match is_there {
+            Ok(()) => {
+                drop(flight);
+                store.add_location(repository, &digest);
+                let root = FetchedDocument { digest, header: None, document, unknown_size: None };
+                return read_root(client, store, wanted, root).await;
+            }
+            Err(error) if error.reason() == Reason::Unsupported => {}
+            Err(error) => return unread(client, wanted, Operation::HeadManifest, error),
+        }
+    }
+    let fetched = document::fetch(client, store, repository, at).await;
+    drop(flight);
+    match fetched {
+        Ok(fetched) => read_root(client, store, wanted, fetched).await,
         Err(ReadError::Registry(error)) => unread(client, wanted, Operation::GetManifest, error),
         Err(error) => Reported::failed(error),
     }

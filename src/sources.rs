@@ -6,5 +6,57 @@
 mod container;
 mod outbox;
 
+#[cfg(feature = "docker")]
+pub mod docker;
+pub mod file;
+#[cfg(feature = "kubernetes")]
+pub mod kubernetes;
+pub mod prometheus;
+
+mod rules;
+
+use std::sync::Arc;
+
+use crate::target::Target;
+
 pub use container::{Container, Workload};
 pub use outbox::{Outbox, Sight, SourceError, outbox};
+pub use rules::{CONTAINERS_MAX, IMAGES_MAX, PARTS_MAX, Rewrite, Rules, Sorted};
+
+/// One `[[sources]]` entry.
+#[derive(Clone, PartialEq)]
+pub struct Source {
+    /// What its images become: its name, and the settings for all of them.
+    pub target: Arc<Target>,
+    /// What is asked.
+    pub kind: SourceKind,
+    /// Which images count, and where they are read.
+    pub rules: Rules,
+}
+
+/// What is asked for the containers that run.
+#[derive(Clone, PartialEq)]
+pub enum SourceKind {
+    /// A cluster.
+    #[cfg(feature = "kubernetes")]
+    Kubernetes(kubernetes::Settings),
+    /// An engine on this machine.
+    #[cfg(feature = "docker")]
+    Docker(docker::Settings),
+    /// A query.
+    Prometheus(Box<prometheus::Settings>),
+    /// Files with a reference a line.
+    Files(file::Settings),
+}
+
+/// Watches a source and puts what it sees into the outbox; never returns.
+pub async fn watch(kind: &SourceKind, outbox: &Outbox) {
+    match kind {
+        #[cfg(feature = "kubernetes")]
+        SourceKind::Kubernetes(settings) => kubernetes::watch(settings, outbox).await,
+        #[cfg(feature = "docker")]
+        SourceKind::Docker(settings) => docker::watch(settings, outbox).await,
+        SourceKind::Prometheus(settings) => prometheus::watch(settings, outbox).await,
+        SourceKind::Files(settings) => file::watch(settings, outbox).await,
+    }
+}

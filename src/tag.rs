@@ -5,7 +5,9 @@
 mod reading;
 mod record;
 mod request;
+mod running;
 
 pub use reading::{Child, Known, Observation, Outcome, Reading};
 pub use record::{TagChange, TagRecord};
 pub use request::{Completeness, Discovered, DiscoveredRepository, LayerRequest, ListExtent, TagRequest};
+pub use running::{Running, RunningImage, RunningPart};

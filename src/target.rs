@@ -1,6 +1,7 @@
-//! One `[[targets]]` entry of the configuration, parsed.
+//! One `[[targets]]` entry of the configuration, parsed; also what a `[[sources]]` entry finds.
 
 mod group;
+mod image_pattern;
 mod newest;
 mod pattern;
 mod range;
@@ -16,6 +17,7 @@ use std::time::Duration;
 use crate::oci::{PlatformFilter, Tag};
 
 pub use group::{GroupPattern, Grouping, InvalidGroupPattern};
+pub use image_pattern::{ImagePattern, InvalidImagePattern};
 pub use newest::{Candidate, CandidateState, NewestBy};
 pub use pattern::{InvalidPattern, InvalidTagPattern, Repositories, RepositoryPattern, TagPattern};
 pub use range::{InvalidRange, VersionRange};
@@ -38,7 +40,7 @@ impl std::fmt::Display for TargetName {
 pub struct Target {
     /// The `target` label; the repository as written when left out.
     pub name: TargetName,
-    /// One repository, or a pattern of them.
+    /// One repository, a pattern of them, or those of what runs.
     pub repositories: Repositories,
     /// Which of their tags.
     pub selection: Selection,
@@ -139,11 +141,25 @@ impl Target {
         text
     }
 
-    /// Whether a tag that does not exist is a failure: only where the configuration names it on one repository, where it
-    /// may be a typing error. Under a wildcard not every repository has every tag, and a listed tag may be deleted at any
-    /// time.
+    /// Whether a tag that does not exist is a failure: where the configuration names it on one repository, where it
+    /// may be a typing error, and where it runs. Under a wildcard not every repository has every tag, and a listed tag may
+    /// be deleted at any time.
     pub fn expects(&self, tag: &Tag) -> bool {
-        matches!(self.repositories, Repositories::One(_)) && self.named_tags().contains(tag)
+        match self.repositories {
+            Repositories::One(_) => self.named_tags().contains(tag),
+            Repositories::Matching(_) => false,
+            Repositories::Running => true,
+        }
+    }
+
+    /// Whether the configuration names all of its repositories and tags.
+    pub fn names_all(&self) -> bool {
+        matches!(self.repositories, Repositories::One(_)) && !self.selection.lists()
+    }
+
+    /// Whether it selects what a source sees running.
+    pub fn is_of_source(&self) -> bool {
+        matches!(self.repositories, Repositories::Running)
     }
 }
 

@@ -89,7 +89,7 @@ pub async fn plan(config: &Config, registries: &Registries) -> Plan {
     inventory.set_policies(&config.policies);
     let mut listed = Vec::new();
     for target in &config.targets {
-        let registry = target.repositories.registry();
+        let Some(registry) = target.repositories.registry() else { continue };
         let before = Requests::so_far(registries, registry);
         let mut found = discovery::discover(&registries.client(registry), target).await;
         let lists = Requests::so_far(registries, registry).since(before);
@@ -98,13 +98,13 @@ pub async fn plan(config: &Config, registries: &Registries) -> Plan {
         let cut = discovered.repositories.iter().filter(|one| cuts_releases(target, one));
         let cut: Vec<Repository> = cut.map(|one| one.repository.clone()).collect();
         inventory.select(&target.name, discovered);
-        listed.push((lists, found, repositories, cut));
+        listed.push((target, registry, lists, found, repositories, cut));
     }
     let mut plan = Plan::default();
     let mut scans = Scans::new(registries, &mut inventory);
     let mut first_failure = None;
-    for (target, (lists, found, repositories, cut)) in config.targets.iter().zip(listed) {
-        let scanned = scans.scan(target).await;
+    for (target, registry, lists, found, repositories, cut) in listed {
+        let scanned = scans.scan(target, registry).await;
         let Discovery { errors, not_versions, empty, .. } = found;
         let mut failures: Vec<(Reason, String)> =
             errors.iter().map(|error| (error.reason(), error.to_string())).collect();

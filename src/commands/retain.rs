@@ -162,12 +162,12 @@ pub async fn retention(
     let mut progress = Progress::new(err, terminal.progress);
     let is_judged = |target: &&Arc<Target>| policies.iter().any(|policy| policy.judges(&target.name));
     let judged: BTreeSet<&Registry> =
-        targets.iter().filter(is_judged).map(|target| target.repositories.registry()).collect();
+        targets.iter().filter(is_judged).filter_map(|target| target.repositories.registry()).collect();
     let mut errors = Vec::new();
     let mut read_registries = Vec::new();
     for registry in judged {
         let on_it: Vec<Arc<Target>> =
-            targets.iter().filter(|target| target.repositories.registry() == registry).cloned().collect();
+            targets.iter().filter(|target| target.repositories.registry() == Some(registry)).cloned().collect();
         read_registries.push(read::read(registries, registry, &on_it, &mut errors, &mut progress).await);
     }
     progress.end();

@@ -128,10 +128,11 @@ pub(super) static ROOT: Section = Section {
             TEXTS,
             "files with further [[targets]] and [[sources]]: paths, or patterns such as \"conf.d/*.toml\"",
         ),
-        key("targets", Kind::Tables(&TARGET), "the repositories that are watched: at least one"),
+        key("targets", Kind::Tables(&TARGET), "the repositories that are watched: at least one, or a source"),
+        key("sources", Kind::Tables(&SOURCE), "what says which images run: they are watched without being typed"),
         key("policies", Kind::Tables(&POLICY), "which tags are kept, to see what the others take; nothing is deleted"),
     ],
-    required: &["targets"],
+    required: &[],
 };
 
 static WEB: Section = Section {
@@ -267,6 +268,96 @@ static TARGET: Section = Section {
         ),
     ],
     required: &["repository"],
+};
+
+static SOURCE: Section = Section {
+    keys: &[
+        key(
+            "name",
+            Kind::Text,
+            "the `source` label, and the `target` label of what it finds; unique among targets too",
+        ),
+        key(
+            "kubernetes",
+            Kind::Table { section: &KUBERNETES, overridable: false },
+            "the pods of a cluster: with {} the one that this program runs in",
+        ),
+        key(
+            "docker",
+            Kind::Table { section: &DOCKER, overridable: false },
+            "the containers of a Docker or Podman engine: with {} the one of this machine",
+        ),
+        key(
+            "prometheus",
+            Kind::Table { section: &PROMETHEUS, overridable: false },
+            "what a Prometheus knows of containers, from kube-state-metrics for example",
+        ),
+        key("file", TEXTS, "files with a reference a line, such as images/*.txt; read again when they change"),
+        key("exclude", TEXTS, "regular expressions: no image in whose reference one is found; not anchored"),
+        key(
+            "rewrite",
+            Kind::Tables(&REWRITE),
+            "where images are read instead, such as past a mirror; the first that is found",
+        ),
+        key("platforms", TEXTS, "such as linux/amd64, linux/arm/v7 or windows/amd64; all if it is left out"),
+        key("interval", INTERVAL, "time between the starts of two scans; `scan.interval` if it is left out"),
+        key("uncompressed", Kind::Word { words: words::<Uncompressed> }, "how uncompressed sizes are found")
+            .default(r#""off""#),
+        key("budget", Kind::Size, "what an image's compressed size should stay under, such as 250MiB; for alerts"),
+        key("labels", Kind::Labels, "published in container_image_repository_labels"),
+        key("group", Kind::Text, "the group, such as a team, whose storage is published in the families of groups"),
+        key(
+            "group_by",
+            Kind::Text,
+            "in place of `group`: a regular expression on the repository's name, whose first parentheses find the group",
+        ),
+    ],
+    required: &["name"],
+};
+
+static KUBERNETES: Section = Section {
+    keys: &[
+        key("kubeconfig", Kind::Text, "a kubeconfig; the service account of this program's pod without one"),
+        key("context", Kind::Text, "a context of the kubeconfig; its current one if it is left out"),
+        key("namespaces", TEXTS, "only these namespaces; all if it is left out"),
+        key("selector", Kind::Text, "a label selector of pods, such as team=payments"),
+        key("pull_secrets", Kind::Flag, "use the pods' imagePullSecrets for registries without a credential"),
+    ],
+    required: &[],
+};
+
+static DOCKER: Section = Section {
+    keys: &[key("host", Kind::Text, "unix:///PATH, or tcp://HOST:PORT without TLS")
+        .default(r#""unix:///var/run/docker.sock""#)],
+    required: &[],
+};
+
+static PROMETHEUS: Section = Section {
+    keys: &[
+        key("url", Kind::Text, "the server's address, such as http://prometheus:9090"),
+        key("query", Kind::Text, "an expression whose series have an image as label")
+            .default(r#""kube_pod_container_info""#),
+        key("interval", INTERVAL, "time between two queries").default(r#""30s""#),
+        key("timeout", TIMEOUT, "time for an answer; `scan.timeout` if it is left out"),
+        key("username", Kind::Text, "a user, with `password_file`"),
+        key("password_file", Kind::Text, "the file with the password of `username`"),
+        key("token_file", Kind::Text, "a file with a bearer token"),
+        key("ca_file", Kind::Text, "PEM authorities, trusted beside the system's"),
+        key("password", Kind::Refused(PROMETHEUS_SECRET_IN_FILE), ""),
+        key("token", Kind::Refused(PROMETHEUS_SECRET_IN_FILE), ""),
+    ],
+    required: &["url"],
+};
+
+const PROMETHEUS_SECRET_IN_FILE: &str =
+    "a secret does not belong in this file: put it into a file, and name that with `password_file` or `token_file`";
+
+static REWRITE: Section = Section {
+    keys: &[
+        key("match", Kind::Text, "a regular expression on an image's reference, such as ^mirror\\.internal/hub/"),
+        key("with", Kind::Text, "what takes the place of what is found; $1 is what the first parentheses found"),
+    ],
+    required: &["match", "with"],
 };
 
 static POLICY: Section = Section {

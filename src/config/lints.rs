@@ -33,10 +33,11 @@ pub(super) fn check(config: &Config, root: &Table<'_>) {
 /// Registries that no target uses, and credentials over plain HTTP.
 fn registries(config: &Config, root: &Table<'_>) {
     let Some(all) = root.table("registries") else { return };
-    let used: BTreeSet<&Registry> = config.targets.iter().map(|target| target.repositories.registry()).collect();
+    let used: BTreeSet<&Registry> = config.targets.iter().filter_map(|target| target.repositories.registry()).collect();
     for host in all.keys() {
         let (Ok(registry), Some(table)) = (host.parse::<Registry>(), all.table_named(host)) else { continue };
-        if !used.contains(&registry) {
+        // What runs may be on any.
+        if config.sources.is_empty() && !used.contains(&registry) {
             all.warn(host, "no target uses this registry");
         }
         let settings = config.settings(&registry);
@@ -81,6 +82,7 @@ fn labels(targets: &[Arc<Target>], tables: &[Table<'_>]) {
         match &target.repositories {
             Repositories::One(repository) => literal.entry(repository).or_default().push(at),
             Repositories::Matching(pattern) => wild.push((at, pattern)),
+            Repositories::Running => {}
         }
     }
     let mut conflicts = BTreeMap::new();

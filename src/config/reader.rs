@@ -239,7 +239,11 @@ impl<'a> Table<'a> {
     pub(super) fn tables(&self, key: &str) -> Option<Vec<Table<'a>>> {
         let KeyKind::Tables(section) = self.kind(key) else { unreachable!("`{key}` is read as its kind") };
         let value = self.value(key)?;
-        let remedy = format!("write [[{key}]] above the keys of each one");
+        let remedy = if self.name.is_empty() {
+            format!("write [[{key}]] above the keys of each one")
+        } else {
+            format!("write tables, {key} = [{{ … }}]")
+        };
         let Kind::List(items) = &value.kind else {
             self.problem(key, format!("{}: {remedy}", value.found()));
             return None;
@@ -366,7 +370,8 @@ impl<'a> Table<'a> {
             return Some(self.inner(self.key(key), entries, &value.origin, section));
         }
         let name = self.key(key);
-        self.problem(key, format!("{}: write a table, as [{name}] starts it", value.found()));
+        let remedy = if name.contains('[') { format!("{key} = {{ … }}") } else { format!("as [{name}] starts it") };
+        self.problem(key, format!("{}: write a table, {remedy}", value.found()));
         None
     }
 
@@ -376,7 +381,7 @@ impl<'a> Table<'a> {
 }
 
 /// Keys with regular expressions, in which `$` has a meaning.
-const EXPRESSIONS: [&str; 3] = ["match", "exclude", "keep_match"];
+const EXPRESSIONS: [&str; 4] = ["match", "exclude", "keep_match", "with"];
 
 /// Where a table is.
 pub(super) struct Place {

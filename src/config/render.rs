@@ -7,7 +7,9 @@ use std::time::Duration;
 use crate::notify::TokenSource;
 use crate::registry::{Credential, Settings};
 use crate::retention::RetentionPolicy;
-use crate::target::{Grouping, Selection, TagPattern, Target, VersionRange, Words};
+use crate::sources::prometheus::PrometheusCredential;
+use crate::sources::{Rewrite, Source, SourceKind};
+use crate::target::{Grouping, ImagePattern, Selection, TagPattern, Target, VersionRange, Words};
 
 use super::problems::redacted_url;
 use super::schema::{Config, Web};
@@ -54,6 +56,10 @@ pub(super) fn render(config: &Config, started: &Config) -> String {
     for target in &config.targets {
         toml.header("[[targets]]");
         render_target(&mut toml, target);
+    }
+    for source in &config.sources {
+        toml.header("[[sources]]");
+        render_source(&mut toml, source);
     }
     for policy in &config.policies {
         toml.header("[[policies]]");
@@ -132,6 +138,11 @@ fn render_target(toml: &mut Toml, target: &Target) {
     toml.text("detail", Some(target.detail.word()));
     toml.bare("budget", target.budget_bytes);
     toml.bare("tags_max", Some(target.tags_max));
+    render_labels(toml, target);
+}
+
+/// Its labels and groups.
+fn render_labels(toml: &mut Toml, target: &Target) {
     if !target.labels.is_empty() {
         let pairs: Vec<String> =
             target.labels.iter().map(|(key, value)| format!("{key} = {}", quoted(value))).collect();
@@ -142,6 +153,65 @@ fn render_target(toml: &mut Toml, target: &Target) {
         Some(Grouping::By(pattern)) => toml.text("group_by", Some(pattern.as_str())),
         None => {}
     }
+}
+
+fn render_source(toml: &mut Toml, Source { target, kind, rules }: &Source) {
+    toml.text("name", Some(&target.name));
+    match kind {
+        #[cfg(feature = "kubernetes")]
+        SourceKind::Kubernetes(settings) => {
+            let mut keys = Vec::new();
+            keys.extend(path(settings.kubeconfig.as_deref()).map(|path| format!("kubeconfig = {path}")));
+            keys.extend(settings.context.as_ref().map(|context| format!("context = {}", quoted(context))));
+            if !settings.namespaces.is_empty() {
+                keys.push(format!("namespaces = {}", listed(&settings.namespaces)));
+            }
+            keys.extend(settings.selector.as_ref().map(|selector| format!("selector = {}", quoted(selector))));
+            keys.extend(settings.pull_secrets.then(|| "pull_secrets = true".to_owned()));
+            toml.table("kubernetes", &keys);
+        }
+        #[cfg(feature = "docker")]
+        SourceKind::Docker(settings) => {
+            toml.table("docker", &[format!("host = {}", quoted(&settings.engine.to_string()))]);
+        }
+        SourceKind::Prometheus(settings) => {
+            let mut keys = vec![
+                format!("url = {}", quoted(&redacted_url(&settings.url))),
+                format!("query = {}", quoted(&settings.query)),
+                format!("interval = {}", quoted(&shown_duration(settings.interval))),
+                format!("timeout = {}", quoted(&shown_duration(settings.timeout))),
+            ];
+            match &settings.credential {
+                Some(PrometheusCredential::Password { username, path }) => {
+                    keys.push(format!("username = {}", quoted(username)));
+                    keys.push(format!("password_file = {}", quoted(&path.display().to_string())));
+                }
+                Some(PrometheusCredential::Token(path)) => {
+                    keys.push(format!("token_file = {}", quoted(&path.display().to_string())));
+                }
+                None => {}
+            }
+            keys.extend(path(settings.ca_file.as_deref()).map(|path| format!("ca_file = {path}")));
+            toml.table("prometheus", &keys);
+        }
+        SourceKind::Files(settings) => toml.list("file", settings.paths.iter().map(|path| path.display())),
+    }
+    if !rules.exclude.is_empty() {
+        toml.list("exclude", rules.exclude.iter().map(ImagePattern::as_str));
+    }
+    if !rules.rewrite.is_empty() {
+        let rules = rules.rewrite.iter().map(|Rewrite { pattern, with }| {
+            format!("{{ match = {}, with = {} }}", quoted(pattern.as_str()), quoted(with))
+        });
+        toml.bare("rewrite", Some(format!("[{}]", rules.collect::<Vec<_>>().join(", "))));
+    }
+    if !target.platforms.is_all() {
+        toml.list("platforms", target.platforms.platforms());
+    }
+    toml.duration("interval", target.interval);
+    toml.text("uncompressed", Some(target.uncompressed.word()));
+    toml.bare("budget", target.budget_bytes);
+    render_labels(toml, target);
 }
 
 fn render_selection(toml: &mut Toml, selection: &Selection) {
@@ -196,6 +266,12 @@ impl Toml {
 
     fn list<T: Display>(&mut self, key: &str, items: impl IntoIterator<Item = T>) {
         self.bare(key, Some(listed(items)));
+    }
+
+    /// An inline table of these keys.
+    fn table(&mut self, key: &str, keys: &[String]) {
+        let inner = if keys.is_empty() { String::new() } else { format!(" {} ", keys.join(", ")) };
+        self.bare(key, Some(format!("{{{inner}}}")));
     }
 
     fn bare(&mut self, key: &str, value: Option<impl Display>) {

@@ -10,6 +10,7 @@ use crate::notify::TokenSource;
 use crate::oci::Registry;
 use crate::registry::Settings;
 use crate::retention::RetentionPolicy;
+use crate::sources::Source;
 use crate::target::Target;
 use crate::web::ListenAddress;
 
@@ -32,8 +33,10 @@ pub struct Config {
     pub registries: BTreeMap<Registry, Settings>,
     /// The settings of all other registries.
     pub registry_defaults: Settings,
-    /// At least one target, with unique names, in the file's order.
+    /// With unique names, in the file's order.
     pub targets: Vec<Arc<Target>>,
+    /// With names that are unique among targets too, in the file's order. There is at least one target or source.
+    pub sources: Vec<Arc<Source>>,
     /// What is kept, with unique names, in the file's order.
     pub policies: Vec<Arc<RetentionPolicy>>,
     /// Warnings about valid settings that are probably mistakes: each a line to log, with file and key.
@@ -119,6 +122,11 @@ impl Config {
         if web_config_file.is_some() {
             self.web.config_file.clone_from(web_config_file);
         }
+    }
+
+    /// The targets, and what the sources become.
+    pub fn all_targets(&self) -> Vec<Arc<Target>> {
+        self.targets.iter().chain(self.sources.iter().map(|source| &source.target)).cloned().collect()
     }
 
     /// The settings of a registry.

@@ -1,4 +1,4 @@
-//! `[[targets]]` → targets.
+//! `[[targets]]` → targets. There is at least one, or a source.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,20 +10,22 @@ use crate::target::{
     VersionRange,
 };
 
-use super::reader::Table;
+use super::reader::{Place, Table};
 use super::schema::Scan;
 use super::values;
 
 const NONE: &str = "no target is configured: write [[targets]] and below it repository = \"docker.io/library/alpine\"";
 
-/// Reads all targets.
-pub(super) fn read(root: &Table<'_>, scan: &Scan) -> Vec<Arc<Target>> {
-    let there = root.has("targets");
+/// The names that are taken, and where.
+pub(super) type Names = BTreeMap<TargetName, Place>;
+
+/// Reads all targets. Their names are added to `names`.
+pub(super) fn read(root: &Table<'_>, scan: &Scan, names: &mut Names) -> Vec<Arc<Target>> {
+    let there = root.has("targets") || root.has("sources");
     let tables = root.tables("targets").unwrap_or_default();
     if tables.is_empty() && (!there || root.is_empty_list("targets")) {
         root.problem("targets", NONE);
     }
-    let mut names = BTreeMap::new();
     let mut targets = Vec::new();
     for table in tables {
         let target = read_one(&table, scan);
@@ -80,7 +82,7 @@ fn read_one(table: &Table<'_>, scan: &Scan) -> Option<Target> {
 }
 
 /// The groups of its repositories.
-fn read_grouping(table: &Table<'_>) -> Option<Grouping> {
+pub(super) fn read_grouping(table: &Table<'_>) -> Option<Grouping> {
     let named = table.text("group", values::name);
     let by = table.text("group_by", str::parse::<GroupPattern>);
     if table.has("group") && table.has("group_by") {

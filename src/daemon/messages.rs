@@ -12,7 +12,7 @@ use crate::notify::{Change, Endpoint, Pulled};
 use crate::oci::Repository;
 use crate::registry::Registries;
 use crate::store::Store;
-use crate::tag::{Discovered, Observation, TagRequest};
+use crate::tag::{Discovered, Observation, Running, TagRequest};
 use crate::target::Target;
 
 /// The shared handles that every scan works with.
@@ -40,6 +40,8 @@ pub(crate) enum Event {
     Notified { change: Change, reply: oneshot::Sender<NotifiedReads> },
     /// The tag list of a repository that was new to a target, because of a change. The reply assigns the tags to read.
     Listed { target: Arc<Target>, found: Discovered, change: Change, reply: oneshot::Sender<Vec<TagRequest>> },
+    /// A source says what runs. The reply assigns the tags that are to be read because of it.
+    Seen { target: Arc<Target>, running: Running, reply: oneshot::Sender<Vec<TagRequest>> },
     /// What registries say was pulled.
     Pulled(Vec<Pulled>),
     /// A target's scan ended, successfully or not. `up`: whether the lists were read.

@@ -25,7 +25,7 @@ const TASKS_UNDER_WAY: usize = 64;
 const TAGS_UNDER_WAY: usize = 8;
 
 /// The state loop is gone: the daemon stops.
-struct Stopped;
+pub(super) struct Stopped;
 
 /// The lists that are read now: for which target, and of which repository.
 type Listing = Mutex<HashSet<(TargetName, Repository)>>;
@@ -114,7 +114,12 @@ async fn list(
     read(handles, events, requests).await
 }
 
-async fn read(handles: &Handles, events: &mpsc::Sender<Event>, requests: Vec<TagRequest>) -> Result<bool, Stopped> {
+/// Reads tags at once. Returns whether everything could be read.
+pub(super) async fn read(
+    handles: &Handles,
+    events: &mpsc::Sender<Event>,
+    requests: Vec<TagRequest>,
+) -> Result<bool, Stopped> {
     let mut is_read = true;
     let mut reads = stream::iter(requests)
         .map(|request| async move {

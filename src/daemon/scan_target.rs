@@ -13,7 +13,7 @@ use crate::clock::unix_now;
 use crate::metrics::own::{ScanEnd, ScanFailure, ScanFailures};
 use crate::oci::{Location, Reason};
 use crate::scan;
-use crate::scan::discovery::EmptySelection;
+use crate::scan::discovery::{Discovery, EmptySelection};
 use crate::scan::{NoPlatform, discovery};
 use crate::tag::{Observation, Outcome, TagRequest};
 use crate::target::Target;
@@ -39,16 +39,19 @@ struct ReportedCause {
     reason: Reason,
 }
 
-/// Scans a target once.
+/// Scans a target once. `is_up`: whether what names its tags, if it is not its own lists, answers.
 pub(crate) async fn run(
     handles: &Handles,
     target: &Arc<Target>,
+    is_up: bool,
     events: &mpsc::Sender<Event>,
     last_reported: &mut LastReported,
 ) -> ScanResult {
     let started = Instant::now();
-    let client = handles.registries.load().client(target.repositories.registry());
-    let found = discovery::discover(&client, target).await;
+    let found = match target.repositories.registry() {
+        Some(registry) => discovery::discover(&handles.registries.load().client(registry), target).await,
+        None => Discovery::default(),
+    };
     let mut failures: Vec<ScanFailure> = found
         .errors
         .iter()
@@ -59,7 +62,7 @@ pub(crate) async fn run(
         })
         .collect();
 
-    let lists_read = failures.is_empty();
+    let lists_read = is_up && failures.is_empty();
     last_reported.report_empty(target, found.empty.as_ref());
 
     let (reply, answer) = oneshot::channel();
@@ -72,7 +75,7 @@ pub(crate) async fn run(
     let mut something_read = tags == 0 && failures.is_empty();
     let mut reads = stream::iter(to_read)
         .map(|request| {
-            let client = client.clone();
+            let client = handles.registries.load().client(request.repository.registry());
             async move {
                 let reported = scan::read_tag(&client, &handles.store, &request).await;
                 (request, reported)

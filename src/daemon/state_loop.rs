@@ -1,6 +1,7 @@
 //! The one task that writes: applies workers' messages to the inventory and the store, and publishes snapshots.
 
 mod notifications;
+mod sources;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -79,17 +80,19 @@ impl StateLoop {
     /// Restores the store's tags, publishes them, and starts the workers.
     pub(crate) async fn start(handles: Handles, config: Config, mut publisher: Publisher) -> Self {
         let (sender, events) = mpsc::channel(EVENTS_WAITING_MAX);
-        let mut inventory = Inventory::new(&config.targets, config.scan.keep);
+        let targets = config.all_targets();
+        let mut inventory = Inventory::new(&targets, config.scan.keep);
         inventory.set_policies(&config.policies);
         inventory.set_time(unix_now());
         forget_other_scans(&handles, &config);
         let restored = restore(&mut inventory, &handles);
-        handles.telemetry.set_targets(&config.targets);
+        sources::announce(&handles.telemetry, &config);
+        handles.telemetry.watch_also(inventory.registries());
         let omit = Arc::new(config.omit.clone());
         publisher.publish(inventory.snapshot(), handles.telemetry.target_states(), omit.clone()).await;
-        let first_scans = FirstScans::new(&config.targets, &restored);
+        let first_scans = FirstScans::new(&targets, &restored);
         let mut workers = Workers::new(handles.clone(), sender);
-        workers.set(&config.targets, |target| restored.contains(&target.name));
+        workers.set(&config, |target| restored.contains(&target.name));
         workers.start_notified();
         let layers = LayerWorker::start(&handles, &config);
         Self {
@@ -153,7 +156,7 @@ impl StateLoop {
             self.news = self.news.max(match event {
                 // What a notification names is published once it is read.
                 Event::Notified { .. } | Event::Listed { .. } | Event::Pulled(_) => News::None,
-                Event::ObservedNow(_) => News::Notified,
+                Event::ObservedNow(_) | Event::Seen { .. } => News::Notified,
                 _ => News::Found,
             });
             match event {
@@ -169,6 +172,9 @@ impl StateLoop {
                 }
                 Event::Listed { target, found, change, reply } if self.workers.include(&target) => {
                     let _ = reply.send(self.listed(&target, found, &change, &mut changes));
+                }
+                Event::Seen { target, running, reply } if self.workers.include(&target) => {
+                    let _ = reply.send(self.seen(&target, running, &mut changes));
                 }
                 Event::Pulled(pulls) => self.pulled(pulls),
                 Event::Observed(observation) => {
@@ -189,7 +195,7 @@ impl StateLoop {
                     }
                 }
                 // The event was sent before a reload changed or removed the target.
-                Event::Discovered { .. } | Event::ScanEnded { .. } | Event::Listed { .. } => {}
+                Event::Discovered { .. } | Event::ScanEnded { .. } | Event::Listed { .. } | Event::Seen { .. } => {}
             }
         }
         for warning in self.inventory.warnings() {
@@ -294,13 +300,15 @@ impl StateLoop {
             tracing::warn!("`[state]` and `[web]` are read at start only: changes there take effect after a restart");
         }
         forget_other_scans(&self.handles, &config);
-        let changes = self.inventory.reconfigure(&config.targets, config.scan.keep);
+        let targets = config.all_targets();
+        let changes = self.inventory.reconfigure(&targets, config.scan.keep);
         self.inventory.set_policies(&config.policies);
         self.keep(changes);
-        self.handles.telemetry.set_targets(&config.targets);
-        self.workers.set(&config.targets, |_| false);
-        self.scans.retain(|name, _| config.targets.iter().any(|target| target.name == *name));
-        self.first_scans.retain(&config.targets);
+        sources::announce(&self.handles.telemetry, &config);
+        self.handles.telemetry.watch_also(self.inventory.registries());
+        self.workers.set(&config, |_| false);
+        self.scans.retain(|name, _| targets.iter().any(|target| target.name == *name));
+        self.first_scans.retain(&targets);
         self.handles.notifications.set_source(config.notifications.clone());
         self.handles.telemetry.watch_notifications(config.notifications.is_some());
         self.handles.telemetry.retain_pulls(|repository| self.inventory.is_watched(repository));
@@ -368,7 +376,8 @@ fn forget_other_scans(handles: &Handles, config: &Config) {
 }
 
 fn scan_keys(config: &Config) -> impl Iterator<Item = Digest> {
-    config.targets.iter().flat_map(|target| Completeness::ALL.map(|completeness| scan_key(target, completeness)))
+    let keys = |target: Arc<Target>| Completeness::ALL.map(|completeness| scan_key(&target, completeness));
+    config.all_targets().into_iter().flat_map(keys)
 }
 
 /// The key under which the store remembers that a scan of this target was this complete.

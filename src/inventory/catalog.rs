@@ -9,7 +9,7 @@ use crate::target::{Repositories, Target};
 /// How much of one target's catalog is known.
 #[derive(Clone, Copy)]
 pub(super) struct Catalog {
-    /// It was read to its end at some time, or none is needed.
+    /// It was read to its end at some time, or none is needed. Of what runs: its source has answered.
     whole: bool,
     /// It has more repositories than are read.
     cut: bool,
@@ -55,13 +55,13 @@ impl Inventory {
 
     /// Whether a target's catalog was never read to its end, even if none of its repositories is known.
     fn has_unread_catalog(&self, registry: &Registry) -> bool {
-        self.targets.on(registry).iter().any(|&number| !self.catalogs[number as usize].is_whole())
+        self.targets.on(registry).any(|number| !self.catalogs[number as usize].is_whole())
     }
 
     /// Whether a target selects some repositories of a registry, and more may be in its catalog. A target that a reload
     /// added takes no figures away before its first scan ends.
     fn is_part(&self, registry: &Registry) -> bool {
-        self.targets.on(registry).iter().any(|&number| {
+        self.targets.on(registry).any(|number| {
             self.ended[number as usize]
                 && !self.catalogs[number as usize].is_whole()
                 && self.selected_repositories(number).next().is_some()

@@ -1,6 +1,8 @@
 //! What a notification of a registry asks to be read: only what a target selects. A tag that is new is selected once a
 //! reading has found it, so that an event that is not true changes nothing.
 
+use std::collections::BTreeSet;
+
 use super::Inventory;
 use super::state::RepositoryState;
 use super::tag_state::TagState;
@@ -43,13 +45,14 @@ impl Inventory {
     /// those of this name on all registries that targets are on, since a registry may call itself by another host than the
     /// configuration.
     pub fn named_repositories(&self, registry: Option<&Registry>, name: &str) -> Vec<Repository> {
-        let known = registry.filter(|registry| !self.targets.on(registry).is_empty());
-        let registries: Vec<&Registry> = match known {
-            Some(registry) => vec![registry],
-            None => self.targets.registries().collect(),
+        let registries: BTreeSet<&Registry> = self.targets.registries().chain(self.registries.keys()).collect();
+        let registries = match registry.filter(|registry| registries.contains(registry)) {
+            Some(registry) => [registry].into(),
+            None => registries,
         };
         let all = registries.into_iter().filter_map(|registry| Repository::new(registry.clone(), name).ok());
-        all.filter(|repository| !self.targets.including(repository).is_empty()).collect()
+        let is_watched = |name: &Repository| self.is_watched(name) || !self.targets.including(name).is_empty();
+        all.filter(is_watched).collect()
     }
 
     /// Whether a target selects this repository now.
@@ -162,7 +165,7 @@ impl Inventory {
         self.requests(name, |_, state| state.up.is_none())
     }
 
-    fn repository(&self, name: &Repository) -> Option<&RepositoryState> {
+    pub(super) fn repository(&self, name: &Repository) -> Option<&RepositoryState> {
         self.registries.get(name.registry())?.repositories.get(name)
     }
 

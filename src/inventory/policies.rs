@@ -15,6 +15,7 @@ use super::tag_settings::Targets;
 use super::tag_state::TagState;
 use crate::image::Timestamp;
 use crate::retention::{JudgedTag, RetentionPolicy, Verdict, judge};
+use crate::target::Target;
 
 /// The configuration's policies.
 #[derive(Default)]
@@ -27,7 +28,9 @@ pub(super) struct Policies {
 impl Policies {
     pub(super) fn new(list: &[Arc<RetentionPolicy>], targets: &Targets) -> Self {
         let of_policy = |policy: &Arc<RetentionPolicy>| {
-            targets.iter().map(|(_, target)| policy.judges(&target.name)).collect::<Vec<_>>()
+            // Of a repository of which only what runs is known, deleting the rest cannot be judged.
+            let judges = |target: &Target| !target.is_of_source() && policy.judges(&target.name);
+            targets.iter().map(|(_, target)| judges(target)).collect::<Vec<_>>()
         };
         Self { targets: list.iter().map(of_policy).collect(), list: list.to_vec() }
     }

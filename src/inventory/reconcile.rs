@@ -122,7 +122,10 @@ impl Inventory {
         self.ended = self.targets.iter().map(|(new, _)| was(&old_ended, new)).collect();
         self.listed = self.targets.iter().map(|(new, _)| was(&old_listed, new)).collect();
         let read_before = |target: &Target| {
-            let same = old.iter().filter(|(_, before)| before.repositories == target.repositories);
+            let is_same = |before: &Target| {
+                before.repositories == target.repositories && (!target.is_of_source() || before.name == target.name)
+            };
+            let same = old.iter().filter(|(_, before)| is_same(before));
             same.map(|(before, _)| old_catalogs[before as usize]).find(|catalog| catalog.is_whole())
         };
         let catalogs =
@@ -131,7 +134,7 @@ impl Inventory {
 
         let mut forgotten = Vec::new();
         for (registry, mut state) in std::mem::take(&mut self.registries) {
-            if self.targets.on(&registry).is_empty() {
+            if self.targets.on(&registry).next().is_none() {
                 for (name, repository) in state.repositories {
                     forgotten.extend(repository.tags.into_keys().map(|tag| forget(&name, tag)));
                 }
@@ -163,7 +166,14 @@ impl Inventory {
                         Some(before) => one.settings.targets.contains(before),
                         None => self.targets.may_select(target, &tag),
                     };
-                    let selecting: Vec<u32> = including.iter().copied().filter(selects).collect();
+                    let of_sources = one.settings.targets.iter().filter_map(|before| goes_on.get(before));
+                    let of_sources = of_sources.copied().filter(|&new| self.targets.get(new).is_of_source());
+                    let mut selecting: Vec<u32> = including.iter().copied().filter(selects).chain(of_sources).collect();
+                    if selecting.is_empty() {
+                        // A source that is new may see it.
+                        let is_new = |target: &u32| !as_before.contains_key(target);
+                        selecting.extend(self.targets.sources().iter().copied().filter(is_new));
+                    }
                     next.targets.extend(&selecting);
                     if let Some(settings) = self.targets.settings(selecting, &name, &tag) {
                         one.reset_settings(settings);
@@ -182,14 +192,13 @@ impl Inventory {
             state.stale.mark(StalePart::Sums);
             self.registries.insert(registry, state);
         }
+        let count = self.targets.iter().count();
+        self.sources = self.sources.renumbered(count, |new| as_before.get(&new).copied());
         self.policies = self.policies.renewed(&self.targets);
         self.stale.mark(StalePart::View);
         self.add_named();
         self.restore_candidates();
-        let registries: Vec<_> = self.registries.keys().cloned().collect();
-        for registry in &registries {
-            self.sum_if_scanned(registry);
-        }
+        self.sum_all_scanned();
         forgotten
     }
 
@@ -207,8 +216,16 @@ impl Inventory {
         }
     }
 
+    /// The same of every registry.
+    pub(super) fn sum_all_scanned(&mut self) {
+        let registries: Vec<_> = self.registries.keys().cloned().collect();
+        for registry in &registries {
+            self.sum_if_scanned(registry);
+        }
+    }
+
     fn have_ended(&self, registry: &Registry) -> bool {
-        self.targets.on(registry).iter().all(|&number| self.ended[number as usize])
+        self.targets.on(registry).all(|number| self.ended[number as usize])
     }
 
     /// Adds the tags that are configured by name on repositories that are configured by name: these are selected
@@ -219,7 +236,7 @@ impl Inventory {
             .iter()
             .filter_map(|(number, target)| match &target.repositories {
                 Repositories::One(one) => Some((number, one.clone(), target.named_tags().to_vec())),
-                Repositories::Matching(_) => None,
+                Repositories::Matching(_) | Repositories::Running => None,
             })
             .collect();
         for (number, repository, tags) in named {

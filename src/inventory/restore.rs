@@ -7,7 +7,7 @@ use super::stale::StalePart;
 use crate::image::Image;
 use crate::oci::{Digest, Repository, Tag};
 use crate::tag::{Completeness, ListExtent, TagChange, TagRecord};
-use crate::target::{Candidate, NewestBy, Repositories, Target, TargetName};
+use crate::target::{Candidate, NewestBy, Target, TargetName};
 
 impl Inventory {
     /// Restores a tag's stored record, if a target selects the tag or may select it once its lists are read. Otherwise
@@ -19,9 +19,7 @@ impl Inventory {
         record: &TagRecord,
         image_of: impl Fn(&Digest) -> Option<Arc<Image>>,
     ) -> Option<TagChange> {
-        let targets = self.targets.including(repository);
-        let may_select = |&target: &u32| self.targets.may_select(target, tag);
-        let targets: Vec<u32> = targets.into_iter().filter(may_select).collect();
+        let targets = self.targets.may_claim(repository, tag);
         if targets.is_empty() {
             return Some(TagChange { repository: repository.clone(), tag: tag.clone(), kept: None });
         }
@@ -65,8 +63,7 @@ impl Inventory {
             if lost[at] || !known[at] && !unread[at] {
                 continue;
             }
-            let lists = target.selection.lists() || matches!(target.repositories, Repositories::Matching(_));
-            if !unread[at] && (!lists || is_scanned(target, Completeness::Whole)) {
+            if !unread[at] && (target.names_all() || is_scanned(target, Completeness::Whole)) {
                 whole.push((number, target.name.clone()));
             } else if is_scanned(target, Completeness::Settled) {
                 settled.push(target.name.clone());

@@ -7,6 +7,7 @@ pub use super::digest_list::DigestList;
 use crate::image::accounting::{GroupUsage, StoredLayer};
 use crate::image::{ImageSummary, Timestamp};
 use crate::oci::{Digest, MediaType, Platform, Registry, Repository, Tag};
+use crate::tag::RunningImage;
 use crate::target::TargetName;
 
 /// Everything that is published at one moment. Sorted by registry, repository, tag and platform, so that the same values
@@ -15,6 +16,29 @@ use crate::target::TargetName;
 pub struct Snapshot {
     /// One for each registry with a watched repository; shared with the previous snapshot where nothing changed on it.
     pub registries: Vec<Arc<RegistryView>>,
+    /// One for each source that has answered, by name.
+    pub sources: Vec<Arc<SourceView>>,
+}
+
+/// What a source sees running.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SourceView {
+    /// The source's name.
+    pub source: TargetName,
+    /// Its images, by repository and tag.
+    pub images: Vec<RunningView>,
+    /// Containers that are not counted: their image is no reference, or they are beyond a limit.
+    pub skipped: u64,
+}
+
+/// An image that runs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunningView {
+    /// What its source says.
+    pub image: Arc<RunningImage>,
+    /// How many of its containers run a digest that its tag no longer has; `None` where the source knows no digest, or
+    /// nothing is known of the tag.
+    pub outdated: Option<u64>,
 }
 
 /// A registry's published values.

@@ -21,8 +21,8 @@ pub(super) struct TagSettings {
     pub(super) uncompressed: Uncompressed,
     /// Whether any of the targets publishes more than the repository.
     pub(super) images: bool,
-    /// Whether the tag is configured by name on a repository that is configured by name: then it stays published even
-    /// if it does not exist.
+    /// Whether the tag is configured by name on a repository that is configured by name, or runs: then it stays published
+    /// even if it does not exist.
     pub(super) named: bool,
 }
 
@@ -35,6 +35,8 @@ pub(super) struct Targets {
     by_repository: HashMap<Repository, Vec<u32>>,
     /// Targets with a wildcard, by registry.
     wildcards: HashMap<Registry, Vec<u32>>,
+    /// Those of sources, which may have something to say about any registry.
+    sources: Vec<u32>,
     /// Whether a target has groups.
     pub(super) has_groups: bool,
     /// Tags share their settings, since few combinations of targets exist.
@@ -47,19 +49,23 @@ impl Targets {
         let mut by_registry: HashMap<Registry, Vec<u32>> = HashMap::new();
         let mut by_repository: HashMap<Repository, Vec<u32>> = HashMap::new();
         let mut wildcards: HashMap<Registry, Vec<u32>> = HashMap::new();
+        let mut sources = Vec::new();
         for (number, target) in (0..).zip(targets) {
             by_name.entry(target.name.clone()).or_insert(number);
-            by_registry.entry(target.repositories.registry().clone()).or_default().push(number);
+            if let Some(registry) = target.repositories.registry() {
+                by_registry.entry(registry.clone()).or_default().push(number);
+            }
             match &target.repositories {
                 Repositories::One(one) => by_repository.entry(one.clone()).or_default().push(number),
                 Repositories::Matching(pattern) => {
                     wildcards.entry(pattern.registry.clone()).or_default().push(number);
                 }
+                Repositories::Running => sources.push(number),
             }
         }
         let has_groups = targets.iter().any(|target| target.grouping.is_some());
         let list = targets.to_vec();
-        Self { list, by_name, by_registry, by_repository, wildcards, has_groups, merged: HashMap::new() }
+        Self { list, by_name, by_registry, by_repository, wildcards, sources, has_groups, merged: HashMap::new() }
     }
 
     pub(super) fn get(&self, target: u32) -> &Arc<Target> {
@@ -74,12 +80,18 @@ impl Targets {
         (0..).zip(&self.list)
     }
 
-    /// The targets of one registry, ascending.
-    pub(super) fn on(&self, registry: &Registry) -> &[u32] {
-        self.by_registry.get(registry).map_or(&[], Vec::as_slice)
+    /// The targets that may select something on a registry: its own, and those of sources.
+    pub(super) fn on(&self, registry: &Registry) -> impl Iterator<Item = u32> {
+        let own = self.by_registry.get(registry).into_iter().flatten();
+        own.chain(&self.sources).copied()
     }
 
-    /// The registries of all targets.
+    /// The targets of sources, ascending.
+    pub(super) fn sources(&self) -> &[u32] {
+        &self.sources
+    }
+
+    /// The registries that targets name.
     pub(super) fn registries(&self) -> impl Iterator<Item = &Registry> {
         self.by_registry.keys()
     }
@@ -93,10 +105,18 @@ impl Targets {
         included
     }
 
-    /// Whether the target selects this tag without reading any list.
+    /// The targets that may select a known tag, as long as they say nothing of it: those that may find it in their lists,
+    /// or else sources, which did not answer yet. Ascending.
+    pub(super) fn may_claim(&self, repository: &Repository, tag: &Tag) -> Vec<u32> {
+        let including = self.including(repository).into_iter();
+        let listing: Vec<u32> = including.filter(|&target| self.may_select(target, tag)).collect();
+        if listing.is_empty() { self.sources.clone() } else { listing }
+    }
+
+    /// Whether the target selects this tag without reading any list or asking a source.
     pub(super) fn names(&self, target: u32, repository: &Repository, tag: &Tag) -> bool {
         let target = self.get(target);
-        target.repositories.include(repository) && target.expects(tag)
+        !target.is_of_source() && target.repositories.include(repository) && target.expects(tag)
     }
 
     /// Whether the target may select this tag, of a repository that it includes, once its lists are read.
@@ -116,7 +136,8 @@ impl Targets {
         targets.sort_unstable();
         targets.dedup();
         let first = *targets.first()?;
-        let named = targets.iter().any(|&target| self.names(target, repository, tag));
+        let is_named = |&target: &u32| self.get(target).is_of_source() || self.names(target, repository, tag);
+        let named = targets.iter().any(is_named);
         let key = (targets.into_boxed_slice(), named);
         if let Some(settings) = self.merged.get(&key) {
             return Some(Arc::clone(settings));

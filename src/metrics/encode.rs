@@ -14,7 +14,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
-use super::own::{BUILD, NotificationCounts, PullCounts, TelemetryInner, TelemetryState};
+use super::own::{BUILD, NotificationCounts, PullCounts, SourceState, TelemetryInner, TelemetryState};
 use super::process::ProcessStats;
 use crate::notify::{Failure, Kind};
 use crate::oci::{Operation, Reason, Registry};
@@ -41,6 +41,7 @@ impl Collector for TelemetryInner {
         let state = self.state();
         build(&mut encoder)?;
         program(&mut encoder, &state)?;
+        sources(&mut encoder, &state.sources)?;
         if let Some(counts) = &state.notifications {
             notifications(&mut encoder, counts)?;
         }
@@ -98,6 +99,40 @@ fn program(encoder: &mut DescriptorEncoder, state: &TelemetryState) -> Result<()
         "1 while the configured state file is in use, 0 while what is read would be lost in a restart. Absent where none is configured.",
         state.persistent.as_ref().map(|persistent| u64::from(persistent.load(Ordering::Relaxed))),
     )
+}
+
+fn sources(encoder: &mut DescriptorEncoder, sources: &[SourceState]) -> Result<(), Error> {
+    gauges(
+        encoder,
+        "image_size_exporter_source_up",
+        "1 while the source answers, 0 while it does not and what it last said stays. Absent before its first answer or failure.",
+        of_sources(sources, |source| source.up.map(u64::from)),
+    )?;
+    gauges(
+        encoder,
+        "image_size_exporter_source_images",
+        "Distinct images of the containers that the source sees, without those that the configuration leaves out. Absent before its first answer.",
+        of_sources(sources, |source| source.images),
+    )?;
+    gauges(
+        encoder,
+        "image_size_exporter_source_skipped_containers",
+        "Containers that the source sees and that are not counted: their image is no reference, or they are beyond a limit. Absent before its first answer.",
+        of_sources(sources, |source| source.skipped),
+    )?;
+    gauges(
+        encoder,
+        "image_size_exporter_source_last_success_timestamp_seconds",
+        "When the source last answered, or was known to be unchanged. Absent before its first answer.",
+        of_sources(sources, |source| source.last_success),
+    )
+}
+
+fn of_sources<V>(
+    sources: &[SourceState],
+    value: fn(&SourceState) -> Option<V>,
+) -> impl Iterator<Item = (LabelPairs<1>, V)> {
+    sources.iter().filter_map(move |source| Some((labels([("source", &*source.name.0)]), value(source)?)))
 }
 
 fn notifications(encoder: &mut DescriptorEncoder, counts: &NotificationCounts) -> Result<(), Error> {

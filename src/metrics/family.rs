@@ -42,11 +42,15 @@ pub enum Family {
     RepositoryReclaimableTags,
     RegistryStoredSize,
     RegistryReclaimableSize,
+    RunningContainers,
+    RunningNodes,
+    RunningOutdatedContainers,
+    RunningInfo,
 }
 
 impl Family {
     /// All of them, in the order in which they are published.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 41] = [
         Self::ImageCompressedSize,
         Self::ImageUniqueSize,
         Self::ImageProportionalSize,
@@ -84,6 +88,10 @@ impl Family {
         Self::RepositoryReclaimableTags,
         Self::RegistryStoredSize,
         Self::RegistryReclaimableSize,
+        Self::RunningContainers,
+        Self::RunningNodes,
+        Self::RunningOutdatedContainers,
+        Self::RunningInfo,
     ];
 
     /// The metric's name.
@@ -125,6 +133,10 @@ impl Family {
             Self::RepositoryReclaimableSize => "container_image_repository_reclaimable_size_bytes",
             Self::RepositoryReclaimableTags => "container_image_repository_reclaimable_tags",
             Self::RegistryReclaimableSize => "container_image_registry_reclaimable_size_bytes",
+            Self::RunningContainers => "container_image_running_containers",
+            Self::RunningNodes => "container_image_running_nodes",
+            Self::RunningOutdatedContainers => "container_image_running_outdated_containers",
+            Self::RunningInfo => "container_image_running_info",
             Self::RegistryStoredSize => "container_image_registry_stored_size_bytes",
         }
     }
@@ -210,6 +222,14 @@ impl Family {
             Self::RegistryReclaimableSize => {
                 "Bytes that the registry would free if all tags that the policy does not keep were deleted, among what is watched: layers, configs, manifests and indexes. Absent while anything on it is unread. Policies overlap: do not sum."
             }
+            Self::RunningContainers => "Number of containers that run the image, according to the source.",
+            Self::RunningNodes => {
+                "Number of nodes that run the image: with its compressed size, what the cluster pulls. Absent where the source knows no nodes."
+            }
+            Self::RunningOutdatedContainers => {
+                "Number of containers that run a digest that the tag no longer has. Containers whose digest the source does not know are not counted; absent where it knows none."
+            }
+            Self::RunningInfo => "1, with each container of the workloads that run the image as labels.",
             Self::RegistryStoredSize => {
                 "Bytes of the distinct layers of all watched images on the registry: what it must store for them."
             }

@@ -6,8 +6,9 @@
 
 mod failures;
 mod notifications;
+mod sources;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -19,7 +20,7 @@ use crate::clock::unix_now;
 use crate::image::Timestamp;
 use crate::inventory::Selected;
 use crate::notify::{Failure, Kind};
-use crate::oci::Repository;
+use crate::oci::{Registry, Repository};
 use crate::registry::Counters;
 use crate::target::{Target, TargetName};
 
@@ -28,6 +29,7 @@ use super::process;
 
 pub use failures::{ScanFailure, ScanFailures, ScanTrouble};
 pub(crate) use notifications::{NotificationCounts, PullCounts};
+pub use sources::SourceState;
 
 /// This program's build: `--version` and the `build_info` metric.
 pub const BUILD: Build = Build {
@@ -72,6 +74,10 @@ pub(crate) struct TelemetryInner {
 pub(crate) struct TelemetryState {
     /// In the configuration's order.
     pub(crate) targets: Vec<TargetState>,
+    /// The registries of these.
+    pub(crate) registries: BTreeSet<Registry>,
+    /// By name.
+    pub(crate) sources: Vec<SourceState>,
     pub(crate) reload: Option<LastReload>,
     pub(crate) series: Option<u64>,
     pub(crate) render_seconds: Option<f64>,
@@ -132,7 +138,8 @@ impl Telemetry {
     /// counters of registries without targets, whatever is still under way there.
     pub fn set_targets(&self, targets: &[Arc<Target>]) {
         let mut state = self.inner.state();
-        self.inner.counters.watch(targets.iter().map(|target| target.repositories.registry()));
+        state.registries = targets.iter().filter_map(|target| target.repositories.registry().cloned()).collect();
+        self.inner.counters.watch(&state.registries);
         let mut last: BTreeMap<_, _> =
             state.targets.drain(..).map(|target| (target.name, (target.last, target.trouble))).collect();
         state.targets = targets

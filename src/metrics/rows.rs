@@ -6,7 +6,8 @@ use super::family::Family;
 use super::labels::label;
 use super::sink::{Sink, Value};
 use crate::inventory::snapshot::{
-    GroupView, ImageView, NewestView, ReclaimableView, RegistryView, ReleaseView, RepositoryView, Snapshot, TagView,
+    GroupView, ImageView, NewestView, ReclaimableView, RegistryView, ReleaseView, RepositoryView, RunningView,
+    Snapshot, TagView,
 };
 
 /// A row's labels: `{a="…",b="…"` in [`Rows::labels`], still open for more.
@@ -24,6 +25,7 @@ pub(crate) struct Rows<'a> {
     registries: Vec<(Labels, &'a RegistryView)>,
     /// By repository and policy, and by registry and policy.
     reclaimable: [Vec<(Labels, &'a ReclaimableView)>; 2],
+    running: Vec<(Labels, &'a RunningView)>,
 }
 
 impl<'a> Rows<'a> {
@@ -41,6 +43,19 @@ impl<'a> Rows<'a> {
                 rows.reclaimable[1].push((labels, of));
             }
             registry.repositories.iter().for_each(|repository| rows.repository(repository));
+        }
+        for source in &snapshot.sources {
+            for running in &source.images {
+                let repository = &running.image.repository;
+                let pairs = [
+                    ("source", &*source.source.0),
+                    ("registry", repository.registry().as_str()),
+                    ("repository", repository.name()),
+                    ("tag", running.image.tag.as_str()),
+                ];
+                let labels = rows.row("{", &pairs);
+                rows.running.push((labels, running));
+            }
         }
         rows
     }
@@ -87,6 +102,7 @@ impl<'a> Rows<'a> {
             Family::NewestInfo => self.newest_info(family, sink, |view| Some(&view.release)),
             Family::NewestPreviousInfo => self.newest_info(family, sink, |view| view.previous.as_ref()),
             Family::RepositoryLabels => self.repository_labels(sink),
+            Family::RunningInfo => self.running_info(sink),
             _ => {
                 self.each(&self.images, family, sink, of_image);
                 self.each(&self.tags, family, sink, of_tag);
@@ -96,6 +112,7 @@ impl<'a> Rows<'a> {
                 self.each(&self.registries, family, sink, of_registry);
                 self.each(&self.reclaimable[0], family, sink, of_repository_policy);
                 self.each(&self.reclaimable[1], family, sink, of_registry_policy);
+                self.each(&self.running, family, sink, of_running);
             }
         }
     }
@@ -149,6 +166,20 @@ impl<'a> Rows<'a> {
             label(&mut more, "tag", release.tag.as_str());
             label(&mut more, "digest", &release.digest);
             sink.sample(family.name(), &self.labels[labels.clone()], &more, Value::Integer(1));
+        }
+    }
+
+    fn running_info(&self, sink: &mut Sink) {
+        let mut more = String::new();
+        for (labels, view) in &self.running {
+            for part in &view.image.parts {
+                more.clear();
+                label(&mut more, "namespace", &*part.namespace);
+                label(&mut more, "workload_kind", &*part.workload_kind);
+                label(&mut more, "workload", &*part.workload);
+                label(&mut more, "container", &*part.container);
+                sink.sample(Family::RunningInfo.name(), &self.labels[labels.clone()], &more, Value::Integer(1));
+            }
         }
     }
 
@@ -236,6 +267,15 @@ fn of_repository_policy(family: Family, view: &ReclaimableView) -> Option<Value>
     match family {
         Family::RepositoryReclaimableSize => view.bytes.map(Value::Integer),
         Family::RepositoryReclaimableTags => view.tags.map(Value::Integer),
+        _ => None,
+    }
+}
+
+fn of_running(family: Family, view: &RunningView) -> Option<Value> {
+    match family {
+        Family::RunningContainers => Some(Value::Integer(view.image.containers)),
+        Family::RunningNodes => view.image.nodes.map(Value::Integer),
+        Family::RunningOutdatedContainers => view.outdated.map(Value::Integer),
         _ => None,
     }
 }

@@ -42,7 +42,10 @@ impl fmt::Display for At<'_> {
 
 impl fmt::Display for Location<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let separator = if matches!(self.1, At::Tag(_)) { ':' } else { '@' };
+        let separator = match self.1 {
+            At::Tag(tag) if tag.digest().is_none() => ':',
+            At::Tag(_) | At::Digest(_) => '@',
+        };
         write!(f, "{}{separator}{}", self.0, self.1)
     }
 }

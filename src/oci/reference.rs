@@ -21,7 +21,7 @@ pub struct Repository {
     name: Arc<str>,
 }
 
-/// A tag, `[A-Za-z0-9_][A-Za-z0-9._-]{0,127}`.
+/// A tag, `[A-Za-z0-9_][A-Za-z0-9._-]{0,127}`; of an image that runs by its digest alone, that digest in its place.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Tag(Arc<str>);
 
@@ -125,6 +125,21 @@ impl Tag {
     /// The tag of a reference without one.
     pub fn latest() -> Self {
         Self("latest".into())
+    }
+
+    /// A digest in place of a tag.
+    pub fn of_digest(digest: &Digest) -> Self {
+        Self(digest.to_string().into())
+    }
+
+    /// A tag, or a digest in place of one; `None` for any other text.
+    pub fn or_digest(text: &str) -> Option<Self> {
+        if text.contains(':') { text.parse().ok().as_ref().map(Self::of_digest) } else { text.parse().ok() }
+    }
+
+    /// The digest that stands in place of a tag. No tag has a colon.
+    pub fn digest(&self) -> Option<Digest> {
+        if self.0.contains(':') { self.0.parse().ok() } else { None }
     }
 
     /// The tag's text.

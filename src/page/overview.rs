@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::address::{Address, ImageName, Place};
 use super::releases::{Release, created, growth};
+use super::running::{RunningRow, SourceRow, running};
 use super::top::Top;
 use super::treemap::{Tile, tiles};
 use super::world::World;
@@ -34,8 +35,10 @@ pub(super) struct Overview<'a> {
     pub(super) newest: Vec<Release>,
     pub(super) growing: Vec<Release>,
     pub(super) budgets: Vec<ImageRow>,
+    pub(super) running: Vec<RunningRow>,
     pub(super) unreadable: Vec<UnreadableRow>,
     pub(super) targets: Vec<TargetRow<'a>>,
+    pub(super) sources: Vec<SourceRow<'a>>,
     #[serde(skip)]
     pub(super) tiles: Vec<Tile>,
 }
@@ -185,6 +188,8 @@ impl<'a> Overview<'a> {
             growing: tops.growing.iter().map(|(view, place)| Release::new(view, &view.newest[*place])).collect(),
             unreadable,
             targets: world.targets.iter().take(TARGETS_MAX).map(TargetRow::new).collect(),
+            sources: world.sources.iter().take(LIST_MAX).map(SourceRow::new).collect(),
+            running: running(world.snapshot),
             tiles: tiles(registries),
             totals,
         }

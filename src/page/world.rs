@@ -2,7 +2,7 @@
 
 use crate::image::{Commands, Timestamp};
 use crate::inventory::Snapshot;
-use crate::metrics::own::{LastReload, ScanFailure, TargetState};
+use crate::metrics::own::{LastReload, ScanFailure, SourceState, TargetState};
 use crate::oci::{Digest, Location, Repository, Tag};
 
 /// What pages are made from: everything is read, nothing is changed.
@@ -11,6 +11,8 @@ pub struct World<'a> {
     pub snapshot: &'a Snapshot,
     /// The targets in the configuration's order.
     pub targets: &'a [TargetState],
+    /// The sources, and how they answer.
+    pub sources: &'a [SourceState],
     /// The last time that the configuration was read.
     pub reload: Option<&'a LastReload>,
     /// Samples of images on `/metrics`.

@@ -18,6 +18,7 @@ pub(crate) mod redirect;
 mod warnings;
 
 pub(crate) mod connect;
+pub(crate) mod server;
 pub(crate) mod tls;
 
 pub(crate) use exchange::{ReadBody, Request, Response, UnreadBody};

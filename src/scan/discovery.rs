@@ -95,7 +95,8 @@ pub struct Discovery {
     pub empty: Option<EmptySelection>,
 }
 
-/// Reads the lists that a target needs. A target that only names tags of one repository costs no request.
+/// Reads the lists that a target needs. A target that only names tags of one repository costs no request. Of what runs,
+/// which its source says, nothing is found.
 pub async fn discover(client: &Client, target: &Target) -> Discovery {
     let mut found = Discovery::default();
     let mut catalog = None;
@@ -123,6 +124,7 @@ pub async fn discover(client: &Client, target: &Target) -> Discovery {
                 return found;
             }
         },
+        Repositories::Running => return found,
     };
     let lists = repositories.into_iter().map(|repository| list(client, target, repository));
     let mut lists = stream::iter(lists).buffered(LISTS_CONCURRENT);

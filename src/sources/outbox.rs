@@ -46,6 +46,11 @@ impl Outbox {
         });
     }
 
+    /// It answered at `now` that nothing has changed.
+    pub fn confirmed(&self, now: f64) {
+        self.0.send_modify(|sight| (sight.last_success, sight.error) = (Some(now), None));
+    }
+
     /// It could not be read. What it last saw stays.
     pub fn failed(&self, error: SourceError) {
         self.0.send_modify(|sight| sight.error = Some(error));

@@ -27,7 +27,7 @@ pub(super) fn parse_tag_key(key: &[u8]) -> Option<(Repository, Tag)> {
     let mut parts = std::str::from_utf8(key).ok()?.split('\0');
     let registry: Registry = parts.next()?.parse().ok()?;
     let repository = Repository::new(registry, parts.next()?).ok()?;
-    let tag = parts.next()?.parse().ok()?;
+    let tag = Tag::or_digest(parts.next()?)?;
     parts.next().is_none().then_some((repository, tag))
 }
 
@@ -93,7 +93,7 @@ mod tests {
             [("docker.io", "library/alpine", "3.20"), ("myhost", "app", "latest"), ("[::1]:5000", "a/b/c", "v1")]
         {
             let repository = Repository::new(registry.parse().unwrap(), name).unwrap();
-            let tag: Tag = tag.parse().unwrap();
+            let tag = Tag::or_digest(tag).unwrap();
             assert_eq!(parse_tag_key(&tag_key(&repository, &tag)), Some((repository, tag)));
         }
         for key in ["", "docker.io", "docker.io\0app", "docker.io\0app\0v1\0", "docker.io\0App\0v1"] {

@@ -8,13 +8,15 @@ use crate::oci::{Registry, Repository, Tag};
 /// The most memory of a compiled regular expression, bytes.
 const PATTERN_BYTES_MAX: usize = 1 << 20;
 
-/// What a target's `repository` names.
+/// Which repositories a target is about.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Repositories {
     /// One repository.
     One(Repository),
     /// The listed repositories of a registry that match a pattern.
     Matching(RepositoryPattern),
+    /// Those of the images that a source sees running, on any registry.
+    Running,
 }
 
 /// `registry/acme/*`: `*` within a segment, `**` any number of segments.
@@ -68,11 +70,12 @@ pub struct InvalidTagPattern {
 }
 
 impl Repositories {
-    /// Their registry.
-    pub fn registry(&self) -> &Registry {
+    /// The registry that all of them are on; `None` where they may be on any.
+    pub fn registry(&self) -> Option<&Registry> {
         match self {
-            Self::One(repository) => repository.registry(),
-            Self::Matching(pattern) => &pattern.registry,
+            Self::One(repository) => Some(repository.registry()),
+            Self::Matching(pattern) => Some(&pattern.registry),
+            Self::Running => None,
         }
     }
 
@@ -81,6 +84,7 @@ impl Repositories {
         match self {
             Self::One(one) => one == repository,
             Self::Matching(pattern) => pattern.registry == *repository.registry() && pattern.matches(repository.name()),
+            Self::Running => true,
         }
     }
 }
@@ -99,6 +103,7 @@ impl std::fmt::Display for Repositories {
         match self {
             Self::One(repository) => repository.fmt(f),
             Self::Matching(pattern) => write!(f, "{}/{}", pattern.registry, pattern.text),
+            Self::Running => f.write_str("what runs"),
         }
     }
 }

@@ -57,12 +57,13 @@ pub(super) async fn answer(state: &ServerState, uri: &Uri, headers: &HeaderMap) 
         let rendered = state.rendered.borrow();
         (rendered.shown().clone(), rendered.series())
     };
-    let reload = state.telemetry.last_reload();
+    let (sources, reload) = (state.telemetry.source_states(), state.telemetry.last_reload());
     let (telemetry_path, commands) = (state.options.telemetry_path.clone(), state.commands.clone());
     let making = tokio::task::spawn_blocking(move || {
         let world = World {
             snapshot: &shown.snapshot,
             targets: &shown.targets,
+            sources: &sources,
             reload: reload.as_ref(),
             series,
             now: unix_now(),

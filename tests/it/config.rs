@@ -101,6 +101,7 @@ fn each_good_file_is_read_and_its_rendering_is_equivalent() {
         assert_eq!(again.redacted(), config.redacted(), "{}", path.display());
         assert!(again.targets == config.targets, "{}", path.display());
         assert!(again.registries == config.registries, "{}", path.display());
+        assert!(again.sources == config.sources, "{}", path.display());
         assert!(again.policies == config.policies, "{}", path.display());
     }
 }
@@ -123,6 +124,55 @@ fn the_shipped_file_is_valid_and_needs_no_password_and_writes_no_file() {
     let registries: std::collections::BTreeSet<_> =
         config.targets.iter().map(|target| target.repositories.registry()).collect();
     assert!(registries.len() >= 5, "{registries:?}");
+}
+
+/// Not in the corpus, since a build without a feature refuses its sources.
+#[cfg(all(feature = "docker", feature = "kubernetes"))]
+#[test]
+fn sources_of_features_are_read_and_their_rendering_is_equivalent() {
+    let (_directory, path) = write(
+        r#"
+        [[sources]]
+        name = "here"
+        kubernetes = {}
+        [[sources]]
+        name = "there"
+        kubernetes = { kubeconfig = "config.toml", context = "b", namespaces = ["x", "y"], selector = "a=b", pull_secrets = true }
+        [[sources]]
+        name = "machine"
+        docker = {}
+        [[sources]]
+        name = "podman"
+        docker = { host = "unix:///run/podman/podman.sock" }
+        "#,
+    );
+    let config = Config::load_with(&path, &Environment::new()).unwrap_or_else(|error| panic!("{error}"));
+    let (_directory, shown) = write(&config.redacted());
+    let again = Config::load_with(&shown, &Environment::new()).unwrap_or_else(|error| panic!("{error}"));
+    assert!(again.sources == config.sources, "{}", config.redacted());
+    assert_eq!(config.all_targets().len(), 4);
+    let (_directory, bad) = write(
+        "[[sources]]\nname = 'a'\nkubernetes = { context = 'b', namespaces = [] }\n\
+         [[sources]]\nname = 'b'\ndocker = { host = 'ssh://x' }\n",
+    );
+    let said = Config::load_with(&bad, &Environment::new()).err().unwrap().to_string();
+    for expected in [
+        "kubernetes.namespaces: is empty, so that nothing is watched: name one, or leave the key out for all",
+        "kubernetes.context: needs `kubeconfig` too",
+        "docker.host: `ssh://x`: expected unix:///PATH, or tcp://HOST:PORT without TLS, such as \"unix:///var/run/docker.sock\"",
+    ] {
+        assert!(said.contains(expected), "{said}");
+    }
+}
+
+#[cfg(not(feature = "kubernetes"))]
+#[test]
+fn a_build_without_clusters_says_how_to_get_one() {
+    let (_directory, path) = write("[[sources]]\nname = 'a'\nkubernetes = {}\n");
+    let said = Config::load_with(&path, &Environment::new()).err().unwrap().to_string();
+    let expected = "kubernetes: this build cannot watch clusters: take a released package or image, or compile with \
+                    `cargo install --features kubernetes …`";
+    assert!(said.contains(expected), "{said}");
 }
 
 #[test]

@@ -46,11 +46,14 @@ fn the_table_about_itself_has_every_metric() {
     telemetry.scan_ended(&target.name, ScanEnd { at: 1.0, duration: Duration::ZERO, up: true });
     telemetry.set_selected(&[(target.name.clone(), Selected { repositories: 1, tags: 1 })].into());
     counters.ratelimit(
-        target.repositories.registry(),
+        target.repositories.registry().unwrap(),
         RateLimit { limit: Some(1), remaining: Some(1), window_secs: Some(1) },
     );
-    counters.learnt_rate(target.repositories.registry(), 1.0);
-    counters.credential_expires(target.repositories.registry(), 1.0);
+    counters.learnt_rate(target.repositories.registry().unwrap(), 1.0);
+    counters.credential_expires(target.repositories.registry().unwrap(), 1.0);
+    telemetry.set_sources([target.name.clone()]);
+    telemetry.source_answered(&target.name, true, Some(1.0));
+    telemetry.source_seen(&target.name, 1, 0);
     telemetry.reloaded(Ok(()), 1.0);
     telemetry.rendered(Duration::ZERO, 1);
     telemetry.set_store_documents(1);

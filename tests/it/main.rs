@@ -32,6 +32,7 @@ mod plan;
 mod restart;
 mod retain;
 mod scan;
+mod sources;
 mod store;
 mod transport;
 mod uncompressed;

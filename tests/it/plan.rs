@@ -88,7 +88,7 @@ async fn scan(
 ) -> Vec<String> {
     let mut asked = Vec::new();
     for target in &config.targets {
-        let client = registries.client(target.repositories.registry());
+        let client = registries.client(target.repositories.registry().unwrap());
         let found = discovery::discover(&client, target).await;
         inventory.select(&target.name, found.discovered);
         for wanted in inventory.assign(&target.name) {

@@ -7,9 +7,10 @@ use image_size_exporter::image::ImageSummary;
 use image_size_exporter::image::accounting::GroupUsage;
 use image_size_exporter::inventory::snapshot::{
     DigestList, GroupView, ImageLayers, ImageView, NewestView, Past, ReclaimableView, RegistryView, ReleaseView,
-    RepositoryView, Snapshot, TagView,
+    RepositoryView, RunningView, Snapshot, SourceView, TagView,
 };
 use image_size_exporter::oci::{Digest, MediaType, Platform, Registry, Repository};
+use image_size_exporter::tag::{RunningImage, RunningPart};
 use image_size_exporter::target::TargetName;
 
 /// Hostile texts, everywhere that a registry can put them.
@@ -32,7 +33,10 @@ pub fn large(tags: usize) -> Snapshot {
         let views = (0..count).map(|tag| tag_view(number * 10 + tag)).collect();
         repository_view(repository, views, &Odd { target: "services".into(), ..Odd::default() })
     });
-    Snapshot { registries: vec![Arc::new(registry_view(registry.clone(), repositories.collect(), "teams"))] }
+    let odd = Odd { target: "services".into(), ..Odd::default() };
+    let first = Repository::new(registry.clone(), "team-0/service-0").unwrap();
+    let registries = vec![Arc::new(registry_view(registry.clone(), repositories.collect(), "teams"))];
+    Snapshot { registries, sources: vec![Arc::new(source_view(&first, &odd))] }
 }
 
 /// One image with these texts in it.
@@ -49,8 +53,9 @@ pub fn odd(odd: &Odd) -> Snapshot {
         artifact_type: odd.artifact_type.as_str().into(),
         ..(*image.image).clone()
     });
+    let sources = vec![Arc::new(source_view(&repository, odd))];
     let repository = repository_view(repository, vec![tag], odd);
-    Snapshot { registries: vec![Arc::new(registry_view(registry, vec![repository], &odd.group))] }
+    Snapshot { registries: vec![Arc::new(registry_view(registry, vec![repository], &odd.group))], sources }
 }
 
 /// A repository of which nothing was read yet: one tag that failed.
@@ -89,7 +94,27 @@ pub fn unread() -> Snapshot {
             layers: DigestList::default(),
             repositories: vec![Arc::new(view)],
         })],
+        sources: Vec::new(),
     }
+}
+
+fn source_view(repository: &Repository, odd: &Odd) -> SourceView {
+    let part = RunningPart {
+        namespace: odd.label.as_str().into(),
+        workload_kind: "Deployment".into(),
+        workload: odd.group.as_str().into(),
+        container: odd.target.as_str().into(),
+    };
+    let image = RunningImage {
+        repository: repository.clone(),
+        tag: "v1.7.0".parse().unwrap(),
+        containers: 12,
+        nodes: Some(5),
+        digests: [(digest(1), 11)].into(),
+        parts: vec![part],
+    };
+    let images = vec![RunningView { image: Arc::new(image), outdated: Some(3) }];
+    SourceView { source: TargetName(odd.target.as_str().into()), images, skipped: 2 }
 }
 
 fn registry_view(registry: Registry, repositories: Vec<RepositoryView>, group: &str) -> RegistryView {

@@ -39,7 +39,8 @@ pub(super) async fn read(
     let mut found: BTreeMap<Repository, (ReadRepository, BTreeSet<Tag>)> = BTreeMap::new();
     for target in targets {
         progress.say(&format!("{}: listing tags", target.name));
-        let client = registries.client(target.repositories.registry());
+        let Some(registry) = target.repositories.registry() else { continue };
+        let client = registries.client(registry);
         let discovery = discovery::discover(&client, target).await;
         errors.extend(discovery.errors.iter().map(|error| failed(error.reason(), error.to_string())));
         for one in discovery.discovered.repositories {

@@ -51,8 +51,7 @@ impl<'a> Scans<'a> {
     }
 
     /// Scans a target twice: with nothing known, and with everything known.
-    pub(super) async fn scan(&mut self, target: &Target) -> Scanned {
-        let registry = target.repositories.registry();
+    pub(super) async fn scan(&mut self, target: &Target, registry: &Registry) -> Scanned {
         let client = self.registries.client(registry);
         let requests = self.inventory.assign(&target.name);
         // The first answer shows whether the registry meters pulls, and whether it supports HEAD. The daemon learns
@@ -62,14 +61,14 @@ impl<'a> Scans<'a> {
         }
         let mut scanned = Scanned { tags: requests.len(), is_metered: client.meters_pulls(), ..Scanned::default() };
         if scanned.is_metered {
-            self.head_all(&client, target, requests, &mut scanned).await;
+            self.head_all(&client, (target, registry), requests, &mut scanned).await;
         } else {
-            scanned.first = self.read_all(&client, target, requests, Some(&mut scanned)).await;
+            scanned.first = self.read_all(&client, (target, registry), requests, Some(&mut scanned)).await;
         }
         self.inventory.scan_ended(&target.name);
         if !scanned.is_metered {
             let requests = self.inventory.assign(&target.name);
-            scanned.later = self.read_all(&client, target, requests, None).await;
+            scanned.later = self.read_all(&client, (target, registry), requests, None).await;
         }
         scanned
     }
@@ -78,11 +77,10 @@ impl<'a> Scans<'a> {
     async fn read_all(
         &mut self,
         client: &Client,
-        target: &Target,
+        (target, registry): (&Target, &Registry),
         requests: Vec<TagRequest>,
         mut scanned: Option<&mut Scanned>,
     ) -> Requests {
-        let registry = target.repositories.registry();
         let before = Requests::so_far(self.registries, registry);
         let store = &self.store;
         let mut reads = stream::iter(requests)
@@ -106,8 +104,13 @@ impl<'a> Scans<'a> {
     }
 
     /// Sends one `HEAD` for each tag. The lower bound of the first scan is one `GET` for each new digest.
-    async fn head_all(&mut self, client: &Client, target: &Target, requests: Vec<TagRequest>, scanned: &mut Scanned) {
-        let registry = target.repositories.registry();
+    async fn head_all(
+        &mut self,
+        client: &Client,
+        (target, registry): (&Target, &Registry),
+        requests: Vec<TagRequest>,
+        scanned: &mut Scanned,
+    ) {
         let heads = requests.len() as u64;
         let pulls = self.pulls.entry(registry.clone()).or_default();
         let mut replies = stream::iter(requests)

@@ -13,6 +13,7 @@ use crate::page::overview::{
     FailuresRow, GroupRow, ImageRow, Overview, ReclaimableRow, RegistryRow, TargetRow, UnreadableRow,
 };
 use crate::page::releases::Release;
+use crate::page::running::{RunningRow, SourceRow};
 
 pub(in crate::page) fn overview(frame: &Frame, of: &Overview) -> String {
     let totals = &of.totals;
@@ -39,6 +40,7 @@ pub(in crate::page) fn overview(frame: &Frame, of: &Overview) -> String {
         (trouble(of, frame.world.now))
         (section("Newest releases", &of.newest, releases))
         (section("Fastest growing", &of.growing, releases))
+        (section("What runs", &of.running, running))
         div.columns {
             (section("Biggest images", &of.biggest, images))
             (section("Budgets", &of.budgets, budgets))
@@ -48,6 +50,7 @@ pub(in crate::page) fn overview(frame: &Frame, of: &Overview) -> String {
         }
         h2 { "Targets" }
         (targets(&of.targets, frame.world.now))
+        (sources(&of.sources, frame.world.now))
     };
     page(frame, "Overview", &content)
 }
@@ -258,6 +261,64 @@ fn targets(rows: &[TargetRow], now: f64) -> Markup {
                     }
                 }
             }))
+        }
+    }
+}
+
+fn running(title: &str, rows: &[RunningRow]) -> Markup {
+    let columns = [
+        words("Image"),
+        words("Source").wide(),
+        figure("Size"),
+        figure("Containers"),
+        figure("Nodes").wide(),
+        figure("With an old digest"),
+    ];
+    let count = |count: Option<u64>| html! { @match count { Some(count) => (number(count)), None => (unknown()) } };
+    table(
+        title,
+        &columns,
+        None,
+        &html! {
+            @for row in rows {
+                tr {
+                    td { a href=(row.link) { (name(&row.image)) } }
+                    td.wide { (name(&row.source)) }
+                    td.n { (size_or_unknown(row.compressed_bytes)) }
+                    td.n { (number(row.containers)) }
+                    td.n.wide { (count(row.nodes)) }
+                    td.n { span.bad[row.outdated > Some(0)] { (count(row.outdated)) } }
+                }
+            }
+        },
+    )
+}
+
+fn sources(rows: &[SourceRow], now: f64) -> Markup {
+    let columns = [words("Source"), words("State"), figure("Images"), figure("Last answer")];
+    let row = |row: &SourceRow| html! {
+        tr {
+            td {
+                (name(row.source))
+                @if let Some(skipped) = row.skipped_containers.filter(|skipped| *skipped > 0) {
+                    p.remark { (counted(skipped, "container is not counted", "containers are not counted")) }
+                }
+            }
+            td {
+                @match row.up {
+                    None => span.dim { "not asked yet" },
+                    Some(true) => span.good { "up" },
+                    Some(false) => strong.bad { "does not answer" },
+                }
+            }
+            td.n { @match row.images { Some(images) => (number(images)), None => (unknown()) } }
+            td.n { @match row.last_success { Some(at) => (ago(at, now)), None => (unknown()) } }
+        }
+    };
+    html! {
+        @if !rows.is_empty() {
+            h2 { "Sources" }
+            (table("Sources", &columns, None, &html! { @for one in rows { (row(one)) } }))
         }
     }
 }

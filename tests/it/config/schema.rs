@@ -27,9 +27,19 @@ fn sections() -> BTreeMap<&'static str, serde_json::Map<String, Value>> {
         ("registries", of(&tables["registries"]["additionalProperties"])),
         ("targets", of(&tables["targets"]["items"])),
         ("policies", of(&tables["policies"]["items"])),
+        ("sources", of(&tables["sources"]["items"])),
     ]);
     assert_eq!(sections.len(), tables.as_object().unwrap().len(), "a section of the schema is not looked at");
+    let source = &tables["sources"]["items"]["properties"];
     sections
+        .into_iter()
+        .chain([
+            ("sources.kubernetes", of(&source["kubernetes"])),
+            ("sources.docker", of(&source["docker"])),
+            ("sources.prometheus", of(&source["prometheus"])),
+            ("sources.rewrite", of(&source["rewrite"]["items"])),
+        ])
+        .collect()
 }
 
 /// The keys with a default, as TOML: JSON's texts, numbers and lists are TOML's.
@@ -88,7 +98,8 @@ fn the_table_of_keys_in_the_documents_has_each_with_its_default() {
         let cells: Vec<&str> = row.split(" | ").map(|cell| cell.trim_matches([' ', '|'])).collect();
         if let Some(heading) = cells[0].strip_prefix("**`[") {
             let heading = heading.trim_start_matches('[');
-            section = sections.keys().find(|name| !name.is_empty() && heading.starts_with(**name)).unwrap();
+            // The longest that fits comes last.
+            section = sections.keys().rev().find(|name| heading.starts_with(**name)).unwrap();
             continue;
         }
         for key in cells[0].split('`').skip(1).step_by(2) {

@@ -108,6 +108,19 @@ async fn what_is_unknown_is_not_shown_as_zero() {
 }
 
 #[tokio::test]
+async fn what_runs_is_shown_with_its_size_and_old_digests() {
+    let server = published(snapshots::odd(&Odd { target: "cluster".into(), platform: "linux/amd64".into(), ..Odd::default() })).await;
+    let answer = get_from(&server.address.to_string(), "/api/v1/overview").await;
+    let overview: Value = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
+    let row = &overview["running"][0];
+    assert_eq!((&row["source"], &row["image"]), (&"cluster".into(), &"docker.io/library/odd:v1.7.0".into()));
+    assert_eq!((&row["containers"], &row["nodes"], &row["outdated"]), (&12.into(), &5.into(), &3.into()));
+    assert!(row["compressed_bytes"].as_u64() > Some(0), "{row}");
+    let html = get_from(&server.address.to_string(), "/").await;
+    assert!(html.contains("<h2>What runs</h2>") && html.contains("With an old digest"), "{html}");
+}
+
+#[tokio::test]
 async fn long_lists_have_pages() {
     let server = published(snapshots::large(2_500)).await;
     let address = server.address.to_string();

@@ -1,0 +1,145 @@
+//! What sources see running, joined to what is known of its tags.
+
+use std::sync::Arc;
+
+use super::Inventory;
+use super::snapshot::{RunningView, SourceView};
+use super::tag_state::TagState;
+use crate::oci::{Digest, Registry};
+use crate::tag::{Discovered, DiscoveredRepository, ListExtent, Running, RunningImage, TagChange, TagRequest};
+use crate::target::TargetName;
+
+/// What each source said last.
+#[derive(Default)]
+pub(super) struct Sources {
+    /// By target; `None` before its first answer, and of targets that are of no source.
+    seen: Vec<Option<Arc<Running>>>,
+    /// Whether it differs from that in `views`.
+    is_stale: bool,
+    views: Vec<Arc<SourceView>>,
+}
+
+impl Sources {
+    /// The same of the targets of now: `before` gives each one's number of before.
+    pub(super) fn renumbered(&self, targets: usize, before: impl Fn(u32) -> Option<u32>) -> Self {
+        let seen = |number| self.seen.get(before(u32::try_from(number).ok()?)? as usize)?.clone();
+        Self { seen: (0..targets).map(seen).collect(), is_stale: true, views: Vec::new() }
+    }
+
+    fn at(&self, target: u32) -> Option<&Arc<Running>> {
+        self.seen.get(target as usize)?.as_ref()
+    }
+}
+
+/// What a source's answer changes.
+#[derive(Debug, Default)]
+pub struct Seen {
+    /// For the store.
+    pub changes: Vec<TagChange>,
+    /// What is new, or runs in another version than is known: to be read at once.
+    pub requests: Vec<TagRequest>,
+}
+
+impl Inventory {
+    /// A source answered: these are all of its images. They become its target's tags.
+    pub fn seen(&mut self, source: &TargetName, running: Running) -> Seen {
+        let Some(number) = self.targets.find(source) else { return Seen::default() };
+        let running = Arc::new(running);
+        let before = self.sources.at(number).cloned();
+        let mut seen = Seen::default();
+        if before.as_ref().is_none_or(|before| !before.has_same_images(&running)) {
+            seen.changes = self.select(source, discovered(&running));
+        }
+        for image in &running.images {
+            let before = before.as_ref().and_then(|before| before.image(&image.repository, &image.tag));
+            let state = self.repository(&image.repository).and_then(|repository| repository.tags.get(&image.tag));
+            if let Some(state) = state.filter(|state| is_news(state, image, before.map(|before| &**before))) {
+                seen.requests.push(state.request(&image.repository, &image.tag));
+            }
+        }
+        let targets = self.targets.iter().count();
+        self.sources.seen.resize(targets, None);
+        self.sources.seen[number as usize] = Some(running);
+        self.sources.is_stale = true;
+        seen
+    }
+
+    /// The registries on which something is selected.
+    pub fn registries(&self) -> impl Iterator<Item = &Registry> {
+        self.registries.keys()
+    }
+
+    /// Makes the sources' views again where they, or any tag, have changed; returns whether it did.
+    pub(super) fn refresh_sources(&mut self, any_tag: bool) -> bool {
+        if !(std::mem::take(&mut self.sources.is_stale) || any_tag && !self.sources.views.is_empty()) {
+            return false;
+        }
+        let view = |image: &Arc<RunningImage>| {
+            let repository = self.repository(&image.repository);
+            let state = repository.and_then(|repository| repository.tags.get(&image.tag));
+            RunningView { image: Arc::clone(image), outdated: state.and_then(|state| outdated(state, image)) }
+        };
+        let seen = self.targets.iter().filter_map(|(number, target)| Some((target, self.sources.at(number)?)));
+        let views = seen.map(|(target, running)| {
+            let images = running.images.iter().map(view).collect();
+            Arc::new(SourceView { source: target.name.clone(), images, skipped: running.skipped })
+        });
+        let mut views: Vec<Arc<SourceView>> = views.collect();
+        views.sort_unstable_by(|a, b| a.source.cmp(&b.source));
+        self.sources.views = views;
+        true
+    }
+
+    /// As of the last refresh.
+    pub(super) fn source_views(&self) -> Vec<Arc<SourceView>> {
+        self.sources.views.clone()
+    }
+}
+
+/// What a source's target selects.
+fn discovered(running: &Running) -> Discovered {
+    let mut repositories: Vec<DiscoveredRepository> = Vec::new();
+    for image in &running.images {
+        match repositories.last_mut().filter(|last| last.repository == image.repository) {
+            Some(last) => last.tags.push(image.tag.clone()),
+            None => repositories.push(DiscoveredRepository {
+                repository: image.repository.clone(),
+                tags: vec![image.tag.clone()],
+                candidates: Vec::new(),
+                list: ListExtent::Whole,
+            }),
+        }
+    }
+    Discovered { repositories, catalog: ListExtent::Whole }
+}
+
+/// Whether an image that was not seen before is unknown, or whether it runs, only now, in a version that its tag was not
+/// known to have: then it was pushed.
+fn is_news(state: &TagState, image: &RunningImage, before: Option<&RunningImage>) -> bool {
+    if before.is_none() && !state.covers_selection() {
+        return true;
+    }
+    let is_new = |digest: &Digest| before.is_none_or(|before| !before.digests.contains_key(digest));
+    let pushed = |digest: &Digest| is_new(digest) && !has_digest(state, digest);
+    image.tag.digest().is_none() && image.digests.keys().any(pushed)
+}
+
+/// Whether the tag points at a digest, or at an index that lists it.
+fn has_digest(state: &TagState, digest: &Digest) -> bool {
+    state.content.as_ref().is_some_and(|content| {
+        content.known.digest == *digest
+            || content.images.iter().any(|image| image.summary.digest == *digest)
+            || content.known.failed.iter().any(|child| child.digest == *digest)
+    })
+}
+
+/// How many containers run what the tag no longer has; `None` where that is unknown.
+fn outdated(state: &TagState, image: &RunningImage) -> Option<u64> {
+    if image.digests.is_empty() || state.content.is_none() && !state.gone {
+        return None;
+    }
+    if image.tag.digest().is_some() {
+        return (!state.gone).then_some(0);
+    }
+    Some(image.digests.iter().filter(|(digest, _)| !has_digest(state, digest)).map(|(_, containers)| containers).sum())
+}

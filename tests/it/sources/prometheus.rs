@@ -1,0 +1,97 @@
+//! A Prometheus that answers as it is told.
+
+use serde_json::json;
+
+use super::http::{Answer, Server};
+use super::*;
+
+const QUERY: &str = "/api/v1/query";
+
+/// An answer with these samples' labels.
+fn vector(metrics: &serde_json::Value) -> Answer {
+    let result: Vec<_> =
+        metrics.as_array().unwrap().iter().map(|metric| json!({ "metric": metric, "value": [1.5, "1"] })).collect();
+    let body = json!({ "status": "success", "data": { "resultType": "vector", "result": result } });
+    Answer::Body(200, body.to_string())
+}
+
+fn source(server: &Server, more: &str) -> String {
+    toml(&format!("prometheus = {{ url = 'http://127.0.0.1:{}/', interval = '100ms'{more} }}", server.port))
+}
+
+/// One container of `acme/app:v1` in `shop`, on the node `a`.
+fn app(registry: &TestRegistry, pod: &str, node: &str) -> serde_json::Value {
+    let image = format!("{}/acme/app:v1", registry.name());
+    let image_id = format!("{}/acme/app@{}", registry.name(), image_of(100).digest());
+    json!({
+        "__name__": "kube_pod_container_info", "namespace": "shop", "pod": pod, "container": "app", "node": node,
+        "image": image, "image_spec": image, "image_id": image_id, "owner_kind": "StatefulSet", "owner_name": "app",
+    })
+}
+
+#[tokio::test]
+async fn what_kube_state_metrics_says_is_watched() {
+    let (registry, server) = (registry(), Server::on_port().await);
+    server.answer(
+        QUERY,
+        vector(&json!([app(&registry, "app-0", "a"), app(&registry, "app-1", "b"), app(&registry, "app-2", "b")])),
+    );
+    let daemon = Daemon::start(&source(&server, "")).await;
+    let metrics = daemon.until("it is read", |m| has_sizes(m, &[("app", "v1", 100)])).await;
+    assert_eq!((metrics.tag(CONTAINERS, "v1"), metrics.tag(NODES, "v1")), (Some(3.0), Some(2.0)));
+    assert_eq!(metrics.tag(OUTDATED, "v1"), Some(0.0));
+    let part = [("namespace", "shop"), ("workload_kind", "StatefulSet"), ("workload", "app"), ("container", "app")];
+    assert_eq!((metrics.one(INFO, &part), metrics.count(INFO)), (Some(1.0), 1), "replicas are one series");
+    assert_eq!(server.requests()[0], ("/api/v1/query?query=kube_pod_container_info".to_owned(), None));
+    let web = json!({ "image": format!("{}/acme/web:v1", registry.name()), "namespace": "shop", "pod": "web" });
+    server.answer(QUERY, vector(&json!([app(&registry, "app-0", "a"), web])));
+    daemon.until("the new one is read", |m| has_sizes(m, &[("app", "v1", 100), ("web", "v1", 200)])).await;
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn an_answer_that_is_none_keeps_what_was_said() {
+    let (registry, server) = (registry(), Server::on_port().await);
+    let good = || vector(&json!([app(&registry, "app-0", "a")]));
+    server.answer(QUERY, good());
+    let daemon = Daemon::start(&source(&server, ", timeout = '200ms'")).await;
+    daemon.until("it is read", |m| has_sizes(m, &[("app", "v1", 100)])).await;
+    let bad = [
+        vector(&json!([])),
+        Answer::Body(200, "{\"status\":\"error\",\"error\":\"why\"}".to_owned()),
+        Answer::Body(400, "{\"status\":\"error\",\"error\":\"parse error\"}".to_owned()),
+        Answer::Body(503, "starting".to_owned()),
+        Answer::Body(401, String::new()),
+        Answer::Body(302, String::new()),
+        Answer::Body(200, "<html>".to_owned()),
+        Answer::Raw("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{".to_owned()),
+        Answer::Raw("HTTP/1.1 200 OK\r\ncontent-length: 99999999999\r\n\r\n{".to_owned()),
+        Answer::Raw(String::new()),
+        Answer::Silence,
+    ];
+    for answer in bad {
+        server.answer(QUERY, answer);
+        let metrics = daemon.until("it is down", |m| m.one(UP, &[]) == Some(0.0)).await;
+        assert!(has_sizes(&metrics, &[("app", "v1", 100)]) && metrics.count(CONTAINERS) == 1, "{}", metrics.text());
+        server.answer(QUERY, good());
+        daemon.until("it is up", |m| m.one(UP, &[]) == Some(1.0)).await;
+    }
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn it_is_asked_with_a_password_or_a_token() {
+    let (registry, server, files) = (registry(), Server::on_port().await, Files::new());
+    server.answer(QUERY, vector(&json!([app(&registry, "app-0", "a")])));
+    let file = files.write("secret", "s3same\n");
+    let file = file.display();
+    for (keys, expected) in [
+        (format!(", username = 'me', password_file = '{file}'"), "Basic bWU6czNzYW1l"),
+        (format!(", token_file = '{file}'"), "Bearer s3same"),
+    ] {
+        let daemon = Daemon::start(&source(&server, &keys)).await;
+        daemon.until("it is read", |m| has_sizes(m, &[("app", "v1", 100)])).await;
+        assert_eq!(server.requests().last().unwrap().1.as_deref(), Some(expected));
+        daemon.stop().await;
+    }
+}
