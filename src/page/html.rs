@@ -2,6 +2,7 @@
 //! so that no character of it is invisible or turns the direction of the text around it.
 
 mod compare;
+mod files;
 mod frame;
 mod image;
 mod overview;
@@ -13,15 +14,9 @@ mod treemap;
 mod words;
 
 pub(super) use compare::{compare, compare_form};
-pub use frame::ICON;
+pub use files::{ICON, SCRIPT, STYLE};
 pub(super) use frame::{Frame, missing};
 pub(super) use image::image;
 pub(super) use overview::overview;
 pub(super) use repository::repository;
 pub(super) use search::search;
-
-/// The pages' style.
-pub const STYLE: &str = include_str!("html/style.css");
-
-/// The pages' script: it sorts tables and says what a tile is. Nothing needs it.
-pub const SCRIPT: &str = include_str!("html/script.js");

@@ -77,7 +77,7 @@ fn sides(a: &Side, b: &Side) -> Markup {
         div.plain {
             (fixed_table("Figures", &columns, &html! {
                 (bytes("Compressed", |side| side.compressed_bytes))
-                (bytes("Its own", |side| side.unique_bytes))
+                (bytes("Unique", |side| side.unique_bytes))
                 (bytes("Uncompressed", |side| side.uncompressed_bytes))
                 (bytes("Unpacked", |side| side.unpacked_bytes))
                 tr {

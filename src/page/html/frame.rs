@@ -1,7 +1,10 @@
 //! What every page has around it.
 
+use std::sync::LazyLock;
+
 use maud::{DOCTYPE, Markup, html};
 
+use super::files::{ICON, SCRIPT, STYLE};
 use super::words::counted;
 use crate::metrics::own::BUILD;
 use crate::page::address::{Address, Place};
@@ -13,9 +16,10 @@ pub(in crate::page) struct Frame<'a> {
     pub(in crate::page) address: &'a Address,
 }
 
-/// Where the style and the script are: their addresses change with the program.
+/// Where the style and the script are: their addresses change with their content.
 pub(super) fn asset(file: &str) -> String {
-    format!("/-/{file}?{}", BUILD.version)
+    static CONTENT: LazyLock<u32> = LazyLock::new(|| crc32fast::hash([STYLE, SCRIPT, ICON].concat().as_bytes()));
+    format!("/-/{file}?{:08x}", *CONTENT)
 }
 
 /// A whole page.
@@ -77,8 +81,3 @@ pub(in crate::page) fn missing(frame: &Frame, error: &str) -> String {
     };
     page(frame, "Not here", &content)
 }
-
-/// The mark in a browser's tab: three layers.
-pub const ICON: &str = "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 16 16\">\
-    <rect x=\"1\" y=\"10\" width=\"14\" height=\"5\" fill=\"#2f6f9f\"/><rect x=\"1\" y=\"5.5\" width=\"10\" height=\"3.5\" \
-    fill=\"#6ea2c6\"/><rect x=\"1\" y=\"1.5\" width=\"6\" height=\"3\" fill=\"#a9c7de\"/></svg>";

@@ -47,8 +47,8 @@ fn facts(frame: &Frame, of: &ImagePage, image: &ImageFacts) -> Markup {
     let over = image.budget_bytes.zip(image.compressed_bytes).is_some_and(|(budget, bytes)| bytes > budget);
     let mut top = vec![
         ("Compressed", html! { span.bad[over] { (size_or_unknown(image.compressed_bytes)) } }),
-        ("Its own", size_or_unknown(image.unique_bytes)),
-        ("Fair share", share_or_unknown(image.proportional_bytes)),
+        ("Unique", size_or_unknown(image.unique_bytes)),
+        ("Proportional", share_or_unknown(image.proportional_bytes)),
     ];
     if let Some(bytes) = image.uncompressed_bytes {
         let is_estimate = image.uncompressed_estimated == Some(true);

@@ -99,7 +99,7 @@ fn image_cell(row: &ImageRow) -> Markup {
 }
 
 fn images(title: &str, rows: &[ImageRow]) -> Markup {
-    let columns = [words("Image"), figure("Size"), figure("Its own").wide()];
+    let columns = [words("Image"), figure("Size"), figure("Unique").wide()];
     table(
         title,
         &columns,
@@ -198,7 +198,7 @@ pub(super) fn reclaimables(title: &str, rows: &[ReclaimableRow]) -> Markup {
 
 fn groups(title: &str, rows: &[GroupRow]) -> Markup {
     let columns =
-        [words("Group"), words("Registry").wide(), figure("Stored"), figure("Its own"), figure("Fair share").wide()];
+        [words("Group"), words("Registry").wide(), figure("Stored"), figure("Unique"), figure("Proportional").wide()];
     table(
         title,
         &columns,
@@ -296,23 +296,25 @@ fn running(title: &str, rows: &[RunningRow]) -> Markup {
 
 fn sources(rows: &[SourceRow], now: f64) -> Markup {
     let columns = [words("Source"), words("State"), figure("Images"), figure("Last answer")];
-    let row = |row: &SourceRow| html! {
-        tr {
-            td {
-                (name(row.source))
-                @if let Some(skipped) = row.skipped_containers.filter(|skipped| *skipped > 0) {
-                    p.remark { (counted(skipped, "container is not counted", "containers are not counted")) }
+    let row = |row: &SourceRow| {
+        html! {
+            tr {
+                td {
+                    (name(row.source))
+                    @if let Some(skipped) = row.skipped_containers.filter(|skipped| *skipped > 0) {
+                        p.remark { (counted(skipped, "container is not counted", "containers are not counted")) }
+                    }
                 }
-            }
-            td {
-                @match row.up {
-                    None => span.dim { "not asked yet" },
-                    Some(true) => span.good { "up" },
-                    Some(false) => strong.bad { "does not answer" },
+                td {
+                    @match row.up {
+                        None => span.dim { "not asked yet" },
+                        Some(true) => span.good { "up" },
+                        Some(false) => strong.bad { "does not answer" },
+                    }
                 }
+                td.n { @match row.images { Some(images) => (number(images)), None => (unknown()) } }
+                td.n { @match row.last_success { Some(at) => (ago(at, now)), None => (unknown()) } }
             }
-            td.n { @match row.images { Some(images) => (number(images)), None => (unknown()) } }
-            td.n { @match row.last_success { Some(at) => (ago(at, now)), None => (unknown()) } }
         }
     };
     html! {

@@ -24,8 +24,8 @@ pub(in crate::page) fn repository(frame: &Frame, of: &RepositoryPage) -> String 
         }
         (figures(&[
             ("Stored", size_or_unknown(of.stored_bytes)),
-            ("Nowhere else", size_or_unknown(of.unique_bytes)),
-            ("Fair share", share_or_unknown(of.proportional_bytes)),
+            ("Unique", size_or_unknown(of.unique_bytes)),
+            ("Proportional", share_or_unknown(of.proportional_bytes)),
             ("Tags", count(of.tags_selected)),
             ("Never read", html! { span.bad[of.tags_unknown > Some(0)] { (count(of.tags_unknown)) } }),
             ("Configs and manifests", size_or_unknown(of.metadata_bytes)),
@@ -40,7 +40,7 @@ pub(in crate::page) fn repository(frame: &Frame, of: &RepositoryPage) -> String 
             (releases("Newest release", &of.newest))
         }
         h2 { "Tags" }
-        (tags(of, frame.world.now))
+        @if of.tags.is_empty() { p.note { "No tag of it is published." } } @else { (tags(of, frame.world.now)) }
         (layers(of))
         @if !of.reclaimable.is_empty() {
             h2 { "Reclaimable" }
@@ -77,7 +77,7 @@ fn tags(of: &RepositoryPage, now: f64) -> Markup {
     let columns = [
         words("Tag").by(Sort::Name),
         figure("Size").by(Sort::Size),
-        figure("Its own").by(Sort::Unique),
+        figure("Unique").by(Sort::Unique),
         figure("All platforms").wide().by(Sort::Stored),
         figure("Made").wide().by(Sort::Created),
         words("Digest").wide(),

@@ -13,7 +13,7 @@ pub(in crate::page) fn search(frame: &Frame, of: &SearchPage) -> String {
     let columns = [
         words("Repository").by(Sort::Name),
         figure("Stored").by(Sort::Stored),
-        figure("Nowhere else").by(Sort::Unique),
+        figure("Unique").by(Sort::Unique),
         figure("Tags"),
     ];
     let content = html! {

@@ -20,10 +20,10 @@ pub(super) fn figure(tiles: &[Tile]) -> Markup {
             (svg(tiles, 400.0, 560.0, "narrow-only"))
             p.hover aria-live="polite" { "Point at a tile, or move to one with Tab, to see what it is." }
             figcaption {
-                "Area: the fair share of each tag in what its registry stores; a layer of many images is divided among them. "
+                "Area: proportional size, the fair share of each tag in what its registry stores. "
                 "Shade: how much of it no other image has, "
                 span.key { span.swatch.u0 {} " all shared" } " to "
-                span.key { span.swatch.u4 {} " all its own" } "."
+                span.key { span.swatch.u4 {} " all unique" } "."
             }
         }
     }
@@ -106,7 +106,7 @@ fn label(name: &str, rect: Rect, class: &str) -> Markup {
 /// What a tile is, in words.
 fn said(tile: &Tile) -> String {
     let share = whole(tile.bytes);
-    let own = tile.unique.map_or_else(String::new, |unique| format!(", {:.0} % its own", unique * 100.0));
+    let own = tile.unique.map_or_else(String::new, |unique| format!(", {:.0} % unique", unique * 100.0));
     format!("{}: {} ({}){own}", text(&tile.title), bytes(share, false), exact(share))
 }
 

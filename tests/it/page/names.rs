@@ -109,7 +109,9 @@ async fn what_is_unknown_is_not_shown_as_zero() {
 
 #[tokio::test]
 async fn what_runs_is_shown_with_its_size_and_old_digests() {
-    let server = published(snapshots::odd(&Odd { target: "cluster".into(), platform: "linux/amd64".into(), ..Odd::default() })).await;
+    let server =
+        published(snapshots::odd(&Odd { target: "cluster".into(), platform: "linux/amd64".into(), ..Odd::default() }))
+            .await;
     let answer = get_from(&server.address.to_string(), "/api/v1/overview").await;
     let overview: Value = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
     let row = &overview["running"][0];
