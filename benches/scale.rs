@@ -109,6 +109,7 @@ fn policy() -> RetentionPolicy {
         keep_newest: None,
         keep_match: vec![r"^v1\.[01]\.".parse().expect("an expression")],
         keep_younger: None,
+        keep_running: false,
     }
 }
 
@@ -121,7 +122,12 @@ fn retained(images: u32) -> Duration {
     for repository in contents.chunks(TAGS as usize) {
         let tags: Vec<JudgedTag> = repository
             .iter()
-            .map(|(tag, documents)| JudgedTag { tag, digest: Some(&documents[0].digest), created: Some(1.7e9) })
+            .map(|(tag, documents)| JudgedTag {
+                tag,
+                digest: Some(&documents[0].digest),
+                created: Some(1.7e9),
+                runs: false,
+            })
             .collect();
         gone.extend(judge(&policy, &tags, 1.8e9).verdicts.into_iter().map(|verdict| verdict == Verdict::Gone));
     }

@@ -116,7 +116,7 @@ fn read(path: &Path, root: Table<'_>, files: &Files) -> Config {
     let mut names = BTreeMap::new();
     let targets = targets::read(&root, &scan, &mut names);
     let sources = sources::read(&root, &scan, &mut names, files);
-    let policies = policies::read(&root, &targets);
+    let policies = policies::read(&root, &targets, root.has("sources"));
     root.finish();
     Config {
         file: path.to_owned(),

@@ -99,6 +99,7 @@ impl Inventory {
             stale: Stale::default(),
             snapshot: Arc::default(),
         };
+        inventory.sources = Sources::default().renumbered(&inventory.targets, |_| None);
         inventory.add_named();
         inventory
     }
@@ -362,7 +363,8 @@ impl Inventory {
         let mut any = self.stale.take_view();
         for (name, registry) in &mut self.registries {
             if registry.stale.take_view() {
-                views::refresh(name, registry, &self.targets, &self.policies, self.now, &mut self.warnings);
+                let (targets, policies, sources) = (&self.targets, &self.policies, &self.sources);
+                views::refresh(name, registry, targets, policies, sources, self.now, &mut self.warnings);
                 any = true;
             }
         }

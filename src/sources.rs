@@ -16,7 +16,9 @@ pub mod prometheus;
 mod rules;
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use crate::oci::Reason;
 use crate::target::Target;
 
 pub use container::{Container, Workload};
@@ -47,6 +49,34 @@ pub enum SourceKind {
     Prometheus(Box<prometheus::Settings>),
     /// Files with a reference a line.
     Files(file::Settings),
+}
+
+/// Time for a source's first answer, for commands that need one.
+const ASK_TIMEOUT: Duration = Duration::from_mins(1);
+
+/// Asks a source once.
+///
+/// # Errors
+/// It fails, or does not answer within a minute.
+pub async fn ask(source: &Source) -> Result<Sorted, SourceError> {
+    let (outbox, mut sight) = outbox();
+    let answer = async {
+        loop {
+            // The outbox lives as long as this does.
+            let _ = sight.changed().await;
+            let now = sight.borrow_and_update().clone();
+            match (now.containers, now.error) {
+                (Some(containers), _) => return Ok(source.rules.sort(&containers)),
+                (None, Some(error)) => return Err(error),
+                (None, None) => {}
+            }
+        }
+    };
+    let late = || SourceError { reason: Reason::Timeout, message: "no answer within a minute".to_owned() };
+    tokio::select! {
+        () = watch(&source.kind, &outbox) => Err(late()),
+        answer = tokio::time::timeout(ASK_TIMEOUT, answer) => answer.unwrap_or_else(|_| Err(late())),
+    }
 }
 
 /// Watches a source and puts what it sees into the outbox; never returns.

@@ -10,7 +10,7 @@ mod layers;
 mod scans;
 mod table;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::io::Write as _;
 use std::path::Path;
@@ -25,6 +25,8 @@ use crate::oci::{Reason, Registry, Repository, Tag};
 use crate::registry::Registries;
 use crate::scan::discovery::Discovery;
 use crate::scan::{NoPlatform, discovery};
+use crate::sources;
+use crate::sources::Sorted;
 use crate::tag::DiscoveredRepository;
 use crate::target::{NewestBy, Target, TargetName, Version};
 
@@ -85,7 +87,7 @@ pub fn failure(plan: &Plan, strict: bool) -> Option<(u8, String)> {
 
 /// Scans every target of the configuration, one after the other, and counts.
 pub async fn plan(config: &Config, registries: &Registries) -> Plan {
-    let mut inventory = Inventory::new(&config.targets, config.scan.keep);
+    let mut inventory = Inventory::new(&config.all_targets(), config.scan.keep);
     inventory.set_policies(&config.policies);
     let mut listed = Vec::new();
     for target in &config.targets {
@@ -98,16 +100,32 @@ pub async fn plan(config: &Config, registries: &Registries) -> Plan {
         let cut = discovered.repositories.iter().filter(|one| cuts_releases(target, one));
         let cut: Vec<Repository> = cut.map(|one| one.repository.clone()).collect();
         inventory.select(&target.name, discovered);
-        listed.push((target, registry, lists, found, repositories, cut));
+        listed.push((target, lists, found, repositories, cut));
+    }
+    let mut unanswered = HashMap::new();
+    for source in &config.sources {
+        let repositories = match sources::ask(source).await {
+            Ok(Sorted { running, .. }) => {
+                let names: HashSet<_> = running.images.iter().map(|image| image.repository.clone()).collect();
+                inventory.seen(&source.target.name, running);
+                names.len()
+            }
+            Err(error) => {
+                unanswered.insert(&source.target.name, error);
+                0
+            }
+        };
+        listed.push((&source.target, Requests::default(), Discovery::default(), repositories, Vec::new()));
     }
     let mut plan = Plan::default();
     let mut scans = Scans::new(registries, &mut inventory);
     let mut first_failure = None;
-    for (target, registry, lists, found, repositories, cut) in listed {
-        let scanned = scans.scan(target, registry).await;
+    for (target, lists, found, repositories, cut) in listed {
+        let scanned = scans.scan(target).await;
         let Discovery { errors, not_versions, empty, .. } = found;
         let mut failures: Vec<(Reason, String)> =
             errors.iter().map(|error| (error.reason(), error.to_string())).collect();
+        failures.extend(unanswered.get(&target.name).map(|error| (error.reason, error.to_string())));
         failures.extend(scanned.failures);
         first_failure = first_failure.or(failures.first().map(|(reason, _)| *reason));
         let empty = empty.iter().map(ToString::to_string);

@@ -29,6 +29,8 @@ use crate::image::Timestamp;
 use crate::oci::{PlatformFilter, Registry};
 use crate::registry::Registries;
 use crate::retention::RetentionPolicy;
+use crate::sources;
+use crate::tag::Running;
 use crate::target::{Detail, Listing, Repositories, Selection, Target, TargetName, Uncompressed};
 
 pub use arguments::{Arguments, RetainFormat};
@@ -66,8 +68,10 @@ pub(super) async fn run(
         return Err(CommandFailure::configuration(message));
     }
     let targets = [configured, &named(&arguments.repositories)].concat();
+    let running = running(config.as_ref(), &policies).await?;
     let terminal = Terminal { whole: arguments.no_trunc, ..Terminal::here() };
-    let retention = retention(&registries, &targets, &policies, clock::unix_now(), terminal, &mut io::stderr()).await;
+    let now = clock::unix_now();
+    let retention = retention(&registries, &targets, &policies, &running, now, terminal, &mut io::stderr()).await;
     for failure in &retention.errors {
         print_error(&units::plain(&failure.message));
     }
@@ -100,6 +104,7 @@ fn policies(config: Option<&Config>, arguments: &Arguments) -> Result<Vec<Arc<Re
             keep_newest: arguments.keep_newest,
             keep_match: arguments.keep_match.clone(),
             keep_younger: arguments.keep_younger,
+            keep_running: false,
         })]);
     }
     let refuse = |message: String| Err(CommandFailure::configuration(message));
@@ -150,11 +155,29 @@ fn named(repositories: &[Repositories]) -> Vec<Arc<Target>> {
     repositories.iter().map(|one| Arc::new(target(one))).collect()
 }
 
-/// Reads what is on the registries that the policies are about, and judges it. Progress goes to `err`.
+/// What each source sees, if a policy asks for that. Without an answer nothing is judged: what runs would go.
+async fn running(config: Option<&Config>, policies: &[Arc<RetentionPolicy>]) -> Result<Vec<Running>, CommandFailure> {
+    let mut running = Vec::new();
+    if !policies.iter().any(|policy| policy.keep_running) {
+        return Ok(running);
+    }
+    for source in config.iter().flat_map(|config| &config.sources) {
+        let sorted = sources::ask(source).await.map_err(|error| CommandFailure {
+            message: format!("source {} does not say what runs: {error}", source.target.name),
+            exit_code: error.reason.exit_code(),
+        })?;
+        running.push(sorted.running);
+    }
+    Ok(running)
+}
+
+/// Reads what is on the registries that the policies are about, and judges it. `running`: what sources see, for policies that
+/// keep that. Progress goes to `err`.
 pub async fn retention(
     registries: &Registries,
     targets: &[Arc<Target>],
     policies: &[Arc<RetentionPolicy>],
+    running: &[Running],
     now: Timestamp,
     terminal: Terminal,
     err: &mut impl Write,
@@ -173,7 +196,7 @@ pub async fn retention(
     progress.end();
     let policies = policies.iter().map(|policy| PolicyRetention {
         policy: policy.name.to_string(),
-        registries: read_registries.iter().filter_map(|read| decide::decide(policy, read, now)).collect(),
+        registries: read_registries.iter().filter_map(|read| decide::decide(policy, read, running, now)).collect(),
     });
     Retention { policies: policies.collect(), errors }
 }

@@ -371,6 +371,7 @@ static POLICY: Section = Section {
         ),
         key("keep_match", TEXTS, "regular expressions: tags that one finds are kept; not anchored"),
         key("keep_younger", AGE, "tags that were created less than this long ago are kept"),
+        key("keep_running", Kind::Flag, "tags that run according to a source are kept"),
     ],
     required: &["name"],
 };

@@ -10,14 +10,14 @@ use super::problems::nearest;
 use super::reader::Table;
 use super::values;
 
-const RULES: &str = "`keep_newest`, `keep_match` or `keep_younger`";
+const RULES: &str = "`keep_newest`, `keep_match`, `keep_younger` or `keep_running`";
 
 /// Reads all policies. `targets`: those that they may name.
-pub(super) fn read(root: &Table<'_>, targets: &[Arc<Target>]) -> Vec<Arc<RetentionPolicy>> {
+pub(super) fn read(root: &Table<'_>, targets: &[Arc<Target>], has_sources: bool) -> Vec<Arc<RetentionPolicy>> {
     let mut names = BTreeMap::new();
     let mut policies = Vec::new();
     for table in root.tables("policies").unwrap_or_default() {
-        if let Some(policy) = read_one(&table, targets) {
+        if let Some(policy) = read_one(&table, targets, has_sources) {
             if let Some(other) = names.insert(Arc::clone(&policy.name), table.place()) {
                 let (name, place) = (&policy.name, table.seen(&other));
                 table.problem("name", format!("`{name}` is also the name of {place}: names are unique"));
@@ -30,7 +30,7 @@ pub(super) fn read(root: &Table<'_>, targets: &[Arc<Target>]) -> Vec<Arc<Retenti
 }
 
 /// Reads one policy; `None` without a valid name.
-fn read_one(table: &Table<'_>, targets: &[Arc<Target>]) -> Option<RetentionPolicy> {
+fn read_one(table: &Table<'_>, targets: &[Arc<Target>], has_sources: bool) -> Option<RetentionPolicy> {
     if !table.has("name") {
         table.problem("name", "is missing: write for example name = \"old-releases\"");
     }
@@ -46,13 +46,17 @@ fn read_one(table: &Table<'_>, targets: &[Arc<Target>]) -> Option<RetentionPolic
         table.problem("keep_match", "is empty, so it keeps no tag: write an expression, or leave the key out");
     }
     let keep_younger = table.duration("keep_younger");
-    if !["keep_newest", "keep_match", "keep_younger"].iter().any(|rule| table.has(rule)) {
+    let keep_running = table.flag("keep_running");
+    if keep_running && !has_sources {
+        table.problem("keep_running", "needs a source that says what runs: write [[sources]], or leave the key out");
+    }
+    if !["keep_newest", "keep_match", "keep_younger"].iter().any(|rule| table.has(rule)) && !keep_running {
         table.problem(
             "keep_newest",
             format!("is missing, and so is every other rule, so that no tag is kept: write {RULES}"),
         );
     }
-    Some(RetentionPolicy { name: name?.into(), targets: selected, keep_newest, keep_match, keep_younger })
+    Some(RetentionPolicy { name: name?.into(), targets: selected, keep_newest, keep_match, keep_younger, keep_running })
 }
 
 /// The name of a target.

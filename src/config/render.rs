@@ -240,6 +240,7 @@ fn render_policy(toml: &mut Toml, policy: &RetentionPolicy) {
         toml.list("keep_match", policy.keep_match.iter().map(TagPattern::as_str));
     }
     toml.text("keep_younger", policy.keep_younger.map(shown_duration));
+    toml.bare("keep_running", policy.keep_running.then_some(true));
 }
 
 /// A TOML document under construction. Keys without a value are left out.

@@ -8,12 +8,14 @@ use std::sync::Arc;
 use super::holders::{Held, Holders};
 use super::layer_table::{LayerTable, TagContent};
 use super::reclaimable::{Judged, Reclaimable, RepositoryReclaimable, Tally};
+use super::running::Sources;
 use super::snapshot::ReclaimableView;
 use super::stale::StalePart;
 use super::state::{RegistryState, RepositoryState};
 use super::tag_settings::Targets;
 use super::tag_state::TagState;
 use crate::image::Timestamp;
+use crate::oci::Repository;
 use crate::retention::{JudgedTag, RetentionPolicy, Verdict, judge};
 use crate::target::Target;
 
@@ -44,15 +46,35 @@ impl Policies {
         self.list.is_empty()
     }
 
+    /// Whether one of them asks for what runs.
+    pub(super) fn ask_what_runs(&self) -> bool {
+        self.list.iter().any(|policy| policy.keep_running)
+    }
+
     /// Whether a policy is about the tags that one of these targets selects.
     fn judges(&self, policy: usize, targets: &[u32]) -> bool {
         targets.iter().any(|&target| self.targets[policy][target as usize])
     }
 }
 
+/// What repositories are judged by.
+#[derive(Clone, Copy)]
+struct Context<'a> {
+    policies: &'a Policies,
+    targets: &'a Targets,
+    sources: &'a Sources,
+    now: Timestamp,
+}
+
 /// Judges the repositories of a registry that changed, or that time has changed, and counts what goes. Repositories of which
 /// what is published changed become stale.
-pub(super) fn judge_all(registry: &mut RegistryState, policies: &Policies, targets: &Targets, now: Timestamp) {
+pub(super) fn judge_all(
+    registry: &mut RegistryState,
+    policies: &Policies,
+    targets: &Targets,
+    sources: &Sources,
+    now: Timestamp,
+) {
     if policies.is_empty() {
         return;
     }
@@ -74,9 +96,10 @@ pub(super) fn judge_all(registry: &mut RegistryState, policies: &Policies, targe
     let is_outdated = |repository: &RepositoryState| {
         !outdated.is_empty() && outdated.binary_search(&repository.judged.holder).is_ok()
     };
-    for repository in repositories.values_mut() {
+    let context = Context { policies, targets, sources, now };
+    for (name, repository) in repositories {
         if is_due(repository) || is_outdated(repository) {
-            judge_again(repository, policies, targets, now, layers, reclaimable);
+            judge_again(name, repository, context, layers, reclaimable);
         }
     }
     for tally in &mut reclaimable.tallies {
@@ -96,15 +119,14 @@ pub(super) fn note_known(registry: &mut RegistryState) {
 }
 
 fn judge_again(
+    name: &Repository,
     repository: &mut RepositoryState,
-    policies: &Policies,
-    targets: &Targets,
-    now: Timestamp,
+    context: Context<'_>,
     layers: &LayerTable,
     reclaimable: &mut Reclaimable,
 ) {
     let held = std::mem::take(&mut repository.judged.held);
-    let judged = Judged { held, ..judge_one(repository, policies, targets, now, layers, &reclaimable.holders) };
+    let judged = Judged { held, ..judge_one(name, repository, context, layers, &reclaimable.holders) };
     reclaimable.replace(&repository.judged, &judged);
     let is_same = repository.judged.is_known == judged.is_known && repository.judged.by_policy == judged.by_policy;
     if !is_same {
@@ -114,10 +136,9 @@ fn judge_again(
 }
 
 fn judge_one(
+    name: &Repository,
     repository: &RepositoryState,
-    policies: &Policies,
-    targets: &Targets,
-    now: Timestamp,
+    Context { policies, targets, sources, now }: Context<'_>,
     layers: &LayerTable,
     holders: &Holders,
 ) -> Judged {
@@ -127,7 +148,8 @@ fn judge_one(
         holder: repository.judged.holder,
         held: Held::default(),
         by_policy: Vec::with_capacity(policies.list.len()),
-        is_known: repository.partial.is_empty()
+        is_known: (sources.have_answered() || !policies.ask_what_runs())
+            && repository.partial.is_empty()
             && (repository.listed || !lists)
             && there().all(|(_, state)| state.is_complete()),
         from: now,
@@ -143,10 +165,11 @@ fn judge_one(
         let tags: Vec<JudgedTag> = names
             .into_iter()
             .zip(&states)
-            .map(|(tag, state): (_, &&TagState)| JudgedTag {
-                tag,
-                digest: state.content.as_ref().filter(|_| state.is_complete()).map(|content| &content.known.digest),
-                created: created(state),
+            .map(|(tag, state): (_, &&TagState)| {
+                let digest =
+                    state.content.as_ref().filter(|_| state.is_complete()).map(|content| &content.known.digest);
+                let runs = policy.keep_running && sources.run(name, tag, digest);
+                JudgedTag { tag, digest, created: created(state), runs }
             })
             .collect();
         let judgement = judge(policy, &tags, now);

@@ -192,8 +192,7 @@ impl Inventory {
             state.stale.mark(StalePart::Sums);
             self.registries.insert(registry, state);
         }
-        let count = self.targets.iter().count();
-        self.sources = self.sources.renumbered(count, |new| as_before.get(&new).copied());
+        self.sources = self.sources.renumbered(&self.targets, |new| as_before.get(&new).copied());
         self.policies = self.policies.renewed(&self.targets);
         self.stale.mark(StalePart::View);
         self.add_named();

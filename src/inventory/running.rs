@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use super::Inventory;
 use super::snapshot::{RunningView, SourceView};
+use super::stale::StalePart;
+use super::tag_settings::Targets;
 use super::tag_state::TagState;
-use crate::oci::{Digest, Registry};
+use crate::oci::{Digest, Registry, Repository, Tag};
 use crate::tag::{Discovered, DiscoveredRepository, ListExtent, Running, RunningImage, TagChange, TagRequest};
 use crate::target::TargetName;
 
@@ -14,6 +16,8 @@ use crate::target::TargetName;
 pub(super) struct Sources {
     /// By target; `None` before its first answer, and of targets that are of no source.
     seen: Vec<Option<Arc<Running>>>,
+    /// How many there are.
+    count: usize,
     /// Whether it differs from that in `views`.
     is_stale: bool,
     views: Vec<Arc<SourceView>>,
@@ -21,9 +25,20 @@ pub(super) struct Sources {
 
 impl Sources {
     /// The same of the targets of now: `before` gives each one's number of before.
-    pub(super) fn renumbered(&self, targets: usize, before: impl Fn(u32) -> Option<u32>) -> Self {
-        let seen = |number| self.seen.get(before(u32::try_from(number).ok()?)? as usize)?.clone();
-        Self { seen: (0..targets).map(seen).collect(), is_stale: true, views: Vec::new() }
+    pub(super) fn renumbered(&self, targets: &Targets, before: impl Fn(u32) -> Option<u32>) -> Self {
+        let seen = |(number, _)| self.seen.get(before(number)? as usize)?.clone();
+        let seen = targets.iter().map(seen).collect();
+        Self { seen, count: targets.sources().len(), is_stale: true, views: Vec::new() }
+    }
+
+    /// Whether all of them have answered.
+    pub(super) fn have_answered(&self) -> bool {
+        self.seen.iter().flatten().count() == self.count
+    }
+
+    /// Whether one of them sees a tag running, or the digest that it points at.
+    pub(super) fn run(&self, repository: &Repository, tag: &Tag, digest: Option<&Digest>) -> bool {
+        self.seen.iter().flatten().any(|running| running.runs(repository, tag, digest))
     }
 
     fn at(&self, target: u32) -> Option<&Arc<Running>> {
@@ -60,8 +75,21 @@ impl Inventory {
         let targets = self.targets.iter().count();
         self.sources.seen.resize(targets, None);
         self.sources.seen[number as usize] = Some(running);
+        self.sources.count = self.targets.sources().len();
         self.sources.is_stale = true;
+        if self.policies.ask_what_runs() {
+            self.judge_again();
+        }
         seen
+    }
+
+    /// Other tags may run now, and others may be kept.
+    fn judge_again(&mut self) {
+        for registry in self.registries.values_mut() {
+            for repository in registry.repositories.values_mut() {
+                registry.stale.mark_with(&mut repository.stale, StalePart::View);
+            }
+        }
     }
 
     /// The registries on which something is selected.

@@ -10,6 +10,7 @@ mod notified;
 mod overlap;
 mod reclaimable;
 mod restart;
+mod running;
 mod series;
 mod sums;
 mod updates;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::layer_table::{LayerTable, StoredImage};
 use super::newest::newest;
 use super::policies::{self, Policies};
+use super::running::Sources;
 use super::snapshot::{GroupView, ImageLayers, ImageView, NewestView, RegistryView, RepositoryView, TagView};
 use super::state::{RegistryState, RepositoryState};
 use super::sums::Figures;
@@ -23,10 +24,11 @@ pub(super) fn refresh(
     registry: &mut RegistryState,
     targets: &Targets,
     policies: &Policies,
+    sources: &Sources,
     now: Timestamp,
     warnings: &mut Vec<Warning>,
 ) {
-    policies::judge_all(registry, policies, targets, now);
+    policies::judge_all(registry, policies, targets, sources, now);
     let other_sums = registry.account(targets);
     policies::note_known(registry);
     if other_sums {

@@ -15,6 +15,8 @@ pub struct JudgedTag<'a> {
     pub digest: Option<&'a Digest>,
     /// When the latest of its images was created; `None` where one does not say.
     pub created: Option<Timestamp>,
+    /// Whether a source sees it, or its digest, running.
+    pub runs: bool,
 }
 
 /// Whether a policy keeps a tag.
@@ -37,6 +39,8 @@ pub enum KeptBy {
     Newest,
     /// `keep_younger`.
     Younger,
+    /// `keep_running`.
+    Running,
     /// A rule asks for its creation date, and that is unknown or cannot be right.
     Undated,
 }
@@ -74,6 +78,9 @@ pub fn judge(policy: &RetentionPolicy, tags: &[JudgedTag], now: Timestamp) -> Ju
         }
         if policy.keep_match.iter().any(|pattern| pattern.finds(tag.tag)) {
             return Verdict::Kept(KeptBy::Match);
+        }
+        if policy.keep_running && tag.runs {
+            return Verdict::Kept(KeptBy::Running);
         }
         if policy.needs_dates() && tag.created.is_some_and(|created| created > now) {
             until = until.min(tag.created.unwrap_or(until));
@@ -114,6 +121,7 @@ mod tests {
             keep_newest,
             keep_match: keep_match.iter().map(|text| text.parse().unwrap()).collect(),
             keep_younger: keep_younger_days.map(|days| Duration::from_hours(24 * days)),
+            keep_running: false,
         }
     }
 
@@ -134,7 +142,12 @@ mod tests {
             .collect();
         let tags: Vec<JudgedTag> = words
             .iter()
-            .map(|(tag, digest, created)| JudgedTag { tag, digest: digest.as_ref(), created: *created })
+            .map(|(tag, digest, created)| JudgedTag {
+                tag,
+                digest: digest.as_ref(),
+                created: *created,
+                runs: tag.as_str().starts_with("run"),
+            })
             .collect();
         let judgement = judge(policy, &tags, START + 100.0 * DAY);
         let shown = judgement.verdicts.iter().map(|verdict| match verdict {
@@ -164,6 +177,13 @@ mod tests {
             // The future as well, until it comes.
             (policy(Some(1), &[], None), "a=a@200 c=c@3 d=d@2", "undated newest gone", 200.0),
             (policy(None, &["^v"], None), "v1=a main=b v2", "match gone unread", f64::INFINITY),
+            (policy(Some(1), &[], None), "run1=a@1 b=b@3 c=c@2", "gone newest gone", f64::INFINITY),
+            (
+                RetentionPolicy { keep_running: true, ..policy(Some(1), &[], None) },
+                "run1=a@1 b=b@3 c=c@2 run2",
+                "running newest gone unread",
+                f64::INFINITY,
+            ),
             (
                 policy(None, &[], Some(30)),
                 "a=a@71 b=b@70 c=c@69 d=d@200 e=e",
@@ -196,6 +216,7 @@ mod tests {
                 tag: &names[at],
                 digest: Some(&digests[at]),
                 created: date(*digest).map(|day| START + DAY * f64::from(day)),
+                runs: false,
             }).collect();
             let now = START + DAY * (f64::from(today) + 0.5);
             let first = judge(&policy, &tags, now);

@@ -18,6 +18,8 @@ pub struct RetentionPolicy {
     pub keep_match: Vec<TagPattern>,
     /// Tags that were created less than this long ago.
     pub keep_younger: Option<Duration>,
+    /// Tags that run according to a source.
+    pub keep_running: bool,
 }
 
 impl RetentionPolicy {

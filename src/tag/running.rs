@@ -52,6 +52,18 @@ impl Running {
         found.ok().map(|at| &self.images[at])
     }
 
+    /// Whether a tag runs: by its name, or since its digest does.
+    pub fn runs(&self, repository: &Repository, tag: &Tag, digest: Option<&Digest>) -> bool {
+        let first = self.images.partition_point(|image| image.repository < *repository);
+        let mut images = self.images[first..].iter().take_while(|image| image.repository == *repository);
+        images.any(|image| {
+            let is_digest = |digest: &Digest| {
+                image.digests.contains_key(digest) || image.tag.digest().is_some_and(|runs| runs == *digest)
+            };
+            image.tag == *tag || digest.is_some_and(is_digest)
+        })
+    }
+
     /// Whether these are the same images, whatever runs them.
     pub fn has_same_images(&self, other: &Self) -> bool {
         let mut both = self.images.iter().zip(&other.images);

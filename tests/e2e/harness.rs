@@ -3,6 +3,7 @@
 pub mod aws;
 pub mod engine;
 pub mod exporter;
+pub mod exposed;
 #[path = "../common/exposition.rs"]
 pub mod exposition;
 pub mod http;

@@ -16,6 +16,7 @@ mod notified;
 mod process;
 mod pulp;
 mod retained;
+mod running;
 mod scraped;
 mod sizes;
 mod truth;

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::process::Command;
 
 use image_size_exporter::metrics::{Family, Format};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::harness::exporter::Exporter;
+use crate::harness::exposed::Exposed;
 use crate::harness::exposition::{Exposition, Sample};
 use crate::harness::prometheus::Prometheus;
 use crate::harness::push::{OCI_LAYER, Pusher};
@@ -16,12 +17,21 @@ use crate::harness::{http, noise, parsers, run, scratch};
 /// Two releases and `latest`, with layers that are real tars, and everything published that can be.
 fn everything_published() -> (Registry, Exporter) {
     let registry = Registry::start();
+    // What runs, as a Prometheus says it.
+    let answers = Exposed::start();
     let app = Pusher { address: registry.address(), repository: "acme/app" };
     let base = tar_layer(&app, 30_000);
     for tag in ["v1.0.0", "v1.1.0"] {
         app.image(Some(tag), "amd64", &[base.clone(), tar_layer(&app, 5_000)]);
     }
     app.image(Some("latest"), "arm64", std::slice::from_ref(&base));
+    let container = json!({
+        "image": format!("{}/acme/app:latest", registry.address()),
+        "image_id": format!("x@sha256:{}", "0".repeat(64)),
+        "namespace": "shop", "pod": "app-0", "container": "app", "node": "a",
+    });
+    let result = json!([{ "metric": container, "value": [1, "1"] }]);
+    answers.expose(json!({ "status": "success", "data": { "resultType": "vector", "result": result } }).to_string());
     let exporter = Exporter::start(&format!(
         r#"
         [scan]
@@ -38,11 +48,16 @@ fn everything_published() -> (Registry, Exporter) {
         labels = {{ team = "payments" }}
         group = "payments"
 
+        [[sources]]
+        name = "cluster"
+        prometheus = {{ url = "http://{}", interval = "1s" }}
+
         [[policies]]
         name = "old"
         keep_newest = 1
         "#,
-        registry.address()
+        registry.address(),
+        answers.address
     ));
     exporter.wait_for("the first sizes", |scrape| {
         (scrape.all("container_image_compressed_size_bytes", &[]).len() == 3).then_some(())
@@ -52,7 +67,8 @@ fn everything_published() -> (Registry, Exporter) {
     exporter.wait_for("every family", |scrape| {
         let changed = !scrape.all("container_image_tag_changed_timestamp_seconds", &[]).is_empty();
         let unpacked = scrape.all("container_image_unpacked_size_bytes", &[]).len() == 3;
-        (changed && unpacked).then_some(())
+        let runs = !scrape.all("container_image_running_outdated_containers", &[]).is_empty();
+        (changed && unpacked && runs).then_some(())
     });
     (registry, exporter)
 }
@@ -113,6 +129,10 @@ fn about_itself(scrape: &Exposition) -> Vec<String> {
         "target_last_scan_timestamp_seconds",
         "target_last_scan_duration_seconds",
         "target_interval_seconds",
+        "source_up",
+        "source_images",
+        "source_skipped_containers",
+        "source_last_success_timestamp_seconds",
         "registry_requests_total",
         "registry_request_failures_total",
         "registry_request_duration_seconds_bucket",

@@ -35,7 +35,7 @@ const USES: &[(&str, &str)] = &[
     ("daemon", "clock oci image target tag registry inventory store scan layer notify sources config metrics web"),
     (
         "commands",
-        "clock oci memory_registry image target retention tag registry inventory store scan layer local config metrics web daemon",
+        "clock oci memory_registry image target retention tag registry inventory store scan layer local sources config metrics web daemon",
     ),
 ];
 

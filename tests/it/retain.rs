@@ -296,7 +296,7 @@ async fn progress_is_shown_where_a_terminal_reads_it() {
     for progress in [true, false] {
         let mut err = Vec::new();
         let terminal = Terminal { progress, ..Terminal::default() };
-        retention(&registries, &config.targets, &config.policies, 1.8e9, terminal, &mut err).await;
+        retention(&registries, &config.targets, &config.policies, &[], 1.8e9, terminal, &mut err).await;
         assert_eq!(text(&err).contains("acme/api: 6 of 6 tags"), progress, "{}", text(&err));
     }
 }

@@ -1,5 +1,6 @@
 //! Sources: what runs is watched without being typed, over the whole daemon.
 
+mod commands;
 mod engine;
 mod file;
 mod http;

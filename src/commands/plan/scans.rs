@@ -1,6 +1,6 @@
 //! The scans of a plan: the daemon's own, or one `HEAD` for each tag where pulls are metered.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use futures_util::{StreamExt as _, stream};
@@ -51,26 +51,44 @@ impl<'a> Scans<'a> {
     }
 
     /// Scans a target twice: with nothing known, and with everything known.
-    pub(super) async fn scan(&mut self, target: &Target, registry: &Registry) -> Scanned {
-        let client = self.registries.client(registry);
-        let requests = self.inventory.assign(&target.name);
-        // The first answer shows whether the registry meters pulls, and whether it supports HEAD. The daemon learns
-        // this once, so the request counts for neither scan.
-        if let Some(first) = requests.first().filter(|_| !client.meters_pulls()) {
-            let _ = client.head_manifest(&first.repository, At::Tag(&first.tag)).await;
-        }
-        let mut scanned = Scanned { tags: requests.len(), is_metered: client.meters_pulls(), ..Scanned::default() };
-        if scanned.is_metered {
-            self.head_all(&client, (target, registry), requests, &mut scanned).await;
-        } else {
-            scanned.first = self.read_all(&client, (target, registry), requests, Some(&mut scanned)).await;
+    pub(super) async fn scan(&mut self, target: &Target) -> Scanned {
+        let mut scanned = Scanned::default();
+        let mut unmetered = BTreeSet::new();
+        for (registry, requests) in self.assigned(target) {
+            let client = self.registries.client(&registry);
+            // The first answer shows whether the registry meters pulls, and whether it supports HEAD. The daemon learns
+            // this once, so the request counts for neither scan.
+            if let Some(first) = requests.first().filter(|_| !client.meters_pulls()) {
+                let _ = client.head_manifest(&first.repository, At::Tag(&first.tag)).await;
+            }
+            scanned.tags += requests.len();
+            if client.meters_pulls() {
+                scanned.is_metered = true;
+                self.head_all(&client, (target, &registry), requests, &mut scanned).await;
+            } else {
+                let first = self.read_all(&client, (target, &registry), requests, Some(&mut scanned)).await;
+                scanned.first = scanned.first + first;
+                unmetered.insert(registry);
+            }
         }
         self.inventory.scan_ended(&target.name);
-        if !scanned.is_metered {
-            let requests = self.inventory.assign(&target.name);
-            scanned.later = self.read_all(&client, (target, registry), requests, None).await;
+        for (registry, requests) in self.assigned(target) {
+            if unmetered.contains(&registry) {
+                let client = self.registries.client(&registry);
+                let later = self.read_all(&client, (target, &registry), requests, None).await;
+                scanned.later = scanned.later + later;
+            }
         }
         scanned
+    }
+
+    /// The tags that a scan reads, by registry: what runs may be on several.
+    fn assigned(&mut self, target: &Target) -> BTreeMap<Registry, Vec<TagRequest>> {
+        let mut assigned: BTreeMap<Registry, Vec<TagRequest>> = BTreeMap::new();
+        for request in self.inventory.assign(&target.name) {
+            assigned.entry(request.repository.registry().clone()).or_default().push(request);
+        }
+        assigned
     }
 
     /// Reads tags as the daemon does, and counts the requests. Notes what the first scan finds.
@@ -141,8 +159,8 @@ impl<'a> Scans<'a> {
             };
             self.inventory.record(&observation(&request, outcome));
         }
-        scanned.first.heads = heads;
-        scanned.later.heads = heads;
+        scanned.first.heads += heads;
+        scanned.later.heads += heads;
     }
 }
 

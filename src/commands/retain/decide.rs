@@ -9,11 +9,17 @@ use super::retain_report::{
 use crate::image::Timestamp;
 use crate::oci::{Digest, Tag};
 use crate::retention::{JudgedTag, RetentionPolicy, TaggedContent, Verdict, documents_held, freed, judge};
+use crate::tag::Running;
 
 /// What a policy says of a registry; `None` where it is about no tag there.
-pub(super) fn decide(policy: &RetentionPolicy, read: &ReadRegistry, now: Timestamp) -> Option<RegistryRetention> {
+pub(super) fn decide(
+    policy: &RetentionPolicy,
+    read: &ReadRegistry,
+    running: &[Running],
+    now: Timestamp,
+) -> Option<RegistryRetention> {
     let fates: Vec<BTreeMap<&Tag, FateReason>> =
-        read.repositories.iter().map(|repository| fates(policy, repository, now)).collect();
+        read.repositories.iter().map(|repository| fates(policy, repository, running, now)).collect();
     let is_gone = |reason: Option<&FateReason>| reason.is_some_and(|reason| reason.goes());
     let is_whole = !read.is_partial && read.repositories.iter().all(|repository| !repository.is_partial);
     let freed = is_whole.then(|| {
@@ -55,6 +61,7 @@ pub(super) fn decide(policy: &RetentionPolicy, read: &ReadRegistry, now: Timesta
 fn fates<'a>(
     policy: &RetentionPolicy,
     repository: &'a ReadRepository,
+    running: &[Running],
     now: Timestamp,
 ) -> BTreeMap<&'a Tag, FateReason> {
     let is_judged = |tag: &ReadTag| tag.targets.iter().any(|target| policy.judges(target));
@@ -62,10 +69,14 @@ fn fates<'a>(
         .tags
         .iter()
         .filter(|(_, tag)| is_judged(tag))
-        .map(|(name, tag)| JudgedTag {
-            tag: name,
-            digest: tag.content.as_ref().map(Content::digest),
-            created: tag.content.as_ref().and_then(|content| content.created),
+        .map(|(name, tag)| {
+            let digest = tag.content.as_ref().map(Content::digest);
+            JudgedTag {
+                tag: name,
+                digest,
+                created: tag.content.as_ref().and_then(|content| content.created),
+                runs: running.iter().any(|running| running.runs(&repository.repository, name, digest)),
+            }
         })
         .collect();
     let verdicts = judge(policy, &judged, now).verdicts;

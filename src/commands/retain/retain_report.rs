@@ -100,6 +100,8 @@ pub enum FateReason {
     Newest,
     /// `keep_younger` keeps it.
     Younger,
+    /// `keep_running` keeps it.
+    Running,
     /// It is kept: its date is unknown, or cannot be right.
     Undated,
     /// It is kept: it could not be read.
@@ -147,6 +149,7 @@ impl FateReason {
             Self::Match => "matches",
             Self::Newest => "among the newest",
             Self::Younger => "younger",
+            Self::Running => "runs",
             Self::Undated => "its date is unknown or cannot be right",
             Self::Unread => "could not be read",
             Self::Partial => "its repository could not be read wholly",
@@ -164,6 +167,7 @@ impl From<KeptBy> for FateReason {
             KeptBy::Match => Self::Match,
             KeptBy::Newest => Self::Newest,
             KeptBy::Younger => Self::Younger,
+            KeptBy::Running => Self::Running,
             KeptBy::Undated => Self::Undated,
         }
     }

@@ -15,18 +15,24 @@ const DAY: f64 = 86_400.0;
 /// Day 0 of these tests.
 const START: f64 = 1_700_000_000.0;
 
-fn policy(name: &str, targets: Option<&str>, keep_match: &[&str], younger_days: Option<u64>) -> Arc<RetentionPolicy> {
+pub(super) fn policy(
+    name: &str,
+    targets: Option<&str>,
+    keep_match: &[&str],
+    younger_days: Option<u64>,
+) -> Arc<RetentionPolicy> {
     Arc::new(RetentionPolicy {
         name: name.into(),
         targets: targets.map(|names| names.split(' ').map(|name| TargetName(name.into())).collect()),
         keep_newest: None,
         keep_match: keep_match.iter().map(|text| text.parse().unwrap()).collect(),
         keep_younger: younger_days.map(|days| Duration::from_hours(24 * days)),
+        keep_running: false,
     })
 }
 
 /// `a p=bytes/tags` of each repository and policy, `p=bytes` of the registry's.
-fn reclaimable(inventory: &mut Inventory) -> Vec<String> {
+pub(super) fn reclaimable(inventory: &mut Inventory) -> Vec<String> {
     let known = |value: Option<u64>| value.map_or_else(|| "?".to_owned(), |value| value.to_string());
     let mut lines = Vec::new();
     for registry in &inventory.snapshot().registries {

@@ -41,6 +41,11 @@ impl Prometheus {
         Self { program, address, _directory: directory }
     }
 
+    /// `host:port` of its API.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
     /// The series of a query at a time in seconds since the epoch, as the API answers.
     pub fn query_at(&self, query: &str, at: Option<i64>) -> Vec<serde_json::Value> {
         let query: String = url::form_urlencoded::byte_serialize(query.as_bytes()).collect();

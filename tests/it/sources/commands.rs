@@ -1,0 +1,55 @@
+//! Commands that ask sources once.
+
+use std::process::Stdio;
+
+use serde_json::Value;
+
+use super::*;
+use crate::support::daemon::command;
+
+/// A registry, and a configuration with a source whose file names these references.
+fn world(lines: &[&str], more: &str) -> (TestRegistry, Files) {
+    let (registry, files) = (registry(), Files::new());
+    let name = registry.name();
+    let replaced = |text: &str| text.replace("REG", name.as_str());
+    files.write("images.txt", &replaced(&lines.join("\n")));
+    files.write("config.toml", &(toml("file = 'images.txt'") + &replaced(more)));
+    (registry, files)
+}
+
+fn run(files: &Files, arguments: &[&str]) -> (Option<i32>, Value, String) {
+    let output = command(files.path()).args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    (output.status.code(), serde_json::from_slice(&output.stdout).unwrap_or_default(), said)
+}
+
+#[test]
+fn plan_scans_what_runs() {
+    let (_registry, files) = world(&["REG/acme/app:v1", "REG/acme/web:v1", "REG/acme/web:v1"], "");
+    let (code, plan, said) = run(&files, &["plan", "--json"]);
+    let source = &plan["targets"][0];
+    assert_eq!((code, source["name"].as_str()), (Some(0), Some("s")), "{plan} {said}");
+    assert_eq!((source["repositories"].as_u64(), source["tags"].as_u64()), (Some(2), Some(2)), "{plan}");
+    std::fs::remove_file(files.path().join("images.txt")).unwrap();
+    let (code, plan, said) = run(&files, &["plan", "--json"]);
+    assert_eq!(code, Some(4), "{plan} {said}");
+    assert!(format!("{plan}{said}").contains("images.txt` cannot be read"), "{plan} {said}");
+}
+
+#[test]
+fn retain_keeps_what_runs() {
+    let policy = "[[targets]]\nname = 't'\nrepository = 'REG/acme/app'\nmatch = ['.']\n\
+                  [[policies]]\nname = 'p'\nkeep_running = true\n";
+    let (registry, files) = world(&["REG/acme/app:v1"], policy);
+    registry.push("acme/app", "v2", &image_of(300));
+    let (code, retention, said) = run(&files, &["retain", "--json"]);
+    let tags = &retention["policies"][0]["registries"][0]["repositories"][0]["tags"];
+    let reasons: Vec<_> =
+        tags.as_array().into_iter().flatten().map(|tag| (tag["tag"].as_str(), tag["reason"].as_str())).collect();
+    assert_eq!(code, Some(0), "{retention} {said}");
+    assert_eq!(reasons, [(Some("v1"), Some("running")), (Some("v2"), Some("no_rule"))], "{retention}");
+    std::fs::remove_file(files.path().join("images.txt")).unwrap();
+    let (code, _, said) = run(&files, &["retain", "--json"]);
+    assert_eq!(code, Some(4), "{said}");
+    assert!(said.contains("source s does not say what runs: "), "{said}");
+}
