@@ -11,7 +11,10 @@ fn check(schema: &Value, root: &Value, value: &Value, place: &str) {
     }
     if let Some(any) = schema["anyOf"].as_array() {
         let other = any.iter().find(|one| one["type"] != "null").unwrap();
-        return if value.is_null() { () } else { check(other, root, value, place) };
+        if !value.is_null() {
+            check(other, root, value, place);
+        }
+        return;
     }
     if let Some(words) = schema["enum"].as_array() {
         return assert!(words.contains(value), "{place}: {value}");
@@ -32,7 +35,9 @@ fn check(schema: &Value, root: &Value, value: &Value, place: &str) {
     };
     assert!(types.contains(&found), "{place}: {found} instead of {types:?}");
     if let Some(all) = value.as_array() {
-        all.iter().for_each(|item| check(&schema["items"], root, item, &format!("{place}[]")));
+        for item in all {
+            check(&schema["items"], root, item, &format!("{place}[]"));
+        }
     }
     let Some(fields) = value.as_object() else { return };
     for required in schema["required"].as_array().into_iter().flatten() {
