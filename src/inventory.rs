@@ -163,20 +163,20 @@ impl Inventory {
         named.zip(counts).filter_map(|(name, selected)| Some((name, selected?))).collect()
     }
 
-    /// The repositories that a target selects now. For a target of one repository this is a lookup.
+    /// The repositories that a target selects now. For a target whose repositories are named these are lookups.
     fn selected_repositories(&self, target: u32) -> impl Iterator<Item = (&Repository, &RepositoryState)> {
         let repositories = &self.targets.get(target).repositories;
-        let registry = repositories.registry().and_then(|registry| self.registries.get(registry));
-        let (one, many, all) = match repositories {
-            Repositories::One(name) => (registry.and_then(|state| state.repositories.get_key_value(name)), None, None),
-            Repositories::Matching(_) => (None, registry.map(|state| &state.repositories), None),
-            Repositories::Running => (None, None, Some(self.registries.values().flat_map(|state| &state.repositories))),
+        let states: Vec<&RegistryState> = match repositories.registry() {
+            Some(registry) => self.registries.get(registry).into_iter().collect(),
+            None => self.registries.values().collect(),
         };
-        let all = all.into_iter().flatten();
-        one.into_iter()
-            .chain(many.into_iter().flatten())
-            .chain(all)
-            .filter(move |(_, state)| state.targets.contains(&target))
+        let names = repositories.only_names();
+        let found = states.into_iter().flat_map(move |state| {
+            let named = names.into_iter().flatten().filter_map(|name| state.repositories.get_key_value(name));
+            let all = names.is_none().then_some(&state.repositories);
+            named.chain(all.into_iter().flatten())
+        });
+        found.filter(move |(_, state)| state.targets.contains(&target))
     }
 
     /// Assigns the tags that a target reads in the scan that begins now: those that it owns, except those that the
@@ -189,10 +189,14 @@ impl Inventory {
             let assigned = owned.filter_map(|(tag, state)| state.assign().then_some((tag, state)));
             assigned.map(|(tag, state)| state.request(name, tag)).collect()
         };
-        if let Repositories::One(name) = repositories {
-            let state = self.registries.get_mut(name.registry());
-            let repository = state.and_then(|state| state.repositories.get_mut(name));
-            return repository.map_or_else(Vec::new, |repository| assign((name, repository)));
+        if let Some(names) = repositories.only_names() {
+            let mut requests = Vec::new();
+            for name in names {
+                let state = self.registries.get_mut(name.registry());
+                let repository = state.and_then(|state| state.repositories.get_mut(name));
+                requests.extend(repository.into_iter().flat_map(|repository| assign((name, repository))));
+            }
+            return requests;
         }
         let is_on = |registry: &Registry| repositories.registry().is_none_or(|only| only == registry);
         let states = self.registries.iter_mut().filter(|(registry, _)| is_on(registry)).map(|(_, state)| state);

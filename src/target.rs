@@ -14,12 +14,12 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::oci::{PlatformFilter, Tag};
+use crate::oci::{PlatformFilter, Repository, Tag};
 
 pub use group::{GroupPattern, Grouping, InvalidGroupPattern};
 pub use image_pattern::{ImagePattern, InvalidImagePattern};
 pub use newest::{Candidate, CandidateState, NewestBy};
-pub use pattern::{InvalidPattern, InvalidTagPattern, Repositories, RepositoryPattern, TagPattern};
+pub use pattern::{InvalidPattern, InvalidTagPattern, OtherRegistry, RegistryRepositories, Repositories, RepositoryPattern, TagPattern};
 pub use range::{InvalidRange, VersionRange};
 pub use selection::{Listing, NotSelected, Selection, Sort};
 pub use version::Version;
@@ -38,9 +38,9 @@ impl std::fmt::Display for TargetName {
 /// One `[[targets]]` entry.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Target {
-    /// The `target` label; the repository as written when left out.
+    /// The `target` label; the repository as written when left out and there is one.
     pub name: TargetName,
-    /// One repository, a pattern of them, or those of what runs.
+    /// By name, by pattern, or those of what runs.
     pub repositories: Repositories,
     /// Which of their tags.
     pub selection: Selection,
@@ -141,20 +141,16 @@ impl Target {
         text
     }
 
-    /// Whether a tag that does not exist is a failure: where the configuration names it on one repository, where it
-    /// may be a typing error, and where it runs. Under a wildcard not every repository has every tag, and a listed tag may
+    /// Whether a tag that does not exist is a failure: where the configuration names it and its repository, since that may
+    /// be a typing error, and where it runs. Under a wildcard not every repository has every tag, and a listed tag may
     /// be deleted at any time.
-    pub fn expects(&self, tag: &Tag) -> bool {
-        match self.repositories {
-            Repositories::One(_) => self.named_tags().contains(tag),
-            Repositories::Matching(_) => false,
-            Repositories::Running => true,
-        }
+    pub fn expects(&self, repository: &Repository, tag: &Tag) -> bool {
+        self.is_of_source() || self.named_tags().contains(tag) && self.repositories.names().contains(repository)
     }
 
     /// Whether the configuration names all of its repositories and tags.
     pub fn names_all(&self) -> bool {
-        matches!(self.repositories, Repositories::One(_)) && !self.selection.lists()
+        self.repositories.only_names().is_some() && !self.selection.lists()
     }
 
     /// Whether it selects what a source sees running.

@@ -233,11 +233,11 @@ static REGISTRY: Section = Section {
 
 static TARGET: Section = Section {
     keys: &[
-        key("name", Kind::Text, "the `target` label, unique; the repository as written if it is left out"),
+        key("name", Kind::Text, "the `target` label, unique; the repository as written if it is left out and there is one"),
         key(
             "repository",
-            Kind::Text,
-            "docker.io/library/alpine, for example; `*` within a segment, `**` any number of segments",
+            TEXTS,
+            "docker.io/library/alpine, for example, or a list; `*` within a segment, `**` any number of segments",
         ),
         key("tags", TEXTS, "these tags, without listing; `latest` if nothing else selects any"),
         key("match", TEXTS, "regular expressions: of the listed tags those that one finds; not anchored"),

@@ -65,11 +65,11 @@ fn unpublished(target: &Target, table: &Table<'_>) {
     }
 }
 
-/// An expression that finds no group for the one repository that there is.
+/// An expression that finds no group for a repository that is named.
 fn ungrouped(target: &Target, table: &Table<'_>) {
-    let (Some(grouping), Repositories::One(repository)) = (&target.grouping, &target.repositories) else { return };
-    if grouping.group(repository).is_none() {
-        table.warn("group_by", format!("finds no group in `{}`, so that this target has none", repository.name()));
+    let Some(grouping) = &target.grouping else { return };
+    for repository in target.repositories.names().iter().filter(|repository| grouping.group(repository).is_none()) {
+        table.warn("group_by", format!("finds no group in `{}`, so that it is in none", repository.name()));
     }
 }
 
@@ -79,11 +79,10 @@ fn labels(targets: &[Arc<Target>], tables: &[Table<'_>]) {
     let mut literal: BTreeMap<&Repository, Vec<usize>> = BTreeMap::new();
     let mut wild = Vec::new();
     for (at, target) in labelled() {
-        match &target.repositories {
-            Repositories::One(repository) => literal.entry(repository).or_default().push(at),
-            Repositories::Matching(pattern) => wild.push((at, pattern)),
-            Repositories::Running => {}
+        for repository in target.repositories.names() {
+            literal.entry(repository).or_default().push(at);
         }
+        wild.extend(target.repositories.patterns().iter().map(|pattern| (at, pattern)));
     }
     let mut conflicts = BTreeMap::new();
     for (repository, group) in &literal {

@@ -127,7 +127,10 @@ fn render_settings(toml: &mut Toml, settings: &Settings) {
 
 fn render_target(toml: &mut Toml, target: &Target) {
     toml.text("name", Some(&target.name));
-    toml.text("repository", Some(&target.repositories));
+    match target.repositories.written() {
+        [several @ .., _] if !several.is_empty() => toml.list("repository", target.repositories.written()),
+        _ => toml.text("repository", Some(&target.repositories)),
+    }
     render_selection(toml, &target.selection);
     toml.text("newest", target.newest.map(Words::word));
     if !target.platforms.is_all() {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::oci::reference::{is_registry, split_registry};
 use crate::oci::{Platform, Tag};
 use crate::target::{
-    GroupPattern, Grouping, InvalidPattern, Listing, Repositories, Selection, TagPattern, Target, TargetName,
+    GroupPattern, Grouping, InvalidPattern, Listing, RegistryRepositories, Repositories, Selection, TagPattern, Target, TargetName,
     VersionRange,
 };
 
@@ -44,13 +44,7 @@ pub(super) fn read(root: &Table<'_>, scan: &Scan, names: &mut Names) -> Vec<Arc<
 
 /// Reads one target; `None` without a valid repository.
 fn read_one(table: &Table<'_>, scan: &Scan) -> Option<Target> {
-    let repository = table.text("repository", |text| Ok::<_, String>((repositories(text)?, text.to_owned())));
-    if !table.has("repository") {
-        table.problem("repository", "is missing: write for example repository = \"docker.io/library/alpine\"");
-    }
-    if let Some((meant, written)) = repository.as_ref().filter(|(_, written)| names_no_registry(written)) {
-        table.warn("repository", format!("`{written}` names no registry and is read as `{meant}`: write that"));
-    }
+    let repositories = read_repositories(table);
     let name = table.text("name", values::name);
     let selection = read_selection(table);
     let newest = table.word("newest");
@@ -63,8 +57,12 @@ fn read_one(table: &Table<'_>, scan: &Scan) -> Option<Target> {
     let grouping = read_grouping(table);
     let tags_max = table.count("tags_max").unwrap_or(scan.tags_max);
 
-    let (repositories, written) = repository?;
-    let name = TargetName(name.unwrap_or(written).into());
+    let (repositories, written) = repositories?;
+    let name = name.or_else(|| written.try_into().ok().map(|[only]: [String; 1]| only));
+    if name.is_none() && !table.has("name") {
+        table.problem("name", "is missing: a target of several repositories has one, for example name = \"backend\"");
+    }
+    let name = TargetName(name?.into());
     Some(Target {
         name,
         repositories,
@@ -79,6 +77,29 @@ fn read_one(table: &Table<'_>, scan: &Scan) -> Option<Target> {
         grouping,
         tags_max,
     })
+}
+
+/// Its repositories, and each as it is written.
+fn read_repositories(table: &Table<'_>) -> Option<(Repositories, Vec<String>)> {
+    const EXAMPLE: &str = "write for example repository = \"docker.io/library/alpine\"";
+    if !table.has("repository") {
+        table.problem("repository", format!("is missing: {EXAMPLE}"));
+    } else if table.is_empty_list("repository") {
+        table.problem("repository", format!("is empty: {EXAMPLE}"));
+    }
+    let all = table.texts("repository", |text| Ok::<_, String>((repositories(text)?, text.to_owned())))?;
+    for (meant, written) in all.iter().filter(|(_, written)| names_no_registry(written)) {
+        let meant = meant.written().join(", ");
+        table.warn("repository", format!("`{written}` names no registry and is read as `{meant}`: write that"));
+    }
+    let (all, written): (Vec<RegistryRepositories>, Vec<String>) = all.into_iter().unzip();
+    match Repositories::together(all) {
+        Ok(together) => together.map(|together| (together, written)),
+        Err(error) => {
+            table.problem("repository", error);
+            None
+        }
+    }
 }
 
 /// The groups of its repositories.
@@ -137,8 +158,8 @@ pub(super) fn as_expression(text: &str) -> String {
     expression.replace(".*$", "")
 }
 
-/// The value of `repository`. Users paste URLs.
-fn repositories(text: &str) -> Result<Repositories, String> {
+/// A value of `repository`. Users paste URLs.
+fn repositories(text: &str) -> Result<RegistryRepositories, String> {
     if text.is_empty() {
         return Err("is empty: write for example \"docker.io/library/alpine\"".to_owned());
     }

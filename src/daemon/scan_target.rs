@@ -113,7 +113,7 @@ pub(crate) async fn run(
 /// Whether the outcome is a failure of the target. A missing tag is one only where the target names it.
 fn is_failure(target: &Target, request: &TagRequest, outcome: &Outcome) -> bool {
     match outcome {
-        Outcome::Gone => target.expects(&request.tag),
+        Outcome::Gone => target.expects(&request.repository, &request.tag),
         Outcome::Unchanged | Outcome::Read(_) | Outcome::Failed(_) => true,
     }
 }

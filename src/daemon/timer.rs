@@ -85,7 +85,7 @@ mod tests {
     fn target(interval: Duration) -> Target {
         Target {
             name: TargetName("docker.io/library/alpine".into()),
-            repositories: Repositories::One("alpine".parse().unwrap()),
+            repositories: Repositories::one("alpine".parse().unwrap()),
             selection: Selection::default(),
             newest: None,
             platforms: crate::oci::PlatformFilter::all(),

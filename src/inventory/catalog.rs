@@ -17,7 +17,7 @@ pub(super) struct Catalog {
 
 impl Catalog {
     pub(super) fn new(target: &Target) -> Self {
-        Self { whole: matches!(target.repositories, Repositories::One(_)), cut: false }
+        Self { whole: target.repositories.only_names().is_some(), cut: false }
     }
 
     /// Notes how much of it was read. What was known of a whole one stays true enough while reading it fails.

@@ -114,7 +114,7 @@ impl Inventory {
         }
         let Some(listing) = &target.selection.listing else { return Verdict::Yes };
         let repository = self.repository(name);
-        let is_wild = matches!(target.repositories, Repositories::Matching(_));
+        let is_wild = !target.is_of_source() && !target.repositories.names().contains(name);
         let is_listed = |known: &RepositoryState| known.whole.contains(&number) || known.partial.contains(&number);
         if is_wild && !repository.is_some_and(is_listed) {
             return Verdict::ListFirst;

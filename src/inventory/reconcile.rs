@@ -233,9 +233,9 @@ impl Inventory {
         let named: Vec<(u32, Repository, Vec<Tag>)> = self
             .targets
             .iter()
-            .filter_map(|(number, target)| match &target.repositories {
-                Repositories::One(one) => Some((number, one.clone(), target.named_tags().to_vec())),
-                Repositories::Matching(_) | Repositories::Running => None,
+            .flat_map(|(number, target)| {
+                let names = target.repositories.names().iter();
+                names.map(move |name| (number, name.clone(), target.named_tags().to_vec()))
             })
             .collect();
         for (number, repository, tags) in named {
@@ -310,7 +310,7 @@ impl Inventory {
                 forgotten.push(forget(name, tag.clone()));
             }
         }
-        let is_named = matches!(self.targets.get(target).repositories, Repositories::One(_));
+        let is_named = self.targets.get(target).repositories.names().contains(name);
         let is_left = tags.is_empty() && !is_named;
         if !lost.is_empty() || is_left {
             registry.stale.mark_with(&mut repository.stale, StalePart::Sums);

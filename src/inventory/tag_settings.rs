@@ -31,7 +31,7 @@ pub(super) struct Targets {
     list: Vec<Arc<Target>>,
     by_name: HashMap<TargetName, u32>,
     by_registry: HashMap<Registry, Vec<u32>>,
-    /// Targets of one repository.
+    /// The targets that name a repository.
     by_repository: HashMap<Repository, Vec<u32>>,
     /// Targets with a wildcard, by registry.
     wildcards: HashMap<Registry, Vec<u32>>,
@@ -55,12 +55,14 @@ impl Targets {
             if let Some(registry) = target.repositories.registry() {
                 by_registry.entry(registry.clone()).or_default().push(number);
             }
-            match &target.repositories {
-                Repositories::One(one) => by_repository.entry(one.clone()).or_default().push(number),
-                Repositories::Matching(pattern) => {
-                    wildcards.entry(pattern.registry.clone()).or_default().push(number);
-                }
-                Repositories::Running => sources.push(number),
+            for name in target.repositories.names() {
+                by_repository.entry(name.clone()).or_default().push(number);
+            }
+            if let Some(pattern) = target.repositories.patterns().first() {
+                wildcards.entry(pattern.registry.clone()).or_default().push(number);
+            }
+            if target.is_of_source() {
+                sources.push(number);
             }
         }
         let has_groups = targets.iter().any(|target| target.grouping.is_some());
@@ -102,6 +104,7 @@ impl Targets {
         let wildcards = self.wildcards.get(repository.registry()).into_iter().flatten().copied();
         included.extend(wildcards.filter(|&target| self.get(target).repositories.include(repository)));
         included.sort_unstable();
+        included.dedup();
         included
     }
 
@@ -116,7 +119,7 @@ impl Targets {
     /// Whether the target selects this tag without reading any list or asking a source.
     pub(super) fn names(&self, target: u32, repository: &Repository, tag: &Tag) -> bool {
         let target = self.get(target);
-        !target.is_of_source() && target.repositories.include(repository) && target.expects(tag)
+        !target.is_of_source() && target.repositories.include(repository) && target.expects(repository, tag)
     }
 
     /// Whether the target may select this tag, of a repository that it includes, once its lists are read.

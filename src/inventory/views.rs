@@ -55,7 +55,7 @@ pub(super) fn refresh(
             state.down = down(state);
             state.selected = selected(state);
         }
-        repositories.extend(state.view.clone().filter(|_| is_published(state, targets)));
+        repositories.extend(state.view.clone().filter(|_| is_published(name, state, targets)));
     }
     let is_whole = !registry.is_part && registry.repositories.values().all(|repository| repository.partial.is_empty());
     let stored_bytes = (is_whole && !registry.usage.series.is_empty()).then_some(registry.usage.stored_bytes);
@@ -94,8 +94,8 @@ fn groups(registry: &RegistryState) -> Vec<GroupView> {
 }
 
 /// Whether a repository is published: under a wildcard, only with a selected tag.
-fn is_published(repository: &RepositoryState, targets: &Targets) -> bool {
-    let by_name = |&target: &u32| matches!(targets.get(target).repositories, Repositories::One(_));
+fn is_published(name: &Repository, repository: &RepositoryState, targets: &Targets) -> bool {
+    let by_name = |&target: &u32| targets.get(target).repositories.names().contains(name);
     repository.tags.values().any(TagState::is_selected) || repository.targets.iter().any(by_name)
 }
 

@@ -289,7 +289,7 @@ mod tests {
     fn target(name: &str, interval_secs: u64) -> Arc<Target> {
         Arc::new(Target {
             name: TargetName(name.into()),
-            repositories: Repositories::One("docker.io/library/alpine".parse().unwrap()),
+            repositories: Repositories::one("docker.io/library/alpine".parse().unwrap()),
             selection: Selection::default(),
             newest: None,
             platforms: crate::oci::PlatformFilter::all(),

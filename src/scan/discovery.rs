@@ -1,11 +1,13 @@
 //! Finds the repositories and tags that a target selects now.
 
+use std::collections::BTreeSet;
+
 use futures_util::{StreamExt as _, stream};
 
 use crate::oci::{Reason, Registry, Repository, Tag};
 use crate::registry::{Client, RegistryError};
 use crate::tag::{Discovered, DiscoveredRepository, ListExtent};
-use crate::target::{NotSelected, Repositories, Target};
+use crate::target::{NotSelected, Target};
 
 /// Tag lists of one target that are read concurrently. The client limits requests per registry; this limits memory.
 const LISTS_CONCURRENT: usize = 16;
@@ -99,33 +101,35 @@ pub struct Discovery {
 /// which its source says, nothing is found.
 pub async fn discover(client: &Client, target: &Target) -> Discovery {
     let mut found = Discovery::default();
+    if target.is_of_source() {
+        return found;
+    }
     let mut catalog = None;
-    let repositories = match &target.repositories {
-        Repositories::One(repository) => {
-            found.discovered.catalog = ListExtent::Whole;
-            vec![repository.clone()]
-        }
-        Repositories::Matching(pattern) => match client.list_repositories(&pattern.prefix()).await {
+    let mut repositories: BTreeSet<Repository> = target.repositories.names().iter().cloned().collect();
+    let mut extents = Vec::new();
+    for pattern in target.repositories.patterns() {
+        match client.list_repositories(&pattern.prefix()).await {
             Ok(list) => {
-                found.discovered.catalog = match &list.stopped {
+                extents.push(match &list.stopped {
                     _ if list.cut => ListExtent::Cut,
                     Some(_) => ListExtent::Partial,
                     None => ListExtent::Whole,
-                };
+                });
                 found.errors.extend(list.stopped.map(DiscoveryError::from));
                 if list.cut {
                     found.errors.push(DiscoveryError::TooManyRepositories(pattern.registry.clone()));
                 }
-                catalog = Some(list.repositories.len());
-                list.repositories.into_iter().filter(|repository| pattern.matches(repository.name())).collect()
+                *catalog.get_or_insert(0) += list.repositories.len();
+                let matches = |repository: &Repository| pattern.matches(repository.name());
+                repositories.extend(list.repositories.into_iter().filter(matches));
             }
             Err(error) => {
+                extents.push(ListExtent::Unread);
                 found.errors.push(error.into());
-                return found;
             }
-        },
-        Repositories::Running => return found,
-    };
+        }
+    }
+    found.discovered.catalog = together(&extents, !target.repositories.names().is_empty());
     let lists = repositories.into_iter().map(|repository| list(client, target, repository));
     let mut lists = stream::iter(lists).buffered(LISTS_CONCURRENT);
     while let Some(listed) = lists.next().await {
@@ -137,6 +141,20 @@ pub async fn discover(client: &Client, target: &Target) -> Discovery {
     }
     found.empty = empty(target, &found, catalog);
     found
+}
+
+/// How much of several catalogs was read together. `has_names`: repositories are known without them.
+fn together(extents: &[ListExtent], has_names: bool) -> ListExtent {
+    let has = |extent| extents.contains(&extent);
+    if has(ListExtent::Cut) {
+        ListExtent::Cut
+    } else if extents.iter().all(|extent| *extent == ListExtent::Whole) {
+        ListExtent::Whole
+    } else if has(ListExtent::Partial) || has(ListExtent::Whole) || has_names {
+        ListExtent::Partial
+    } else {
+        ListExtent::Unread
+    }
 }
 
 /// One repository of a target, and why its list is incomplete. Reads the list if the target needs it.
@@ -235,7 +253,7 @@ async fn list(client: &Client, target: &Target, repository: Repository) -> Liste
             // The registry reports that the repository does not exist. A catalog may still list a repository whose last
             // tag was just deleted.
             Err(failure) if failure.reason() == Reason::NotFound => {
-                let literal = matches!(target.repositories, Repositories::One(_));
+                let literal = target.repositories.names().contains(&repository);
                 error = literal.then(|| failure.into());
             }
             Err(failure) => {

@@ -11,12 +11,20 @@ const PATTERN_BYTES_MAX: usize = 1 << 20;
 /// Which repositories a target is about.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Repositories {
-    /// One repository.
-    One(Repository),
-    /// The listed repositories of a registry that match a pattern.
-    Matching(RepositoryPattern),
+    /// Some of one registry.
+    On(RegistryRepositories),
     /// Those of the images that a source sees running, on any registry.
     Running,
+}
+
+/// Repositories of one registry: by name, and those that it lists and that match a pattern. At least one of both.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RegistryRepositories {
+    registry: Registry,
+    names: Vec<Repository>,
+    patterns: Vec<RepositoryPattern>,
+    /// As they were written.
+    text: Vec<String>,
 }
 
 /// `registry/acme/*`: `*` within a segment, `**` any number of segments.
@@ -31,6 +39,14 @@ pub struct RepositoryPattern {
 /// A regular expression over tags: searched, not anchored.
 #[derive(Clone, Debug)]
 pub struct TagPattern(regex::Regex);
+
+/// A repository that is not on the registry of those before it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{found}` is not on {registry}, as those before it: write a target for each registry")]
+pub struct OtherRegistry {
+    found: String,
+    registry: Registry,
+}
 
 /// Why a text is neither a repository nor a pattern of repositories.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -70,22 +86,109 @@ pub struct InvalidTagPattern {
 }
 
 impl Repositories {
+    /// One repository.
+    pub fn one(repository: Repository) -> Self {
+        let (registry, text) = (repository.registry().clone(), vec![repository.to_string()]);
+        Self::On(RegistryRepositories { registry, names: vec![repository], patterns: Vec::new(), text })
+    }
+
+    /// All of these together.
+    ///
+    /// # Errors
+    /// The first that is on another registry than those before it.
+    pub fn together(all: impl IntoIterator<Item = RegistryRepositories>) -> Result<Option<Self>, OtherRegistry> {
+        let mut together: Option<RegistryRepositories> = None;
+        for one in all {
+            match &mut together {
+                Some(all) if all.registry != one.registry => {
+                    return Err(OtherRegistry { found: one.text.join(", "), registry: all.registry.clone() });
+                }
+                Some(all) => {
+                    all.names.extend(one.names);
+                    all.patterns.extend(one.patterns);
+                    all.text.extend(one.text);
+                }
+                None => together = Some(one),
+            }
+        }
+        Ok(together.map(Self::On))
+    }
+
     /// The registry that all of them are on; `None` where they may be on any.
     pub fn registry(&self) -> Option<&Registry> {
         match self {
-            Self::One(repository) => Some(repository.registry()),
-            Self::Matching(pattern) => Some(&pattern.registry),
+            Self::On(on) => Some(&on.registry),
             Self::Running => None,
+        }
+    }
+
+    /// Those that are configured by name.
+    pub fn names(&self) -> &[Repository] {
+        match self {
+            Self::On(on) => &on.names,
+            Self::Running => &[],
+        }
+    }
+
+    /// The patterns that listed ones match.
+    pub fn patterns(&self) -> &[RepositoryPattern] {
+        match self {
+            Self::On(on) => &on.patterns,
+            Self::Running => &[],
+        }
+    }
+
+    /// All of them, where the configuration names each.
+    pub fn only_names(&self) -> Option<&[Repository]> {
+        match self {
+            Self::On(on) if on.patterns.is_empty() => Some(&on.names),
+            Self::On(_) | Self::Running => None,
+        }
+    }
+
+    /// Each as it was written, with its registry.
+    pub fn written(&self) -> &[String] {
+        match self {
+            Self::On(on) => &on.text,
+            Self::Running => &[],
         }
     }
 
     /// Whether `repository` may be one of them.
     pub fn include(&self, repository: &Repository) -> bool {
         match self {
-            Self::One(one) => one == repository,
-            Self::Matching(pattern) => pattern.registry == *repository.registry() && pattern.matches(repository.name()),
+            Self::On(on) => on.include(repository),
             Self::Running => true,
         }
+    }
+}
+
+impl RegistryRepositories {
+    /// Whether `repository` may be one of them.
+    fn include(&self, repository: &Repository) -> bool {
+        self.registry == *repository.registry()
+            && (self.names.contains(repository) || self.patterns.iter().any(|pattern| pattern.matches(repository.name())))
+    }
+
+    /// Each as it was written, with its registry.
+    pub fn written(&self) -> &[String] {
+        &self.text
+    }
+}
+
+impl FromStr for RegistryRepositories {
+    type Err = InvalidPattern;
+
+    /// Parses `[registry/]name`, where the name may have wildcards.
+    fn from_str(text: &str) -> Result<Self, InvalidPattern> {
+        if !text.contains('*') {
+            let repository: Repository = text.parse()?;
+            let (registry, text) = (repository.registry().clone(), vec![repository.to_string()]);
+            return Ok(Self { registry, names: vec![repository], patterns: Vec::new(), text });
+        }
+        let pattern: RepositoryPattern = text.parse()?;
+        let (registry, text) = (pattern.registry.clone(), vec![format!("{}/{}", pattern.registry, pattern.text)]);
+        Ok(Self { registry, names: Vec::new(), patterns: vec![pattern], text })
     }
 }
 
@@ -94,15 +197,14 @@ impl FromStr for Repositories {
 
     /// Parses `[registry/]name`, where the name may have wildcards.
     fn from_str(text: &str) -> Result<Self, InvalidPattern> {
-        if text.contains('*') { text.parse().map(Self::Matching) } else { Ok(Self::One(text.parse()?)) }
+        text.parse().map(Self::On)
     }
 }
 
 impl std::fmt::Display for Repositories {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::One(repository) => repository.fmt(f),
-            Self::Matching(pattern) => write!(f, "{}/{}", pattern.registry, pattern.text),
+            Self::On(on) => f.write_str(&on.text.join(", ")),
             Self::Running => f.write_str("what runs"),
         }
     }

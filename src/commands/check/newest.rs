@@ -37,7 +37,7 @@ pub(super) async fn releases(
     let repository = repository(&target, pushed_as)?;
     let own = pushed_as.filter(|own| own.repository == repository).and_then(|own| own.tag.clone());
     let client = context.registries.client(repository.registry());
-    let target = Target { repositories: Repositories::One(repository.clone()), ..target };
+    let target = Target { repositories: Repositories::one(repository.clone()), ..target };
     let mut tags = listed(&client, &target, by).await?;
     let count = tags.len();
     tags.retain(|tag| own.as_ref() != Some(tag));
@@ -61,10 +61,11 @@ fn target(config: Option<&Config>, name: &str) -> Result<(Target, NewestBy), Che
 }
 
 fn repository(target: &Target, own: Option<&Reference>) -> Result<Repository, CheckError> {
-    match (&target.repositories, own) {
-        (Repositories::One(repository), _) => Ok(repository.clone()),
-        (repositories, Some(own)) if repositories.include(&own.repository) => Ok(own.repository.clone()),
-        (repositories, own) => {
+    match (target.repositories.only_names(), own) {
+        (Some([only]), _) => Ok(only.clone()),
+        (_, Some(own)) if target.repositories.include(&own.repository) => Ok(own.repository.clone()),
+        (_, own) => {
+            let repositories = &target.repositories;
             let own = own.map_or_else(String::new, |own| format!("{} is none of them: ", own.repository));
             Err(CheckError::Target(format!(
                 "target `{}` selects the repositories {repositories}: {own}say by --as which one the image belongs to",

@@ -87,7 +87,7 @@ async fn read_tags(
     while let Some((tag, reported)) = reads.next().await {
         count += 1;
         progress.say(&format!("{name}: {count} of {} tags", tags.len()));
-        let is_expected = repository.targets.iter().any(|(target, _)| target.expects(&tag));
+        let is_expected = repository.targets.iter().any(|(target, _)| target.expects(&repository.repository, &tag));
         let is_failure = reported.outcome != Outcome::Gone || is_expected;
         errors.extend(
             reported.errors.iter().filter(|_| is_failure).map(|error| failed(error.reason(), error.to_string())),

@@ -111,7 +111,7 @@ impl<'a> Scans<'a> {
             if let Some(scanned) = scanned.as_deref_mut() {
                 self.tags_read += usize::from(matches!(reported.outcome, Outcome::Read(_)));
                 scanned.no_platform.extend(NoPlatform::check(store, &request, &reported.outcome));
-                if reported.outcome != Outcome::Gone || target.expects(&request.tag) {
+                if reported.outcome != Outcome::Gone || target.expects(&request.repository, &request.tag) {
                     let failures = reported.errors.iter().map(|error| (error.reason(), error.to_string()));
                     scanned.failures.extend(failures);
                 }
@@ -172,7 +172,7 @@ fn failed(
 ) -> Outcome {
     let reason = error.reason();
     let is_gone = reason == Reason::NotFound;
-    if !is_gone || target.expects(&request.tag) {
+    if !is_gone || target.expects(&request.repository, &request.tag) {
         failures.push((reason, error.to_string()));
     }
     if is_gone { Outcome::Gone } else { Outcome::Failed(reason) }

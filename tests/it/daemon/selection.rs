@@ -174,3 +174,38 @@ async fn what_a_catalog_that_breaks_off_leaves_unknown_is_withheld_until_it_was_
     }
     daemon.stop().await;
 }
+
+#[tokio::test]
+async fn a_target_of_several_repositories_finds_those_that_match_and_misses_those_that_it_names() {
+    let registry = registry();
+    registry.push("acme/other", "latest", &image_of(200));
+    registry.push("named/app", "v1", &image_of(300));
+    registry.push("team/a/b", "v1", &image_of(400));
+    registry.push("elsewhere/app", "v1", &image_of(500));
+    registry.missing("/v2/acme/other/manifests/v1");
+    let toml = config(
+        &registry,
+        &["repository = ['REGISTRY/acme/*', 'REGISTRY/named/app', 'REGISTRY/team/**']\ntags = ['v1']\nname = 'all'"],
+    );
+    let daemon = Daemon::start(&toml).await;
+    daemon.until("three are read", |m| m.all(COMPRESSED, &[]).len() == 3).await;
+    let metrics = daemon.scanned("all").await;
+    assert_eq!(metrics.one(TARGET_UP, &[]), Some(1.0), "what a wildcard finds need not have the tag");
+    assert_eq!(metrics.one("image_size_exporter_target_repositories", &[]), Some(3.0));
+    registry.missing("/v2/named/app/manifests/v1");
+    registry.untag("named/app", "v1");
+    daemon.until("the named one is missed", |m| m.one(TARGET_UP, &[]) == Some(0.0)).await;
+    assert_eq!(daemon.metrics().await.all(COMPRESSED, &[]).len(), 2);
+    registry.push("named/app", "v1", &image_of(300));
+    daemon.until("it is back", |m| m.all(COMPRESSED, &[]).len() == 3 && m.one(TARGET_UP, &[]) == Some(1.0)).await;
+    daemon.stop().await;
+    // What is named is read without a catalog.
+    registry.always("GET /v2/_catalog", Reply::status(403));
+    let daemon = Daemon::start(&toml).await;
+    let metrics = daemon.until("the named one is read", |m| m.all(COMPRESSED, &[]).len() == 1).await;
+    assert_eq!(metrics.one(COMPRESSED, &[("repository", "named/app")]), Some(300.0));
+    let metrics = daemon.scanned("all").await;
+    assert_eq!(metrics.one(TARGET_UP, &[]), Some(0.0));
+    assert_eq!(metrics.count("container_image_unique_size_bytes"), 0, "others may share its layers");
+    daemon.stop().await;
+}

@@ -110,8 +110,8 @@ proptest! {
         let _ = Version::parse(&text);
         let _ = text.parse::<VersionRange>();
         let _ = text.parse::<TagPattern>();
-        if let Ok(Repositories::Matching(pattern)) = text.parse::<Repositories>() {
-            pattern.matches(&tag);
+        if let Ok(repositories) = text.parse::<Repositories>() {
+            repositories.patterns().iter().for_each(|pattern| drop(pattern.matches(&tag)));
         }
         if let (Ok(range), Some(version)) = (tag.parse::<VersionRange>(), Version::parse(&tag)) {
             range.contains(&version);
