@@ -19,7 +19,9 @@ use crate::oci::{PlatformFilter, Repository, Tag};
 pub use group::{GroupPattern, Grouping, InvalidGroupPattern};
 pub use image_pattern::{ImagePattern, InvalidImagePattern};
 pub use newest::{Candidate, CandidateState, NewestBy};
-pub use pattern::{InvalidPattern, InvalidTagPattern, OtherRegistry, RegistryRepositories, Repositories, RepositoryPattern, TagPattern};
+pub use pattern::{
+    InvalidPattern, InvalidTagPattern, OtherRegistry, RegistryRepositories, Repositories, RepositoryPattern, TagPattern,
+};
 pub use range::{InvalidRange, VersionRange};
 pub use selection::{Listing, NotSelected, Selection, Sort};
 pub use version::Version;

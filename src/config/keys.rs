@@ -233,7 +233,11 @@ static REGISTRY: Section = Section {
 
 static TARGET: Section = Section {
     keys: &[
-        key("name", Kind::Text, "the `target` label, unique; the repository as written if it is left out and there is one"),
+        key(
+            "name",
+            Kind::Text,
+            "the `target` label, unique; the repository as written if it is left out and there is one",
+        ),
         key(
             "repository",
             TEXTS,

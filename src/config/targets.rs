@@ -6,8 +6,8 @@ use std::sync::Arc;
 use crate::oci::reference::{is_registry, split_registry};
 use crate::oci::{Platform, Tag};
 use crate::target::{
-    GroupPattern, Grouping, InvalidPattern, Listing, RegistryRepositories, Repositories, Selection, TagPattern, Target, TargetName,
-    VersionRange,
+    GroupPattern, Grouping, InvalidPattern, Listing, RegistryRepositories, Repositories, Selection, TagPattern, Target,
+    TargetName, VersionRange,
 };
 
 use super::reader::{Place, Table};

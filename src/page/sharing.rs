@@ -3,13 +3,12 @@
 //! An image's own layers are those that no image with another digest has, as in `container_image_unique_size_bytes`:
 //! two tags of one image do not share with each other.
 
-use std::collections::HashMap;
-
 use serde::Serialize;
 
 use super::address::{Address, ImageName, Place};
 use super::find::FoundRepository;
 use super::top::Top;
+use crate::image::accounting::StoredLayer;
 use crate::inventory::snapshot::{ImageView, RegistryView, RepositoryView};
 use crate::oci::Digest;
 
@@ -46,8 +45,9 @@ pub(super) struct Neighbour<'a> {
 
 /// The layers of one repository, and who else has them.
 pub(super) struct Sharing<'a> {
-    /// By layer of the repository.
-    layers: HashMap<u32, Held<'a>>,
+    /// By layer of the registry, its place in `layers`, from 1; 0: the repository does not have it. Millions are looked up.
+    places: Vec<u32>,
+    layers: Vec<Held<'a>>,
     pub(super) neighbours: Vec<Neighbour<'a>>,
     pub(super) neighbours_count: u64,
 }
@@ -57,42 +57,38 @@ struct Held<'a> {
     /// The image that was seen first.
     first: &'a Digest,
     reach: Reach,
+    /// The last other repository in which it was seen, by number, so that it counts once there.
+    seen: u32,
 }
 
 impl<'a> Sharing<'a> {
     pub(super) fn of(at: FoundRepository<'a>) -> Self {
-        let mut layers: HashMap<u32, Held> = HashMap::new();
+        let mut sharing = Self {
+            places: vec![0; at.registry.layers.len()],
+            layers: Vec::new(),
+            neighbours: Vec::new(),
+            neighbours_count: 0,
+        };
         for image in images(at.repository) {
-            let first = &image.image.digest;
             for layer in image.layers.0.iter() {
-                let fresh = Held { bytes: layer.bytes, first, reach: Reach::Own };
-                let held = layers.entry(layer.layer).or_insert(fresh);
-                held.bytes = held.bytes.min(layer.bytes);
-                if held.first != first {
-                    held.reach = Reach::Repository;
-                }
+                sharing.add(layer, &image.image.digest);
             }
         }
-        let (mut neighbours, mut neighbours_count) = (Top::new(REPOSITORIES_MAX), 0);
-        // By layer, the last repository in which it was seen, so that it counts once there.
-        let mut seen = vec![0_u32; at.registry.layers.len()];
+        let mut neighbours = Top::new(REPOSITORIES_MAX);
         for (number, other) in (1..).zip(&at.registry.repositories) {
             if other.repository == at.repository.repository {
                 continue;
             }
             let (mut bytes, mut count) = (0_u64, 0_u64);
             for layer in images(other).flat_map(|image| image.layers.0.iter()) {
-                let Some(seen) = seen.get_mut(layer.layer as usize) else { continue };
-                if std::mem::replace(seen, number) == number {
-                    continue;
-                }
-                if let Some(held) = layers.get_mut(&layer.layer) {
+                let Some(held) = sharing.held_mut(layer.layer) else { continue };
+                if std::mem::replace(&mut held.seen, number) != number {
                     held.reach = Reach::Registry;
                     (bytes, count) = (bytes.saturating_add(held.bytes), count + 1);
                 }
             }
             if count > 0 {
-                neighbours_count += 1;
+                sharing.neighbours_count += 1;
                 neighbours.add(bytes, (other, bytes, count));
             }
         }
@@ -101,12 +97,33 @@ impl<'a> Sharing<'a> {
             let link = Address::of(Place::Repository(repository.clone())).link();
             Neighbour { repository, bytes, layers, link, view }
         });
-        Self { layers, neighbours: neighbours.collect(), neighbours_count }
+        sharing.neighbours = neighbours.collect();
+        sharing
     }
 
     /// How far a layer of the repository is shared.
     pub(super) fn reach(&self, layer: u32) -> Reach {
-        self.layers.get(&layer).map_or(Reach::Own, |held| held.reach)
+        let place = self.places.get(layer as usize).and_then(|place| place.checked_sub(1));
+        place.map_or(Reach::Own, |place| self.layers[place as usize].reach)
+    }
+
+    fn held_mut(&mut self, layer: u32) -> Option<&mut Held<'a>> {
+        let place = self.places.get(layer as usize)?.checked_sub(1)?;
+        self.layers.get_mut(place as usize)
+    }
+
+    /// Adds a layer of an image of the repository.
+    fn add(&mut self, layer: &StoredLayer, image: &'a Digest) {
+        if let Some(held) = self.held_mut(layer.layer) {
+            held.bytes = held.bytes.min(layer.bytes);
+            if held.first != image {
+                held.reach = Reach::Repository;
+            }
+            return;
+        }
+        let Some(place) = self.places.get_mut(layer.layer as usize) else { return };
+        self.layers.push(Held { bytes: layer.bytes, first: image, reach: Reach::Own, seen: 0 });
+        *place = u32::try_from(self.layers.len()).unwrap_or_default();
     }
 }
 

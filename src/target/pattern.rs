@@ -167,7 +167,8 @@ impl RegistryRepositories {
     /// Whether `repository` may be one of them.
     fn include(&self, repository: &Repository) -> bool {
         self.registry == *repository.registry()
-            && (self.names.contains(repository) || self.patterns.iter().any(|pattern| pattern.matches(repository.name())))
+            && (self.names.contains(repository)
+                || self.patterns.iter().any(|pattern| pattern.matches(repository.name())))
     }
 
     /// Each as it was written, with its registry.
