@@ -4,6 +4,7 @@
 
 mod catalog;
 mod content;
+mod digest_list;
 mod groups;
 mod holders;
 mod interner;
@@ -29,7 +30,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::image::Timestamp;
+use crate::image::{Commands, Timestamp};
 use crate::oci::{Digest, Registry, Repository};
 use crate::retention::RetentionPolicy;
 use crate::tag::{Completeness, Observation, TagChange, TagRequest};
@@ -64,7 +65,7 @@ pub struct Inventory {
     /// The label conflicts that were reported: label, and the two targets.
     warned_labels: HashSet<(String, TargetName, TargetName)>,
     policies: Policies,
-    commands: Commands,
+    commands: CommandSource,
     sources: Sources,
     /// When the last snapshot was taken, as far as policies know.
     now: Timestamp,
@@ -73,8 +74,8 @@ pub struct Inventory {
     snapshot: Arc<Snapshot>,
 }
 
-/// Looks up the command that made a layer, by its digest.
-pub type Commands = Box<dyn Fn(&Digest) -> Option<Arc<str>> + Send + Sync>;
+/// Looks up the commands that made an image's layers, by its config's digest.
+pub type CommandSource = Box<dyn Fn(&Digest) -> Option<Commands> + Send + Sync>;
 
 /// How much a target selects.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -271,7 +272,7 @@ impl Inventory {
                     digests.extend(image.summary.image_id.clone());
                     let is_schema1 = image.summary.image_id.is_none();
                     if is_schema1 || tag.settings.uncompressed != Uncompressed::Off {
-                        for listed in &image.stored {
+                        for listed in image.stored.iter() {
                             digests.insert(state.layers.digest(listed.layer).clone());
                             digests.extend(state.layers.facts(listed.layer).diff_id.clone());
                         }
@@ -295,7 +296,7 @@ impl Inventory {
     }
 
     /// Sets where the commands that made layers are looked up, of newest releases alone.
-    pub fn set_commands(&mut self, commands: Commands) {
+    pub fn set_commands(&mut self, commands: CommandSource) {
         self.commands = commands;
     }
 

@@ -34,6 +34,7 @@ pub mod store;
 
 pub mod config;
 pub mod metrics;
+pub mod page;
 pub mod web;
 
 pub mod memory_registry;

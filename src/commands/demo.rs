@@ -79,7 +79,7 @@ impl DemoRegistry {
              and now and then one is 40 % bigger than the one before.\n\
              \n\
              \x20 http://{host}/metrics   the sizes, as Prometheus scrapes them\n\
-             \x20 http://{host}/          what is watched, and how its scans go\n\
+             \x20 http://{host}/          what is stored, what grew and what fails, to look at\n\
              \x20 {config}   the configuration: change it and send SIGHUP\n\
              \n\
              Watch a bigger release become the newest, and pass its budget:\n\

@@ -34,7 +34,7 @@ pub(super) async fn serve(
 ) {
     while let Some(reply) = requests.recv().await {
         let result = reload(&state_loop, &source, &web).await;
-        telemetry.reloaded(result.is_ok(), unix_now());
+        telemetry.reloaded(result.as_ref().copied().map_err(String::as_str), unix_now());
         match &result {
             Ok(()) => tracing::info!("configuration reloaded"),
             Err(error) => tracing::error!(%error, "cannot reload the configuration: the previous one stays in use"),

@@ -111,8 +111,9 @@ async fn start_and_serve(mut config: Config, start: Start, stop: CancellationTok
         notifications: notifications.clone(),
     };
     telemetry.watch_state(handles.store.persistent());
-    telemetry.reloaded(true, unix_now());
+    telemetry.reloaded(Ok(()), unix_now());
 
+    let store = handles.store.clone();
     let started = config.clone();
     let (publisher, rendered) = metrics::channel(telemetry.clone());
     let restoring = tokio::spawn(StateLoop::start(handles, config, publisher));
@@ -121,7 +122,8 @@ async fn start_and_serve(mut config: Config, start: Start, stop: CancellationTok
     let (reload_sender, reload_requests) = mpsc::channel(1);
     let (reload, reloads) = start.reloads;
     let web = web::ServerState::new(rendered, telemetry.clone(), reload, start.web_config, start.options);
-    let web = Arc::new(web.with_notifications(notifications));
+    let web = web.with_notifications(notifications).with_commands(Arc::new(move |config| store.commands(config)));
+    let web = Arc::new(web);
     web.set_config(started.redacted());
     web.set_ready(true);
 

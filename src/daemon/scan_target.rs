@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::messages::{Event, Handles};
 use super::timer::ScanResult;
 use crate::clock::unix_now;
-use crate::metrics::own::ScanEnd;
+use crate::metrics::own::{ScanEnd, ScanFailure, ScanFailures};
 use crate::oci::{Location, Reason};
 use crate::scan;
 use crate::scan::discovery::{Discovery, EmptySelection};
@@ -37,13 +37,6 @@ pub(crate) struct LastReported {
 struct ReportedCause {
     location: Option<String>,
     reason: Reason,
-}
-
-/// One failure: place, reason and message.
-struct ScanFailure {
-    location: String,
-    reason: Reason,
-    message: String,
 }
 
 /// Scans a target once. `is_up`: whether what names its tags, if it is not its own lists, answers.
@@ -99,9 +92,7 @@ pub(crate) async fn run(
                 message: error.to_string(),
             }));
         }
-        if !last_reported.no_platform {
-            no_platform.extend(NoPlatform::check(&handles.store, &request, &reported.outcome));
-        }
+        no_platform.extend(NoPlatform::check(&handles.store, &request, &reported.outcome));
         let observation =
             Observation { repository: request.repository, tag: request.tag, at: unix_now(), outcome: reported.outcome };
         if events.send(Event::Observed(observation)).await.is_err() {
@@ -110,9 +101,12 @@ pub(crate) async fn run(
     }
     // Whether the target is up also depends on its tags: the state loop decides, and publishes both at once.
     let end = ScanEnd { at: unix_now(), duration: started.elapsed(), up: lists_read };
+    let no_platform = NoPlatform::summary(&no_platform);
+    let remarks = found.empty.iter().map(ToString::to_string).chain(no_platform.clone()).collect();
+    handles.telemetry.scan_failed(&target.name, ScanFailures::new(end.at, &failures), remarks);
     let _ = events.send(Event::ScanEnded { target: target.clone(), end }).await;
     last_reported.report(target, tags, &failures);
-    last_reported.report_no_platform(target, &no_platform);
+    last_reported.report_no_platform(target, no_platform.as_deref());
     if something_read { ScanResult::SomethingRead } else { ScanResult::NothingRead }
 }
 
@@ -162,8 +156,8 @@ impl LastReported {
     }
 
     /// Logged once, with the first tags that have none of the platforms.
-    fn report_no_platform(&mut self, target: &Target, all: &[NoPlatform]) {
-        if let Some(summary) = NoPlatform::summary(all)
+    fn report_no_platform(&mut self, target: &Target, summary: Option<&str>) {
+        if let Some(summary) = summary
             && !std::mem::replace(&mut self.no_platform, true)
         {
             tracing::warn!(target_name = %target.name, "{summary}");

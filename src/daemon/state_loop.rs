@@ -83,7 +83,7 @@ impl StateLoop {
         let mut inventory = Inventory::new(&targets, config.scan.keep);
         inventory.set_policies(&config.policies);
         let store = handles.store.clone();
-        inventory.set_commands(Box::new(move |layer| store.command(layer)));
+        inventory.set_commands(Box::new(move |config| store.commands(config)));
         inventory.set_time(unix_now());
         forget_other_scans(&handles, &config);
         let restored = restore(&mut inventory, &handles);

@@ -4,13 +4,14 @@ use std::hash::{BuildHasher, RandomState};
 
 use hashbrown::HashTable;
 
+use super::digest_list::DigestList;
 use crate::oci::Digest;
 
 /// Assigns numbers to digests, from 0. The number of a digest that is no longer used goes to the next new one.
 #[derive(Default)]
 pub(super) struct Interner {
     numbers: HashTable<u32>,
-    digests: Vec<Digest>,
+    digests: DigestList,
     /// Beside the digests, since policies look at the use counts of most numbers, and at nothing else.
     uses: Vec<u32>,
     free: Vec<u32>,
@@ -26,7 +27,8 @@ impl Interner {
             return (number, false);
         }
         let number = if let Some(number) = self.free.pop() {
-            (self.digests[number as usize], self.uses[number as usize]) = (digest.clone(), 1);
+            self.digests.replace(number, digest.clone());
+            self.uses[number as usize] = 1;
             number
         } else {
             self.digests.push(digest.clone());
@@ -34,7 +36,7 @@ impl Interner {
             u32::try_from(self.digests.len() - 1).expect("four thousand million digests do not fit into memory")
         };
         let (digests, hasher) = (&self.digests, &self.hasher);
-        self.numbers.insert_unique(hash, number, |&number| hasher.hash_one(&digests[number as usize]));
+        self.numbers.insert_unique(hash, number, |&number| hasher.hash_one(&digests[number]));
         (number, true)
     }
 
@@ -61,7 +63,12 @@ impl Interner {
 
     /// The digest of a number in use.
     pub(super) fn digest(&self, number: u32) -> &Digest {
-        &self.digests[number as usize]
+        &self.digests[number]
+    }
+
+    /// All digests, also of numbers that are not in use.
+    pub(super) fn digests(&self) -> &DigestList {
+        &self.digests
     }
 
     /// By number, how often its digest was interned and not released.

@@ -4,10 +4,14 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::layer_table::{LayerTable, StoredImage};
+use crate::image::Commands;
 use crate::oci::Digest;
 
-/// Looks up the command that made a layer.
-pub(super) type CommandOf<'a> = &'a dyn Fn(&Digest) -> Option<Arc<str>>;
+/// The most characters of a command that are published as a label.
+const COMMAND_CHARACTERS_MAX: usize = 120;
+
+/// Looks up the commands that made an image's layers, by its config.
+pub(super) type CommandsOf<'a> = &'a dyn Fn(&Digest) -> Option<Commands>;
 
 /// The layer that grew most.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,20 +30,39 @@ pub(super) fn largest_change(
     layers: &LayerTable,
     new: &StoredImage,
     old: &StoredImage,
-    command_of: CommandOf<'_>,
+    commands_of: CommandsOf<'_>,
 ) -> Option<LargestChange> {
     let digests = |image| layers.fetched(image).map(|(digest, _)| digest).collect::<HashSet<&Digest>>();
     let (in_new, in_old) = (digests(new), digests(old));
-    let gone = layers.fetched(old).filter(|(digest, _)| !in_new.contains(digest));
-    let mut gone: Vec<(Option<Arc<str>>, u64)> = gone.map(|(digest, bytes)| (command_of(digest), bytes)).collect();
+    let gone = made(layers, old, commands_of).into_iter().filter(|layer| !in_new.contains(layer.digest));
+    let mut gone: Vec<Made> = gone.collect();
     let mut largest: Option<LargestChange> = None;
-    for (digest, bytes) in layers.fetched(new).filter(|(digest, _)| !in_old.contains(digest)) {
-        let command = command_of(digest);
-        let before = gone.iter().position(|(other, _)| command.is_some() && *other == command);
-        let bytes = bytes.saturating_sub(before.map_or(0, |at| gone.remove(at).1));
+    for layer in made(layers, new, commands_of).into_iter().filter(|layer| !in_old.contains(layer.digest)) {
+        let before = gone.iter().position(|other| layer.command.is_some() && other.command == layer.command);
+        let bytes = layer.bytes.saturating_sub(before.map_or(0, |at| gone.remove(at).bytes));
         if bytes > largest.as_ref().map_or(0, |largest| largest.bytes) {
-            largest = Some(LargestChange { digest: digest.clone(), bytes, command });
+            let command =
+                layer.command.map(|command| command.chars().take(COMMAND_CHARACTERS_MAX).collect::<String>().into());
+            largest = Some(LargestChange { digest: layer.digest.clone(), bytes, command });
         }
     }
     largest
+}
+
+/// A layer, and the command that made it, where that is known.
+struct Made<'a> {
+    digest: &'a Digest,
+    bytes: u64,
+    command: Option<Box<str>>,
+}
+
+fn made<'a>(layers: &'a LayerTable, image: &'a StoredImage, commands_of: CommandsOf<'_>) -> Vec<Made<'a>> {
+    // Commands are paired with all layers of a manifest, of which foreign and repeated ones have no place here.
+    let is_whole = image.stored.len() as u64 == image.summary.layers;
+    let commands = image.summary.image_id.as_ref().filter(|_| is_whole).and_then(commands_of);
+    let commands = commands.filter(|commands| commands.len() == image.stored.len());
+    let command =
+        |at: usize| commands.as_ref().map(|commands| commands[at].clone()).filter(|command| !command.is_empty());
+    let fetched = layers.fetched(image).enumerate();
+    fetched.map(|(at, (digest, bytes))| Made { digest, bytes, command: command(at) }).collect()
 }

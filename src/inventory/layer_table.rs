@@ -5,7 +5,9 @@ use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 use std::sync::Arc;
 
+use super::digest_list::DigestList;
 use super::interner::Interner;
+use super::snapshot::{PastContent, PastImage};
 use crate::files::Unknowable;
 use crate::image::accounting::StoredLayer;
 use crate::image::{Image, ImageSummary, Layer, LayerContent, Timestamp, UncompressedHint};
@@ -62,7 +64,7 @@ pub(super) struct StoredImage {
     /// The config's number.
     config: Option<u32>,
     /// The distinct layers that the registry stores and whose sizes are known.
-    pub(super) stored: Box<[StoredLayer]>,
+    pub(super) stored: Arc<[StoredLayer]>,
     /// Further occurrences of layers that the manifest lists more than once.
     repeated: Box<[u32]>,
     /// The layers that are distributed elsewhere and whose sizes are known, with their bytes. They have no number: to
@@ -168,6 +170,11 @@ impl LayerTable {
     /// A layer's digest.
     pub(super) fn digest(&self, layer: u32) -> &Digest {
         self.layers.digest(layer)
+    }
+
+    /// The digests of all layers.
+    pub(super) fn digests(&self) -> &DigestList {
+        self.layers.digests()
     }
 
     /// A layer's facts.
@@ -281,6 +288,18 @@ impl TagContent {
             let config = image.config.map(|config| (config, image.summary.config_bytes));
             std::iter::once((image.number, image.summary.manifest_bytes)).chain(config)
         }))
+    }
+}
+
+impl TagContent {
+    /// What is remembered of it when another content takes its place.
+    pub(super) fn past(&self, until: Timestamp) -> PastContent {
+        let image = |image: &StoredImage| PastImage {
+            platform: image.platform.clone(),
+            created: image.summary.created,
+            compressed_bytes: image.summary.compressed_bytes,
+        };
+        PastContent { until, digest: self.known.digest.clone(), images: self.images.iter().map(image).collect() }
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::largest_change::{CommandOf, largest_change};
+use super::largest_change::{CommandsOf, largest_change};
 use super::layer_table::{LayerTable, StoredImage};
 use super::snapshot::{NewestView, ReleaseView};
 use super::tag_state::TagState;
@@ -20,7 +20,7 @@ pub(super) fn newest(
     candidates: &[Candidate],
     tags: &BTreeMap<Tag, TagState>,
     layers: &LayerTable,
-    command_of: CommandOf<'_>,
+    commands_of: CommandsOf<'_>,
 ) -> Vec<NewestView> {
     let Some(by) = target.newest else { return Vec::new() };
     let releases = by.releases(candidates, |tag| state_of(tags.get(tag)));
@@ -39,7 +39,7 @@ pub(super) fn newest(
                 update_bytes: previous.as_ref().map(|(_, other)| layers.update_bytes(image, other)),
                 largest_change: previous
                     .as_ref()
-                    .and_then(|(_, other)| largest_change(layers, image, other, command_of)),
+                    .and_then(|(_, other)| largest_change(layers, image, other, commands_of)),
                 previous: previous.map(|(release, _)| release),
             })
         })

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+pub use super::digest_list::DigestList;
 use super::largest_change::LargestChange;
-use crate::image::accounting::GroupUsage;
+use crate::image::accounting::{GroupUsage, StoredLayer};
 use crate::image::{ImageSummary, Timestamp};
 use crate::oci::{Digest, MediaType, Platform, Registry, Repository, Tag};
 use crate::tag::RunningImage;
@@ -54,6 +55,8 @@ pub struct RegistryView {
     pub groups: Vec<GroupView>,
     /// What each policy would free on it.
     pub reclaimable: Vec<ReclaimableView>,
+    /// The digests of layers, by their numbers in [`ImageView::layers`].
+    pub layers: DigestList,
     /// Its watched repositories, each shared with the previous snapshot where nothing of it changed.
     pub repositories: Vec<Arc<RepositoryView>>,
 }
@@ -126,6 +129,59 @@ pub struct TagView {
     pub changed: Option<Timestamp>,
     /// Its images.
     pub images: Vec<ImageView>,
+    /// What it pointed at before, as far as this process saw it.
+    pub past: Past,
+}
+
+/// What a tag pointed at before, oldest first: what this process saw of it, and no more than [`PAST_MAX`].
+#[derive(Clone, Debug, Default)]
+pub struct Past(pub Option<Arc<[PastContent]>>);
+
+/// How many earlier contents of a tag are remembered.
+pub const PAST_MAX: usize = 16;
+
+/// Always equal: what one process saw is no part of what is published.
+impl PartialEq for Past {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+/// What a tag pointed at before.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PastContent {
+    /// When a reading found another content.
+    pub until: Timestamp,
+    /// Digest of the document that the tag pointed at.
+    pub digest: Digest,
+    /// Its images.
+    pub images: Box<[PastImage]>,
+}
+
+/// An image that a tag had before.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PastImage {
+    /// Its platform under the tag.
+    pub platform: Platform,
+    /// When it was made.
+    pub created: Option<Timestamp>,
+    /// Sum of its layers' sizes.
+    pub compressed_bytes: Option<u64>,
+}
+
+impl Past {
+    /// The contents, oldest first.
+    pub fn contents(&self) -> &[PastContent] {
+        self.0.as_deref().unwrap_or_default()
+    }
+
+    /// The same with one more, without the oldest where there are too many.
+    #[must_use]
+    pub(super) fn and(&self, content: PastContent) -> Self {
+        let contents = self.contents();
+        let kept = &contents[(contents.len() + 1).saturating_sub(PAST_MAX)..];
+        Self(Some(kept.iter().cloned().chain([content]).collect()))
+    }
 }
 
 /// An image's published values.
@@ -135,6 +191,8 @@ pub struct ImageView {
     pub platform: Platform,
     /// The facts of its manifest and config.
     pub image: Arc<ImageSummary>,
+    /// Its layers.
+    pub layers: ImageLayers,
     /// Bytes of its layers that no other image digest watched in the registry has; `None` while only a part of its
     /// repository's list, or of a target's catalog on the registry, is known.
     pub unique_bytes: Option<u64>,
@@ -148,6 +206,18 @@ pub struct ImageView {
     pub wasted_bytes: Option<u64>,
     /// The configured budget for its compressed size.
     pub budget_bytes: Option<u64>,
+}
+
+/// The distinct layers of an image that its registry stores and whose sizes are known, in the manifest's order: numbers,
+/// which [`RegistryView::layers`] gives their digests, and bytes. Foreign layers are not in here.
+#[derive(Clone, Debug, Default)]
+pub struct ImageLayers(pub Arc<[StoredLayer]>);
+
+/// By their bytes: numbers follow the order of readings, which is not part of what is published.
+impl PartialEq for ImageLayers {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.iter().map(|layer| layer.bytes).eq(other.0.iter().map(|layer| layer.bytes))
+    }
 }
 
 /// The newest release of a repository, for one target and one platform.

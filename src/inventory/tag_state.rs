@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::layer_table::{LayerTable, StoredImage, TagContent};
+use super::snapshot::Past;
 use super::tag_settings::TagSettings;
 use crate::image::{Image, Timestamp};
 use crate::oci::{Digest, Reason, Repository, Tag};
@@ -31,6 +32,8 @@ pub(super) struct TagState {
     last_digest: Option<Digest>,
     pub(super) last_success: Option<Timestamp>,
     pub(super) changed: Option<Timestamp>,
+    /// What it pointed at before.
+    pub(super) past: Past,
 }
 
 /// The target whose scan was assigned a tag.
@@ -70,6 +73,7 @@ impl TagState {
             last_digest: None,
             last_success: None,
             changed: None,
+            past: Past::default(),
         }
     }
 
@@ -240,6 +244,9 @@ impl TagState {
             self.changed = Some(at);
         }
         if let Some(old) = old {
+            if old.known.digest != reading.digest {
+                self.past = self.past.and(old.past(at));
+            }
             layers.remove(old);
         }
         self.finish(at);

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use super::largest_change::CommandOf;
+use super::largest_change::CommandsOf;
 use super::layer_table::{LayerTable, StoredImage};
 use super::newest::newest;
 use super::policies::{self, Policies};
 use super::running::Sources;
-use super::snapshot::{GroupView, ImageView, NewestView, RegistryView, RepositoryView, TagView};
+use super::snapshot::{GroupView, ImageLayers, ImageView, NewestView, RegistryView, RepositoryView, TagView};
 use super::state::{RegistryState, RepositoryState};
 use super::sums::Figures;
 use super::tag_settings::Targets;
@@ -26,7 +26,7 @@ pub(super) fn refresh(
     targets: &Targets,
     (policies, sources): (&Policies, &Sources),
     now: Timestamp,
-    command_of: CommandOf<'_>,
+    commands_of: CommandsOf<'_>,
     warnings: &mut Vec<Warning>,
 ) {
     policies::judge_all(registry, policies, targets, sources, now);
@@ -42,7 +42,7 @@ pub(super) fn refresh(
         if state.stale.take_view() {
             let figures = Figures::at(state.range.as_ref(), &registry.usage);
             let mut view = repository(name, state, figures, targets, &registry.layers);
-            view.newest = newest_views(state, targets, &registry.layers, command_of);
+            view.newest = newest_views(state, targets, &registry.layers, commands_of);
             view.reclaimable = policies::repository_views(&state.judged, &registry.reclaimable, policies);
             if registry.is_part {
                 withhold_shared(&mut view);
@@ -67,8 +67,14 @@ pub(super) fn refresh(
             (of.bytes, of.tags) = (None, None);
         }
     }
-    let view =
-        RegistryView { registry: name.clone(), stored_bytes, groups: groups(registry), reclaimable, repositories };
+    let view = RegistryView {
+        registry: name.clone(),
+        stored_bytes,
+        groups: groups(registry),
+        reclaimable,
+        layers: registry.layers.digests().clone(),
+        repositories,
+    };
     registry.view = (!view.repositories.is_empty()).then(|| Arc::new(view));
 }
 
@@ -190,6 +196,7 @@ fn tag(
         last_success: state.last_success,
         changed: state.changed,
         images,
+        past: state.past.clone(),
     }
 }
 
@@ -206,6 +213,7 @@ fn image(
     ImageView {
         platform: image.platform.clone(),
         image: image.summary.clone(),
+        layers: ImageLayers(Arc::clone(&image.stored)),
         unique_bytes: shares.map(|shares| shares.unique_bytes),
         proportional_bytes: shares.map(|shares| shares.proportional_bytes),
         uncompressed: content.map(|content| (content.uncompressed_bytes, content.estimated)),
@@ -244,10 +252,10 @@ fn newest_views(
     repository: &RepositoryState,
     targets: &Targets,
     layers: &LayerTable,
-    command_of: CommandOf<'_>,
+    commands_of: CommandsOf<'_>,
 ) -> Vec<NewestView> {
     let views = repository.candidates.iter().filter(|(target, _)| !repository.partial.contains(target)).flat_map(
-        |(target, candidates)| newest(targets.get(*target), candidates, &repository.tags, layers, command_of),
+        |(target, candidates)| newest(targets.get(*target), candidates, &repository.tags, layers, commands_of),
     );
     let mut views: Vec<NewestView> = views.collect();
     views.sort_by(|a, b| (&a.target, &a.platform).cmp(&(&b.target, &b.platform)));

@@ -67,12 +67,12 @@ fn build(encoder: &mut DescriptorEncoder) -> Result<(), Error> {
 }
 
 fn program(encoder: &mut DescriptorEncoder, state: &TelemetryState) -> Result<(), Error> {
-    let reload = state.reload;
+    let reload = state.reload.as_ref();
     gauge(
         encoder,
         "image_size_exporter_config_last_reload_successful",
         "1 when the last read of the configuration succeeded, 0 when it failed and the previous one is still in use.",
-        reload.map(|reload| u64::from(reload.ok)),
+        reload.map(|reload| u64::from(reload.error.is_none())),
     )?;
     gauge(
         encoder,

@@ -4,6 +4,7 @@
 //! Counters with known labels start at 0 (a registry's, for every operation and reason). The series of a target or
 //! registry that leaves the configuration disappear.
 
+mod failures;
 mod notifications;
 mod sources;
 
@@ -26,6 +27,7 @@ use crate::target::{Target, TargetName};
 use super::format::{self, Format};
 use super::process;
 
+pub use failures::{ScanFailure, ScanFailures, ScanTrouble};
 pub(crate) use notifications::{NotificationCounts, PullCounts};
 pub use sources::SourceState;
 
@@ -85,10 +87,15 @@ pub(crate) struct TelemetryState {
     pub(crate) notifications: Option<NotificationCounts>,
 }
 
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct LastReload {
-    pub(crate) ok: bool,
-    pub(crate) last_success: Option<Timestamp>,
+/// The last time that the configuration was read, at the start or in a reload.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LastReload {
+    /// When.
+    pub at: Timestamp,
+    /// Why it could not be used, as in the log.
+    pub error: Option<String>,
+    /// When it last could.
+    pub last_success: Option<Timestamp>,
 }
 
 /// How a scan of a target ended.
@@ -102,7 +109,7 @@ pub struct ScanEnd {
     pub up: bool,
 }
 
-/// A target and its last scan: a row of the landing page's table.
+/// A target and its last scan: a row of the page's table.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TargetState {
     /// The target's name.
@@ -113,6 +120,8 @@ pub struct TargetState {
     pub last: Option<ScanEnd>,
     /// What it selects; none before its lists were read to their ends.
     pub selected: Option<Selected>,
+    /// What failed.
+    pub trouble: ScanTrouble,
 }
 
 impl Telemetry {
@@ -131,14 +140,14 @@ impl Telemetry {
         let mut state = self.inner.state();
         state.registries = targets.iter().filter_map(|target| target.repositories.registry().cloned()).collect();
         self.inner.counters.watch(&state.registries);
-        let last: BTreeMap<_, _> = state.targets.drain(..).map(|target| (target.name, target.last)).collect();
+        let mut last: BTreeMap<_, _> =
+            state.targets.drain(..).map(|target| (target.name, (target.last, target.trouble))).collect();
         state.targets = targets
             .iter()
-            .map(|target| TargetState {
-                name: target.name.clone(),
-                interval: target.interval,
-                last: last.get(&target.name).copied().flatten(),
-                selected: None,
+            .map(|target| {
+                let (last, trouble) = last.remove(&target.name).unwrap_or_default();
+                let (name, interval) = (target.name.clone(), target.interval);
+                TargetState { name, interval, last, selected: None, trouble }
             })
             .collect();
     }
@@ -148,6 +157,18 @@ impl Telemetry {
         let mut state = self.inner.state();
         if let Some(target) = state.targets.iter_mut().find(|target| target.name == *name) {
             target.last = Some(end);
+        }
+    }
+
+    /// Notes the failures of a target's scan, and what else the log says of it.
+    pub fn scan_failed(&self, name: &TargetName, failures: Option<ScanFailures>, remarks: Vec<String>) {
+        let mut state = self.inner.state();
+        let Some(target) = state.targets.iter_mut().find(|target| target.name == *name) else { return };
+        if let Some(failures) = failures {
+            target.trouble.failures = Some(Arc::new(failures));
+        }
+        if *target.trouble.remarks != *remarks {
+            target.trouble.remarks = remarks.into();
         }
     }
 
@@ -164,10 +185,16 @@ impl Telemetry {
     }
 
     /// Notes whether the configuration could be read, at the start or in a reload.
-    pub fn reloaded(&self, ok: bool, at: Timestamp) {
+    pub fn reloaded(&self, result: Result<(), &str>, at: Timestamp) {
         let mut state = self.inner.state();
-        let before = state.reload.and_then(|reload| reload.last_success);
-        state.reload = Some(LastReload { ok, last_success: if ok { Some(at) } else { before } });
+        let before = state.reload.as_ref().and_then(|reload| reload.last_success);
+        let last_success = if result.is_ok() { Some(at) } else { before };
+        state.reload = Some(LastReload { at, error: result.err().map(str::to_owned), last_success });
+    }
+
+    /// The last time that the configuration was read.
+    pub fn last_reload(&self) -> Option<LastReload> {
+        self.inner.state().reload.clone()
     }
 
     /// Notes a rendering.
@@ -373,8 +400,8 @@ mod tests {
     fn a_failed_reload_keeps_the_time_of_the_last_good_one() {
         let telemetry = Telemetry::default();
         assert!(!lines(&telemetry, Format::Text).iter().any(|line| line.contains("reload")));
-        telemetry.reloaded(true, 10.0);
-        telemetry.reloaded(false, 20.0);
+        telemetry.reloaded(Ok(()), 10.0);
+        telemetry.reloaded(Err("no"), 20.0);
         assert!(has(&telemetry, "image_size_exporter_config_last_reload_successful 0"));
         assert!(has(&telemetry, "image_size_exporter_config_last_reload_success_timestamp_seconds 10.0"));
     }

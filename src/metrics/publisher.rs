@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::family::Family;
 use super::own::{TargetState, Telemetry};
-use super::rendered::Rendered;
+use super::rendered::{Rendered, Shown};
 use crate::inventory::Snapshot;
 
 /// How long replaced bytes are kept for answers that still read them. A slower answer is cut off, so that a client
@@ -50,7 +50,10 @@ impl Publisher {
             let _ = retiring.await;
         }
         let started = Instant::now();
-        let rendering = tokio::task::spawn_blocking(move || Rendered::with_targets(&snapshot, &targets, &omit));
+        let rendering = tokio::task::spawn_blocking(move || {
+            let shown = Shown { snapshot, targets: targets.into() };
+            Rendered::with_targets(&shown.snapshot, &shown.targets, &omit).of(shown)
+        });
         let rendered = match rendering.await {
             Ok(rendered) => rendered,
             // A panic is passed on: otherwise the body would silently stay out of date.

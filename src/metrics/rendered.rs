@@ -1,6 +1,7 @@
 //! The series of one snapshot as bytes, and the tail that completes an answer.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -16,6 +17,16 @@ use crate::inventory::Snapshot;
 pub struct Rendered {
     frames: Frames,
     series: u64,
+    shown: Shown,
+}
+
+/// What bytes show, for pages. They hold it only while they are made.
+#[derive(Clone, Debug, Default)]
+pub struct Shown {
+    /// The snapshot.
+    pub snapshot: Arc<Snapshot>,
+    /// The targets at the same moment.
+    pub targets: Arc<[TargetState]>,
 }
 
 /// How an answer's body is encoded (RFC 9110, section 8.4.1).
@@ -43,7 +54,18 @@ impl Rendered {
         }
         let series = sink.samples();
         targets::write(states, &mut sink);
-        Self { frames: sink.finish(), series }
+        Self { frames: sink.finish(), series, shown: Shown::default() }
+    }
+
+    /// The same bytes, with what they show.
+    #[must_use]
+    pub(crate) fn of(self, shown: Shown) -> Self {
+        Self { shown, ..self }
+    }
+
+    /// What the bytes show.
+    pub fn shown(&self) -> &Shown {
+        &self.shown
     }
 
     /// An empty snapshot: no series, which is a valid body too.

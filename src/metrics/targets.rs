@@ -72,6 +72,7 @@ mod tests {
 
     use super::*;
     use crate::inventory::Selected;
+    use crate::metrics::own::ScanTrouble;
     use crate::target::TargetName;
 
     fn lines(targets: &[TargetState]) -> Vec<String> {
@@ -82,7 +83,13 @@ mod tests {
     }
 
     fn target(name: &str, last: Option<ScanEnd>) -> TargetState {
-        TargetState { name: TargetName(name.into()), interval: Duration::from_secs(30), last, selected: None }
+        TargetState {
+            name: TargetName(name.into()),
+            interval: Duration::from_secs(30),
+            last,
+            selected: None,
+            trouble: ScanTrouble::default(),
+        }
     }
 
     #[test]

@@ -5,22 +5,15 @@ use std::sync::Arc;
 
 use crate::image;
 use crate::image::{ConfigFacts, Image, LAYERS_MAX};
-use crate::oci::text;
 use crate::oci::{
-    Descriptor, Digest, Document, History, ImageConfig, Index, InvalidConfig, InvalidDocument, Location, Manifest,
-    Operation, Platform, Reason, Repository, Schema1,
+    Descriptor, Digest, Document, ImageConfig, Index, InvalidConfig, InvalidDocument, Location, Manifest, Operation,
+    Platform, Reason, Repository, Schema1,
 };
 use crate::registry::{At, Client, HeadTrial, RegistryError};
 use crate::store::{IndexEntry, Store, Stored, StoredIndex};
 
 /// An index with more entries is refused.
 const INDEX_ENTRIES_MAX: usize = 1000;
-
-/// The most characters of a command that are stored, and published as a label.
-const COMMAND_CHARACTERS_MAX: usize = 120;
-
-/// The bytes of a command that are looked at for these: blanks are merged.
-const COMMAND_BYTES_READ: usize = 4096;
 
 /// Why a document could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -166,54 +159,38 @@ async fn read_manifest(
 ) -> Result<Image, ReadError> {
     let config = match &manifest.config {
         Some(descriptor) if image::is_container_image(manifest) => {
-            let (config, history) = read_config(client, store, repository, descriptor).await?;
-            remember_commands(store, manifest, &history);
-            Some(config)
+            Some(read_config(client, store, repository, descriptor).await?)
         }
         _ => None,
     };
     Ok(Image::from_manifest(digest.clone(), bytes, manifest, config.as_deref()))
 }
 
-/// Stores which command made each layer, if the history has as many steps with one.
-fn remember_commands(store: &Store, manifest: &Manifest, history: &[History]) {
-    let steps: Vec<&History> = history.iter().filter(|step| !step.empty_layer).collect();
-    if steps.len() != manifest.layers.len() {
-        return;
-    }
-    for (step, layer) in steps.into_iter().zip(&manifest.layers) {
-        let written = if step.created_by.is_empty() { &step.comment } else { &step.created_by };
-        let command = text::command(text::beginning(written, COMMAND_BYTES_READ));
-        let command: String = command.chars().take(COMMAND_CHARACTERS_MAX).collect();
-        if !command.is_empty() {
-            store.remember_command(&layer.digest, &command);
-        }
-    }
-}
-
-/// Fetches a config once, however many manifests list it. Its history, which is not stored, is empty the second time.
+/// Fetches a config once, however many manifests list it.
 async fn read_config(
     client: &Client,
     store: &Store,
     repository: &Repository,
     descriptor: &Descriptor,
-) -> Result<(Arc<ConfigFacts>, Vec<History>), ReadError> {
+) -> Result<Arc<ConfigFacts>, ReadError> {
     let _flight = store.blob_flight(repository.registry(), &descriptor.digest).await;
     if let Some(config) = store.config(&descriptor.digest) {
-        return Ok((config, Vec::new()));
+        return Ok(config);
     }
     let body = client.get_config(repository, descriptor).await.map_err(|error| match error.reason() {
         Reason::NotFound => ReadError::NoConfig(error),
         _ => ReadError::Registry(error),
     })?;
-    let mut parsed = ImageConfig::parse(&body).map_err(|source| {
+    let parsed = ImageConfig::parse(&body).map_err(|source| {
         client.failed(Operation::GetBlob, Reason::Invalid);
         ReadError::InvalidConfig { location: Location::digest(repository, &descriptor.digest).to_string(), source }
     })?;
-    let history = std::mem::take(&mut parsed.history);
+    if let Some(commands) = image::layer_commands(&parsed) {
+        store.remember_commands(&descriptor.digest, commands);
+    }
     let config = Arc::new(ConfigFacts::from(parsed));
     store.remember_config(&descriptor.digest, Arc::clone(&config));
-    Ok((config, history))
+    Ok(config)
 }
 
 /// Schema 1 lists layers without sizes: requests the size of each distinct blob. Also returns why one is unknown.

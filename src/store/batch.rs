@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::stored::{LayerRecord, Stored};
 use crate::files::{Skeleton, Unknowable};
-use crate::image::{ConfigFacts, Timestamp};
+use crate::image::{Commands, ConfigFacts, Timestamp};
 use crate::oci::{Digest, Repository, Tag};
 use crate::tag::{TagChange, TagRecord};
 
@@ -22,10 +22,10 @@ pub(super) const LISTINGS_WAITING_MAX: usize = 256;
 pub(super) struct Batch {
     pub(super) documents: HashMap<Digest, Stored>,
     pub(super) configs: HashMap<Digest, Arc<ConfigFacts>>,
+    /// Of layers, by their config's digest.
+    pub(super) commands: HashMap<Digest, Commands>,
     pub(super) blobs: HashMap<Digest, u64>,
     pub(super) layers: HashMap<Digest, LayerRecord>,
-    /// The commands that made layers.
-    pub(super) commands: HashMap<Digest, Arc<str>>,
     pub(super) listings: HashMap<Digest, Result<Arc<Skeleton>, Unknowable>>,
     pub(super) wasted: HashMap<Digest, Result<u64, Unknowable>>,
     /// `None` deletes the record. At most one entry for each watched tag, hence no limit of its own.
@@ -48,9 +48,9 @@ impl Batch {
     pub(super) fn is_empty(&self) -> bool {
         self.documents.is_empty()
             && self.configs.is_empty()
+            && self.commands.is_empty()
             && self.blobs.is_empty()
             && self.layers.is_empty()
-            && self.commands.is_empty()
             && self.listings.is_empty()
             && self.wasted.is_empty()
             && self.tags.is_empty()
@@ -85,9 +85,9 @@ impl Batch {
         }
         put_back(&mut self.documents, older.documents, WAITING_MAX);
         put_back(&mut self.configs, older.configs, WAITING_MAX);
+        put_back(&mut self.commands, older.commands, WAITING_MAX);
         put_back(&mut self.blobs, older.blobs, WAITING_MAX);
         put_back(&mut self.layers, older.layers, WAITING_MAX);
-        put_back(&mut self.commands, older.commands, WAITING_MAX);
         put_back(&mut self.listings, older.listings, LISTINGS_WAITING_MAX);
         put_back(&mut self.wasted, older.wasted, WAITING_MAX);
         put_back(&mut self.tags, older.tags, usize::MAX);

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition, WriteTransaction};
+use redb::{
+    Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition, TableError, WriteTransaction,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -18,7 +20,7 @@ use super::error::StoreError;
 use super::stored::{LayerRecord, Stored};
 use super::sweep::{SECONDS_UNUSED_MAX, blobs_needed, documents_needed, unused_max};
 use crate::files::{Skeleton, Unknowable};
-use crate::image::{ConfigFacts, Timestamp};
+use crate::image::{Commands, ConfigFacts, Timestamp};
 use crate::oci::digest::TEXT_BYTES_MAX;
 use crate::oci::{Digest, Repository, Tag};
 use crate::tag::TagRecord;
@@ -28,10 +30,10 @@ type Bytes = TableDefinition<'static, &'static [u8], &'static [u8]>;
 
 const DOCUMENTS: Bytes = TableDefinition::new("documents");
 const CONFIGS: Bytes = TableDefinition::new("configs");
+/// The commands of layers, by their config's digest. A file of an earlier version has no such table before it is written.
+const COMMANDS: Bytes = TableDefinition::new("commands");
 const BLOBS: Bytes = TableDefinition::new("blobs");
 const LAYERS: Bytes = TableDefinition::new("layers");
-/// The commands that made layers, by the digests of their blobs.
-const COMMANDS: Bytes = TableDefinition::new("commands");
 /// Listings of layers, by the digests of their blobs and of their tars.
 const LISTINGS: Bytes = TableDefinition::new("listings");
 /// Wasted bytes of images, by their manifests.
@@ -43,11 +45,11 @@ const TAGS: Bytes = TableDefinition::new("tags");
 const UNUSED: Bytes = TableDefinition::new("unused");
 
 /// The tables by digest.
-const BY_DIGEST: [Bytes; 7] = [DOCUMENTS, CONFIGS, BLOBS, LAYERS, COMMANDS, LISTINGS, WASTED];
+const BY_DIGEST: [Bytes; 7] = [DOCUMENTS, CONFIGS, COMMANDS, BLOBS, LAYERS, LISTINGS, WASTED];
 
 /// All tables but that of the version.
 pub(super) const TABLES: [Bytes; 10] =
-    [DOCUMENTS, CONFIGS, BLOBS, LAYERS, COMMANDS, LISTINGS, WASTED, TAGS, UNUSED, SCANS];
+    [DOCUMENTS, CONFIGS, COMMANDS, BLOBS, LAYERS, LISTINGS, WASTED, TAGS, UNUSED, SCANS];
 
 /// Identifies the file at a path: a replacement has another identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,16 +144,16 @@ impl File {
         self.get(CONFIGS, &digest_key(digest))
     }
 
+    pub(super) fn commands(&self, config: &Digest) -> Result<Option<Commands>, StoreError> {
+        self.get(COMMANDS, &digest_key(config))
+    }
+
     pub(super) fn blob_bytes(&self, digest: &Digest) -> Result<Option<u64>, StoreError> {
         self.get(BLOBS, &digest_key(digest))
     }
 
     pub(super) fn layer(&self, digest: &Digest) -> Result<Option<LayerRecord>, StoreError> {
         self.get(LAYERS, &digest_key(digest))
-    }
-
-    pub(super) fn command(&self, layer: &Digest) -> Result<Option<Arc<str>>, StoreError> {
-        self.get(COMMANDS, &digest_key(layer))
     }
 
     pub(super) fn listing(&self, digest: &Digest) -> Result<Option<Result<Arc<Skeleton>, Unknowable>>, StoreError> {
@@ -181,7 +183,10 @@ impl File {
 
     fn get<T: DeserializeOwned>(&self, table: Bytes, key: &[u8]) -> Result<Option<T>, StoreError> {
         self.checked(|| {
-            let table = self.database.begin_read()?.open_table(table)?;
+            let table = match self.database.begin_read()?.open_table(table) {
+                Err(TableError::TableDoesNotExist(_)) => return Ok(None),
+                table => table?,
+            };
             Ok(table.get(key)?.and_then(|value| unseal(key, value.value())))
         })
     }
@@ -209,9 +214,9 @@ impl File {
             let transaction = self.database.begin_write()?;
             put_all(&transaction, DOCUMENTS, &batch.documents)?;
             put_all(&transaction, CONFIGS, &batch.configs)?;
+            put_all(&transaction, COMMANDS, &batch.commands)?;
             put_all(&transaction, BLOBS, &batch.blobs)?;
             put_all(&transaction, LAYERS, &batch.layers)?;
-            put_all(&transaction, COMMANDS, &batch.commands)?;
             put_all(&transaction, LISTINGS, &batch.listings)?;
             put_all(&transaction, WASTED, &batch.wasted)?;
             put_tags(&transaction, &batch.tags)?;
@@ -244,7 +249,11 @@ impl File {
             let (from, to) = (other.database.begin_read()?, self.database.begin_write()?);
             for table in TABLES {
                 let mut to = to.open_table(table)?;
-                for entry in from.open_table(table)?.iter()? {
+                let from = match from.open_table(table) {
+                    Err(TableError::TableDoesNotExist(_)) => continue,
+                    table => table?,
+                };
+                for entry in from.iter()? {
                     let (key, value) = entry?;
                     to.insert(key.value(), value.value())?;
                 }

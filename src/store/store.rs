@@ -21,7 +21,7 @@ use super::sweep::sweep_memory;
 use super::writer::{self, Shared};
 use crate::clock::since_epoch;
 use crate::files::{Skeleton, Unknowable};
-use crate::image::{ConfigFacts, Timestamp};
+use crate::image::{Commands, ConfigFacts, Timestamp};
 use crate::oci::text::beginning;
 use crate::oci::{Digest, Registry, Repository, Tag};
 use crate::tag::{TagChange, TagRecord};
@@ -139,6 +139,17 @@ impl Store {
         self.put(|batch| &mut batch.configs, digest, config);
     }
 
+    /// The commands that made an image's layers, by its config's digest. None where the config has no usable history, or
+    /// was read by a version that did not keep them.
+    pub fn commands(&self, config: &Digest) -> Option<Commands> {
+        self.find(|batch| batch.commands.get(config).cloned(), |file| file.commands(config))
+    }
+
+    /// Stores the commands of a config.
+    pub fn remember_commands(&self, config: &Digest, commands: Commands) {
+        self.put(|batch| &mut batch.commands, config, commands);
+    }
+
     /// A blob's size in bytes as the registry reported it, for schema 1 manifests, which list no sizes.
     pub fn blob_bytes(&self, digest: &Digest) -> Option<u64> {
         self.find(|batch| batch.blobs.get(digest).copied(), |file| file.blob_bytes(digest))
@@ -160,18 +171,6 @@ impl Store {
             reason.truncate(beginning(reason, REASON_BYTES_MAX).len());
         }
         self.put(|batch| &mut batch.layers, digest, layer);
-    }
-
-    /// The command that made a layer, by its digest.
-    pub fn command(&self, layer: &Digest) -> Option<Arc<str>> {
-        self.find(|batch| batch.commands.get(layer).cloned(), |file| file.command(layer))
-    }
-
-    /// Stores the command that made a layer: of several, which images of the same layer may name, the first.
-    pub fn remember_command(&self, layer: &Digest, command: &str) {
-        if self.command(layer).is_none() {
-            self.put(|batch| &mut batch.commands, layer, command.into());
-        }
     }
 
     /// A layer's listing, by its digest or its `diff_id`; an error where its files cannot be listed.

@@ -26,7 +26,7 @@ pub(super) fn sweep_memory(
     in_use: &HashSet<Digest>,
     now: Timestamp,
 ) {
-    let Batch { documents, configs, blobs, layers, commands, listings, wasted, tags, .. } = memory;
+    let Batch { documents, configs, commands, blobs, layers, listings, wasted, tags, .. } = memory;
     let mut needed: HashSet<&Digest> = tags.values().flatten().flat_map(documents_needed).collect();
     for digest in needed.clone() {
         if let Some(Stored::Image(image)) = documents.get(digest) {
@@ -38,7 +38,6 @@ pub(super) fn sweep_memory(
         .chain(configs.keys())
         .chain(blobs.keys())
         .chain(layers.keys())
-        .chain(commands.keys())
         .chain(listings.keys())
         .chain(wasted.keys());
     let known: HashSet<Digest> = known.cloned().collect();
@@ -63,9 +62,10 @@ pub(super) fn sweep_memory(
     }
     documents.retain(|digest, _| !expired.contains(digest));
     configs.retain(|digest, _| !expired.contains(digest));
+    // A config's commands go with it.
+    commands.retain(|digest, _| configs.contains_key(digest));
     blobs.retain(|digest, _| !expired.contains(digest));
     layers.retain(|digest, _| !expired.contains(digest));
-    commands.retain(|digest, _| !expired.contains(digest));
     listings.retain(|digest, _| !expired.contains(digest));
     wasted.retain(|digest, _| !expired.contains(digest));
 }

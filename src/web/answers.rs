@@ -14,17 +14,9 @@ pub(super) fn not_allowed(methods: &'static str) -> Response<ResponseBody> {
     response
 }
 
-pub(super) fn html(page: String) -> Response<ResponseBody> {
-    with_type(StatusCode::OK, "text/html; charset=utf-8", page)
-}
-
 pub(super) fn plain(status: StatusCode, text: impl Into<Bytes>) -> Response<ResponseBody> {
-    with_type(status, PLAIN, text)
-}
-
-fn with_type(status: StatusCode, content_type: &'static str, text: impl Into<Bytes>) -> Response<ResponseBody> {
     let mut response = Response::new(ResponseBody::from(text.into()));
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(PLAIN));
     response
 }

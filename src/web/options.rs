@@ -5,9 +5,9 @@ use std::time::Duration;
 /// The endpoint's options.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The path of the metrics, beginning with `/`. At `/` there is no landing page.
+    /// The path of the metrics, beginning with `/`. At `/` they take the place of the first page.
     pub telemetry_path: String,
-    /// The host names, without port, under which `/` and `/config` answer; empty: any.
+    /// The host names, without port, under which pages and `/config` answer; empty: any.
     pub hosts: Vec<String>,
     /// Whether `/-/reload` is enabled.
     pub enable_lifecycle: bool,

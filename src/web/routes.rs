@@ -4,22 +4,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{
-    AUTHORIZATION, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, VARY, WWW_AUTHENTICATE,
-    X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+    AUTHORIZATION, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, REFERRER_POLICY, VARY,
+    WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use http::uri::Authority;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use super::answers::{html, not_allowed, plain};
+use super::answers::{not_allowed, plain};
 use super::body::ResponseBody;
 use super::deadlines::AnswerGuard;
 use super::notifications::NotificationBody;
 use super::state::ServerState;
 use super::web_config::Verdict;
-use super::{negotiate, notifications, page};
+use super::{negotiate, notifications, pages};
 use crate::metrics::Encoding;
+use crate::page;
 
 /// How long a client waits for a reload before it is referred to the log.
 const RELOAD_WAIT: Duration = Duration::from_secs(50);
@@ -54,8 +55,9 @@ pub(super) async fn answer<B: NotificationBody>(
     };
     let headers = response.headers_mut();
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("deny"));
-    headers.insert(CONTENT_SECURITY_POLICY, page::CONTENT_SECURITY_POLICY.clone());
+    headers.insert(CONTENT_SECURITY_POLICY, pages::CONTENT_SECURITY_POLICY);
     for (name, value) in web.headers() {
         headers.insert(name, value.clone());
     }
@@ -87,6 +89,7 @@ fn unauthorized() -> Response<ResponseBody> {
 async fn route<B>(state: &ServerState, request: &Request<B>, guard: &mut AnswerGuard) -> Response<ResponseBody> {
     let path = request.uri().path();
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+    let is_page = path != state.options.telemetry_path && page::is_page(path);
     match path {
         "/-/reload" => match *request.method() {
             Method::POST | Method::PUT => reload(state).await,
@@ -94,14 +97,18 @@ async fn route<B>(state: &ServerState, request: &Request<B>, guard: &mut AnswerG
         },
         _ if path == state.options.telemetry_path && is_read => metrics(state, request, guard).await,
         _ if path == state.options.telemetry_path => not_allowed(READING),
-        "/" | "/config" if !is_expected_host(&state.options.hosts, request) => {
+        _ if (is_page || path == "/config") && !is_expected_host(&state.options.hosts, request) => {
             plain(StatusCode::MISDIRECTED_REQUEST, "this host name is not among those of `[web] hosts`\n")
         }
-        "/" => read(is_read, || html(page::page(state))),
+        _ if is_page && is_read => pages::answer(state, request.uri(), request.headers()).await,
+        _ if is_page => not_allowed(READING),
         "/config" => read(is_read, || plain(StatusCode::OK, state.config.load().as_str().to_owned())),
         "/-/healthy" => read(is_read, || plain(StatusCode::OK, "image-size-exporter is healthy.\n")),
         "/-/ready" => read(is_read, || ready(state)),
-        _ => plain(StatusCode::NOT_FOUND, "not found\n"),
+        _ => match pages::asset(path) {
+            Some(file) => read(is_read, || file),
+            None => plain(StatusCode::NOT_FOUND, "not found\n"),
+        },
     }
 }
 

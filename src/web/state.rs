@@ -7,13 +7,19 @@ use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::options::Options;
+use super::page_limit::PageLimit;
 use super::scrape_limit::ScrapeLimit;
 use super::web_config::WebConfig;
+use crate::image::Commands;
 use crate::metrics::{Rendered, Telemetry};
 use crate::notify::Endpoint;
+use crate::oci::Digest;
 
 /// The channel for the result of a reload. The error is a message for the operator.
 pub type ReloadReply = oneshot::Sender<Result<(), String>>;
+
+/// The commands of a config, by its digest, where they are known.
+pub type CommandSource = Arc<dyn Fn(&Digest) -> Option<Commands> + Send + Sync>;
 
 /// The state behind the routes.
 pub struct ServerState {
@@ -26,6 +32,8 @@ pub struct ServerState {
     pub(super) scrapes: ScrapeLimit,
     pub(super) options: Options,
     pub(super) notifications: Arc<Endpoint>,
+    pub(super) pages: PageLimit,
+    pub(super) commands: CommandSource,
 }
 
 impl ServerState {
@@ -41,13 +49,32 @@ impl ServerState {
         let config = ArcSwap::from_pointee(String::new());
         let notifications = Arc::new(Endpoint::new(None));
         let is_ready = AtomicBool::new(false);
-        Self { rendered, telemetry, config, is_ready, reload, web_config, scrapes, options, notifications }
+        Self {
+            rendered,
+            telemetry,
+            config,
+            is_ready,
+            reload,
+            web_config,
+            scrapes,
+            options,
+            notifications,
+            pages: PageLimit::default(),
+            commands: Arc::new(|_| None),
+        }
     }
 
     /// With an endpoint for notifications.
     #[must_use]
     pub fn with_notifications(mut self, notifications: Arc<Endpoint>) -> Self {
         self.notifications = notifications;
+        self
+    }
+
+    /// With the commands of images.
+    #[must_use]
+    pub fn with_commands(mut self, commands: CommandSource) -> Self {
+        self.commands = commands;
         self
     }
 

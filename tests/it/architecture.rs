@@ -30,7 +30,8 @@ const USES: &[(&str, &str)] = &[
     ("local", "oci files image layer"),
     ("sources", "clock oci target tag registry local"),
     ("metrics", "clock oci image target registry inventory notify"),
-    ("web", "oci image registry notify metrics"),
+    ("page", "oci image inventory metrics"),
+    ("web", "clock oci image registry notify metrics page"),
     ("config", "oci target retention registry local sources store notify metrics web"),
     ("daemon", "clock oci image target tag registry inventory store scan layer notify sources config metrics web"),
     (
@@ -40,7 +41,7 @@ const USES: &[(&str, &str)] = &[
 ];
 
 /// Rooms that know no runtime, no network, no file, no clock, no environment.
-const PURE: &[&str] = &["oci", "files", "image", "target", "retention", "tag", "inventory"];
+const PURE: &[&str] = &["oci", "files", "image", "target", "retention", "tag", "inventory", "page"];
 
 /// What a pure room must not name.
 const IMPURE: &[&str] = &[

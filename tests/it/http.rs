@@ -17,8 +17,16 @@ use tokio::net::TcpStream;
 
 use crate::exposition_reader::Exposition;
 use crate::snapshots;
+use image_size_exporter::inventory::Snapshot;
 
 const OPEN_METRICS: &str = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
+
+/// A server that shows a snapshot.
+pub async fn published(snapshot: Snapshot) -> Server {
+    let mut server = Server::start(Options::default()).await;
+    server.publish(snapshot).await;
+    server
+}
 
 fn gunzip(answer: &Answer) -> String {
     let (mut decoder, mut text) = (flate2::bufread::GzDecoder::new(&answer.body[..]), String::new());

@@ -30,6 +30,7 @@ mod inspect;
 mod lists;
 mod manual;
 mod pace;
+mod page;
 mod plan;
 mod restart;
 mod retain;

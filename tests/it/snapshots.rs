@@ -7,8 +7,8 @@ use image_size_exporter::image::ImageSummary;
 use image_size_exporter::image::accounting::GroupUsage;
 use image_size_exporter::inventory::largest_change::LargestChange;
 use image_size_exporter::inventory::snapshot::{
-    GroupView, ImageView, NewestView, ReclaimableView, RegistryView, ReleaseView, RepositoryView, RunningView,
-    Snapshot, SourceView, TagView,
+    DigestList, GroupView, ImageLayers, ImageView, NewestView, Past, ReclaimableView, RegistryView, ReleaseView,
+    RepositoryView, RunningView, Snapshot, SourceView, TagView,
 };
 use image_size_exporter::oci::{Digest, MediaType, Platform, Registry, Repository};
 use image_size_exporter::tag::{RunningImage, RunningPart};
@@ -83,6 +83,7 @@ pub fn unread() -> Snapshot {
             last_success: None,
             changed: None,
             images: Vec::new(),
+            past: Past::default(),
         }],
     };
     Snapshot {
@@ -91,6 +92,7 @@ pub fn unread() -> Snapshot {
             stored_bytes: None,
             groups: Vec::new(),
             reclaimable: Vec::new(),
+            layers: DigestList::default(),
             repositories: vec![Arc::new(view)],
         })],
         sources: Vec::new(),
@@ -123,6 +125,7 @@ fn registry_view(registry: Registry, repositories: Vec<RepositoryView>, group: &
         stored_bytes: Some(987_654_321),
         groups: vec![GroupView { group: group.into(), usage }],
         reclaimable: vec![ReclaimableView { policy: "old".into(), bytes: Some(765_432), tags: Some(3) }],
+        layers: DigestList::default(),
         repositories: repositories.into_iter().map(Arc::new).collect(),
     }
 }
@@ -166,6 +169,7 @@ fn tag_view(number: usize) -> TagView {
         last_success: Some(at),
         changed: Some(at),
         images: ["linux/amd64", "linux/arm64"].map(|platform| image_view(platform, number)).into(),
+        past: Past::default(),
     }
 }
 
@@ -185,6 +189,7 @@ fn image_view(platform_name: &str, number: usize) -> ImageView {
     ImageView {
         platform: platform(platform_name),
         image: Arc::new(summary),
+        layers: ImageLayers::default(),
         unique_bytes: Some(bytes / 10),
         proportional_bytes: Some(bytes as f64 / 3.0),
         uncompressed: Some((bytes * 3, number.is_multiple_of(2))),

@@ -117,11 +117,18 @@ proptest! {
     }
 }
 
-/// Each layer is made by the command that its name begins with.
-fn commands() -> Commands {
-    let known = ["base", "copy1", "copy2", "run1", "run2"];
-    let by_digest: HashMap<_, _> = known.map(|name| (digest(name), name.trim_end_matches(['1', '2']))).into();
-    Box::new(move |digest| by_digest.get(digest).map(|command| (*command).into()))
+/// Each layer of these images is made by the command that its name begins with, if that is one.
+fn commands(images: &[&str]) -> CommandSource {
+    let command = |layer: &str| {
+        let name = layer.split(':').next().unwrap_or_default().trim_end_matches(['1', '2']);
+        if ["base", "copy", "run"].contains(&name) { name.into() } else { "".into() }
+    };
+    let of = |text: &str| {
+        let config = single(text).images[0].image_id.clone().unwrap();
+        (config, text.split(' ').map(command).collect::<crate::image::Commands>())
+    };
+    let by_config: HashMap<_, _> = images.iter().map(|text| of(text)).collect();
+    Box::new(move |config| by_config.get(config).cloned())
 }
 
 #[test]
@@ -136,7 +143,7 @@ fn the_layer_that_grew_most_is_named_with_its_command() {
         ("base:100 copy1:10", "base:100", None),
     ] {
         let mut inventory = releases();
-        inventory.set_commands(commands());
+        inventory.set_commands(commands(&[old, new]));
         read(&mut inventory, "r.io/a:v1", 10.0, single(old));
         read(&mut inventory, "r.io/a:v2", 10.0, single(new));
         let snapshot = inventory.snapshot();

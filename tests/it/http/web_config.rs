@@ -216,7 +216,10 @@ async fn passwords_are_asked_for_everywhere() {
     let certificates = Certificates::new();
     let hash = bcrypt::hash("secret", 4).unwrap();
     let server = certificates.server(&format!("basic_auth_users:\n  ann: '{hash}'\n")).await;
-    for path in ["/", "/metrics", "/config", "/-/healthy", "/-/ready", "/-/reload", "/nothing"] {
+    let pages =
+        ["/search", "/compare", "/repository/a/b", "/image/a/b:c", "/api/v1/overview", "/-/style.css", "/-/script.js"];
+    for path in ["/", "/metrics", "/config", "/-/healthy", "/-/ready", "/-/reload", "/nothing"].into_iter().chain(pages)
+    {
         let denied = get(server.address, path).await;
         assert_eq!((denied.status, denied.text()), (401, "unauthorized\n"), "{path}");
         assert!(denied.header("www-authenticate").starts_with("Basic"));

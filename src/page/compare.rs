@@ -1,0 +1,169 @@
+//! Two images side by side: what they share, and what each has alone.
+
+use std::collections::HashSet;
+
+use serde::Serialize;
+
+use super::address::{Address, ImageName, Place};
+use super::find::{self, FoundTag};
+use super::sharing::Reach;
+use super::stack::{Part, parts};
+use super::world::World;
+use crate::image::Timestamp;
+use crate::inventory::snapshot::ImageView;
+use crate::oci::Digest;
+
+#[derive(Serialize)]
+pub(super) struct Comparison<'a> {
+    pub(super) platform: &'a str,
+    pub(super) a: Side<'a>,
+    pub(super) b: Side<'a>,
+    /// Bytes of the distinct layers that both have.
+    pub(super) shared_bytes: u64,
+    pub(super) shared_layers: u64,
+    /// Bytes that a node with `a` fetches for `b`.
+    pub(super) update_bytes: u64,
+    /// The distinct stored layers of both: those that only `a` has, those that both have, those that only `b` has.
+    pub(super) layers: Vec<ComparedLayer>,
+    /// Platforms that both have.
+    pub(super) platforms: Vec<&'a str>,
+}
+
+#[derive(Serialize)]
+pub(super) struct Side<'a> {
+    pub(super) repository: String,
+    pub(super) tag: &'a str,
+    pub(super) digest: String,
+    pub(super) created: Option<Timestamp>,
+    pub(super) compressed_bytes: Option<u64>,
+    pub(super) unique_bytes: Option<u64>,
+    pub(super) uncompressed_bytes: Option<u64>,
+    pub(super) unpacked_bytes: Option<u64>,
+    pub(super) layers: u64,
+    #[serde(skip)]
+    pub(super) parts: Vec<Part>,
+    #[serde(skip)]
+    pub(super) link: String,
+}
+
+#[derive(Serialize)]
+pub(super) struct ComparedLayer {
+    pub(super) digest: String,
+    pub(super) bytes: u64,
+    pub(super) side: LayerSide,
+    pub(super) command: Option<Box<str>>,
+}
+
+/// Which of two images has a layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum LayerSide {
+    OnlyA,
+    Both,
+    OnlyB,
+}
+
+/// A form for a comparison, where one or both images are not known.
+#[derive(Serialize)]
+pub(super) struct Missing {
+    /// Images that are asked for and not watched.
+    pub(super) unknown: Vec<String>,
+    pub(super) a: String,
+    pub(super) b: String,
+}
+
+/// Two images for the platform that is asked for, or for the usual one of those that both have.
+pub(super) fn compare<'a>(
+    world: &World<'a>,
+    names: [Option<&ImageName>; 2],
+    platform: Option<&str>,
+) -> Result<Comparison<'a>, Missing> {
+    let find = |name: &ImageName| find::tag(find::repository(world.snapshot, &name.repository)?, &name.tag);
+    let found = names.map(|name| name.and_then(find));
+    let missing = || {
+        let unknown = names.iter().zip(&found).filter(|(name, found)| name.is_some() && found.is_none());
+        let text = |name: Option<&ImageName>| name.map(ToString::to_string).unwrap_or_default();
+        Missing {
+            unknown: unknown.filter_map(|(name, _)| name.map(ToString::to_string)).collect(),
+            a: text(names[0]),
+            b: text(names[1]),
+        }
+    };
+    let [Some(a), Some(b)] = found else { return Err(missing()) };
+    let platforms: Vec<&str> = a.tag.images.iter().map(|image| image.platform.as_str()).collect();
+    let platforms: Vec<&str> =
+        platforms.into_iter().filter(|platform| find::image(b.tag, Some(platform)).is_some()).collect();
+    let asked = platform.and_then(|asked| platforms.iter().copied().find(|platform| *platform == asked));
+    let Some(platform) = asked.or_else(|| find::usual_platform(platforms.iter().copied())) else {
+        return Err(missing());
+    };
+    let (Some(old), Some(new)) = (find::image(a.tag, Some(platform)), find::image(b.tag, Some(platform))) else {
+        return Err(missing());
+    };
+    let layers = layers(world, (a, old), (b, new));
+    let sum = |side: LayerSide| layers.iter().filter(move |layer| layer.side == side).map(|layer| layer.bytes);
+    let total = |side: LayerSide| sum(side).fold(0, u64::saturating_add);
+    Ok(Comparison {
+        platform,
+        shared_bytes: total(LayerSide::Both),
+        shared_layers: sum(LayerSide::Both).count() as u64,
+        update_bytes: total(LayerSide::OnlyB),
+        a: Side::new(a, old, b, new),
+        b: Side::new(b, new, a, old),
+        layers,
+        platforms,
+    })
+}
+
+fn digests<'a>(found: FoundTag<'a>, image: &'a ImageView) -> impl Iterator<Item = (&'a Digest, u64)> {
+    image.layers.0.iter().filter_map(move |layer| Some((found.at.registry.layers.get(layer.layer)?, layer.bytes)))
+}
+
+fn layers(world: &World, a: (FoundTag, &ImageView), b: (FoundTag, &ImageView)) -> Vec<ComparedLayer> {
+    let named = |(found, image): (FoundTag, &ImageView)| -> Vec<(Digest, u64, Option<Box<str>>)> {
+        let is_whole = image.layers.0.len() as u64 == image.image.layers;
+        let commands = image.image.image_id.as_ref().filter(|_| is_whole).and_then(|config| (world.commands)(config));
+        let commands = commands.filter(|commands| commands.len() == image.layers.0.len());
+        let command = |place: usize| commands.as_ref().map(|commands| commands[place].clone());
+        digests(found, image)
+            .enumerate()
+            .map(|(place, (digest, bytes))| (digest.clone(), bytes, command(place)))
+            .collect()
+    };
+    let (of_a, of_b) = (named(a), named(b));
+    let in_b: HashSet<&Digest> = of_b.iter().map(|(digest, ..)| digest).collect();
+    let in_a: HashSet<&Digest> = of_a.iter().map(|(digest, ..)| digest).collect();
+    let layer = |(digest, bytes, command): &(Digest, u64, Option<Box<str>>), side| ComparedLayer {
+        digest: digest.to_string(),
+        bytes: *bytes,
+        side,
+        command: command.clone(),
+    };
+    let left =
+        of_a.iter().map(|one| layer(one, if in_b.contains(&one.0) { LayerSide::Both } else { LayerSide::OnlyA }));
+    let right = of_b.iter().filter(|one| !in_a.contains(&one.0)).map(|one| layer(one, LayerSide::OnlyB));
+    let mut layers: Vec<ComparedLayer> = left.chain(right).collect();
+    layers.sort_by_key(|layer| layer.side);
+    layers
+}
+
+impl<'a> Side<'a> {
+    fn new(found: FoundTag<'a>, view: &'a ImageView, other: FoundTag<'a>, other_view: &'a ImageView) -> Self {
+        let name = ImageName::new(&found.at.repository.repository, &found.tag.tag);
+        let has: HashSet<&Digest> = digests(other, other_view).map(|(digest, _)| digest).collect();
+        let is_shared = |layer: u32| found.at.registry.layers.get(layer).is_some_and(|digest| has.contains(digest));
+        Self {
+            repository: name.repository.clone(),
+            tag: found.tag.tag.as_str(),
+            digest: view.image.digest.to_string(),
+            created: view.image.created,
+            compressed_bytes: view.image.compressed_bytes,
+            unique_bytes: view.unique_bytes,
+            uncompressed_bytes: view.uncompressed.map(|(bytes, _)| bytes),
+            unpacked_bytes: view.unpacked_bytes,
+            layers: view.image.layers,
+            parts: parts(view, |layer| if is_shared(layer) { Reach::Repository } else { Reach::Own }),
+            link: Address::of(Place::Image(name)).on(Some(view.platform.as_str())).link(),
+        }
+    }
+}

@@ -1,0 +1,370 @@
+//! The first page: what is watched, what is big, what grew, what fails.
+
+use serde::Serialize;
+
+use super::address::{Address, ImageName, Place};
+use super::releases::{Release, created, growth};
+use super::running::{RunningRow, SourceRow, running};
+use super::top::Top;
+use super::treemap::{Tile, tiles};
+use super::world::World;
+use crate::image::Timestamp;
+use crate::inventory::snapshot::{ImageView, RegistryView, RepositoryView, TagView};
+use crate::metrics::own::{BUILD, ScanFailures, TargetState};
+
+/// Rows of a table on the first page.
+const ROWS_MAX: usize = 10;
+
+/// Tags that cannot be read, registries, groups, targets.
+const LIST_MAX: usize = 50;
+
+/// Targets are a person's own list.
+const TARGETS_MAX: usize = 500;
+
+#[derive(Serialize)]
+pub(super) struct Overview<'a> {
+    pub(super) version: &'static str,
+    pub(super) revision: &'static str,
+    pub(super) totals: Totals,
+    /// Why the last reload failed.
+    pub(super) failed_reload: Option<FailedReload<'a>>,
+    pub(super) registries: Vec<RegistryRow<'a>>,
+    pub(super) groups: Vec<GroupRow<'a>>,
+    pub(super) reclaimable: Vec<ReclaimableRow>,
+    pub(super) biggest: Vec<ImageRow>,
+    pub(super) newest: Vec<Release>,
+    pub(super) growing: Vec<Release>,
+    pub(super) budgets: Vec<ImageRow>,
+    pub(super) running: Vec<RunningRow>,
+    pub(super) unreadable: Vec<UnreadableRow>,
+    pub(super) targets: Vec<TargetRow<'a>>,
+    pub(super) sources: Vec<SourceRow<'a>>,
+    #[serde(skip)]
+    pub(super) tiles: Vec<Tile>,
+}
+
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Totals {
+    pub(super) registries: u64,
+    pub(super) repositories: u64,
+    /// Selected tags, as far as lists were read.
+    pub(super) tags: u64,
+    pub(super) images: u64,
+    /// Samples of images on `/metrics`.
+    pub(super) series: u64,
+    /// Sum of the registries' stored bytes; null until all of them are known.
+    pub(super) stored_bytes: Option<u64>,
+    /// Images beyond their budget.
+    pub(super) over_budget: u64,
+    /// Tags whose last reading failed.
+    pub(super) unreadable_tags: u64,
+}
+
+#[derive(Serialize)]
+pub(super) struct FailedReload<'a> {
+    pub(super) at: Timestamp,
+    pub(super) error: &'a str,
+}
+
+#[derive(Serialize)]
+pub(super) struct RegistryRow<'a> {
+    pub(super) registry: &'a str,
+    pub(super) stored_bytes: Option<u64>,
+    pub(super) repositories: u64,
+    pub(super) images: u64,
+}
+
+#[derive(Serialize)]
+pub(super) struct GroupRow<'a> {
+    pub(super) registry: &'a str,
+    pub(super) group: &'a str,
+    pub(super) stored_bytes: u64,
+    pub(super) unique_bytes: u64,
+    pub(super) proportional_bytes: f64,
+}
+
+/// What a policy would free of a registry or repository.
+#[derive(Serialize)]
+pub(super) struct ReclaimableRow {
+    pub(super) policy: String,
+    /// A registry, or a repository.
+    pub(super) place: String,
+    pub(super) bytes: Option<u64>,
+    pub(super) tags: Option<u64>,
+    #[serde(skip)]
+    pub(super) link: Option<String>,
+}
+
+/// One platform's image under a tag.
+#[derive(Serialize)]
+pub(super) struct ImageRow {
+    pub(super) repository: String,
+    pub(super) tag: String,
+    pub(super) platform: String,
+    pub(super) compressed_bytes: u64,
+    pub(super) unique_bytes: Option<u64>,
+    pub(super) budget_bytes: Option<u64>,
+    #[serde(skip)]
+    pub(super) link: String,
+}
+
+#[derive(Serialize)]
+pub(super) struct UnreadableRow {
+    pub(super) image: String,
+    pub(super) last_success: Option<Timestamp>,
+    /// As in the log, where it is kept.
+    pub(super) message: Option<String>,
+    #[serde(skip)]
+    pub(super) link: String,
+}
+
+#[derive(Serialize)]
+pub(super) struct TargetRow<'a> {
+    pub(super) target: &'a str,
+    /// `None` before its first scan ended.
+    pub(super) up: Option<bool>,
+    pub(super) last_scan: Option<Timestamp>,
+    pub(super) last_scan_seconds: Option<f64>,
+    pub(super) interval_seconds: f64,
+    pub(super) repositories: Option<u64>,
+    pub(super) tags: Option<u64>,
+    pub(super) remarks: &'a [String],
+    pub(super) last_failures: Option<FailuresRow<'a>>,
+}
+
+/// The last scan of a target that had failures.
+#[derive(Serialize)]
+pub(super) struct FailuresRow<'a> {
+    pub(super) at: Timestamp,
+    pub(super) count: u64,
+    pub(super) messages: Vec<&'a str>,
+}
+
+/// Messages of one target.
+const MESSAGES_MAX: usize = 3;
+
+impl<'a> Overview<'a> {
+    pub(super) fn new(world: &World<'a>) -> Self {
+        let registries = &world.snapshot.registries;
+        let mut totals = Totals {
+            series: world.series,
+            registries: registries.len() as u64,
+            stored_bytes: registries.iter().try_fold(0, |sum: u64, view| Some(sum.saturating_add(view.stored_bytes?))),
+            ..Totals::default()
+        };
+        let mut tops = Tops::new();
+        let mut rows = Vec::new();
+        for registry in registries {
+            let before = totals.images;
+            for repository in &registry.repositories {
+                totals.repositories += 1;
+                totals.tags += repository.tags_selected.unwrap_or(repository.tags.len() as u64);
+                tops.add_repository(repository);
+                for tag in &repository.tags {
+                    tops.add_tag(repository, tag, &mut totals);
+                }
+            }
+            rows.push(RegistryRow {
+                registry: registry.registry.as_str(),
+                stored_bytes: registry.stored_bytes,
+                repositories: registry.repositories.len() as u64,
+                images: totals.images - before,
+            });
+        }
+        rows.sort_by_key(|row| std::cmp::Reverse(row.stored_bytes));
+        rows.truncate(LIST_MAX);
+        let unreadable = tops.unreadable.iter().map(|(view, tag)| unreadable(world, view, tag)).collect();
+        let failed = world.reload.and_then(|reload| Some((reload.at, reload.error.as_deref()?)));
+        Self {
+            version: BUILD.version,
+            revision: BUILD.revision,
+            failed_reload: failed.map(|(at, error)| FailedReload { at, error }),
+            registries: rows,
+            groups: groups(registries),
+            reclaimable: reclaimable(registries, &tops),
+            biggest: tops.biggest.iter().map(ImageRow::new).collect(),
+            budgets: tops.budgets.iter().map(ImageRow::new).collect(),
+            newest: tops.newest.iter().map(|(view, place)| Release::new(view, &view.newest[*place])).collect(),
+            growing: tops.growing.iter().map(|(view, place)| Release::new(view, &view.newest[*place])).collect(),
+            unreadable,
+            targets: world.targets.iter().take(TARGETS_MAX).map(TargetRow::new).collect(),
+            sources: world.sources.iter().take(LIST_MAX).map(SourceRow::new).collect(),
+            running: running(world.snapshot),
+            tiles: tiles(registries),
+            totals,
+        }
+    }
+}
+
+/// A repository and the place of one of its newest releases.
+type NewestPlace<'a> = (&'a RepositoryView, usize);
+
+type TaggedImage<'a> = (&'a RepositoryView, &'a TagView, &'a ImageView);
+
+struct Tops<'a> {
+    biggest: Top<u64, TaggedImage<'a>>,
+    budgets: Top<f64, TaggedImage<'a>>,
+    newest: Top<f64, NewestPlace<'a>>,
+    growing: Top<u64, NewestPlace<'a>>,
+    reclaimable: Top<u64, (&'a RepositoryView, usize)>,
+    unreadable: Vec<(&'a RepositoryView, &'a TagView)>,
+}
+
+impl<'a> Tops<'a> {
+    fn new() -> Self {
+        Self {
+            biggest: Top::new(ROWS_MAX),
+            budgets: Top::new(ROWS_MAX),
+            newest: Top::new(ROWS_MAX),
+            growing: Top::new(ROWS_MAX),
+            reclaimable: Top::new(ROWS_MAX),
+            unreadable: Vec::new(),
+        }
+    }
+
+    fn add_repository(&mut self, view: &'a RepositoryView) {
+        for (place, newest) in view.newest.iter().enumerate() {
+            // One row for each target: that of the platform that grew most, or is the biggest.
+            let key = |place: usize| (growth(&view.newest[place]), view.newest[place].release.compressed_bytes);
+            let same = |other: usize| view.newest[other].target == newest.target;
+            let is_shown = (0..view.newest.len()).filter(|other| same(*other)).max_by_key(|other| key(*other));
+            if is_shown != Some(place) {
+                continue;
+            }
+            self.newest.add(created(view, newest).unwrap_or(0.0), (view, place));
+            if growth(newest) > 0 {
+                self.growing.add(growth(newest), (view, place));
+            }
+        }
+        for (place, of) in view.reclaimable.iter().enumerate() {
+            if let Some(bytes) = of.bytes.filter(|bytes| *bytes > 0) {
+                self.reclaimable.add(bytes, (view, place));
+            }
+        }
+    }
+
+    fn add_tag(&mut self, view: &'a RepositoryView, tag: &'a TagView, totals: &mut Totals) {
+        totals.images += tag.images.len() as u64;
+        if tag.up == Some(false) {
+            totals.unreadable_tags += 1;
+            if self.unreadable.len() < LIST_MAX {
+                self.unreadable.push((view, tag));
+            }
+        }
+        let sized = tag.images.iter().filter_map(|image| Some((image.image.compressed_bytes?, image)));
+        // One row for each tag: that of its biggest image.
+        let Some((bytes, image)) = sized.clone().max_by_key(|(bytes, _)| *bytes) else { return };
+        // The same image under another tag is one of the biggest once.
+        let is_listed = || self.biggest.iter().any(|(_, _, other)| other.image.digest == image.image.digest);
+        if self.biggest.takes(bytes) && !is_listed() {
+            self.biggest.add(bytes, (view, tag, image));
+        }
+        if let Some(budget) = image.budget_bytes {
+            totals.over_budget += sized.filter(|(bytes, _)| *bytes > budget).count() as u64;
+            self.budgets.add(bytes as f64 / budget.max(1) as f64, (view, tag, image));
+        }
+    }
+}
+
+impl ImageRow {
+    fn new((view, tag, image): &TaggedImage) -> Self {
+        let name = ImageName::new(&view.repository, &tag.tag);
+        let platform = image.platform.as_str();
+        Self {
+            repository: name.repository.clone(),
+            tag: name.tag.clone(),
+            platform: platform.to_owned(),
+            compressed_bytes: image.image.compressed_bytes.unwrap_or_default(),
+            unique_bytes: image.unique_bytes,
+            budget_bytes: image.budget_bytes,
+            link: Address::of(Place::Image(name)).on(Some(platform)).link(),
+        }
+    }
+}
+
+impl<'a> TargetRow<'a> {
+    fn new(state: &'a TargetState) -> Self {
+        Self {
+            target: &state.name.0,
+            up: state.last.map(|end| end.up),
+            last_scan: state.last.map(|end| end.at),
+            last_scan_seconds: state.last.map(|end| end.duration.as_secs_f64()),
+            interval_seconds: state.interval.as_secs_f64(),
+            repositories: state.selected.map(|selected| selected.repositories),
+            tags: state.selected.map(|selected| selected.tags),
+            remarks: &state.trouble.remarks,
+            last_failures: state.trouble.failures.as_deref().map(FailuresRow::new),
+        }
+    }
+
+    /// Whether its lists were read and nothing in them is selected.
+    pub(super) fn selects_nothing(&self) -> bool {
+        self.tags == Some(0)
+    }
+}
+
+impl<'a> FailuresRow<'a> {
+    fn new(failures: &'a ScanFailures) -> Self {
+        let mut messages: Vec<&str> = Vec::new();
+        for failure in &failures.first {
+            if messages.len() < MESSAGES_MAX && !messages.contains(&failure.message.as_str()) {
+                messages.push(&failure.message);
+            }
+        }
+        Self { at: failures.at, count: failures.count, messages }
+    }
+}
+
+fn unreadable(world: &World, view: &RepositoryView, tag: &TagView) -> UnreadableRow {
+    let name = ImageName::new(&view.repository, &tag.tag);
+    UnreadableRow {
+        image: name.to_string(),
+        last_success: tag.last_success,
+        message: world.failure(&view.repository, &tag.tag).map(|failure| failure.message.clone()),
+        link: Address::of(Place::Image(name)).link(),
+    }
+}
+
+fn groups(registries: &[std::sync::Arc<RegistryView>]) -> Vec<GroupRow<'_>> {
+    let mut top = Top::new(LIST_MAX);
+    for registry in registries {
+        for view in &registry.groups {
+            let usage = &view.usage;
+            let row = GroupRow {
+                registry: registry.registry.as_str(),
+                group: &view.group,
+                stored_bytes: usage.stored_bytes,
+                unique_bytes: usage.unique_bytes,
+                proportional_bytes: usage.proportional_bytes,
+            };
+            top.add(usage.stored_bytes, row);
+        }
+    }
+    top.into_vec()
+}
+
+/// What each policy would free of each registry, then of the repositories of which it would free most.
+fn reclaimable(registries: &[std::sync::Arc<RegistryView>], tops: &Tops) -> Vec<ReclaimableRow> {
+    let of_registries = registries.iter().flat_map(|view| view.reclaimable.iter().map(move |of| (view, of)));
+    let mut rows: Vec<ReclaimableRow> = of_registries
+        .map(|(view, of)| ReclaimableRow {
+            policy: of.policy.to_string(),
+            place: view.registry.to_string(),
+            bytes: of.bytes,
+            tags: of.tags,
+            link: None,
+        })
+        .take(LIST_MAX)
+        .collect();
+    rows.extend(tops.reclaimable.iter().map(|(view, place)| {
+        let (of, place) = (&view.reclaimable[*place], view.repository.to_string());
+        ReclaimableRow {
+            policy: of.policy.to_string(),
+            bytes: of.bytes,
+            tags: of.tags,
+            link: Some(Address::of(Place::Repository(place.clone())).link()),
+            place,
+        }
+    }));
+    rows
+}

@@ -1,0 +1,185 @@
+//! What pages show is what `/metrics` shows.
+
+use super::*;
+
+#[tokio::test]
+async fn the_figures_of_json_are_those_of_the_metrics() {
+    let registry = registry();
+    let daemon = daemon(&registry).await;
+    let metrics = daemon.metrics().await;
+    let host = registry.name();
+    let overview = json(&daemon, "/overview").await;
+    assert_eq!(
+        overview["totals"]["stored_bytes"].as_f64(),
+        metrics.one("container_image_registry_stored_size_bytes", &[])
+    );
+    assert_eq!(overview["totals"]["images"], metrics.count("container_image_info"));
+    assert_eq!(overview["totals"]["series"].as_f64(), metrics.one("image_size_exporter_series", &[]));
+    assert_eq!(overview["totals"]["over_budget"], 2, "v1.2.0 and latest");
+    assert_eq!(
+        overview["groups"][0]["stored_bytes"].as_f64(),
+        metrics.one("container_image_group_stored_size_bytes", &[])
+    );
+
+    for name in ["acme/app", "acme/tool"] {
+        let of = [("repository", name)];
+        let repository = json(&daemon, &format!("/repository/{host}/{name}")).await;
+        for (key, family) in [
+            ("stored_bytes", "container_image_repository_stored_size_bytes"),
+            ("unique_bytes", "container_image_repository_unique_size_bytes"),
+            ("proportional_bytes", "container_image_repository_proportional_size_bytes"),
+            ("metadata_bytes", "container_image_repository_metadata_size_bytes"),
+            ("tags_selected", "container_image_repository_tags"),
+            ("tags_unknown", "container_image_repository_tags_unknown"),
+        ] {
+            assert_eq!(repository[key].as_f64(), metrics.one(family, &of), "{name} {key}");
+        }
+    }
+
+    let mut compared = 0;
+    for (labels, compressed) in metrics.all("container_image_compressed_size_bytes", &[]) {
+        let (repository, tag, platform) = (&labels["repository"], &labels["tag"], &labels["platform"]);
+        let of: Vec<(&str, &str)> = labels.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        let page =
+            json(&daemon, &format!("/image/{host}/{repository}:{tag}?platform={}", platform.replace('/', "%2F"))).await;
+        let image = &page["image"];
+        assert_eq!(image["platform"], platform.as_str());
+        assert_eq!(image["compressed_bytes"].as_f64(), Some(compressed));
+        for (key, family) in [
+            ("unique_bytes", "container_image_unique_size_bytes"),
+            ("proportional_bytes", "container_image_proportional_size_bytes"),
+            ("config_bytes", "container_image_config_size_bytes"),
+            ("manifest_bytes", "container_image_manifest_size_bytes"),
+            ("layers_listed", "container_image_layers"),
+            ("created", "container_image_created_timestamp_seconds"),
+            ("budget_bytes", "container_image_size_budget_bytes"),
+        ] {
+            assert_eq!(image[key].as_f64(), metrics.one(family, &of), "{repository}:{tag} {platform} {key}");
+        }
+        let layers: f64 = image["layers"].as_array().unwrap().iter().filter_map(|layer| layer["bytes"].as_f64()).sum();
+        assert!((layers - compressed).abs() < 0.5);
+        let own = image["layers"].as_array().unwrap().iter().filter(|layer| layer["reach"] == "own");
+        let own: f64 = own.filter_map(|layer| layer["bytes"].as_f64()).sum();
+        assert_eq!(Some(own), image["unique_bytes"].as_f64(), "what only it has is what is unique");
+        compared += 1;
+    }
+    assert_eq!(compared, 9);
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_page_shows_the_figures_of_its_json_with_their_exact_bytes() {
+    let registry = registry();
+    let daemon = daemon(&registry).await;
+    let path = format!("/image/{}/acme/app:v1.2.0?platform=linux%2Famd64", registry.name());
+    let html = page(&daemon, &path).await;
+    for (bytes, shown) in [("140000", "140,000 bytes"), ("100000", "100,000 bytes"), ("40000", "40,000 bytes")] {
+        assert!(html.contains(&format!("<data value=\"{bytes}\" title=\"{shown}\">")), "{shown}: {html}");
+    }
+    assert!(html.contains("2 images here, 1 image in 1 other repository"), "{html}");
+    assert!(html.contains("<code>COPY 100000 bytes</code>"), "{html}");
+    let overview = page(&daemon, "/").await;
+    assert!(overview.contains("<svg") && overview.contains(&format!("/repository/{}/acme/tool", registry.name())));
+    assert!(overview.contains("+28,000 bytes"), "the growth of the newest release");
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn two_tags_are_compared_layer_by_layer() {
+    let registry = registry();
+    let daemon = daemon(&registry).await;
+    let host = registry.name();
+    let path = format!("/compare?a={host}/acme/app:v1.1.0&b={host}/acme/app:v1.2.0");
+    let both = json(&daemon, &path).await;
+    assert_eq!(both["platform"], "linux/amd64");
+    assert_eq!((&both["shared_bytes"], &both["update_bytes"]), (&100_000.into(), &40_000.into()));
+    let metrics = daemon.metrics().await;
+    let update = metrics.one("container_image_newest_update_size_bytes", &[("platform", "linux/amd64")]);
+    assert_eq!(both["update_bytes"].as_f64(), update);
+    let sides: Vec<(&str, u64)> = both["layers"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|layer| (layer["side"].as_str().unwrap(), layer["bytes"].as_u64().unwrap()))
+        .collect();
+    assert_eq!(sides, [("only_a", 12_000), ("both", 100_000), ("only_b", 40_000)]);
+    let other = json(&daemon, &format!("/compare?a={host}/acme/app:v1.1.0&b={host}/acme/tool:latest")).await;
+    assert_eq!((&other["shared_layers"], &other["platforms"]), (&1.into(), &serde_json::json!(["linux/amd64"])));
+    assert!(page(&daemon, &path).await.contains("+28,000 bytes"));
+    for (path, said) in [
+        ("/compare", "Compare two images"),
+        ("/compare?a=x&b=y/z:1", "<bdi>y/z:1</bdi> is not watched"),
+        (&format!("/compare?a={host}/acme/app:v1.1.0&b={host}/acme/app:gone"), "acme/app:gone</bdi> is not watched"),
+    ] {
+        assert!(page(&daemon, path).await.contains(said), "{path}");
+        assert_eq!(get(&daemon, &format!("/api/v1{path}")).await.0, 404, "{path}");
+    }
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_repository_says_with_what_it_shares_layers() {
+    let registry = registry();
+    let daemon = daemon(&registry).await;
+    let host = registry.name();
+    let app = json(&daemon, &format!("/repository/{host}/acme/app")).await;
+    assert_eq!(app["shares_with"][0]["repository"], format!("{host}/acme/tool"));
+    assert_eq!((&app["shares_with"][0]["bytes"], &app["shares_with_count"]), (&100_000.into(), &1.into()));
+    let reaches: Vec<Vec<&str>> = app["stacks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|stack| stack["parts"].as_array().unwrap().iter().map(|part| part["reach"].as_str().unwrap()).collect())
+        .collect();
+    // The layer of a release is in both of its platforms.
+    assert_eq!(reaches, vec![vec!["registry", "repository"]; 3], "{app}");
+    let tags: Vec<&str> = app["tags"].as_array().unwrap().iter().map(|tag| tag["tag"].as_str().unwrap()).collect();
+    assert_eq!(tags, ["latest", "v1.2.0", "v1.1.0", "v1.0.0"], "the newest first");
+    for (sort, expected) in [("name", "latest"), ("size", "latest"), ("nonsense", "latest")] {
+        let sorted = json(&daemon, &format!("/repository/{host}/acme/app?sort={sort}&platform=linux%2Farm64")).await;
+        assert_eq!((&sorted["tags"][0]["tag"], &sorted["platform"]), (&expected.into(), &"linux/arm64".into()));
+    }
+    assert_eq!(json(&daemon, &format!("/repository/{host}/acme/app?page=99")).await["page"], 1);
+    let team: BTreeMap<String, String> = serde_json::from_value(app["labels"].clone()).unwrap();
+    assert_eq!(team, [("label_team".to_owned(), "a".to_owned())].into());
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_tag_that_is_pushed_again_shows_what_it_was_before() {
+    let registry = registry();
+    let daemon = daemon(&registry).await;
+    let path = format!("/image/{}/acme/tool:latest", registry.name());
+    assert_eq!(json(&daemon, &path).await["past"], serde_json::json!([]));
+    registry.push("acme/tool", "latest", &image("linux/amd64", &[&Blob::named("tool", 6_000)]));
+    let tool = [("repository", "acme/tool")];
+    daemon.until("it is read again", |m| m.one("container_image_compressed_size_bytes", &tool) == Some(6_000.0)).await;
+    let past = &json(&daemon, &path).await["past"];
+    assert_eq!((past.as_array().unwrap().len(), &past[0]["compressed_bytes"]), (1, &105_000.into()));
+    let html = page(&daemon, &path).await;
+    assert!(html.contains("<h2>Before</h2>") && html.contains("105,000 bytes"), "{html}");
+    let repository = page(&daemon, &format!("/repository/{}/acme/tool", registry.name())).await;
+    assert!(repository.contains("latest, earlier: 103 KiB"), "{repository}");
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn no_page_causes_a_request_to_a_registry() {
+    let registry = registry();
+    let toml = config(&registry, &TARGETS).replace("100ms", "1h");
+    let daemon = Daemon::start(&toml).await;
+    daemon.until("everything is summed", |m| m.one("container_image_registry_stored_size_bytes", &[]).is_some()).await;
+    registry.take_counts();
+    let mut waiting = vec!["/".to_owned(), "/search".to_owned(), "/compare".to_owned()];
+    let mut seen = std::collections::BTreeSet::new();
+    while let Some(path) = waiting.pop() {
+        if seen.len() < 200 && seen.insert(path.clone()) {
+            let (status, body) = get(&daemon, &path).await;
+            assert_eq!(status, 200, "{path}");
+            waiting.extend(links(&body).into_iter().filter(|link| link.starts_with('/')));
+        }
+    }
+    assert!(seen.len() > 15, "{seen:?}");
+    assert_eq!(registry.take_counts(), "", "{seen:?}");
+    daemon.stop().await;
+}
