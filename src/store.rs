@@ -23,7 +23,7 @@ mod writer;
 pub use error::StoreError;
 pub use open::{Opened, is_foreign, special_kind};
 pub use single_flight::Flight;
-pub use store::Store;
+pub use store::{Store, StoreReader};
 pub use stored::{IndexEntry, LayerRecord, Stored, StoredIndex};
 
 #[cfg(test)]

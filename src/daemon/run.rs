@@ -113,7 +113,7 @@ async fn start_and_serve(mut config: Config, start: Start, stop: CancellationTok
     telemetry.watch_state(handles.store.persistent());
     telemetry.reloaded(Ok(()), unix_now());
 
-    let store = handles.store.clone();
+    let reader = handles.store.reader();
     let started = config.clone();
     let (publisher, rendered) = metrics::channel(telemetry.clone());
     let restoring = tokio::spawn(StateLoop::start(handles, config, publisher));
@@ -122,7 +122,7 @@ async fn start_and_serve(mut config: Config, start: Start, stop: CancellationTok
     let (reload_sender, reload_requests) = mpsc::channel(1);
     let (reload, reloads) = start.reloads;
     let web = web::ServerState::new(rendered, telemetry.clone(), reload, start.web_config, start.options);
-    let web = web.with_notifications(notifications).with_commands(Arc::new(move |config| store.commands(config)));
+    let web = web.with_notifications(notifications).with_commands(Arc::new(move |config| reader.commands(config)));
     let web = Arc::new(web);
     web.set_config(started.redacted());
     web.set_ready(true);

@@ -1,9 +1,9 @@
 //! The layer that makes a release bigger than the one before it.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 
 use super::layer_table::{LayerTable, StoredImage};
+use super::snapshot::LargestChange;
 use crate::image::Commands;
 use crate::oci::Digest;
 
@@ -12,18 +12,6 @@ const COMMAND_CHARACTERS_MAX: usize = 120;
 
 /// Looks up the commands that made an image's layers, by its config.
 pub(super) type CommandsOf<'a> = &'a dyn Fn(&Digest) -> Option<Commands>;
-
-/// The layer that grew most.
-#[derive(Clone, Debug, PartialEq)]
-pub struct LargestChange {
-    /// Of its blob.
-    pub digest: Digest,
-    /// By how many compressed bytes it is bigger than the layer that the same command made in the release before; all of
-    /// its bytes where there is none.
-    pub bytes: u64,
-    /// The command that made it, where the image's history says.
-    pub command: Option<Arc<str>>,
-}
 
 /// The layer of `new` that grew most against `old`; none where each of its layers is in `old`, or smaller.
 pub(super) fn largest_change(

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub use super::digest_list::DigestList;
-use super::largest_change::LargestChange;
 use crate::image::accounting::{GroupUsage, StoredLayer};
 use crate::image::{ImageSummary, Timestamp};
 use crate::oci::{Digest, MediaType, Platform, Registry, Repository, Tag};
@@ -246,4 +245,16 @@ pub struct ReleaseView {
     pub digest: Digest,
     /// The compressed bytes of the platform's image.
     pub compressed_bytes: u64,
+}
+
+/// The layer that grew most.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LargestChange {
+    /// Of its blob.
+    pub digest: Digest,
+    /// By how many compressed bytes it is bigger than the layer that the same command made in the release before; all of
+    /// its bytes where there is none.
+    pub bytes: u64,
+    /// The command that made it, where the image's history says.
+    pub command: Option<Arc<str>>,
 }

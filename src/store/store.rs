@@ -3,9 +3,9 @@
 use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tracing::warn;
@@ -35,6 +35,17 @@ const REASON_BYTES_MAX: usize = 1_024;
 /// The store. Cheap to clone. When the last clone is dropped, the queue is written and the file closed.
 #[derive(Clone, Debug)]
 pub struct Store(Arc<Inner>);
+
+/// The store for readers that must not keep it open.
+#[derive(Clone, Debug)]
+pub struct StoreReader(Weak<Inner>);
+
+impl StoreReader {
+    /// [`Store::commands`]; none once the store is closed.
+    pub fn commands(&self, config: &Digest) -> Option<Commands> {
+        Store(self.0.upgrade()?).commands(config)
+    }
+}
 
 #[derive(Debug)]
 struct Inner {
@@ -137,6 +148,11 @@ impl Store {
     /// Stores the facts of a config, which several manifests may list.
     pub fn remember_config(&self, digest: &Digest, config: Arc<ConfigFacts>) {
         self.put(|batch| &mut batch.configs, digest, config);
+    }
+
+    /// A reader that does not keep the file open.
+    pub fn reader(&self) -> StoreReader {
+        StoreReader(Arc::downgrade(&self.0))
     }
 
     /// The commands that made an image's layers, by its config's digest. None where the config has no usable history, or

@@ -33,7 +33,7 @@ const USES: &[(&str, &str)] = &[
     ("page", "oci image inventory metrics"),
     ("web", "clock oci image registry notify metrics page"),
     ("config", "oci target retention registry local sources store notify metrics web"),
-    ("daemon", "clock oci image target tag registry inventory store scan layer notify sources config metrics web"),
+    ("daemon", "clock oci target tag registry inventory store scan layer notify sources config metrics web"),
     (
         "commands",
         "clock oci memory_registry files image target retention tag registry inventory store scan layer local sources config metrics web daemon",
