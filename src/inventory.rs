@@ -8,7 +8,7 @@ mod digest_list;
 mod groups;
 mod holders;
 mod interner;
-pub mod largest_change;
+mod largest_change;
 mod layer_table;
 mod newest;
 mod notified;

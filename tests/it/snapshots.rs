@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use image_size_exporter::image::ImageSummary;
 use image_size_exporter::image::accounting::GroupUsage;
-use image_size_exporter::inventory::largest_change::LargestChange;
+use image_size_exporter::inventory::snapshot::LargestChange;
 use image_size_exporter::inventory::snapshot::{
     DigestList, GroupView, ImageLayers, ImageView, NewestView, Past, ReclaimableView, RegistryView, ReleaseView,
     RepositoryView, RunningView, Snapshot, SourceView, TagView,
