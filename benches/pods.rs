@@ -74,17 +74,18 @@ struct Report {
     new: String,
 }
 
-fn report(lines: &mut Lines<BufReader<ChildStdout>>) -> Report {
-    let line = lines.next().expect("it goes on").expect("a line");
+/// The next report; none once the watching process is ended.
+fn report(lines: &mut Lines<BufReader<ChildStdout>>) -> Option<Report> {
+    let line = lines.next()?.expect("a line");
     let fields: Vec<&str> = line.split(' ').collect();
     let number = |at: usize| fields[at].parse().expect("a number");
-    Report {
+    Some(Report {
         containers: usize::try_from(number(0)).expect("a count"),
         resident_kib: number(1),
         peak_kib: number(2),
         ticks: number(3),
         new: fields[4].to_owned(),
-    }
+    })
 }
 
 fn run(number: usize, image: &str) -> serde_json::Value {
@@ -121,7 +122,7 @@ async fn measuring() {
         .expect("this program runs");
     let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
     let (sender, mut reports) = tokio::sync::mpsc::unbounded_channel();
-    std::thread::spawn(move || while sender.send(report(&mut lines)).is_ok() {});
+    std::thread::spawn(move || while report(&mut lines).is_some_and(|report| sender.send(report).is_ok()) {});
     let mut next = async || reports.recv().await.expect("it goes on");
     let mut listed = next().await;
     while listed.containers < PODS {
