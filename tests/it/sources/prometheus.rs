@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::http::{Answer, Server};
 use super::*;
+use crate::support::daemon::command;
 
 const QUERY: &str = "/api/v1/query";
 
@@ -93,5 +94,30 @@ async fn it_is_asked_with_a_password_or_a_token() {
         daemon.until("it is read", |m| has_sizes(m, &[("app", "v1", 100)])).await;
         assert_eq!(server.requests().last().unwrap().1.as_deref(), Some(expected));
         daemon.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_quotes_the_credential_is_not_shown() {
+    let (_registry, server, files) = (registry(), Server::on_port().await, Files::new());
+    let file = files.write("secret", "s3sa\"me\n");
+    let keys = format!(", username = 'me', password_file = '{}'", file.display());
+    let basic = "bWU6czNzYSJtZQ==";
+    let quoting = |secret: &str| {
+        [
+            (200, json!({ "status": "error", "error": format!("bad header {secret}") })),
+            (200, json!({ "status": "success", "warnings": [format!("got {secret}")] })),
+            (200, json!({ "status": "success", "data": { "resultType": secret, "result": [] } })),
+            (200, json!({ "status": "success", "data": { "resultType": "vector", "result": secret } })),
+            (400, json!({ "status": "error", "error": secret })),
+        ]
+    };
+    for (status, body) in [basic, "s3sa\"me"].into_iter().flat_map(quoting) {
+        server.answer(QUERY, Answer::Body(status, body.to_string()));
+        files.write("config.toml", &source(&server, &keys));
+        let output = command(files.path()).args(["plan"]).output().unwrap();
+        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        assert!(!said.contains(basic) && !said.contains("s3sa"), "{body}: {said}");
+        assert!(said.contains("quotes the password or token"), "{body}: {said}");
     }
 }
