@@ -5,6 +5,7 @@
 
 mod container;
 mod outbox;
+mod pulled;
 
 #[cfg(feature = "docker")]
 pub mod docker;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use crate::oci::Digest;
+use crate::sources::pulled::pulled;
 use crate::sources::{Container, Workload};
 
 /// Why an answer says nothing about what runs.
@@ -125,19 +125,14 @@ fn container(labels: &BTreeMap<String, String>, words: &mut Words) -> Option<Con
         .into_iter()
         .find_map(|(kind, name)| Some((label(kind).filter(known)?, label(name).filter(known)?)))
         .or_else(|| Some(("Pod", label("pod")?)));
+    let (image, digest) = pulled(image, label("image_id").unwrap_or_default());
     Some(Container {
-        image: words.text(image),
-        digest: label("image_id").and_then(digest),
+        image: words.text(&image),
+        digest,
         node: label("node").map(|node| words.text(node)),
         workload: owner.map(|(kind, name)| words.workload(namespace, kind, name)),
         name: label("container").map(|name| words.text(name)),
     })
-}
-
-/// The manifest's digest in a runtime's ID of an image: `docker-pullable://nginx@sha256:…`, `docker.io/library/nginx@sha256:…`.
-/// A digest alone is the ID of the image's config.
-fn digest(image_id: &str) -> Option<Digest> {
-    image_id.rsplit_once('@')?.1.parse().ok()
 }
 
 #[cfg(test)]
@@ -146,6 +141,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::oci::Digest;
 
     fn answer(metrics: &serde_json::Value) -> Vec<u8> {
         let result: Vec<_> = metrics
@@ -184,6 +180,18 @@ mod tests {
             "an ID is no digest"
         );
         assert_eq!((workload(2), found[2].name.as_ref()), (None, None));
+    }
+
+    #[test]
+    fn a_digest_of_another_repository_or_beside_a_pinned_one_does_not_count() {
+        let (of, pinned) = (Digest::sha256_of(b"x"), Digest::sha256_of(b"pinned"));
+        let body = answer(&json!([
+            { "image_spec": "nginx:1", "image_id": format!("mirror.internal/hub/nginx@{of}") },
+            { "image_spec": format!("nginx:1@{pinned}"), "image_id": format!("docker.io/library/nginx@{of}") },
+            { "image_spec": "nginx:1", "image_id": format!("docker-pullable://nginx@{of}") },
+        ]));
+        let digests: Vec<_> = containers(&body).unwrap().into_iter().map(|found| found.digest).collect();
+        assert_eq!(digests, [None, Some(pinned), Some(of)]);
     }
 
     #[test]
