@@ -45,8 +45,10 @@ async fn what_kube_state_metrics_says_is_watched() {
     assert_eq!((metrics.one(INFO, &part), metrics.count(INFO)), (Some(1.0), 1), "replicas are one series");
     assert_eq!(server.requests()[0], ("/api/v1/query?query=kube_pod_container_info".to_owned(), None));
     let web = json!({ "image": format!("{}/acme/web:v1", registry.name()), "namespace": "shop", "pod": "web" });
-    server.answer(QUERY, vector(&json!([app(&registry, "app-0", "a"), web])));
-    daemon.until("the new one is read", |m| has_sizes(m, &[("app", "v1", 100), ("web", "v1", 200)])).await;
+    let nameless = json!({ "namespace": "shop", "pod": "nameless" });
+    server.answer(QUERY, vector(&json!([app(&registry, "app-0", "a"), web, nameless])));
+    let metrics = daemon.until("the new one is read", |m| has_sizes(m, &[("app", "v1", 100), ("web", "v1", 200)])).await;
+    assert_eq!(metrics.one(SKIPPED, &[]), Some(1.0), "a container without an image is counted");
     daemon.stop().await;
 }
 
@@ -115,7 +117,9 @@ async fn an_answer_that_quotes_the_credential_is_not_shown() {
     for (status, body) in [basic, "s3sa\"me"].into_iter().flat_map(quoting) {
         server.answer(QUERY, Answer::Body(status, body.to_string()));
         files.write("config.toml", &source(&server, &keys));
-        let output = command(files.path()).args(["plan"]).output().unwrap();
+        let mut plan = command(files.path());
+        plan.arg("plan");
+        let output = tokio::task::spawn_blocking(move || plan.output().unwrap()).await.unwrap();
         let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
         assert!(!said.contains(basic) && !said.contains("s3sa"), "{body}: {said}");
         assert!(said.contains("quotes the password or token"), "{body}: {said}");

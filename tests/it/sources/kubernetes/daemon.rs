@@ -60,6 +60,38 @@ async fn a_pods_image_is_read_when_the_pod_starts_and_is_known_with_workload_nod
 }
 
 #[tokio::test]
+async fn while_a_namespace_cannot_be_read_nothing_goes_and_a_restart_forgets_nothing() {
+    let (registry, server, files) = (registry(), ApiServer::start().await, Files::new());
+    server.put(runs(&registry, "app-1", "node-1", "acme/app:v1", "none"));
+    let mut hidden = runs(&registry, "web-1", "node-1", "acme/web:v1", "none");
+    hidden["metadata"]["namespace"] = json!("secret");
+    server.put(hidden);
+    let policy = format!(
+        "[[targets]]\nname = 't'\nrepository = '{}/acme/web'\nmatch = ['^none$']\n\
+         [[policies]]\nname = 'p'\nkeep_running = true\n",
+        registry.name()
+    );
+    let configuration = configuration(&server, &files, ", namespaces = ['shop', 'secret']");
+    let all = [("app", "v1", 100), ("web", "v1", 200)];
+    let daemon = Daemon::start(&configuration).await;
+    daemon.until("both are read", |m| has_sizes(m, &all)).await;
+    let directory = daemon.stop().await;
+    server.forbid(Some("/api/v1/namespaces/secret/pods"));
+    let daemon = Daemon::start_in(directory, &configuration).await;
+    let metrics = daemon.until("a part is read", |m| m.count(CONTAINERS) == 1 && m.one(UP, &[]) == Some(0.0)).await;
+    assert!(has_sizes(&metrics, &all), "{}", metrics.text());
+    daemon.stop().await;
+
+    files.write("config.toml", &(configuration + &policy));
+    let mut retain = crate::support::daemon::command(files.path());
+    retain.args(["retain", "--format", "digests"]);
+    let output = tokio::task::spawn_blocking(move || retain.output().unwrap()).await.unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && output.stdout.is_empty(), "{said}");
+    assert!(said.contains("source s does not say") && said.contains("403"), "{said}");
+}
+
+#[tokio::test]
 async fn a_private_registry_is_read_with_the_pull_secret_of_its_pod_alone_if_it_may_be() {
     let (registry, server, files) = (registry(), ApiServer::start().await, Files::new());
     registry.require(Access::Basic(vec![("puller", "sesame")]));
