@@ -64,8 +64,7 @@ impl Inventory {
         let running = Arc::new(running);
         let before = self.sources.at(number).cloned();
         let mut seen = Seen::default();
-        let is_same =
-            |before: &Arc<Running>| before.has_same_images(&running) && before.is_part == running.is_part;
+        let is_same = |before: &Arc<Running>| before.has_same_images(&running) && before.is_part == running.is_part;
         if !before.as_ref().is_some_and(is_same) {
             let mut tags = tags(&running);
             if running.is_part {

@@ -143,8 +143,10 @@ fn what_a_source_could_not_read_since_a_restart_stays_and_what_ends_goes() {
     let targets = [source("s")];
     let mut before = inventory(&targets);
     seen(&mut before, "s", "r.io/a:v1 r.io/b:v1");
-    let changes: Vec<TagChange> =
-        ["r.io/a:v1", "r.io/b:v1"].into_iter().map(|name| read(&mut before, name, 10.0, single("x:10")).unwrap()).collect();
+    let changes: Vec<TagChange> = ["r.io/a:v1", "r.io/b:v1"]
+        .into_iter()
+        .map(|name| read(&mut before, name, 10.0, single("x:10")).unwrap())
+        .collect();
     let mut after = super::restart::restart(&targets, &changes, &single("x:10").images);
     after.restored(|_, _| false);
     let answer = |text: &str, is_part| Running { is_part, ..running(text) };
@@ -207,7 +209,10 @@ fn a_policy_keeps_what_runs_and_says_nothing_before_that_is_known() {
 #[test]
 fn a_policy_says_nothing_while_more_may_run_and_keeps_an_index_whose_platform_runs() {
     let mut inventory = inventory(&[listing("t", "r.io/a"), source("s")]);
-    inventory.set_policies(&[Arc::new(RetentionPolicy { keep_running: true, ..(*policy("p", None, &["^v3$"], None)).clone() })]);
+    inventory.set_policies(&[Arc::new(RetentionPolicy {
+        keep_running: true,
+        ..(*policy("p", None, &["^v3$"], None)).clone()
+    })]);
     found(&mut inventory, "t", "r.io/a:v1 r.io/a:v3");
     let of_index = index("i", &[("linux/amd64", "x:10"), ("linux/arm64", "y:10")]);
     let child = of_index.images[1].digest.clone();

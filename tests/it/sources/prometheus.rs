@@ -47,7 +47,8 @@ async fn what_kube_state_metrics_says_is_watched() {
     let web = json!({ "image": format!("{}/acme/web:v1", registry.name()), "namespace": "shop", "pod": "web" });
     let nameless = json!({ "namespace": "shop", "pod": "nameless" });
     server.answer(QUERY, vector(&json!([app(&registry, "app-0", "a"), web, nameless])));
-    let metrics = daemon.until("the new one is read", |m| has_sizes(m, &[("app", "v1", 100), ("web", "v1", 200)])).await;
+    let metrics =
+        daemon.until("the new one is read", |m| has_sizes(m, &[("app", "v1", 100), ("web", "v1", 200)])).await;
     assert_eq!(metrics.one(SKIPPED, &[]), Some(1.0), "a container without an image is counted");
     daemon.stop().await;
 }
@@ -124,4 +125,22 @@ async fn an_answer_that_quotes_the_credential_is_not_shown() {
         assert!(!said.contains(basic) && !said.contains("s3sa"), "{body}: {said}");
         assert!(said.contains("quotes the password or token"), "{body}: {said}");
     }
+}
+
+#[tokio::test]
+async fn a_registry_that_hangs_delays_no_answer() {
+    let (server, hanging) = (Server::on_port().await, Server::on_port().await);
+    hanging.answer("/", Answer::Silence);
+    let answer = |count: usize| {
+        let images = (0..count).map(|n| json!({ "image": format!("127.0.0.1:{}/acme/app-{n}:v1", hanging.port) }));
+        server.answer(QUERY, vector(&images.collect()));
+    };
+    answer(1);
+    let daemon = Daemon::start(&source(&server, "")).await;
+    // More than are read at once.
+    for count in 1..=20 {
+        answer(count);
+        daemon.until("it is seen", |m| m.count(CONTAINERS) == count).await;
+    }
+    daemon.stop().await;
 }
