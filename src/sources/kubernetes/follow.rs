@@ -89,7 +89,8 @@ impl Pods<'_> {
             let event = tokio::select! {
                 event = events.next() => event,
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
-                    let message = format!("cannot list the pods {} within {} minutes", self.scope, LIST_TIMEOUT.as_secs() / 60);
+                    let minutes = LIST_TIMEOUT.as_secs() / 60;
+                    let message = format!("cannot list the pods {} within {minutes} minutes", self.scope);
                     let failure = Failure::new(Reason::Timeout, &message, Next::List);
                     news.send((at, News::Failed(failure))).await.ok()?;
                     sleep(pauses.next().unwrap_or_default()).await;

@@ -64,7 +64,9 @@ fn retain_keeps_what_a_source_leaves_out_and_judges_nothing_if_more_may_run() {
         registry.push("acme/app", tag, &image_of(bytes));
     }
     let retain = || {
-        let output = command(files.path()).args(["retain", "--format", "digests"]).output().unwrap();
+        let mut retain = command(files.path());
+        retain.args(["retain", "--format", "digests"]).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let output = retain.output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         (output.status.code(), String::from_utf8(output.stdout).unwrap(), said)
     };

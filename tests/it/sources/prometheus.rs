@@ -1,5 +1,7 @@
 //! A Prometheus that answers as it is told.
 
+use std::process::Stdio;
+
 use serde_json::json;
 
 use super::http::{Answer, Server};
@@ -119,7 +121,7 @@ async fn an_answer_that_quotes_the_credential_is_not_shown() {
         server.answer(QUERY, Answer::Body(status, body.to_string()));
         files.write("config.toml", &source(&server, &keys));
         let mut plan = command(files.path());
-        plan.arg("plan");
+        plan.args(["plan", "--json"]).stdout(Stdio::piped()).stderr(Stdio::piped());
         let output = tokio::task::spawn_blocking(move || plan.output().unwrap()).await.unwrap();
         let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
         assert!(!said.contains(basic) && !said.contains("s3sa"), "{body}: {said}");

@@ -1,5 +1,7 @@
 //! A cluster over the whole daemon: from a pod to its sample.
 
+use std::process::Stdio;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
@@ -84,7 +86,7 @@ async fn while_a_namespace_cannot_be_read_nothing_goes_and_a_restart_forgets_not
 
     files.write("config.toml", &(configuration + &policy));
     let mut retain = crate::support::daemon::command(files.path());
-    retain.args(["retain", "--format", "digests"]);
+    retain.args(["retain", "--format", "digests"]).stdout(Stdio::piped()).stderr(Stdio::piped());
     let output = tokio::task::spawn_blocking(move || retain.output().unwrap()).await.unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!output.status.success() && output.stdout.is_empty(), "{said}");
