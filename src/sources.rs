@@ -5,6 +5,7 @@
 
 mod container;
 mod outbox;
+mod pulled;
 
 #[cfg(feature = "docker")]
 pub mod docker;
@@ -54,11 +55,19 @@ pub enum SourceKind {
 /// Time for a source's first answer, for commands that need one.
 const ASK_TIMEOUT: Duration = Duration::from_mins(1);
 
+/// What a source answers when it is asked once.
+pub struct Answer {
+    /// What runs, as far as it could be read.
+    pub sorted: Sorted,
+    /// Why more may run.
+    pub error: Option<SourceError>,
+}
+
 /// Asks a source once.
 ///
 /// # Errors
-/// It fails, or does not answer within a minute.
-pub async fn ask(source: &Source) -> Result<Sorted, SourceError> {
+/// It fails wholly, or does not answer within a minute.
+pub async fn ask(source: &Source) -> Result<Answer, SourceError> {
     let (outbox, mut sight) = outbox();
     let answer = async {
         loop {
@@ -66,7 +75,11 @@ pub async fn ask(source: &Source) -> Result<Sorted, SourceError> {
             let _ = sight.changed().await;
             let now = sight.borrow_and_update().clone();
             match (now.containers, now.error) {
-                (Some(containers), _) => return Ok(source.rules.sort(&containers)),
+                (Some(containers), error) => {
+                    let mut sorted = source.rules.sort(&containers);
+                    sorted.running.is_part = now.is_part;
+                    return Ok(Answer { sorted, error });
+                }
                 (None, Some(error)) => return Err(error),
                 (None, None) => {}
             }

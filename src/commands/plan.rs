@@ -26,7 +26,7 @@ use crate::registry::Registries;
 use crate::scan::discovery::Discovery;
 use crate::scan::{NoPlatform, discovery};
 use crate::sources;
-use crate::sources::Sorted;
+use crate::sources::{Answer, Sorted};
 use crate::tag::{DiscoveredRepository, LayerFound};
 use crate::target::{NewestBy, Target, TargetName, Version};
 
@@ -105,9 +105,10 @@ pub async fn plan(config: &Config, registries: &Registries) -> Plan {
     let mut unanswered = HashMap::new();
     for source in &config.sources {
         let repositories = match sources::ask(source).await {
-            Ok(Sorted { running, .. }) => {
+            Ok(Answer { sorted: Sorted { running, .. }, error }) => {
                 let names: HashSet<_> = running.images.iter().map(|image| image.repository.clone()).collect();
                 inventory.seen(&source.target.name, running);
+                unanswered.extend(error.map(|error| (&source.target.name, error)));
                 names.len()
             }
             Err(error) => {

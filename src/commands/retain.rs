@@ -26,10 +26,11 @@ use super::{inspect, logging::LogFormat, units};
 use crate::clock;
 use crate::config::{Config, Scan};
 use crate::image::Timestamp;
-use crate::oci::{PlatformFilter, Registry};
+use crate::oci::{PlatformFilter, Reason, Registry};
 use crate::registry::Registries;
 use crate::retention::RetentionPolicy;
 use crate::sources;
+use crate::sources::{Sorted, SourceError};
 use crate::tag::Running;
 use crate::target::{Detail, Listing, Repositories, Selection, Target, TargetName, Uncompressed};
 
@@ -155,18 +156,31 @@ fn named(repositories: &[Repositories]) -> Vec<Arc<Target>> {
     repositories.iter().map(|one| Arc::new(target(one))).collect()
 }
 
-/// What each source sees, if a policy asks for that. Without an answer nothing is judged: what runs would go.
+/// What each source sees, if a policy asks for that. Without a whole answer nothing is judged: what runs would go.
 async fn running(config: Option<&Config>, policies: &[Arc<RetentionPolicy>]) -> Result<Vec<Running>, CommandFailure> {
     let mut running = Vec::new();
     if !policies.iter().any(|policy| policy.keep_running) {
         return Ok(running);
     }
     for source in config.iter().flat_map(|config| &config.sources) {
-        let sorted = sources::ask(source).await.map_err(|error| CommandFailure {
-            message: format!("source {} does not say what runs: {error}", source.target.name),
+        let name = &source.target.name;
+        let failed = |error: &SourceError, what: &str| CommandFailure {
+            message: format!("source {name} does not say {what}: {error}"),
             exit_code: error.reason.exit_code(),
-        })?;
-        running.push(sorted.running);
+        };
+        let answer = sources::ask(source).await.map_err(|error| failed(&error, "what runs"))?;
+        if let Some(error) = &answer.error {
+            return Err(failed(error, "all that runs"));
+        }
+        let Sorted { running: seen, first_skipped, .. } = answer.sorted;
+        if let Some(why) = first_skipped {
+            let skipped = seen.skipped;
+            let message = format!(
+                "source {name} does not say all that runs: {skipped} of its containers cannot be counted (the first one: {why}); `exclude` leaves out what no policy needs to know"
+            );
+            return Err(CommandFailure { message, exit_code: Reason::Invalid.exit_code() });
+        }
+        running.push(seen);
     }
     Ok(running)
 }

@@ -1,7 +1,7 @@
 //! Follows one source: what it sees goes to the state loop, what is new is read at once, and its target is scanned like any
 //! other.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,13 +13,17 @@ use super::messages::{Event, Handles};
 use super::notified;
 use super::scan_target;
 use super::timer::{Clock, FirstScan, ScanTimer};
-use crate::oci::Reason;
+use crate::oci::{Reason, Repository, Tag};
 use crate::sources;
-use crate::sources::{Container, Sight, Source};
+use crate::sources::{Container, IMAGES_MAX, Sight, Source};
+use crate::tag::TagRequest;
 use crate::target::TargetName;
 
-/// How many answers of a source may be read at once before further ones wait, of which only the last counts.
+/// How many answers of a source are read at once. What further ones have that is new waits, and delays no answer.
 const READS_UNDER_WAY: usize = 16;
+
+/// Time for a source's first answer or failure. Then it counts as down, and what is known of its images is read.
+const FIRST_ANSWER_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// How often the time of the last answer is published, at least.
 const ANSWERS_NOTED: Duration = Duration::from_secs(5);
@@ -56,7 +60,10 @@ async fn scans(
     let mut last_reported = scan_target::LastReported::default();
     loop {
         timer.wait().await;
-        let is_up = sight.borrow().error.is_none();
+        let is_up = {
+            let sight = sight.borrow();
+            sight.containers.is_some() && sight.error.is_none()
+        };
         timer.scanned(scan_target::run(handles, &source.target, is_up, events, &mut last_reported).await);
     }
 }
@@ -71,24 +78,43 @@ async fn follow(
     first: FirstScan,
 ) -> Result<(), Stopped> {
     let name = &source.target.name;
-    let mut seen: Option<Arc<[Container]>> = None;
+    let mut seen: Option<(Arc<[Container]>, bool)> = None;
     let mut reported = Reported::default();
     let mut reads = FuturesUnordered::new();
+    // Each tag once, and of one source no more than it may have images at a time.
+    let mut waiting: BTreeMap<(Repository, Tag), TagRequest> = BTreeMap::new();
+    let first_answer = sleep(FIRST_ANSWER_TIMEOUT);
+    tokio::pin!(first_answer);
     loop {
+        if reads.len() < READS_UNDER_WAY && !waiting.is_empty() {
+            reads.push(notified::read(handles, events, std::mem::take(&mut waiting).into_values().collect()));
+        }
         tokio::select! {
-            changed = sight.changed(), if reads.len() < READS_UNDER_WAY => {
+            changed = sight.changed() => {
                 changed.map_err(|_| Stopped)?;
                 let now = sight.borrow_and_update().clone();
                 reported.report(name, &now);
-                if let Some(containers) = now.containers.filter(|now| seen.as_ref() != Some(now)) {
-                    let requests = pass_on(source, events, &containers, &mut reported).await?;
-                    seen = Some(containers);
+                let containers = now.containers.map(|containers| (containers, now.is_part));
+                if let Some(new) = containers.filter(|new| seen.as_ref() != Some(new)) {
+                    let requests = pass_on(source, events, &new, &mut reported).await?;
+                    seen = Some(new);
                     // The first scan reads them all.
                     if *answered.borrow() || first == FirstScan::Scheduled {
-                        reads.push(notified::read(handles, events, requests));
+                        for request in requests {
+                            // The scan reads what finds no room.
+                            if waiting.len() < IMAGES_MAX {
+                                waiting.insert((request.repository.clone(), request.tag.clone()), request);
+                            }
+                        }
                     }
                 }
                 handles.telemetry.source_answered(name, now.error.is_none(), now.last_success);
+                answered.send_replace(true);
+            }
+            () = &mut first_answer, if !*answered.borrow() => {
+                let seconds = FIRST_ANSWER_TIMEOUT.as_secs();
+                tracing::warn!(source = %name, "the source has not answered within {seconds} seconds, and is still asked");
+                handles.telemetry.source_answered(name, false, None);
                 answered.send_replace(true);
             }
             Some(read) = reads.next() => drop(read.map_err(|_| Stopped)?),
@@ -107,10 +133,11 @@ async fn follow(
 async fn pass_on(
     source: &Arc<Source>,
     events: &mpsc::Sender<Event>,
-    containers: &[Container],
+    (containers, is_part): &(Arc<[Container]>, bool),
     reported: &mut Reported,
-) -> Result<Vec<crate::tag::TagRequest>, Stopped> {
-    let sorted = source.rules.sort(containers);
+) -> Result<Vec<TagRequest>, Stopped> {
+    let mut sorted = source.rules.sort(containers);
+    sorted.running.is_part = *is_part;
     reported.report_skipped(&source.target.name, &sorted);
     let (reply, answer) = oneshot::channel();
     let event = Event::Seen { target: Arc::clone(&source.target), running: sorted.running, reply };

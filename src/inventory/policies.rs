@@ -15,7 +15,7 @@ use super::state::{RegistryState, RepositoryState};
 use super::tag_settings::Targets;
 use super::tag_state::TagState;
 use crate::image::Timestamp;
-use crate::oci::Repository;
+use crate::oci::{Digest, Repository};
 use crate::retention::{JudgedTag, RetentionPolicy, Verdict, judge};
 use crate::target::Target;
 
@@ -148,7 +148,7 @@ fn judge_one(
         holder: repository.judged.holder,
         held: Held::default(),
         by_policy: Vec::with_capacity(policies.list.len()),
-        is_known: (sources.have_answered() || !policies.ask_what_runs())
+        is_known: (sources.say_all_that_runs() || !policies.ask_what_runs())
             && repository.partial.is_empty()
             && (repository.listed || !lists)
             && there().all(|(_, state)| state.is_complete() && !state.has_unread()),
@@ -168,7 +168,7 @@ fn judge_one(
             .map(|(tag, state): (_, &&TagState)| {
                 let digest =
                     state.content.as_ref().filter(|_| state.is_complete()).map(|content| &content.known.digest);
-                let runs = policy.keep_running && sources.run(name, tag, digest);
+                let runs = policy.keep_running && sources.run(name, tag, &digests(state));
                 JudgedTag { tag, digest, created: created(state), runs }
             })
             .collect();
@@ -179,6 +179,14 @@ fn judge_one(
         judged.by_policy.push(Some(RepositoryReclaimable::new(contents, layers, holders)));
     }
     judged
+}
+
+/// What a tag points at, and what its index lists.
+fn digests(state: &TagState) -> Vec<&Digest> {
+    let Some(content) = &state.content else { return Vec::new() };
+    let images = content.images.iter().map(|image| &image.summary.digest);
+    let failed = content.known.failed.iter().map(|child| &child.digest);
+    std::iter::once(&content.known.digest).chain(images).chain(failed).collect()
 }
 
 /// When the latest of a tag's images was created; `None` where one does not say.

@@ -1,5 +1,6 @@
 //! What sources see running, joined to what is known of its tags.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::Inventory;
@@ -31,14 +32,14 @@ impl Sources {
         Self { seen, count: targets.sources().len(), is_stale: true, views: Vec::new() }
     }
 
-    /// Whether all of them have answered.
-    pub(super) fn have_answered(&self) -> bool {
-        self.seen.iter().flatten().count() == self.count
+    /// Whether each of them has answered, and its answer is whole.
+    pub(super) fn say_all_that_runs(&self) -> bool {
+        self.seen.iter().flatten().filter(|running| running.is_whole()).count() == self.count
     }
 
     /// Whether one of them sees a tag running, or the digest that it points at.
-    pub(super) fn run(&self, repository: &Repository, tag: &Tag, digest: Option<&Digest>) -> bool {
-        self.seen.iter().flatten().any(|running| running.runs(repository, tag, digest))
+    pub(super) fn run(&self, repository: &Repository, tag: &Tag, digests: &[&Digest]) -> bool {
+        self.seen.iter().flatten().any(|running| running.runs(repository, tag, digests))
     }
 
     fn at(&self, target: u32) -> Option<&Arc<Running>> {
@@ -56,14 +57,20 @@ pub struct Seen {
 }
 
 impl Inventory {
-    /// A source answered: these are all of its images. They become its target's tags.
+    /// A source answered: these are all of its images. They become its target's tags. While a part of it was never read,
+    /// what a restart has restored and it has not seen yet stays.
     pub fn seen(&mut self, source: &TargetName, running: Running) -> Seen {
         let Some(number) = self.targets.find(source) else { return Seen::default() };
         let running = Arc::new(running);
         let before = self.sources.at(number).cloned();
         let mut seen = Seen::default();
-        if before.as_ref().is_none_or(|before| !before.has_same_images(&running)) {
-            seen.changes = self.select(source, discovered(&running));
+        let is_same = |before: &Arc<Running>| before.has_same_images(&running) && before.is_part == running.is_part;
+        if !before.as_ref().is_some_and(is_same) {
+            let mut tags = tags(&running);
+            if running.is_part {
+                self.add_unseen(number, before.as_deref(), &mut tags);
+            }
+            seen.changes = self.select(source, discovered(tags));
         }
         for image in &running.images {
             let before = before.as_ref().and_then(|before| before.image(&image.repository, &image.tag));
@@ -81,6 +88,18 @@ impl Inventory {
             self.judge_again();
         }
         seen
+    }
+
+    /// Adds the tags of a source's target that it has not seen since the program started.
+    fn add_unseen(&self, number: u32, before: Option<&Running>, tags: &mut BTreeMap<Repository, BTreeSet<Tag>>) {
+        for (name, repository) in self.selected_repositories(number) {
+            let was_seen = |tag: &Tag| before.is_some_and(|before| before.image(name, tag).is_some());
+            let unseen = repository.selected_by(number).map(|(tag, _)| tag).filter(|tag| !was_seen(tag));
+            let unseen: BTreeSet<Tag> = unseen.cloned().collect();
+            if !unseen.is_empty() {
+                tags.entry(name.clone()).or_default().extend(unseen);
+            }
+        }
     }
 
     /// Other tags may run now, and others may be kept.
@@ -124,21 +143,24 @@ impl Inventory {
     }
 }
 
-/// What a source's target selects.
-fn discovered(running: &Running) -> Discovered {
-    let mut repositories: Vec<DiscoveredRepository> = Vec::new();
+/// The tags that run.
+fn tags(running: &Running) -> BTreeMap<Repository, BTreeSet<Tag>> {
+    let mut tags: BTreeMap<Repository, BTreeSet<Tag>> = BTreeMap::new();
     for image in &running.images {
-        match repositories.last_mut().filter(|last| last.repository == image.repository) {
-            Some(last) => last.tags.push(image.tag.clone()),
-            None => repositories.push(DiscoveredRepository {
-                repository: image.repository.clone(),
-                tags: vec![image.tag.clone()],
-                candidates: Vec::new(),
-                list: ListExtent::Whole,
-            }),
-        }
+        tags.entry(image.repository.clone()).or_default().insert(image.tag.clone());
     }
-    Discovered { repositories, catalog: ListExtent::Whole }
+    tags
+}
+
+/// What a source's target selects.
+fn discovered(tags: BTreeMap<Repository, BTreeSet<Tag>>) -> Discovered {
+    let repository = |(repository, tags): (Repository, BTreeSet<Tag>)| DiscoveredRepository {
+        repository,
+        tags: tags.into_iter().collect(),
+        candidates: Vec::new(),
+        list: ListExtent::Whole,
+    };
+    Discovered { repositories: tags.into_iter().map(repository).collect(), catalog: ListExtent::Whole }
 }
 
 /// Whether an image that was not seen before is unknown, or whether it runs, only now, in a version that its tag was not
@@ -161,7 +183,8 @@ fn has_digest(state: &TagState, digest: &Digest) -> bool {
     })
 }
 
-/// How many containers run what the tag no longer has; `None` where that is unknown.
+/// How many containers run what the tag no longer has; `None` where that is unknown: what differs from the last reading may be
+/// newer, unless that reading is the last one that was tried.
 fn outdated(state: &TagState, image: &RunningImage) -> Option<u64> {
     if image.digests.is_empty() || state.content.is_none() && !state.gone {
         return None;
@@ -169,5 +192,7 @@ fn outdated(state: &TagState, image: &RunningImage) -> Option<u64> {
     if image.tag.digest().is_some() {
         return (!state.gone).then_some(0);
     }
-    Some(image.digests.iter().filter(|(digest, _)| !has_digest(state, digest)).map(|(_, containers)| containers).sum())
+    let differ = image.digests.iter().filter(|(digest, _)| !has_digest(state, digest));
+    let outdated: u64 = differ.map(|(_, containers)| containers).sum();
+    (outdated == 0 || state.is_confirmed()).then_some(outdated)
 }

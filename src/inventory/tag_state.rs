@@ -191,6 +191,11 @@ impl TagState {
         })
     }
 
+    /// Whether the last reading said what the tag points at, or that it is gone.
+    pub(super) fn is_confirmed(&self) -> bool {
+        self.failing.is_none()
+    }
+
     /// Whether the tag counts as selected: one that is gone does only where the configuration names it.
     pub(super) fn is_selected(&self) -> bool {
         !self.gone || self.settings.named

@@ -17,6 +17,8 @@ pub struct Sight {
     pub last_success: Option<f64>,
     /// Why it does not answer now.
     pub error: Option<SourceError>,
+    /// Whether a part of it was never read, so that `containers` lack what that has.
+    pub is_part: bool,
 }
 
 /// Why a source could not be read.
@@ -56,7 +58,8 @@ impl Outbox {
     /// The source answered at `now`, in seconds since the epoch: these are all of its containers.
     pub fn saw(&self, containers: Vec<Container>, now: f64) {
         self.sight.send_modify(|sight| {
-            *sight = Sight { containers: Some(containers.into()), last_success: Some(now), error: None };
+            let containers = Some(containers.into());
+            *sight = Sight { containers, last_success: Some(now), error: None, is_part: false };
         });
     }
 
@@ -64,14 +67,17 @@ impl Outbox {
     pub fn confirmed(&self, now: f64) {
         self.sight.send_if_modified(|sight| {
             sight.last_success = Some(now);
-            sight.error.take().is_some()
+            let was_part = std::mem::take(&mut sight.is_part);
+            sight.error.take().is_some() || was_part
         });
     }
 
-    /// These are all of its containers, as far as it could be read: of the rest, what was last seen.
-    pub fn saw_in_part(&self, containers: Vec<Container>, error: SourceError) {
+    /// These are all of its containers, as far as it could be read: of the rest, what was last seen. `is_part`: whether some of
+    /// the rest was never seen.
+    pub fn saw_in_part(&self, containers: Vec<Container>, error: SourceError, is_part: bool) {
         self.sight.send_modify(|sight| {
             (sight.containers, sight.error) = (Some(containers.into()), Some(error));
+            sight.is_part = is_part;
         });
     }
 
@@ -93,13 +99,21 @@ mod tests {
         let error = SourceError { reason: Reason::Network, message: "refused".to_owned() };
         outbox.failed(error.clone());
         let empty: Arc<[Container]> = Arc::new([]);
-        let kept = Sight { containers: Some(Arc::clone(&empty)), last_success: Some(1.0), error: Some(error.clone()) };
+        let kept = Sight {
+            containers: Some(Arc::clone(&empty)),
+            last_success: Some(1.0),
+            error: Some(error.clone()),
+            is_part: false,
+        };
         assert_eq!(*sight.borrow(), kept);
-        outbox.saw_in_part(Vec::new(), error.clone());
-        assert_eq!(*sight.borrow(), kept);
+        outbox.saw_in_part(Vec::new(), error.clone(), true);
+        assert_eq!(*sight.borrow(), Sight { is_part: true, ..kept.clone() });
+        outbox.failed(error.clone());
+        assert!(sight.borrow().is_part);
         outbox.confirmed(1.5);
         assert_eq!(*sight.borrow(), Sight { last_success: Some(1.5), error: None, ..kept });
         outbox.saw(Vec::new(), 2.0);
-        assert_eq!(*sight.borrow(), Sight { containers: Some(empty), last_success: Some(2.0), error: None });
+        let containers = Some(empty);
+        assert_eq!(*sight.borrow(), Sight { containers, last_success: Some(2.0), error: None, is_part: false });
     }
 }

@@ -103,21 +103,27 @@ async fn ask(settings: &Settings, server: &Server) -> Result<Vec<super::Containe
         // A wrong expression is answered 400 with the reason in the same form as a result.
         _ => {
             let reason = if status.is_client_error() { Reason::Invalid } else { Reason::Server };
-            let why = answer::error(&body).filter(|why| !secret.as_ref().is_some_and(|secret| secret.is_in(why)));
-            let why = why.unwrap_or_else(|| "it says nothing more".to_owned());
-            return Err(SourceError { reason, message: said(place, &format!("answers {status}: {why}")) });
+            let why = answer::error(&body).unwrap_or_else(|| "it says nothing more".to_owned());
+            let message = said(place, &format!("answers {status}: {why}"), secret.as_ref());
+            return Err(SourceError { reason, message });
         }
     }
     let containers = tokio::task::spawn_blocking(move || answer::containers(&body)).await;
     match containers {
         Ok(Ok(containers)) => Ok(containers),
-        Ok(Err(why)) => Err(SourceError { reason: Reason::Invalid, message: said(place, &why.to_string()) }),
+        Ok(Err(why)) => {
+            Err(SourceError { reason: Reason::Invalid, message: said(place, &why.to_string(), secret.as_ref()) })
+        }
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
         Err(_) => Err(SourceError { reason: Reason::Network, message: "the program ends".to_owned() }),
     }
 }
 
-fn said(place: &str, why: &str) -> String {
+/// A message with what the server says. Whatever part of its answer that quotes, it may be what was sent.
+fn said(place: &str, why: &str, secret: Option<&Authorization>) -> String {
+    if secret.is_some_and(|secret| secret.is_in(why)) {
+        return format!("{place} gives an answer that is not shown, since it quotes the password or token");
+    }
     format!("{place} {}", shown(why, MESSAGE_BYTES_MAX))
 }
 
@@ -148,7 +154,9 @@ impl Authorization {
     }
 
     fn is_in(&self, text: &str) -> bool {
-        self.secrets.iter().any(|secret| text.contains(secret))
+        // An error of the parser quotes with escapes.
+        let is_quoted = |secret: &String| text.contains(&*secret.escape_debug().to_string());
+        self.secrets.iter().any(|secret| text.contains(secret) || is_quoted(secret))
     }
 }
 

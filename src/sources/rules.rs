@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::{Container, Workload};
+use crate::oci::text::shown;
 use crate::oci::{Digest, Reference, Repository, Tag};
 use crate::tag::{Running, RunningImage, RunningPart};
 use crate::target::ImagePattern;
@@ -16,6 +17,12 @@ pub const IMAGES_MAX: usize = 20_000;
 
 /// The most containers of workloads that one source publishes.
 pub const PARTS_MAX: usize = 50_000;
+
+/// The most names and digests by which what runs is not watched: each image has two.
+const UNWATCHED_MAX: usize = 2 * IMAGES_MAX;
+
+/// The most bytes of the reason for which a container is not counted.
+const WHY_BYTES_MAX: usize = 300;
 
 /// The most bytes of an image's name.
 const IMAGE_BYTES_MAX: usize = 1024;
@@ -49,6 +56,15 @@ pub struct Sorted {
     pub parts_left_out: u64,
 }
 
+/// What a container's image is called.
+#[derive(Default)]
+struct Read {
+    /// By which reference it is read; `None` where it is left out.
+    watched: Option<Reference>,
+    /// What the source calls it, where it is not watched by that name.
+    unwatched: Option<Reference>,
+}
+
 /// What is known of an image so far.
 #[derive(Default)]
 struct Seen {
@@ -64,18 +80,25 @@ impl Rules {
         let mut sorted = Sorted::default();
         let mut images: BTreeMap<(Repository, Tag), Seen> = BTreeMap::new();
         // Most containers are replicas.
-        let mut known: BTreeMap<&str, Result<Option<Reference>, String>> = BTreeMap::new();
+        let mut known: BTreeMap<&str, Result<Read, String>> = BTreeMap::new();
+        let mut unwatched = 0;
         let mut parts = 0;
         for container in containers.iter().take(CONTAINERS_MAX) {
             let reference = known.entry(&container.image).or_insert_with(|| self.reference(&container.image));
-            let reference = match reference {
-                Ok(Some(reference)) => reference,
-                Ok(None) => continue,
+            let read = match reference {
+                Ok(read) => read,
                 Err(why) => {
                     sorted.skip(1, || why.clone());
                     continue;
                 }
             };
+            if let Some(named) = &read.unwatched
+                && !sorted.note_unwatched(named, container.digest.as_ref(), &mut unwatched)
+            {
+                sorted.skip(1, || format!("`{}` is beyond the {IMAGES_MAX} images of one source", container.image));
+                continue;
+            }
+            let Some(reference) = &read.watched else { continue };
             let key = (reference.repository.clone(), tag(reference));
             if images.len() >= IMAGES_MAX && !images.contains_key(&key) {
                 sorted.skip(1, || format!("`{}` is beyond the {IMAGES_MAX} images of one source", container.image));
@@ -106,35 +129,57 @@ impl Rules {
         sorted
     }
 
-    /// The reference that a container's image is read by; `None` where it is left out.
-    fn reference(&self, image: &str) -> Result<Option<Reference>, String> {
+    /// What a container's image is read by, and what the source calls it.
+    fn reference(&self, image: &str) -> Result<Read, String> {
         // The excess may be anything, and is not worth a line of the log.
         if image.len() > IMAGE_BYTES_MAX {
             return Err(format!("an image's name has {} bytes, more than {IMAGE_BYTES_MAX}", image.len()));
         }
-        if image.parse::<Digest>().is_ok() {
-            return Err(format!("`{image}` is an image by its ID, which no registry knows"));
-        }
         let is_excluded = |text: &str| self.exclude.iter().any(|pattern| pattern.finds(text));
-        let written = match image.parse::<Reference>() {
-            Ok(reference) => reference.to_string(),
-            Err(_) if is_excluded(image) => return Ok(None),
-            Err(error) => return Err(error.to_string()),
+        let why = || format!("`{image}` is an image by its ID, which no registry knows");
+        let parsed = match image.parse::<Digest>() {
+            Ok(_) => Err(why()),
+            Err(_) => image.parse::<Reference>().map_err(|error| error.to_string()),
         };
+        let named = match parsed {
+            Ok(named) => named,
+            Err(_) if is_excluded(image) => return Ok(Read::default()),
+            Err(why) => return Err(why),
+        };
+        let written = named.to_string();
         if is_excluded(&written) {
-            return Ok(None);
+            return Ok(Read { watched: None, unwatched: Some(named) });
         }
-        let rewritten = self.rewrite.iter().find_map(|rule| rule.pattern.replace(&written, &rule.with));
-        let text = rewritten.as_deref().unwrap_or(&written);
-        let rewritten = |error| format!("`{written}` is rewritten to `{text}`: {error}");
-        text.parse::<Reference>().map(Some).map_err(rewritten)
+        let Some(text) = self.rewrite.iter().find_map(|rule| rule.pattern.replace(&written, &rule.with)) else {
+            return Ok(Read { watched: Some(named), unwatched: None });
+        };
+        match text.parse::<Reference>() {
+            Ok(watched) => Ok(Read { watched: Some(watched), unwatched: Some(named) }),
+            Err(error) => Err(format!("`{written}` is rewritten to `{text}`: {error}")),
+        }
     }
 }
 
 impl Sorted {
     fn skip(&mut self, containers: u64, why: impl FnOnce() -> String) {
         self.running.skipped += containers;
-        self.first_skipped.get_or_insert_with(why);
+        self.first_skipped.get_or_insert_with(|| shown(&why(), WHY_BYTES_MAX));
+    }
+
+    /// Notes what runs under a name by which it is not watched; whether there is room for it.
+    fn note_unwatched(&mut self, named: &Reference, digest: Option<&Digest>, count: &mut usize) -> bool {
+        let tags = self.running.unwatched.entry(named.repository.clone()).or_default();
+        for tag in [Some(tag(named)), digest.or(named.digest.as_ref()).map(Tag::of_digest)].into_iter().flatten() {
+            if tags.contains(&tag) {
+                continue;
+            }
+            if *count == UNWATCHED_MAX {
+                return false;
+            }
+            *count += 1;
+            tags.insert(tag);
+        }
+        true
     }
 }
 
@@ -254,6 +299,33 @@ mod tests {
         let sorted = Rules { rewrite: vec![rewrite("^docker.io/", "a b/")], ..rules }.sort(&[container("nginx:1")]);
         let why = sorted.first_skipped.unwrap();
         assert!(why.starts_with("`docker.io/library/nginx:1` is rewritten to `a b/library/nginx:1`: "), "{why}");
+    }
+
+    #[test]
+    fn what_is_left_out_or_read_elsewhere_still_runs() {
+        let rules = Rules {
+            exclude: vec!["/ci:".parse().unwrap(), "^sha256:".parse().unwrap()],
+            rewrite: vec![Rewrite { pattern: "^mirror\\.internal/".parse().unwrap(), with: "r.io/".to_owned() }],
+        };
+        let by_id = digest("config").to_string();
+        let mut all = ["r.io/acme/ci:job", "mirror.internal/app:v1", "r.io/app:v2", &by_id].map(container).to_vec();
+        all[0].digest = Some(digest("job"));
+        let running = rules.sort(&all).running;
+        assert!(running.is_whole(), "what is meant to be left out is not missing");
+        let runs = |repository: &str, tag: &str, of: &str| {
+            running.runs(&repository.parse().unwrap(), &tag.parse().unwrap(), &[&digest(of)])
+        };
+        assert!(runs("r.io/acme/ci", "job", "x") && runs("r.io/acme/ci", "other", "job"));
+        assert!(runs("mirror.internal/app", "v1", "x") && runs("r.io/app", "v1", "x") && runs("r.io/app", "v2", "x"));
+        assert!(!runs("r.io/acme/ci", "v1", "x") && !runs("mirror.internal/app", "v2", "x"));
+    }
+
+    #[test]
+    fn the_reason_for_which_a_container_is_not_counted_is_cut() {
+        let sorted = Rules::default().sort(&[container(&format!("A\n{}", "a".repeat(900)))]);
+        let why = sorted.first_skipped.unwrap();
+        assert!(why.len() <= WHY_BYTES_MAX && !why.contains('\n'), "{why}");
+        assert!(!sorted.running.is_whole());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What a source sees running, by image.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::oci::{Digest, Repository, Tag};
@@ -12,6 +12,10 @@ pub struct Running {
     pub images: Vec<Arc<RunningImage>>,
     /// Containers that are not counted: their image is no reference, or they are beyond a limit.
     pub skipped: u64,
+    /// What runs under other names than those of `images`: what rules leave out, or read elsewhere. Digests are tags too.
+    pub unwatched: BTreeMap<Repository, BTreeSet<Tag>>,
+    /// Whether a part of the source was never read: more may run.
+    pub is_part: bool,
 }
 
 /// An image that runs.
@@ -52,15 +56,24 @@ impl Running {
         found.ok().map(|at| &self.images[at])
     }
 
-    /// Whether a tag runs: by its name, or since its digest does.
-    pub fn runs(&self, repository: &Repository, tag: &Tag, digest: Option<&Digest>) -> bool {
+    /// Whether this is everything that runs.
+    pub fn is_whole(&self) -> bool {
+        !self.is_part && self.skipped == 0
+    }
+
+    /// Whether a tag runs: by its name, or since a digest does that it points at, or that its index lists.
+    pub fn runs(&self, repository: &Repository, tag: &Tag, digests: &[&Digest]) -> bool {
+        if let Some(unwatched) = self.unwatched.get(repository)
+            && (unwatched.contains(tag) || digests.iter().any(|digest| unwatched.contains(&Tag::of_digest(digest))))
+        {
+            return true;
+        }
         let first = self.images.partition_point(|image| image.repository < *repository);
         let mut images = self.images[first..].iter().take_while(|image| image.repository == *repository);
         images.any(|image| {
-            let is_digest = |digest: &Digest| {
-                image.digests.contains_key(digest) || image.tag.digest().is_some_and(|runs| runs == *digest)
-            };
-            image.tag == *tag || digest.is_some_and(is_digest)
+            let named = image.tag.digest();
+            let is_digest = |digest: &&Digest| image.digests.contains_key(*digest) || named.as_ref() == Some(*digest);
+            image.tag == *tag || digests.iter().any(is_digest)
         })
     }
 

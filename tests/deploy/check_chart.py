@@ -194,12 +194,18 @@ def check_variants(chart):
         except helm.HelmError:
             continue
         raise AssertionError(f"values.schema.json lets {values} pass")
-    try:
-        render(chart, {"prometheusRule": {"enabled": True, "overrides": {"ImageSizeGrow": {"for": "1h"}}}})
-    except helm.HelmError as error:
-        assert "there is no such alert" in str(error), error
-    else:
-        raise AssertionError("an override of an alert that does not exist passes")
+    failing = [
+        ({"prometheusRule": {"enabled": True, "overrides": {"ImageSizeGrow": {"for": "1h"}}}}, "there is no such alert"),
+        ({"watchPods": {"enabled": True}, "serviceAccount": {"create": False}}, "not the namespace's default"),
+    ]
+    for values, message in failing:
+        try:
+            render(chart, values)
+        except helm.HelmError as error:
+            assert message in str(error), error
+        else:
+            raise AssertionError(f"{values} pass")
+    validate(render(chart, {"watchPods": {"enabled": True}, "serviceAccount": {"create": False, "name": "own"}}))
 
     schema = json.loads((CHART / "values.schema.json").read_text())
     unknown = set(chart.values) ^ set(schema["properties"]) - {"global"}

@@ -71,11 +71,13 @@ fn fates<'a>(
         .filter(|(_, tag)| is_judged(tag))
         .map(|(name, tag)| {
             let digest = tag.content.as_ref().map(Content::digest);
+            let documents = tag.content.iter().flat_map(|content| &content.documents);
+            let digests: Vec<_> = documents.map(|document| &document.digest).collect();
             JudgedTag {
                 tag: name,
                 digest,
                 created: tag.content.as_ref().and_then(|content| content.created),
-                runs: running.iter().any(|running| running.runs(&repository.repository, name, digest)),
+                runs: running.iter().any(|running| running.runs(&repository.repository, name, &digests)),
             }
         })
         .collect();

@@ -38,7 +38,7 @@ fn running(text: &str) -> Running {
             *image.digests.entry(single(&of.replace(',', " ")).digest).or_default() += containers;
         }
     }
-    Running { images: images.into_values().map(Arc::new).collect(), skipped: 0 }
+    Running { images: images.into_values().map(Arc::new).collect(), ..Running::default() }
 }
 
 /// A source's answer; what is to be read because of it.
@@ -95,6 +95,9 @@ fn a_container_is_outdated_whose_digest_the_tag_no_longer_has() {
     assert_eq!(seen(&mut inventory, "s", "r.io/a:v1=y:10"), Vec::<String>::new(), "it is known");
     record(&mut inventory, "r.io/a:v1", 30.0, Outcome::Failed(crate::oci::Reason::Network));
     assert_eq!(runs(&mut inventory), ["s a:v1 1 outdated=0"], "what was last known stays");
+    seen(&mut inventory, "s", "r.io/a:v1=y:10 r.io/a:v1=new:10");
+    assert_eq!(runs(&mut inventory), ["s a:v1 2"], "it may be newer than what was last known");
+    seen(&mut inventory, "s", "r.io/a:v1=y:10");
     record(&mut inventory, "r.io/a:v1", 40.0, Outcome::Gone);
     assert_eq!(runs(&mut inventory), ["s a:v1 1 outdated=1"], "the tag has none any more");
     assert_eq!(published(&mut inventory), ["a:v1 up=0 success=20 changed=20"], "what runs is expected");
@@ -133,6 +136,27 @@ fn restored_tags_are_a_sources_until_it_answers_unless_a_target_selects_them() {
     assert_eq!(forgotten.iter().map(|change| change.repository.to_string()).collect::<Vec<_>>(), ["q.io/c"]);
     assert_eq!(assign(&mut after, "s"), ["r.io/b:v1"]);
     assert_eq!(assign(&mut after, "t"), ["r.io/a:v1"]);
+}
+
+#[test]
+fn what_a_source_could_not_read_since_a_restart_stays_and_what_ends_goes() {
+    let targets = [source("s")];
+    let mut before = inventory(&targets);
+    seen(&mut before, "s", "r.io/a:v1 r.io/b:v1");
+    let changes: Vec<TagChange> = ["r.io/a:v1", "r.io/b:v1"]
+        .into_iter()
+        .map(|name| read(&mut before, name, 10.0, single("x:10")).unwrap())
+        .collect();
+    let mut after = super::restart::restart(&targets, &changes, &single("x:10").images);
+    after.restored(|_, _| false);
+    let answer = |text: &str, is_part| Running { is_part, ..running(text) };
+    let mut forgotten = |text: &str, is_part| -> Vec<String> {
+        let seen = after.seen(&TargetName("s".into()), answer(text, is_part));
+        seen.changes.iter().map(|change| change.repository.to_string()).collect()
+    };
+    assert!(forgotten("r.io/a:v1 r.io/c:v1", true).is_empty(), "b may run in the part that could not be read");
+    assert_eq!(forgotten("r.io/c:v1", true), ["r.io/a"], "it was seen, and has ended");
+    assert_eq!(forgotten("r.io/c:v1", false), ["r.io/b"], "the same images, and these are all");
 }
 
 #[test]
@@ -180,4 +204,32 @@ fn a_policy_keeps_what_runs_and_says_nothing_before_that_is_known() {
     inventory.set_policies(&[keep(false)]);
     seen(&mut inventory, "s", "r.io/a:v1");
     assert_eq!(reclaimable(&mut inventory), ["a p=50/3", "p=50"], "it does not ask");
+}
+
+#[test]
+fn a_policy_says_nothing_while_more_may_run_and_keeps_an_index_whose_platform_runs() {
+    let mut inventory = inventory(&[listing("t", "r.io/a"), source("s")]);
+    inventory.set_policies(&[Arc::new(RetentionPolicy {
+        keep_running: true,
+        ..(*policy("p", None, &["^v3$"], None)).clone()
+    })]);
+    found(&mut inventory, "t", "r.io/a:v1 r.io/a:v3");
+    let of_index = index("i", &[("linux/amd64", "x:10"), ("linux/arm64", "y:10")]);
+    let child = of_index.images[1].digest.clone();
+    read(&mut inventory, "r.io/a:v1", 10.0, of_index);
+    read(&mut inventory, "r.io/a:v3", 10.0, single("c:30"));
+    scan_ended(&mut inventory, "t");
+    scan_ended(&mut inventory, "s");
+    let mut answer = |running| {
+        inventory.seen(&TargetName("s".into()), running);
+        reclaimable(&mut inventory)
+    };
+    let nothing = answer(Running::default());
+    assert!(nothing[0].ends_with("/1"), "v1 goes: {nothing:?}");
+    let by_digest = BTreeMap::from([(repository("r.io/a"), [Tag::of_digest(&child)].into())]);
+    let unwatched = answer(Running { unwatched: by_digest, ..Running::default() });
+    assert_eq!(unwatched, ["a p=0/0", "p=0"], "a platform of v1 runs");
+    for more in [Running { is_part: true, ..Running::default() }, Running { skipped: 1, ..Running::default() }] {
+        assert_eq!(answer(more), ["a p=?/?", "p=?"]);
+    }
 }

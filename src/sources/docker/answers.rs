@@ -146,11 +146,17 @@ impl EngineImage {
         self.known().all(|(name, _)| name == "<none>" || name.starts_with("localhost/"))
     }
 
-    /// Its digest in the repository that `image` names, if it is known there.
+    /// Its digest in the repository that `image` names, if it is known there: what `image` pins, or the only one. An image may
+    /// have several, pushed or pulled at different times, and nothing says which of them a tag gave.
     fn digest(&self, image: &str) -> Option<Digest> {
-        let repository = image.parse::<Reference>().ok()?.repository;
+        let Reference { repository, digest, .. } = image.parse::<Reference>().ok()?;
+        if digest.is_some() {
+            return digest;
+        }
         let same = |name: &str| name.parse::<Repository>().is_ok_and(|name| name == repository);
-        self.known().find(|(name, _)| same(name))?.1.parse().ok()
+        let mut digests = self.known().filter(|(name, _)| same(name)).map(|(_, digest)| digest);
+        let first = digests.next()?;
+        digests.all(|other| other == first).then(|| first.parse().ok())?
     }
 }
 
@@ -190,6 +196,24 @@ mod tests {
         );
         assert_eq!(found[0].name.as_deref(), Some("db"));
         assert_eq!((&*found[1].image, found[1].digest.clone(), found[1].workload.clone()), ("other/b", None, None));
+    }
+
+    #[test]
+    fn of_several_digests_in_one_repository_none_is_certain() {
+        let (old, now) = (digest("old"), digest("now"));
+        let found = listed(
+            json!([
+                { "Id": "1", "Image": "nginx:1", "ImageID": "sha256:aa" },
+                { "Id": "2", "Image": format!("nginx:1@{now}"), "ImageID": "sha256:aa" },
+                { "Id": "3", "Image": "nginx:1", "ImageID": "sha256:bb" },
+            ]),
+            json!([
+                { "Id": "sha256:aa", "RepoDigests": [format!("nginx@{old}"), format!("nginx@{now}")] },
+                { "Id": "sha256:bb", "RepoDigests": [format!("nginx@{now}"), format!("docker.io/library/nginx@{now}")] },
+            ]),
+        );
+        let digests: Vec<_> = found.containers(&BTreeMap::new()).into_iter().map(|found| found.digest).collect();
+        assert_eq!(digests, [None, Some(now.clone()), Some(now)]);
     }
 
     #[test]

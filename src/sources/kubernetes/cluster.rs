@@ -164,6 +164,11 @@ impl Cluster {
         Some(pods.flat_map(|pods| pods.running.values()).flat_map(|pod| pod.containers.iter().cloned()).collect())
     }
 
+    /// Whether some part was never read.
+    pub(super) fn is_part(&self) -> bool {
+        self.parts.iter().any(|part| part.pods.is_none())
+    }
+
     /// The pull secrets that pods name, each once.
     pub(super) fn pull_secrets(&self) -> BTreeSet<SecretKey> {
         let pods = self.parts.iter().filter_map(|part| part.pods.as_ref());

@@ -172,7 +172,9 @@ fn reason(cause: Option<&kube::Error>) -> (Reason, &'static str) {
     }
     match find::<Unbounded>(cause) {
         Some(Unbounded::Late(_)) => (Reason::Timeout, ""),
-        Some(Unbounded::Page | Unbounded::Event) => (Reason::Limit, "; `namespaces` and `selector` choose fewer pods"),
+        Some(Unbounded::Page | Unbounded::List | Unbounded::Event) => {
+            (Reason::Limit, "; `namespaces` and `selector` choose fewer pods")
+        }
         None => match find::<io::Error>(cause) {
             Some(error) if error.kind() == io::ErrorKind::TimedOut => (Reason::Timeout, ""),
             _ => (Reason::Network, ""),

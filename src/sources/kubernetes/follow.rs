@@ -1,24 +1,29 @@
 //! Follows the pods of one namespace, or of the whole cluster, for as long as the source is watched.
 
 use std::pin::Pin;
+use std::time::Duration;
 
 use futures_util::{Stream, StreamExt as _};
 use kube::runtime::watcher::{self, DefaultBackoff, Event};
 use kube::{Api, Client};
 use tokio::sync::mpsc;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::Settings;
 use super::client::Connector;
 use super::failure::{Failure, Next};
 use super::guard::Heard;
 use super::pod::WatchedPod;
+use crate::oci::Reason;
 
 /// Pods on a page of the list: as many as kubectl asks for.
 const PAGE_PODS: u32 = 500;
 
 /// After so many seconds the API server ends a watch, and the next one begins where it was.
 const WATCH_SECONDS: u32 = 290;
+
+/// Time for a whole list.
+const LIST_TIMEOUT: Duration = Duration::from_mins(10);
 
 /// Pods that have ended run nothing. The server says of one that ends that it is gone.
 const NOT_ENDED: &str = "status.phase!=Succeeded,status.phase!=Failed";
@@ -78,9 +83,20 @@ impl Pods<'_> {
         pauses: &mut DefaultBackoff,
     ) -> Option<Failure> {
         let mut events = self.list();
+        // Until when the list that is being read must end.
+        let mut due = Some(Instant::now() + LIST_TIMEOUT);
         loop {
             let event = tokio::select! {
                 event = events.next() => event,
+                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
+                    let minutes = LIST_TIMEOUT.as_secs() / 60;
+                    let message = format!("cannot list the pods {} within {minutes} minutes", self.scope);
+                    let failure = Failure::new(Reason::Timeout, &message, Next::List);
+                    news.send((at, News::Failed(failure))).await.ok()?;
+                    sleep(pauses.next().unwrap_or_default()).await;
+                    (events, due) = (self.list(), Some(Instant::now() + LIST_TIMEOUT));
+                    continue;
+                }
                 Ok(()) = heard.changed() => {
                     news.send((at, News::Heard)).await.ok()?;
                     continue;
@@ -88,6 +104,11 @@ impl Pods<'_> {
             };
             let failure = match event {
                 Some(Ok(event)) => {
+                    match &event {
+                        Event::Init => due = Some(Instant::now() + LIST_TIMEOUT),
+                        Event::InitDone => due = None,
+                        Event::InitApply(_) | Event::Apply(_) | Event::Delete(_) => {}
+                    }
                     news.send((at, News::Event(Box::new(event)))).await.ok()?;
                     continue;
                 }

@@ -1,8 +1,10 @@
 //! Bounds what `kube` reads from the API server, which it does not do itself: how long an answer may take, how much of it may
 //! come, how often a watch may begin. And hears bookmarks, with which the server says that nothing has changed.
 
+use std::future::ready;
 use std::pin::Pin;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -24,6 +26,9 @@ const PAGE_TIMEOUT: Duration = Duration::from_mins(2);
 /// Time without a byte of a watch. The API server sends a bookmark about once a minute.
 const SILENCE_MAX: Duration = Duration::from_secs(150);
 
+/// The most pages of a list: with 500 pods each, more than Kubernetes is built for.
+const PAGES_MAX: usize = 1000;
+
 /// The most bytes of a page of a list: 500 pods have about 5 MiB.
 const PAGE_BYTES_MAX: usize = 64 << 20;
 
@@ -43,6 +48,8 @@ pub(super) enum Unbounded {
     Late(Duration),
     #[error("a page of the list of pods has more than {} MiB", PAGE_BYTES_MAX >> 20)]
     Page,
+    #[error("the list of pods has more than {PAGES_MAX} pages")]
+    List,
     #[error("an event has more than {} MiB", EVENT_BYTES_MAX >> 20)]
     Event,
 }
@@ -56,11 +63,13 @@ pub(super) struct Guard<S> {
     heard: Arc<watch::Sender<Option<Instant>>>,
     /// When the last watch began. Held for no longer than it takes to read or write it.
     begun: Arc<Mutex<Option<Instant>>>,
+    /// Pages of the list so far. The client has copies of this service, and reads one list at a time.
+    pages: Arc<AtomicUsize>,
 }
 
 impl<S> Guard<S> {
     pub(super) fn new(inner: S, heard: watch::Sender<Option<Instant>>) -> Self {
-        Self { inner, heard: Arc::new(heard), begun: Arc::default() }
+        Self { inner, heard: Arc::new(heard), begun: Arc::default(), pages: Arc::default() }
     }
 }
 
@@ -79,7 +88,15 @@ where
     }
 
     fn call(&mut self, request: Request<Q>) -> Self::Future {
-        let is_watch = request.uri().query().is_some_and(|query| query.split('&').any(|part| part == "watch=true"));
+        let has = |is: &dyn Fn(&str) -> bool| request.uri().query().is_some_and(|query| query.split('&').any(is));
+        let is_watch = has(&|part| part == "watch=true");
+        if has(&|part| part.starts_with("continue=")) {
+            if self.pages.fetch_add(1, Ordering::Relaxed) + 1 >= PAGES_MAX {
+                return Box::pin(ready(Err(Unbounded::List.into())));
+            }
+        } else {
+            self.pages.store(0, Ordering::Relaxed);
+        }
         let answer = self.inner.call(request);
         let (heard, begun) = (Arc::clone(&self.heard), Arc::clone(&self.begun));
         Box::pin(async move {
@@ -169,6 +186,7 @@ impl<B: Body<Data = Bytes, Error = BoxError> + Unpin> Body for Bounded<B> {
 #[cfg(test)]
 mod tests {
     use futures_util::stream;
+    use http_body_util::combinators::UnsyncBoxBody;
     use http_body_util::{BodyExt as _, Full, StreamBody};
 
     use super::*;
@@ -193,6 +211,40 @@ mod tests {
     async fn a_silent_watch_ends_and_a_silent_list_fails() {
         assert_eq!(failure(Bounded::new(silent(), Some(watched()))).await, None);
         assert_eq!(failure(Bounded::new(silent(), None)).await, Some(Unbounded::Late(PAGE_TIMEOUT)));
+    }
+
+    /// Answers every request.
+    struct Server;
+
+    impl Service<Request<()>> for Server {
+        type Response = Response<UnsyncBoxBody<Bytes, BoxError>>;
+        type Error = BoxError;
+        type Future = std::future::Ready<Result<Self::Response, BoxError>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, _: Request<()>) -> Self::Future {
+            let body = Full::new(Bytes::new()).map_err(|never| match never {});
+            ready(Ok(Response::new(UnsyncBoxBody::new(body))))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_list_has_a_limit_of_pages() {
+        let mut server = Guard::new(Server, watch::channel(None).0);
+        let mut page = async |query: &str| {
+            let request = Request::builder().uri(format!("/api/v1/pods?limit=500{query}")).body(()).unwrap();
+            server.call(request).await.err().and_then(|error| error.downcast_ref().copied())
+        };
+        for _ in 0..2 {
+            assert_eq!(page("").await, None);
+            for _ in 1..PAGES_MAX {
+                assert_eq!(page("&continue=x").await, None);
+            }
+            assert_eq!(page("&continue=x").await, Some(Unbounded::List));
+        }
     }
 
     #[tokio::test]

@@ -5,8 +5,8 @@ use std::borrow::Cow;
 
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer};
 
 /// A pod as `kube` hands it over.
 #[derive(Clone, Debug, Deserialize)]
@@ -21,15 +21,20 @@ pub(super) struct WatchedPod {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Pod {
+    #[serde(deserialize_with = "or_empty")]
     pub(super) metadata: Metadata,
+    #[serde(deserialize_with = "or_empty")]
     pub(super) spec: Spec,
+    #[serde(deserialize_with = "or_empty")]
     pub(super) status: Status,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(super) struct Metadata {
+    #[serde(deserialize_with = "or_empty")]
     pub(super) name: String,
+    #[serde(deserialize_with = "or_empty")]
     pub(super) namespace: String,
     resource_version: Option<String>,
     pub(super) creation_timestamp: Option<String>,
@@ -48,8 +53,11 @@ pub(super) struct Labels {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(super) struct Owner {
+    #[serde(deserialize_with = "or_empty")]
     pub(super) api_version: String,
+    #[serde(deserialize_with = "or_empty")]
     pub(super) kind: String,
+    #[serde(deserialize_with = "or_empty")]
     pub(super) name: String,
     /// Whether it manages the pod: at most one owner does.
     pub(super) controller: Option<bool>,
@@ -76,6 +84,7 @@ pub(super) struct SecretName {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Wanted {
+    #[serde(deserialize_with = "or_empty")]
     pub(super) name: String,
     pub(super) image: Option<String>,
 }
@@ -93,6 +102,7 @@ pub(super) struct Status {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(super) struct Actual {
+    #[serde(deserialize_with = "or_empty")]
     pub(super) name: String,
     #[serde(rename = "imageID")]
     pub(super) image_id: Option<String>,
@@ -104,6 +114,11 @@ pub(super) struct Actual {
 pub(super) struct State {
     /// There once the container has ended, and until it starts again.
     pub(super) terminated: Option<IgnoredAny>,
+}
+
+/// What is `null` is empty, as Go reads it: one such pod must not make its whole list unreadable.
+fn or_empty<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(value: D) -> Result<T, D::Error> {
+    Option::deserialize(value).map(Option::unwrap_or_default)
 }
 
 impl From<Pod> for WatchedPod {

@@ -84,7 +84,7 @@ fn publish(cluster: &Cluster, outbox: &Outbox) -> bool {
     let is_known = containers.is_some();
     match (containers, cluster.failure().cloned()) {
         (Some(containers), None) => outbox.saw(containers, unix_now()),
-        (Some(containers), Some(failure)) => outbox.saw_in_part(containers, failure),
+        (Some(containers), Some(failure)) => outbox.saw_in_part(containers, failure, cluster.is_part()),
         (None, Some(failure)) => outbox.failed(failure),
         (None, None) => {}
     }

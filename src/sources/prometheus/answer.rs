@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use crate::oci::Digest;
+use crate::sources::pulled::pulled;
 use crate::sources::{Container, Workload};
 
 /// Why an answer says nothing about what runs.
@@ -79,8 +79,8 @@ pub(super) fn containers(body: &[u8]) -> Result<Vec<Container>, InvalidAnswer> {
         return Err(InvalidAnswer::Empty);
     }
     let mut words = Words::default();
-    let containers: Vec<Container> = series.iter().filter_map(|one| container(&one.metric, &mut words)).collect();
-    if containers.is_empty() { Err(InvalidAnswer::NoImage) } else { Ok(containers) }
+    let containers: Vec<Container> = series.iter().map(|one| container(&one.metric, &mut words)).collect();
+    if containers.iter().all(|one| one.image.is_empty()) { Err(InvalidAnswer::NoImage) } else { Ok(containers) }
 }
 
 /// The error of an answer with another status than 200.
@@ -112,11 +112,12 @@ impl Words {
     }
 }
 
-fn container(labels: &BTreeMap<String, String>, words: &mut Words) -> Option<Container> {
+/// A series that names no image has an empty one, so that it is counted as skipped: what it stands for runs.
+fn container(labels: &BTreeMap<String, String>, words: &mut Words) -> Container {
     // kube-state-metrics gives an empty label where it does not know.
     let label = |name: &str| labels.get(name).map(String::as_str).filter(|text| !text.is_empty());
     // `image` is what the runtime calls it, which may be an ID.
-    let image = label("image_spec").or_else(|| label("image"))?;
+    let image = label("image_spec").or_else(|| label("image")).unwrap_or_default();
     let namespace = label("namespace").unwrap_or_default();
     let owners = [("workload_kind", "workload"), ("owner_kind", "owner_name"), ("created_by_kind", "created_by_name")];
     // `<none>` stands where there is no owner.
@@ -125,19 +126,14 @@ fn container(labels: &BTreeMap<String, String>, words: &mut Words) -> Option<Con
         .into_iter()
         .find_map(|(kind, name)| Some((label(kind).filter(known)?, label(name).filter(known)?)))
         .or_else(|| Some(("Pod", label("pod")?)));
-    Some(Container {
-        image: words.text(image),
-        digest: label("image_id").and_then(digest),
+    let (image, digest) = pulled(image, label("image_id").unwrap_or_default());
+    Container {
+        image: words.text(&image),
+        digest,
         node: label("node").map(|node| words.text(node)),
         workload: owner.map(|(kind, name)| words.workload(namespace, kind, name)),
         name: label("container").map(|name| words.text(name)),
-    })
-}
-
-/// The manifest's digest in a runtime's ID of an image: `docker-pullable://nginx@sha256:…`, `docker.io/library/nginx@sha256:…`.
-/// A digest alone is the ID of the image's config.
-fn digest(image_id: &str) -> Option<Digest> {
-    image_id.rsplit_once('@')?.1.parse().ok()
+    }
 }
 
 #[cfg(test)]
@@ -146,6 +142,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::oci::Digest;
 
     fn answer(metrics: &serde_json::Value) -> Vec<u8> {
         let result: Vec<_> = metrics
@@ -171,7 +168,8 @@ mod tests {
             { "image": "x", "created_by_kind": "<none>", "created_by_name": "<none>" },
         ]));
         let found = containers(&body).unwrap();
-        assert_eq!(found.len(), 3);
+        assert_eq!(found.len(), 4);
+        assert_eq!(&*found[2].image, "", "it is counted");
         assert_eq!(
             (&*found[0].image, found[0].digest.as_ref(), found[0].node.as_deref()),
             ("nginx:1.27", Some(&of), Some("a"))
@@ -183,7 +181,19 @@ mod tests {
             (Some(["shop", "Pod", "job-1"]), None),
             "an ID is no digest"
         );
-        assert_eq!((workload(2), found[2].name.as_ref()), (None, None));
+        assert_eq!((workload(3), found[3].name.as_ref()), (None, None));
+    }
+
+    #[test]
+    fn a_digest_of_another_repository_or_beside_a_pinned_one_does_not_count() {
+        let (of, pinned) = (Digest::sha256_of(b"x"), Digest::sha256_of(b"pinned"));
+        let body = answer(&json!([
+            { "image_spec": "nginx:1", "image_id": format!("mirror.internal/hub/nginx@{of}") },
+            { "image_spec": format!("nginx:1@{pinned}"), "image_id": format!("docker.io/library/nginx@{of}") },
+            { "image_spec": "nginx:1", "image_id": format!("docker-pullable://nginx@{of}") },
+        ]));
+        let digests: Vec<_> = containers(&body).unwrap().into_iter().map(|found| found.digest).collect();
+        assert_eq!(digests, [None, Some(pinned), Some(of)]);
     }
 
     #[test]

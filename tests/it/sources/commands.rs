@@ -53,3 +53,29 @@ fn retain_keeps_what_runs() {
     assert_eq!(code, Some(4), "{said}");
     assert!(said.contains("source s does not say what runs: "), "{said}");
 }
+
+#[test]
+fn retain_keeps_what_a_source_leaves_out_and_judges_nothing_if_more_may_run() {
+    let policy = "[[targets]]\nname = 't'\nrepository = 'REG/acme/app'\nmatch = ['.']\n\
+                  [[policies]]\nname = 'p'\nkeep_running = true\n";
+    let rules = "exclude = [':v1$']\nrewrite = [{ match = ':v2$', with = ':v9' }]\n";
+    let (registry, files) = world(&["REG/acme/app:v1", "REG/acme/app:v2"], &(rules.to_owned() + policy));
+    for (tag, bytes) in [("v2", 300), ("v3", 400)] {
+        registry.push("acme/app", tag, &image_of(bytes));
+    }
+    let retain = || {
+        let mut retain = command(files.path());
+        retain.args(["retain", "--format", "digests"]).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let output = retain.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap(), said)
+    };
+    let (code, digests, said) = retain();
+    let v3 = format!("{}/acme/app@{}\n", registry.name(), image_of(400).digest());
+    assert_eq!((code, digests), (Some(0), v3), "{said}");
+    let all = format!("{0}/acme/app:v1\n{0}/acme/app:v2\nNO/Reference\n", registry.name());
+    files.write("images.txt", &all);
+    let (code, digests, said) = retain();
+    assert_ne!(code, Some(0), "{said}");
+    assert!(digests.is_empty() && said.contains("does not say all that runs: 1 of its containers"), "{said}");
+}

@@ -1,9 +1,12 @@
 //! A Prometheus that answers as it is told.
 
+use std::process::Stdio;
+
 use serde_json::json;
 
 use super::http::{Answer, Server};
 use super::*;
+use crate::support::daemon::command;
 
 const QUERY: &str = "/api/v1/query";
 
@@ -44,8 +47,11 @@ async fn what_kube_state_metrics_says_is_watched() {
     assert_eq!((metrics.one(INFO, &part), metrics.count(INFO)), (Some(1.0), 1), "replicas are one series");
     assert_eq!(server.requests()[0], ("/api/v1/query?query=kube_pod_container_info".to_owned(), None));
     let web = json!({ "image": format!("{}/acme/web:v1", registry.name()), "namespace": "shop", "pod": "web" });
-    server.answer(QUERY, vector(&json!([app(&registry, "app-0", "a"), web])));
-    daemon.until("the new one is read", |m| has_sizes(m, &[("app", "v1", 100), ("web", "v1", 200)])).await;
+    let nameless = json!({ "namespace": "shop", "pod": "nameless" });
+    server.answer(QUERY, vector(&json!([app(&registry, "app-0", "a"), web, nameless])));
+    let metrics =
+        daemon.until("the new one is read", |m| has_sizes(m, &[("app", "v1", 100), ("web", "v1", 200)])).await;
+    assert_eq!(metrics.one(SKIPPED, &[]), Some(1.0), "a container without an image is counted");
     daemon.stop().await;
 }
 
@@ -94,4 +100,49 @@ async fn it_is_asked_with_a_password_or_a_token() {
         assert_eq!(server.requests().last().unwrap().1.as_deref(), Some(expected));
         daemon.stop().await;
     }
+}
+
+#[tokio::test]
+async fn an_answer_that_quotes_the_credential_is_not_shown() {
+    let (_registry, server, files) = (registry(), Server::on_port().await, Files::new());
+    let file = files.write("secret", "s3sa\"me\n");
+    let keys = format!(", username = 'me', password_file = '{}'", file.display());
+    let basic = "bWU6czNzYSJtZQ==";
+    let quoting = |secret: &str| {
+        [
+            (200, json!({ "status": "error", "error": format!("bad header {secret}") })),
+            (200, json!({ "status": "success", "warnings": [format!("got {secret}")] })),
+            (200, json!({ "status": "success", "data": { "resultType": secret, "result": [] } })),
+            (200, json!({ "status": "success", "data": { "resultType": "vector", "result": secret } })),
+            (400, json!({ "status": "error", "error": secret })),
+        ]
+    };
+    for (status, body) in [basic, "s3sa\"me"].into_iter().flat_map(quoting) {
+        server.answer(QUERY, Answer::Body(status, body.to_string()));
+        files.write("config.toml", &source(&server, &keys));
+        let mut plan = command(files.path());
+        plan.args(["plan", "--json"]).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let output = tokio::task::spawn_blocking(move || plan.output().unwrap()).await.unwrap();
+        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        assert!(!said.contains(basic) && !said.contains("s3sa"), "{body}: {said}");
+        assert!(said.contains("quotes the password or token"), "{body}: {said}");
+    }
+}
+
+#[tokio::test]
+async fn a_registry_that_hangs_delays_no_answer() {
+    let (server, hanging) = (Server::on_port().await, Server::on_port().await);
+    hanging.answer("/", Answer::Silence);
+    let answer = |count: usize| {
+        let images = (0..count).map(|n| json!({ "image": format!("127.0.0.1:{}/acme/app-{n}:v1", hanging.port) }));
+        server.answer(QUERY, vector(&images.collect()));
+    };
+    answer(1);
+    let daemon = Daemon::start(&source(&server, "")).await;
+    // More than are read at once.
+    for count in 1..=20 {
+        answer(count);
+        daemon.until("it is seen", |m| m.count(CONTAINERS) == count).await;
+    }
+    daemon.stop().await;
 }

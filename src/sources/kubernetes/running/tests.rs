@@ -2,6 +2,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::oci::{Digest, Reference};
 
 const HEX: &str = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
 
@@ -190,4 +191,18 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn what_is_null_is_empty_and_loses_nothing_else() {
+    let mut pod = parse(json!({
+        "metadata": { "name": null, "namespace": null, "ownerReferences": [{ "apiVersion": null, "kind": null, "name": null }] },
+        "spec": { "containers": [{ "name": null, "image": "a:1" }, { "name": "b", "image": null }] },
+        "status": null,
+    }));
+    let mut names = Names::default();
+    let found = running(&pod, &mut names);
+    assert_eq!(found.iter().map(|one| &*one.image).collect::<Vec<_>>(), ["a:1"]);
+    pod = parse(json!({ "metadata": null, "spec": null }));
+    assert!(running(&pod, &mut names).is_empty());
 }

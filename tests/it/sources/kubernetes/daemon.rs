@@ -1,5 +1,7 @@
 //! A cluster over the whole daemon: from a pod to its sample.
 
+use std::process::Stdio;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
@@ -57,6 +59,38 @@ async fn a_pods_image_is_read_when_the_pod_starts_and_is_known_with_workload_nod
     server.forbid(None);
     daemon.until("it may again", |m| m.one(UP, &[]) == Some(1.0)).await;
     daemon.stop().await;
+}
+
+#[tokio::test]
+async fn while_a_namespace_cannot_be_read_nothing_goes_and_a_restart_forgets_nothing() {
+    let (registry, server, files) = (registry(), ApiServer::start().await, Files::new());
+    server.put(runs(&registry, "app-1", "node-1", "acme/app:v1", "none"));
+    let mut hidden = runs(&registry, "web-1", "node-1", "acme/web:v1", "none");
+    hidden["metadata"]["namespace"] = json!("secret");
+    server.put(hidden);
+    let policy = format!(
+        "[[targets]]\nname = 't'\nrepository = '{}/acme/web'\nmatch = ['^none$']\n\
+         [[policies]]\nname = 'p'\nkeep_running = true\n",
+        registry.name()
+    );
+    let configuration = configuration(&server, &files, ", namespaces = ['shop', 'secret']");
+    let all = [("app", "v1", 100), ("web", "v1", 200)];
+    let daemon = Daemon::start(&configuration).await;
+    daemon.until("both are read", |m| has_sizes(m, &all)).await;
+    let directory = daemon.stop().await;
+    server.forbid(Some("/api/v1/namespaces/secret/pods"));
+    let daemon = Daemon::start_in(directory, &configuration).await;
+    let metrics = daemon.until("a part is read", |m| m.count(CONTAINERS) == 1 && m.one(UP, &[]) == Some(0.0)).await;
+    assert!(has_sizes(&metrics, &all), "{}", metrics.text());
+    daemon.stop().await;
+
+    files.write("config.toml", &(configuration + &policy));
+    let mut retain = crate::support::daemon::command(files.path());
+    retain.args(["retain", "--format", "digests"]).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let output = tokio::task::spawn_blocking(move || retain.output().unwrap()).await.unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && output.stdout.is_empty(), "{said}");
+    assert!(said.contains("source s does not say") && said.contains("403"), "{said}");
 }
 
 #[tokio::test]

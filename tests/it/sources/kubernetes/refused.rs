@@ -33,11 +33,13 @@ async fn a_namespace_that_may_not_be_read_hides_no_other() {
     let namespaces = ["default", "secret"].map(str::to_owned).to_vec();
     let mut watched = Watched::start(&server, Settings { namespaces, ..Settings::default() });
     let sight = watched.until("one of them", |sight| images(sight) == ["a:1"] && sight.error.is_some()).await;
+    assert!(sight.is_part, "more may run");
     assert!(sight.error.unwrap().message.contains("in the namespace `secret`: 403"));
     server.put(web(2, "a:2"));
     watched.until("a change there", |sight| images(sight) == ["a:1", "a:2"] && sight.error.is_some()).await;
     server.forbid(None);
-    assert_eq!(watched.until_images(&["a:1", "a:2", "b:1"]).await.error, None);
+    let sight = watched.until_images(&["a:1", "a:2", "b:1"]).await;
+    assert_eq!((sight.error, sight.is_part), (None, false));
 }
 
 #[tokio::test]
@@ -96,6 +98,18 @@ async fn nothing_is_seen_before_a_list_is_whole() {
     server.put(web(1, "a:1"));
     server.fail_lists([Fault::Slow]);
     Watched::start(&server, Settings::default()).until_images(&["a:1"]).await;
+}
+
+#[tokio::test]
+async fn a_list_without_an_end_is_given_up() {
+    let server = ApiServer::start().await;
+    server.put(web(1, "a:1"));
+    let page = "{\"kind\":\"PodList\",\"items\":[],\"metadata\":{\"resourceVersion\":\"1\",\"continue\":\"x\"}}";
+    server.fail_lists(std::iter::repeat_n(Fault::Body(page), 1000));
+    let mut watched = Watched::start(&server, Settings::default());
+    let sight = watched.until_error("the list of pods has more than 1000 pages").await;
+    assert_eq!((sight.error.unwrap().reason, sight.containers), (Reason::Limit, None));
+    assert_eq!(watched.until_images(&["a:1"]).await.error, None);
 }
 
 #[tokio::test]
