@@ -162,7 +162,7 @@ impl<'a> Side<'a> {
             uncompressed_bytes: view.uncompressed.map(|(bytes, _)| bytes),
             unpacked_bytes: view.unpacked_bytes,
             layers: view.image.layers,
-            parts: parts(view, |layer| if is_shared(layer) { Reach::Repository } else { Reach::Own }),
+            parts: parts(view, |layer| Some(if is_shared(layer) { Reach::Repository } else { Reach::Own })),
             link: Address::of(Place::Image(name)).on(Some(view.platform.as_str())).link(),
         }
     }

@@ -1,5 +1,7 @@
 //! One image: its sizes, its layers with their commands, and who has each layer.
 
+use std::collections::HashMap;
+
 use serde::Serialize;
 
 use super::address::{Address, ImageName, Place};
@@ -80,7 +82,8 @@ pub(super) struct LayerRow {
     pub(super) bytes: u64,
     /// The command that made it, where the config says so.
     pub(super) command: Option<Box<str>>,
-    pub(super) reach: Reach,
+    /// `None` while it is unknown whether another image has it.
+    pub(super) reach: Option<Reach>,
     /// Who else has it.
     pub(super) also_in: Holders,
 }
@@ -151,9 +154,14 @@ impl<'a> ImageFacts<'a> {
         let FoundTag { at, .. } = found;
         let image = &view.image;
         let holders = holders(at.registry, at.repository, view);
-        let reaches: Vec<(u32, Reach)> =
-            view.layers.0.iter().zip(&holders).map(|(layer, held)| (layer.layer, held.reach())).collect();
-        let reach = |layer| reaches.iter().find(|(other, _)| *other == layer).map_or(Reach::Own, |(_, reach)| *reach);
+        let reaches: HashMap<u32, Option<Reach>> = view
+            .layers
+            .0
+            .iter()
+            .zip(&holders)
+            .map(|(layer, held)| (layer.layer, held.reach().known_of(view)))
+            .collect();
+        let reach = |layer| reaches.get(&layer).copied().flatten();
         // Commands are paired with all layers of a manifest, and only stored ones, each once, are rows.
         let is_whole = view.layers.0.len() as u64 == image.layers;
         let commands = image.image_id.as_ref().filter(|_| is_whole).and_then(|config| (world.commands)(config));
@@ -162,7 +170,7 @@ impl<'a> ImageFacts<'a> {
             digest: at.registry.layers.get(layer.layer).map(ToString::to_string),
             bytes: layer.bytes,
             command: commands.as_ref().and_then(|commands| commands.get(place).cloned()),
-            reach: also_in.reach(),
+            reach: also_in.reach().known_of(view),
             also_in,
         };
         Self {

@@ -237,7 +237,7 @@ fn stack(view: &RepositoryView, tag: &TagView, image: &ImageView, sharing: &Shar
     Some(Stack {
         tag: name.tag.clone(),
         bytes: image.image.compressed_bytes?,
-        parts: parts(image, |layer| sharing.reach(layer)),
+        parts: parts(image, |layer| sharing.reach(layer).known_of(image)),
         link: Address::of(Place::Image(name)).on(Some(image.platform.as_str())).link(),
     })
 }

@@ -30,6 +30,13 @@ pub(super) enum Reach {
     Registry,
 }
 
+impl Reach {
+    /// As far as it is known: that no other image has a layer is known where the image's unique bytes are.
+    pub(super) fn known_of(self, image: &ImageView) -> Option<Self> {
+        (self != Self::Own || image.unique_bytes.is_some()).then_some(self)
+    }
+}
+
 /// A repository that has layers in common with another one.
 #[derive(Debug, Serialize)]
 pub(super) struct Neighbour<'a> {

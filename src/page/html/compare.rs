@@ -37,7 +37,7 @@ pub(in crate::page) fn compare(frame: &Frame, of: &Comparison) -> String {
                 span.n { (size_or_unknown(side.compressed_bytes)) }
             }
         }
-        (legend(reach, &[Reach::Own, Reach::Repository]))
+        (legend(reach, &[Some(Reach::Own), Some(Reach::Repository)]))
         h2 { "Figures" }
         (sides(a, b))
         h2 { "Layers" }
@@ -54,8 +54,8 @@ fn on(address: &Address, platform: &str) -> String {
     address.clone().on(Some(platform)).link()
 }
 
-fn reach(reach: Reach) -> &'static str {
-    if reach == Reach::Own { "in this image only" } else { "in both" }
+fn reach(reach: Option<Reach>) -> &'static str {
+    if reach == Some(Reach::Own) { "in this image only" } else { "in both" }
 }
 
 fn sides(a: &Side, b: &Side) -> Markup {

@@ -3,15 +3,16 @@
 use maud::{Markup, html};
 
 use super::frame::{Frame, page};
-use super::pictures::{bar, class, legend, reach, stack};
+use super::pictures::{bar, class, legend_of, reach, stack};
 use super::repository::shown;
 use super::tables::{figure, figures, table, words};
 use super::words::{
-    ago, counted, digest, exact, moment, moment_or_unknown, name, number, share_or_unknown, size, size_or_unknown, text,
+    ago, counted, digest, exact, moment, moment_or_unknown, name, number, share_or_unknown, size, size_or_unknown,
+    text, unknown,
 };
 use crate::page::address::{Address, Place};
 use crate::page::image::{ImageFacts, ImagePage, LayerRow};
-use crate::page::sharing::{Holders, Reach};
+use crate::page::sharing::Holders;
 
 pub(in crate::page) fn image(frame: &Frame, of: &ImagePage) -> String {
     let repository = Address::of(Place::Repository(of.repository.clone())).link();
@@ -65,7 +66,7 @@ fn facts(frame: &Frame, of: &ImagePage, image: &ImageFacts) -> Markup {
         (figures(&top))
         @if !image.parts.is_empty() {
             (stack(&image.parts, image.parts.iter().map(|part| part.bytes).sum(), &said, reach))
-            (legend(reach, &[Reach::Own, Reach::Repository, Reach::Registry]))
+            (legend_of(image.parts.iter()))
         }
         (compare(of, image))
         h2 { "Layers" }
@@ -171,7 +172,7 @@ fn also_in(layer: &LayerRow) -> Markup {
     }
     html! {
         @if parts.is_empty() {
-            span.dim { (reach(Reach::Own)) }
+            @if layer.reach.is_some() { span.dim { "no other known" } } @else { (unknown()) }
         } @else {
             details {
                 summary { (parts.join(", ")) }
