@@ -18,12 +18,12 @@ pub(super) struct Comparison<'a> {
     pub(super) platform: &'a str,
     pub(super) a: Side<'a>,
     pub(super) b: Side<'a>,
-    /// Bytes of the distinct layers that both have.
-    pub(super) shared_bytes: u64,
+    /// Bytes of the distinct layers that both have; `None` where the size of a layer is unknown.
+    pub(super) shared_bytes: Option<u64>,
     pub(super) shared_layers: u64,
-    /// Bytes that a node with `a` fetches for `b`.
-    pub(super) update_bytes: u64,
-    /// The distinct stored layers of both: those that only `a` has, those that both have, those that only `b` has.
+    /// Bytes that a node with `a` fetches for `b`, as in `container_image_newest_update_size_bytes`; `None` like the former.
+    pub(super) update_bytes: Option<u64>,
+    /// The distinct layers of both that a pull fetches, as far as their sizes are known: those that only `a` has, those that both have, those that only `b` has.
     pub(super) layers: Vec<ComparedLayer>,
     /// Platforms that both have.
     pub(super) platforms: Vec<&'a str>,
@@ -102,7 +102,8 @@ pub(super) fn compare<'a>(
     };
     let layers = layers(world, (a, old), (b, new));
     let sum = |side: LayerSide| layers.iter().filter(move |layer| layer.side == side).map(|layer| layer.bytes);
-    let total = |side: LayerSide| sum(side).fold(0, u64::saturating_add);
+    let is_known = old.image.compressed_bytes.is_some() && new.image.compressed_bytes.is_some();
+    let total = |side: LayerSide| is_known.then(|| sum(side).fold(0, u64::saturating_add));
     Ok(Comparison {
         platform,
         shared_bytes: total(LayerSide::Both),
@@ -115,8 +116,16 @@ pub(super) fn compare<'a>(
     })
 }
 
+/// The distinct layers that a pull of an image fetches, foreign ones first.
 fn digests<'a>(found: FoundTag<'a>, image: &'a ImageView) -> impl Iterator<Item = (&'a Digest, u64)> {
-    image.layers.0.iter().filter_map(move |layer| Some((found.at.registry.layers.get(layer.layer)?, layer.bytes)))
+    let stored = move || {
+        image.layers.0.iter().filter_map(move |layer| Some((found.at.registry.layers.get(layer.layer)?, layer.bytes)))
+    };
+    // One that is listed as foreign and as stored counts as stored.
+    let mut seen: HashSet<&Digest> =
+        if image.foreign.layers().is_empty() { HashSet::new() } else { stored().map(|(digest, _)| digest).collect() };
+    let foreign = image.foreign.layers().iter().map(|(digest, bytes)| (digest, *bytes));
+    foreign.filter(move |(digest, _)| seen.insert(digest)).chain(stored())
 }
 
 fn layers(world: &World, a: (FoundTag, &ImageView), b: (FoundTag, &ImageView)) -> Vec<ComparedLayer> {

@@ -27,8 +27,8 @@ pub(in crate::page) fn compare(frame: &Frame, of: &Comparison) -> String {
         }
         (figures(&[
             ("Growth", grown.map_or_else(unknown, |(old, new)| growth(old, new))),
-            ("In common", size(of.shared_bytes)),
-            ("Update fetches", size(of.update_bytes)),
+            ("In common", known(of.shared_bytes)),
+            ("Update fetches", known(of.update_bytes)),
         ]))
         div.stacks {
             @for side in [a, b] {
@@ -44,6 +44,10 @@ pub(in crate::page) fn compare(frame: &Frame, of: &Comparison) -> String {
         (layers(&of.layers, a, b))
     };
     page(frame, &text(&title), &content)
+}
+
+fn known(bytes: Option<u64>) -> Markup {
+    bytes.map_or_else(|| html! { span.dim title="unknown: the size of a layer is not known" { "–" } }, size)
 }
 
 fn heading(side: &Side) -> Markup {
