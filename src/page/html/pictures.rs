@@ -92,7 +92,8 @@ pub(super) fn chart(points: &[Point], platform: &str) -> Markup {
             (plot(points, &times, &scale, 1120.0, 260.0, "wide-only"))
             (plot(points, &times, &scale, 400.0, 240.0, "narrow-only"))
             figcaption {
-                "Compressed size of each image (" (text(platform)) ") by the time at which it was made. The table below has the figures."
+                "Compressed size of images (" (text(platform)) ") by the time at which their configs say that they were made. "
+                "The table below has the figures of those that tags point at now."
             }
         }
     }
