@@ -68,6 +68,8 @@ pub(super) enum LayerSide {
 pub(super) struct Missing {
     /// Images that are asked for and not watched.
     pub(super) unknown: Vec<String>,
+    /// The platform that is asked for and that one of them lacks.
+    pub(super) platform: Option<String>,
     pub(super) a: String,
     pub(super) b: String,
 }
@@ -85,6 +87,7 @@ pub(super) fn compare<'a>(
         let text = |name: Option<&ImageName>| name.map(ToString::to_string).unwrap_or_default();
         Missing {
             unknown: unknown.filter_map(|(name, _)| name.map(ToString::to_string)).collect(),
+            platform: None,
             a: text(names[0]),
             b: text(names[1]),
         }
@@ -93,9 +96,12 @@ pub(super) fn compare<'a>(
     let platforms: Vec<&str> = a.tag.images.iter().map(|image| image.platform.as_str()).collect();
     let platforms: Vec<&str> =
         platforms.into_iter().filter(|platform| find::image(b.tag, Some(platform)).is_some()).collect();
-    let asked = platform.and_then(|asked| platforms.iter().copied().find(|platform| *platform == asked));
-    let Some(platform) = asked.or_else(|| find::usual_platform(platforms.iter().copied())) else {
-        return Err(missing());
+    let shown = match platform {
+        Some(asked) => platforms.iter().copied().find(|platform| *platform == asked),
+        None => find::usual_platform(platforms.iter().copied()),
+    };
+    let Some(platform) = shown else {
+        return Err(Missing { platform: platform.map(str::to_owned), ..missing() });
     };
     let (Some(old), Some(new)) = (find::image(a.tag, Some(platform)), find::image(b.tag, Some(platform))) else {
         return Err(missing());

@@ -35,6 +35,9 @@ pub(super) struct ImagePage<'a> {
     pub(super) past: Vec<PastRow>,
     /// That of one platform, where the tag was read.
     pub(super) image: Option<ImageFacts<'a>>,
+    /// The platform that is asked for and that the tag has no image for, as far as the tag was read.
+    #[serde(skip)]
+    pub(super) unknown_platform: Option<String>,
     #[serde(skip)]
     pub(super) others: Vec<&'a str>,
     #[serde(skip)]
@@ -92,7 +95,8 @@ impl<'a> ImagePage<'a> {
     pub(super) fn new(world: &World<'a>, found: FoundTag<'a>, platform: Option<&str>) -> Self {
         let FoundTag { at, tag } = found;
         let failure = if tag.up == Some(false) { world.failure(&at.repository.repository, &tag.tag) } else { None };
-        let image = find::image(tag, platform).or_else(|| find::image(tag, None));
+        let image = find::image(tag, platform);
+        let is_unknown = image.is_none() && !tag.images.is_empty();
         Self {
             repository: at.repository.repository.to_string(),
             tag: tag.tag.as_str(),
@@ -107,6 +111,7 @@ impl<'a> ImagePage<'a> {
             past: past(tag, image.map(|image| image.platform.as_str())),
             platforms: tag.images.iter().map(|image| image.platform.as_str()).collect(),
             image: image.map(|image| ImageFacts::new(world, found, image)),
+            unknown_platform: platform.filter(|_| is_unknown).map(str::to_owned),
             others: others(found, image),
             name: ImageName::new(&at.repository.repository, &tag.tag),
         }

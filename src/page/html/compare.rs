@@ -150,7 +150,12 @@ pub(in crate::page) fn compare_form(frame: &Frame, of: &Missing) -> String {
         h1 { "Compare two images" }
         @for unknown in &of.unknown { p.bad { (name(unknown)) " is not watched." } }
         @if of.unknown.is_empty() && !of.a.is_empty() && !of.b.is_empty() {
-            p.bad { "They have no platform in common." }
+            p.bad {
+                @match &of.platform {
+                    Some(platform) => { "They have no image for " (name(platform)) " in common." },
+                    None => "They have no platform in common.",
+                }
+            }
         }
         form.compare action="/compare" method="get" {
             (field("a", "Compare", &of.a))

@@ -38,7 +38,12 @@ pub(in crate::page) fn image(frame: &Frame, of: &ImagePage) -> String {
         }
         @match &of.image {
             Some(image) => (facts(frame, of, image)),
-            None => p { "Nothing is known of its content yet." },
+            None => p {
+                @match &of.unknown_platform {
+                    Some(platform) => { "It has no image for " (name(platform)) "." },
+                    None => "Nothing is known of its content yet.",
+                }
+            },
         }
     };
     page(frame, &text(&title), &content)
