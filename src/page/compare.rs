@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::address::{Address, ImageName, Place};
 use super::find::{self, FoundTag};
-use super::sharing::Reach;
+use super::sharing::{ROWS_MAX, Reach};
 use super::stack::{Part, parts};
 use super::world::World;
 use crate::image::Timestamp;
@@ -23,8 +23,11 @@ pub(super) struct Comparison<'a> {
     pub(super) shared_layers: u64,
     /// Bytes that a node with `a` fetches for `b`, as in `container_image_newest_update_size_bytes`; `None` like the former.
     pub(super) update_bytes: Option<u64>,
-    /// The distinct layers of both that a pull fetches, as far as their sizes are known: those that only `a` has, those that both have, those that only `b` has.
+    /// The distinct layers of both that a pull fetches, as far as their sizes are known and
+    /// at most [`ROWS_MAX`]: those that only `a` has, those that both have, those that only `b` has.
     pub(super) layers: Vec<ComparedLayer>,
+    /// How many of them are left out.
+    pub(super) layers_more: u64,
     /// Platforms that both have.
     pub(super) platforms: Vec<&'a str>,
 }
@@ -106,15 +109,20 @@ pub(super) fn compare<'a>(
     let (Some(old), Some(new)) = (find::image(a.tag, Some(platform)), find::image(b.tag, Some(platform))) else {
         return Err(missing());
     };
-    let layers = layers(world, (a, old), (b, new));
+    let mut layers = layers(world, (a, old), (b, new));
     let sum = |side: LayerSide| layers.iter().filter(move |layer| layer.side == side).map(|layer| layer.bytes);
     let is_known = old.image.compressed_bytes.is_some() && new.image.compressed_bytes.is_some();
     let total = |side: LayerSide| is_known.then(|| sum(side).fold(0, u64::saturating_add));
+    let shared_layers = sum(LayerSide::Both).count() as u64;
+    let (shared_bytes, update_bytes) = (total(LayerSide::Both), total(LayerSide::OnlyB));
+    let layers_more = layers.len().saturating_sub(ROWS_MAX) as u64;
+    layers.truncate(ROWS_MAX);
     Ok(Comparison {
         platform,
-        shared_bytes: total(LayerSide::Both),
-        shared_layers: sum(LayerSide::Both).count() as u64,
-        update_bytes: total(LayerSide::OnlyB),
+        shared_bytes,
+        shared_layers,
+        update_bytes,
+        layers_more,
         a: Side::new(a, old, b, new),
         b: Side::new(b, new, a, old),
         layers,

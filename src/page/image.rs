@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::address::{Address, ImageName, Place};
 use super::find::{self, FoundTag};
-use super::sharing::{Holders, Reach, holders};
+use super::sharing::{Holders, ROWS_MAX, Reach, holders};
 use super::stack::{Part, parts};
 use super::world::World;
 use crate::image::Timestamp;
@@ -63,8 +63,10 @@ pub(super) struct ImageFacts<'a> {
     pub(super) budget_bytes: Option<u64>,
     /// How many layers the manifest lists.
     pub(super) layers_listed: u64,
-    /// The distinct layers that the registry stores, bottom first.
+    /// The distinct layers that the registry stores, bottom first, at most [`ROWS_MAX`].
     pub(super) layers: Vec<LayerRow>,
+    /// How many of them are left out.
+    pub(super) layers_more: u64,
     #[serde(skip)]
     pub(super) parts: Vec<Part>,
 }
@@ -196,7 +198,8 @@ impl<'a> ImageFacts<'a> {
             budget_bytes: view.budget_bytes,
             layers_listed: image.layers,
             parts: parts(view, reach),
-            layers: view.layers.0.iter().zip(holders).enumerate().map(row).collect(),
+            layers: view.layers.0.iter().zip(holders).take(ROWS_MAX).enumerate().map(row).collect(),
+            layers_more: view.layers.0.len().saturating_sub(ROWS_MAX) as u64,
         }
     }
 }

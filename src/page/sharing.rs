@@ -18,6 +18,9 @@ const REPOSITORIES_MAX: usize = 12;
 /// The most holders of a layer that are listed.
 const HOLDERS_MAX: usize = 8;
 
+/// The most layers with a row of their own, and with holders by name. Docker allows 127 layers.
+pub(super) const ROWS_MAX: usize = 256;
+
 /// How far a layer is shared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -175,7 +178,7 @@ impl Holders {
     }
 }
 
-/// Who else has each distinct layer of an image, in the order of its layers.
+/// Who else has each distinct layer of an image, in the order of its layers; those after [`ROWS_MAX`] are only counted.
 pub(super) fn holders(registry: &RegistryView, of: &RepositoryView, image: &ImageView) -> Vec<Holders> {
     let mut holders: Vec<Holders> = image.layers.0.iter().map(|_| Holders::default()).collect();
     // By layer, its place in the image, from 1.
@@ -206,7 +209,9 @@ pub(super) fn holders(registry: &RegistryView, of: &RepositoryView, image: &Imag
                     } else {
                         continue;
                     }
-                    holder.add(repository, &tag.tag, other);
+                    if place < ROWS_MAX {
+                        holder.add(repository, &tag.tag, other);
+                    }
                 }
             }
         }

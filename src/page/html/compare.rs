@@ -3,6 +3,7 @@
 use maud::{Markup, html};
 
 use super::frame::{Frame, page};
+use super::image::more_layers;
 use super::pictures::{bar, legend, stack};
 use super::repository::shown;
 use super::tables::{figure, figures, fixed_table, table, words};
@@ -42,6 +43,7 @@ pub(in crate::page) fn compare(frame: &Frame, of: &Comparison) -> String {
         (sides(a, b))
         h2 { "Layers" }
         (layers(&of.layers, a, b))
+        (more_layers(of.layers_more))
     };
     page(frame, &text(&title), &content)
 }

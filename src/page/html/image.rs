@@ -143,7 +143,7 @@ fn layers(image: &ImageFacts) -> Markup {
         columns.push(words("Command"));
     }
     columns.extend([words("Also in"), words("Digest").wide()]);
-    let missing = image.layers_listed.saturating_sub(image.layers.len() as u64);
+    let missing = image.layers_listed.saturating_sub(image.layers.len() as u64 + image.layers_more);
     html! {
         (table("Layers", &columns, None, &html! {
             @for (place, layer) in (1..).zip(&image.layers) {
@@ -156,6 +156,7 @@ fn layers(image: &ImageFacts) -> Markup {
                 }
             }
         }))
+        (more_layers(image.layers_more))
         @if missing > 0 {
             p.note { "The manifest lists " (counted(missing, "layer more", "layers more")) ": a repeated one, one that is stored elsewhere, or one of unknown size." }
         }
@@ -163,6 +164,11 @@ fn layers(image: &ImageFacts) -> Markup {
             p.note { "The commands are not known: the config has no usable history, or was read before this version remembered it." }
         }
     }
+}
+
+/// How many layers a list leaves out.
+pub(super) fn more_layers(more: u64) -> Markup {
+    html! { @if more > 0 { p.note { "And " (counted(more, "layer more", "layers more")) "." } } }
 }
 
 fn also_in(layer: &LayerRow) -> Markup {
