@@ -10,15 +10,13 @@ use super::words::{
     ago, counted, growth, moment_or_unknown, name, number, share_or_unknown, size, size_or_unknown, span, text, unknown,
 };
 use crate::page::overview::{
-    FailuresRow, GroupRow, ImageRow, Overview, ReclaimableRow, RegistryRow, TargetRow, UnreadableRow,
+    FailuresRow, GroupRow, ImageRow, MostReclaimable, Overview, ReclaimableRow, RegistryRow, TargetRow, UnreadableRow,
 };
 use crate::page::releases::Release;
 use crate::page::running::{RunningRow, SourceRow};
 
 pub(in crate::page) fn overview(frame: &Frame, of: &Overview) -> String {
     let totals = &of.totals;
-    let reclaimable = of.reclaimable.iter().filter(|row| row.link.is_none()).filter_map(|row| row.bytes);
-    let reclaimable = reclaimable.max();
     let content = html! {
         h1 { "What is watched" }
         (failed_reload(of, frame.world.now))
@@ -27,7 +25,7 @@ pub(in crate::page) fn overview(frame: &Frame, of: &Overview) -> String {
             ("Repositories", html! { (number(totals.repositories)) }),
             ("Tags", html! { (number(totals.tags)) }),
             ("Images", html! { (number(totals.images)) }),
-            ("Reclaimable", reclaimable.map_or_else(|| html! { span.dim title="no policy says so" { "–" } }, size)),
+            ("Reclaimable", most_reclaimable(&of.most_reclaimable)),
             ("Over budget", html! { span.bad[totals.over_budget > 0] { (number(totals.over_budget)) } }),
             ("Cannot be read", html! { span.bad[totals.unreadable_tags > 0] { (number(totals.unreadable_tags)) } }),
         ]))
@@ -53,6 +51,16 @@ pub(in crate::page) fn overview(frame: &Frame, of: &Overview) -> String {
         (sources(&of.sources, frame.world.now))
     };
     page(frame, "Overview", &content)
+}
+
+fn most_reclaimable(of: &MostReclaimable) -> Markup {
+    html! {
+        @match of {
+            MostReclaimable::Bytes { policy, bytes } => { (size(*bytes)) " " small.dim { "by " (name(policy)) } },
+            MostReclaimable::Unknown => span.dim title="what a policy would free is not known yet" { "–" },
+            MostReclaimable::NoPolicy => span.dim title="there is no policy" { "–" },
+        }
+    }
 }
 
 fn section<Row>(title: &str, rows: &[Row], table: fn(&str, &[Row]) -> Markup) -> Markup {
