@@ -8,13 +8,14 @@ use super::pictures::{bar, legend, stack};
 use super::repository::shown;
 use super::tables::{figure, figures, fixed_table, table, words};
 use super::words::{digest, growth, moment_or_unknown, name, number, size, size_or_unknown, text, unknown};
-use crate::page::address::Address;
+use crate::page::address::{Address, separator};
 use crate::page::compare::{ComparedLayer, Comparison, LayerSide, Missing, Side};
 use crate::page::sharing::Reach;
 
 pub(in crate::page) fn compare(frame: &Frame, of: &Comparison) -> String {
     let Comparison { a, b, .. } = of;
-    let title = format!("{}:{} and {}:{}", a.repository, a.tag, b.repository, b.tag);
+    let written = |side: &Side| format!("{}{}{}", side.repository, separator(side.tag), side.tag);
+    let title = format!("{} and {}", written(a), written(b));
     let longest = a.compressed_bytes.unwrap_or(0).max(b.compressed_bytes.unwrap_or(0));
     let grown = a.compressed_bytes.zip(b.compressed_bytes);
     let content = html! {
@@ -53,7 +54,7 @@ fn known(bytes: Option<u64>) -> Markup {
 }
 
 fn heading(side: &Side) -> Markup {
-    html! { a href=(side.link) { (name(&side.repository)) ":" (name(side.tag)) } }
+    html! { a href=(side.link) { (name(&side.repository)) (separator(side.tag)) (name(side.tag)) } }
 }
 
 fn on(address: &Address, platform: &str) -> String {

@@ -10,15 +10,15 @@ use super::words::{
     ago, counted, digest, exact, moment, moment_or_unknown, name, number, share_or_unknown, size, size_or_unknown,
     text, unknown,
 };
-use crate::page::address::{Address, Place};
+use crate::page::address::{Address, Place, separator};
 use crate::page::image::{ImageFacts, ImagePage, LayerRow};
 use crate::page::sharing::Holders;
 
 pub(in crate::page) fn image(frame: &Frame, of: &ImagePage) -> String {
     let repository = Address::of(Place::Repository(of.repository.clone())).link();
-    let title = format!("{}:{}", of.repository, of.tag);
+    let title = of.name.to_string();
     let content = html! {
-        h1 { a href=(repository) { (name(&of.repository)) } ":" (name(of.tag)) }
+        h1 { a href=(repository) { (name(&of.repository)) } (separator(of.tag)) (name(of.tag)) }
         @if of.up == Some(false) {
             div.alert {
                 p {
@@ -66,7 +66,7 @@ fn facts(frame: &Frame, of: &ImagePage, image: &ImageFacts) -> Markup {
     if let Some(budget) = image.budget_bytes {
         top.push(("Budget", size(budget)));
     }
-    let said = format!("Layers of {}:{}", of.repository, of.tag);
+    let said = format!("Layers of {}", of.name);
     html! {
         (figures(&top))
         @if !image.parts.is_empty() {
@@ -127,7 +127,7 @@ fn compare(of: &ImagePage, image: &ImageFacts) -> Markup {
                 input type="hidden" name="platform" value=(image.platform);
                 label for="compare-a" { "Compare with" }
                 select #compare-a name="a" {
-                    @for tag in &of.others { option value={ (of.repository) ":" (tag) } { (text(tag)) } }
+                    @for tag in &of.others { option value={ (of.repository) (separator(tag)) (tag) } { (text(tag)) } }
                 }
                 button type="submit" { "Compare" }
             }

@@ -9,6 +9,7 @@ use super::treemap;
 use super::words::{
     ago, counted, growth, moment_or_unknown, name, number, share_or_unknown, size, size_or_unknown, span, text, unknown,
 };
+use crate::page::address::separator;
 use crate::page::overview::{
     FailuresRow, GroupRow, ImageRow, MostReclaimable, Overview, ReclaimableRow, RegistryRow, TargetRow, UnreadableRow,
 };
@@ -101,7 +102,7 @@ fn trouble(of: &Overview, now: f64) -> Markup {
 
 fn image_cell(row: &ImageRow) -> Markup {
     html! {
-        a href=(row.link) { (name(&row.repository)) ":" (name(&row.tag)) }
+        a href=(row.link) { (name(&row.repository)) (separator(&row.tag)) (name(&row.tag)) }
         @if !row.platform.is_empty() { " " small.dim { (name(&row.platform)) } }
     }
 }

@@ -9,7 +9,7 @@ use super::tables::{figure, figures, pages, table, words};
 use super::words::{
     ago, counted, digest, moment_or_unknown, name, number, share_or_unknown, size, size_or_unknown, text, unknown,
 };
-use crate::page::address::{Address, Sort};
+use crate::page::address::{Address, Sort, separator};
 use crate::page::repository::{RepositoryPage, TagRow};
 
 pub(in crate::page) fn repository(frame: &Frame, of: &RepositoryPage) -> String {
@@ -138,7 +138,7 @@ fn choice(field: &str, label: &str, of: &RepositoryPage, tags: &[&str], chosen: 
         label for={ "compare-" (field) } { (label) }
         select #{ "compare-" (field) } name=(field) {
             @for (place, tag) in tags.iter().enumerate() {
-                option value={ (of.repository) ":" (tag) } selected[place == chosen] { (text(tag)) }
+                option value={ (of.repository) (separator(tag)) (tag) } selected[place == chosen] { (text(tag)) }
             }
         }
     }
