@@ -7,7 +7,8 @@ use super::pictures::bar;
 use super::tables::{figure, figures, table, words};
 use super::treemap;
 use super::words::{
-    ago, counted, growth, moment_or_unknown, name, number, share_or_unknown, size, size_or_unknown, span, text, unknown,
+    ago, counted, exact_span, growth, moment_or_unknown, name, number, share_or_unknown, size, size_or_unknown, text,
+    unknown,
 };
 use crate::page::address::separator;
 use crate::page::overview::{
@@ -264,9 +265,9 @@ fn targets(rows: &[TargetRow], now: f64) -> Markup {
                         td { (name(row.target)) (remarks(row, now)) }
                         td { (state(row)) }
                         td.n { (selects(row)) }
-                        td.n { @match row.last_scan { Some(at) => (ago(at, now)), None => span.dim { "–" } } }
-                        td.n.wide { @match row.last_scan_seconds { Some(took) => (span(took)), None => span.dim { "–" } } }
-                        td.n.wide { (span(row.interval_seconds)) }
+                        td.n { @match row.last_scan { Some(at) => (ago(at, now)), None => (unknown()) } }
+                        td.n.wide { @match row.last_scan_seconds { Some(took) => (exact_span(took)), None => (unknown()) } }
+                        td.n.wide { (exact_span(row.interval_seconds)) }
                     }
                 }
             }))
@@ -347,9 +348,9 @@ fn state(row: &TargetRow) -> Markup {
 fn selects(row: &TargetRow) -> Markup {
     html! {
         @match (row.repositories, row.tags) {
-            _ if row.selects_nothing() => strong.bad { "selects nothing" },
+            _ if row.selects_nothing() => strong.bad { data value="0" { "selects nothing" } },
             (Some(repositories), Some(tags)) => {
-                (counted(tags, "tag", "tags")) @if repositories != 1 { " in " (counted(repositories, "repository", "repositories")) }
+                data value=(tags) { (counted(tags, "tag", "tags")) } @if repositories != 1 { " in " (counted(repositories, "repository", "repositories")) }
             },
             _ => (unknown()),
         }

@@ -136,7 +136,7 @@ pub(super) fn ago(at: Timestamp, now: Timestamp) -> Markup {
 }
 
 /// A number of seconds in one unit, such as `3 minutes`; below ten seconds with a fraction.
-pub(super) fn span(seconds: f64) -> String {
+fn span(seconds: f64) -> String {
     const UNITS: [(f64, &str); 4] = [(86_400.0, "day"), (3_600.0, "hour"), (60.0, "minute"), (1.0, "second")];
     let unit = UNITS.iter().find(|(length, _)| seconds >= *length * 2.0);
     match unit {
@@ -144,6 +144,11 @@ pub(super) fn span(seconds: f64) -> String {
         None if seconds < 1.0 => format!("{:.0} ms", seconds * 1000.0),
         None => format!("{seconds:.1} s"),
     }
+}
+
+/// The same with the exact seconds, by which a table is sorted.
+pub(super) fn exact_span(seconds: f64) -> Markup {
+    html! { data value=(seconds) { (span(seconds)) } }
 }
 
 /// The beginning of a digest, with all of it as the title.
