@@ -146,7 +146,7 @@ pub(in crate::page) fn compare_form(frame: &Frame, of: &Missing) -> String {
     let field = |id: &str, label: &str, value: &str| {
         html! {
             label for=(id) { (label) }
-            input #(id) type="text" name=(id) value=(value) placeholder="registry/repository:tag" maxlength="500" size="40" required;
+            input #(id) type="text" name=(id) value=(text(value)) placeholder="registry/repository:tag" maxlength="500" size="40" required;
         }
     };
     let content = html! {
