@@ -67,6 +67,9 @@ pub(super) struct ImageFacts<'a> {
     pub(super) layers: Vec<LayerRow>,
     /// How many of them are left out.
     pub(super) layers_more: u64,
+    /// Whether its commands are known, and not which of them made which of the distinct layers.
+    #[serde(skip)]
+    pub(super) is_unpaired: bool,
     #[serde(skip)]
     pub(super) parts: Vec<Part>,
 }
@@ -171,8 +174,9 @@ impl<'a> ImageFacts<'a> {
         let reach = |layer| reaches.get(&layer).copied().flatten();
         // Commands are paired with all layers of a manifest, and only stored ones, each once, are rows.
         let is_whole = view.layers.0.len() as u64 == image.layers;
-        let commands = image.image_id.as_ref().filter(|_| is_whole).and_then(|config| (world.commands)(config));
-        let commands = commands.filter(|commands| commands.len() as u64 == image.layers);
+        let commands = image.image_id.as_ref().and_then(|config| (world.commands)(config));
+        let is_unpaired = commands.is_some() && !is_whole;
+        let commands = commands.filter(|commands| is_whole && commands.len() as u64 == image.layers);
         let row = |(place, (layer, also_in)): (usize, (&crate::image::accounting::StoredLayer, Holders))| LayerRow {
             digest: at.registry.layers.get(layer.layer).map(ToString::to_string),
             bytes: layer.bytes,
@@ -199,6 +203,7 @@ impl<'a> ImageFacts<'a> {
             layers_listed: image.layers,
             parts: parts(view, reach),
             layers: view.layers.0.iter().zip(holders).take(ROWS_MAX).enumerate().map(row).collect(),
+            is_unpaired,
             layers_more: view.layers.0.len().saturating_sub(ROWS_MAX) as u64,
         }
     }

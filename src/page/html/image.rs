@@ -161,7 +161,14 @@ fn layers(image: &ImageFacts) -> Markup {
             p.note { "The manifest lists " (counted(missing, "layer more", "layers more")) ": a repeated one, one that is stored elsewhere, or one of unknown size." }
         }
         @if !has_commands && !image.layers.is_empty() && image.artifact_type.is_empty() {
-            p.note { "The commands are not known: the config has no usable history, or was read before this version remembered it." }
+            p.note {
+                @if image.is_unpaired {
+                    "The commands are not shown: the config has them for each of " (counted(image.layers_listed, "layer", "layers"))
+                    " that the manifest lists, and only distinct ones that the registry stores are in the table."
+                } @else {
+                    "The commands are not known: the config has no usable history, or was read before this version remembered it."
+                }
+            }
         }
     }
 }
