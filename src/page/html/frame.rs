@@ -76,7 +76,7 @@ fn is_list(frame: &Frame) -> bool {
 pub(in crate::page) fn missing(frame: &Frame, error: &str) -> String {
     let content = html! {
         h1 { "Not here" }
-        p { (error) " It may have been deleted, or the configuration selects it no more." }
+        p { (error) " It may have been deleted, or the configuration no longer selects it." }
         p { a href="/search" { "All repositories" } }
     };
     page(frame, "Not here", &content)

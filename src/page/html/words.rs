@@ -125,12 +125,12 @@ pub(super) fn day(at: Timestamp) -> String {
     jiff_time(at).map_or_else(String::new, |at| at.strftime("%Y-%m-%d").to_string())
 }
 
-/// How long ago a time was: `3 minutes ago`, with the time as its title.
+/// How long ago a time was: `3 minutes ago`, with the time as its title. A clock that is wrong has times to come: `in 3 minutes`.
 pub(super) fn ago(at: Timestamp, now: Timestamp) -> Markup {
     let Some(time) = jiff_time(at) else { return unknown() };
     html! {
         time datetime=(time) title=(time.strftime("%Y-%m-%d %H:%M:%S UTC")) data-value=(time.as_second()) {
-            (span((now - at).max(0.0))) " ago"
+            @if at > now { "in " (span(at - now)) } @else { (span(now - at)) " ago" }
         }
     }
 }
@@ -188,6 +188,8 @@ mod tests {
             assert_eq!(span(seconds), expected);
         }
         assert!(moment(1_700_000_000.0).into_string().contains(">2023-11-14 22:13</time>"));
+        assert!(ago(1_000.0, 1_150.0).into_string().contains(">2 minutes ago<"));
+        assert!(ago(1_150.0, 1_000.0).into_string().contains(">in 2 minutes<"));
         assert_eq!(moment(f64::NAN).into_string(), unknown().into_string());
         assert_eq!(moment(1e30).into_string(), unknown().into_string());
     }
