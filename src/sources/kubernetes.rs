@@ -4,10 +4,10 @@
 //! there is no other.
 //!
 //! Without, one permission is needed, `list` and `watch` of pods, in the cluster or in the namespaces that are named. Nothing else is
-//! read: [`workload`] says how a Deployment and a CronJob are known without it. Of a pod only the few fields in [`pod`] are
+//! read: `workload` says how a Deployment and a CronJob are known without it. Of a pod only the few fields in `pod` are
 //! kept: no environment, no annotation.
 //!
-//! `kube` does the list, the watch and what follows a cut or a 410. [`guard`] bounds what it reads and how long it waits, and
+//! `kube` does the list, the watch and what follows a cut or a 410. `guard` bounds what it reads and how long it waits, and
 //! hears the bookmarks that `kube` keeps for itself.
 
 mod client;
