@@ -93,10 +93,7 @@ pub(super) enum MostReclaimable {
     NoPolicy,
     /// That of a policy on one of the registries is not known.
     Unknown,
-    Bytes {
-        policy: Arc<str>,
-        bytes: u64,
-    },
+    Bytes(Arc<str>, u64),
 }
 
 /// What a policy would free of a registry or repository.
@@ -368,10 +365,7 @@ fn most_reclaimable(registries: &[Arc<RegistryView>]) -> MostReclaimable {
         *sum = sum.saturating_add(bytes);
     }
     let most = policies.into_iter().max_by_key(|(_, bytes)| *bytes);
-    most.map_or(MostReclaimable::NoPolicy, |(policy, bytes)| MostReclaimable::Bytes {
-        policy: Arc::clone(policy),
-        bytes,
-    })
+    most.map_or(MostReclaimable::NoPolicy, |(policy, bytes)| MostReclaimable::Bytes(Arc::clone(policy), bytes))
 }
 
 /// What each policy would free of each registry, then of the repositories of which it would free most.

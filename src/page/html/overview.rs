@@ -58,7 +58,7 @@ pub(in crate::page) fn overview(frame: &Frame, of: &Overview) -> String {
 fn most_reclaimable(of: &MostReclaimable) -> Markup {
     html! {
         @match of {
-            MostReclaimable::Bytes { policy, bytes } => { (size(*bytes)) " " small.dim { "by " (name(policy)) } },
+            MostReclaimable::Bytes(policy, bytes) => { (size(*bytes)) " " small.dim { "by " (name(policy)) } },
             MostReclaimable::Unknown => span.dim title="what a policy would free is not known yet" { "–" },
             MostReclaimable::NoPolicy => span.dim title="there is no policy" { "–" },
         }
