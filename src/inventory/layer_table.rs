@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::digest_list::DigestList;
 use super::interner::Interner;
-use super::snapshot::{PastContent, PastImage};
+use super::snapshot::{ForeignLayers, PastContent, PastImage};
 use crate::files::Unknowable;
 use crate::image::accounting::StoredLayer;
 use crate::image::{Image, ImageSummary, Layer, LayerContent, Timestamp, UncompressedHint};
@@ -71,7 +71,7 @@ pub(super) struct StoredImage {
     places: Box<[u16]>,
     /// The layers that are distributed elsewhere and whose sizes are known, with their bytes. They have no number: to
     /// list a layer as foreign does not count as having it.
-    foreign: Box<[(Digest, u64)]>,
+    pub(super) foreign: ForeignLayers,
     /// Whether every layer's size is known: only then does the image enter sums.
     pub(super) is_sized: bool,
 }
@@ -153,7 +153,7 @@ impl LayerTable {
     /// The layers of an image that a pull fetches, with their bytes. A layer that is listed as foreign and again as not
     /// foreign is in here twice.
     pub(super) fn fetched<'a>(&'a self, image: &'a StoredImage) -> impl Iterator<Item = (&'a Digest, u64)> {
-        let foreign = image.foreign.iter().map(|(digest, bytes)| (digest, *bytes));
+        let foreign = image.foreign.layers().iter().map(|(digest, bytes)| (digest, *bytes));
         foreign.chain(image.stored.iter().map(|listed| (self.digest(listed.layer), listed.bytes)))
     }
 
@@ -336,7 +336,7 @@ impl StoredImage {
 
     /// Whether its uncompressed sizes can become known: those of a foreign layer cannot.
     pub(super) fn may_have_content(&self) -> bool {
-        self.foreign.is_empty() && self.is_sized
+        self.foreign.layers().is_empty() && self.is_sized
     }
 
     /// The layers that the registry stores; one that is listed twice is in here twice.

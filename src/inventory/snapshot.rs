@@ -192,6 +192,8 @@ pub struct ImageView {
     pub image: Arc<ImageSummary>,
     /// Its layers.
     pub layers: ImageLayers,
+    /// The layers that a pull fetches from elsewhere.
+    pub foreign: ForeignLayers,
     /// Bytes of its layers that no other image digest watched in the registry has; `None` while only a part of its
     /// repository's list, or of a target's catalog on the registry, is known.
     pub unique_bytes: Option<u64>,
@@ -211,6 +213,24 @@ pub struct ImageView {
 /// which [`RegistryView::layers`] gives their digests, and bytes. Foreign layers are not in here.
 #[derive(Clone, Debug, Default)]
 pub struct ImageLayers(pub Arc<[StoredLayer]>);
+
+/// The layers of an image that are distributed elsewhere and whose sizes are known, with their bytes. Few images have one.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ForeignLayers(Option<Arc<[(Digest, u64)]>>);
+
+impl ForeignLayers {
+    /// The layers, in the manifest's order.
+    pub fn layers(&self) -> &[(Digest, u64)] {
+        self.0.as_deref().unwrap_or_default()
+    }
+}
+
+impl FromIterator<(Digest, u64)> for ForeignLayers {
+    fn from_iter<Layers: IntoIterator<Item = (Digest, u64)>>(layers: Layers) -> Self {
+        let layers: Arc<[(Digest, u64)]> = layers.into_iter().collect();
+        Self((!layers.is_empty()).then_some(layers))
+    }
+}
 
 /// By their bytes: numbers follow the order of readings, which is not part of what is published.
 impl PartialEq for ImageLayers {

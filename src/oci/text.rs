@@ -19,18 +19,6 @@ pub fn shown(text: &str, bytes_max: usize) -> String {
     beginning(text, bytes_max).chars().map(|c| if is_unprintable(c) { ' ' } else { c }).collect()
 }
 
-/// A step's command as its author wrote it, on one line: without the shell that classic builders prepend and BuildKit's
-/// suffix. Characters that a reader would not see are still in it.
-pub fn command(text: &str) -> String {
-    let text = text.strip_suffix("# buildkit").unwrap_or(text);
-    let command = match text.strip_prefix("/bin/sh -c ") {
-        Some(rest) => rest.strip_prefix("#(nop)").map_or_else(|| format!("RUN {rest}"), str::to_owned),
-        None => text.to_owned(),
-    };
-    let words: Vec<&str> = command.split_whitespace().collect();
-    words.join(" ")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

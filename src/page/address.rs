@@ -194,8 +194,13 @@ impl ImageName {
 
 impl std::fmt::Display for ImageName {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}:{}", self.repository, self.tag)
+        write!(f, "{}{}{}", self.repository, separator(&self.tag), self.tag)
     }
+}
+
+/// What stands before a tag in a reference: `@` where it is a digest, as only digests have colons.
+pub(super) fn separator(tag: &str) -> &'static str {
+    if tag.contains(':') { "@" } else { ":" }
 }
 
 fn decoded(text: &str) -> Option<String> {
@@ -243,6 +248,12 @@ mod tests {
         fn no_address_is_a_mistake_of_this_program(path in "/\\PC{0,40}", query in "\\PC{0,40}") {
             let _ = Address::parse(&path, &query);
         }
+    }
+
+    #[test]
+    fn an_image_is_written_as_in_a_reference() {
+        let written = |tag: &str| ImageName { repository: "a/b".to_owned(), tag: tag.to_owned() }.to_string();
+        assert_eq!([written("v1"), written("sha256:00")], ["a/b:v1", "a/b@sha256:00"]);
     }
 
     #[test]

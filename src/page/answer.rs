@@ -60,7 +60,11 @@ pub fn answer(path: &str, query: &str, world: &World<'_>) -> Option<Answer> {
             match repository.and_then(|found| find::tag(found, &name.tag)) {
                 Some(found) => {
                     let page = ImagePage::new(world, found, address.platform.as_deref());
-                    if address.is_json { json(&page) } else { Answer::Html(html::image(&frame, &page)) }
+                    match page.unknown_platform {
+                        Some(_) if address.is_json => missing(&frame, "The tag has no image for this platform."),
+                        _ if address.is_json => json(&page),
+                        _ => Answer::Html(html::image(&frame, &page)),
+                    }
                 }
                 None => missing(&frame, "No tag of this name is watched."),
             }

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::address::{Address, ImageName, Place};
 use super::find::{self, FoundTag};
-use super::sharing::Reach;
+use super::sharing::{ROWS_MAX, Reach};
 use super::stack::{Part, parts};
 use super::world::World;
 use crate::image::Timestamp;
@@ -18,13 +18,16 @@ pub(super) struct Comparison<'a> {
     pub(super) platform: &'a str,
     pub(super) a: Side<'a>,
     pub(super) b: Side<'a>,
-    /// Bytes of the distinct layers that both have.
-    pub(super) shared_bytes: u64,
+    /// Bytes of the distinct layers that both have; `None` where the size of a layer is unknown.
+    pub(super) shared_bytes: Option<u64>,
     pub(super) shared_layers: u64,
-    /// Bytes that a node with `a` fetches for `b`.
-    pub(super) update_bytes: u64,
-    /// The distinct stored layers of both: those that only `a` has, those that both have, those that only `b` has.
+    /// Bytes that a node with `a` fetches for `b`, as in `container_image_newest_update_size_bytes`; `None` like the former.
+    pub(super) update_bytes: Option<u64>,
+    /// The distinct layers of both that a pull fetches, as far as their sizes are known and
+    /// at most [`ROWS_MAX`]: those that only `a` has, those that both have, those that only `b` has.
     pub(super) layers: Vec<ComparedLayer>,
+    /// How many of them are left out.
+    pub(super) layers_more: u64,
     /// Platforms that both have.
     pub(super) platforms: Vec<&'a str>,
 }
@@ -68,6 +71,8 @@ pub(super) enum LayerSide {
 pub(super) struct Missing {
     /// Images that are asked for and not watched.
     pub(super) unknown: Vec<String>,
+    /// The platform that is asked for and that one of them lacks.
+    pub(super) platform: Option<String>,
     pub(super) a: String,
     pub(super) b: String,
 }
@@ -85,6 +90,7 @@ pub(super) fn compare<'a>(
         let text = |name: Option<&ImageName>| name.map(ToString::to_string).unwrap_or_default();
         Missing {
             unknown: unknown.filter_map(|(name, _)| name.map(ToString::to_string)).collect(),
+            platform: None,
             a: text(names[0]),
             b: text(names[1]),
         }
@@ -93,21 +99,30 @@ pub(super) fn compare<'a>(
     let platforms: Vec<&str> = a.tag.images.iter().map(|image| image.platform.as_str()).collect();
     let platforms: Vec<&str> =
         platforms.into_iter().filter(|platform| find::image(b.tag, Some(platform)).is_some()).collect();
-    let asked = platform.and_then(|asked| platforms.iter().copied().find(|platform| *platform == asked));
-    let Some(platform) = asked.or_else(|| find::usual_platform(platforms.iter().copied())) else {
-        return Err(missing());
+    let shown = match platform {
+        Some(asked) => platforms.iter().copied().find(|platform| *platform == asked),
+        None => find::usual_platform(platforms.iter().copied()),
+    };
+    let Some(platform) = shown else {
+        return Err(Missing { platform: platform.map(str::to_owned), ..missing() });
     };
     let (Some(old), Some(new)) = (find::image(a.tag, Some(platform)), find::image(b.tag, Some(platform))) else {
         return Err(missing());
     };
-    let layers = layers(world, (a, old), (b, new));
+    let mut layers = layers(world, (a, old), (b, new));
     let sum = |side: LayerSide| layers.iter().filter(move |layer| layer.side == side).map(|layer| layer.bytes);
-    let total = |side: LayerSide| sum(side).fold(0, u64::saturating_add);
+    let is_known = old.image.compressed_bytes.is_some() && new.image.compressed_bytes.is_some();
+    let total = |side: LayerSide| is_known.then(|| sum(side).fold(0, u64::saturating_add));
+    let shared_layers = sum(LayerSide::Both).count() as u64;
+    let (shared_bytes, update_bytes) = (total(LayerSide::Both), total(LayerSide::OnlyB));
+    let layers_more = layers.len().saturating_sub(ROWS_MAX) as u64;
+    layers.truncate(ROWS_MAX);
     Ok(Comparison {
         platform,
-        shared_bytes: total(LayerSide::Both),
-        shared_layers: sum(LayerSide::Both).count() as u64,
-        update_bytes: total(LayerSide::OnlyB),
+        shared_bytes,
+        shared_layers,
+        update_bytes,
+        layers_more,
         a: Side::new(a, old, b, new),
         b: Side::new(b, new, a, old),
         layers,
@@ -115,8 +130,16 @@ pub(super) fn compare<'a>(
     })
 }
 
+/// The distinct layers that a pull of an image fetches, foreign ones first.
 fn digests<'a>(found: FoundTag<'a>, image: &'a ImageView) -> impl Iterator<Item = (&'a Digest, u64)> {
-    image.layers.0.iter().filter_map(move |layer| Some((found.at.registry.layers.get(layer.layer)?, layer.bytes)))
+    let stored = move || {
+        image.layers.0.iter().filter_map(move |layer| Some((found.at.registry.layers.get(layer.layer)?, layer.bytes)))
+    };
+    // One that is listed as foreign and as stored counts as stored.
+    let mut seen: HashSet<&Digest> =
+        if image.foreign.layers().is_empty() { HashSet::new() } else { stored().map(|(digest, _)| digest).collect() };
+    let foreign = image.foreign.layers().iter().map(|(digest, bytes)| (digest, *bytes));
+    foreign.filter(move |(digest, _)| seen.insert(digest)).chain(stored())
 }
 
 fn layers(world: &World, a: (FoundTag, &ImageView), b: (FoundTag, &ImageView)) -> Vec<ComparedLayer> {
@@ -162,7 +185,7 @@ impl<'a> Side<'a> {
             uncompressed_bytes: view.uncompressed.map(|(bytes, _)| bytes),
             unpacked_bytes: view.unpacked_bytes,
             layers: view.image.layers,
-            parts: parts(view, |layer| if is_shared(layer) { Reach::Repository } else { Reach::Own }),
+            parts: parts(view, |layer| Some(if is_shared(layer) { Reach::Repository } else { Reach::Own })),
             link: Address::of(Place::Image(name)).on(Some(view.platform.as_str())).link(),
         }
     }

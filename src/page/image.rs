@@ -1,10 +1,12 @@
 //! One image: its sizes, its layers with their commands, and who has each layer.
 
+use std::collections::HashMap;
+
 use serde::Serialize;
 
 use super::address::{Address, ImageName, Place};
 use super::find::{self, FoundTag};
-use super::sharing::{Holders, Reach, holders};
+use super::sharing::{Holders, ROWS_MAX, Reach, holders};
 use super::stack::{Part, parts};
 use super::world::World;
 use crate::image::Timestamp;
@@ -33,6 +35,9 @@ pub(super) struct ImagePage<'a> {
     pub(super) past: Vec<PastRow>,
     /// That of one platform, where the tag was read.
     pub(super) image: Option<ImageFacts<'a>>,
+    /// The platform that is asked for and that the tag has no image for, as far as the tag was read.
+    #[serde(skip)]
+    pub(super) unknown_platform: Option<String>,
     #[serde(skip)]
     pub(super) others: Vec<&'a str>,
     #[serde(skip)]
@@ -58,8 +63,13 @@ pub(super) struct ImageFacts<'a> {
     pub(super) budget_bytes: Option<u64>,
     /// How many layers the manifest lists.
     pub(super) layers_listed: u64,
-    /// The distinct layers that the registry stores, bottom first.
+    /// The distinct layers that the registry stores, bottom first, at most [`ROWS_MAX`].
     pub(super) layers: Vec<LayerRow>,
+    /// How many of them are left out.
+    pub(super) layers_more: u64,
+    /// Whether its commands are known, and not which of them made which of the distinct layers.
+    #[serde(skip)]
+    pub(super) is_unpaired: bool,
     #[serde(skip)]
     pub(super) parts: Vec<Part>,
 }
@@ -80,7 +90,8 @@ pub(super) struct LayerRow {
     pub(super) bytes: u64,
     /// The command that made it, where the config says so.
     pub(super) command: Option<Box<str>>,
-    pub(super) reach: Reach,
+    /// `None` while it is unknown whether another image has it.
+    pub(super) reach: Option<Reach>,
     /// Who else has it.
     pub(super) also_in: Holders,
 }
@@ -89,7 +100,8 @@ impl<'a> ImagePage<'a> {
     pub(super) fn new(world: &World<'a>, found: FoundTag<'a>, platform: Option<&str>) -> Self {
         let FoundTag { at, tag } = found;
         let failure = if tag.up == Some(false) { world.failure(&at.repository.repository, &tag.tag) } else { None };
-        let image = find::image(tag, platform).or_else(|| find::image(tag, None));
+        let image = find::image(tag, platform);
+        let is_unknown = image.is_none() && !tag.images.is_empty();
         Self {
             repository: at.repository.repository.to_string(),
             tag: tag.tag.as_str(),
@@ -104,6 +116,7 @@ impl<'a> ImagePage<'a> {
             past: past(tag, image.map(|image| image.platform.as_str())),
             platforms: tag.images.iter().map(|image| image.platform.as_str()).collect(),
             image: image.map(|image| ImageFacts::new(world, found, image)),
+            unknown_platform: platform.filter(|_| is_unknown).map(str::to_owned),
             others: others(found, image),
             name: ImageName::new(&at.repository.repository, &tag.tag),
         }
@@ -151,18 +164,24 @@ impl<'a> ImageFacts<'a> {
         let FoundTag { at, .. } = found;
         let image = &view.image;
         let holders = holders(at.registry, at.repository, view);
-        let reaches: Vec<(u32, Reach)> =
-            view.layers.0.iter().zip(&holders).map(|(layer, held)| (layer.layer, held.reach())).collect();
-        let reach = |layer| reaches.iter().find(|(other, _)| *other == layer).map_or(Reach::Own, |(_, reach)| *reach);
+        let reaches: HashMap<u32, Option<Reach>> = view
+            .layers
+            .0
+            .iter()
+            .zip(&holders)
+            .map(|(layer, held)| (layer.layer, held.reach().known_of(view)))
+            .collect();
+        let reach = |layer| reaches.get(&layer).copied().flatten();
         // Commands are paired with all layers of a manifest, and only stored ones, each once, are rows.
         let is_whole = view.layers.0.len() as u64 == image.layers;
-        let commands = image.image_id.as_ref().filter(|_| is_whole).and_then(|config| (world.commands)(config));
-        let commands = commands.filter(|commands| commands.len() as u64 == image.layers);
+        let commands = image.image_id.as_ref().and_then(|config| (world.commands)(config));
+        let is_unpaired = commands.is_some() && !is_whole;
+        let commands = commands.filter(|commands| is_whole && commands.len() as u64 == image.layers);
         let row = |(place, (layer, also_in)): (usize, (&crate::image::accounting::StoredLayer, Holders))| LayerRow {
             digest: at.registry.layers.get(layer.layer).map(ToString::to_string),
             bytes: layer.bytes,
             command: commands.as_ref().and_then(|commands| commands.get(place).cloned()),
-            reach: also_in.reach(),
+            reach: also_in.reach().known_of(view),
             also_in,
         };
         Self {
@@ -183,7 +202,9 @@ impl<'a> ImageFacts<'a> {
             budget_bytes: view.budget_bytes,
             layers_listed: image.layers,
             parts: parts(view, reach),
-            layers: view.layers.0.iter().zip(holders).enumerate().map(row).collect(),
+            layers: view.layers.0.iter().zip(holders).take(ROWS_MAX).enumerate().map(row).collect(),
+            is_unpaired,
+            layers_more: view.layers.0.len().saturating_sub(ROWS_MAX) as u64,
         }
     }
 }

@@ -1,5 +1,8 @@
 //! The first page: what is watched, what is big, what grew, what fails.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use serde::Serialize;
 
 use super::address::{Address, ImageName, Place};
@@ -39,6 +42,8 @@ pub(super) struct Overview<'a> {
     pub(super) unreadable: Vec<UnreadableRow>,
     pub(super) targets: Vec<TargetRow<'a>>,
     pub(super) sources: Vec<SourceRow<'a>>,
+    #[serde(skip)]
+    pub(super) most_reclaimable: MostReclaimable,
     #[serde(skip)]
     pub(super) tiles: Vec<Tile>,
 }
@@ -81,6 +86,14 @@ pub(super) struct GroupRow<'a> {
     pub(super) stored_bytes: u64,
     pub(super) unique_bytes: u64,
     pub(super) proportional_bytes: f64,
+}
+
+/// What the policy that would free most of all registries together would free of them.
+pub(super) enum MostReclaimable {
+    NoPolicy,
+    /// That of a policy on one of the registries is not known.
+    Unknown,
+    Bytes(Arc<str>, u64),
 }
 
 /// What a policy would free of a registry or repository.
@@ -190,6 +203,7 @@ impl<'a> Overview<'a> {
             targets: world.targets.iter().take(TARGETS_MAX).map(TargetRow::new).collect(),
             sources: world.sources.iter().take(LIST_MAX).map(SourceRow::new).collect(),
             running: running(world.snapshot),
+            most_reclaimable: most_reclaimable(registries),
             tiles: tiles(registries),
             totals,
         }
@@ -325,7 +339,7 @@ fn unreadable(world: &World, view: &RepositoryView, tag: &TagView) -> Unreadable
     }
 }
 
-fn groups(registries: &[std::sync::Arc<RegistryView>]) -> Vec<GroupRow<'_>> {
+fn groups(registries: &[Arc<RegistryView>]) -> Vec<GroupRow<'_>> {
     let mut top = Top::new(LIST_MAX);
     for registry in registries {
         for view in &registry.groups {
@@ -343,8 +357,19 @@ fn groups(registries: &[std::sync::Arc<RegistryView>]) -> Vec<GroupRow<'_>> {
     top.into_vec()
 }
 
+fn most_reclaimable(registries: &[Arc<RegistryView>]) -> MostReclaimable {
+    let mut policies: BTreeMap<&Arc<str>, u64> = BTreeMap::new();
+    for of in registries.iter().flat_map(|view| &view.reclaimable) {
+        let Some(bytes) = of.bytes else { return MostReclaimable::Unknown };
+        let sum = policies.entry(&of.policy).or_default();
+        *sum = sum.saturating_add(bytes);
+    }
+    let most = policies.into_iter().max_by_key(|(_, bytes)| *bytes);
+    most.map_or(MostReclaimable::NoPolicy, |(policy, bytes)| MostReclaimable::Bytes(Arc::clone(policy), bytes))
+}
+
 /// What each policy would free of each registry, then of the repositories of which it would free most.
-fn reclaimable(registries: &[std::sync::Arc<RegistryView>], tops: &Tops) -> Vec<ReclaimableRow> {
+fn reclaimable(registries: &[Arc<RegistryView>], tops: &Tops) -> Vec<ReclaimableRow> {
     let of_registries = registries.iter().flat_map(|view| view.reclaimable.iter().map(move |of| (view, of)));
     let mut rows: Vec<ReclaimableRow> = of_registries
         .map(|(view, of)| ReclaimableRow {

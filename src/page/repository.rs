@@ -13,6 +13,7 @@ use super::stack::{Part, parts};
 use super::world::World;
 use crate::image::Timestamp;
 use crate::inventory::snapshot::{ImageView, RepositoryView, TagView};
+use crate::oci::Digest;
 
 /// Tags on one page.
 pub(super) const TAGS_PER_PAGE: usize = 100;
@@ -216,19 +217,17 @@ fn point(view: &RepositoryView, tag: &TagView, image: &ImageView) -> Option<Poin
     })
 }
 
-/// What tags of a platform pointed at before, as far as this process saw it.
+/// What tags of a platform pointed at before, as far as this process saw it and it says when it was made: each content
+/// once, and none that a tag points at now.
 fn past<'a>(view: &'a RepositoryView, platform: Option<&'a str>) -> impl Iterator<Item = Point> + 'a {
-    view.tags.iter().flat_map(move |tag| {
+    let now = view.tags.iter().filter_map(|tag| tag.info.as_ref());
+    let mut seen: HashSet<&Digest> = now.map(|(digest, _)| digest).collect();
+    let contents = view.tags.iter().flat_map(|tag| tag.past.contents().iter().map(move |content| (tag, content)));
+    let once = contents.filter(move |(_, content)| seen.insert(&content.digest));
+    once.filter_map(move |(tag, content)| {
         let link = Address::of(Place::Image(ImageName::new(&view.repository, &tag.tag))).on(platform).link();
-        tag.past.contents().iter().filter_map(move |content| {
-            let image = content.images.iter().find(|image| Some(image.platform.as_str()) == platform)?;
-            Some(Point {
-                tag: format!("{}, earlier", tag.tag),
-                at: image.created.unwrap_or(content.until),
-                bytes: image.compressed_bytes?,
-                link: link.clone(),
-            })
-        })
+        let image = content.images.iter().find(|image| Some(image.platform.as_str()) == platform)?;
+        Some(Point { tag: format!("{}, earlier", tag.tag), at: image.created?, bytes: image.compressed_bytes?, link })
     })
 }
 
@@ -237,7 +236,7 @@ fn stack(view: &RepositoryView, tag: &TagView, image: &ImageView, sharing: &Shar
     Some(Stack {
         tag: name.tag.clone(),
         bytes: image.image.compressed_bytes?,
-        parts: parts(image, |layer| sharing.reach(layer)),
+        parts: parts(image, |layer| sharing.reach(layer).known_of(image)),
         link: Address::of(Place::Image(name)).on(Some(image.platform.as_str())).link(),
     })
 }

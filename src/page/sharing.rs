@@ -18,6 +18,9 @@ const REPOSITORIES_MAX: usize = 12;
 /// The most holders of a layer that are listed.
 const HOLDERS_MAX: usize = 8;
 
+/// The most layers with a row of their own, and with holders by name. Docker allows 127 layers.
+pub(super) const ROWS_MAX: usize = 256;
+
 /// How far a layer is shared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -28,6 +31,13 @@ pub(super) enum Reach {
     Repository,
     /// Images of other repositories have it.
     Registry,
+}
+
+impl Reach {
+    /// As far as it is known: that no other image has a layer is known where the image's unique bytes are.
+    pub(super) fn known_of(self, image: &ImageView) -> Option<Self> {
+        (self != Self::Own || image.unique_bytes.is_some()).then_some(self)
+    }
 }
 
 /// A repository that has layers in common with another one.
@@ -168,7 +178,7 @@ impl Holders {
     }
 }
 
-/// Who else has each distinct layer of an image, in the order of its layers.
+/// Who else has each distinct layer of an image, in the order of its layers; those after [`ROWS_MAX`] are only counted.
 pub(super) fn holders(registry: &RegistryView, of: &RepositoryView, image: &ImageView) -> Vec<Holders> {
     let mut holders: Vec<Holders> = image.layers.0.iter().map(|_| Holders::default()).collect();
     // By layer, its place in the image, from 1.
@@ -199,7 +209,9 @@ pub(super) fn holders(registry: &RegistryView, of: &RepositoryView, image: &Imag
                     } else {
                         continue;
                     }
-                    holder.add(repository, &tag.tag, other);
+                    if place < ROWS_MAX {
+                        holder.add(repository, &tag.tag, other);
+                    }
                 }
             }
         }

@@ -13,11 +13,12 @@ const PARTS_MAX: usize = 60;
 pub(super) struct Part {
     pub(super) bytes: u64,
     pub(super) layers: u64,
-    pub(super) reach: Reach,
+    /// `None` while it is unknown whether another image has it.
+    pub(super) reach: Option<Reach>,
 }
 
 /// An image's distinct stored layers, bottom first.
-pub(super) fn parts(image: &ImageView, reach: impl Fn(u32) -> Reach) -> Vec<Part> {
+pub(super) fn parts(image: &ImageView, reach: impl Fn(u32) -> Option<Reach>) -> Vec<Part> {
     let is_many = image.layers.0.len() > PARTS_MAX;
     let mut parts: Vec<Part> = Vec::new();
     for layer in image.layers.0.iter() {

@@ -3,11 +3,13 @@
 //! The area of a tile is the fair share of its images in what their registry stores: these add up, which no other size
 //! does. Layout by the rule of Bruls, Huizing and van Wijk ("Squarified Treemaps", 2000).
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::address::{Address, ImageName, Place};
 use super::top::Top;
-use crate::inventory::snapshot::{RegistryView, RepositoryView};
+use crate::inventory::snapshot::{ImageView, RegistryView, RepositoryView, TagView};
+use crate::oci::Digest;
 
 /// The most repositories with a tile of their own.
 const REPOSITORIES_MAX: usize = 48;
@@ -44,7 +46,9 @@ pub(super) fn tiles(registries: &[Arc<RegistryView>]) -> Vec<Tile> {
         top.add(share(view), (&registry.registry, view));
     }
     let of_registry = |registry: &Arc<RegistryView>| {
-        let own = top.iter().filter(|(name, _)| **name == registry.registry).map(|(_, view)| repository(view, total));
+        let series = series(registry);
+        let own = top.iter().filter(|(name, _)| **name == registry.registry);
+        let own = own.map(|(_, view)| repository(view, total, &series));
         let mut inner: Vec<Tile> = own.collect();
         let bytes: f64 = registry.repositories.iter().map(|view| share(view)).sum();
         let rest = bytes - inner.iter().map(|tile| tile.bytes).sum::<f64>();
@@ -60,7 +64,28 @@ pub(super) fn tiles(registries: &[Arc<RegistryView>]) -> Vec<Tile> {
     tiles
 }
 
-fn repository(view: &RepositoryView, total: f64) -> Tile {
+/// In how many series of a registry each image is: these divide its fair share, and what only it has.
+type SeriesOf<'a> = HashMap<&'a Digest, u32>;
+
+fn series(registry: &RegistryView) -> SeriesOf<'_> {
+    let mut series = HashMap::new();
+    let tags = registry.repositories.iter().flat_map(|view| &view.tags);
+    for image in tags.flat_map(|tag| &tag.images).filter(|image| image.proportional_bytes.is_some()) {
+        *series.entry(&image.image.digest).or_default() += 1;
+    }
+    series
+}
+
+/// What of a tag's fair share only its images have; `None` where that is unknown of one of them.
+fn unique(tag: &TagView, series: &SeriesOf<'_>) -> Option<f64> {
+    let of = |image: &ImageView| {
+        let count = series.get(&image.image.digest).copied().unwrap_or(1).max(1);
+        Some(image.unique_bytes? as f64 / f64::from(count))
+    };
+    tag.images.iter().filter(|image| image.proportional_bytes.is_some()).map(of).sum()
+}
+
+fn repository(view: &RepositoryView, total: f64, series: &SeriesOf<'_>) -> Tile {
     let bytes = view.proportional_bytes.unwrap_or_default();
     let mut top = Top::new(TAGS_MAX);
     for tag in &view.tags {
@@ -71,12 +96,11 @@ fn repository(view: &RepositoryView, total: f64) -> Tile {
     }
     let own = top.iter().map(|(tag, share)| {
         let name = ImageName::new(&view.repository, &tag.tag);
-        let unique: u64 = tag.images.iter().filter_map(|image| image.unique_bytes).fold(0, u64::saturating_add);
         Tile {
             name: name.tag.clone(),
             title: name.to_string(),
             bytes: *share,
-            unique: ratio(unique, *share),
+            unique: unique(tag, series).and_then(|unique| ratio(unique, *share)),
             link: Some(Address::of(Place::Image(name)).link()),
             inner: Vec::new(),
         }
@@ -90,7 +114,7 @@ fn repository(view: &RepositoryView, total: f64) -> Tile {
     Tile {
         name: view.repository.name().to_owned(),
         bytes,
-        unique: view.unique_bytes.and_then(|unique| ratio(unique, bytes)),
+        unique: view.unique_bytes.and_then(|unique| ratio(unique as f64, bytes)),
         link: Some(Address::of(Place::Repository(name.clone())).link()),
         title: name,
         inner,
@@ -101,9 +125,9 @@ fn remainder(name: String, bytes: f64) -> Tile {
     Tile { title: name.clone(), name, bytes: bytes.max(0.0), unique: None, link: None, inner: Vec::new() }
 }
 
-/// The part of a fair share that nothing else has. Two tags of one image share what only that image has.
-fn ratio(unique: u64, share: f64) -> Option<f64> {
-    (share > 0.0).then(|| (unique as f64 / share).clamp(0.0, 1.0))
+/// The part of a fair share that nothing else has.
+fn ratio(unique: f64, share: f64) -> Option<f64> {
+    (share > 0.0).then(|| (unique / share).clamp(0.0, 1.0))
 }
 
 /// A rectangle; y grows downwards.

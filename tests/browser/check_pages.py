@@ -118,6 +118,11 @@ def sorting(check, repository):
         browser.click(f"{head} button")
         assert browser.read(f"/element/{browser.find(head)}/attribute/aria-sort") == order
         assert names() == sorted(names(), reverse=reverse), names()
+    # So are spans, in whatever unit they are written, and what is unknown stays last.
+    browser.click(f"{targets} thead th:nth-child(5) button")
+    took = browser.run("return Array.from(document.querySelectorAll(arguments[0]), (cell) => cell.querySelector('data')?.value ?? null)", f"{targets} tbody td:nth-child(5)")
+    known = [float(value) for value in took if value is not None]
+    assert known and known == sorted(known, reverse=True) and None not in took[: len(known)], took
     # Figures are sorted by their exact bytes.
     sizes = "[aria-label='Biggest images'] tbody tr td:nth-child(2) data"
     values = lambda: [int(v) for v in browser.run("return Array.from(document.querySelectorAll(arguments[0]), (d) => d.value)", sizes)]  # noqa: E731

@@ -3,17 +3,19 @@
 use maud::{Markup, html};
 
 use super::frame::{Frame, page};
+use super::image::more_layers;
 use super::pictures::{bar, legend, stack};
 use super::repository::shown;
 use super::tables::{figure, figures, fixed_table, table, words};
 use super::words::{digest, growth, moment_or_unknown, name, number, size, size_or_unknown, text, unknown};
-use crate::page::address::Address;
+use crate::page::address::{Address, separator};
 use crate::page::compare::{ComparedLayer, Comparison, LayerSide, Missing, Side};
 use crate::page::sharing::Reach;
 
 pub(in crate::page) fn compare(frame: &Frame, of: &Comparison) -> String {
     let Comparison { a, b, .. } = of;
-    let title = format!("{}:{} and {}:{}", a.repository, a.tag, b.repository, b.tag);
+    let written = |side: &Side| format!("{}{}{}", side.repository, separator(side.tag), side.tag);
+    let title = format!("{} and {}", written(a), written(b));
     let longest = a.compressed_bytes.unwrap_or(0).max(b.compressed_bytes.unwrap_or(0));
     let grown = a.compressed_bytes.zip(b.compressed_bytes);
     let content = html! {
@@ -27,8 +29,8 @@ pub(in crate::page) fn compare(frame: &Frame, of: &Comparison) -> String {
         }
         (figures(&[
             ("Growth", grown.map_or_else(unknown, |(old, new)| growth(old, new))),
-            ("In common", size(of.shared_bytes)),
-            ("Update fetches", size(of.update_bytes)),
+            ("In common", known(of.shared_bytes)),
+            ("Update fetches", known(of.update_bytes)),
         ]))
         div.stacks {
             @for side in [a, b] {
@@ -37,25 +39,30 @@ pub(in crate::page) fn compare(frame: &Frame, of: &Comparison) -> String {
                 span.n { (size_or_unknown(side.compressed_bytes)) }
             }
         }
-        (legend(reach, &[Reach::Own, Reach::Repository]))
+        (legend(reach, &[Some(Reach::Own), Some(Reach::Repository)]))
         h2 { "Figures" }
         (sides(a, b))
         h2 { "Layers" }
         (layers(&of.layers, a, b))
+        (more_layers(of.layers_more))
     };
     page(frame, &text(&title), &content)
 }
 
+fn known(bytes: Option<u64>) -> Markup {
+    bytes.map_or_else(|| html! { span.dim title="unknown: the size of a layer is not known" { "–" } }, size)
+}
+
 fn heading(side: &Side) -> Markup {
-    html! { a href=(side.link) { (name(&side.repository)) ":" (name(side.tag)) } }
+    html! { a href=(side.link) { (name(&side.repository)) (separator(side.tag)) (name(side.tag)) } }
 }
 
 fn on(address: &Address, platform: &str) -> String {
     address.clone().on(Some(platform)).link()
 }
 
-fn reach(reach: Reach) -> &'static str {
-    if reach == Reach::Own { "in this image only" } else { "in both" }
+fn reach(reach: Option<Reach>) -> &'static str {
+    if reach == Some(Reach::Own) { "in this image only" } else { "in both" }
 }
 
 fn sides(a: &Side, b: &Side) -> Markup {
@@ -139,14 +146,19 @@ pub(in crate::page) fn compare_form(frame: &Frame, of: &Missing) -> String {
     let field = |id: &str, label: &str, value: &str| {
         html! {
             label for=(id) { (label) }
-            input #(id) type="text" name=(id) value=(value) placeholder="registry/repository:tag" maxlength="500" size="40" required;
+            input #(id) type="text" name=(id) value=(text(value)) placeholder="registry/repository:tag" maxlength="500" size="40" required;
         }
     };
     let content = html! {
         h1 { "Compare two images" }
         @for unknown in &of.unknown { p.bad { (name(unknown)) " is not watched." } }
         @if of.unknown.is_empty() && !of.a.is_empty() && !of.b.is_empty() {
-            p.bad { "They have no platform in common." }
+            p.bad {
+                @match &of.platform {
+                    Some(platform) => { "They have no image for " (name(platform)) " in common." },
+                    None => "They have no platform in common.",
+                }
+            }
         }
         form.compare action="/compare" method="get" {
             (field("a", "Compare", &of.a))

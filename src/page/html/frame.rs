@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use maud::{DOCTYPE, Markup, html};
 
 use super::files::{ICON, SCRIPT, STYLE};
-use super::words::counted;
+use super::words::{counted, text};
 use crate::metrics::own::BUILD;
 use crate::page::address::{Address, Place};
 use crate::page::world::World;
@@ -49,7 +49,7 @@ pub(super) fn page(frame: &Frame, title: &str, content: &Markup) -> String {
                     }
                     form role="search" action="/search" method="get" {
                         label.hidden for="search" { "Search repositories and tags" }
-                        input #search type="search" name="q" value=(query) placeholder="Search" maxlength="200" autocomplete="off";
+                        input #search type="search" name="q" value=(text(query)) placeholder="Search" maxlength="200" autocomplete="off";
                         button type="submit" { "Search" }
                     }
                 }
@@ -76,7 +76,7 @@ fn is_list(frame: &Frame) -> bool {
 pub(in crate::page) fn missing(frame: &Frame, error: &str) -> String {
     let content = html! {
         h1 { "Not here" }
-        p { (error) " It may have been deleted, or the configuration selects it no more." }
+        p { (error) " It may have been deleted, or the configuration no longer selects it." }
         p { a href="/search" { "All repositories" } }
     };
     page(frame, "Not here", &content)

@@ -3,21 +3,22 @@
 use maud::{Markup, html};
 
 use super::frame::{Frame, page};
-use super::pictures::{bar, class, legend, reach, stack};
+use super::pictures::{bar, class, legend_of, reach, stack};
 use super::repository::shown;
 use super::tables::{figure, figures, table, words};
 use super::words::{
-    ago, counted, digest, exact, moment, moment_or_unknown, name, number, share_or_unknown, size, size_or_unknown, text,
+    ago, counted, digest, exact, moment, moment_or_unknown, name, number, share_or_unknown, size, size_or_unknown,
+    text, unknown,
 };
-use crate::page::address::{Address, Place};
+use crate::page::address::{Address, Place, separator};
 use crate::page::image::{ImageFacts, ImagePage, LayerRow};
-use crate::page::sharing::{Holders, Reach};
+use crate::page::sharing::Holders;
 
 pub(in crate::page) fn image(frame: &Frame, of: &ImagePage) -> String {
     let repository = Address::of(Place::Repository(of.repository.clone())).link();
-    let title = format!("{}:{}", of.repository, of.tag);
+    let title = of.name.to_string();
     let content = html! {
-        h1 { a href=(repository) { (name(&of.repository)) } ":" (name(of.tag)) }
+        h1 { a href=(repository) { (name(&of.repository)) } (separator(of.tag)) (name(of.tag)) }
         @if of.up == Some(false) {
             div.alert {
                 p {
@@ -37,7 +38,12 @@ pub(in crate::page) fn image(frame: &Frame, of: &ImagePage) -> String {
         }
         @match &of.image {
             Some(image) => (facts(frame, of, image)),
-            None => p { "Nothing is known of its content yet." },
+            None => p {
+                @match &of.unknown_platform {
+                    Some(platform) => { "It has no image for " (name(platform)) "." },
+                    None => "Nothing is known of its content yet.",
+                }
+            },
         }
     };
     page(frame, &text(&title), &content)
@@ -60,12 +66,12 @@ fn facts(frame: &Frame, of: &ImagePage, image: &ImageFacts) -> Markup {
     if let Some(budget) = image.budget_bytes {
         top.push(("Budget", size(budget)));
     }
-    let said = format!("Layers of {}:{}", of.repository, of.tag);
+    let said = format!("Layers of {}", of.name);
     html! {
         (figures(&top))
         @if !image.parts.is_empty() {
             (stack(&image.parts, image.parts.iter().map(|part| part.bytes).sum(), &said, reach))
-            (legend(reach, &[Reach::Own, Reach::Repository, Reach::Registry]))
+            (legend_of(image.parts.iter()))
         }
         (compare(of, image))
         h2 { "Layers" }
@@ -121,7 +127,7 @@ fn compare(of: &ImagePage, image: &ImageFacts) -> Markup {
                 input type="hidden" name="platform" value=(image.platform);
                 label for="compare-a" { "Compare with" }
                 select #compare-a name="a" {
-                    @for tag in &of.others { option value={ (of.repository) ":" (tag) } { (text(tag)) } }
+                    @for tag in &of.others { option value={ (of.repository) (separator(tag)) (tag) } { (text(tag)) } }
                 }
                 button type="submit" { "Compare" }
             }
@@ -137,7 +143,7 @@ fn layers(image: &ImageFacts) -> Markup {
         columns.push(words("Command"));
     }
     columns.extend([words("Also in"), words("Digest").wide()]);
-    let missing = image.layers_listed.saturating_sub(image.layers.len() as u64);
+    let missing = image.layers_listed.saturating_sub(image.layers.len() as u64 + image.layers_more);
     html! {
         (table("Layers", &columns, None, &html! {
             @for (place, layer) in (1..).zip(&image.layers) {
@@ -150,13 +156,26 @@ fn layers(image: &ImageFacts) -> Markup {
                 }
             }
         }))
+        (more_layers(image.layers_more))
         @if missing > 0 {
             p.note { "The manifest lists " (counted(missing, "layer more", "layers more")) ": a repeated one, one that is stored elsewhere, or one of unknown size." }
         }
         @if !has_commands && !image.layers.is_empty() && image.artifact_type.is_empty() {
-            p.note { "The commands are not known: the config has no usable history, or was read before this version remembered it." }
+            p.note {
+                @if image.is_unpaired {
+                    "The commands are not shown: the config has them for each of " (counted(image.layers_listed, "layer", "layers"))
+                    " that the manifest lists, and only distinct ones that the registry stores are in the table."
+                } @else {
+                    "The commands are not known: the config has no usable history, or was read before this version remembered it."
+                }
+            }
         }
     }
+}
+
+/// How many layers a list leaves out.
+pub(super) fn more_layers(more: u64) -> Markup {
+    html! { @if more > 0 { p.note { "And " (counted(more, "layer more", "layers more")) "." } } }
 }
 
 fn also_in(layer: &LayerRow) -> Markup {
@@ -171,7 +190,7 @@ fn also_in(layer: &LayerRow) -> Markup {
     }
     html! {
         @if parts.is_empty() {
-            span.dim { (reach(Reach::Own)) }
+            @if layer.reach.is_some() { span.dim { "no other known" } } @else { (unknown()) }
         } @else {
             details {
                 summary { (parts.join(", ")) }

@@ -7,18 +7,18 @@ use super::pictures::bar;
 use super::tables::{figure, figures, table, words};
 use super::treemap;
 use super::words::{
-    ago, counted, growth, moment_or_unknown, name, number, share_or_unknown, size, size_or_unknown, span, text, unknown,
+    ago, counted, exact_span, growth, moment_or_unknown, name, number, share_or_unknown, size, size_or_unknown, text,
+    unknown,
 };
+use crate::page::address::separator;
 use crate::page::overview::{
-    FailuresRow, GroupRow, ImageRow, Overview, ReclaimableRow, RegistryRow, TargetRow, UnreadableRow,
+    FailuresRow, GroupRow, ImageRow, MostReclaimable, Overview, ReclaimableRow, RegistryRow, TargetRow, UnreadableRow,
 };
 use crate::page::releases::Release;
 use crate::page::running::{RunningRow, SourceRow};
 
 pub(in crate::page) fn overview(frame: &Frame, of: &Overview) -> String {
     let totals = &of.totals;
-    let reclaimable = of.reclaimable.iter().filter(|row| row.link.is_none()).filter_map(|row| row.bytes);
-    let reclaimable = reclaimable.max();
     let content = html! {
         h1 { "What is watched" }
         (failed_reload(of, frame.world.now))
@@ -27,7 +27,7 @@ pub(in crate::page) fn overview(frame: &Frame, of: &Overview) -> String {
             ("Repositories", html! { (number(totals.repositories)) }),
             ("Tags", html! { (number(totals.tags)) }),
             ("Images", html! { (number(totals.images)) }),
-            ("Reclaimable", reclaimable.map_or_else(|| html! { span.dim title="no policy says so" { "–" } }, size)),
+            ("Reclaimable", most_reclaimable(&of.most_reclaimable)),
             ("Over budget", html! { span.bad[totals.over_budget > 0] { (number(totals.over_budget)) } }),
             ("Cannot be read", html! { span.bad[totals.unreadable_tags > 0] { (number(totals.unreadable_tags)) } }),
         ]))
@@ -53,6 +53,16 @@ pub(in crate::page) fn overview(frame: &Frame, of: &Overview) -> String {
         (sources(&of.sources, frame.world.now))
     };
     page(frame, "Overview", &content)
+}
+
+fn most_reclaimable(of: &MostReclaimable) -> Markup {
+    html! {
+        @match of {
+            MostReclaimable::Bytes(policy, bytes) => { (size(*bytes)) " " small.dim { "by " (name(policy)) } },
+            MostReclaimable::Unknown => span.dim title="what a policy would free is not known yet" { "–" },
+            MostReclaimable::NoPolicy => span.dim title="there is no policy" { "–" },
+        }
+    }
 }
 
 fn section<Row>(title: &str, rows: &[Row], table: fn(&str, &[Row]) -> Markup) -> Markup {
@@ -93,7 +103,7 @@ fn trouble(of: &Overview, now: f64) -> Markup {
 
 fn image_cell(row: &ImageRow) -> Markup {
     html! {
-        a href=(row.link) { (name(&row.repository)) ":" (name(&row.tag)) }
+        a href=(row.link) { (name(&row.repository)) (separator(&row.tag)) (name(&row.tag)) }
         @if !row.platform.is_empty() { " " small.dim { (name(&row.platform)) } }
     }
 }
@@ -255,9 +265,9 @@ fn targets(rows: &[TargetRow], now: f64) -> Markup {
                         td { (name(row.target)) (remarks(row, now)) }
                         td { (state(row)) }
                         td.n { (selects(row)) }
-                        td.n { @match row.last_scan { Some(at) => (ago(at, now)), None => span.dim { "–" } } }
-                        td.n.wide { @match row.last_scan_seconds { Some(took) => (span(took)), None => span.dim { "–" } } }
-                        td.n.wide { (span(row.interval_seconds)) }
+                        td.n { @match row.last_scan { Some(at) => (ago(at, now)), None => (unknown()) } }
+                        td.n.wide { @match row.last_scan_seconds { Some(took) => (exact_span(took)), None => (unknown()) } }
+                        td.n.wide { (exact_span(row.interval_seconds)) }
                     }
                 }
             }))
@@ -338,9 +348,9 @@ fn state(row: &TargetRow) -> Markup {
 fn selects(row: &TargetRow) -> Markup {
     html! {
         @match (row.repositories, row.tags) {
-            _ if row.selects_nothing() => strong.bad { "selects nothing" },
+            _ if row.selects_nothing() => strong.bad { data value="0" { "selects nothing" } },
             (Some(repositories), Some(tags)) => {
-                (counted(tags, "tag", "tags")) @if repositories != 1 { " in " (counted(repositories, "repository", "repositories")) }
+                data value=(tags) { (counted(tags, "tag", "tags")) } @if repositories != 1 { " in " (counted(repositories, "repository", "repositories")) }
             },
             _ => (unknown()),
         }

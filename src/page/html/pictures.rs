@@ -22,7 +22,7 @@ pub(super) fn bar(part: u64, whole: u64, class: &str) -> Markup {
 }
 
 /// An image as a bar of its layers; `longest` fills the width.
-pub(super) fn stack(parts: &[Part], longest: u64, said: &str, words: fn(Reach) -> &'static str) -> Markup {
+pub(super) fn stack(parts: &[Part], longest: u64, said: &str, words: fn(Option<Reach>) -> &'static str) -> Markup {
     const WIDTH: f64 = 1000.0;
     let scale = WIDTH / longest.max(1) as f64;
     let mut x = 0.0;
@@ -43,25 +43,27 @@ pub(super) fn stack(parts: &[Part], longest: u64, said: &str, words: fn(Reach) -
 }
 
 /// The class of a reach's colour.
-pub(super) fn class(reach: Reach) -> &'static str {
+pub(super) fn class(reach: Option<Reach>) -> &'static str {
     match reach {
-        Reach::Own => "own",
-        Reach::Repository => "here",
-        Reach::Registry => "there",
+        Some(Reach::Own) => "own",
+        Some(Reach::Repository) => "here",
+        Some(Reach::Registry) => "there",
+        None => "rest",
     }
 }
 
 /// What a reach means.
-pub(super) fn reach(reach: Reach) -> &'static str {
+pub(super) fn reach(reach: Option<Reach>) -> &'static str {
     match reach {
-        Reach::Own => "in this image only",
-        Reach::Repository => "shared in this repository",
-        Reach::Registry => "shared with other repositories",
+        Some(Reach::Own) => "in this image only",
+        Some(Reach::Repository) => "shared in this repository",
+        Some(Reach::Registry) => "shared with other repositories",
+        None => "not known yet to be shared",
     }
 }
 
 /// The colours of reaches.
-pub(super) fn legend(words: fn(Reach) -> &'static str, reaches: &[Reach]) -> Markup {
+pub(super) fn legend(words: fn(Option<Reach>) -> &'static str, reaches: &[Option<Reach>]) -> Markup {
     html! {
         p.legend {
             @for shown in reaches {
@@ -69,6 +71,16 @@ pub(super) fn legend(words: fn(Reach) -> &'static str, reaches: &[Reach]) -> Mar
             }
         }
     }
+}
+
+/// The colours of the reaches in bars, with that of an unknown one only where it is there.
+pub(super) fn legend_of<'a>(parts: impl Iterator<Item = &'a Part>) -> Markup {
+    let mut shown = vec![Some(Reach::Own), Some(Reach::Repository), Some(Reach::Registry)];
+    let mut parts = parts;
+    if parts.any(|part| part.reach.is_none()) {
+        shown.push(None);
+    }
+    legend(reach, &shown)
 }
 
 /// Sizes over the time at which images were made, once for wide and once for narrow screens.
@@ -80,7 +92,8 @@ pub(super) fn chart(points: &[Point], platform: &str) -> Markup {
             (plot(points, &times, &scale, 1120.0, 260.0, "wide-only"))
             (plot(points, &times, &scale, 400.0, 240.0, "narrow-only"))
             figcaption {
-                "Compressed size of each image (" (text(platform)) ") by the time at which it was made. The table below has the figures."
+                "Compressed size of images (" (text(platform)) ") by the time at which their configs say that they were made. "
+                "The table below has the figures of those that tags point at now."
             }
         }
     }

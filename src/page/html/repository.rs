@@ -4,14 +4,13 @@ use maud::{Markup, html};
 
 use super::frame::{Frame, page};
 use super::overview::{reclaimables, releases};
-use super::pictures::{bar, chart, legend, reach, stack};
+use super::pictures::{bar, chart, legend_of, reach, stack};
 use super::tables::{figure, figures, pages, table, words};
 use super::words::{
     ago, counted, digest, moment_or_unknown, name, number, share_or_unknown, size, size_or_unknown, text, unknown,
 };
-use crate::page::address::{Address, Sort};
+use crate::page::address::{Address, Sort, separator};
 use crate::page::repository::{RepositoryPage, TagRow};
-use crate::page::sharing::Reach;
 
 pub(in crate::page) fn repository(frame: &Frame, of: &RepositoryPage) -> String {
     let platform = of.platform.unwrap_or_default();
@@ -139,7 +138,7 @@ fn choice(field: &str, label: &str, of: &RepositoryPage, tags: &[&str], chosen: 
         label for={ "compare-" (field) } { (label) }
         select #{ "compare-" (field) } name=(field) {
             @for (place, tag) in tags.iter().enumerate() {
-                option value={ (of.repository) ":" (tag) } selected[place == chosen] { (text(tag)) }
+                option value={ (of.repository) (separator(tag)) (tag) } selected[place == chosen] { (text(tag)) }
             }
         }
     }
@@ -152,7 +151,7 @@ fn layers(of: &RepositoryPage) -> Markup {
         @if !of.stacks.is_empty() {
             h2 { "Layers" }
             p.note { "The newest images with their layers, bottom first." }
-            (legend(reach, &[Reach::Own, Reach::Repository, Reach::Registry]))
+            (legend_of(of.stacks.iter().flat_map(|stack| &stack.parts)))
             div.stacks {
                 @for one in &of.stacks {
                     a href=(one.link) { (name(&one.tag)) }

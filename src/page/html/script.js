@@ -2,31 +2,40 @@
 // without: heads of long lists are links, by which the server sorts, and each tile has a title.
 "use strict";
 
-// What a cell is sorted by: the exact figure or time in it, else its text.
-function keyOf(row, column) {
+// What a cell is sorted by: the exact figure or time in it, else its text. Null where that is unknown: a cell of a column
+// of figures without one, or a dash.
+function keyOf(row, column, isFigure) {
   const cell = row.cells[column];
   const exact = cell.querySelector("data[value], time[data-value]");
   const text = exact ? exact.getAttribute("value") || exact.dataset.value : cell.textContent.trim();
   const figure = Number(text.replace(/,/g, ""));
-  return text !== "" && Number.isFinite(figure) ? figure : text.toLowerCase();
+  if (text !== "" && Number.isFinite(figure)) return figure;
+  return isFigure || text === "" || text === "–" ? null : text.toLowerCase();
 }
 
-function compare(a, b) {
+function compare(a, b, sign) {
+  // What is unknown comes last in both orders.
+  if (a === null || b === null) return (a === null) - (b === null);
+  return sign * compareKnown(a, b);
+}
+
+function compareKnown(a, b) {
   if (typeof a === "number" && typeof b === "number") return a - b;
-  // Figures come before what is unknown.
-  if (typeof a !== typeof b) return typeof a === "number" ? 1 : -1;
+  // A text that is a number stands before the other texts.
+  if (typeof a !== typeof b) return typeof a === "number" ? -1 : 1;
   return a.localeCompare(b, "en", { numeric: true });
 }
 
 function sortBy(table, head, column) {
   // Figures fall first, names rise first.
-  const first = head.classList.contains("n") ? "descending" : "ascending";
+  const isFigure = head.classList.contains("n");
+  const first = isFigure ? "descending" : "ascending";
   const other = first === "descending" ? "ascending" : "descending";
   const order = head.getAttribute("aria-sort") === first ? other : first;
   const body = table.tBodies[0];
-  const rows = Array.from(body.rows, (row) => ({ row, key: keyOf(row, column) }));
+  const rows = Array.from(body.rows, (row) => ({ row, key: keyOf(row, column, isFigure) }));
   const sign = order === "ascending" ? 1 : -1;
-  rows.sort((a, b) => sign * compare(a.key, b.key));
+  rows.sort((a, b) => compare(a.key, b.key, sign));
   body.append(...rows.map(({ row }) => row));
   for (const cell of table.tHead.rows[0].cells) cell.removeAttribute("aria-sort");
   head.setAttribute("aria-sort", order);

@@ -125,18 +125,18 @@ pub(super) fn day(at: Timestamp) -> String {
     jiff_time(at).map_or_else(String::new, |at| at.strftime("%Y-%m-%d").to_string())
 }
 
-/// How long ago a time was: `3 minutes ago`, with the time as its title.
+/// How long ago a time was: `3 minutes ago`, with the time as its title. A clock that is wrong has times to come: `in 3 minutes`.
 pub(super) fn ago(at: Timestamp, now: Timestamp) -> Markup {
     let Some(time) = jiff_time(at) else { return unknown() };
     html! {
         time datetime=(time) title=(time.strftime("%Y-%m-%d %H:%M:%S UTC")) data-value=(time.as_second()) {
-            (span((now - at).max(0.0))) " ago"
+            @if at > now { "in " (span(at - now)) } @else { (span(now - at)) " ago" }
         }
     }
 }
 
 /// A number of seconds in one unit, such as `3 minutes`; below ten seconds with a fraction.
-pub(super) fn span(seconds: f64) -> String {
+fn span(seconds: f64) -> String {
     const UNITS: [(f64, &str); 4] = [(86_400.0, "day"), (3_600.0, "hour"), (60.0, "minute"), (1.0, "second")];
     let unit = UNITS.iter().find(|(length, _)| seconds >= *length * 2.0);
     match unit {
@@ -144,6 +144,11 @@ pub(super) fn span(seconds: f64) -> String {
         None if seconds < 1.0 => format!("{:.0} ms", seconds * 1000.0),
         None => format!("{seconds:.1} s"),
     }
+}
+
+/// The same with the exact seconds, by which a table is sorted.
+pub(super) fn exact_span(seconds: f64) -> Markup {
+    html! { data value=(seconds) { (span(seconds)) } }
 }
 
 /// The beginning of a digest, with all of it as the title.
@@ -183,6 +188,8 @@ mod tests {
             assert_eq!(span(seconds), expected);
         }
         assert!(moment(1_700_000_000.0).into_string().contains(">2023-11-14 22:13</time>"));
+        assert!(ago(1_000.0, 1_150.0).into_string().contains(">2 minutes ago<"));
+        assert!(ago(1_150.0, 1_000.0).into_string().contains(">in 2 minutes<"));
         assert_eq!(moment(f64::NAN).into_string(), unknown().into_string());
         assert_eq!(moment(1e30).into_string(), unknown().into_string());
     }

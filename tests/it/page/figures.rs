@@ -1,6 +1,7 @@
 //! What pages show is what `/metrics` shows.
 
 use super::*;
+use crate::support::images::FOREIGN_LAYER;
 
 #[tokio::test]
 async fn the_figures_of_json_are_those_of_the_metrics() {
@@ -181,5 +182,118 @@ async fn no_page_causes_a_request_to_a_registry() {
     }
     assert!(seen.len() > 15, "{seen:?}");
     assert_eq!(registry.take_counts(), "", "{seen:?}");
+    daemon.stop().await;
+}
+
+/// A daemon that watches all tags of one repository, of which everything is summed.
+async fn watching(registry: &TestRegistry, target: &str) -> Daemon {
+    let daemon = Daemon::start(&config(registry, &[target])).await;
+    daemon.until("everything is summed", |m| m.one("container_image_registry_stored_size_bytes", &[]).is_some()).await;
+    daemon
+}
+
+#[tokio::test]
+async fn the_tags_of_one_image_divide_what_only_that_image_has() {
+    let registry = TestRegistry::start();
+    let base = Blob::named("base", 50_000);
+    let twice = image("linux/amd64", &[&base, &Blob::named("own", 100_000)]);
+    registry.push("acme/app", "a", &twice);
+    registry.push("acme/app", "b", &twice);
+    registry.push("acme/app", "c", &image("linux/amd64", &[&base, &Blob::named("other", 50_000)]));
+    let daemon = watching(&registry, "repository = 'REGISTRY/acme/app'\nmatch = ['.']").await;
+    let html = page(&daemon, "/").await;
+    // A third of the base and half of what is its own, of which deleting this tag alone frees nothing.
+    assert!(html.contains("acme/app:a: 65.1 KiB (66,667 bytes), 75 % unique"), "{html}");
+    assert!(html.contains("acme/app:c: 65.1 KiB (66,667 bytes), 75 % unique"), "{html}");
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_comparison_counts_layers_that_are_stored_elsewhere_as_the_metric_does() {
+    let registry = TestRegistry::start();
+    let base = Blob::named("base", 1_000);
+    let foreign = Blob::named("foreign", 2_000_000).of_type(FOREIGN_LAYER);
+    let release = |day: u32, layers: &[&Blob]| dated("linux/amd64", &format!("2024-01-{day:02}T00:00:00Z"), layers);
+    registry.push("acme/app", "v1.0.0", &release(1, &[&base]));
+    registry.push("acme/app", "v1.1.0", &release(2, &[&foreign, &base, &Blob::named("own", 6_000)]));
+    let target = "repository = 'REGISTRY/acme/app'\nmatch = ['^v']\nnewest = 'semver'";
+    let daemon = watching(&registry, target).await;
+    let host = registry.name();
+    let compare = |a: &str, b: &str| format!("/compare?a={host}/acme/app:{a}&b={host}/acme/app:{b}");
+    let both = json(&daemon, &compare("v1.0.0", "v1.1.0")).await;
+    let update = daemon.metrics().await.one("container_image_newest_update_size_bytes", &[]);
+    assert_eq!((both["update_bytes"].as_f64(), update), (Some(2_006_000.0), Some(2_006_000.0)), "{both}");
+    assert_eq!((&both["shared_bytes"], both["layers"].as_array().unwrap().len()), (&1_000.into(), 3));
+
+    registry.push("acme/app", "v1.2.0", &release(3, &[&foreign, &base, &Blob::named("own", 7_000)]));
+    daemon.until("it is read", |m| m.one("container_image_newest_update_size_bytes", &[]) == Some(7_000.0)).await;
+    let both = json(&daemon, &compare("v1.1.0", "v1.2.0")).await;
+    assert_eq!((&both["update_bytes"], &both["shared_bytes"]), (&7_000.into(), &2_001_000.into()), "{both}");
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn images_of_hundreds_of_layers_have_short_pages() {
+    let registry = TestRegistry::start();
+    let layers = |name: &str| (0..300).map(|number| Blob::named(name, 1_000 + number)).collect::<Vec<Blob>>();
+    for (tag, blobs) in [("a", layers("a")), ("b", layers("b"))] {
+        registry.push("acme/app", tag, &image("linux/amd64", &blobs.iter().collect::<Vec<&Blob>>()));
+    }
+    let daemon = watching(&registry, "repository = 'REGISTRY/acme/app'\nmatch = ['.']").await;
+    let host = registry.name();
+    let path = format!("/image/{host}/acme/app:a");
+    let of = &json(&daemon, &path).await["image"];
+    assert_eq!((of["layers"].as_array().unwrap().len(), &of["layers_more"]), (256, &44.into()));
+    let html = page(&daemon, &path).await;
+    assert!(html.contains("And 44 layers more") && !html.contains("a repeated one"), "{html}");
+    let path = format!("/compare?a={host}/acme/app:a&b={host}/acme/app:b");
+    let both = json(&daemon, &path).await;
+    assert_eq!((both["layers"].as_array().unwrap().len(), &both["layers_more"]), (256, &344.into()));
+    let all: u64 = (0..300).map(|number| 1_000 + number).sum();
+    assert_eq!(both["update_bytes"], all, "limits leave nothing out of sums");
+    assert!(page(&daemon, &path).await.contains("And 344 layers more"));
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn the_commands_of_an_image_with_a_repeated_layer_are_missing_for_a_reason() {
+    let registry = TestRegistry::start();
+    let (base, own) = (Blob::named("base", 1_000), Blob::named("own", 2_000));
+    registry.push("acme/app", "a", &image("linux/amd64", &[&base, &own, &base]));
+    let daemon = watching(&registry, "repository = 'REGISTRY/acme/app'\nmatch = ['.']").await;
+    let html = page(&daemon, &format!("/image/{}/acme/app:a", registry.name())).await;
+    assert!(html.contains("The commands are not shown: the config has them for each of 3 layers"), "{html}");
+    assert!(!html.contains("no usable history"), "{html}");
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_platform_that_an_image_lacks_has_no_figures() {
+    let registry = registry();
+    let daemon = daemon(&registry).await;
+    let host = registry.name();
+    for (path, said) in [
+        (
+            format!("/image/{host}/acme/tool:latest?platform=linux%2Farm64"),
+            "It has no image for <bdi>linux/arm64</bdi>",
+        ),
+        (
+            format!("/compare?a={host}/acme/app:v1.1.0&b={host}/acme/tool:latest&platform=linux%2Farm64"),
+            "They have no image for <bdi>linux/arm64</bdi> in common",
+        ),
+    ] {
+        assert!(page(&daemon, &path).await.contains(said), "{path}");
+        assert_eq!(get(&daemon, &format!("/api/v1{path}")).await.0, 404, "{path}");
+    }
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn spans_and_counts_in_words_are_sorted_by_their_figures() {
+    let registry = registry();
+    let daemon = daemon(&registry).await;
+    let html = page(&daemon, "/").await;
+    assert!(html.contains("<data value=\"0.1\">100 ms</data>"), "every: {html}");
+    assert!(html.contains("<data value=\"4\">4 tags</data>"), "selects: {html}");
     daemon.stop().await;
 }

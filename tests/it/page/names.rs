@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
-use image_size_exporter::inventory::snapshot::Snapshot;
+use image_size_exporter::image::accounting::StoredLayer;
+use image_size_exporter::inventory::snapshot::{
+    ImageLayers, Past, PastContent, PastImage, ReclaimableView, RepositoryView, Snapshot,
+};
+use image_size_exporter::oci::Digest;
 
 use super::*;
 use crate::http::published;
@@ -134,4 +138,97 @@ async fn long_lists_have_pages() {
     assert_eq!(last.matches("/repository/registry.example.com:5000/").count(), 50);
     let overview = get_from(&address, "/").await;
     assert!(overview.len() < 300_000, "{} bytes", overview.len());
+}
+
+/// One image, whose repository and registry a test changes.
+fn one(change: impl FnOnce(&mut RepositoryView)) -> Snapshot {
+    let mut snapshot = snapshots::odd(&Odd { platform: "linux/amd64".into(), ..Odd::default() });
+    change(Arc::make_mut(&mut Arc::make_mut(&mut snapshot.registries[0]).repositories[0]));
+    snapshot
+}
+
+async fn json_from(address: &str, path: &str) -> Value {
+    let answer = get_from(address, &format!("/api/v1{path}")).await;
+    serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap()
+}
+
+#[tokio::test]
+async fn a_layer_is_nobodys_own_while_that_is_unknown() {
+    let server = published(one(|repository| {
+        let image = &mut repository.tags[0].images[0];
+        image.layers = ImageLayers([StoredLayer { layer: 0, bytes: 1_000 }].into());
+        (image.unique_bytes, image.proportional_bytes) = (None, None);
+    }))
+    .await;
+    let address = server.address.to_string();
+    let image = "/image/docker.io/library/odd:v1.7.0";
+    assert_eq!(json_from(&address, image).await["image"]["layers"][0]["reach"], Value::Null);
+    let repository = "/repository/docker.io/library/odd";
+    assert_eq!(json_from(&address, repository).await["stacks"][0]["parts"][0]["reach"], Value::Null);
+    for path in [image, repository] {
+        let html = get_from(&address, path).await;
+        assert!(!html.contains("), in this image only</title>") && html.contains("not known yet"), "{path}: {html}");
+        assert!(!html.contains("no other known"), "{path}: {html}");
+    }
+}
+
+#[tokio::test]
+async fn earlier_images_are_drawn_once_and_only_at_the_time_at_which_they_were_made() {
+    let server = published(one(|repository| {
+        let past = |name: &str, created: Option<f64>| {
+            let platform = repository.tags[0].images[0].platform.clone();
+            let images = [PastImage { platform, created, compressed_bytes: Some(1_000) }].into();
+            PastContent { until: 1.7e9, digest: Digest::sha256_of(name.as_bytes()), images }
+        };
+        let all = [past("no date", None), past("x", Some(1.6e9)), past("x", Some(1.6e9))];
+        repository.tags[0].past = Past(Some(all.into()));
+    }))
+    .await;
+    let html = get_from(&server.address.to_string(), "/repository/docker.io/library/odd").await;
+    // One in the wide and one in the narrow picture, each with a label and a title.
+    assert_eq!(html.matches("v1.7.0, earlier: ").count(), 4, "{html}");
+}
+
+#[tokio::test]
+async fn the_headline_of_what_can_be_freed_is_the_sum_of_one_policy() {
+    let mut snapshot = snapshots::odd(&Odd::default());
+    let other = snapshots::large(1).registries.remove(0);
+    snapshot.registries.push(other);
+    let mut set = |place: usize, policies: &[(&str, Option<u64>)]| {
+        let view = |(name, bytes): &(&str, Option<u64>)| ReclaimableView {
+            policy: (*name).into(),
+            bytes: *bytes,
+            tags: Some(1),
+        };
+        Arc::make_mut(&mut snapshot.registries[place]).reclaimable = policies.iter().map(view).collect();
+        snapshot.clone()
+    };
+    set(0, &[("old", Some(600))]);
+    let known = set(1, &[("old", Some(500)), ("older", Some(900))]);
+    let unknown = set(1, &[("old", None), ("older", Some(900))]);
+    let none = {
+        set(0, &[]);
+        set(1, &[])
+    };
+    for (snapshot, said) in [
+        (
+            known,
+            "<data value=\"1100\" title=\"1,100 bytes\">1.1 KiB</data> <small class=\"dim\">by <bdi>old</bdi></small>",
+        ),
+        (unknown, "title=\"what a policy would free is not known yet\">–"),
+        (none, "title=\"there is no policy\">–"),
+    ] {
+        let html = get_from(&published(snapshot).await.address.to_string(), "/").await;
+        let headline = html.split_once("<dt>Reclaimable</dt>").unwrap().1.split_once("</div>").unwrap().0;
+        assert!(headline.contains(said), "{headline}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_person_asks_for_comes_back_without_invisible_characters() {
+    let server = published(snapshots::large(1)).await;
+    for path in ["/search?q=%E2%80%AEabc", "/compare?a=x%2F%E2%80%AEabc:1&b=y"] {
+        let html = get_from(&server.address.to_string(), path).await;
+        assert!(html.contains("abc") && !html.contains('\u{202e}'), "{path}: {html}");
+    }
 }
