@@ -22,6 +22,9 @@ pub enum Unlisted {
     /// Its paths, and those of the layers that were read before it, are too many.
     #[error("its layers have more than {max} paths", max = PATHS_MAX)]
     TooManyPaths,
+    /// The sizes in its layers add up to more than a `u64` holds: made up, as those of sparse files may be.
+    #[error("the sizes of its files add up to more than {max} bytes", max = u64::MAX)]
+    TooManyBytes,
 }
 
 /// What cannot be known, now or ever: the files of a layer, or what an image wastes.
