@@ -74,7 +74,8 @@ impl Measure {
         match same_tar {
             Ok(()) => tar.map(|()| measured),
             Err(Mismatch { expected, found }) if is_verified => {
-                tar.and(Err(MeasureError::DiffId { expected, found, content: measured.content }))
+                let Measured { content, files } = measured;
+                tar.and(Err(MeasureError::DiffId { expected, found, content, files }))
             }
             Err(mismatch) => Err(mismatch.into()),
         }

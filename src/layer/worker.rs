@@ -287,10 +287,10 @@ async fn stream_layer(context: &Context, layer: &LayerRequest) -> Option<LayerCo
     }
     let (content, files, proof) = match outcome {
         Ok(Measured { content, files }) => (content, files.ok(), layer.diff_id.as_ref()),
-        // The config is wrong, not the blob: its sizes count for every image that has it.
-        Err(StreamError::Measure(error @ MeasureError::DiffId { content, .. })) => {
+        // The config is wrong, not the blob: its sizes and files count for every image that has it.
+        Err(StreamError::Measure(ref error @ MeasureError::DiffId { content, ref files, .. })) => {
             warn!(%repository, %digest, %error, "measured a layer that docker would refuse for its config");
-            (content, None, None)
+            (content, files.clone().ok(), None)
         }
         Err(error) => {
             let then = if error.is_definite() {
