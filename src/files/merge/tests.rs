@@ -256,7 +256,13 @@ fn too_many_paths_are_refused() {
     for number in 0..=PATHS_MAX {
         listing.add(0, &u32::try_from(number).unwrap().to_be_bytes(), Kind::Special);
     }
-    assert_eq!(ImageFiles::merge(vec![&listing]).unwrap_err(), Unlisted::TooManyPaths);
+    let error = ImageFiles::merge(vec![&listing]).unwrap_err();
+    assert_eq!(error, Unlisted::TooManyPaths);
+    assert_eq!(
+        error.to_string(),
+        "the layers of its reference have more than 1000000 paths together: if it has several platforms, read one at a \
+         time, with `--platform`"
+    );
 }
 
 /// A sparse file's size is whatever its header says.
