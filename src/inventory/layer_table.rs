@@ -11,7 +11,7 @@ use super::snapshot::{PastContent, PastImage};
 use crate::files::Unknowable;
 use crate::image::accounting::StoredLayer;
 use crate::image::{Image, ImageSummary, Layer, LayerContent, Timestamp, UncompressedHint};
-use crate::oci::{Digest, MediaType, Platform};
+use crate::oci::{Digest, MediaType, Platform, PlatformFilter};
 use crate::tag::{Known, Reading};
 
 /// The layers of one registry's images, and their facts.
@@ -67,6 +67,8 @@ pub(super) struct StoredImage {
     pub(super) stored: Arc<[StoredLayer]>,
     /// Further occurrences of layers that the manifest lists more than once.
     repeated: Box<[u32]>,
+    /// The places in the manifest of `stored`; empty where these are all of its layers.
+    places: Box<[u16]>,
     /// The layers that are distributed elsewhere and whose sizes are known, with their bytes. They have no number: to
     /// list a layer as foreign does not count as having it.
     foreign: Box<[(Digest, u64)]>,
@@ -103,13 +105,25 @@ impl LayerTable {
             }
         }
         for image in content.images {
-            let repeated = image.repeated.iter().copied();
-            for layer in image.stored.iter().map(|stored| stored.layer).chain(repeated) {
+            for layer in image.layers() {
                 if self.layers.release(layer) {
                     self.facts[layer as usize] = LayerFacts::none();
                 }
             }
         }
+    }
+
+    /// The same content with the images of these platforms alone.
+    pub(super) fn narrow(&mut self, content: TagContent, platforms: &PlatformFilter) -> TagContent {
+        let (images, others): (Vec<_>, Vec<_>) =
+            content.images.into_iter().partition(|image| platforms.includes(&image.platform));
+        let mut known = content.known;
+        let narrowed = Arc::make_mut(&mut known);
+        narrowed.images.retain(|(platform, _)| platforms.includes(platform));
+        narrowed.failed.retain(|child| platforms.includes(&child.platform));
+        narrowed.platforms = platforms.clone();
+        self.remove(TagContent { images: others.into(), index: None, known: Arc::clone(&known), ..content });
+        TagContent { images: images.into(), known, ..content }
     }
 
     /// The uncompressed sizes of an image, where those of all its layers are known.
@@ -220,15 +234,16 @@ impl LayerTable {
         summary.media_type = self.media_types.share(&summary.media_type);
         summary.artifact_type = self.artifact_types.share(&summary.artifact_type);
         let mut stored: Vec<StoredLayer> = Vec::with_capacity(image.layers.len());
-        let mut repeated = Vec::new();
+        let (mut repeated, mut places) = (Vec::new(), Vec::new());
         let mut positions = HashMap::with_capacity(image.layers.len());
-        for layer in image.layers.iter().filter(|layer| !layer.foreign) {
+        for (place, layer) in (0..).zip(image.layers.iter()).filter(|(_, layer)| !layer.foreign) {
             let Some(bytes) = layer.bytes else { continue };
             let number = self.insert_layer(layer);
             match positions.entry(number) {
                 Entry::Vacant(position) => {
                     position.insert(stored.len());
                     stored.push(StoredLayer { layer: number, bytes });
+                    places.push(place);
                 }
                 Entry::Occupied(position) => {
                     let first = &mut stored[*position.get()];
@@ -241,6 +256,9 @@ impl LayerTable {
             }
         }
         let foreign = image.layers.iter().filter(|layer| layer.foreign);
+        if stored.len() == image.layers.len() {
+            places.clear();
+        }
         StoredImage {
             platform: self.platforms.share(&image.platform),
             is_sized: summary.compressed_bytes.is_some(),
@@ -253,6 +271,7 @@ impl LayerTable {
                 .map(|config| self.documents.intern(config).0),
             stored: stored.into(),
             repeated: repeated.into(),
+            places: places.into(),
             foreign: foreign.filter_map(|layer| Some((layer.digest.clone(), layer.bytes?))).collect(),
         }
     }
@@ -308,6 +327,11 @@ impl StoredImage {
     pub(super) fn held_layers(&self) -> impl Iterator<Item = (u32, u64)> {
         let repeated = self.repeated.iter().map(|&layer| (layer, u64::MAX));
         self.stored.iter().map(|stored| (stored.layer, stored.bytes)).chain(repeated)
+    }
+
+    /// The place in the manifest of a layer of `stored`, by its place there.
+    pub(super) fn place(&self, at: usize) -> usize {
+        self.places.get(at).map_or(at, |&place| usize::from(place))
     }
 
     /// Whether its uncompressed sizes can become known: those of a foreign layer cannot.

@@ -151,7 +151,7 @@ fn judge_one(
         is_known: (sources.have_answered() || !policies.ask_what_runs())
             && repository.partial.is_empty()
             && (repository.listed || !lists)
-            && there().all(|(_, state)| state.is_complete()),
+            && there().all(|(_, state)| state.is_complete() && !state.has_unread()),
         from: now,
         until: Timestamp::INFINITY,
     };

@@ -208,9 +208,11 @@ impl Inventory {
         state.has_sums = true;
         state.stale.mark(StalePart::Sums);
         for repository in state.repositories.values_mut() {
-            for tag in repository.tags.values_mut().filter(|tag| !tag.in_sums) {
-                tag.in_sums = true;
-                repository.stale.mark(StalePart::Sums);
+            for tag in repository.tags.values_mut() {
+                let is_news = !std::mem::replace(&mut tag.in_sums, true) | tag.narrow(&mut state.layers);
+                if is_news {
+                    repository.stale.mark(StalePart::Sums);
+                }
             }
         }
     }

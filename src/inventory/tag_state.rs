@@ -108,6 +108,23 @@ impl TagState {
         self.assigned = Assigned::No;
     }
 
+    /// Lets go of images of platforms that are no longer selected, so that no figure counts them. Should they be selected
+    /// again, they are read again. This waits until all targets have said whether they select the tag.
+    /// Returns whether there are any.
+    pub(super) fn narrow(&mut self, layers: &mut LayerTable) -> bool {
+        let platforms = &self.settings.platforms;
+        let is_narrower = |content: &TagContent| {
+            // A manifest is all there or not at all.
+            (content.known.index_bytes == 0 || content.known.platforms.covers(platforms))
+                && content.images.iter().any(|image| !platforms.includes(&image.platform))
+        };
+        let is_narrower = self.content.as_ref().is_some_and(is_narrower);
+        if is_narrower {
+            self.content = self.content.take().map(|content| layers.narrow(content, platforms));
+        }
+        is_narrower
+    }
+
     /// Whether its owner, which begins a scan, has to read the tag.
     pub(super) fn assign(&mut self) -> bool {
         std::mem::replace(&mut self.assigned, Assigned::ToOwner) != Assigned::ToFormerOwner
@@ -202,6 +219,12 @@ impl TagState {
         let Some(content) = &self.content else { return false };
         !self.failed(&content.known).any(|child| child.reason.is_transient())
             && self.images().all(|image| image.is_sized)
+    }
+
+    /// Whether a selected child that the registry has could not be read, for any reason.
+    pub(super) fn has_unread(&self) -> bool {
+        let Some(content) = &self.content else { return false };
+        self.failed(&content.known).any(|child| child.reason != Reason::NotFound)
     }
 
     /// Whether something selected is missing that another reading may find behind the same digest.

@@ -115,6 +115,46 @@ fn a_reload_judges_anew() {
     assert_eq!(reclaimable(&mut inventory), ["a q=20/1", "q=20"]);
 }
 
+#[test]
+fn a_child_that_cannot_be_read_may_have_anything() {
+    let mut inventory = inventory(&[target("t", "r.io/a", "v1 v2")]);
+    inventory.set_policies(&[policy("p", None, &["^v2$"], None)]);
+    read(&mut inventory, "r.io/a:v1", 10.0, single("x:10"));
+    let with = |reason| failing(index("i", &[("linux/amd64", "y:20")]), "linux/arm64", reason);
+    read(&mut inventory, "r.io/a:v2", 10.0, with(Reason::NotFound));
+    scan_ended(&mut inventory, "t");
+    assert_eq!(reclaimable(&mut inventory), ["a p=20/1", "p=20"], "a sparse index has no more than it has");
+    for reason in [Reason::Invalid, Reason::Limit, Reason::Unsupported, Reason::Network] {
+        read(&mut inventory, "r.io/a:v2", 20.0, with(Reason::NotFound));
+        record(&mut inventory, "r.io/a:v2", 21.0, Outcome::Gone);
+        read(&mut inventory, "r.io/a:v2", 22.0, with(reason));
+        assert_eq!(reclaimable(&mut inventory), ["a p=?/?", "p=?"], "{reason:?}");
+    }
+}
+
+#[test]
+fn platforms_that_a_reload_deselects_count_no_longer_and_are_read_again_when_they_return() {
+    let both = || index("i", &[("linux/amd64", "base:100 x:10"), ("linux/arm64", "base:100 w:80")]);
+    let of = |platforms: &[&str]| Target {
+        platforms: platforms.iter().map(|text| platform(text)).collect(),
+        ..target("t", "r.io/a", "v1 v2")
+    };
+    let mut inventory = inventory(&[of(&[])]);
+    inventory.set_policies(&[policy("p", None, &["^v2$"], None)]);
+    read(&mut inventory, "r.io/a:v1", 10.0, both());
+    read(&mut inventory, "r.io/a:v2", 10.0, single("x:10"));
+    scan_ended(&mut inventory, "t");
+    let wide = ["a p=205/1", "p=205"];
+    assert_eq!(reclaimable(&mut inventory), wide);
+    inventory.reconfigure(&shared(&[of(&["linux/amd64"])]), WEEK);
+    assert_eq!(reclaimable(&mut inventory), ["a p=115/1", "p=115"], "an index, a manifest, a config and the base");
+    inventory.reconfigure(&shared(&[of(&[])]), WEEK);
+    assert_eq!(reclaimable(&mut inventory)[1], "p=115", "what it is now is not known before it is read");
+    assert!(inventory.assign(&TargetName("t".into())).iter().any(|request| request.tag == tag("v1")));
+    read(&mut inventory, "r.io/a:v1", 20.0, both());
+    assert_eq!(reclaimable(&mut inventory), wide);
+}
+
 /// What the tags of these tests point at. Two of them list one layer with different sizes, one lists one twice, one as
 /// foreign.
 fn contents() -> Vec<Reading> {

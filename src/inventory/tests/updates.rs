@@ -132,6 +132,19 @@ fn commands(images: &[&str]) -> CommandSource {
 }
 
 #[test]
+fn what_grew_most_is_unknown_while_the_commands_of_a_release_are() {
+    let (old, new) = ("base:100 copy1:10", "base:100 copy2:50");
+    for (known, is_known) in [(&[old, new][..], true), (&[new], false), (&[old], false), (&[], false)] {
+        let mut inventory = releases();
+        inventory.set_commands(commands(known));
+        read(&mut inventory, "r.io/a:v1", 10.0, single(old));
+        read(&mut inventory, "r.io/a:v2", 10.0, single(new));
+        let snapshot = inventory.snapshot();
+        assert_eq!(snapshot.registries[0].repositories[0].newest[0].largest_change.is_some(), is_known, "{known:?}");
+    }
+}
+
+#[test]
 fn the_layer_that_grew_most_is_named_with_its_command() {
     for (old, new, expected) in [
         ("base:100 copy1:10", "base:100 copy2:50", Some(("copy2", 40, Some("copy")))),
@@ -141,6 +154,9 @@ fn the_layer_that_grew_most_is_named_with_its_command() {
         ("base:100 x:90", "base:100 y:95 copy1:94", Some(("y", 95, None))),
         ("base:100 copy1:10", "base:100 copy2:7", None),
         ("base:100 copy1:10", "base:100", None),
+        // Images often list an empty layer twice.
+        ("base:100 empty:1 copy1:10 empty:1", "base:100 empty:1 copy2:50 empty:1", Some(("copy2", 40, Some("copy")))),
+        ("~base:100 copy1:10", "~base:100 copy2:50", Some(("copy2", 40, Some("copy")))),
     ] {
         let mut inventory = releases();
         inventory.set_commands(commands(&[old, new]));
