@@ -44,4 +44,5 @@ pub(crate) use pieces::Pieces;
 pub use probe::{Forecast, SociIndexes, forecast, is_streamed, probe_now};
 pub use stream::StreamError;
 pub(crate) use tar::{Entry, Kind, TarError, read_contents};
+pub use unpack::Wanted;
 pub use worker::{Limits, run};

@@ -19,9 +19,16 @@ pub enum Unlisted {
     /// Overlay2 cannot unpack it without the layers below.
     #[error("overlay2 cannot unpack a layer without the ones below")]
     Refused,
-    /// Its paths, and those of the layers that were read before it, are too many.
-    #[error("its layers have more than {max} paths", max = PATHS_MAX)]
+    /// Its paths, and those of the layers that were read before it, are too many: in `inspect` all platforms of a reference.
+    #[error(
+        "the layers of its reference have more than {max} paths together: if it has several platforms, read one at a time, \
+         with `--platform`",
+        max = PATHS_MAX
+    )]
     TooManyPaths,
+    /// The sizes in its layers add up to more than a `u64` holds: made up, as those of sparse files may be.
+    #[error("the sizes of its files add up to more than {max} bytes", max = u64::MAX)]
+    TooManyBytes,
 }
 
 /// What cannot be known, now or ever: the files of a layer, or what an image wastes.

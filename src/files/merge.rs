@@ -58,10 +58,15 @@ impl<'a> ImageFiles<'a> {
     /// Merges the layers of an image, bottom first.
     ///
     /// # Errors
-    /// Where they have more than [`PATHS_MAX`] paths.
+    /// Where they have more than [`PATHS_MAX`] paths, or sizes whose sum is no `u64`: any sum of sizes of the image is at
+    /// most that one.
     pub fn merge(layers: Vec<&'a Listing>) -> Result<Self, Unlisted> {
         if layers.iter().map(|layer| layer.paths()).sum::<usize>() > PATHS_MAX {
             return Err(Unlisted::TooManyPaths);
+        }
+        let mut sizes = layers.iter().flat_map(|layer| layer.inodes()).map(|inode| inode.bytes);
+        if sizes.try_fold(0, u64::checked_add).is_none() {
+            return Err(Unlisted::TooManyBytes);
         }
         let root =
             Merged { parent: ROOT_BEFORE_LAYERS, name: b"", layer: 0, content: Content::Directory, hidden_by: NONE };

@@ -10,7 +10,7 @@ mod stanzas;
 pub(super) use node::FOLDER as NODE_MODULES;
 
 /// At most so many packages of one layer are kept.
-const PACKAGES_MAX: usize = 100_000;
+pub(crate) const PACKAGES_MAX: usize = 100_000;
 
 /// A name or a version with more bytes is that of no package.
 const TEXT_BYTES_MAX: usize = 256;
@@ -113,7 +113,6 @@ impl Source {
             Self::Node => node::package(content).into_iter().collect(),
         };
         packages.retain(|package| package.name.len() <= TEXT_BYTES_MAX && package.version.len() <= TEXT_BYTES_MAX);
-        packages.truncate(PACKAGES_MAX);
         (!packages.is_empty()).then_some(Database::Packages(packages))
     }
 }

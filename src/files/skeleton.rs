@@ -43,14 +43,19 @@ impl Skeleton {
         }
     }
 
+    /// How many paths it has, without the root.
+    pub fn paths(&self) -> usize {
+        self.nodes.len()
+    }
+
     /// The listing, with hashes as names. `None` for one that no listing gave.
     pub fn listing(&self) -> Option<Listing> {
+        if self.nodes.len() > PATHS_MAX || self.inodes.len() > PATHS_MAX {
+            return None;
+        }
         let mut listing = Listing::new(self.is_root_opaque);
         for &bytes in &self.inodes {
             listing.add_inode(Inode { bytes, checksum: 0 });
-        }
-        if self.nodes.len() > PATHS_MAX || self.inodes.len() > PATHS_MAX {
-            return None;
         }
         for (position, (parent, name, bone)) in self.nodes.iter().enumerate() {
             let kind = match *bone {

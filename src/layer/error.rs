@@ -5,6 +5,7 @@ use std::io;
 use super::hasher::Mismatch;
 use super::tar::TarError;
 use super::unpack::{self, TooManyPaths};
+use crate::files::LayerFiles;
 use crate::image::LayerContent;
 use crate::oci::Digest;
 
@@ -58,6 +59,8 @@ pub enum MeasureError {
         found: Digest,
         /// The blob's sizes, which are correct nevertheless.
         content: LayerContent,
+        /// Its files, which are so too.
+        files: LayerFiles,
     },
     /// The digest's algorithm is not supported.
     #[error("the layer's content cannot be verified against {0}: only sha256 and sha512 are supported")]

@@ -10,7 +10,7 @@ use super::hasher::{Hasher, Mismatch, Proof, Verification};
 use super::pieces::Pieces;
 use super::tar;
 use super::tar_stream::TarStream;
-use super::unpack::{Content, Tree};
+use super::unpack::{Content, Tree, Wanted};
 use crate::files::{LayerFiles, Unlisted};
 use crate::image::{LayerContent, Unpacked};
 use crate::oci::Digest;
@@ -20,7 +20,7 @@ use crate::oci::Digest;
 pub struct Measure {
     blob: Option<Proof>,
     tar: Option<Proof>,
-    listed_max: Option<usize>,
+    listed: Option<Wanted>,
 }
 
 /// A layer that was measured.
@@ -40,18 +40,18 @@ impl Measure {
         if blob.is_none() && tar.is_none() {
             return Err(MeasureError::Unverifiable(digest.clone()));
         }
-        Ok(Self { blob, tar, listed_max: None })
+        Ok(Self { blob, tar, listed: None })
     }
 
     /// For a layer of the caller's own, of which no digest is known: nothing is verified.
     pub(crate) fn unverified() -> Self {
-        Self { blob: None, tar: None, listed_max: None }
+        Self { blob: None, tar: None, listed: None }
     }
 
-    /// Lists the layer's files too, at most `paths_max`; `None`: not.
+    /// Lists the layer's files too; `None`: not.
     #[must_use]
-    pub fn with_files(self, paths_max: Option<usize>) -> Self {
-        Self { listed_max: paths_max, ..self }
+    pub fn with_files(self, listed: Option<Wanted>) -> Self {
+        Self { listed, ..self }
     }
 
     /// The layer's sizes alone: see [`Self::read_files`].
@@ -65,7 +65,7 @@ impl Measure {
     pub fn read_files(self, pieces: impl IntoIterator<Item = Bytes>) -> Result<Measured, MeasureError> {
         let hasher = Hasher::start(self.blob, self.tar);
         let mut pieces = pieces.into_iter().inspect(|piece| hasher.blob(piece));
-        let read = read(Pieces::new(&mut pieces), &hasher, self.listed_max);
+        let read = read(Pieces::new(&mut pieces), &hasher, self.listed);
         pieces.for_each(drop);
         let Verification { blob, tar: same_tar } = hasher.finish();
         let is_verified = blob.is_some();
@@ -74,7 +74,8 @@ impl Measure {
         match same_tar {
             Ok(()) => tar.map(|()| measured),
             Err(Mismatch { expected, found }) if is_verified => {
-                tar.and(Err(MeasureError::DiffId { expected, found, content: measured.content }))
+                let Measured { content, files } = measured;
+                tar.and(Err(MeasureError::DiffId { expected, found, content, files }))
             }
             Err(mismatch) => Err(mismatch.into()),
         }
@@ -85,14 +86,18 @@ impl Measure {
 fn read(
     blob: impl BufRead,
     hasher: &Hasher,
-    listed_max: Option<usize>,
+    listed: Option<Wanted>,
 ) -> Result<(Measured, Result<(), MeasureError>), MeasureError> {
     let mut tar = TarStream::new(decompress(blob)?, hasher);
     // `None` once overlay2 would refuse the layer.
-    let mut tree = Some(Tree::new(listed_max));
+    let mut tree = Some(Tree::new(listed));
     let entries = tar::read_contents(&mut tar, |entry, content| {
         if let Some(unpacking) = &mut tree {
-            let content = if unpacking.lists_files() { Content::read(&entry, content)? } else { Content::default() };
+            let content = if unpacking.lists_files() {
+                Content::read(&entry, content, unpacking.reads_packages())?
+            } else {
+                Content::default()
+            };
             if !unpacking.insert(&entry, content)? {
                 tree = None;
             }

@@ -14,6 +14,7 @@ use tokio::sync::OnceCell;
 use super::estimate::{BlobPart, Estimate};
 use super::measure::Measured;
 use super::soci::{Ztoc, Ztocs};
+use super::unpack::Wanted;
 use super::{estimate, soci, stream};
 use crate::files::Unlisted;
 use crate::image::{LayerContent, UncompressedHint};
@@ -69,12 +70,12 @@ pub fn forecast(layer: &LayerRequest, pull_through: bool) -> Forecast {
 }
 
 /// Finds the sizes of one layer now, without a budget and without storing the result, for a person who waits.
-/// `listed_max`: how many of its paths are listed where it is streamed, if any. `progress` is called with the compressed
+/// `listed`: what of its files is listed where it is streamed. `progress` is called with the compressed
 /// bytes received. The error is a message for people.
 pub async fn probe_now(
     client: &Client,
     layer: &LayerRequest,
-    listed_max: Option<usize>,
+    listed: Option<Wanted>,
     indexes: &SociIndexes,
     progress: impl FnMut(u64),
 ) -> Result<Measured, String> {
@@ -82,7 +83,7 @@ pub async fn probe_now(
         if !estimate::may_be_tar(layer) {
             return Err(estimate::NO_TAR.to_owned());
         }
-        let measured = stream::measure(client, layer, listed_max, &mut true, progress).await;
+        let measured = stream::measure(client, layer, listed, &mut true, progress).await;
         return measured.map_err(|error| error.to_string());
     }
     let content = match estimate::from_manifest(layer) {

@@ -8,6 +8,7 @@ use tokio::task::JoinHandle;
 
 use super::error::MeasureError;
 use super::measure::{Measure, Measured};
+use super::unpack::Wanted;
 use crate::oci::Reason;
 use crate::registry::{Client, RegistryError};
 use crate::tag::LayerRequest;
@@ -71,20 +72,20 @@ impl StreamError {
     }
 }
 
-/// Measures a layer. `listed_max`: how many of its paths are listed, if any. `can_resume`: whether the registry supports ranges, updated here. `progress` is called with the
-/// compressed bytes received, repeated ones included.
+/// Measures a layer. `listed`: what of its files is listed. `can_resume`: whether the registry supports ranges, updated
+/// here. `progress` is called with the compressed bytes received, repeated ones included.
 pub(crate) async fn measure(
     client: &Client,
     layer: &LayerRequest,
-    listed_max: Option<usize>,
+    listed: Option<Wanted>,
     can_resume: &mut bool,
     mut progress: impl FnMut(u64),
 ) -> Result<Measured, StreamError> {
-    let mut measuring = Measuring::start(layer, listed_max)?;
+    let mut measuring = Measuring::start(layer, listed)?;
     let (mut attempts, mut tries) = (0, 0);
     loop {
         if measuring.received > 0 && !*can_resume {
-            measuring = Measuring::start(layer, listed_max)?;
+            measuring = Measuring::start(layer, listed)?;
         }
         let before = measuring.received;
         let error = match receive(client, layer, &mut measuring, &mut progress).await {
@@ -135,8 +136,8 @@ struct Measuring {
 }
 
 impl Measuring {
-    fn start(layer: &LayerRequest, listed_max: Option<usize>) -> Result<Self, MeasureError> {
-        let measure = Measure::new(&layer.digest, layer.diff_id.as_ref())?.with_files(listed_max);
+    fn start(layer: &LayerRequest, listed: Option<Wanted>) -> Result<Self, MeasureError> {
+        let measure = Measure::new(&layer.digest, layer.diff_id.as_ref())?.with_files(listed);
         let (pieces, mut queue) = mpsc::channel(PIECES);
         let thread =
             tokio::task::spawn_blocking(move || measure.read_files(std::iter::from_fn(|| queue.blocking_recv())));

@@ -19,6 +19,7 @@ use crate::files::{LayerFiles, Unlisted};
 
 pub(crate) use names::Content;
 use names::Names;
+pub use names::Wanted;
 
 /// Paths in one layer, replaced ones included. Each takes about 40 bytes.
 pub(crate) const PATHS_MAX: usize = 10_000_000;
@@ -90,9 +91,9 @@ struct Directory {
 const ROOT: u32 = 0;
 
 impl Tree {
-    /// `listed_max`: how many paths a listing may have; `None` where none is wanted.
-    pub(crate) fn new(listed_max: Option<usize>) -> Self {
-        let names = listed_max.map(Names::new).ok_or(Unlisted::Unread);
+    /// `listed`: what a listing has; `None` where none is wanted.
+    pub(crate) fn new(listed: Option<Wanted>) -> Self {
+        let names = listed.map(Names::new).ok_or(Unlisted::Unread);
         Self { names, ..Self::with_paths_max(PATHS_MAX) }
     }
 
@@ -113,6 +114,11 @@ impl Tree {
     /// Whether contents are needed for a listing.
     pub(crate) fn lists_files(&self) -> bool {
         self.names.is_ok()
+    }
+
+    /// Whether packages' databases are read for a listing.
+    pub(crate) fn reads_packages(&self) -> bool {
+        self.names.as_ref().is_ok_and(Names::reads_packages)
     }
 
     /// Unpacks an entry with its content. Returns `false` if overlay2 would refuse it, and so the layer.

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
-use crate::files::{ImageFiles, Listing, Unknowable};
+use crate::files::{ImageFiles, Listing, PATHS_MAX, Skeleton, Unknowable};
 use crate::image::{Image, Layer};
 use crate::oci::Digest;
 use crate::store::{Store, Stored};
@@ -72,25 +72,33 @@ impl Waste {
 /// An image's wasted bytes, which are remembered; an error where they cannot be known. Takes up to seconds: not
 /// for an async thread.
 pub(super) fn count(store: &Store, image: &Image) -> Option<Result<u64, Unknowable>> {
+    let merged = listings(store, image)?.and_then(|listings| {
+        let files = ImageFiles::merge(listings.iter().collect()).map_err(|_| Unknowable)?;
+        Ok(files.wasted_bytes())
+    });
+    store.remember_wasted(&image.digest, merged);
+    Some(merged)
+}
+
+/// The listings of an image's layers, or that there is no figure. Memory: no further layer is read once that is known, or
+/// once the paths are too many to be merged, though a small blob may be listed as a layer a thousand times.
+fn listings(store: &Store, image: &Image) -> Option<Result<Vec<Listing>, Unknowable>> {
     let mut listings = Vec::new();
-    let mut can_be_known = true;
+    let mut paths_left = PATHS_MAX;
     for layer in image.layers.iter() {
-        match listing(store, layer)? {
-            Ok(listing) => listings.push(listing),
-            Err(Unknowable) => can_be_known = false,
-        }
+        let Ok(skeleton) = skeleton(store, layer)? else { return Some(Err(Unknowable)) };
+        let Some(left) = paths_left.checked_sub(skeleton.paths()) else { return Some(Err(Unknowable)) };
+        let Some(listing) = skeleton.listing() else { return Some(Err(Unknowable)) };
+        paths_left = left;
+        listings.push(listing);
     }
-    let merged = ImageFiles::merge(listings.iter().collect());
-    let bytes = merged.ok().filter(|_| can_be_known).map(|files| files.wasted_bytes()).ok_or(Unknowable);
-    store.remember_wasted(&image.digest, bytes);
-    Some(bytes)
+    Some(Ok(listings))
 }
 
 /// A layer's listing as it is remembered, or that there can be none.
-fn listing(store: &Store, layer: &Layer) -> Option<Result<Listing, Unknowable>> {
-    let digests = [Some(&layer.digest), layer.diff_id.as_ref()].into_iter().flatten();
-    let skeleton = digests.into_iter().find_map(|digest| store.listing(digest))?;
-    Some(skeleton.and_then(|skeleton| skeleton.listing().ok_or(Unknowable)))
+fn skeleton(store: &Store, layer: &Layer) -> Option<Result<Arc<Skeleton>, Unknowable>> {
+    let mut digests = [Some(&layer.digest), layer.diff_id.as_ref()].into_iter().flatten();
+    digests.find_map(|digest| store.listing(digest))
 }
 
 /// Whether a layer's listing is remembered, or that it has none.
@@ -101,4 +109,54 @@ pub(super) fn is_listed(store: &Store, layer: &Layer) -> bool {
 /// The same for the same tar, however it is compressed.
 fn key(layer: &Layer) -> &Digest {
     layer.diff_id.as_ref().unwrap_or(&layer.digest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::files::Kind;
+    use crate::oci::MediaType;
+
+    fn digest(number: u8) -> Digest {
+        Digest::sha256_of(&[number])
+    }
+
+    /// An image of these layers.
+    fn image(layers: &[u8]) -> Image {
+        let layer = |&number: &u8| Layer {
+            digest: digest(number),
+            bytes: Some(1),
+            foreign: false,
+            diff_id: None,
+            media_type: MediaType::new("application/vnd.oci.image.layer.v1.tar+gzip"),
+            hint: None,
+        };
+        Image {
+            digest: digest(99),
+            image_id: None,
+            media_type: MediaType::new(MediaType::OCI_MANIFEST),
+            artifact_type: "".into(),
+            platform: "linux/amd64".parse().unwrap(),
+            created: None,
+            config_bytes: 0,
+            manifest_bytes: 0,
+            layers: layers.iter().map(layer).collect(),
+        }
+    }
+
+    /// A layer that is not remembered shows what is looked up: where it is, there is no answer yet.
+    #[test]
+    fn no_layer_is_read_once_there_can_be_no_figure() {
+        let store = Store::memory();
+        let mut listing = Listing::new(false);
+        for number in 0..=PATHS_MAX as u32 / 2 {
+            listing.add(0, &number.to_be_bytes(), Kind::Special);
+        }
+        store.remember_listing(&digest(1), Ok(Arc::new(Skeleton::new(&listing))));
+        store.remember_listing(&digest(2), Err(Unknowable));
+        assert_eq!(count(&store, &image(&[1, 3])), None);
+        assert_eq!(count(&store, &image(&[2, 3])), Some(Err(Unknowable)));
+        assert_eq!(count(&store, &image(&[1, 1, 3])), Some(Err(Unknowable)), "more than a million paths");
+        assert_eq!(count(&store, &image(&[1])), Some(Ok(0)));
+    }
 }

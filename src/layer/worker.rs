@@ -21,6 +21,7 @@ use super::measure::Measured;
 use super::probe::{ProbeError, SociIndexes};
 use super::results::{Remembered, Results};
 use super::stream::StreamError;
+use super::unpack::Wanted;
 use super::waste::Waste;
 use super::{estimate, probe, stream, waste};
 use crate::files::{PATHS_MAX, Unknowable};
@@ -279,18 +280,19 @@ async fn stream_layer(context: &Context, layer: &LayerRequest) -> Option<LayerCo
     let client = context.registries.client(repository.registry());
     let mut can_resume = context.results.has_ranges(repository);
     let mut streamed = 0;
-    let listed_max = (layer.mode == Uncompressed::Files).then_some(PATHS_MAX);
-    let outcome = stream::measure(&client, layer, listed_max, &mut can_resume, |bytes| streamed += bytes).await;
+    let listed = Wanted { paths_max: PATHS_MAX, packages: false };
+    let listed = (layer.mode == Uncompressed::Files).then_some(listed);
+    let outcome = stream::measure(&client, layer, listed, &mut can_resume, |bytes| streamed += bytes).await;
     context.budget.lock().settle(*bytes, streamed);
     if !can_resume {
         context.results.has_no_ranges(repository);
     }
     let (content, files, proof) = match outcome {
         Ok(Measured { content, files }) => (content, files.ok(), layer.diff_id.as_ref()),
-        // The config is wrong, not the blob: its sizes count for every image that has it.
-        Err(StreamError::Measure(error @ MeasureError::DiffId { content, .. })) => {
+        // The config is wrong, not the blob: its sizes and files count for every image that has it.
+        Err(StreamError::Measure(ref error @ MeasureError::DiffId { content, ref files, .. })) => {
             warn!(%repository, %digest, %error, "measured a layer that docker would refuse for its config");
-            (content, None, None)
+            (content, files.clone().ok(), None)
         }
         Err(error) => {
             let then = if error.is_definite() {
@@ -317,7 +319,7 @@ async fn stream_layer(context: &Context, layer: &LayerRequest) -> Option<LayerCo
     }
     let digests: Vec<&Digest> = [Some(digest), proof].into_iter().flatten().collect();
     context.results.remember_measured(&digests, content);
-    if listed_max.is_some() {
+    if listed.is_some() {
         context.results.remember_files(&digests, files.as_deref());
     }
     Some(content)

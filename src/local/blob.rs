@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::files::Unlisted;
 use crate::image::{LayerContent, Unpacked};
-use crate::layer::{Measure, MeasureError, Measured, is_compressed};
+use crate::layer::{Measure, MeasureError, Measured, Wanted, is_compressed};
 
 /// A longer document is refused. Registries refuse manifests above 4 MiB.
 pub(super) const DOCUMENT_BYTES_MAX: u64 = 4 << 20;
@@ -49,7 +49,7 @@ impl Blob {
                 Some(Ok(Measured { content, files: Err(Unlisted::Unread) }))
             }
             Depth::Whole => Some(measure(&start, content, None)?),
-            Depth::Files(paths_max) => Some(measure(&start, content, Some(paths_max))?),
+            Depth::Files(paths_max) => Some(measure(&start, content, Some(Wanted { paths_max, packages: true }))?),
         };
         Ok(Self { bytes, is_compressed, measured })
     }
@@ -68,7 +68,7 @@ impl Depth {
 }
 
 /// The sizes of a layer that begins with `start`. The outer error is that of reading it.
-fn measure(start: &[u8], rest: &mut dyn Read, listed_max: Option<usize>) -> io::Result<Result<Measured, MeasureError>> {
+fn measure(start: &[u8], rest: &mut dyn Read, listed: Option<Wanted>) -> io::Result<Result<Measured, MeasureError>> {
     let mut failure = None;
     let mut next = || {
         let mut piece = vec![0; PIECE_BYTES];
@@ -85,6 +85,6 @@ fn measure(start: &[u8], rest: &mut dyn Read, listed_max: Option<usize>) -> io::
         }
     };
     let pieces = std::iter::once(Bytes::copy_from_slice(start)).chain(std::iter::from_fn(&mut next));
-    let measured = Measure::unverified().with_files(listed_max).read_files(pieces);
+    let measured = Measure::unverified().with_files(listed).read_files(pieces);
     failure.map_or(Ok(measured), Err)
 }

@@ -170,8 +170,10 @@ impl GrowthReport {
     pub(in crate::commands) fn new(old: &ImageFiles<'_>, new: &ImageFiles<'_>, top: usize) -> Self {
         let growth = Growth::new(old, new, top);
         let mut packages = package_changes(old.packages().packages, new.packages().packages);
+        // Those whose difference is unknown come last.
         packages.sort_by_key(|change| {
-            std::cmp::Reverse(change.new_bytes.unwrap_or(0).abs_diff(change.old_bytes.unwrap_or(0)))
+            let (old, new) = change.sizes();
+            std::cmp::Reverse(old.zip(new).map(|(old, new)| new.abs_diff(old)))
         });
         packages.truncate(top);
         Self {
@@ -187,6 +189,14 @@ impl GrowthReport {
             directories: growth.directories.into_iter().map(PathChangeReport::new).collect(),
             packages,
         }
+    }
+}
+
+impl PackageChangeReport {
+    /// The old and the new size: 0 where an image has no such package, none where it has one of unknown size.
+    pub(super) fn sizes(&self) -> (Option<u64>, Option<u64>) {
+        let size = |version: &Option<String>, bytes| if version.is_none() { Some(0) } else { bytes };
+        (size(&self.old_version, self.old_bytes), size(&self.new_version, self.new_bytes))
     }
 }
 

@@ -11,7 +11,7 @@ use super::progress::Progress;
 use super::report::{FailedReport, ImageReport, Report};
 use super::sharing::Sharing;
 use crate::image::{Image, Layer, LayerContent, Unpacked};
-use crate::layer::SociIndexes;
+use crate::layer::{SociIndexes, Wanted};
 use crate::oci::{Descriptor, Digest, ImageConfig, MediaType, Platform, PlatformFilter, Reason, Reference, Repository};
 use crate::registry::{At, Client, Registries};
 use crate::scan::Children;
@@ -155,9 +155,9 @@ async fn uncompressed(
         let Some(request) = LayerRequest::new(repository, image, layer, mode) else { continue };
         if known.get(layer, options.files).is_none() {
             progress.begin(&layer.digest, request.bytes);
-            let listed_max = options.files.then(|| known.paths_left());
+            let listed = options.files.then(|| Wanted { paths_max: known.paths_left(), packages: true });
             let advance = |received| progress.advance(received);
-            match layer::probe_now(client, &request, listed_max, &indexes, advance).await {
+            match layer::probe_now(client, &request, listed, &indexes, advance).await {
                 Ok(measured) => {
                     if measured.content.unpacked == Unpacked::Refused {
                         progress.note(

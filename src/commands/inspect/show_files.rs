@@ -45,7 +45,8 @@ pub(in crate::commands) fn files(
         }
         writeln!(out)?;
         table.write(out, terminal)?;
-        writeln!(out, "{} packages", files.packages_count)?;
+        let noun = if files.packages_count == 1 { "package" } else { "packages" };
+        writeln!(out, "{} {noun}", files.packages_count)?;
     }
     for manager in &files.packages_unread {
         writeln!(out, "packages of {manager} are there, and its database is not read")?;
@@ -125,7 +126,14 @@ fn packages(out: &mut impl Write, changes: &[PackageChangeReport], exact: bool, 
     }
     let mut table = Columns::new(&["", ">OLD", ">NEW", ">CHANGE", "MANAGER", "VERSION", "PACKAGES"]).may_cut(5);
     for change in changes {
-        let [old, new, difference] = cells((change.old_bytes, change.new_bytes), exact);
+        let size = |version: &Option<String>, bytes: Option<u64>| {
+            let known = bytes.map(|bytes| units::bytes(bytes, exact));
+            known.unwrap_or_else(|| if version.is_some() { "unknown".to_owned() } else { String::new() })
+        };
+        let (old, new) = (size(&change.old_version, change.old_bytes), size(&change.new_version, change.new_bytes));
+        let (old_bytes, new_bytes) = change.sizes();
+        let difference = old_bytes.zip(new_bytes).map(|(old, new)| units::difference(old, new, exact));
+        let difference = difference.unwrap_or_default();
         let (sign, style) = sign(change.old_version.is_some(), change.new_version.is_some());
         let versions: Vec<&str> =
             [&change.old_version, &change.new_version].into_iter().flatten().map(String::as_str).collect();

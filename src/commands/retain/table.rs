@@ -64,8 +64,9 @@ fn of_repository(repository: &RepositoryRetention, exact: bool) -> String {
 
 fn of_registry(policy: &str, registry: &RegistryRetention, exact: bool) -> String {
     let held = if registry.tags_held == 0 { String::new() } else { format!(", {} held", registry.tags_held) };
+    let noun = if registry.tags_kept == 1 { "tag" } else { "tags" };
     format!(
-        "{}, {policy}: {} tags kept, {} gone{held}: {} freed",
+        "{}, {policy}: {} {noun} kept, {} gone{held}: {} freed",
         registry.registry,
         registry.tags_kept,
         registry.tags_gone,

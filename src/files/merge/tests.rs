@@ -256,7 +256,33 @@ fn too_many_paths_are_refused() {
     for number in 0..=PATHS_MAX {
         listing.add(0, &u32::try_from(number).unwrap().to_be_bytes(), Kind::Special);
     }
-    assert_eq!(ImageFiles::merge(vec![&listing]).unwrap_err(), Unlisted::TooManyPaths);
+    let error = ImageFiles::merge(vec![&listing]).unwrap_err();
+    assert_eq!(error, Unlisted::TooManyPaths);
+    assert_eq!(
+        error.to_string(),
+        "the layers of its reference have more than 1000000 paths together: if it has several platforms, read one at a \
+         time, with `--platform`"
+    );
+}
+
+/// A sparse file's size is whatever its header says.
+#[test]
+fn sizes_whose_sum_is_no_number_give_no_figure() {
+    let huge = "9223372036854775807";
+    for (base, above) in [
+        (format!("a {huge}, b {huge}, c {huge}"), "d 1".to_owned()),
+        (format!("a {huge}, b {huge}"), format!("a {huge}, b {huge}")),
+    ] {
+        let listings: Vec<Listing> = layers(&[&*base, &*above]).iter().map(Layer::listing).collect();
+        assert_eq!(ImageFiles::merge(listings.iter().collect()).unwrap_err(), Unlisted::TooManyBytes);
+    }
+    // All sums of what can be counted fit, to the last byte.
+    let [old, new] =
+        [format!("a/b {huge}, c 1, d {huge}"), "e 1".to_owned()].map(|text| layers(&[&*text])[0].listing());
+    let [old, new] = [&old, &new].map(|listing| ImageFiles::merge(vec![listing]).unwrap());
+    assert_eq!((old.bytes(), old.packages().packages.len()), (u64::MAX, 0));
+    assert_eq!(Growth::new(&old, &new, 9).gone_bytes, u64::MAX);
+    assert_eq!(old.directories(9)[0].bytes, u64::MAX / 2);
 }
 
 proptest! {

@@ -1,6 +1,6 @@
 //! dpkg's and apk's databases: stanzas of lines, each of a field and its value, with an empty line between.
 
-use super::{Manager, Package, text};
+use super::{Manager, PACKAGES_MAX, Package, text};
 
 /// What a stanza says.
 #[derive(Default)]
@@ -11,6 +11,10 @@ struct Stanza<'a> {
     is_removed: bool,
 }
 
+/// The states in which all files of a package are there.
+const STATES_WITH_FILES: [&[u8]; 5] =
+    [b"installed", b"unpacked", b"half-configured", b"triggers-awaited", b"triggers-pending"];
+
 /// dpkg's `status` (Debian policy, 5.6): `Installed-Size` is in KiB.
 pub(super) fn dpkg(content: &[u8]) -> Vec<Package> {
     packages(Manager::Dpkg, content, |stanza, line| {
@@ -19,8 +23,12 @@ pub(super) fn dpkg(content: &[u8]) -> Vec<Package> {
             b"package" => stanza.name = value,
             b"version" => stanza.version = value,
             b"installed-size" => stanza.size = number(value).and_then(|kib| kib.checked_mul(1024)),
-            // `want flag status`: what is not installed has no files, or only its configuration.
-            b"status" => stanza.is_removed = !value.ends_with(b" installed"),
+            // `want flag status` (dpkg(1), "Package states"): of other states there are no files, only the configuration,
+            // or a part that nobody knows.
+            b"status" => {
+                let status = value.rsplit(|&byte| byte == b' ').next().unwrap_or_default();
+                stanza.is_removed = !STATES_WITH_FILES.contains(&status);
+            }
             _ => {}
         }
     })
@@ -43,6 +51,9 @@ fn packages<'a>(manager: Manager, content: &'a [u8], take: impl Fn(&mut Stanza<'
         if !line.is_empty() {
             take(&mut stanza, line);
             continue;
+        }
+        if packages.len() == PACKAGES_MAX {
+            break;
         }
         let Stanza { name, version, size, is_removed } = std::mem::take(&mut stanza);
         if !name.is_empty() && !is_removed {

@@ -41,6 +41,20 @@ fn databases_name_packages_their_versions_and_bytes() {
     let status = "Package: bash\nStatus: install ok installed\nInstalled-Size: 7\nVersion: 5.2-1\nDescription: a\n shell\n : x\n\n\
         Package: gone\nStatus: deinstall ok config-files\nVersion: 1\n\nPackage: odd\nInstalled-Size: many\n";
     assert_eq!(listed(Source::Dpkg, status), ["bash 5.2-1 Some(7168)", "odd  None"]);
+    let states = [
+        "not-installed",
+        "config-files",
+        "half-installed",
+        "unpacked",
+        "half-configured",
+        "triggers-awaited",
+        "triggers-pending",
+        "installed",
+    ];
+    let status: String =
+        states.iter().map(|state| format!("Package: {state}\nStatus: install ok {state}\nVersion: 1\n\n")).collect();
+    let with_files: Vec<String> = states[3..].iter().map(|state| format!("{state} 1 None")).collect();
+    assert_eq!(listed(Source::Dpkg, &status), with_files);
     let installed = "C:Q1=\nP:musl\nV:1.2.5-r0\nI:663552\nF:lib\nR:libc.so\n\nP:busybox\nV:1.36\n";
     assert_eq!(listed(Source::Apk, installed), ["musl 1.2.5-r0 Some(663552)", "busybox 1.36 None"]);
     let metadata = "Metadata-Version: 2.1\nName: six\nVersion: 1.16.0\r\n\nName: in the description\n";

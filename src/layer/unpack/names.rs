@@ -5,9 +5,18 @@ use std::hash::BuildHasherDefault;
 use std::io::{self, BufRead};
 
 use super::{DirectoryEntry, KeyHasher, Node, PathKey, ROOT, Tree};
-use crate::files::packages::{Database, Source};
+use crate::files::packages::{Database, PACKAGES_MAX, Source};
 use crate::files::{Inode, Kind, Listing, Unlisted};
 use crate::layer::tar;
+
+/// What is listed of a layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// At most so many paths.
+    pub paths_max: usize,
+    /// Whether packages' databases are read: they take memory, and who only counts bytes needs none.
+    pub packages: bool,
+}
 
 /// The names of a layer's paths.
 pub(super) struct Names {
@@ -18,6 +27,7 @@ pub(super) struct Names {
     contents: Vec<u32>,
     databases: Vec<(u32, Database)>,
     paths_max: usize,
+    packages_left: usize,
 }
 
 /// What a listing has of a file's content.
@@ -28,12 +38,13 @@ pub(crate) struct Content {
 }
 
 impl Content {
-    /// Reads an entry's content, in place; of other kinds than files there is none.
-    pub(crate) fn read(entry: &tar::Entry<'_>, content: &mut dyn BufRead) -> io::Result<Self> {
+    /// Reads an entry's content, in place; of other kinds than files there is none. `packages`: whether a packages'
+    /// database is parsed.
+    pub(crate) fn read(entry: &tar::Entry<'_>, content: &mut dyn BufRead, packages: bool) -> io::Result<Self> {
         if entry.kind != tar::Kind::File {
             return Ok(Self::default());
         }
-        let source = Source::of(entry.path);
+        let source = Source::of(entry.path).filter(|_| packages);
         let kept_max = source.map_or(0, Source::bytes_max);
         let (mut kept, mut read_bytes) = (Vec::new(), 0_usize);
         let mut hasher = crc32fast::Hasher::new();
@@ -59,9 +70,15 @@ impl Content {
 }
 
 impl Names {
-    pub(super) fn new(paths_max: usize) -> Self {
+    pub(super) fn new(Wanted { paths_max, packages }: Wanted) -> Self {
         let (by_key, bytes, contents, databases) = Default::default();
-        Self { by_key, bytes, contents, databases, paths_max }
+        let packages_left = if packages { PACKAGES_MAX } else { 0 };
+        Self { by_key, bytes, contents, databases, paths_max, packages_left }
+    }
+
+    /// Whether there is room for more packages.
+    pub(super) fn reads_packages(&self) -> bool {
+        self.packages_left > 0
     }
 
     /// Keeps the name of a path.
@@ -78,7 +95,12 @@ impl Names {
     }
 
     /// Keeps what is known of the next inode's content.
-    pub(super) fn note_content(&mut self, Content { checksum, database }: Content) {
+    pub(super) fn note_content(&mut self, Content { checksum, mut database }: Content) {
+        if let Some(Database::Packages(packages)) = &mut database {
+            packages.truncate(self.packages_left);
+            packages.shrink_to_fit();
+            self.packages_left -= packages.len();
+        }
         let inode = u32::try_from(self.contents.len()).unwrap_or(u32::MAX);
         self.databases.extend(database.map(|database| (inode, database)));
         self.contents.push(checksum);

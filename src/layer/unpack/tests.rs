@@ -88,7 +88,7 @@ fn a_path_that_is_replaced_for_ever_is_limited_too() {
 
 /// The paths of a listing, each with its bytes.
 fn listed(entries: &[Entry<'_>]) -> (u64, Vec<String>) {
-    let mut tree = Tree::new(Some(100));
+    let mut tree = Tree::new(Some(Wanted { paths_max: 100, packages: true }));
     assert!(entries.iter().all(|entry| tree.insert(entry, Content::default()).unwrap()));
     let (bytes, files) = tree.finish();
     let listing = files.unwrap();
@@ -129,7 +129,7 @@ fn a_listing_has_the_paths_that_remain() {
 
 #[test]
 fn a_listing_of_too_many_paths_leaves_the_size() {
-    let mut tree = Tree::new(Some(2));
+    let mut tree = Tree::new(Some(Wanted { paths_max: 2, packages: true }));
     for path in ["a", "b", "c"] {
         assert_eq!(tree.insert(&file(path, 5), Content::default()), Ok(true));
     }
@@ -137,12 +137,35 @@ fn a_listing_of_too_many_paths_leaves_the_size() {
     assert_eq!((bytes, files.unwrap_err()), (15, Unlisted::TooManyPaths));
 }
 
+#[test]
+fn packages_of_a_layer_are_limited_and_read_only_where_they_are_wanted() {
+    use crate::files::packages::{Database, PACKAGES_MAX};
+    let kept = |packages: bool, count: usize| -> usize {
+        let mut tree = Tree::new(Some(Wanted { paths_max: 1_000_000, packages }));
+        for number in 0..count {
+            let path = format!("node_modules/{number}/package.json");
+            let entry = file(&path, 12);
+            let mut json = &br#"{"name":"a"}"#[..];
+            let content = Content::read(&entry, &mut json, tree.reads_packages()).unwrap();
+            assert_eq!(tree.insert(&entry, content), Ok(true));
+        }
+        let listing = tree.finish().1.unwrap();
+        let packages = |(_, database): &(u32, Database)| match database {
+            Database::Packages(packages) => packages.len(),
+            Database::PackageBytes(_) | Database::Unsupported(_) => 0,
+        };
+        listing.databases().iter().map(packages).sum()
+    };
+    assert_eq!([kept(true, 9), kept(false, 9)], [9, 0]);
+    assert_eq!(kept(true, PACKAGES_MAX + 9), PACKAGES_MAX);
+}
+
 proptest::proptest! {
     #[test]
     fn the_bytes_of_a_listing_are_those_of_the_layer(
         entries in proptest::collection::vec(("(\\.wh\\.)?[ab](/[ab]){0,2}", 0..5_u8, 0..100_u64), 0..12),
     ) {
-        let mut tree = Tree::new(Some(100));
+        let mut tree = Tree::new(Some(Wanted { paths_max: 100, packages: true }));
         let mut taken = true;
         for (path, kind, bytes) in &entries {
             let kind = [Kind::File, Kind::Directory, Kind::Symlink, Kind::Link, Kind::Special][usize::from(*kind)];

@@ -78,7 +78,7 @@ async fn an_image_shows_its_files_what_is_wasted_and_its_packages() {
     assert_eq!(files["wasted"][0]["hidden_by"], image["steps"][1]["layer"]["digest"]);
     assert_eq!(listed(&files["packages"], &["manager", "name", "version", "bytes"]), ["dpkg bash 5.1 7168"]);
     let (text, _) = printed(&arguments, Terminal::default()).await.unwrap();
-    for line in [format!("3 files of {}, 3140 wasted", 3050 + status_bytes), "1 packages".to_owned()] {
+    for line in [format!("3 files of {}, 3140 wasted", 3050 + status_bytes), "\n1 package\n".to_owned()] {
         assert!(text.contains(&line), "{line}\n{text}");
     }
 }
@@ -110,6 +110,39 @@ async fn of_two_images_the_growth_is_shown_and_a_common_layer_is_read_once() {
     assert!(text.contains("(639 added, 25 grown, 0 shrunk, 0 gone), wasted: 3140 → "), "{text}");
     assert!(text.lines().any(|line| line.starts_with('+') && line.ends_with("/app/n")), "{text}");
     assert!(text.contains("5.1 → 5.2"), "{text}");
+}
+
+/// A package of unknown size is not one of 0 bytes.
+#[tokio::test]
+async fn a_package_of_unknown_size_has_no_difference_and_comes_last() {
+    let registry = TestRegistry::start();
+    let installed = |packages: &[(&str, u32, Option<u32>)]| {
+        let stanza = |(name, version, kib): &(&str, u32, Option<u32>)| {
+            let size = kib.map_or_else(String::new, |kib| format!("Installed-Size: {kib}\n"));
+            format!("Package: {name}\nStatus: install ok installed\n{size}Version: {version}\n\n")
+        };
+        layer(&[(STATUS.to_owned(), packages.iter().map(stanza).collect::<String>().into_bytes())])
+    };
+    let first = installed(&[("bash", 1, Some(900)), ("dash", 1, Some(1))]);
+    let second = installed(&[("bash", 2, None), ("dash", 2, Some(3)), ("fish", 2, None), ("zsh", 2, Some(8))]);
+    registry.push("acme/app", "v1", &image_of_tars(&[&first]));
+    registry.push("acme/app", "v2", &image_of_tars(&[&second]));
+    let name = |tag: &str| format!("{}/acme/app:{tag}", registry.name());
+    let arguments = Arguments { files: true, ..arguments(&[name("v1"), name("v2")]) };
+    let report = json(&arguments).await;
+    let changes = &report["comparisons"][0]["files"]["packages"];
+    assert_eq!(
+        listed(changes, &["name", "old_bytes", "new_bytes"]),
+        ["zsh null 8192", "dash 1024 3072", "bash 921600 null", "fish null null"]
+    );
+    let (text, _) = printed(&arguments, Terminal::default()).await.unwrap();
+    let row = |name: &str| {
+        let line = text.lines().find(|line| line.starts_with(['~', '+']) && line.ends_with(name)).unwrap();
+        line.split_whitespace().map(str::to_owned).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(row("bash"), "~ 921600 unknown dpkg 1 → 2 bash");
+    assert_eq!(row("fish"), "+ unknown dpkg 2 fish");
+    assert_eq!(row("zsh"), "+ 8192 +8192 dpkg 2 zsh");
 }
 
 /// Rather no figure than a wrong one.

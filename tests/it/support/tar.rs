@@ -53,6 +53,19 @@ pub(crate) fn hard_link(path: &str, target: &str) -> Vec<u8> {
     block
 }
 
+/// GNU's header of a sparse file that is one hole of so many bytes.
+pub(crate) fn sparse_file(path: &str, bytes: i64) -> Vec<u8> {
+    let mut block = file(path, 0);
+    block[156] = b'S';
+    block[257..265].copy_from_slice(b"ustar  \0");
+    block[483] = 0x80;
+    block[487..495].copy_from_slice(&bytes.to_be_bytes());
+    block[148..156].fill(b' ');
+    let sum: u32 = block.iter().map(|&byte| u32::from(byte)).sum();
+    block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    block
+}
+
 /// A tar of these files.
 pub(crate) fn archive(files: &[(String, Vec<u8>)]) -> Vec<u8> {
     let mut tar: Vec<u8> = files.iter().flat_map(|(path, content)| entry(path, content)).collect();

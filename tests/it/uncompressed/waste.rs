@@ -8,6 +8,7 @@ use std::time::Duration;
 use image_size_exporter::config::Config;
 use image_size_exporter::inventory::Inventory;
 use image_size_exporter::layer::{Limits, run};
+use image_size_exporter::oci::Digest;
 use image_size_exporter::registry::{Registries, Settings};
 use image_size_exporter::scan;
 use image_size_exporter::store::Store;
@@ -17,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::support::images::image_of_tars;
 use crate::support::registry::TestRegistry;
-use crate::support::tar::{Tar, archive, hard_link};
+use crate::support::tar::{Tar, archive, hard_link, sparse_file};
 
 fn file(path: &str, bytes: usize) -> (String, Vec<u8>) {
     (path.to_owned(), vec![7; bytes])
@@ -93,4 +94,41 @@ async fn waste_is_counted_once_and_remembered_across_restarts() {
     assert!(registry.take_counts().starts_with("get_blob 4,"), "four layers");
     assert_eq!(wasted(&asked, &open(&path)).await, expected);
     assert!(!registry.take_counts().contains("get_blob"));
+}
+
+/// The blob is right: who else has it gets a figure.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_config_does_not_spoil_what_is_known_of_its_blobs() {
+    let registry = TestRegistry::start();
+    let base = Tar::new(&archive(&[file("a", 100), file("b", 7)]));
+    let above = Tar::new(&archive(&[file("a", 30)]));
+    let misnamed = Tar { diff_id: Digest::sha256_of(b"another tar"), gzip: base.gzip.clone() };
+    for tag in ["v1", "v2", "linked"] {
+        registry.push("acme/app", tag, &image_of_tars(&[&misnamed, &above]));
+    }
+    let (asked, store) = (config(&registry, "files"), Store::memory());
+    wasted(&asked, &store).await;
+    registry.push("acme/app", "v1", &image_of_tars(&[&base, &above]));
+    assert_eq!(wasted(&asked, &store).await["v1"], Some(100));
+}
+
+/// Sizes of sparse files are whatever a header says: no sum of them may end the process, or be a figure.
+#[tokio::test(flavor = "multi_thread")]
+async fn sizes_that_no_number_holds_give_no_figure() {
+    let registry = TestRegistry::start();
+    let names = |names: &[&str]| {
+        let sparse: Vec<u8> = names.iter().flat_map(|name| sparse_file(name, i64::MAX)).collect();
+        Tar::new(&[sparse, vec![0; 1024]].concat())
+    };
+    let (base, above) = (names(&["a", "b", "c"]), names(&["a", "b", "c", "d"]));
+    for tag in ["v1", "v2"] {
+        registry.push("acme/app", tag, &image_of_tars(&[&base, &above]));
+    }
+    registry.push("acme/app", "linked", &image_of_tars(&[&names(&["a"]), &names(&["b"])]));
+    let store = Store::memory();
+    for _ in 0..2 {
+        let expected = [("linked", Some(0)), ("v1", None), ("v2", None)];
+        let expected = expected.map(|(tag, bytes)| (tag.to_owned(), bytes));
+        assert_eq!(wasted(&config(&registry, "files"), &store).await, BTreeMap::from(expected));
+    }
 }
