@@ -1,11 +1,12 @@
 //! Why a layer could not be measured.
 
 use std::io;
+use std::sync::Arc;
 
 use super::hasher::Mismatch;
 use super::tar::TarError;
 use super::unpack::{self, TooManyPaths};
-use crate::files::LayerFiles;
+use crate::files::Listing;
 use crate::image::LayerContent;
 use crate::oci::Digest;
 
@@ -59,8 +60,8 @@ pub enum MeasureError {
         found: Digest,
         /// The blob's sizes, which are correct nevertheless.
         content: LayerContent,
-        /// Its files, which are so too.
-        files: LayerFiles,
+        /// Its files, where they were listed.
+        files: Option<Arc<Listing>>,
     },
     /// The digest's algorithm is not supported.
     #[error("the layer's content cannot be verified against {0}: only sha256 and sha512 are supported")]

@@ -75,7 +75,7 @@ impl Measure {
             Ok(()) => tar.map(|()| measured),
             Err(Mismatch { expected, found }) if is_verified => {
                 let Measured { content, files } = measured;
-                tar.and(Err(MeasureError::DiffId { expected, found, content, files }))
+                tar.and(Err(MeasureError::DiffId { expected, found, content, files: files.ok() }))
             }
             Err(mismatch) => Err(mismatch.into()),
         }

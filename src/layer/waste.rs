@@ -149,7 +149,7 @@ mod tests {
     fn no_layer_is_read_once_there_can_be_no_figure() {
         let store = Store::memory();
         let mut listing = Listing::new(false);
-        for number in 0..=PATHS_MAX as u32 / 2 {
+        for number in 0..=PATHS_MAX / 2 {
             listing.add(0, &number.to_be_bytes(), Kind::Special);
         }
         store.remember_listing(&digest(1), Ok(Arc::new(Skeleton::new(&listing))));

@@ -292,7 +292,7 @@ async fn stream_layer(context: &Context, layer: &LayerRequest) -> Option<LayerCo
         // The config is wrong, not the blob: its sizes and files count for every image that has it.
         Err(StreamError::Measure(ref error @ MeasureError::DiffId { content, ref files, .. })) => {
             warn!(%repository, %digest, %error, "measured a layer that docker would refuse for its config");
-            (content, files.clone().ok(), None)
+            (content, files.clone(), None)
         }
         Err(error) => {
             let then = if error.is_definite() {

@@ -51,8 +51,8 @@ fn databases_name_packages_their_versions_and_bytes() {
         "triggers-pending",
         "installed",
     ];
-    let status: String =
-        states.iter().map(|state| format!("Package: {state}\nStatus: install ok {state}\nVersion: 1\n\n")).collect();
+    let stanza = |state: &&str| format!("Package: {state}\nStatus: install ok {state}\nVersion: 1\n\n");
+    let status = states.iter().map(stanza).collect::<Vec<_>>().concat();
     let with_files: Vec<String> = states[3..].iter().map(|state| format!("{state} 1 None")).collect();
     assert_eq!(listed(Source::Dpkg, &status), with_files);
     let installed = "C:Q1=\nP:musl\nV:1.2.5-r0\nI:663552\nF:lib\nR:libc.so\n\nP:busybox\nV:1.36\n";
