@@ -5,7 +5,7 @@ use std::io::{Read as _, Write as _};
 
 use anyhow::Context as _;
 use bytes::Bytes;
-use image_size_exporter::layer::Measure;
+use image_size_exporter::layer::{Measure, Wanted};
 use image_size_exporter::oci::Digest;
 
 /// About what a network read gives.
@@ -16,7 +16,7 @@ fn main() -> anyhow::Result<()> {
     let path = arguments.next().context("name a file, its digest and perhaps its diff_id")?;
     let digest: Digest = arguments.next().context("name the file's digest as well")?.parse()?;
     let diff_id: Option<Digest> = arguments.next().map(|text| text.parse()).transpose()?;
-    let listed_max = arguments.next().map(|_| 1_000_000);
+    let wanted = arguments.next().map(|_| Wanted { paths_max: 1_000_000, packages: true });
     let mut file = std::fs::File::open(&path)?;
     let pieces = std::iter::from_fn(|| {
         let mut piece = vec![0; PIECE_BYTES];
@@ -24,7 +24,7 @@ fn main() -> anyhow::Result<()> {
         piece.truncate(count);
         (count > 0).then(|| Bytes::from(piece))
     });
-    let measured = Measure::new(&digest, diff_id.as_ref())?.with_files(listed_max).read_files(pieces)?;
+    let measured = Measure::new(&digest, diff_id.as_ref())?.with_files(wanted).read_files(pieces)?;
     let content = measured.content;
     let unpacked = content.unpacked.bytes().map_or("refused".to_owned(), |bytes| bytes.to_string());
     writeln!(std::io::stdout(), "{path} uncompressed {} unpacked {unpacked}", content.uncompressed_bytes)?;
