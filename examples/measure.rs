@@ -28,7 +28,7 @@ fn main() -> anyhow::Result<()> {
     let content = measured.content;
     let unpacked = content.unpacked.bytes().map_or("refused".to_owned(), |bytes| bytes.to_string());
     writeln!(std::io::stdout(), "{path} uncompressed {} unpacked {unpacked}", content.uncompressed_bytes)?;
-    if listed_max.is_some() {
+    if wanted.is_some() {
         writeln!(std::io::stdout(), "{} paths", measured.files?.paths())?;
     }
     Ok(())
