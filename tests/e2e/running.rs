@@ -157,7 +157,8 @@ struct Podman {
 
 impl Podman {
     fn start() -> Self {
-        let directory = scratch();
+        // Podman takes no path of more than 50 characters.
+        let directory = tempfile::Builder::new().prefix("podman-").tempdir_in("/tmp").expect("a directory");
         let mut command = Self::command(directory.path());
         command
             .args(["system", "service", "--time=0"])

@@ -21,13 +21,13 @@ fn everything_published() -> (Registry, Exporter) {
     let answers = Exposed::start();
     let app = Pusher { address: registry.address(), repository: "acme/app" };
     let base = tar_layer(&app, 30_000);
-    for tag in ["v1.0.0", "v1.1.0"] {
-        app.image(Some(tag), "amd64", &[base.clone(), tar_layer(&app, 5_000)]);
+    for (tag, bytes) in [("v1.0.0", 5_000), ("v1.1.0", 15_000)] {
+        app.image(Some(tag), "amd64", &[base.clone(), tar_layer(&app, bytes)]);
     }
     app.image(Some("latest"), "arm64", std::slice::from_ref(&base));
     let container = json!({
         "image": format!("{}/acme/app:latest", registry.address()),
-        "image_id": format!("x@sha256:{}", "0".repeat(64)),
+        "image_id": format!("{}/acme/app@sha256:{}", registry.address(), "0".repeat(64)),
         "namespace": "shop", "pod": "app-0", "container": "app", "node": "a",
     });
     let result = json!([{ "metric": container, "value": [1, "1"] }]);
@@ -43,7 +43,7 @@ fn everything_published() -> (Registry, Exporter) {
         tags = ["latest"]
         match = ['^v\d']
         newest = "semver"
-        uncompressed = "exact"
+        uncompressed = "files"
         budget = "1MiB"
         labels = {{ team = "payments" }}
         group = "payments"
@@ -68,7 +68,8 @@ fn everything_published() -> (Registry, Exporter) {
         let changed = !scrape.all("container_image_tag_changed_timestamp_seconds", &[]).is_empty();
         let unpacked = scrape.all("container_image_unpacked_size_bytes", &[]).len() == 3;
         let runs = !scrape.all("container_image_running_outdated_containers", &[]).is_empty();
-        (changed && unpacked && runs).then_some(())
+        let wasted = scrape.all("container_image_wasted_size_bytes", &[]).len() == 3;
+        (changed && unpacked && runs && wasted).then_some(())
     });
     (registry, exporter)
 }
@@ -176,7 +177,7 @@ fn exact_uncompressed_and_unpacked_sizes_are_those_of_the_tars_and_of_their_file
     let (_registry, exporter) = everything_published();
     let scrape = exporter.scrape();
     let of = |family: &str, tag: &str| scrape.value(family, &[("tag", tag)]);
-    for (tag, files) in [("v1.0.0", 35_000.0), ("v1.1.0", 35_000.0), ("latest", 37_000.0)] {
+    for (tag, files) in [("v1.0.0", 35_000.0), ("v1.1.0", 45_000.0), ("latest", 37_000.0)] {
         // Plain tars: compressed is uncompressed.
         let compressed = of("container_image_compressed_size_bytes", tag);
         assert_eq!(of("container_image_uncompressed_size_bytes", tag), compressed);

@@ -63,11 +63,14 @@ impl Pusher<'_> {
 
     /// The same, made at a date.
     pub fn image_of(&self, created: &str, tag: Option<&str>, architecture: &str, layers: &[Value]) -> Value {
+        let history: Vec<Value> =
+            (0..layers.len()).map(|layer| json!({"created_by": format!("RUN step {layer}")})).collect();
         let config = json!({
             "architecture": architecture,
             "os": "linux",
             "created": created,
             "config": {},
+            "history": history,
             "rootfs": {"type": "layers", "diff_ids": layers.iter().map(|l| l["digest"].clone()).collect::<Vec<_>>()},
         });
         let config = self.blob(OCI_CONFIG, config.to_string().as_bytes());

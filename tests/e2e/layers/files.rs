@@ -93,8 +93,9 @@ pub(super) fn assert_packages_are_dpkgs(engine: &Engine, reference: &str) {
 fn files_and_waste_of_a_corpus_of_odd_layers_are_those_of_overlay2() {
     let (registry, engine) = (Registry::start(), Engine::shared());
     let corpus = corpus();
-    // Twice, so that everything is overwritten once more. The engine cannot take its own copy of a sparse layer.
-    let plain = corpus.iter().filter(|(name, _)| !name.starts_with("sparse"));
+    // Twice, so that everything is overwritten once more. The engine takes no second copy of some layers.
+    let is_refused = |name: &str| name.starts_with("sparse") || name == "a path through a symbolic link";
+    let plain = corpus.iter().filter(|(name, _)| !is_refused(name));
     let twice = plain.clone().chain(plain).map(|(name, tar)| (*name, tar.clone())).collect();
     let mut images = vec![("all twice".to_owned(), twice), ("all".to_owned(), corpus.clone())];
     for (name, tar) in &corpus[1..] {
