@@ -142,7 +142,7 @@ def check_archive(release, scratch):
     names = {entry.name.removeprefix(f"{folder}/") for entry in entries if entry.isfile()}
     expected = {NAME, "README.md", "CHANGELOG.md", "LICENSE-MIT", "LICENSE-APACHE", "config.toml", "config.schema.json"}
     expected |= {f"systemd/{unit}" for unit in UNITS} | {"prometheus/rules.yml", "prometheus/RUNBOOK.md"}
-    expected |= {f"grafana/{board}.json" for board in ("overview", "image", "cost", "exporter")}
+    expected |= {f"grafana/{board}.json" for board in ("overview", "image", "cost", "running", "exporter")}
     expected |= {f"man/{page}" for page in manual_pages(scratch / folder / NAME)}
     expected |= {f"completions/{file}" for file in (NAME, f"_{NAME}", f"{NAME}.fish")}
     assert names == expected, f"in the archive, or missing: {sorted(names ^ expected)}"
