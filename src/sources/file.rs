@@ -16,7 +16,7 @@ use crate::oci::Reason;
 
 use listing::{Look, look};
 
-pub use listing::{InvalidFilePattern, check_pattern};
+pub use listing::{InvalidFilePattern, SHELL, check_pattern};
 
 /// Time between two looks at the files' dates.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);

@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use glob::{MatchOptions, Pattern};
+use glob::Pattern;
 
 use super::super::problems::{ConfigError, Problems, Severity};
 use super::Environment;
 use super::tree::{Dict, Kind, Origin, Value};
+use crate::sources::file::SHELL;
 
 /// The key of the main file.
 const KEY: &str = "include";
@@ -17,11 +18,6 @@ const ADDS: [&str; 2] = ["targets", "sources"];
 
 /// The most files of a configuration.
 const FILES_MAX: usize = 10_000;
-
-/// As in a shell: a wildcard neither crosses directories nor finds hidden files, such as what an editor writes beside a file
-/// and the directories in which Kubernetes keeps a volume's generations.
-const SHELL: MatchOptions =
-    MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: true };
 
 /// Adds what the included files have to the tree of the main file. What is wrong with one of them is noted, and the others
 /// are read too.

@@ -19,8 +19,9 @@ const FILES_MAX: usize = 1000;
 /// The most bytes of all files of one source.
 const BYTES_MAX: u64 = 32 << 20;
 
-/// As in a shell: no hidden files, such as programs write beside a file before they rename it.
-const SHELL: MatchOptions =
+/// As in a shell: a wildcard neither crosses directories nor finds hidden files, such as what programs write beside a file
+/// before they rename it, and the directories in which Kubernetes keeps a volume's generations.
+pub const SHELL: MatchOptions =
     MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: true };
 
 /// What tells a file that changed: device, inode, length, and when it was written, in nanoseconds.
