@@ -56,7 +56,11 @@ impl Server {
         bytes_max: u64,
     ) -> Result<(StatusCode, Bytes), NoAnswer> {
         let host = redirect::authority(&url);
-        match tokio::time::timeout(self.timeout, self.exchange(url, authorization, bytes_max)).await {
+        let mut request = reqwest::Request::new(http::Method::GET, url);
+        if let Some(authorization) = authorization {
+            request.headers_mut().insert(header::AUTHORIZATION, authorization);
+        }
+        match tokio::time::timeout(self.timeout, self.exchange(&host, request, bytes_max)).await {
             Ok(answer) => answer,
             Err(_) => Err(NoAnswer {
                 reason: Reason::Timeout,
@@ -67,16 +71,11 @@ impl Server {
 
     async fn exchange(
         &self,
-        url: Url,
-        authorization: Option<HeaderValue>,
+        host: &str,
+        request: reqwest::Request,
         bytes_max: u64,
     ) -> Result<(StatusCode, Bytes), NoAnswer> {
-        let host = redirect::authority(&url);
         let failed = |reason, problem| NoAnswer { reason, problem };
-        let mut request = reqwest::Request::new(http::Method::GET, url);
-        if let Some(authorization) = authorization {
-            request.headers_mut().insert(header::AUTHORIZATION, authorization);
-        }
         let mut answer = self.connections.to(true).execute(request).await.map_err(|error| {
             let reason = if error.is_timeout() { Reason::Timeout } else { Reason::Network };
             failed(reason, format!("cannot reach {host}: {}", describe(error)))
