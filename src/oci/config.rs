@@ -1,10 +1,9 @@
 //! Image configs: platform, uncompressed layers, and how each layer was made.
 
 use std::fmt;
-use std::marker::PhantomData;
 
 use serde::Deserialize;
-use serde::de::{DeserializeOwned, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
+use serde::de::{DeserializeOwned, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::digest::Digest;
 use super::json::{self, Lenient, Lossy};
@@ -20,7 +19,7 @@ pub struct ImageConfig {
     pub platform: PlatformFields,
     /// The layers' uncompressed digests.
     pub rootfs: RootFs,
-    /// The build steps, those without a layer included.
+    /// The build steps, those without a layer included; empty where there are more than 10,000.
     pub history: Vec<History>,
 }
 
@@ -66,32 +65,35 @@ const DATE_BYTES_MAX: usize = 64;
 /// The most bytes that are kept of a command or comment.
 const COMMAND_BYTES_MAX: usize = 64 << 10;
 
-/// A config's JSON; `H` is its history, or a type that ignores it.
+/// The most build steps. An image has at most 4,096 layers.
+const STEPS_MAX: usize = 10_000;
+
+/// A config's JSON.
 ///
 /// The layers stand in the manifest, so a field of the wrong shape loses only itself, and of a field that is there twice the
 /// last one counts, as in Go. Only the platform has to be right and there once, since an image under a wrong one would be
 /// worse than none.
 #[derive(Default)]
-struct RawConfig<H> {
+struct RawConfig {
     created: String,
     platform: PlatformFields,
     rootfs: RootFs,
-    history: H,
+    history: Steps,
 }
 
-impl<'de, H: Deserialize<'de> + Default> Deserialize<'de> for RawConfig<H> {
+impl<'de> Deserialize<'de> for RawConfig {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct ConfigVisitor<H>(PhantomData<H>);
+        struct ConfigVisitor;
 
-        impl<'de, H: Deserialize<'de> + Default> Visitor<'de> for ConfigVisitor<H> {
-            type Value = RawConfig<H>;
+        impl<'de> Visitor<'de> for ConfigVisitor {
+            type Value = RawConfig;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an object")
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut config = RawConfig::<H>::default();
+                let mut config = RawConfig::default();
                 let mut parts = [const { None::<Box<str>> }; 4];
                 while let Some(Lossy(key)) = map.next_key()? {
                     if let Some(part) = PLATFORM_KEYS.iter().position(|known| *known == key) {
@@ -105,7 +107,7 @@ impl<'de, H: Deserialize<'de> + Default> Deserialize<'de> for RawConfig<H> {
                     match key.as_str() {
                         "created" => config.created = date(map.next_value()?),
                         "rootfs" => Lenient(config.rootfs) = map.next_value()?,
-                        "history" => config.history = map.next_value()?,
+                        "history" => Lenient(config.history) = map.next_value()?,
                         _ => drop(map.next_value::<IgnoredAny>()?),
                     }
                 }
@@ -115,7 +117,7 @@ impl<'de, H: Deserialize<'de> + Default> Deserialize<'de> for RawConfig<H> {
             }
         }
 
-        deserializer.deserialize_map(ConfigVisitor(PhantomData))
+        deserializer.deserialize_map(ConfigVisitor)
     }
 }
 
@@ -125,26 +127,48 @@ const PLATFORM_KEYS: [&str; 4] = ["os", "architecture", "variant", "os.version"]
 impl ImageConfig {
     /// Reads a config's bytes. No bytes are an empty config.
     pub fn parse(body: &[u8]) -> Result<Self, InvalidConfig> {
-        let (config, Lenient(history)) = read::<Lenient<Vec<Lenient<History>>>>(body)?;
-        Ok(Self { history: history.into_iter().map(|Lenient(step)| step).collect(), ..config })
-    }
-
-    /// As [`Self::parse`], without the history, which is most of a big config and irrelevant for sizes.
-    pub fn parse_without_history(body: &[u8]) -> Result<Self, InvalidConfig> {
-        Ok(read::<IgnoredAny>(body)?.0)
+        if body.is_empty() {
+            return Ok(Self::default());
+        }
+        // Some editors on Windows write a byte order mark.
+        let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+        let RawConfig { created, platform, rootfs, history: Steps(history) } =
+            json::parse(body).map_err(InvalidConfig::Json)?;
+        platform.check()?;
+        Ok(Self { created, platform, rootfs, history })
     }
 }
 
-fn read<H: DeserializeOwned + Default>(body: &[u8]) -> Result<(ImageConfig, H), InvalidConfig> {
-    if body.is_empty() {
-        return Ok((ImageConfig::default(), H::default()));
+/// The build steps, read one after the other, since they are most of a big config.
+#[derive(Default)]
+struct Steps(Vec<History>);
+
+impl<'de> Deserialize<'de> for Steps {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct StepsVisitor;
+
+        impl<'de> Visitor<'de> for StepsVisitor {
+            type Value = Steps;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a sequence")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Steps, A::Error> {
+                let mut steps = Vec::new();
+                while let Some(Lenient(step)) = seq.next_element()? {
+                    if steps.len() == STEPS_MAX {
+                        while seq.next_element::<IgnoredAny>()?.is_some() {}
+                        return Ok(Steps::default());
+                    }
+                    steps.push(step);
+                }
+                Ok(Steps(steps))
+            }
+        }
+
+        deserializer.deserialize_seq(StepsVisitor)
     }
-    // Some editors on Windows write a byte order mark.
-    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
-    let raw: RawConfig<H> = json::parse(body).map_err(InvalidConfig::Json)?;
-    raw.platform.check()?;
-    let (created, platform, rootfs) = (raw.created, raw.platform, raw.rootfs);
-    Ok((ImageConfig { created, platform, rootfs, history: Vec::new() }, raw.history))
 }
 
 /// A text, unless it is too long to be a date.
@@ -202,8 +226,6 @@ mod tests {
         let replaced = steps[1].0;
         assert!(replaced.starts_with("RUN \u{fffd}") && replaced.ends_with("\u{fffd}AW"), "{replaced}");
         assert_eq!([steps[0], steps[2]], [("", false), ("", true)]);
-        let without = ImageConfig::parse_without_history(&body).unwrap();
-        assert_eq!(without, ImageConfig { history: Vec::new(), ..config });
     }
 
     #[test]
@@ -228,14 +250,14 @@ mod tests {
                 vec!["", "", "RUN"],
             ),
             (r#""config":1,"config":2,"\ud800":3"#.to_owned(), "", vec![], vec![]),
+            (r#""history":"\ud800","history":1e400"#.to_owned(), "", vec![], vec![]),
+            (r#""history":-1,"history":1.5,"history":true,"history":null"#.to_owned(), "", vec![], vec![]),
         ] {
             let text = format!("\u{feff}{{\"os\":\"linux\",{fields},\"architecture\":\"arm64\"}}");
             let config = ImageConfig::parse(text.as_bytes()).unwrap_or_else(|error| panic!("{text}: {error}"));
             assert_eq!(config.platform.normal().as_str(), "linux/arm64");
             assert_eq!((config.created.as_str(), &config.rootfs.diff_ids), (created, &diff_ids), "{text}");
             assert_eq!(config.history.iter().map(|step| step.created_by.as_str()).collect::<Vec<_>>(), commands);
-            let without = ImageConfig::parse_without_history(text.as_bytes()).unwrap();
-            assert_eq!(without, ImageConfig { history: Vec::new(), ..config });
         }
     }
 
@@ -263,6 +285,12 @@ mod tests {
         }
         let step = format!(r#"{{"history":[{{"created_by":"{long}"}}]}}"#);
         assert_eq!(ImageConfig::parse(step.as_bytes()).unwrap().history[0].created_by.len(), COMMAND_BYTES_MAX);
+        for (steps, kept) in [(STEPS_MAX, STEPS_MAX), (STEPS_MAX + 1, 0), (STEPS_MAX + 2, 0)] {
+            let config =
+                format!(r#"{{"history":[{}],"os":"linux","architecture":"arm64"}}"#, vec!["{}"; steps].join(","));
+            let config = ImageConfig::parse(config.as_bytes()).unwrap();
+            assert_eq!((config.history.len(), config.platform.normal().as_str()), (kept, "linux/arm64"));
+        }
     }
 
     #[test]
