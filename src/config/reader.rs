@@ -3,18 +3,18 @@
 //!
 //! A problem does not stop the reading: it is noted under its key, and the caller continues without the value.
 
+mod names;
+
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
+use self::names::{called, is_bare};
 use super::keys::{Kind as KeyKind, Section};
 use super::problems::{Problems, Refusal, Severity, nearest};
 use super::source::tree::{Dict, FileNumber, Kind, Origin, Value};
 use super::source::variable_of;
 use super::values::{self, Bounds, unexpanded};
 use crate::target::Words;
-
-/// The longest name that is shown beside a table's position, in bytes.
-const NAME_BYTES_MAX: usize = 256;
 
 /// A table, its full name, and the keys that it may have.
 pub(super) struct Table<'a> {
@@ -393,19 +393,4 @@ pub(super) struct Place {
 pub(super) struct UnquotedName {
     pub(super) name: String,
     origin: Origin,
-}
-
-/// A target's name, or else its repository, to be shown behind its position.
-fn called(entries: &Dict) -> String {
-    let name = ["name", "repository"].into_iter().find_map(|key| match &entries.get(key)?.kind {
-        Kind::Text(text) => Some(text),
-        _ => None,
-    });
-    let shown = name.filter(|name| !name.trim().is_empty() && name.len() <= NAME_BYTES_MAX);
-    shown.map(|name| format!(" ({name:?})")).unwrap_or_default()
-}
-
-/// Whether TOML accepts the key without quotes.
-fn is_bare(key: &str) -> bool {
-    !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
 }
