@@ -231,6 +231,25 @@ static REGISTRY: Section = Section {
     required: &[],
 };
 
+// Of a target, and of a source for all that it finds.
+const PLATFORMS: Key =
+    key("platforms", TEXTS, "such as linux/amd64, linux/arm/v7 or windows/amd64; all if it is left out");
+const SCAN_INTERVAL: Key =
+    key("interval", INTERVAL, "time between the starts of two scans; `scan.interval` if it is left out");
+const UNCOMPRESSED: Key =
+    key("uncompressed", Kind::Word { words: words::<Uncompressed> }, "how uncompressed sizes are found")
+        .default(r#""off""#);
+const BUDGET: Key =
+    key("budget", Kind::Size, "what an image's compressed size should stay under, such as 250MiB; for alerts");
+const LABELS: Key = key("labels", Kind::Labels, "published in container_image_repository_labels");
+const GROUP: Key =
+    key("group", Kind::Text, "the group, such as a team, whose storage is published in the families of groups");
+const GROUP_BY: Key = key(
+    "group_by",
+    Kind::Text,
+    "in place of `group`: a regular expression on the repository's name, whose first parentheses find the group",
+);
+
 static TARGET: Section = Section {
     keys: &[
         key(
@@ -255,21 +274,16 @@ static TARGET: Section = Section {
             "how many of the listed tags are kept; with `newest` 2 or more",
         ),
         key("newest", Kind::Word { words: words::<NewestBy> }, "also publish the newest tag as one stable series"),
-        key("platforms", TEXTS, "such as linux/amd64, linux/arm/v7 or windows/amd64; all if it is left out"),
-        key("interval", INTERVAL, "time between the starts of two scans; `scan.interval` if it is left out"),
-        key("uncompressed", Kind::Word { words: words::<Uncompressed> }, "how uncompressed sizes are found")
-            .default(r#""off""#),
+        PLATFORMS,
+        SCAN_INTERVAL,
+        UNCOMPRESSED,
         key("detail", Kind::Word { words: words::<Detail> }, "whether images are published, or only repositories")
             .default(r#""images""#),
-        key("budget", Kind::Size, "what an image's compressed size should stay under, such as 250MiB; for alerts"),
+        BUDGET,
         key("tags_max", TAGS_MAX, "selected tags that are read per repository; `scan.tags_max` if it is left out"),
-        key("labels", Kind::Labels, "published in container_image_repository_labels"),
-        key("group", Kind::Text, "the group, such as a team, whose storage is published in the families of groups"),
-        key(
-            "group_by",
-            Kind::Text,
-            "in place of `group`: a regular expression on the repository's name, whose first parentheses find the group",
-        ),
+        LABELS,
+        GROUP,
+        GROUP_BY,
     ],
     required: &["repository"],
 };
@@ -303,18 +317,13 @@ static SOURCE: Section = Section {
             Kind::Tables(&REWRITE),
             "where images are read instead, such as past a mirror; the first that is found",
         ),
-        key("platforms", TEXTS, "such as linux/amd64, linux/arm/v7 or windows/amd64; all if it is left out"),
-        key("interval", INTERVAL, "time between the starts of two scans; `scan.interval` if it is left out"),
-        key("uncompressed", Kind::Word { words: words::<Uncompressed> }, "how uncompressed sizes are found")
-            .default(r#""off""#),
-        key("budget", Kind::Size, "what an image's compressed size should stay under, such as 250MiB; for alerts"),
-        key("labels", Kind::Labels, "published in container_image_repository_labels"),
-        key("group", Kind::Text, "the group, such as a team, whose storage is published in the families of groups"),
-        key(
-            "group_by",
-            Kind::Text,
-            "in place of `group`: a regular expression on the repository's name, whose first parentheses find the group",
-        ),
+        PLATFORMS,
+        SCAN_INTERVAL,
+        UNCOMPRESSED,
+        BUDGET,
+        LABELS,
+        GROUP,
+        GROUP_BY,
     ],
     required: &["name"],
 };
