@@ -81,11 +81,11 @@ impl Inventory {
         }
         let targets = self.targets.iter().count();
         self.sources.seen.resize(targets, None);
-        self.sources.seen[number as usize] = Some(running);
+        self.sources.seen[number as usize] = Some(Arc::clone(&running));
         self.sources.count = self.targets.sources().len();
         self.sources.is_stale = true;
         if self.policies.ask_what_runs() {
-            self.judge_again();
+            self.judge_again(before.as_deref(), &running);
         }
         seen
     }
@@ -102,11 +102,15 @@ impl Inventory {
         }
     }
 
-    /// Other tags may run now, and others may be kept.
-    fn judge_again(&mut self) {
+    /// Other tags of some repositories run now, and may be kept; of all of them where it changed whether more may run.
+    fn judge_again(&mut self, before: Option<&Running>, now: &Running) {
+        let differing =
+            before.filter(|before| before.is_whole() == now.is_whole()).map(|before| differing(before, now));
         for registry in self.registries.values_mut() {
-            for repository in registry.repositories.values_mut() {
-                registry.stale.mark_with(&mut repository.stale, StalePart::View);
+            for (name, repository) in &mut registry.repositories {
+                if differing.as_ref().is_none_or(|differing| differing.contains(name)) {
+                    registry.stale.mark_with(&mut repository.stale, StalePart::View);
+                }
             }
         }
     }
@@ -161,6 +165,17 @@ fn discovered(tags: BTreeMap<Repository, BTreeSet<Tag>>) -> Discovered {
         list: ListExtent::Whole,
     };
     Discovered { repositories: tags.into_iter().map(repository).collect(), catalog: ListExtent::Whole }
+}
+
+/// The repositories of which other tags or digests run than before, as far as [`Running::runs`] asks.
+fn differing<'a>(before: &'a Running, now: &'a Running) -> BTreeSet<&'a Repository> {
+    let what_runs = |running: &'a Running| -> BTreeSet<(&'a Repository, &'a Tag, Vec<&'a Digest>)> {
+        let images = running.images.iter().map(|image| (&image.repository, &image.tag, image.digests.keys().collect()));
+        let unwatched =
+            running.unwatched.iter().flat_map(|(name, tags)| tags.iter().map(move |tag| (name, tag, Vec::new())));
+        images.chain(unwatched).collect()
+    };
+    what_runs(before).symmetric_difference(&what_runs(now)).map(|(repository, _, _)| *repository).collect()
 }
 
 /// Whether an image that was not seen before is unknown, or whether it runs, only now, in a version that its tag was not

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::fixtures::*;
 use super::reclaimable::{policy, reclaimable};
+use crate::inventory::snapshot::RepositoryView;
 use crate::inventory::*;
 use crate::oci::Tag;
 use crate::retention::RetentionPolicy;
@@ -232,4 +233,35 @@ fn a_policy_says_nothing_while_more_may_run_and_keeps_an_index_whose_platform_ru
     for more in [Running { is_part: true, ..Running::default() }, Running { skipped: 1, ..Running::default() }] {
         assert_eq!(answer(more), ["a p=?/?", "p=?"]);
     }
+}
+
+#[test]
+fn an_answer_judges_only_repositories_of_which_something_else_runs() {
+    let mut inventory = inventory(&[target("t", "r.io/a", "v1"), target("u", "r.io/b", "v1"), source("s")]);
+    inventory.set_policies(&[Arc::new(RetentionPolicy {
+        keep_running: true,
+        ..(*policy("p", None, &["^v3$"], None)).clone()
+    })]);
+    read(&mut inventory, "r.io/a:v1", 10.0, single("x:10"));
+    read(&mut inventory, "r.io/b:v1", 10.0, single("y:20"));
+    for name in ["t", "u", "s"] {
+        scan_ended(&mut inventory, name);
+    }
+    seen(&mut inventory, "s", "r.io/a:v1 r.io/b:other");
+    read(&mut inventory, "r.io/b:other", 20.0, single("z:40"));
+    assert_eq!(reclaimable(&mut inventory), ["a p=0/0", "b p=30/1", "p=30"]);
+    let views = |inventory: &mut Inventory| inventory.snapshot().registries[0].repositories.clone();
+    let is_same = |before: &[Arc<RepositoryView>], after: &[Arc<RepositoryView>]| {
+        before.iter().zip(after).map(|(before, after)| Arc::ptr_eq(before, after)).collect::<Vec<_>>()
+    };
+    let before = views(&mut inventory);
+    // More containers of the same images.
+    seen(&mut inventory, "s", "r.io/a:v1=x:10*3 r.io/b:other");
+    seen(&mut inventory, "s", "r.io/a:v1=x:10*5 r.io/b:other");
+    let after = views(&mut inventory);
+    assert_eq!(is_same(&before, &after), [false, true], "a digest of a is known now");
+    seen(&mut inventory, "s", "r.io/a:v1=x:10*7 r.io/b:other");
+    assert_eq!(is_same(&after, &views(&mut inventory)), [true, true]);
+    seen(&mut inventory, "s", "r.io/a:v1=x:10*7 r.io/b:other r.io/b:v1");
+    assert_eq!(reclaimable(&mut inventory), ["a p=0/0", "b p=0/0", "p=0"]);
 }
