@@ -4,6 +4,9 @@
 //! Writes the body to DIRECTORY, as it is and compressed, for another server to serve; prints what rendering took,
 //! and, on the line `listening`, where it listens. Memory is the peak during rendering, less what was there before.
 
+#[path = "fixtures/process.rs"]
+mod process;
+
 use std::collections::BTreeSet;
 use std::io::Read as _;
 use std::path::PathBuf;
@@ -15,6 +18,7 @@ use image_size_exporter::metrics;
 use image_size_exporter::metrics::{Encoding, Rendered};
 use image_size_exporter::metrics::{Format, Telemetry};
 use image_size_exporter::web::{Listener, Options, ServerState, WebConfig, serve};
+use process::kib;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -33,7 +37,7 @@ async fn main() -> anyhow::Result<()> {
     let (series, directory): (usize, PathBuf) = (series.parse()?, directory.into());
     let snapshot = snapshots::large(series / 31);
 
-    let before = resident_kib("VmRSS")?;
+    let before = kib("VmRSS");
     std::fs::write("/proc/self/clear_refs", "5").context("forget the peak so far")?;
     let started = Instant::now();
     let rendered = Rendered::render(&snapshot, &BTreeSet::new());
@@ -41,7 +45,7 @@ async fn main() -> anyhow::Result<()> {
     println!("series {}", rendered.series());
     println!("identity_bytes {}", rendered.frames_bytes(Encoding::Identity));
     println!("gzip_bytes {}", rendered.frames_bytes(Encoding::Gzip));
-    println!("render_peak_bytes {}", (resident_kib("VmHWM")? - before) * 1024);
+    println!("render_peak_bytes {}", (kib("VmHWM") - before) * 1024);
 
     let telemetry = Arc::new(Telemetry::default());
     for (encoding, name) in [(Encoding::Identity, "metrics"), (Encoding::Gzip, "metrics.gz")] {
@@ -55,7 +59,7 @@ async fn main() -> anyhow::Result<()> {
     let (snapshot, nothing) = (Arc::new(snapshot), Arc::new(BTreeSet::new()));
     publisher.publish(Arc::clone(&snapshot), Vec::new(), Arc::clone(&nothing)).await;
     publisher.publish(snapshot, Vec::new(), nothing).await;
-    println!("two_generations_peak_bytes {}", (resident_kib("VmHWM")? - before) * 1024);
+    println!("two_generations_peak_bytes {}", (kib("VmHWM") - before) * 1024);
     let state =
         Arc::new(ServerState::new(reader, telemetry, mpsc::channel(1).0, WebConfig::none(), Options::default()));
     let listener = Listener::bind(&"127.0.0.1:0".parse()?).await?;
@@ -63,13 +67,7 @@ async fn main() -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     let serving = tokio::spawn(serve(vec![listener], state, stop.clone()));
     tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new())).await??;
-    println!("serving_peak_bytes {}", (resident_kib("VmHWM")? - before) * 1024);
+    println!("serving_peak_bytes {}", (kib("VmHWM") - before) * 1024);
     stop.cancel();
     Ok(serving.await?)
-}
-
-fn resident_kib(key: &str) -> anyhow::Result<u64> {
-    let status = std::fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix(key)).context("no such line")?;
-    Ok(line.trim_start_matches(':').trim().trim_end_matches(" kB").parse()?)
 }

@@ -5,6 +5,9 @@
 //! Prints a table: `cargo bench --bench pages`.
 #![expect(clippy::print_stdout, reason = "the table is what this program is for")]
 
+#[path = "fixtures/inventory.rs"]
+mod fixtures;
+
 use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -12,25 +15,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use fixtures::loaded;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use image_size_exporter::image::{Image, Layer};
-use image_size_exporter::inventory::{Inventory, Snapshot};
+use image_size_exporter::inventory::Snapshot;
 use image_size_exporter::metrics;
 use image_size_exporter::metrics::Telemetry;
-use image_size_exporter::oci::{Digest, MediaType, PlatformFilter, Repository, Tag};
 use image_size_exporter::page::{Answer, World, answer};
-use image_size_exporter::tag::{Discovered, DiscoveredRepository, ListExtent, Observation, Outcome, Reading};
-use image_size_exporter::target::{Detail, Listing, NewestBy, Selection, Target, TargetName, Uncompressed};
+use image_size_exporter::target::NewestBy;
 use image_size_exporter::web::{Listener, Options, ServerState, WebConfig, serve};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 const SIZES: [u32; 3] = [1_000, 10_000, 100_000];
-const TAGS: u32 = 5;
-const BASES: u32 = 100;
-const BASE_LAYERS: u32 = 6;
-const OWN_LAYERS: u32 = 4;
 const ROUNDS: usize = 9;
 
 const PAGES: [(&str, &str); 6] = [
@@ -163,89 +160,9 @@ fn ms(duration: Duration) -> f64 {
 }
 
 fn snapshot(images: u32) -> Snapshot {
-    let name = TargetName("all".into());
-    let target = Target {
-        name: name.clone(),
-        repositories: "registry.example.com/**".parse().expect("a pattern"),
-        selection: Selection { tags: Vec::new(), listing: Some(Listing::default()) },
-        newest: Some(NewestBy::Semver),
-        platforms: PlatformFilter::all(),
-        interval: Duration::from_mins(5),
-        uncompressed: Uncompressed::Off,
-        detail: Detail::Images,
-        budget_bytes: Some(10_500_000),
-        labels: std::collections::BTreeMap::new(),
-        grouping: None,
-        tags_max: 10_000,
-    };
-    let mut inventory = Inventory::new(&[Arc::new(target)], Duration::from_hours(168));
-    let tags = |number: u32| -> Vec<Tag> { (0..TAGS).map(|place| tag(number * TAGS + place)).collect() };
-    let one = |number: u32| DiscoveredRepository {
-        repository: repository(number * TAGS),
-        tags: tags(number),
-        candidates: tags(number).into_iter().rev().collect(),
-        list: ListExtent::Whole,
-    };
-    let repositories = (0..images / TAGS).map(one).collect();
-    inventory.select(&name, Discovered { repositories, catalog: ListExtent::Whole });
-    for image in 0..images {
-        inventory.record(&observed(image));
-    }
-    inventory.scan_ended(&name);
+    let mut inventory = loaded(images, |target| {
+        target.newest = Some(NewestBy::Semver);
+        target.budget_bytes = Some(10_500_000);
+    });
     (*inventory.snapshot()).clone()
-}
-
-fn observed(number: u32) -> Observation {
-    let layer = |(number, bytes): (u32, u64)| Layer {
-        digest: digest("layer", number),
-        bytes: Some(bytes),
-        foreign: false,
-        diff_id: None,
-        media_type: MediaType::new("application/vnd.oci.image.layer.v1.tar+gzip"),
-        hint: None,
-    };
-    let image = Image {
-        digest: digest("manifest", number),
-        image_id: Some(digest("config", number)),
-        media_type: MediaType::new(MediaType::OCI_MANIFEST),
-        artifact_type: "".into(),
-        platform: "linux/amd64".parse().expect("a platform"),
-        created: Some(1.6e9 + f64::from(number)),
-        config_bytes: 7_000,
-        manifest_bytes: 2_000,
-        layers: layers_of(number).map(layer).collect(),
-    };
-    let reading = Reading {
-        digest: image.digest.clone(),
-        header: None,
-        media_type: image.media_type.clone(),
-        index_bytes: 0,
-        images: vec![Arc::new(image)],
-        attestations: 0,
-        failed: Vec::new(),
-        platforms: PlatformFilter::all(),
-    };
-    let outcome = Outcome::Read(Arc::new(reading));
-    Observation { repository: repository(number), tag: tag(number), at: 1.7e9, outcome }
-}
-
-/// Numbers and bytes of an image's layers, bottom first.
-fn layers_of(image: u32) -> impl Iterator<Item = (u32, u64)> {
-    let base = image / TAGS % BASES;
-    let shared = (0..BASE_LAYERS).map(move |place| base * BASE_LAYERS + place);
-    let own = (0..OWN_LAYERS).map(move |place| BASES * BASE_LAYERS + image * OWN_LAYERS + place);
-    shared.chain(own).map(|number| (number, 1_000_000 + u64::from(number)))
-}
-
-fn digest(kind: &str, number: u32) -> Digest {
-    Digest::sha256_of(format!("{kind} {number}").as_bytes())
-}
-
-fn repository(image: u32) -> Repository {
-    let number = image / TAGS;
-    format!("registry.example.com/team-{}/service-{number}", number % 50).parse().expect("a repository")
-}
-
-fn tag(image: u32) -> Tag {
-    format!("v1.{}.0", image % TAGS).parse().expect("a tag")
 }

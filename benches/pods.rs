@@ -9,6 +9,8 @@
 #[path = "../tests/common/api_server.rs"]
 #[expect(dead_code, reason = "the tests need more of it")]
 mod api_server;
+#[path = "fixtures/process.rs"]
+mod process;
 
 use std::io::{BufRead as _, BufReader, Lines, Write as _};
 use std::process::{ChildStdout, Command, Stdio};
@@ -17,6 +19,7 @@ use std::time::{Duration, Instant};
 use api_server::{ApiServer, pod};
 use image_size_exporter::sources::kubernetes::{Settings, watch};
 use image_size_exporter::sources::outbox;
+use process::kib;
 
 const PODS: usize = 10_000;
 const IMAGES: usize = 2_000;
@@ -48,15 +51,9 @@ async fn watching(kubeconfig: &str) {
         let containers = sight.containers.unwrap_or_default();
         let new = containers.iter().filter(|container| container.image.starts_with("new:"));
         let new: Vec<&str> = new.map(|container| &*container.image).collect();
-        println!("{} {} {} {} {}", containers.len(), kib("VmRSS:"), kib("VmHWM:"), ticks(), new.join(","));
+        println!("{} {} {} {} {}", containers.len(), kib("VmRSS"), kib("VmHWM"), ticks(), new.join(","));
         std::io::stdout().flush().expect("the other process reads");
     }
-}
-
-fn kib(field: &str) -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
-    let line = status.lines().find_map(|line| line.strip_prefix(field)).expect("the field");
-    line.split_whitespace().next().and_then(|text| text.parse().ok()).expect("a number")
 }
 
 /// Processor time in hundredths of a second.

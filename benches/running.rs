@@ -5,6 +5,9 @@
 //! Prints a table: `cargo bench --bench running`. Each size has a process of its own, so that memory is its own too.
 #![expect(clippy::print_stdout, reason = "the table is what this program is for")]
 
+#[path = "fixtures/process.rs"]
+mod process;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 use std::sync::Arc;
@@ -17,6 +20,8 @@ use image_size_exporter::oci::{Digest, MediaType, PlatformFilter};
 use image_size_exporter::sources::{Container, Rules, Workload};
 use image_size_exporter::tag::{Observation, Outcome, Reading};
 use image_size_exporter::target::{Detail, Repositories, Selection, Target, TargetName, Uncompressed};
+
+use process::kib;
 
 /// Containers, and images.
 const SIZES: [(u32, u32); 2] = [(10_000, 2_000), (100_000, 20_000)];
@@ -92,7 +97,7 @@ fn row(containers: u32, images: u32) -> String {
         millis(changed),
         millis(new),
         millis(render),
-        resident_mib()
+        kib("VmRSS") as f64 / 1024.0
     )
 }
 
@@ -169,12 +174,4 @@ fn target(name: &TargetName) -> Target {
         grouping: None,
         tags_max: 10_000,
     }
-}
-
-/// `VmRSS` of `/proc/self/status`, MiB.
-fn resident_mib() -> f64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let kib =
-        status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.trim().parse().ok());
-    kib.unwrap_or(0.0) / 1024.0
 }

@@ -7,27 +7,26 @@
 //! growth is linear. Each size has a process of its own, so that memory is its own too.
 #![expect(clippy::print_stdout, reason = "the table is what this program is for")]
 
+#[path = "fixtures/inventory.rs"]
+mod fixtures;
+#[path = "fixtures/process.rs"]
+mod process;
+
 use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use image_size_exporter::image::accounting::{Series, StoredLayer, account};
-use image_size_exporter::image::{Image, Layer};
 use image_size_exporter::inventory::Inventory;
-use image_size_exporter::oci::{Digest, MediaType, PlatformFilter, Repository, Tag};
+use image_size_exporter::oci::Tag;
 use image_size_exporter::retention::{
     Blob, Document, JudgedTag, RetentionPolicy, TaggedContent, Verdict, freed, judge,
 };
-use image_size_exporter::tag::{Discovered, DiscoveredRepository, ListExtent, Observation, Outcome, Reading};
-use image_size_exporter::target::{Detail, Target, TargetName, Uncompressed};
-use image_size_exporter::target::{Listing, Selection};
+
+use fixtures::{BASE_LAYERS, BASES, OWN_LAYERS, TAGS, TEAMS, digest, layers_of, loaded, observed, tag};
+use process::kib;
 
 const SIZES: [u32; 3] = [1_000, 10_000, 100_000];
-const TAGS: u32 = 5;
-const BASES: u32 = 100;
-const BASE_LAYERS: u32 = 6;
-const OWN_LAYERS: u32 = 4;
-const TEAMS: u32 = 50;
 const ROUNDS: u32 = 9;
 
 fn main() {
@@ -60,9 +59,9 @@ fn row(images: u32) -> String {
     let none: &[Box<[u32]>] = &[];
     let of_teams: Vec<Box<[u32]>> = (0..TEAMS).map(|team| Box::from([team])).collect();
     let (grouped, accounting) = (accounting(images, &of_teams), accounting(images, none));
-    let mut inventory = loaded(images);
+    let mut inventory = loaded(images, |_| {});
     let before = inventory.snapshot();
-    let resident = resident_mib();
+    let resident = kib("VmRSS") / 1024;
     let changed = changed(&mut inventory, images, images);
     inventory.set_policies(&[Arc::new(policy())]);
     drop(before);
@@ -175,101 +174,7 @@ fn accounting(images: u32, sets: &[Box<[u32]>]) -> Duration {
     fastest(&durations)
 }
 
-fn loaded(images: u32) -> Inventory {
-    let name = TargetName("all".into());
-    let target = Target {
-        name: name.clone(),
-        repositories: "registry.example.com/**".parse().expect("a pattern"),
-        selection: Selection { tags: Vec::new(), listing: Some(Listing::default()) },
-        newest: None,
-        platforms: PlatformFilter::all(),
-        interval: Duration::from_mins(5),
-        uncompressed: Uncompressed::Off,
-        detail: Detail::Images,
-        budget_bytes: None,
-        labels: std::collections::BTreeMap::new(),
-        grouping: None,
-        tags_max: 10_000,
-    };
-    let mut inventory = Inventory::new(&[Arc::new(target)], Duration::from_hours(168));
-    let one = |number: u32| DiscoveredRepository {
-        repository: repository(number * TAGS),
-        tags: (0..TAGS).map(|place| tag(number * TAGS + place)).collect(),
-        candidates: Vec::new(),
-        list: ListExtent::Whole,
-    };
-    let repositories = (0..images / TAGS).map(one).collect();
-    inventory.select(&name, Discovered { repositories, catalog: ListExtent::Whole });
-    for image in 0..images {
-        inventory.record(&observed(image, image));
-    }
-    inventory.scan_ended(&name);
-    inventory
-}
-
-/// The place of one image, which holds another one's layers.
-fn observed(place: u32, image: u32) -> Observation {
-    let layer = |(number, bytes): (u32, u64)| Layer {
-        digest: digest("layer", number),
-        bytes: Some(bytes),
-        foreign: false,
-        diff_id: Some(digest("tar", number)),
-        media_type: MediaType::new("application/vnd.oci.image.layer.v1.tar+gzip"),
-        hint: None,
-    };
-    let image = Image {
-        digest: digest("manifest", image),
-        image_id: Some(digest("config", image)),
-        media_type: MediaType::new(MediaType::OCI_MANIFEST),
-        artifact_type: "".into(),
-        platform: "linux/amd64".parse().expect("a platform"),
-        created: Some(1.7e9),
-        config_bytes: 7_000,
-        manifest_bytes: 2_000,
-        layers: layers_of(image).map(layer).collect(),
-    };
-    let reading = Reading {
-        digest: image.digest.clone(),
-        header: Some(image.digest.to_string().into()),
-        media_type: image.media_type.clone(),
-        index_bytes: 0,
-        images: vec![Arc::new(image)],
-        attestations: 0,
-        failed: Vec::new(),
-        platforms: PlatformFilter::all(),
-    };
-    Observation { repository: repository(place), tag: tag(place), at: 1.7e9, outcome: Outcome::Read(Arc::new(reading)) }
-}
-
-/// Numbers and bytes of an image's layers, bottom first.
-fn layers_of(image: u32) -> impl Iterator<Item = (u32, u64)> {
-    let base = image / TAGS % BASES;
-    let shared = (0..BASE_LAYERS).map(move |place| base * BASE_LAYERS + place);
-    let own = (0..OWN_LAYERS).map(move |place| BASES * BASE_LAYERS + image * OWN_LAYERS + place);
-    shared.chain(own).map(|number| (number, 1_000_000 + u64::from(number)))
-}
-
-fn digest(kind: &str, number: u32) -> Digest {
-    Digest::sha256_of(format!("{kind} {number}").as_bytes())
-}
-
-fn repository(image: u32) -> Repository {
-    let number = image / TAGS;
-    format!("registry.example.com/team-{}/service-{number}", number % TEAMS).parse().expect("a repository")
-}
-
-fn tag(image: u32) -> Tag {
-    format!("v1.{}.0", image % TAGS).parse().expect("a tag")
-}
-
 /// The fastest of several: whatever else the machine does only adds.
 fn fastest(durations: &[Duration]) -> Duration {
     durations.iter().min().copied().unwrap_or_default()
-}
-
-/// Resident memory of this process; 0 where `/proc` does not say.
-fn resident_mib() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) / 1024
 }
