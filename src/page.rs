@@ -11,6 +11,7 @@ mod compare;
 mod find;
 mod html;
 mod image;
+mod layer_commands;
 mod overview;
 mod releases;
 mod repository;

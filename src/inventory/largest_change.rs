@@ -51,7 +51,8 @@ fn made<'a>(layers: &'a LayerTable, image: &'a StoredImage, commands_of: Command
     if commands.len() as u64 != image.summary.layers {
         return None;
     }
-    let command = |at: usize| Some(commands[image.place(at)].clone()).filter(|command| !command.is_empty());
+    let command =
+        |at: usize| Some(commands[image.places.in_manifest(at)].clone()).filter(|command| !command.is_empty());
     let stored = image.stored.iter().enumerate();
     let made =
         stored.map(|(at, layer)| Made { digest: layers.digest(layer.layer), bytes: layer.bytes, command: command(at) });

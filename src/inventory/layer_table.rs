@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::digest_list::DigestList;
 use super::interner::Interner;
-use super::snapshot::{ForeignLayers, PastContent, PastImage};
+use super::snapshot::{ForeignLayers, LayerPlaces, PastContent, PastImage};
 use crate::files::Unknowable;
 use crate::image::accounting::StoredLayer;
 use crate::image::{Image, ImageSummary, Layer, LayerContent, Timestamp, UncompressedHint};
@@ -67,8 +67,8 @@ pub(super) struct StoredImage {
     pub(super) stored: Arc<[StoredLayer]>,
     /// Further occurrences of layers that the manifest lists more than once.
     repeated: Box<[u32]>,
-    /// The places in the manifest of `stored`; empty where these are all of its layers.
-    places: Box<[u16]>,
+    /// The places in the manifest of `stored`.
+    pub(super) places: LayerPlaces,
     /// The layers that are distributed elsewhere and whose sizes are known, with their bytes. They have no number: to
     /// list a layer as foreign does not count as having it.
     pub(super) foreign: ForeignLayers,
@@ -256,9 +256,7 @@ impl LayerTable {
             }
         }
         let foreign = image.layers.iter().filter(|layer| layer.foreign);
-        if stored.len() == image.layers.len() {
-            places.clear();
-        }
+        let is_whole = stored.len() == image.layers.len();
         StoredImage {
             platform: self.platforms.share(&image.platform),
             is_sized: summary.compressed_bytes.is_some(),
@@ -271,7 +269,7 @@ impl LayerTable {
                 .map(|config| self.documents.intern(config).0),
             stored: stored.into(),
             repeated: repeated.into(),
-            places: places.into(),
+            places: if is_whole { LayerPlaces::default() } else { places.into_iter().collect() },
             foreign: foreign.filter_map(|layer| Some((layer.digest.clone(), layer.bytes?))).collect(),
         }
     }
@@ -327,11 +325,6 @@ impl StoredImage {
     pub(super) fn held_layers(&self) -> impl Iterator<Item = (u32, u64)> {
         let repeated = self.repeated.iter().map(|&layer| (layer, u64::MAX));
         self.stored.iter().map(|stored| (stored.layer, stored.bytes)).chain(repeated)
-    }
-
-    /// The place in the manifest of a layer of `stored`, by its place there.
-    pub(super) fn place(&self, at: usize) -> usize {
-        self.places.get(at).map_or(at, |&place| usize::from(place))
     }
 
     /// Whether its uncompressed sizes can become known: those of a foreign layer cannot.

@@ -192,6 +192,8 @@ pub struct ImageView {
     pub image: Arc<ImageSummary>,
     /// Its layers.
     pub layers: ImageLayers,
+    /// Where the manifest lists them.
+    pub places: LayerPlaces,
     /// The layers that a pull fetches from elsewhere.
     pub foreign: ForeignLayers,
     /// Bytes of its layers that no other image digest watched in the registry has; `None` while only a part of its
@@ -213,6 +215,24 @@ pub struct ImageView {
 /// which [`RegistryView::layers`] gives their digests, and bytes. Foreign layers are not in here.
 #[derive(Clone, Debug, Default)]
 pub struct ImageLayers(pub Arc<[StoredLayer]>);
+
+/// The places, from 0, at which a manifest lists an image's [`ImageLayers`] first. Nothing is kept for an image whose layers
+/// are all in there, as those of nearly all are.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LayerPlaces(Option<Arc<[u16]>>);
+
+impl LayerPlaces {
+    /// The place in the manifest of the layer that is at `at` in [`ImageLayers`].
+    pub fn in_manifest(&self, at: usize) -> usize {
+        self.0.as_ref().and_then(|places| places.get(at)).map_or(at, |&place| usize::from(place))
+    }
+}
+
+impl FromIterator<u16> for LayerPlaces {
+    fn from_iter<Places: IntoIterator<Item = u16>>(places: Places) -> Self {
+        Self(Some(places.into_iter().collect()))
+    }
+}
 
 /// The layers of an image that are distributed elsewhere and whose sizes are known, with their bytes. Few images have one.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -214,6 +214,7 @@ fn image(
         platform: image.platform.clone(),
         image: image.summary.clone(),
         layers: ImageLayers(Arc::clone(&image.stored)),
+        places: image.places.clone(),
         foreign: image.foreign.clone(),
         unique_bytes: shares.map(|shares| shares.unique_bytes),
         proportional_bytes: shares.map(|shares| shares.proportional_bytes),

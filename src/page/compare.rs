@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::address::{Address, ImageName, Place};
 use super::find::{self, FoundTag};
+use super::layer_commands::LayerCommands;
 use super::sharing::{ROWS_MAX, Reach};
 use super::stack::{Part, parts};
 use super::world::World;
@@ -132,26 +133,28 @@ pub(super) fn compare<'a>(
 
 /// The distinct layers that a pull of an image fetches, foreign ones first.
 fn digests<'a>(found: FoundTag<'a>, image: &'a ImageView) -> impl Iterator<Item = (&'a Digest, u64)> {
+    pulled(found, image).map(|(digest, bytes, _)| (digest, bytes))
+}
+
+/// The former with the places of those that the registry stores in the image's `layers`.
+fn pulled<'a>(found: FoundTag<'a>, image: &'a ImageView) -> impl Iterator<Item = (&'a Digest, u64, Option<usize>)> {
     let stored = move || {
-        image.layers.0.iter().filter_map(move |layer| Some((found.at.registry.layers.get(layer.layer)?, layer.bytes)))
+        let digest = move |layer| found.at.registry.layers.get(layer);
+        let layers = image.layers.0.iter().enumerate();
+        layers.filter_map(move |(place, layer)| Some((digest(layer.layer)?, layer.bytes, Some(place))))
     };
     // One that is listed as foreign and as stored counts as stored.
     let mut seen: HashSet<&Digest> =
-        if image.foreign.layers().is_empty() { HashSet::new() } else { stored().map(|(digest, _)| digest).collect() };
-    let foreign = image.foreign.layers().iter().map(|(digest, bytes)| (digest, *bytes));
-    foreign.filter(move |(digest, _)| seen.insert(digest)).chain(stored())
+        if image.foreign.layers().is_empty() { HashSet::new() } else { stored().map(|(digest, ..)| digest).collect() };
+    let foreign = image.foreign.layers().iter().map(|(digest, bytes)| (digest, *bytes, None));
+    foreign.filter(move |(digest, ..)| seen.insert(digest)).chain(stored())
 }
 
 fn layers(world: &World, a: (FoundTag, &ImageView), b: (FoundTag, &ImageView)) -> Vec<ComparedLayer> {
     let named = |(found, image): (FoundTag, &ImageView)| -> Vec<(Digest, u64, Option<Box<str>>)> {
-        let is_whole = image.layers.0.len() as u64 == image.image.layers;
-        let commands = image.image.image_id.as_ref().filter(|_| is_whole).and_then(|config| (world.commands)(config));
-        let commands = commands.filter(|commands| commands.len() == image.layers.0.len());
-        let command = |place: usize| commands.as_ref().map(|commands| commands[place].clone());
-        digests(found, image)
-            .enumerate()
-            .map(|(place, (digest, bytes))| (digest.clone(), bytes, command(place)))
-            .collect()
+        let commands = LayerCommands::new(world, image);
+        let command = |place: Option<usize>| place.and_then(|place| commands.of(place));
+        pulled(found, image).map(|(digest, bytes, place)| (digest.clone(), bytes, command(place))).collect()
     };
     let (of_a, of_b) = (named(a), named(b));
     let in_b: HashSet<&Digest> = of_b.iter().map(|(digest, ..)| digest).collect();

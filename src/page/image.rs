@@ -6,10 +6,12 @@ use serde::Serialize;
 
 use super::address::{Address, ImageName, Place};
 use super::find::{self, FoundTag};
+use super::layer_commands::LayerCommands;
 use super::sharing::{Holders, ROWS_MAX, Reach, holders};
 use super::stack::{Part, parts};
 use super::world::World;
 use crate::image::Timestamp;
+use crate::image::accounting::StoredLayer;
 use crate::inventory::snapshot::{ImageView, PastContent, TagView};
 
 /// Tags to compare with.
@@ -67,9 +69,6 @@ pub(super) struct ImageFacts<'a> {
     pub(super) layers: Vec<LayerRow>,
     /// How many of them are left out.
     pub(super) layers_more: u64,
-    /// Whether its commands are known, and not which of them made which of the distinct layers.
-    #[serde(skip)]
-    pub(super) is_unpaired: bool,
     #[serde(skip)]
     pub(super) parts: Vec<Part>,
 }
@@ -172,15 +171,11 @@ impl<'a> ImageFacts<'a> {
             .map(|(layer, held)| (layer.layer, held.reach().known_of(view)))
             .collect();
         let reach = |layer| reaches.get(&layer).copied().flatten();
-        // Commands are paired with all layers of a manifest, and only stored ones, each once, are rows.
-        let is_whole = view.layers.0.len() as u64 == image.layers;
-        let commands = image.image_id.as_ref().and_then(|config| (world.commands)(config));
-        let is_unpaired = commands.is_some() && !is_whole;
-        let commands = commands.filter(|commands| is_whole && commands.len() as u64 == image.layers);
-        let row = |(place, (layer, also_in)): (usize, (&crate::image::accounting::StoredLayer, Holders))| LayerRow {
+        let commands = LayerCommands::new(world, view);
+        let row = |(place, (layer, also_in)): (usize, (&StoredLayer, Holders))| LayerRow {
             digest: at.registry.layers.get(layer.layer).map(ToString::to_string),
             bytes: layer.bytes,
-            command: commands.as_ref().and_then(|commands| commands.get(place).cloned()),
+            command: commands.of(place),
             reach: also_in.reach().known_of(view),
             also_in,
         };
@@ -203,7 +198,6 @@ impl<'a> ImageFacts<'a> {
             layers_listed: image.layers,
             parts: parts(view, reach),
             layers: view.layers.0.iter().zip(holders).take(ROWS_MAX).enumerate().map(row).collect(),
-            is_unpaired,
             layers_more: view.layers.0.len().saturating_sub(ROWS_MAX) as u64,
         }
     }

@@ -7,8 +7,8 @@ use image_size_exporter::image::ImageSummary;
 use image_size_exporter::image::accounting::GroupUsage;
 use image_size_exporter::inventory::snapshot::LargestChange;
 use image_size_exporter::inventory::snapshot::{
-    DigestList, ForeignLayers, GroupView, ImageLayers, ImageView, NewestView, Past, ReclaimableView, RegistryView,
-    ReleaseView, RepositoryView, RunningView, Snapshot, SourceView, TagView,
+    DigestList, ForeignLayers, GroupView, ImageLayers, ImageView, LayerPlaces, NewestView, Past, ReclaimableView,
+    RegistryView, ReleaseView, RepositoryView, RunningView, Snapshot, SourceView, TagView,
 };
 use image_size_exporter::oci::{Digest, MediaType, Platform, Registry, Repository};
 use image_size_exporter::tag::{RunningImage, RunningPart};
@@ -190,6 +190,7 @@ fn image_view(platform_name: &str, number: usize) -> ImageView {
         platform: platform(platform_name),
         image: Arc::new(summary),
         layers: ImageLayers::default(),
+        places: LayerPlaces::default(),
         foreign: ForeignLayers::default(),
         unique_bytes: Some(bytes / 10),
         proportional_bytes: Some(bytes as f64 / 3.0),

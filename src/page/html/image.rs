@@ -162,12 +162,7 @@ fn layers(image: &ImageFacts) -> Markup {
         }
         @if !has_commands && !image.layers.is_empty() && image.artifact_type.is_empty() {
             p.note {
-                @if image.is_unpaired {
-                    "The commands are not shown: the config has them for each of " (counted(image.layers_listed, "layer", "layers"))
-                    " that the manifest lists, and only distinct ones that the registry stores are in the table."
-                } @else {
-                    "The commands are not known: the config has no usable history, or was read before this version remembered it."
-                }
+                "The commands are not known: the config has no usable history, or was read before this version remembered it."
             }
         }
     }

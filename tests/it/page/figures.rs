@@ -256,14 +256,28 @@ async fn images_of_hundreds_of_layers_have_short_pages() {
 }
 
 #[tokio::test]
-async fn the_commands_of_an_image_with_a_repeated_layer_are_missing_for_a_reason() {
+async fn the_layers_of_an_image_with_a_repeated_one_have_their_own_commands() {
     let registry = TestRegistry::start();
-    let (base, own) = (Blob::named("base", 1_000), Blob::named("own", 2_000));
-    registry.push("acme/app", "a", &image("linux/amd64", &[&base, &own, &base]));
+    let [base, own, last] =
+        [("base", 1_000), ("own", 2_000), ("last", 3_000)].map(|(name, bytes)| Blob::named(name, bytes));
+    let foreign = Blob::named("foreign", 4_000).of_type(FOREIGN_LAYER);
+    registry.push("acme/app", "a", &image("linux/amd64", &[&foreign, &base, &base, &own]));
+    registry.push("acme/app", "b", &image("linux/amd64", &[&base, &base, &own, &last]));
     let daemon = watching(&registry, "repository = 'REGISTRY/acme/app'\nmatch = ['.']").await;
-    let html = page(&daemon, &format!("/image/{}/acme/app:a", registry.name())).await;
-    assert!(html.contains("The commands are not shown: the config has them for each of 3 layers"), "{html}");
-    assert!(!html.contains("no usable history"), "{html}");
+    let host = registry.name();
+    let commands = |layers: &serde_json::Value| {
+        let layers = layers.as_array().unwrap().iter();
+        layers.map(|layer| (layer["bytes"].as_u64().unwrap(), layer["command"].as_str().map(str::to_owned))).collect()
+    };
+    let made = |bytes: u64| (bytes, Some(format!("COPY {bytes} bytes")));
+    for (tag, own) in [("a", vec![made(1_000), made(2_000)]), ("b", vec![made(1_000), made(2_000), made(3_000)])] {
+        let of = json(&daemon, &format!("/image/{host}/acme/app:{tag}")).await;
+        let shown: Vec<(u64, Option<String>)> = commands(&of["image"]["layers"]);
+        assert_eq!(shown, own, "{of}");
+    }
+    let both = json(&daemon, &format!("/compare?a={host}/acme/app:a&b={host}/acme/app:b")).await;
+    let shown: Vec<(u64, Option<String>)> = commands(&both["layers"]);
+    assert_eq!(shown, [(4_000, None), made(1_000), made(2_000), made(3_000)], "{both}");
     daemon.stop().await;
 }
 
