@@ -3,6 +3,7 @@
 
 mod debian;
 mod files;
+mod packages;
 
 use std::collections::BTreeMap;
 use std::fs;
