@@ -16,7 +16,7 @@ pub mod manual;
 mod columns;
 pub mod logging;
 mod output;
-pub mod signals;
+mod signals;
 mod units;
 
 use std::process::ExitCode;
@@ -24,8 +24,43 @@ use std::process::ExitCode;
 use clap::CommandFactory as _;
 use cli::{Cli, Command};
 
+/// While one thread is stuck in a file operation, another one still handles signals.
+const THREADS_MIN: usize = 2;
+
+/// Scans wait for registries, not for CPU: more threads would cost memory and gain nothing.
+const THREADS_MAX: usize = 4;
+
+/// The whole program: reads the command line of this process, does what it says, and returns the exit code.
+///
+/// The library drives its own futures: the code of a future is compiled where it is driven, and `main.rs` would compile
+/// most of the program once more.
+///
+/// # Panics
+///
+/// If the machine cannot start threads.
+pub fn main() -> ExitCode {
+    signals::end_at_once();
+    let argv: Vec<_> = std::env::args_os().collect();
+    let cli = match Cli::from_arguments(&argv) {
+        Ok(cli) => cli,
+        Err(error) => return cli::refuse(&error, &argv),
+    };
+    let (level, format) = cli.log();
+    logging::init(level, format);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).clamp(THREADS_MIN, THREADS_MAX);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .enable_all()
+        .build()
+        .expect("a runtime can be built wherever threads can be started");
+    let code = runtime.block_on(run(cli));
+    // Without waiting for blocking tasks, such as the measurement of a layer.
+    runtime.shutdown_background();
+    code
+}
+
 /// Runs the command that the command line names, or the daemon. A failure is printed on standard error.
-pub async fn run(cli: Cli) -> ExitCode {
+async fn run(cli: Cli) -> ExitCode {
     let (_, format) = cli.log();
     let daemon = cli.daemon;
     let result = match cli.command {

@@ -15,7 +15,7 @@ static ENDS_AT_ONCE: LazyLock<Arc<AtomicBool>> = LazyLock::new(|| Arc::new(Atomi
 
 /// Has SIGTERM and SIGINT end the program at once, with the status that a shell shows of programs that they end. Any other
 /// process has this as its default. Call it before anything else.
-pub fn end_at_once() {
+pub(super) fn end_at_once() {
     if std::process::id() != 1 {
         return;
     }

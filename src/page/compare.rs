@@ -43,6 +43,7 @@ pub(super) struct Side<'a> {
     pub(super) unique_bytes: Option<u64>,
     pub(super) uncompressed_bytes: Option<u64>,
     pub(super) unpacked_bytes: Option<u64>,
+    pub(super) wasted_bytes: Option<u64>,
     pub(super) layers: u64,
     #[serde(skip)]
     pub(super) parts: Vec<Part>,
@@ -187,6 +188,7 @@ impl<'a> Side<'a> {
             unique_bytes: view.unique_bytes,
             uncompressed_bytes: view.uncompressed.map(|(bytes, _)| bytes),
             unpacked_bytes: view.unpacked_bytes,
+            wasted_bytes: view.wasted_bytes,
             layers: view.image.layers,
             parts: parts(view, |layer| Some(if is_shared(layer) { Reach::Repository } else { Reach::Own })),
             link: Address::of(Place::Image(name)).on(Some(view.platform.as_str())).link(),

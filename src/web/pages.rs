@@ -70,31 +70,46 @@ pub(super) async fn answer(state: &ServerState, uri: &Uri, headers: &HeaderMap) 
             telemetry_path: &telemetry_path,
             commands: &*commands,
         };
-        let made = page::answer(&path, &query, &world).map(|answer| respond(answer, encoding));
-        drop(permit);
-        made
+        // The permit is given back when there is room for the page: what waits for it is bounded too.
+        (page::answer(&path, &query, &world).map(|answer| Made::new(answer, encoding)), permit)
     });
     match making.await {
-        Ok(Some(response)) => response,
-        Ok(None) => plain(StatusCode::NOT_FOUND, "not found\n"),
+        Ok((Some(made), _permit)) => match state.pages.unsent(made.bytes).await {
+            Some(bytes) => respond(made.status, made.content_type, bytes, encoding),
+            None => busy(),
+        },
+        Ok((None, _)) => plain(StatusCode::NOT_FOUND, "not found\n"),
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
         // The runtime shuts down.
         Err(_) => busy(),
     }
 }
 
-fn respond(answer: Answer, encoding: Encoding) -> Response<ResponseBody> {
-    let (status, content_type, bytes) = match answer {
-        Answer::Html(text) => (StatusCode::OK, HTML, text.into_bytes()),
-        Answer::Json(bytes) => (StatusCode::OK, JSON, bytes),
-        Answer::NoPage(text) => (StatusCode::NOT_FOUND, HTML, text.into_bytes()),
-        Answer::NoJson(bytes) => (StatusCode::NOT_FOUND, JSON, bytes),
-    };
-    let bytes = match encoding {
-        Encoding::Identity => bytes,
-        Encoding::Gzip => gzip(&bytes),
-    };
-    let mut response = Response::new(ResponseBody::from(Bytes::from(bytes)));
+/// A page, encoded for its client.
+struct Made {
+    status: StatusCode,
+    content_type: &'static str,
+    bytes: Vec<u8>,
+}
+
+impl Made {
+    fn new(answer: Answer, encoding: Encoding) -> Self {
+        let (status, content_type, bytes) = match answer {
+            Answer::Html(text) => (StatusCode::OK, HTML, text.into_bytes()),
+            Answer::Json(bytes) => (StatusCode::OK, JSON, bytes),
+            Answer::NoPage(text) => (StatusCode::NOT_FOUND, HTML, text.into_bytes()),
+            Answer::NoJson(bytes) => (StatusCode::NOT_FOUND, JSON, bytes),
+        };
+        let bytes = match encoding {
+            Encoding::Identity => bytes,
+            Encoding::Gzip => gzip(&bytes),
+        };
+        Self { status, content_type, bytes }
+    }
+}
+
+fn respond(status: StatusCode, content_type: &'static str, bytes: Bytes, encoding: Encoding) -> Response<ResponseBody> {
+    let mut response = Response::new(ResponseBody::from(bytes));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
@@ -112,7 +127,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 }
 
 fn busy() -> Response<ResponseBody> {
-    let mut response = plain(StatusCode::SERVICE_UNAVAILABLE, "too many pages are being made, try again\n");
+    let mut response = plain(StatusCode::SERVICE_UNAVAILABLE, "too many pages are being made or sent, try again\n");
     response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
     response
 }

@@ -87,6 +87,7 @@ fn sides(a: &Side, b: &Side) -> Markup {
                 (bytes("Unique", |side| side.unique_bytes))
                 (bytes("Uncompressed", |side| side.uncompressed_bytes))
                 (bytes("Unpacked", |side| side.unpacked_bytes))
+                (bytes("Wasted", |side| side.wasted_bytes))
                 tr {
                     th scope="row" { "Layers" }
                     td.n { (number(a.layers)) }

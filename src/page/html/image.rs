@@ -63,6 +63,9 @@ fn facts(frame: &Frame, of: &ImagePage, image: &ImageFacts) -> Markup {
     if let Some(bytes) = image.unpacked_bytes {
         top.push(("Unpacked", size(bytes)));
     }
+    if let Some(bytes) = image.wasted_bytes {
+        top.push(("Wasted", size(bytes)));
+    }
     if let Some(budget) = image.budget_bytes {
         top.push(("Budget", size(budget)));
     }

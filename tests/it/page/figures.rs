@@ -1,7 +1,8 @@
 //! What pages show is what `/metrics` shows.
 
 use super::*;
-use crate::support::images::FOREIGN_LAYER;
+use crate::support::images::{FOREIGN_LAYER, image_of_tars};
+use crate::support::tar::{Tar, archive};
 
 #[tokio::test]
 async fn the_figures_of_json_are_those_of_the_metrics() {
@@ -82,6 +83,27 @@ async fn a_page_shows_the_figures_of_its_json_with_their_exact_bytes() {
     let overview = page(&daemon, "/").await;
     assert!(overview.contains("<svg") && overview.contains(&format!("/repository/{}/acme/tool", registry.name())));
     assert!(overview.contains("+28,000 bytes"), "the growth of the newest release");
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn what_an_image_wastes_is_shown_with_its_sizes() {
+    let registry = TestRegistry::start();
+    let tar = |path: &str, bytes| Tar::new(&archive(&[(path.to_owned(), vec![7; bytes])]));
+    let (base, again) = (tar("usr/lib/cache", 2_000), tar("usr/lib/cache", 2_100));
+    registry.push("acme/app", "a", &image_of_tars(&[&base]));
+    registry.push("acme/app", "b", &image_of_tars(&[&base, &again]));
+    let daemon = watching(&registry, "repository = 'REGISTRY/acme/app'\nmatch = ['.']\nuncompressed = 'files'").await;
+    let metrics = daemon.until("it is measured", |m| m.count("container_image_wasted_size_bytes") == 2).await;
+    assert_eq!(metrics.one("container_image_wasted_size_bytes", &[("tag", "b")]), Some(2_000.0));
+    let [a, b] = ["a", "b"].map(|tag| format!("{}/acme/app:{tag}", registry.name()));
+    assert_eq!(json(&daemon, &format!("/image/{b}")).await["image"]["wasted_bytes"], 2_000);
+    let both = json(&daemon, &format!("/compare?a={a}&b={b}")).await;
+    assert_eq!((&both["a"]["wasted_bytes"], &both["b"]["wasted_bytes"]), (&0.into(), &2_000.into()));
+    for path in [format!("/image/{b}"), format!("/compare?a={a}&b={b}")] {
+        let html = page(&daemon, &path).await;
+        assert!(html.contains("Wasted") && html.contains("2,000 bytes"), "{html}");
+    }
     daemon.stop().await;
 }
 
