@@ -44,7 +44,7 @@ impl Content {
         if entry.kind != tar::Kind::File {
             return Ok(Self::default());
         }
-        let source = Source::of(entry.path).filter(|_| packages);
+        let source = Source::of_any_link(entry.path).filter(|_| packages);
         let kept_max = source.map_or(0, Source::bytes_max);
         let (mut kept, mut read_bytes) = (Vec::new(), 0_usize);
         let mut hasher = crc32fast::Hasher::new();
