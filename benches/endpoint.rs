@@ -43,14 +43,14 @@ async fn main() -> anyhow::Result<()> {
     let rendered = Rendered::render(&snapshot, &BTreeSet::new());
     println!("render_seconds {:.3}", started.elapsed().as_secs_f64());
     println!("series {}", rendered.series());
-    println!("identity_bytes {}", rendered.frames_bytes(Encoding::Identity));
-    println!("gzip_bytes {}", rendered.frames_bytes(Encoding::Gzip));
+    println!("identity_bytes {}", rendered.pieces_bytes(Encoding::Identity));
+    println!("gzip_bytes {}", rendered.pieces_bytes(Encoding::Gzip));
     println!("render_peak_bytes {}", (kib("VmHWM") - before) * 1024);
 
     let telemetry = Arc::new(Telemetry::default());
     for (encoding, name) in [(Encoding::Identity, "metrics"), (Encoding::Gzip, "metrics.gz")] {
         let tail = rendered.tail(encoding, telemetry.encode(Format::Text));
-        std::fs::write(directory.join(name), [rendered.frames(encoding).concat(), tail.to_vec()].concat())?;
+        std::fs::write(directory.join(name), [rendered.pieces(encoding).concat(), tail.to_vec()].concat())?;
     }
     drop(rendered);
 

@@ -14,6 +14,7 @@ mod notifications;
 mod options;
 mod page_limit;
 mod pages;
+mod pieces;
 mod routes;
 mod scrape_limit;
 mod server;

@@ -34,8 +34,9 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// The same while what comes is read because of notifications.
 const PAUSE_NOTIFIED: Duration = Duration::from_millis(250);
 
-/// Both in durations of the last rendering: whichever is longer counts.
-const PAUSE_RENDERINGS: u32 = 10;
+/// Both in durations of the last publication, its snapshot and its rendering: whichever is longer counts. What scans find
+/// takes a tenth of the time at most. A push does not wait that long, and one that changed little takes little.
+const PAUSE_FACTORS: [u32; 2] = [10, 2];
 
 /// Bounds of the time between two sweeps for what has expired.
 const SWEEP_INTERVAL_MAX: Duration = Duration::from_mins(10);
@@ -249,6 +250,7 @@ impl StateLoop {
     /// Takes a snapshot and has it rendered in another task, while this one goes on.
     fn publish(&mut self) {
         let Some(mut publisher) = self.publisher.take() else { return };
+        let started = Instant::now();
         self.news = News::None;
         self.publish_now = false;
         self.inventory.set_time(unix_now());
@@ -262,9 +264,10 @@ impl StateLoop {
         self.first_scans.log_end(&self.scans, &down);
         self.handles.telemetry.set_selected(&self.inventory.targets_selected());
         let targets = self.handles.telemetry.target_states();
+        let counted = started.elapsed();
         self.publishing = Some(tokio::spawn(async move {
             let took = publisher.publish(snapshot, targets, omit).await;
-            (publisher, took)
+            (publisher, counted + took)
         }));
     }
 
@@ -272,10 +275,9 @@ impl StateLoop {
         self.publishing = None;
         self.publisher = Some(publisher);
         let now = Instant::now();
-        self.not_before = [PAUSE, PAUSE_NOTIFIED].map(|shortest| {
-            let pause = if self.publish_now { Duration::ZERO } else { shortest.max(took * PAUSE_RENDERINGS) };
-            now + pause
-        });
+        let pause =
+            |shortest: Duration, factor| if self.publish_now { Duration::ZERO } else { shortest.max(took * factor) };
+        self.not_before = [now + pause(PAUSE, PAUSE_FACTORS[0]), now + pause(PAUSE_NOTIFIED, PAUSE_FACTORS[1])];
         self.handles.telemetry.set_store_documents(self.handles.store.documents());
         // Only now: sizes are published first.
         self.layers_due = true;

@@ -1,7 +1,7 @@
 //! One gzip member from blocks that were compressed earlier and a tail that is compressed now (RFC 1951, RFC 1952).
 //!
-//! One member, not two one after the other: curl stops after the first. The blocks end with a full flush, so that
-//! nothing after them refers back into them, and the checksums of both parts are combined.
+//! One member, not one for each block: curl stops after the first. A block ends with a full flush, so that it ends on a
+//! byte's boundary and nothing after it refers back into it, and the checksums of all parts are combined.
 
 use bytes::Bytes;
 use flate2::{Compress, Compression, FlushCompress};
@@ -9,71 +9,37 @@ use flate2::{Compress, Compression, FlushCompress};
 /// Magic, deflate, no flags, no time, no extra flags, unknown system.
 pub(crate) const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
 
-/// Bytes of a frame: large enough for few system calls, small enough to be freed one by one while an answer is sent.
-pub(crate) const FRAME_BYTES: usize = 256 * 1024;
-
-/// Raw deflate blocks from many calls. Level 2: twice as fast as the usual 6 for 6 % more bytes, on such bodies.
+/// Compresses one block after the other, each as if it were the only one.
 pub(crate) struct Deflate {
     compress: Compress,
-    frame: Vec<u8>,
-    frames: Vec<Bytes>,
-    bytes: u64,
+    /// For one block, so that what is kept has no room to spare.
+    out: Vec<u8>,
 }
 
+/// Level 2: twice as fast as the usual 6 for 6 % more bytes, on such bodies.
 const LEVEL: u32 = 2;
-
-/// A frame with less room left than this is full.
-const ROOM_BYTES_MIN: usize = 4 * 1024;
 
 impl Deflate {
     pub(crate) fn new() -> Self {
-        let mut frame = Vec::with_capacity(FRAME_BYTES);
-        frame.extend_from_slice(&HEADER);
-        Self { compress: Compress::new(Compression::new(LEVEL), false), frame, frames: Vec::new(), bytes: 0 }
+        Self { compress: Compress::new(Compression::new(LEVEL), false), out: Vec::new() }
     }
 
-    pub(crate) fn add(&mut self, input: &[u8]) {
-        self.run(input, FlushCompress::None);
-    }
-
-    /// The frames and their bytes, header included, ending on a byte boundary.
-    pub(crate) fn finish(mut self) -> (Vec<Bytes>, u64) {
-        self.run(&[], FlushCompress::Full);
-        self.end_frame();
-        (self.frames, self.bytes)
-    }
-
-    fn run(&mut self, mut input: &[u8], flush: FlushCompress) {
-        loop {
-            if self.frame.capacity() - self.frame.len() < ROOM_BYTES_MIN {
-                self.end_frame();
-            }
-            let before = self.compress.total_in();
-            deflate(&mut self.compress, input, &mut self.frame, flush);
-            let consumed = usize::try_from(self.compress.total_in() - before).expect("no more than was given");
-            input = &input[consumed..];
-            // Spare capacity means that all input, and the flush, was written.
-            if input.is_empty() && self.frame.len() < self.frame.capacity() {
-                return;
-            }
+    /// Deflate blocks that end on a byte's boundary; none for no input.
+    pub(crate) fn block(&mut self, input: &[u8]) -> Bytes {
+        if input.is_empty() {
+            return Bytes::new();
         }
-    }
-
-    fn end_frame(&mut self) {
-        let next = Vec::with_capacity(FRAME_BYTES);
-        let mut frame = std::mem::replace(&mut self.frame, next);
-        frame.shrink_to_fit();
-        self.bytes += frame.len() as u64;
-        self.frames.push(frame.into());
+        self.compress.reset();
+        run(&mut self.compress, input, &mut self.out, FlushCompress::Full);
+        Bytes::copy_from_slice(&self.out)
     }
 }
 
 /// The end of a member whose blocks hold `bytes` bytes with the checksum `crc`: `tail` compressed, and the trailer.
 pub(crate) fn end(crc: &crc32fast::Hasher, bytes: u64, tail: &[u8]) -> Bytes {
     let mut compress = Compress::new(Compression::new(LEVEL), false);
-    // Stored blocks, the worst that deflate does, add five bytes for every 16 KiB or more.
-    let mut out = Vec::with_capacity(tail.len() + tail.len() / 1024 + 64);
-    deflate(&mut compress, tail, &mut out, FlushCompress::Finish);
+    let mut out = Vec::new();
+    run(&mut compress, tail, &mut out, FlushCompress::Finish);
     let mut crc = crc.clone();
     let mut of_tail = crc32fast::Hasher::new();
     of_tail.update(tail);
@@ -84,9 +50,14 @@ pub(crate) fn end(crc: &crc32fast::Hasher, bytes: u64, tail: &[u8]) -> Bytes {
     out.into()
 }
 
-/// Compresses into the capacity of `out`.
-fn deflate(compress: &mut Compress, input: &[u8], out: &mut Vec<u8>, flush: FlushCompress) {
+/// Compresses all of the input into `out`, instead of what is there.
+fn run(compress: &mut Compress, input: &[u8], out: &mut Vec<u8>, flush: FlushCompress) {
+    out.clear();
+    // Stored blocks, the worst that deflate does, add five bytes for every 16 KiB or more. With room to spare after the
+    // last byte it is certain that the flush is written too.
+    out.reserve(input.len() + input.len() / 1024 + 64);
     compress.compress_vec(input, out, flush).expect("deflate fails only on a stream in a wrong state");
+    assert!(out.len() < out.capacity(), "all input, and the flush, was written");
 }
 
 #[cfg(test)]
@@ -99,13 +70,13 @@ mod tests {
 
     fn stitched(body: &[u8], tail: &[u8], step: usize) -> Vec<u8> {
         let (mut deflate, mut crc) = (Deflate::new(), crc32fast::Hasher::new());
+        let mut member = HEADER.to_vec();
         for part in body.chunks(step) {
-            deflate.add(part);
-            crc.update(part);
+            let mut of_part = crc32fast::Hasher::new();
+            of_part.update(part);
+            crc.combine(&of_part);
+            member.extend_from_slice(&deflate.block(part));
         }
-        let (frames, bytes) = deflate.finish();
-        assert_eq!(frames.iter().map(Bytes::len).sum::<usize>() as u64, bytes);
-        let mut member = frames.concat();
         member.extend_from_slice(&end(&crc, body.len() as u64, tail));
         member
     }
@@ -124,9 +95,20 @@ mod tests {
         for size in [0, 1, 4096, 262_143, 262_144, 262_145, noise.len()] {
             for tail in [&b""[..], b"# EOF\n", &noise[..70_000]] {
                 let body = &noise[..size];
-                assert!(gunzip(&stitched(body, tail, 100_000)) == [body, tail].concat(), "{size} {}", tail.len());
+                for step in [100_000, noise.len()] {
+                    assert!(gunzip(&stitched(body, tail, step)) == [body, tail].concat(), "{size} {}", tail.len());
+                }
             }
         }
+    }
+
+    #[test]
+    fn a_block_does_not_depend_on_those_before() {
+        let (mut deflate, text) = (Deflate::new(), b"the same text, the same text, the same text");
+        let first = deflate.block(text);
+        deflate.block(&text.repeat(1_000));
+        assert_eq!(deflate.block(text), first);
+        assert_eq!(deflate.block(b""), Bytes::new());
     }
 
     proptest! {

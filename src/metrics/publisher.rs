@@ -1,5 +1,5 @@
-//! Renders each snapshot on a blocking thread, and keeps at most two generations of bytes in memory, however slowly
-//! clients read.
+//! Renders what each snapshot changes on a blocking thread, and keeps at most two generations of bytes in memory, which
+//! share what is the same in both, however slowly clients read.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -50,10 +50,9 @@ impl Publisher {
             let _ = retiring.await;
         }
         let started = Instant::now();
-        let rendering = tokio::task::spawn_blocking(move || {
-            let shown = Shown { snapshot, targets: targets.into() };
-            Rendered::with_targets(&shown.snapshot, &shown.targets, &omit).of(shown)
-        });
+        let previous = Arc::clone(&self.current.borrow());
+        let rendering =
+            tokio::task::spawn_blocking(move || previous.next(Shown { snapshot, targets: targets.into() }, &omit));
         let rendered = match rendering.await {
             Ok(rendered) => rendered,
             // A panic is passed on: otherwise the body would silently stay out of date.

@@ -1,21 +1,32 @@
 //! The series of one snapshot as bytes, and the tail that completes an answer.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::blocks::{Block, BlockLimits, Blocks, LIMITS};
 use super::family::Family;
+use super::gzip;
+use super::metric::Metric;
 use super::own::TargetState;
-use super::sink::{Frames, Sink};
-use super::{gzip, rows, targets};
 use crate::inventory::Snapshot;
 
-/// The series of one snapshot as bytes, in both encodings. Frames of at most some 256 KiB, so that an answer never
-/// needs them in one piece.
+/// Bytes of a frame: large enough for few system calls, small enough to be freed one by one while an answer is sent.
+const FRAME_BYTES: usize = 256 * 1024;
+
+/// Pieces of a frame: with an answer's header and tail they are no more than hyper passes on in one call.
+const FRAME_PIECES_MAX: usize = 60;
+
+/// The series of one snapshot as bytes, in both encodings. It shares those with the one that it was made from that are the
+/// same.
 #[derive(Debug)]
 pub struct Rendered {
-    frames: Frames,
+    blocks: Blocks,
+    identity: Frames,
+    gzip: Frames,
+    /// Over all blocks as they are.
+    crc: crc32fast::Hasher,
     series: u64,
     shown: Shown,
 }
@@ -38,6 +49,14 @@ pub enum Encoding {
     Gzip,
 }
 
+/// What is sent at a time.
+#[derive(Debug)]
+struct Frames {
+    /// By frame, the number of the block after its last one.
+    ends: Vec<usize>,
+    bytes: u64,
+}
+
 impl Rendered {
     /// Renders and compresses all families except the omitted ones. Takes about a second for a million series: call it
     /// where blocking is allowed, as [`super::Publisher`] does.
@@ -47,20 +66,28 @@ impl Rendered {
 
     /// The same, with the targets' states at the moment of the snapshot.
     pub fn with_targets(snapshot: &Snapshot, states: &[TargetState], omit: &BTreeSet<Family>) -> Self {
-        let rows = rows::Rows::new(snapshot);
-        let mut sink = Sink::new();
-        for family in Family::ALL.into_iter().filter(|family| !omit.contains(family)) {
-            rows.write(family, &mut sink);
-        }
-        let series = sink.samples();
-        targets::write(states, &mut sink);
-        Self { frames: sink.finish(), series, shown: Shown::default() }
+        Self::empty().next(Shown { snapshot: Arc::new(snapshot.clone()), targets: states.into() }, omit)
     }
 
-    /// The same bytes, with what they show.
+    /// Renders and compresses what this one does not have already. A changed tag takes a few milliseconds.
     #[must_use]
-    pub(crate) fn of(self, shown: Shown) -> Self {
-        Self { shown, ..self }
+    pub fn next(&self, shown: Shown, omit: &BTreeSet<Family>) -> Self {
+        self.next_within(shown, omit, LIMITS)
+    }
+
+    fn next_within(&self, shown: Shown, omit: &BTreeSet<Family>, limits: BlockLimits) -> Self {
+        let is_omitted = |metric: &Metric| matches!(metric, Metric::Family(family) if omit.contains(family));
+        let metrics = Metric::all().filter(|metric| !is_omitted(metric)).collect();
+        let before = (&self.blocks, &*self.shown.snapshot, &*self.shown.targets);
+        Self::of(Blocks::next(before, metrics, (&shown.snapshot, &shown.targets), limits), shown)
+    }
+
+    fn of(blocks: Blocks, shown: Shown) -> Self {
+        let mut crc = crc32fast::Hasher::new();
+        blocks.iter().for_each(|block| crc.combine(&block.crc));
+        let identity = Frames::new(0, blocks.iter().map(|block| block.identity.len()));
+        let gzip = Frames::new(gzip::HEADER.len(), blocks.iter().map(|block| block.gzip.len()));
+        Self { series: blocks.series(), blocks, identity, gzip, crc, shown }
     }
 
     /// What the bytes show.
@@ -70,7 +97,7 @@ impl Rendered {
 
     /// An empty snapshot: no series, which is a valid body too.
     pub fn empty() -> Self {
-        Self::render(&Snapshot::default(), &BTreeSet::new())
+        Self::of(Blocks::none(), Shown::default())
     }
 
     /// The number of samples of images.
@@ -78,27 +105,84 @@ impl Rendered {
         self.series
     }
 
+    /// One frame of the body without its tail: pieces of together some 256 KiB. `None` after the last one.
+    pub(crate) fn frame(&self, encoding: Encoding, number: usize) -> Option<Vec<Bytes>> {
+        let frames = self.frames(encoding);
+        let end = *frames.ends.get(number)?;
+        let start = if number == 0 { 0 } else { frames.ends[number - 1] };
+        let header = matches!((encoding, number), (Encoding::Gzip, 0)).then(|| Bytes::from_static(&gzip::HEADER));
+        let blocks = self.blocks.range(start..end).map(|block| block.encoded(encoding).clone());
+        Some(header.into_iter().chain(blocks.filter(|piece| !piece.is_empty())).collect())
+    }
+
+    /// How many frames there are.
+    pub(crate) fn frames_count(&self, encoding: Encoding) -> usize {
+        self.frames(encoding).ends.len()
+    }
+
     /// The body without its tail.
-    pub fn frames(&self, encoding: Encoding) -> &[Bytes] {
+    pub fn pieces(&self, encoding: Encoding) -> Vec<Bytes> {
+        (0..).map_while(|number| self.frame(encoding, number)).flatten().collect()
+    }
+
+    /// The sum of the pieces' bytes.
+    pub fn pieces_bytes(&self, encoding: Encoding) -> u64 {
+        self.frames(encoding).bytes
+    }
+
+    fn frames(&self, encoding: Encoding) -> &Frames {
         match encoding {
-            Encoding::Identity => &self.frames.identity,
-            Encoding::Gzip => &self.frames.gzip,
+            Encoding::Identity => &self.identity,
+            Encoding::Gzip => &self.gzip,
         }
     }
 
-    /// The sum of the frames' bytes.
-    pub fn frames_bytes(&self, encoding: Encoding) -> u64 {
-        match encoding {
-            Encoding::Identity => self.frames.identity_bytes,
-            Encoding::Gzip => self.frames.gzip_bytes,
-        }
-    }
-
-    /// The bytes after the frames, so that the decoded body is the series and then `tail`.
+    /// The bytes after the pieces, so that the decoded body is the series and then `tail`.
     pub fn tail(&self, encoding: Encoding, tail: Vec<u8>) -> Bytes {
         match encoding {
             Encoding::Identity => tail.into(),
-            Encoding::Gzip => gzip::end(&self.frames.crc, self.frames.identity_bytes, &tail),
+            Encoding::Gzip => gzip::end(&self.crc, self.identity.bytes, &tail),
+        }
+    }
+
+    /// How many bytes, in both encodings, are in memory only once for this one and another.
+    pub fn bytes_shared_with(&self, other: &Self) -> u64 {
+        let others: HashSet<_> = other.blocks.iter().map(Arc::as_ptr).collect();
+        let shared = self.blocks.iter().filter(|block| others.contains(&Arc::as_ptr(block)));
+        shared.map(|block| (block.identity.len() + block.gzip.len()) as u64).sum()
+    }
+}
+
+impl Block {
+    fn encoded(&self, encoding: Encoding) -> &Bytes {
+        match encoding {
+            Encoding::Identity => &self.identity,
+            Encoding::Gzip => &self.gzip,
         }
     }
 }
+
+impl Frames {
+    /// Of blocks with so many bytes, after a header.
+    fn new(header_bytes: usize, blocks: impl ExactSizeIterator<Item = usize>) -> Self {
+        let (mut ends, mut bytes) = (Vec::new(), header_bytes as u64);
+        let (mut frame_bytes, mut pieces) = (header_bytes, usize::from(header_bytes > 0));
+        let last = blocks.len();
+        for (number, block_bytes) in blocks.enumerate() {
+            if frame_bytes >= FRAME_BYTES || pieces >= FRAME_PIECES_MAX {
+                ends.push(number);
+                (frame_bytes, pieces) = (0, 0);
+            }
+            bytes += block_bytes as u64;
+            frame_bytes += block_bytes;
+            pieces += usize::from(block_bytes > 0);
+        }
+        if frame_bytes > 0 {
+            ends.push(last);
+        }
+        Self { ends, bytes }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,19 +1,22 @@
-//! The rows of a snapshot, each with its labels written once and used for all of its families.
+//! Rows: what samples of several families are about, each with its labels written once and used for all of these.
 
 use std::ops::Range;
 
 use super::family::Family;
 use super::labels::label;
+use super::metric::Metric;
+use super::own::TargetState;
 use super::sink::{Sink, Value};
+use super::targets::TargetFamily;
 use crate::inventory::snapshot::{
     GroupView, ImageView, NewestView, ReclaimableView, RegistryView, ReleaseView, RepositoryView, RunningView,
-    Snapshot, TagView,
+    SourceView, TagView,
 };
 
 /// A row's labels: `{a="…",b="…"` in [`Rows::labels`], still open for more.
 type Labels = Range<usize>;
 
-/// All rows, in the snapshot's order.
+/// The rows of some units, in their order.
 #[derive(Default)]
 pub(crate) struct Rows<'a> {
     labels: String,
@@ -26,76 +29,115 @@ pub(crate) struct Rows<'a> {
     /// By repository and policy, and by registry and policy.
     reclaimable: [Vec<(Labels, &'a ReclaimableView)>; 2],
     running: Vec<(Labels, &'a RunningView)>,
+    targets: Vec<(Labels, &'a TargetState)>,
 }
 
 impl<'a> Rows<'a> {
-    pub(crate) fn new(snapshot: &'a Snapshot) -> Self {
-        let mut rows = Self::default();
-        for registry in &snapshot.registries {
-            let labels = rows.row("{", &[("registry", registry.registry.as_str())]);
-            rows.registries.push((labels, registry));
-            for group in &registry.groups {
-                let labels = rows.row("{", &[("registry", registry.registry.as_str()), ("group", &group.group)]);
-                rows.groups.push((labels, group));
-            }
-            for of in &registry.reclaimable {
-                let labels = rows.row("{", &[("registry", registry.registry.as_str()), ("policy", &of.policy)]);
-                rows.reclaimable[1].push((labels, of));
-            }
-            registry.repositories.iter().for_each(|repository| rows.repository(repository));
-        }
-        for source in &snapshot.sources {
-            for running in &source.images {
-                let repository = &running.image.repository;
-                let pairs = [
-                    ("source", &*source.source.0),
-                    ("registry", repository.registry().as_str()),
-                    ("repository", repository.name()),
-                    ("tag", running.image.tag.as_str()),
-                ];
-                let labels = rows.row("{", &pairs);
-                rows.running.push((labels, running));
-            }
-        }
-        rows
+    /// None of them, with the memory that they had.
+    pub(crate) fn clear(&mut self) {
+        self.labels.clear();
+        self.images.clear();
+        self.tags.clear();
+        self.newest.clear();
+        self.repositories.clear();
+        self.groups.clear();
+        self.registries.clear();
+        self.reclaimable.iter_mut().for_each(Vec::clear);
+        self.running.clear();
+        self.targets.clear();
     }
 
-    fn repository(&mut self, view: &'a RepositoryView) {
-        let mut prefix = String::from("{");
-        label(&mut prefix, "registry", view.repository.registry().as_str());
-        label(&mut prefix, "repository", view.repository.name());
-        let labels = self.row(&prefix, &[]);
+    /// Adds the images of a tag.
+    pub(crate) fn images(&mut self, repository: &RepositoryView, tag: &'a TagView) {
+        let first = self.of_repository(repository, &[("tag", tag.tag.as_str())]);
+        for image in &tag.images {
+            let start = self.labels.len();
+            self.labels.extend_from_within(first.clone());
+            label(&mut self.labels, "platform", image.platform.as_str());
+            self.images.push((start..self.labels.len(), image));
+        }
+    }
+
+    /// Adds a tag.
+    pub(crate) fn tag(&mut self, repository: &RepositoryView, tag: &'a TagView) {
+        let labels = self.of_repository(repository, &[("tag", tag.tag.as_str())]);
+        self.tags.push((labels, tag));
+    }
+
+    /// Adds a repository, its newest releases, and what policies would free of it.
+    pub(crate) fn repository(&mut self, view: &'a RepositoryView) {
+        let labels = self.of_repository(view, &[]);
         self.repositories.push((labels, view));
         for of in &view.reclaimable {
-            let labels = self.row(&prefix, &[("policy", &of.policy)]);
+            let labels = self.of_repository(view, &[("policy", &of.policy)]);
             self.reclaimable[0].push((labels, of));
         }
         for newest in &view.newest {
-            let labels = self.row(&prefix, &[("target", &newest.target.0), ("platform", newest.platform.as_str())]);
+            let more = [("target", &*newest.target.0), ("platform", newest.platform.as_str())];
+            let labels = self.of_repository(view, &more);
             self.newest.push((labels, newest));
-        }
-        for tag in &view.tags {
-            let labels = self.row(&prefix, &[("tag", tag.tag.as_str())]);
-            self.tags.push((labels, tag));
-            for image in &tag.images {
-                let labels = self.row(&prefix, &[("tag", tag.tag.as_str()), ("platform", image.platform.as_str())]);
-                self.images.push((labels, image));
-            }
         }
     }
 
-    fn row(&mut self, prefix: &str, pairs: &[(&str, &str)]) -> Labels {
+    /// Adds a registry, its groups, and what policies would free on it.
+    pub(crate) fn registry(&mut self, view: &'a RegistryView) {
+        let labels = self.row(&[("registry", view.registry.as_str())]);
+        self.registries.push((labels, view));
+        for group in &view.groups {
+            let labels = self.row(&[("registry", view.registry.as_str()), ("group", &group.group)]);
+            self.groups.push((labels, group));
+        }
+        for of in &view.reclaimable {
+            let labels = self.row(&[("registry", view.registry.as_str()), ("policy", &of.policy)]);
+            self.reclaimable[1].push((labels, of));
+        }
+    }
+
+    /// Adds an image that runs.
+    pub(crate) fn running(&mut self, source: &SourceView, view: &'a RunningView) {
+        let repository = &view.image.repository;
+        let labels = self.row(&[
+            ("source", &source.source.0),
+            ("registry", repository.registry().as_str()),
+            ("repository", repository.name()),
+            ("tag", view.image.tag.as_str()),
+        ]);
+        self.running.push((labels, view));
+    }
+
+    /// Adds a target.
+    pub(crate) fn target(&mut self, target: &'a TargetState) {
+        let labels = self.row(&[("target", &target.name.0)]);
+        self.targets.push((labels, target));
+    }
+
+    fn of_repository(&mut self, view: &RepositoryView, more: &[(&str, &str)]) -> Labels {
+        let labels =
+            self.row(&[("registry", view.repository.registry().as_str()), ("repository", view.repository.name())]);
+        for (key, value) in more {
+            label(&mut self.labels, key, value);
+        }
+        labels.start..self.labels.len()
+    }
+
+    fn row(&mut self, pairs: &[(&str, &str)]) -> Labels {
         let start = self.labels.len();
-        self.labels.push_str(prefix);
+        self.labels.push('{');
         for (key, value) in pairs {
             label(&mut self.labels, key, value);
         }
         start..self.labels.len()
     }
 
-    /// All samples of a family.
-    pub(crate) fn write(&self, family: Family, sink: &mut Sink) {
-        sink.begin(family.name(), family.help());
+    /// All samples of a metric.
+    pub(crate) fn write(&self, metric: Metric, sink: &mut Sink) {
+        match metric {
+            Metric::Family(family) => self.family(family, sink),
+            Metric::Target(family) => self.of_targets(family, sink),
+        }
+    }
+
+    fn family(&self, family: Family, sink: &mut Sink) {
         match family {
             Family::ImageInfo => self.image_info(sink),
             Family::TagInfo => self.tag_info(sink),
@@ -114,6 +156,14 @@ impl<'a> Rows<'a> {
                 self.each(&self.reclaimable[0], family, sink, of_repository_policy);
                 self.each(&self.reclaimable[1], family, sink, of_registry_policy);
                 self.each(&self.running, family, sink, of_running);
+            }
+        }
+    }
+
+    fn of_targets(&self, family: TargetFamily, sink: &mut Sink) {
+        for (labels, target) in &self.targets {
+            if let Some(value) = family.value(target) {
+                sink.sample(family.name(), &self.labels[labels.clone()], "", value);
             }
         }
     }

@@ -1,84 +1,75 @@
 //! The families about targets. They are rendered with the snapshot of the same moment, so that no scrape shows a
 //! target as failing whose tags are all up, or the other way round.
 
-use super::labels::label;
-use super::own::{ScanEnd, TargetState};
-use super::sink::{Sink, Value};
+use super::own::TargetState;
+use super::sink::Value;
 
-pub(crate) fn write(targets: &[TargetState], sink: &mut Sink) {
-    family(
-        targets,
-        sink,
-        "image_size_exporter_target_up",
-        "1 when the target's last scan read everything that it selects, 0 when something failed.",
-        |target| target.last.map(|end: ScanEnd| Value::Integer(end.up.into())),
-    );
-    family(
-        targets,
-        sink,
-        "image_size_exporter_target_last_scan_timestamp_seconds",
-        "When the target's last scan ended, failed or not.",
-        |target| target.last.map(|end| Value::Float(end.at)),
-    );
-    family(
-        targets,
-        sink,
-        "image_size_exporter_target_last_scan_duration_seconds",
-        "How long the target's last scan took.",
-        |target| target.last.map(|end| Value::Float(end.duration.as_secs_f64())),
-    );
-    family(
-        targets,
-        sink,
-        "image_size_exporter_target_interval_seconds",
-        "Time between the starts of two scans of the target, as configured.",
-        |target| Some(Value::Float(target.interval.as_secs_f64())),
-    );
-    family(
-        targets,
-        sink,
-        "image_size_exporter_target_repositories",
-        "Repositories that the target selects, with or without a selected tag. Absent until its lists were read.",
-        |target| target.selected.map(|selected| Value::Integer(selected.repositories)),
-    );
-    family(
-        targets,
-        sink,
-        "image_size_exporter_target_tags",
-        "Tags that the target selects. Absent until its lists were read to their ends.",
-        |target| target.selected.map(|selected| Value::Integer(selected.tags)),
-    );
+/// A family about targets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TargetFamily {
+    Up,
+    LastScan,
+    LastScanDuration,
+    Interval,
+    Repositories,
+    Tags,
 }
 
-fn family(
-    targets: &[TargetState],
-    sink: &mut Sink,
-    name: &'static str,
-    help: &'static str,
-    value: impl Fn(&TargetState) -> Option<Value>,
-) {
-    sink.begin(name, help);
-    for target in targets {
-        let Some(value) = value(target) else { continue };
-        let mut labels = String::from("{");
-        label(&mut labels, "target", &target.name.0);
-        sink.sample(name, &labels, "", value);
+impl TargetFamily {
+    /// All of them, in the order in which they are published.
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Up, Self::LastScan, Self::LastScanDuration, Self::Interval, Self::Repositories, Self::Tags];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Up => "image_size_exporter_target_up",
+            Self::LastScan => "image_size_exporter_target_last_scan_timestamp_seconds",
+            Self::LastScanDuration => "image_size_exporter_target_last_scan_duration_seconds",
+            Self::Interval => "image_size_exporter_target_interval_seconds",
+            Self::Repositories => "image_size_exporter_target_repositories",
+            Self::Tags => "image_size_exporter_target_tags",
+        }
+    }
+
+    pub(crate) const fn help(self) -> &'static str {
+        match self {
+            Self::Up => "1 when the target's last scan read everything that it selects, 0 when something failed.",
+            Self::LastScan => "When the target's last scan ended, failed or not.",
+            Self::LastScanDuration => "How long the target's last scan took.",
+            Self::Interval => "Time between the starts of two scans of the target, as configured.",
+            Self::Repositories => {
+                "Repositories that the target selects, with or without a selected tag. Absent until its lists were read."
+            }
+            Self::Tags => "Tags that the target selects. Absent until its lists were read to their ends.",
+        }
+    }
+
+    pub(crate) fn value(self, target: &TargetState) -> Option<Value> {
+        match self {
+            Self::Up => target.last.map(|end| Value::Integer(end.up.into())),
+            Self::LastScan => target.last.map(|end| Value::Float(end.at)),
+            Self::LastScanDuration => target.last.map(|end| Value::Float(end.duration.as_secs_f64())),
+            Self::Interval => Some(Value::Float(target.interval.as_secs_f64())),
+            Self::Repositories => target.selected.map(|selected| Value::Integer(selected.repositories)),
+            Self::Tags => target.selected.map(|selected| Value::Integer(selected.tags)),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
     use std::time::Duration;
 
     use super::*;
-    use crate::inventory::Selected;
-    use crate::metrics::own::ScanTrouble;
+    use crate::inventory::{Selected, Snapshot};
+    use crate::metrics::own::{ScanEnd, ScanTrouble};
+    use crate::metrics::{Encoding, Rendered};
     use crate::target::TargetName;
 
     fn lines(targets: &[TargetState]) -> Vec<String> {
-        let mut sink = Sink::new();
-        write(targets, &mut sink);
-        let text = sink.finish().identity.concat();
+        let rendered = Rendered::with_targets(&Snapshot::default(), targets, &BTreeSet::new());
+        let text = rendered.pieces(Encoding::Identity).concat();
         String::from_utf8(text).unwrap().lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect()
     }
 

@@ -1,13 +1,14 @@
-//! The body of an answer: a few bytes, or rendered frames and a tail, without copies.
+//! The body of an answer: a few bytes, or what is rendered and a tail, without copies.
 
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes};
 use hyper::body::{Body, Frame, SizeHint};
 
 use super::deadlines::AnswerGuard;
+use super::pieces::Pieces;
 use crate::metrics::{Encoding, Rendered};
 
 /// The body of an answer.
@@ -38,7 +39,7 @@ pub(super) struct Superseded;
 impl ResponseBody {
     /// The rendered series and a tail.
     pub(super) fn scrape(rendered: &Arc<Rendered>, encoding: Encoding, tail: Bytes) -> Self {
-        let remaining_bytes = rendered.frames_bytes(encoding) + tail.len() as u64;
+        let remaining_bytes = rendered.pieces_bytes(encoding) + tail.len() as u64;
         let rendered = Arc::downgrade(rendered);
         let content = BodyContent::Scrape { rendered, encoding, next: 0, tail: Some(tail) };
         Self { content, remaining_bytes, guard: None }
@@ -51,18 +52,21 @@ impl ResponseBody {
         self
     }
 
-    fn next(&mut self) -> Option<Result<Bytes, Superseded>> {
+    fn next(&mut self) -> Option<Result<Pieces, Superseded>> {
         match &mut self.content {
-            BodyContent::Bytes(bytes) => bytes.take().map(Ok),
+            BodyContent::Bytes(bytes) => bytes.take().map(|bytes| Ok(bytes.into())),
             BodyContent::Scrape { rendered, encoding, next, tail } => {
                 tail.as_ref()?;
                 let Some(rendered) = rendered.upgrade() else { return Some(Err(Superseded)) };
                 if let Some(guard) = &self.guard {
                     guard.progress();
                 }
-                let frame = rendered.frames(*encoding).get(*next).cloned();
+                let mut frame: Pieces = rendered.frame(*encoding, *next).map(Pieces::from).unwrap_or_default();
                 *next += 1;
-                frame.or_else(|| tail.take()).map(Ok)
+                if *next >= rendered.frames_count(*encoding) {
+                    frame.push(tail.take()?);
+                }
+                Some(Ok(frame))
             }
         }
     }
@@ -75,13 +79,13 @@ impl From<Bytes> for ResponseBody {
 }
 
 impl Body for ResponseBody {
-    type Data = Bytes;
+    type Data = Pieces;
     type Error = Superseded;
 
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Superseded>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Pieces>, Superseded>>> {
         let next = self.next();
-        if let Some(Ok(bytes)) = &next {
-            self.remaining_bytes -= bytes.len() as u64;
+        if let Some(Ok(pieces)) = &next {
+            self.remaining_bytes -= pieces.remaining() as u64;
         }
         Poll::Ready(next.map(|next| next.map(Frame::data)))
     }

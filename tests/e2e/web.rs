@@ -5,8 +5,10 @@ mod slow;
 
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 
 use endpoint::Endpoint;
+use image_size_exporter::inventory::Snapshot;
 
 use crate::harness::prometheus::Prometheus;
 use crate::harness::{parsers, run, scratch, wait_for};
@@ -41,10 +43,14 @@ fn authority(directory: &Path) -> Authority {
 
 #[test]
 fn curl_reads_the_same_in_every_version_and_encoding() {
-    let endpoint = Endpoint::plain(snapshots::large(3_000));
+    let mut endpoint = Endpoint::plain(snapshots::large(3_000));
     let url = endpoint.url("http", "/metrics");
+    let before = curl(&[], &url);
+    assert!(of_images(&before).len() > 90_000);
+    // Some of the blocks are those of before, others are new.
+    endpoint.publish(changed(snapshots::large(3_000)));
     let plain = curl(&[], &url);
-    assert!(of_images(&plain).len() > 90_000);
+    assert!(of_images(&before) != of_images(&plain));
     for arguments in [
         &["--http1.0"][..],
         &["--http1.1", "--compressed"],
@@ -62,6 +68,18 @@ fn curl_reads_the_same_in_every_version_and_encoding() {
     run(Command::new("gzip").arg("--test").arg(&file));
     let unpacked = run(Command::new("gzip").args(["--decompress", "--stdout"]).arg(&file));
     assert!(of_images(&unpacked) == of_images(&plain));
+    let program = "import sys, gzip; sys.stdout.buffer.write(gzip.open(sys.argv[1]).read())";
+    let unpacked = run(Command::new("python3").args(["-c", program]).arg(&file));
+    assert!(of_images(&unpacked) == of_images(&plain));
+}
+
+/// With one tag that was read later, and without another repository.
+fn changed(mut snapshot: Snapshot) -> Snapshot {
+    let registry = Arc::get_mut(&mut snapshot.registries[0]).expect("it is not shared");
+    registry.repositories.remove(50);
+    let repository = Arc::get_mut(&mut registry.repositories[100]).expect("it is not shared");
+    repository.tags[3].last_success = Some(1.8e9);
+    snapshot
 }
 
 #[test]

@@ -61,7 +61,7 @@ fn the_table_about_itself_has_every_metric() {
     telemetry.notified(Kind::Harbor, None);
     telemetry.watch_state(Some(Arc::new(AtomicBool::new(true))));
     let rendered = Rendered::with_targets(&Snapshot::default(), &telemetry.target_states(), &BTreeSet::new());
-    let bytes = [rendered.frames(Encoding::Identity).concat(), telemetry.encode(Format::Text)].concat();
+    let bytes = [rendered.pieces(Encoding::Identity).concat(), telemetry.encode(Format::Text)].concat();
     let text = String::from_utf8(bytes).unwrap();
     let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE image_size_exporter_"));
     let exposed: BTreeSet<String> = types.map(|line| line.split(' ').next().unwrap().to_owned()).collect();

@@ -1,8 +1,10 @@
 //! The exposition of a snapshot, parsed back.
 
 use std::collections::BTreeSet;
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use image_size_exporter::inventory::snapshot::Snapshot;
 use image_size_exporter::metrics::Family;
 use image_size_exporter::metrics::{Encoding, Rendered};
@@ -18,8 +20,8 @@ use crate::snapshots::{self, Odd};
 /// The whole body as a client gets it, decoded.
 fn body(rendered: &Rendered, encoding: Encoding, tail: &[u8]) -> String {
     let tail = rendered.tail(encoding, tail.to_vec());
-    let bytes = [rendered.frames(encoding).concat(), tail.to_vec()].concat();
-    assert_eq!(rendered.frames_bytes(encoding) + tail.len() as u64, bytes.len() as u64);
+    let bytes = [rendered.pieces(encoding).concat(), tail.to_vec()].concat();
+    assert_eq!(rendered.pieces_bytes(encoding) + tail.len() as u64, bytes.len() as u64);
     match encoding {
         Encoding::Identity => String::from_utf8(bytes).unwrap(),
         Encoding::Gzip => {
@@ -69,9 +71,21 @@ fn every_family_is_announced_as_it_is_documented() {
 fn one_snapshot_always_gives_the_same_bytes() {
     let (first, second) = (render(&snapshots::large(3_000)), render(&snapshots::large(3_000)));
     for encoding in [Encoding::Identity, Encoding::Gzip] {
-        assert!(first.frames(encoding).len() > 1, "{encoding:?}: one frame proves little");
-        assert_eq!(first.frames(encoding), second.frames(encoding));
+        assert!(first.pieces(encoding).len() > 1, "{encoding:?}: one frame proves little");
+        assert_eq!(first.pieces(encoding), second.pieces(encoding));
     }
+}
+
+#[test]
+fn compressed_blocks_are_hardly_larger_than_one_stream() {
+    let rendered = render(&snapshots::large(3_000));
+    let text = rendered.pieces(Encoding::Identity).concat();
+    // At the level of the blocks.
+    let mut whole = GzEncoder::new(Vec::new(), Compression::new(2));
+    whole.write_all(&text).unwrap();
+    let whole = whole.finish().unwrap().len() as u64;
+    let blocks = rendered.pieces_bytes(Encoding::Gzip);
+    assert!(blocks * 100 <= whole * 108, "{blocks} bytes instead of {whole}");
 }
 
 #[test]

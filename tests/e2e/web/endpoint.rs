@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use image_size_exporter::inventory::snapshot::Snapshot;
 use image_size_exporter::metrics;
-use image_size_exporter::metrics::Telemetry;
+use image_size_exporter::metrics::{Publisher, Telemetry};
 use image_size_exporter::web::{Listener, Options, ServerState, WebConfig, serve};
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
@@ -17,7 +17,8 @@ use crate::harness::scratch;
 /// A server. It ends with the test.
 pub struct Endpoint {
     pub address: SocketAddr,
-    _runtime: Runtime,
+    publisher: Publisher,
+    runtime: Runtime,
     _directory: tempfile::TempDir,
 }
 
@@ -33,21 +34,22 @@ impl Endpoint {
         std::fs::write(&file, web_config).expect("a file");
         let web_config = WebConfig::open(&file).expect("a good web configuration");
         let runtime = Runtime::new().expect("a runtime");
-        let address = runtime.block_on(async {
+        let (address, publisher) = runtime.block_on(async {
             let telemetry = Arc::new(Telemetry::default());
             let (mut publisher, rendered) = metrics::channel(Arc::clone(&telemetry));
             publisher.publish(Arc::new(snapshot), Vec::new(), Arc::new(BTreeSet::new())).await;
             let state = ServerState::new(rendered, telemetry, mpsc::channel(1).0, web_config, Options::default());
             let listener = Listener::bind(&"127.0.0.1:0".parse().expect("an address")).await.expect("a free port");
             let address = listener.local_addr().expect("an address");
-            tokio::spawn(async move {
-                // Kept: without its sender there is nothing to read.
-                let _publisher = publisher;
-                serve(vec![listener], Arc::new(state), CancellationToken::new()).await;
-            });
-            address
+            tokio::spawn(serve(vec![listener], Arc::new(state), CancellationToken::new()));
+            (address, publisher)
         });
-        Self { address, _runtime: runtime, _directory: directory }
+        Self { address, publisher, runtime, _directory: directory }
+    }
+
+    /// Shows another snapshot.
+    pub fn publish(&mut self, snapshot: Snapshot) {
+        self.runtime.block_on(self.publisher.publish(Arc::new(snapshot), Vec::new(), Arc::new(BTreeSet::new())));
     }
 
     /// By name, as certificates have it.

@@ -87,7 +87,7 @@ async fn no_text_in_an_image_reaches_a_label_unless_it_is_short_and_printable() 
             let refused = matches!(outcome, Outcome::Failed(Reason::Invalid));
             assert!(refused || matches!(outcome, Outcome::Read(_)), "{place}: {outcome:?}");
             let rendered = Rendered::render(&watcher.inventory.snapshot(), &BTreeSet::new());
-            let body = String::from_utf8(rendered.frames(Encoding::Identity).concat()).unwrap();
+            let body = String::from_utf8(rendered.pieces(Encoding::Identity).concat()).unwrap();
             let samples = body.lines().filter(|line| !line.starts_with('#'));
             let samples_bytes: u64 = samples.map(|line| line.len() as u64 + 1).sum();
             assert!(samples_bytes <= rendered.series() * SERIES_BYTES_MAX as u64, "{place}: {samples_bytes}");
