@@ -7,7 +7,7 @@ pub use super::digest_list::DigestList;
 use crate::image::accounting::{GroupUsage, StoredLayer};
 use crate::image::{ImageSummary, Timestamp};
 use crate::oci::{Digest, MediaType, Platform, Registry, Repository, Tag};
-use crate::tag::RunningImage;
+use crate::tag::{Base, RunningImage};
 use crate::target::TargetName;
 
 /// Everything that is published at one moment. Sorted by registry, repository, tag and platform, so that the same values
@@ -209,6 +209,18 @@ pub struct ImageView {
     pub wasted_bytes: Option<u64>,
     /// The configured budget for its compressed size.
     pub budget_bytes: Option<u64>,
+    /// The image that it is built on.
+    pub base: Option<BaseView>,
+}
+
+/// What is published of the base of an image.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BaseView {
+    /// The base, shared by the images that are built on it.
+    pub base: Arc<Base>,
+    /// Whether its tag still has it: `Some(false)` once the tag points at something else. `None` while nothing is known of
+    /// the tag.
+    pub is_current: Option<bool>,
 }
 
 /// The distinct layers of an image that its registry stores and whose sizes are known, in the manifest's order: numbers,
