@@ -2,6 +2,7 @@
 //! or goes. It also says of which repositories a base may have changed since, so that no other is looked at.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use super::chains::Chains;
@@ -35,7 +36,7 @@ pub(super) struct BaseIndex {
     /// By the tag that bases are named by: the repositories of the images that are built on them, and how many of each.
     built_on: HashMap<(Repository, Tag), BTreeMap<u32, u32>>,
     /// Where images began to end, or ceased to.
-    touched: HashSet<u32>,
+    touched: HashSet<NonZeroU32>,
     /// The repositories with an image whose base may have changed.
     stale: BTreeSet<u32>,
     /// Images share their bases: one allocation for each.
@@ -49,7 +50,7 @@ pub(super) struct BaseIndex {
 #[derive(Default)]
 pub(super) struct BaseLink {
     /// Where its layers end in [`BaseIndex::chains`]; none for what is no container image.
-    pub(super) end: Option<u32>,
+    pub(super) end: Option<NonZeroU32>,
     /// What its annotations say.
     pub(super) named: Option<Arc<BaseName>>,
     /// What it is built on.

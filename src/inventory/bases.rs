@@ -6,6 +6,7 @@
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
+use std::num::NonZeroU32;
 
 use super::Inventory;
 use super::layer_table::StoredImage;
@@ -26,7 +27,7 @@ struct Candidate<'a> {
 }
 
 /// The candidates that end at a place in the chains, looked up once.
-type Candidates<'a> = HashMap<u32, Vec<Candidate<'a>>>;
+type Candidates<'a> = HashMap<NonZeroU32, Vec<Candidate<'a>>>;
 
 /// What an image is built on now.
 struct Found {
@@ -187,7 +188,7 @@ impl Inventory {
     }
 
     /// The images that end at a place in the chains.
-    fn candidates(&self, end: u32) -> Vec<Candidate<'_>> {
+    fn candidates(&self, end: NonZeroU32) -> Vec<Candidate<'_>> {
         let numbers = self.bases.chains.repositories(end).into_iter();
         let repositories = numbers.filter_map(|number| {
             let name = self.bases.repository(number)?;

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};
+use std::num::NonZeroU32;
 
 use hashbrown::HashTable;
 
@@ -15,16 +16,14 @@ use crate::oci::Digest;
 const NONE: u32 = u32::MAX;
 /// The node of no layers.
 const ROOT: u32 = 0;
-/// In place of a repository: several have images that end there.
-const SEVERAL: u32 = u32::MAX;
 
 /// The layers of all watched images, from their first ones on.
 pub(super) struct Chains {
     nodes: Vec<Node>,
     free: Vec<u32>,
     by_hash: HashTable<u32>,
-    /// Of nodes at which images of several repositories end: how many of each.
-    several: HashMap<u32, BTreeMap<u32, u32>>,
+    /// The nodes at which images end: few of all.
+    ends: HashMap<u32, End>,
     /// Seeded by chance, so that nobody can choose digests whose hashes collide: among a million layers two do with a
     /// probability of one in thirty million.
     hasher: RandomState,
@@ -40,20 +39,26 @@ struct Node {
     /// The layers that stand on the same one, in a list.
     next: u32,
     previous: u32,
-    /// The repository of the images of which it is the last layer.
-    repository: u32,
-    /// How many there are.
-    images: u32,
+}
+
+/// The images that end at a node, by repository: how many.
+enum End {
+    /// Of one repository, as at most nodes.
+    One {
+        repository: u32,
+        images: u32,
+    },
+    Several(Box<BTreeMap<u32, u32>>),
 }
 
 impl Default for Chains {
     fn default() -> Self {
-        let root = Node { hash: 0, parent: NONE, child: NONE, next: NONE, previous: NONE, repository: 0, images: 0 };
+        let root = Node { hash: 0, parent: NONE, child: NONE, next: NONE, previous: NONE };
         Self {
             nodes: vec![root],
             free: Vec::new(),
             by_hash: HashTable::new(),
-            several: HashMap::new(),
+            ends: HashMap::new(),
             hasher: RandomState::new(),
         }
     }
@@ -61,7 +66,11 @@ impl Default for Chains {
 
 impl Chains {
     /// Adds an image of a repository, by its layers, bottom first; returns where it ends. `None` for one without layers.
-    pub(super) fn insert<'a>(&mut self, layers: impl Iterator<Item = &'a Digest>, repository: u32) -> Option<u32> {
+    pub(super) fn insert<'a>(
+        &mut self,
+        layers: impl Iterator<Item = &'a Digest>,
+        repository: u32,
+    ) -> Option<NonZeroU32> {
         let mut at = ROOT;
         for layer in layers {
             let hash = self.hasher.hash_one((self.node(at).hash, layer));
@@ -71,78 +80,48 @@ impl Chains {
         if at == ROOT {
             return None;
         }
-        let node = &mut self.nodes[at as usize];
-        if node.images == 0 {
-            node.repository = repository;
-        } else if node.repository != repository {
-            let one = (node.repository, node.images);
-            let several = self.several.entry(at).or_insert_with(|| BTreeMap::from([one]));
-            *several.entry(repository).or_default() += 1;
-            node.repository = SEVERAL;
-        }
-        node.images += 1;
-        Some(at)
+        self.ends.entry(at).or_insert(End::One { repository, images: 0 }).add(repository);
+        NonZeroU32::new(at)
     }
 
     /// Removes an image of a repository that ends there, and the layers that no other image has in that place.
-    pub(super) fn remove(&mut self, end: u32, repository: u32) {
-        let node = &mut self.nodes[end as usize];
-        node.images -= 1;
-        if node.repository == SEVERAL
-            && let Some(several) = self.several.get_mut(&end)
-        {
-            let of_it = several.entry(repository).or_default();
-            *of_it = of_it.saturating_sub(1);
-            if *of_it == 0 {
-                several.remove(&repository);
-            }
-            if let (1, Some((&only, _))) = (several.len(), several.first_key_value()) {
-                node.repository = only;
-                self.several.remove(&end);
-            }
+    pub(super) fn remove(&mut self, end: NonZeroU32, repository: u32) {
+        let mut at = end.get();
+        if self.ends.get_mut(&at).is_some_and(|end| end.subtract(repository)) {
+            self.ends.remove(&at);
         }
-        let mut at = end;
-        while at != ROOT && self.node(at).images == 0 && self.node(at).child == NONE {
+        while at != ROOT && self.node(at).child == NONE && !self.ends.contains_key(&at) {
             at = self.drop(at);
         }
     }
 
     /// Where the longest image ends whose layers are the first ones of the image that ends here, and not all of them.
-    pub(super) fn below(&self, end: u32) -> Option<u32> {
-        let mut at = self.node(end).parent;
-        while at != ROOT && at != NONE {
-            if self.node(at).images > 0 {
-                return Some(at);
-            }
-            at = self.node(at).parent;
-        }
-        None
+    pub(super) fn below(&self, end: NonZeroU32) -> Option<NonZeroU32> {
+        self.path(end).find(|at| self.ends.contains_key(&at.get()))
     }
 
     /// Whether the image that ends at `base` is the beginning of the one that ends at `end`, and not all of it.
-    pub(super) fn is_below(&self, base: u32, end: u32) -> bool {
-        let mut at = self.node(end).parent;
-        while at != ROOT && at != NONE {
-            if at == base {
-                return true;
-            }
-            at = self.node(at).parent;
-        }
-        false
+    pub(super) fn is_below(&self, base: NonZeroU32, end: NonZeroU32) -> bool {
+        self.path(end).any(|at| at == base)
+    }
+
+    /// The nodes towards the root, without the first one.
+    fn path(&self, end: NonZeroU32) -> impl Iterator<Item = NonZeroU32> {
+        std::iter::successors(Some(end), |at| NonZeroU32::new(self.node(at.get()).parent)).skip(1)
     }
 
     /// Where the images end that stand directly on what ends here: no other image is between the two.
-    pub(super) fn on_top(&self, end: u32) -> Vec<u32> {
+    pub(super) fn on_top(&self, end: NonZeroU32) -> Vec<NonZeroU32> {
         let mut found = Vec::new();
-        let mut open = vec![self.node(end).child];
+        let mut open = vec![self.node(end.get()).child];
         while let Some(at) = open.pop() {
             if at == NONE {
                 continue;
             }
             let node = self.node(at);
             open.push(node.next);
-            if node.images > 0 {
-                found.push(at);
+            if self.ends.contains_key(&at) {
+                found.extend(NonZeroU32::new(at));
             } else {
                 open.push(node.child);
             }
@@ -151,18 +130,17 @@ impl Chains {
     }
 
     /// The repositories of the images that end here, ascending.
-    pub(super) fn repositories(&self, end: u32) -> Vec<u32> {
-        let node = self.node(end);
-        match self.several.get(&end) {
-            Some(several) => several.keys().copied().collect(),
-            None if node.images > 0 => vec![node.repository],
+    pub(super) fn repositories(&self, end: NonZeroU32) -> Vec<u32> {
+        match self.ends.get(&end.get()) {
+            Some(End::One { repository, .. }) => vec![*repository],
+            Some(End::Several(several)) => several.keys().copied().collect(),
             None => Vec::new(),
         }
     }
 
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
-        self.by_hash.is_empty() && self.several.is_empty() && self.free.len() + 1 == self.nodes.len()
+        self.by_hash.is_empty() && self.ends.is_empty() && self.free.len() + 1 == self.nodes.len()
     }
 
     fn node(&self, at: u32) -> &Node {
@@ -171,7 +149,7 @@ impl Chains {
 
     fn add(&mut self, parent: u32, hash: u64) -> u32 {
         let next = self.node(parent).child;
-        let node = Node { hash, parent, child: NONE, next, previous: NONE, repository: 0, images: 0 };
+        let node = Node { hash, parent, child: NONE, next, previous: NONE };
         let number = if let Some(number) = self.free.pop() {
             self.nodes[number as usize] = node;
             number
@@ -206,6 +184,41 @@ impl Chains {
     }
 }
 
+impl End {
+    /// Adds an image of a repository.
+    fn add(&mut self, of: u32) {
+        match self {
+            Self::One { repository, images } if *repository == of => *images += 1,
+            Self::One { repository, images } => {
+                *self = Self::Several(Box::new(BTreeMap::from([(*repository, *images), (of, 1)])));
+            }
+            Self::Several(several) => *several.entry(of).or_default() += 1,
+        }
+    }
+
+    /// Removes an image of a repository; returns whether none is left.
+    fn subtract(&mut self, of: u32) -> bool {
+        match self {
+            Self::One { images, .. } => {
+                *images -= 1;
+                *images == 0
+            }
+            Self::Several(several) => {
+                if let Some(images) = several.get_mut(&of) {
+                    *images -= 1;
+                    if *images == 0 {
+                        several.remove(&of);
+                    }
+                }
+                if let (1, Some((&repository, &images))) = (several.len(), several.first_key_value()) {
+                    *self = Self::One { repository, images };
+                }
+                false
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -225,12 +238,12 @@ mod tests {
             kept in prop::collection::vec(any::<bool>(), 12),
         ) {
             let mut chains = Chains::default();
-            let ends: Vec<u32> =
+            let ends: Vec<NonZeroU32> =
                 images.iter().map(|(numbers, of)| chains.insert(layers(numbers).iter(), *of).unwrap()).collect();
             for ((end, (_, of)), _) in ends.iter().zip(&images).zip(&kept).filter(|(_, kept)| !**kept) {
                 chains.remove(*end, *of);
             }
-            let left: Vec<(&[u8], u32, u32)> = images.iter().zip(&ends).zip(&kept).filter(|(_, kept)| **kept)
+            let left: Vec<(&[u8], u32, NonZeroU32)> = images.iter().zip(&ends).zip(&kept).filter(|(_, kept)| **kept)
                 .map(|(((numbers, of), end), _)| (&**numbers, *of, *end)).collect();
             let is_below = |a: &[u8], b: &[u8]| b.starts_with(a) && b != a;
             for (numbers, _, end) in &left {
@@ -239,7 +252,7 @@ mod tests {
                 for (other, _, other_end) in &left {
                     prop_assert_eq!(chains.is_below(*end, *other_end), is_below(numbers, other));
                 }
-                let on_top: BTreeSet<u32> = left.iter().filter(|(other, ..)| is_below(numbers, other)
+                let on_top: BTreeSet<NonZeroU32> = left.iter().filter(|(other, ..)| is_below(numbers, other)
                     && !left.iter().any(|(between, ..)| is_below(numbers, between) && is_below(between, other)))
                     .map(|(_, _, end)| *end).collect();
                 prop_assert_eq!(chains.on_top(*end).into_iter().collect::<BTreeSet<_>>(), on_top);

@@ -18,7 +18,8 @@ fn what_buildah_built_on_is_named_and_outdated_once_it_is_built_again() {
     let build = |dockerfile: &str, name: &str| {
         std::fs::write(context.join("own"), noise(7_000)).expect("the context can be written");
         std::fs::write(context.join("Dockerfile"), dockerfile).expect("the context can be written");
-        let options = ["bud", "--quiet", "--isolation", "chroot", "--format", "oci", "--tls-verify=false", "--tag", name];
+        let options =
+            ["bud", "--quiet", "--isolation", "chroot", "--format", "oci", "--tls-verify=false", "--tag", name];
         run(buildah(&storage).args(options).arg(&context));
         let to = format!("docker://{}", at(name));
         run(buildah(&storage).args(["push", "--quiet", "--tls-verify=false", name]).arg(to));

@@ -16,7 +16,8 @@ const CURRENT: &str = "container_image_base_current";
 
 /// Tags of three repositories: `base`, `app` and `other`.
 fn targets(registry: &TestRegistry) -> String {
-    let named = |name: &str, tags: &str| format!("name = '{name}'\nrepository = 'REGISTRY/acme/{name}'\ntags = [{tags}]");
+    let named =
+        |name: &str, tags: &str| format!("name = '{name}'\nrepository = 'REGISTRY/acme/{name}'\ntags = [{tags}]");
     let targets = [named("base", "'1', 'latest'"), named("app", "'1', '2', '3'"), named("other", "'1', '2'")];
     let text: Vec<&str> = targets.iter().map(String::as_str).collect();
     format!("{}[state]\npath = 'state.redb'\n", config(registry, &text))
@@ -76,7 +77,8 @@ async fn two_builds_on_one_base_are_outdated_within_a_scan_of_its_tag_also_after
     registry.push("acme/other", "1", &image("linux/amd64", &[&a, &y]));
     let digests = [("first", &first), ("second", &second)];
     let daemon = Daemon::start(&targets(&registry)).await;
-    let current = lines(&[("app:1", "acme/base:1 at first 100 current"), ("other:1", "acme/base:1 at first 100 current")]);
+    let current =
+        lines(&[("app:1", "acme/base:1 at first 100 current"), ("other:1", "acme/base:1 at first 100 current")]);
     daemon.until("both are on it", |metrics| bases(metrics, &registry, &digests) == current).await;
 
     registry.push("acme/base", "1", &second);
@@ -97,7 +99,11 @@ async fn two_builds_on_one_base_are_outdated_within_a_scan_of_its_tag_also_after
     // A release under another tag is the same image, on the same base.
     registry.push("acme/other", "2", &image("linux/amd64", &[&a, &y]));
     let tagged = "acme/base:1 at first 100 moved";
-    daemon.until("it is known", |metrics| bases(metrics, &registry, &digests).get("other:2").is_some_and(|of| of == tagged)).await;
+    daemon
+        .until("it is known", |metrics| {
+            bases(metrics, &registry, &digests).get("other:2").is_some_and(|of| of == tagged)
+        })
+        .await;
     registry.untag("acme/base", "latest");
     daemon.scanned("base").await;
     registry.untag("acme/base", "1");
@@ -127,7 +133,11 @@ async fn annotations_count_wherever_they_are_and_win_over_layers() {
     registry.push("acme/app", "2", &annotated(&on, false, &name, Some(&base.children[0].digest().to_string())));
     registry.push("acme/app", "3", &annotated(&on, true, &name, Some(&at_base)));
     registry.push("acme/other", "1", &annotated(&image("linux/amd64", &[&c]), false, "debian:12", Some(&at_base)));
-    registry.push("acme/other", "2", &annotated(&image("linux/amd64", &[&b, &c]), false, "not a \u{202e} name", Some("x")));
+    registry.push(
+        "acme/other",
+        "2",
+        &annotated(&image("linux/amd64", &[&b, &c]), false, "not a \u{202e} name", Some("x")),
+    );
     let digests = [("base", &base), ("squashed", &squashed), ("amd64", &base.children[0])];
     let daemon = Daemon::start(&targets(&registry)).await;
     let expected = lines(&[
@@ -189,7 +199,8 @@ async fn the_page_names_the_base_and_marks_its_layers() {
     let address = format!("{}/acme/app:1", registry.name());
     let body = |answer: String| answer.split_once("\r\n\r\n").unwrap().1.to_owned();
     let answer: Value =
-        serde_json::from_str(&body(ask(&daemon.address, &format!("GET /api/v1/image/{address}")).await.unwrap())).unwrap();
+        serde_json::from_str(&body(ask(&daemon.address, &format!("GET /api/v1/image/{address}")).await.unwrap()))
+            .unwrap();
     assert_eq!(
         answer["image"]["base"],
         json!({
@@ -201,7 +212,10 @@ async fn the_page_names_the_base_and_marks_its_layers() {
         answer["image"]["layers"].as_array().unwrap().iter().map(|layer| &layer["from_base"]).collect();
     assert_eq!(marked, [&json!(true), &json!(false)]);
     let page = body(ask(&daemon.address, &format!("GET /image/{address}")).await.unwrap());
-    assert!(page.contains("Built on") && page.contains(&format!("href=\"/image/{}/acme/base:1\"", registry.name())), "{page}");
+    assert!(
+        page.contains("Built on") && page.contains(&format!("href=\"/image/{}/acme/base:1\"", registry.name())),
+        "{page}"
+    );
     registry.push("acme/base", "1", &image("linux/amd64", &[&x]));
     daemon.until("it has moved on", |metrics| metrics.one(CURRENT, &[]) == Some(0.0)).await;
     let page = body(ask(&daemon.address, &format!("GET /image/{address}")).await.unwrap());

@@ -7,8 +7,8 @@ use image_size_exporter::image::ImageSummary;
 use image_size_exporter::image::accounting::GroupUsage;
 use image_size_exporter::inventory::snapshot::LargestChange;
 use image_size_exporter::inventory::snapshot::{
-    BaseView, DigestList, ForeignLayers, GroupView, ImageLayers, ImageView, LayerPlaces, NewestView, Past, ReclaimableView,
-    RegistryView, ReleaseView, RepositoryView, RunningView, Snapshot, SourceView, TagView,
+    BaseView, DigestList, ForeignLayers, GroupView, ImageLayers, ImageView, LayerPlaces, NewestView, Past,
+    ReclaimableView, RegistryView, ReleaseView, RepositoryView, RunningView, Snapshot, SourceView, TagView,
 };
 use image_size_exporter::oci::{Digest, MediaType, Platform, Registry, Repository};
 use image_size_exporter::tag::{Base, BaseName, RunningImage, RunningPart};

@@ -203,7 +203,7 @@ fn an_annotation_of_the_index_holds_for_its_images_and_names_an_index_or_a_manif
     watched.remembered.annotate("app", "r.io/base:1@base");
     watched.remembered.annotate("a:2 x:1", "r.io/base:1@a:2");
     let base = [("linux/amd64", "a:1"), ("linux/arm64", "a:2")];
-    let app = [("linux/amd64", "a:1 x:1"), ("linux/arm64", "a:2 x:1"), ("linux/s390x", "a:3 x:1")];
+    let app = [("linux/amd64", "a:1 x:1"), ("linux/arm64", "a:2 x:1"), ("linux/s390x", "c:3 x:1")];
     read(&mut watched.inventory, "r.io/base:1", 10.0, index("base", &base));
     read(&mut watched.inventory, "r.io/app:1", 10.0, index("app", &app));
     assert_eq!(
