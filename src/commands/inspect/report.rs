@@ -6,7 +6,8 @@ use serde::Serialize;
 
 use crate::files::Listing;
 use crate::image::{Image, Layer, LayerContent, Unpacked};
-use crate::oci::{Digest, ImageConfig, MediaType, Reason};
+use crate::oci::{Digest, ImageConfig, Location, MediaType, Reason};
+use crate::tag::BaseName;
 
 use super::files_report::FilesReport;
 use super::sharing::Sharing;
@@ -47,6 +48,8 @@ pub struct ImageReport {
     pub artifact_type: String,
     /// When it was created.
     pub created: Option<String>,
+    /// What it is built on, by its annotations or those of its index.
+    pub base: Option<BaseReport>,
     /// The config's own bytes.
     pub config_bytes: u64,
     /// The manifest's own bytes.
@@ -63,6 +66,25 @@ pub struct ImageReport {
     pub steps: Vec<Step>,
     /// Its files; only with `--files`, and where they can be known.
     pub files: Option<FilesReport>,
+}
+
+/// The image that another one is built on.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct BaseReport {
+    /// With registry and tag, in full.
+    pub name: String,
+    /// The digest of its manifest or index.
+    pub digest: Option<Digest>,
+}
+
+impl BaseReport {
+    pub(in crate::commands) fn new(base: &BaseName) -> Self {
+        let name = match &base.tag {
+            Some(tag) => Location::tag(&base.repository, tag).to_string(),
+            None => base.repository.to_string(),
+        };
+        Self { name, digest: base.digest.clone() }
+    }
 }
 
 /// One step of an image's build.
@@ -172,6 +194,7 @@ impl ImageReport {
             media_type: image.media_type.clone(),
             artifact_type: image.artifact_type.to_string(),
             created: image.created.and_then(rfc3339),
+            base: None,
             config_bytes: image.config_bytes,
             manifest_bytes: image.manifest_bytes,
             compressed_bytes: image.compressed_bytes(),

@@ -98,6 +98,10 @@ fn write_image(out: &mut impl Write, image: &ImageReport, exact: bool, terminal:
     if let Some(created) = &image.created {
         facts.push(("created", units::minute(created)));
     }
+    if let Some(base) = &image.base {
+        let digest = base.digest.as_ref().map_or_else(String::new, |digest| format!(" {digest}"));
+        facts.push(("built on", format!("{}{digest}", units::plain(&base.name))));
+    }
     facts.push(("compressed", size(image.compressed_bytes, exact)));
     if image.uncompressed_bytes.is_some() {
         facts.push(("uncompressed", uncompressed(image, exact)));
