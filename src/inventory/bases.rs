@@ -17,6 +17,9 @@ use crate::oci::{Platform, Repository, Tag};
 use crate::tag::{Base, BaseName};
 use crate::target::Version;
 
+/// At a start all repositories are looked at: what is found is applied after so many.
+const REPOSITORIES_AT_ONCE: usize = 256;
+
 /// An image under a tag, as a base of others.
 struct Candidate<'a> {
     repository: &'a Repository,
@@ -26,8 +29,29 @@ struct Candidate<'a> {
     version: Option<Version>,
 }
 
-/// The candidates that end at a place in the chains, looked up once.
-type Candidates<'a> = HashMap<NonZeroU32, Vec<Candidate<'a>>>;
+/// The candidates, each looked up once.
+#[derive(Default)]
+struct Candidates<'a> {
+    by_end: HashMap<NonZeroU32, Vec<Candidate<'a>>>,
+    /// By the numbers of repositories.
+    walked: HashMap<u32, Walked<'a>>,
+}
+
+/// An image with its tag.
+type TaggedImage<'a> = (&'a Tag, &'a TagState, &'a StoredImage);
+
+/// A repository of candidates.
+#[derive(Default)]
+struct Walked<'a> {
+    /// How often all of its images were walked.
+    times: usize,
+    /// Its images by where they end, once that was often.
+    by_end: HashMap<NonZeroU32, Vec<TaggedImage<'a>>>,
+}
+
+/// How often a repository is walked before its images are sorted: walking is faster for a few bases, and of a repository
+/// whose images are built on each other there may be thousands.
+const WALKS_MAX: usize = 8;
 
 /// What an image is built on now.
 struct Found {
@@ -42,33 +66,37 @@ impl Inventory {
     /// Updates the bases of images that may have another one now, and has the views of those that do be made again. Returns
     /// how many repositories it looked at.
     pub(super) fn refresh_bases(&mut self) -> usize {
-        let stale = self.bases.take_stale();
-        let looked_at = stale.len();
-        let mut found = Vec::new();
-        let mut candidates = Candidates::new();
-        for number in stale {
-            if let Some(name) = self.bases.repository(number) {
-                found.push((number, name.clone(), self.find_bases(name, &mut candidates)));
+        let stale: Vec<u32> = self.bases.take_stale().into_iter().collect();
+        for numbers in stale.chunks(REPOSITORIES_AT_ONCE) {
+            let mut candidates = Candidates::default();
+            let found = numbers.iter().filter_map(|&number| {
+                let name = self.bases.repository(number)?;
+                Some((number, name.clone(), self.find_bases(name, &mut candidates)))
+            });
+            let found: Vec<(u32, Repository, Vec<Found>)> = found.collect();
+            drop(candidates);
+            for (number, name, found) in found.into_iter().filter(|(.., found)| !found.is_empty()) {
+                self.set_bases_of(number, &name, found);
             }
         }
-        drop(candidates);
-        for (number, name, found) in found.into_iter().filter(|(.., found)| !found.is_empty()) {
-            let Some(registry) = self.registries.get_mut(name.registry()) else { continue };
-            let Some(repository) = registry.repositories.get_mut(&name) else { continue };
-            for Found { tag, at, base, is_current } in found {
-                let content = repository.tags.get_mut(&tag).and_then(|state| state.content.as_mut());
-                let Some(image) = content.and_then(|content| content.images.get_mut(at)) else { continue };
-                image.link.is_current = is_current;
-                if image.link.base.as_deref() != base.as_ref() {
-                    self.bases.set(number, &mut image.link, base);
-                    // Of what only annotations say there is nothing to remember.
-                    let learnt = image.link.base.as_ref().filter(|base| base.bytes.is_some() || base.layers > 0);
-                    self.bases_found.extend(learnt.map(|base| (image.summary.digest.clone(), base.clone())));
-                }
+        stale.len()
+    }
+
+    fn set_bases_of(&mut self, number: u32, name: &Repository, found: Vec<Found>) {
+        let Some(registry) = self.registries.get_mut(name.registry()) else { return };
+        let Some(repository) = registry.repositories.get_mut(name) else { return };
+        for Found { tag, at, base, is_current } in found {
+            let content = repository.tags.get_mut(&tag).and_then(|state| state.content.as_mut());
+            let Some(image) = content.and_then(|content| content.images.get_mut(at)) else { continue };
+            image.link.is_current = is_current;
+            if image.link.base.as_deref() != base.as_ref() {
+                self.bases.set(number, &mut image.link, base);
+                // Of what only annotations say there is nothing to remember.
+                let learnt = image.link.base.as_ref().filter(|base| base.bytes.is_some() || base.layers > 0);
+                self.bases_found.extend(learnt.map(|base| (image.summary.digest.clone(), base.clone())));
             }
-            registry.stale.mark_with(&mut repository.stale, StalePart::View);
         }
-        looked_at
+        registry.stale.mark_with(&mut repository.stale, StalePart::View);
     }
 
     /// What has changed about the bases of a repository's images.
@@ -90,7 +118,10 @@ impl Inventory {
     fn find_base<'a>(&'a self, name: &Repository, image: &StoredImage, seen: &mut Candidates<'a>) -> Option<Base> {
         let below = image.link.end.and_then(|end| self.bases.chains.below(end));
         let candidates = match below {
-            Some(end) => &**seen.entry(end).or_insert_with(|| self.candidates(end)),
+            Some(end) => {
+                let Candidates { by_end, walked } = seen;
+                &**by_end.entry(end).or_insert_with(|| self.candidates(end, walked))
+            }
             None => &[],
         };
         match &image.link.named {
@@ -188,24 +219,51 @@ impl Inventory {
     }
 
     /// The images that end at a place in the chains.
-    fn candidates(&self, end: NonZeroU32) -> Vec<Candidate<'_>> {
-        let numbers = self.bases.chains.repositories(end).into_iter();
-        let repositories = numbers.filter_map(|number| {
-            let name = self.bases.repository(number)?;
-            Some((name, self.repository(name)?))
-        });
-        let tags = repositories.flat_map(|(name, repository)| repository.tags.iter().map(move |tag| (name, tag)));
-        let images = tags.flat_map(|(repository, (tag, state))| {
-            let images = state.content.iter().flat_map(|content| &content.images);
-            images.filter(|image| image.link.end == Some(end)).map(move |image| Candidate {
-                repository,
+    fn candidates<'a>(&'a self, end: NonZeroU32, walked: &mut HashMap<u32, Walked<'a>>) -> Vec<Candidate<'a>> {
+        let mut candidates = Vec::new();
+        for number in self.bases.chains.repositories(end) {
+            let Some(name) = self.bases.repository(number) else { continue };
+            let images = walked.entry(number).or_default().at(end, || self.images(name));
+            candidates.extend(images.into_iter().map(|(tag, state, image)| Candidate {
+                repository: name,
                 tag,
                 state,
                 image,
                 version: Version::parse(tag.as_str()),
-            })
-        });
-        images.collect()
+            }));
+        }
+        candidates
+    }
+
+    /// All images of a repository.
+    fn images(&self, name: &Repository) -> impl Iterator<Item = TaggedImage<'_>> {
+        let tags = self.repository(name).into_iter().flat_map(|repository| &repository.tags);
+        tags.flat_map(|(tag, state)| {
+            let images = state.content.iter().flat_map(|content| &content.images);
+            images.map(move |image| (tag, state, image))
+        })
+    }
+}
+
+impl<'a> Walked<'a> {
+    /// Those of a repository's images that end at a place in the chains.
+    fn at<Images: Iterator<Item = TaggedImage<'a>>>(
+        &mut self,
+        end: NonZeroU32,
+        images: impl Fn() -> Images,
+    ) -> Vec<TaggedImage<'a>> {
+        if self.times < WALKS_MAX {
+            self.times += 1;
+            return images().filter(|(_, _, image)| image.link.end == Some(end)).collect();
+        }
+        if self.by_end.is_empty() {
+            for tagged in images() {
+                if let Some(end) = tagged.2.link.end {
+                    self.by_end.entry(end).or_default().push(tagged);
+                }
+            }
+        }
+        self.by_end.get(&end).cloned().unwrap_or_default()
     }
 }
 

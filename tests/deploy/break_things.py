@@ -81,7 +81,6 @@ RULE_BREAKS = [
     ("ImageSizeReclaimable", "(registry, policy) (", "(registry, policy, instance) ("),
     ("ImageSizeReclaimable", "container_image_registry_stored_size_bytes[10m]", "container_image_registry_stored_size_bytes[1m]"),
     ("ImageSizeBaseOutdated", "== 0", "== 1"),
-    ("ImageSizeBaseOutdated", "[10m]", "[1m]"),
     ("ImageSizeBaseOutdated", "container_image_base_info", "container_image_base_infos"),
     ("ImageSizeGrew", "container_image_base_size_bytes", "container_image_base_sizes_bytes"),
     ("ImageSizeNewestGrew", "container_image_base_size_bytes", "container_image_base_sizes_bytes"),
