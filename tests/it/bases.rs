@@ -14,8 +14,9 @@ const INFO: &str = "container_image_base_info";
 const SIZE: &str = "container_image_base_size_bytes";
 const CURRENT: &str = "container_image_base_current";
 
-/// Tags of three repositories: `base`, `app` and `other`.
+/// Tags of three repositories: `base`, `app` and `other`. Not all of them are there.
 fn targets(registry: &TestRegistry) -> String {
+    ["base", "app", "other"].iter().for_each(|name| registry.missing(&format!("/v2/acme/{name}/manifests/")));
     let named =
         |name: &str, tags: &str| format!("name = '{name}'\nrepository = 'REGISTRY/acme/{name}'\ntags = [{tags}]");
     let targets = [named("base", "'1', 'latest'"), named("app", "'1', '2', '3'"), named("other", "'1', '2'")];
@@ -131,7 +132,8 @@ async fn annotations_count_wherever_they_are_and_win_over_layers() {
     registry.push("acme/app", "1", &annotated(&by_layers, false, &name, Some(&at_base)));
     let on = index_of(&[("linux/amd64", &image("linux/amd64", &[&a, &x]))]);
     registry.push("acme/app", "2", &annotated(&on, false, &name, Some(&base.children[0].digest().to_string())));
-    registry.push("acme/app", "3", &annotated(&on, true, &name, Some(&at_base)));
+    let on_it_too = index_of(&[("linux/amd64", &image("linux/amd64", &[&a, &x, &c]))]);
+    registry.push("acme/app", "3", &annotated(&on_it_too, true, &name, Some(&at_base)));
     registry.push("acme/other", "1", &annotated(&image("linux/amd64", &[&c]), false, "debian:12", Some(&at_base)));
     registry.push(
         "acme/other",
