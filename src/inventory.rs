@@ -2,8 +2,12 @@
 //!
 //! Not here: when tags are read (`daemon`), how (`scan`), and what is remembered on disk (`store`).
 
+mod base_index;
+mod bases;
 mod catalog;
+mod chains;
 mod content;
+mod contents;
 mod digest_list;
 mod groups;
 mod holders;
@@ -33,10 +37,12 @@ use std::time::Duration;
 use crate::image::{Commands, Timestamp};
 use crate::oci::{Digest, Registry, Repository};
 use crate::retention::RetentionPolicy;
-use crate::tag::{Completeness, Observation, TagChange, TagRequest};
+use crate::tag::{Base, Completeness, Observation, TagChange, TagRequest};
 use crate::target::{Target, TargetName, Uncompressed};
 
+use base_index::BaseIndex;
 use catalog::Catalog;
+use contents::Contents;
 use policies::Policies;
 use reclaimable::{Judged, Reclaimable};
 use running::Sources;
@@ -45,6 +51,7 @@ use state::{RegistryState, RepositoryState};
 use tag_settings::Targets;
 use tag_state::{Effect, TagState};
 
+pub use base_index::BaseSource;
 pub use notified::{Deleted, Pushed};
 pub use running::Seen;
 pub use snapshot::Snapshot;
@@ -66,6 +73,9 @@ pub struct Inventory {
     warned_labels: HashSet<(String, TargetName, TargetName)>,
     policies: Policies,
     commands: CommandSource,
+    bases: BaseIndex,
+    /// Bases that were found and are not stored yet, by the manifests of the images that are built on them.
+    bases_found: Vec<(Digest, Arc<Base>)>,
     sources: Sources,
     /// When the last snapshot was taken, as far as policies know.
     now: Timestamp,
@@ -101,6 +111,8 @@ impl Inventory {
             warned_labels: HashSet::new(),
             policies: Policies::default(),
             commands: Box::new(|_| None),
+            bases: BaseIndex::default(),
+            bases_found: Vec::new(),
             sources: Sources::default(),
             now: 0.0,
             stale: Stale::default(),
@@ -218,7 +230,9 @@ impl Inventory {
         let registry = self.registries.get_mut(repository.registry())?;
         let in_repository = registry.repositories.get_mut(repository)?;
         let state = in_repository.tags.get_mut(tag)?;
-        let part = match state.record(*at, outcome, &mut registry.layers) {
+        let place = (in_repository.number, repository, tag);
+        let mut contents = Contents::new(&mut registry.layers, &mut self.bases, place);
+        let part = match state.record(*at, outcome, &mut contents) {
             Effect::None => return None,
             Effect::Times => StalePart::View,
             Effect::Content => StalePart::Sums,
@@ -248,7 +262,9 @@ impl Inventory {
         for registry in self.registries.values_mut() {
             for (name, repository) in &mut registry.repositories {
                 for (tag, state) in &mut repository.tags {
-                    if state.expire(deadline, &mut registry.layers) {
+                    let place = (repository.number, name, tag);
+                    let mut contents = Contents::new(&mut registry.layers, &mut self.bases, place);
+                    if state.expire(deadline, &mut contents) {
                         registry.stale.mark_with(&mut repository.stale, StalePart::Sums);
                         forgotten.push(TagChange { repository: name.clone(), tag: tag.clone(), kept: None });
                     }
@@ -300,6 +316,16 @@ impl Inventory {
         self.commands = commands;
     }
 
+    /// Sets where what is stored about bases is looked up: before the first tag is restored or read.
+    pub fn set_bases(&mut self, source: BaseSource) {
+        self.bases.source = source;
+    }
+
+    /// The bases that were found since the last call, for the store, by the manifests of the images that are built on them.
+    pub fn bases_found(&mut self) -> Vec<(Digest, Arc<Base>)> {
+        std::mem::take(&mut self.bases_found)
+    }
+
     /// Sets the time of the next snapshot, at which policies judge.
     pub fn set_time(&mut self, now: Timestamp) {
         self.now = now;
@@ -316,6 +342,7 @@ impl Inventory {
     /// The current snapshot; the same `Arc` as last time where nothing changed.
     pub fn snapshot(&mut self) -> Arc<Snapshot> {
         self.compare_catalogs();
+        self.refresh_bases();
         let mut any = self.stale.take_view();
         for (name, registry) in &mut self.registries {
             if registry.stale.take_view() {

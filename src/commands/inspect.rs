@@ -37,7 +37,7 @@ pub use error::InspectError;
 pub use files_report::{
     FilesReport, GrowthReport, PackageChangeReport, PackageReport, PathChangeReport, PathReport, WastedReport,
 };
-pub use report::{FailedReport, ImageReport, LayerReport, Report, SizeKind, Step};
+pub use report::{BaseReport, FailedReport, ImageReport, LayerReport, Report, SizeKind, Step};
 pub use sharing::Sharing;
 
 /// How many paths are listed unless `--top` says otherwise.

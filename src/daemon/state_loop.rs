@@ -1,5 +1,6 @@
 //! The one task that writes: applies workers' messages to the inventory and the store, and publishes snapshots.
 
+mod lookups;
 mod notifications;
 mod sources;
 
@@ -83,15 +84,16 @@ impl StateLoop {
         let targets = config.all_targets();
         let mut inventory = Inventory::new(&targets, config.scan.keep);
         inventory.set_policies(&config.policies);
-        let store = handles.store.clone();
-        inventory.set_commands(Box::new(move |config| store.commands(config)));
+        lookups::set(&mut inventory, &handles.store);
         inventory.set_time(unix_now());
         forget_other_scans(&handles, &config);
         let restored = restore(&mut inventory, &handles);
         sources::announce(&handles.telemetry, &config);
         handles.telemetry.watch_also(inventory.registries());
         let omit = Arc::new(config.omit.clone());
-        publisher.publish(inventory.snapshot(), handles.telemetry.target_states(), omit.clone()).await;
+        let snapshot = inventory.snapshot();
+        handles.store.remember_bases(inventory.bases_found());
+        publisher.publish(snapshot, handles.telemetry.target_states(), omit.clone()).await;
         let first_scans = FirstScans::new(&targets, &restored);
         let mut workers = Workers::new(handles.clone(), sender);
         workers.set(&config, |target| restored.contains(&target.name));
@@ -255,6 +257,7 @@ impl StateLoop {
         self.publish_now = false;
         self.inventory.set_time(unix_now());
         let (snapshot, omit) = (self.inventory.snapshot(), self.omit.clone());
+        self.handles.store.remember_bases(self.inventory.bases_found());
         // A target is up in the same scrape as its tags are.
         let down = self.inventory.targets_down();
         for (name, end) in &self.scans {

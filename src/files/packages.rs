@@ -90,6 +90,11 @@ impl Source {
         }
     }
 
+    /// What a path describes, or may describe by another hard link: of all of a content's paths, a tar has it at the first.
+    pub fn of_any_link(path: &[u8]) -> Option<Self> {
+        Self::of(path).or_else(|| node::may_be_package(path).then_some(Self::Node))
+    }
+
     /// How many bytes of it are read; a longer file is not parsed, of metadata the beginning.
     pub fn bytes_max(self) -> usize {
         match self {

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 use std::sync::Arc;
 
+use super::base_index::BaseLink;
 use super::digest_list::DigestList;
 use super::interner::Interner;
 use super::snapshot::{ForeignLayers, LayerPlaces, PastContent, PastImage};
@@ -74,6 +75,8 @@ pub(super) struct StoredImage {
     pub(super) foreign: ForeignLayers,
     /// Whether every layer's size is known: only then does the image enter sums.
     pub(super) is_sized: bool,
+    /// What it is built on.
+    pub(super) link: BaseLink,
 }
 
 /// An image's uncompressed sizes.
@@ -271,6 +274,7 @@ impl LayerTable {
             repeated: repeated.into(),
             places: if is_whole { LayerPlaces::default() } else { places.into_iter().collect() },
             foreign: foreign.filter_map(|layer| Some((layer.digest.clone(), layer.bytes?))).collect(),
+            link: BaseLink::default(),
         }
     }
 

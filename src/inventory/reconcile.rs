@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use super::Inventory;
 use super::catalog::Catalog;
+use super::contents::Contents;
 use super::reclaimable::Reclaimable;
 use super::stale::StalePart;
 use super::state::{RegistryState, RepositoryState};
-use super::tag_settings::Targets;
+use super::tag_settings::{Targets, selects_the_same};
 use super::tag_state::TagState;
 use super::warning::Warning;
 use crate::oci::{Registry, Repository, Tag};
@@ -136,7 +137,12 @@ impl Inventory {
         for (registry, mut state) in std::mem::take(&mut self.registries) {
             if self.targets.on(&registry).next().is_none() {
                 for (name, repository) in state.repositories {
-                    forgotten.extend(repository.tags.into_keys().map(|tag| forget(&name, tag)));
+                    for (tag, mut one) in repository.tags {
+                        let place = (repository.number, &name, &tag);
+                        one.forget(&mut Contents::new(&mut state.layers, &mut self.bases, place));
+                        forgotten.push(forget(&name, tag));
+                    }
+                    self.bases.forget(&name);
                 }
                 continue;
             }
@@ -144,7 +150,9 @@ impl Inventory {
             state.reclaimable = Reclaimable::default();
             for (name, repository) in std::mem::take(&mut state.repositories) {
                 let including = self.targets.including(&name);
+                let number = repository.number;
                 let mut next = RepositoryState {
+                    number,
                     targets: repository.targets.iter().filter_map(|before| goes_on.get(before).copied()).collect(),
                     listed: repository.listed,
                     // A list that was read completely for another selection contained all tags.
@@ -179,13 +187,15 @@ impl Inventory {
                         one.reset_settings(settings);
                         next.tags.insert(tag, one);
                     } else {
-                        one.forget(&mut state.layers);
+                        one.forget(&mut Contents::new(&mut state.layers, &mut self.bases, (number, &name, &tag)));
                         forgotten.push(forget(&name, tag));
                     }
                 }
                 next.targets.sort_unstable();
                 next.targets.dedup();
-                if !next.targets.is_empty() {
+                if next.targets.is_empty() {
+                    self.bases.forget(&name);
+                } else {
                     state.repositories.insert(name, next);
                 }
             }
@@ -207,9 +217,10 @@ impl Inventory {
         let Some(state) = self.registries.get_mut(registry).filter(|_| have_ended) else { return };
         state.has_sums = true;
         state.stale.mark(StalePart::Sums);
-        for repository in state.repositories.values_mut() {
-            for tag in repository.tags.values_mut() {
-                let is_news = !std::mem::replace(&mut tag.in_sums, true) | tag.narrow(&mut state.layers);
+        for (name, repository) in &mut state.repositories {
+            for (tag, one) in &mut repository.tags {
+                let mut contents = Contents::new(&mut state.layers, &mut self.bases, (repository.number, name, tag));
+                let is_news = !std::mem::replace(&mut one.in_sums, true) | one.narrow(&mut contents);
                 if is_news {
                     repository.stale.mark(StalePart::Sums);
                 }
@@ -279,7 +290,8 @@ impl Inventory {
         }
         let Some(registry) = self.registries.get_mut(name.registry()) else { return };
         if !registry.repositories.contains_key(name) {
-            registry.repositories.insert(name.clone(), RepositoryState::default());
+            let number = self.bases.number(name);
+            registry.repositories.insert(name.clone(), RepositoryState { number, ..RepositoryState::default() });
             // This moves the other repositories' figures.
             registry.stale.mark(StalePart::Sums);
         }
@@ -308,7 +320,7 @@ impl Inventory {
                 state.settings = settings;
                 repository.tags.insert(tag.clone(), state);
             } else {
-                state.forget(&mut registry.layers);
+                state.forget(&mut Contents::new(&mut registry.layers, &mut self.bases, (repository.number, name, tag)));
                 forgotten.push(forget(name, tag.clone()));
             }
         }
@@ -326,6 +338,7 @@ impl Inventory {
                 && let Some(removed) = registry.repositories.remove(name)
             {
                 registry.reclaimable.forget(&removed.judged);
+                self.bases.forget(name);
             }
         }
     }
@@ -376,11 +389,6 @@ impl Inventory {
             }
         }
     }
-}
-
-/// Whether the discovery of one target also holds for the other.
-fn selects_the_same(a: &Target, b: &Target) -> bool {
-    a.repositories == b.repositories && a.selection == b.selection && a.tags_max == b.tags_max
 }
 
 fn forget(repository: &Repository, tag: Tag) -> TagChange {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Inventory;
+use super::contents::Contents;
 use super::stale::StalePart;
 use crate::image::Image;
 use crate::oci::{Digest, Repository, Tag};
@@ -28,7 +29,9 @@ impl Inventory {
         }
         let registry = self.registries.get_mut(repository.registry())?;
         let in_repository = registry.repositories.get_mut(repository)?;
-        in_repository.tags.get_mut(tag)?.restore(record, image_of, &mut registry.layers);
+        let place = (in_repository.number, repository, tag);
+        let mut contents = Contents::new(&mut registry.layers, &mut self.bases, place);
+        in_repository.tags.get_mut(tag)?.restore(record, image_of, &mut contents);
         registry.stale.mark_with(&mut in_repository.stale, StalePart::Sums);
         None
     }

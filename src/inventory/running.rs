@@ -185,17 +185,8 @@ fn is_news(state: &TagState, image: &RunningImage, before: Option<&RunningImage>
         return true;
     }
     let is_new = |digest: &Digest| before.is_none_or(|before| !before.digests.contains_key(digest));
-    let pushed = |digest: &Digest| is_new(digest) && !has_digest(state, digest);
+    let pushed = |digest: &Digest| is_new(digest) && !state.has_digest(digest);
     image.tag.digest().is_none() && image.digests.keys().any(pushed)
-}
-
-/// Whether the tag points at a digest, or at an index that lists it.
-fn has_digest(state: &TagState, digest: &Digest) -> bool {
-    state.content.as_ref().is_some_and(|content| {
-        content.known.digest == *digest
-            || content.images.iter().any(|image| image.summary.digest == *digest)
-            || content.known.failed.iter().any(|child| child.digest == *digest)
-    })
 }
 
 /// How many containers run what the tag no longer has; `None` where that is unknown: what differs from the last reading may be
@@ -207,7 +198,7 @@ fn outdated(state: &TagState, image: &RunningImage) -> Option<u64> {
     if image.tag.digest().is_some() {
         return (!state.gone).then_some(0);
     }
-    let differ = image.digests.iter().filter(|(digest, _)| !has_digest(state, digest));
+    let differ = image.digests.iter().filter(|(digest, _)| !state.has_digest(digest));
     let outdated: u64 = differ.map(|(_, containers)| containers).sum();
     (outdated == 0 || state.is_confirmed()).then_some(outdated)
 }

@@ -7,7 +7,7 @@ pub use super::digest_list::DigestList;
 use crate::image::accounting::{GroupUsage, StoredLayer};
 use crate::image::{ImageSummary, Timestamp};
 use crate::oci::{Digest, MediaType, Platform, Registry, Repository, Tag};
-use crate::tag::RunningImage;
+use crate::tag::{Base, RunningImage};
 use crate::target::TargetName;
 
 /// Everything that is published at one moment. Sorted by registry, repository, tag and platform, so that the same values
@@ -171,7 +171,7 @@ pub struct PastImage {
 impl Past {
     /// The contents, oldest first.
     pub fn contents(&self) -> &[PastContent] {
-        self.0.as_deref().unwrap_or_default()
+        self.0.as_ref().map_or(&[], |layers| layers)
     }
 
     /// The same with one more, without the oldest where there are too many.
@@ -209,6 +209,18 @@ pub struct ImageView {
     pub wasted_bytes: Option<u64>,
     /// The configured budget for its compressed size.
     pub budget_bytes: Option<u64>,
+    /// The image that it is built on.
+    pub base: Option<BaseView>,
+}
+
+/// What is published of the base of an image.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BaseView {
+    /// The base, shared by the images that are built on it.
+    pub base: Arc<Base>,
+    /// Whether its tag still has it: `Some(false)` once the tag points at something else. `None` while nothing is known of
+    /// the tag.
+    pub is_current: Option<bool>,
 }
 
 /// The distinct layers of an image that its registry stores and whose sizes are known, in the manifest's order: numbers,
@@ -217,9 +229,9 @@ pub struct ImageView {
 pub struct ImageLayers(pub Arc<[StoredLayer]>);
 
 /// The places, from 0, at which a manifest lists an image's [`ImageLayers`] first. Nothing is kept for an image whose layers
-/// are all in there, as those of nearly all are.
+/// are all in there, as those of nearly all are: a pointer is all that these need.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct LayerPlaces(Option<Arc<[u16]>>);
+pub struct LayerPlaces(Option<Arc<Vec<u16>>>);
 
 impl LayerPlaces {
     /// The place in the manifest of the layer that is at `at` in [`ImageLayers`].
@@ -230,25 +242,26 @@ impl LayerPlaces {
 
 impl FromIterator<u16> for LayerPlaces {
     fn from_iter<Places: IntoIterator<Item = u16>>(places: Places) -> Self {
-        Self(Some(places.into_iter().collect()))
+        Self(Some(Arc::new(places.into_iter().collect())))
     }
 }
 
-/// The layers of an image that are distributed elsewhere and whose sizes are known, with their bytes. Few images have one.
+/// The layers of an image that are distributed elsewhere and whose sizes are known, with their bytes. Few images
+/// have one, and a pointer is all that the others need.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct ForeignLayers(Option<Arc<[(Digest, u64)]>>);
+pub struct ForeignLayers(Option<Arc<Vec<(Digest, u64)>>>);
 
 impl ForeignLayers {
     /// The layers, in the manifest's order.
     pub fn layers(&self) -> &[(Digest, u64)] {
-        self.0.as_deref().unwrap_or_default()
+        self.0.as_ref().map_or(&[], |layers| layers)
     }
 }
 
 impl FromIterator<(Digest, u64)> for ForeignLayers {
     fn from_iter<Layers: IntoIterator<Item = (Digest, u64)>>(layers: Layers) -> Self {
-        let layers: Arc<[(Digest, u64)]> = layers.into_iter().collect();
-        Self((!layers.is_empty()).then_some(layers))
+        let layers: Vec<(Digest, u64)> = layers.into_iter().collect();
+        Self((!layers.is_empty()).then(|| Arc::new(layers)))
     }
 }
 

@@ -41,6 +41,8 @@ pub(super) struct RegistryState {
 /// The state of one repository.
 #[derive(Default)]
 pub(super) struct RepositoryState {
+    /// Its number in the index of bases.
+    pub(super) number: u32,
     /// The targets that select it, ascending.
     pub(super) targets: Vec<u32>,
     /// By target with `newest`: the tags among which the newest release is picked, newest first.

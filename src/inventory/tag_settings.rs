@@ -164,3 +164,8 @@ impl Targets {
         Some(settings)
     }
 }
+
+/// Whether the discovery of one target also holds for the other.
+pub(super) fn selects_the_same(a: &Target, b: &Target) -> bool {
+    a.repositories == b.repositories && a.selection == b.selection && a.tags_max == b.tags_max
+}

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::layer_table::{LayerTable, StoredImage, TagContent};
+use super::contents::Contents;
+use super::layer_table::{StoredImage, TagContent};
 use super::snapshot::Past;
 use super::tag_settings::TagSettings;
 use crate::image::{Image, Timestamp};
@@ -82,10 +83,10 @@ impl TagState {
         &mut self,
         record: &TagRecord,
         image_of: impl Fn(&Digest) -> Option<Arc<Image>>,
-        layers: &mut LayerTable,
+        contents: &mut Contents<'_>,
     ) {
-        self.forget(layers);
-        let mut content = layers.insert(&record.known.reading(image_of), record.confirmed);
+        self.forget(contents);
+        let mut content = contents.insert(&record.known.reading(image_of), record.confirmed);
         content.is_all = content.images.len() == record.known.images.len();
         self.content = Some(content);
         self.up = Some(record.up);
@@ -111,7 +112,7 @@ impl TagState {
     /// Lets go of images of platforms that are no longer selected, so that no figure counts them. Should they be selected
     /// again, they are read again. This waits until all targets have said whether they select the tag.
     /// Returns whether there are any.
-    pub(super) fn narrow(&mut self, layers: &mut LayerTable) -> bool {
+    pub(super) fn narrow(&mut self, contents: &mut Contents<'_>) -> bool {
         let platforms = &self.settings.platforms;
         let is_narrower = |content: &TagContent| {
             // A manifest is all there or not at all.
@@ -120,7 +121,7 @@ impl TagState {
         };
         let is_narrower = self.content.as_ref().is_some_and(is_narrower);
         if is_narrower {
-            self.content = self.content.take().map(|content| layers.narrow(content, platforms));
+            self.content = self.content.take().map(|content| contents.narrow(content, platforms));
         }
         is_narrower
     }
@@ -144,14 +145,14 @@ impl TagState {
     }
 
     /// Applies the outcome of a reading.
-    pub(super) fn record(&mut self, at: Timestamp, outcome: &Outcome, layers: &mut LayerTable) -> Effect {
+    pub(super) fn record(&mut self, at: Timestamp, outcome: &Outcome, contents: &mut Contents<'_>) -> Effect {
         match outcome {
             Outcome::Unchanged => self.confirm(at),
             Outcome::Read(reading) if self.must_wait(reading) => self.fail(Reason::Network),
-            Outcome::Read(reading) => self.replace(at, reading, layers),
+            Outcome::Read(reading) => self.replace(at, reading, contents),
             Outcome::Failed(reason) => self.fail(*reason),
             Outcome::Gone => {
-                let effect = if self.forget(layers) { Effect::Content } else { Effect::Times };
+                let effect = if self.forget(contents) { Effect::Content } else { Effect::Times };
                 self.gone = true;
                 self.gone_times = self.gone_times.wrapping_add(1);
                 self.failing = None;
@@ -162,17 +163,17 @@ impl TagState {
     }
 
     /// Drops the content if the tag has been unreadable since before `deadline`; returns whether it did.
-    pub(super) fn expire(&mut self, deadline: Timestamp, layers: &mut LayerTable) -> bool {
+    pub(super) fn expire(&mut self, deadline: Timestamp, contents: &mut Contents<'_>) -> bool {
         let expired = self.failing.is_some() && self.content.as_ref().is_some_and(|last| last.confirmed < deadline);
-        expired && self.forget(layers)
+        expired && self.forget(contents)
     }
 
     /// Drops the content; returns whether there was any.
-    pub(super) fn forget(&mut self, layers: &mut LayerTable) -> bool {
+    pub(super) fn forget(&mut self, contents: &mut Contents<'_>) -> bool {
         match self.content.take() {
             Some(content) => {
                 self.last_digest = Some(content.known.digest.clone());
-                layers.remove(content);
+                contents.remove(content);
                 true
             }
             None => false,
@@ -226,6 +227,15 @@ impl TagState {
             && self.images().all(|image| image.is_sized)
     }
 
+    /// Whether the tag points at a digest, or at an index that lists it.
+    pub(super) fn has_digest(&self, digest: &Digest) -> bool {
+        self.content.as_ref().is_some_and(|content| {
+            content.known.digest == *digest
+                || content.images.iter().any(|image| image.summary.digest == *digest)
+                || content.known.failed.iter().any(|child| child.digest == *digest)
+        })
+    }
+
     /// Whether a selected child that the registry has could not be read, for any reason.
     pub(super) fn has_unread(&self) -> bool {
         let Some(content) = &self.content else { return false };
@@ -263,9 +273,9 @@ impl TagState {
         Effect::Times
     }
 
-    fn replace(&mut self, at: Timestamp, reading: &Reading, layers: &mut LayerTable) -> Effect {
+    fn replace(&mut self, at: Timestamp, reading: &Reading, contents: &mut Contents<'_>) -> Effect {
         // The new content is added before the old one is removed, so that layers in both keep their numbers and facts.
-        let content = layers.insert(reading, at);
+        let content = contents.insert(reading, at);
         let old = self.content.replace(content);
         let last = self.last_digest.take();
         if old.as_ref().map(|old| &old.known.digest).or(last.as_ref()).is_some_and(|before| *before != reading.digest) {
@@ -275,7 +285,7 @@ impl TagState {
             if old.known.digest != reading.digest {
                 self.past = self.past.and(old.past(at));
             }
-            layers.remove(old);
+            contents.remove(old);
         }
         self.finish(at);
         Effect::Content

@@ -1,5 +1,6 @@
 //! The contract about tags, targets and sums, sentence by sentence, on a registry `r.io`.
 
+mod bases;
 mod catalog;
 mod definitions;
 mod fixtures;

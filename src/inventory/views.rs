@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
+use super::bases;
 use super::largest_change::CommandsOf;
 use super::layer_table::{LayerTable, StoredImage};
 use super::newest::newest;
@@ -222,6 +223,7 @@ fn image(
         unpacked_bytes: content.and_then(|content| content.unpacked_bytes),
         wasted_bytes: layers.wasted(image).filter(|_| lists_files).and_then(Result::ok),
         budget_bytes: state.settings.budget_bytes,
+        base: bases::view(image),
     }
 }
 

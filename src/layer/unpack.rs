@@ -162,7 +162,8 @@ impl Tree {
         }
         let directory = self.parent_of(parent)?;
         let key = self.key(directory, name);
-        if let Some(existing) = self.entries.get(&key).copied() {
+        let existing = self.entries.get(&key).copied();
+        if let Some(existing) = existing {
             match (existing.node, entry.kind) {
                 (Node::Directory(_), Kind::Directory) => return Ok(()),
                 (Node::Directory(removed), _) => {
@@ -184,17 +185,24 @@ impl Tree {
             Kind::Link => self.find(entry.link)?,
             Kind::Special | Kind::Unknown => Node::Special,
         };
-        self.put(key, name, DirectoryEntry { directory, node });
+        let entry = DirectoryEntry { directory, node };
+        if existing.is_some() {
+            // Its name is known.
+            self.entries.insert(key, entry);
+        } else {
+            self.add(key, name, entry);
+        }
         Ok(())
     }
 
-    fn put(&mut self, key: PathKey, name: &[u8], entry: DirectoryEntry) -> Option<DirectoryEntry> {
+    /// Adds what has no entry.
+    fn add(&mut self, key: PathKey, name: &[u8], entry: DirectoryEntry) {
         if let Ok(names) = &mut self.names
             && let Err(why) = names.note(key, name)
         {
             self.names = Err(why);
         }
-        self.entries.insert(key, entry)
+        self.entries.insert(key, entry);
     }
 
     /// `.wh.name` removes a lower layer's `name`: overlay2 makes a device of that name. `.wh..wh..opq` only marks its
@@ -206,10 +214,11 @@ impl Tree {
         }
         let name = &name[WHITEOUT.len()..];
         let key = self.key(directory, name);
-        match self.put(key, name, DirectoryEntry { directory, node: Node::Whiteout }) {
-            Some(_) => Err(Refused),
-            None => Ok(()),
+        if self.entries.contains_key(&key) {
+            return Err(Refused);
         }
+        self.add(key, name, DirectoryEntry { directory, node: Node::Whiteout });
+        Ok(())
     }
 
     /// The target of a hard link. It must be in this layer, since overlay2 unpacks each layer alone, and not a
@@ -251,7 +260,7 @@ impl Tree {
             Some(Node::Symlink(inode)) => self.follow(directory, inode, followed),
             None if make => {
                 let node = self.new_directory(directory);
-                self.put(key, name, DirectoryEntry { directory, node });
+                self.add(key, name, DirectoryEntry { directory, node });
                 let Node::Directory(made) = node else { return Err(Refused) };
                 Ok(made)
             }

@@ -18,6 +18,9 @@ pub enum Family {
     ImageCreated,
     ImageSizeBudget,
     ImageInfo,
+    ImageBaseSize,
+    ImageBaseCurrent,
+    ImageBaseInfo,
     TagInfo,
     TagStoredSize,
     TagAttestations,
@@ -52,7 +55,7 @@ pub enum Family {
 
 impl Family {
     /// All of them, in the order in which they are published.
-    pub const ALL: [Self; 43] = [
+    pub const ALL: [Self; 46] = [
         Self::ImageCompressedSize,
         Self::ImageUniqueSize,
         Self::ImageProportionalSize,
@@ -66,6 +69,9 @@ impl Family {
         Self::ImageCreated,
         Self::ImageSizeBudget,
         Self::ImageInfo,
+        Self::ImageBaseSize,
+        Self::ImageBaseCurrent,
+        Self::ImageBaseInfo,
         Self::TagInfo,
         Self::TagStoredSize,
         Self::TagAttestations,
@@ -114,6 +120,9 @@ impl Family {
             Self::ImageCreated => "container_image_created_timestamp_seconds",
             Self::ImageSizeBudget => "container_image_size_budget_bytes",
             Self::ImageInfo => "container_image_info",
+            Self::ImageBaseSize => "container_image_base_size_bytes",
+            Self::ImageBaseCurrent => "container_image_base_current",
+            Self::ImageBaseInfo => "container_image_base_info",
             Self::TagInfo => "container_image_tag_info",
             Self::TagStoredSize => "container_image_tag_stored_size_bytes",
             Self::TagAttestations => "container_image_tag_attestations",
@@ -179,6 +188,15 @@ impl Family {
             }
             Self::ImageSizeBudget => "Configured upper limit of the image's compressed size. Not enforced.",
             Self::ImageInfo => "1, with the image's manifest digest, image ID (config digest) and types as labels.",
+            Self::ImageBaseSize => {
+                "Compressed size of the image that this one is built on, as that one's own manifest lists its layers. Absent where it was never read. Images share their bases: do not sum."
+            }
+            Self::ImageBaseCurrent => {
+                "1 while the tag of the image's base still has the base that the image is built on, 0 once it points at something else. Absent while nothing is known of that tag."
+            }
+            Self::ImageBaseInfo => {
+                "1, with the repository, tag and digest of the image that this one is built on as labels: by its annotations, or else the watched image whose layers are the longest beginning of its own."
+            }
             Self::TagInfo => "1, with the digest and media type of the manifest or index that the tag points at.",
             Self::TagStoredSize => {
                 "Bytes of the distinct layers of the tag's selected platforms: what the registry must store for it. Shared layers count in every tag: do not sum."

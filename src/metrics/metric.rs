@@ -82,7 +82,10 @@ const fn subject(family: Family) -> Subject {
         | Family::ImageLayers
         | Family::ImageCreated
         | Family::ImageSizeBudget
-        | Family::ImageInfo => Subject::Images,
+        | Family::ImageInfo
+        | Family::ImageBaseSize
+        | Family::ImageBaseCurrent
+        | Family::ImageBaseInfo => Subject::Images,
         Family::TagInfo
         | Family::TagStoredSize
         | Family::TagAttestations

@@ -140,6 +140,7 @@ impl<'a> Rows<'a> {
     fn family(&self, family: Family, sink: &mut Sink) {
         match family {
             Family::ImageInfo => self.image_info(sink),
+            Family::ImageBaseInfo => self.base_info(sink),
             Family::TagInfo => self.tag_info(sink),
             Family::NewestInfo => self.newest_info(family, sink, |view| Some(&view.release)),
             Family::NewestPreviousInfo => self.newest_info(family, sink, |view| view.previous.as_ref()),
@@ -195,6 +196,22 @@ impl<'a> Rows<'a> {
             label(&mut more, "media_type", view.image.media_type.as_str());
             label(&mut more, "artifact_type", &view.image.artifact_type);
             sink.sample(Family::ImageInfo.name(), &self.labels[labels.clone()], &more, Value::Integer(1));
+        }
+    }
+
+    fn base_info(&self, sink: &mut Sink) {
+        let mut more = String::new();
+        for (labels, view) in &self.images {
+            let Some(base) = &view.base else { continue };
+            let name = &base.base.name;
+            more.clear();
+            label(&mut more, "base_repository", &name.repository);
+            label(&mut more, "base_tag", name.tag.as_ref().map_or("", |tag| tag.as_str()));
+            match &name.digest {
+                Some(digest) => label(&mut more, "base_digest", digest),
+                None => label(&mut more, "base_digest", ""),
+            }
+            sink.sample(Family::ImageBaseInfo.name(), &self.labels[labels.clone()], &more, Value::Integer(1));
         }
     }
 
@@ -273,6 +290,10 @@ fn of_image(family: Family, view: &ImageView) -> Option<Value> {
         Family::ImageLayers => Some(Value::Integer(image.layers)),
         Family::ImageCreated => image.created.map(Value::Float),
         Family::ImageSizeBudget => view.budget_bytes.map(Value::Integer),
+        Family::ImageBaseSize => view.base.as_ref().and_then(|base| base.base.bytes).map(Value::Integer),
+        Family::ImageBaseCurrent => {
+            view.base.as_ref().and_then(|base| base.is_current).map(|is_current| Value::Integer(is_current.into()))
+        }
         _ => None,
     }
 }

@@ -10,6 +10,10 @@ pub struct Annotations(Vec<(&'static str, Box<str>)>);
 
 /// When the image was made (OCI image specification, "Pre-Defined Annotation Keys").
 pub const CREATED: &str = "org.opencontainers.image.created";
+/// The image that this one was built on, as people write it (OCI image specification, "Pre-Defined Annotation Keys").
+pub const BASE_NAME: &str = "org.opencontainers.image.base.name";
+/// The digest of the manifest or index of the image that this one was built on (same section).
+pub const BASE_DIGEST: &str = "org.opencontainers.image.base.digest";
 /// What BuildKit says an index entry is, beside an image: an attestation.
 pub const REFERENCE_TYPE: &str = "vnd.docker.reference.type";
 /// Bytes of a layer's tar, which eStargz converters and BuildKit write.
@@ -31,8 +35,10 @@ pub const SOCI_INDEX: &str = "com.amazon.soci.index-digest";
 /// The layer that an entry of a SOCI index describes.
 pub const SOCI_LAYER: &str = "com.amazon.soci.image-layer-digest";
 
-const READ: [&str; 11] = [
+const READ: [&str; 13] = [
     CREATED,
+    BASE_NAME,
+    BASE_DIGEST,
     REFERENCE_TYPE,
     REF_NAME,
     CONTAINERD_NAME,
@@ -45,7 +51,8 @@ const READ: [&str; 11] = [
     SOCI_LAYER,
 ];
 
-/// Longer values are ignored. Those that are read are times, numbers and digests.
+/// Longer values are ignored. Those that are read are times, numbers, digests and
+/// references.
 const VALUE_BYTES_MAX: usize = 512;
 
 impl Annotations {

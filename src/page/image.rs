@@ -12,7 +12,7 @@ use super::stack::{Part, parts};
 use super::world::World;
 use crate::image::Timestamp;
 use crate::image::accounting::StoredLayer;
-use crate::inventory::snapshot::{ImageView, PastContent, TagView};
+use crate::inventory::snapshot::{BaseView, ImageView, PastContent, TagView};
 
 /// Tags to compare with.
 const OTHERS_MAX: usize = 200;
@@ -64,6 +64,8 @@ pub(super) struct ImageFacts<'a> {
     pub(super) config_bytes: u64,
     pub(super) manifest_bytes: u64,
     pub(super) budget_bytes: Option<u64>,
+    /// What it is built on, where that is known.
+    pub(super) base: Option<BaseFacts<'a>>,
     /// How many layers the manifest lists.
     pub(super) layers_listed: u64,
     /// The distinct layers that the registry stores, bottom first, at most [`ROWS_MAX`].
@@ -72,6 +74,23 @@ pub(super) struct ImageFacts<'a> {
     pub(super) layers_more: u64,
     #[serde(skip)]
     pub(super) parts: Vec<Part>,
+}
+
+/// The image that another one is built on.
+#[derive(Serialize)]
+pub(super) struct BaseFacts<'a> {
+    pub(super) repository: String,
+    pub(super) tag: Option<&'a str>,
+    /// What the tag pointed at then.
+    pub(super) digest: Option<String>,
+    pub(super) compressed_bytes: Option<u64>,
+    /// How many of the image's layers it has, from the first one on; 0 where that is unknown.
+    pub(super) layers: u32,
+    /// Whether the tag still points at it; `None` where that is unknown.
+    pub(super) current: Option<bool>,
+    /// The page of its tag, where the tag is shown.
+    #[serde(skip)]
+    pub(super) link: Option<String>,
 }
 
 /// What the tag pointed at before.
@@ -88,6 +107,8 @@ pub(super) struct PastRow {
 pub(super) struct LayerRow {
     pub(super) digest: Option<String>,
     pub(super) bytes: u64,
+    /// Whether it comes from the image's base.
+    pub(super) from_base: bool,
     /// The command that made it, where the config says so.
     pub(super) command: Option<Box<str>>,
     /// `None` while it is unknown whether another image has it.
@@ -159,6 +180,26 @@ fn others<'a>(found: FoundTag<'a>, shown: Option<&ImageView>) -> Vec<&'a str> {
     others.into_iter().map(|(_, tag)| tag).take(OTHERS_MAX).collect()
 }
 
+impl<'a> BaseFacts<'a> {
+    fn new(world: &World<'a>, view: &'a BaseView) -> Self {
+        let name = &view.base.name;
+        let shown = name.tag.as_ref().map(|tag| ImageName::new(&name.repository, tag));
+        let is_shown = |name: &ImageName| {
+            find::repository(world.snapshot, &name.repository).and_then(|at| find::tag(at, &name.tag)).is_some()
+        };
+        let shown = shown.filter(is_shown);
+        Self {
+            repository: name.repository.to_string(),
+            tag: name.tag.as_ref().map(|tag| tag.as_str()),
+            digest: name.digest.as_ref().map(ToString::to_string),
+            compressed_bytes: view.base.bytes,
+            layers: view.base.layers,
+            current: view.is_current,
+            link: shown.map(|name| Address::of(Place::Image(name)).link()),
+        }
+    }
+}
+
 impl<'a> ImageFacts<'a> {
     fn new(world: &World<'a>, found: FoundTag<'a>, view: &'a ImageView) -> Self {
         let FoundTag { at, .. } = found;
@@ -176,6 +217,7 @@ impl<'a> ImageFacts<'a> {
         let row = |(place, (layer, also_in)): (usize, (&StoredLayer, Holders))| LayerRow {
             digest: at.registry.layers.get(layer.layer).map(ToString::to_string),
             bytes: layer.bytes,
+            from_base: view.base.as_ref().is_some_and(|of| view.places.in_manifest(place) < of.base.layers as usize),
             command: commands.of(place),
             reach: also_in.reach().known_of(view),
             also_in,
@@ -197,6 +239,7 @@ impl<'a> ImageFacts<'a> {
             config_bytes: image.config_bytes,
             manifest_bytes: image.manifest_bytes,
             budget_bytes: view.budget_bytes,
+            base: view.base.as_ref().map(|of| BaseFacts::new(world, of)),
             layers_listed: image.layers,
             parts: parts(view, reach),
             layers: view.layers.0.iter().zip(holders).take(ROWS_MAX).enumerate().map(row).collect(),

@@ -46,10 +46,10 @@ pub(super) fn tiles(registries: &[Arc<RegistryView>]) -> Vec<Tile> {
         top.add(share(view), (&registry.registry, view));
     }
     let of_registry = |registry: &Arc<RegistryView>| {
-        let series = series(registry);
         let own = top.iter().filter(|(name, _)| **name == registry.registry);
-        let own = own.map(|(_, view)| repository(view, total, &series));
-        let mut inner: Vec<Tile> = own.collect();
+        let own: Vec<_> = own.map(|(_, view)| (*view, shown_tags(view, total))).collect();
+        let series = series(registry, own.iter().flat_map(|(_, tags)| tags).map(|(tag, _)| *tag));
+        let mut inner: Vec<Tile> = own.into_iter().map(|(view, tags)| repository(view, &tags, &series)).collect();
         let bytes: f64 = registry.repositories.iter().map(|view| share(view)).sum();
         let rest = bytes - inner.iter().map(|tile| tile.bytes).sum::<f64>();
         let others = registry.repositories.iter().filter(|view| share(view) > 0.0).count() - inner.len();
@@ -64,16 +64,27 @@ pub(super) fn tiles(registries: &[Arc<RegistryView>]) -> Vec<Tile> {
     tiles
 }
 
-/// In how many series of a registry each image is: these divide its fair share, and what only it has.
+/// In how many series of a registry each image of some tags is: these divide its fair share, and what only it has.
 type SeriesOf<'a> = HashMap<&'a Digest, u32>;
 
-fn series(registry: &RegistryView) -> SeriesOf<'_> {
-    let mut series = HashMap::new();
-    let tags = registry.repositories.iter().flat_map(|view| &view.tags);
-    for image in tags.flat_map(|tag| &tag.images).filter(|image| image.proportional_bytes.is_some()) {
-        *series.entry(&image.image.digest).or_default() += 1;
+/// Looks at all images of the registry, unless there are no such tags.
+fn series<'a>(registry: &'a RegistryView, tags: impl Iterator<Item = &'a TagView>) -> SeriesOf<'a> {
+    let digests = tags.flat_map(shared_images).map(|image| &image.image.digest);
+    let mut series: SeriesOf = digests.map(|digest| (digest, 0)).collect();
+    if !series.is_empty() {
+        let all = registry.repositories.iter().flat_map(|view| &view.tags).flat_map(shared_images);
+        for image in all {
+            if let Some(count) = series.get_mut(&image.image.digest) {
+                *count += 1;
+            }
+        }
     }
     series
+}
+
+/// The images of a tag that have a fair share.
+fn shared_images(tag: &TagView) -> impl Iterator<Item = &ImageView> {
+    tag.images.iter().filter(|image| image.proportional_bytes.is_some())
 }
 
 /// What of a tag's fair share only its images have; `None` where that is unknown of one of them.
@@ -82,11 +93,11 @@ fn unique(tag: &TagView, series: &SeriesOf<'_>) -> Option<f64> {
         let count = series.get(&image.image.digest).copied().unwrap_or(1).max(1);
         Some(image.unique_bytes? as f64 / f64::from(count))
     };
-    tag.images.iter().filter(|image| image.proportional_bytes.is_some()).map(of).sum()
+    shared_images(tag).map(of).sum()
 }
 
-fn repository(view: &RepositoryView, total: f64, series: &SeriesOf<'_>) -> Tile {
-    let bytes = view.proportional_bytes.unwrap_or_default();
+/// The tags of a repository with a tile of their own, and their fair shares.
+fn shown_tags(view: &RepositoryView, total: f64) -> Vec<(&TagView, f64)> {
     let mut top = Top::new(TAGS_MAX);
     for tag in &view.tags {
         let share: f64 = tag.images.iter().filter_map(|image| image.proportional_bytes).sum();
@@ -94,7 +105,12 @@ fn repository(view: &RepositoryView, total: f64, series: &SeriesOf<'_>) -> Tile 
             top.add(share, (tag, share));
         }
     }
-    let own = top.iter().map(|(tag, share)| {
+    top.into_vec()
+}
+
+fn repository(view: &RepositoryView, shown: &[(&TagView, f64)], series: &SeriesOf<'_>) -> Tile {
+    let bytes = view.proportional_bytes.unwrap_or_default();
+    let own = shown.iter().map(|(tag, share)| {
         let name = ImageName::new(&view.repository, &tag.tag);
         Tile {
             name: name.tag.clone(),

@@ -11,6 +11,7 @@ use crate::oci::{
 };
 use crate::registry::{At, Client, HeadTrial, RegistryError};
 use crate::store::{IndexEntry, Store, Stored, StoredIndex};
+use crate::tag::BaseNames;
 
 /// An index with more entries is refused.
 const INDEX_ENTRIES_MAX: usize = 1000;
@@ -97,6 +98,11 @@ pub async fn fetch(
     })?;
     drop(fetched.body);
     let mut unknown_size = None;
+    let base_names = match &parsed {
+        Document::Index(index) => BaseNames::of_index(index),
+        Document::Manifest(manifest) => BaseNames::of_manifest(manifest),
+        Document::Schema1(_) => BaseNames::default(),
+    };
     let document = match parsed {
         Document::Index(index) => {
             if index.manifests.len() > INDEX_ENTRIES_MAX {
@@ -120,6 +126,9 @@ pub async fn fetch(
             Stored::Image(Arc::new(image))
         }
     };
+    if !base_names.is_empty() {
+        store.remember_base_names(&digest, base_names);
+    }
     if is_whole(&document) {
         store.remember(&digest, document.clone());
     }

@@ -8,7 +8,7 @@ use super::stored::{LayerRecord, Stored};
 use crate::files::{Skeleton, Unknowable};
 use crate::image::{Commands, ConfigFacts, Timestamp};
 use crate::oci::{Digest, Repository, Tag};
-use crate::tag::{TagChange, TagRecord};
+use crate::tag::{Base, BaseNames, TagChange, TagRecord};
 
 /// The most entries of each kind that wait for the writer. Only a file that cannot be written makes so many wait.
 /// Entries beyond the limit are dropped, which costs one request each after the next restart.
@@ -28,6 +28,11 @@ pub(super) struct Batch {
     pub(super) layers: HashMap<Digest, LayerRecord>,
     pub(super) listings: HashMap<Digest, Result<Arc<Skeleton>, Unknowable>>,
     pub(super) wasted: HashMap<Digest, Result<u64, Unknowable>>,
+    /// What annotations of manifests and indexes say.
+    pub(super) base_names: HashMap<Digest, Arc<BaseNames>>,
+    /// What was found, by the manifests of the images that are built on it. At most one entry for each watched image, and
+    /// many at once when a file of an earlier version is read: hence no limit of its own.
+    pub(super) bases: HashMap<Digest, Arc<Base>>,
     /// `None` deletes the record. At most one entry for each watched tag, hence no limit of its own.
     pub(super) tags: HashMap<(Repository, Tag), Option<TagRecord>>,
     /// When a scan completed, by the caller's key. At most two for each target.
@@ -53,6 +58,8 @@ impl Batch {
             && self.layers.is_empty()
             && self.listings.is_empty()
             && self.wasted.is_empty()
+            && self.base_names.is_empty()
+            && self.bases.is_empty()
             && self.tags.is_empty()
             && self.scans.is_empty()
             && self.scans_retained.is_none()
@@ -90,6 +97,8 @@ impl Batch {
         put_back(&mut self.layers, older.layers, WAITING_MAX);
         put_back(&mut self.listings, older.listings, LISTINGS_WAITING_MAX);
         put_back(&mut self.wasted, older.wasted, WAITING_MAX);
+        put_back(&mut self.base_names, older.base_names, WAITING_MAX);
+        put_back(&mut self.bases, older.bases, usize::MAX);
         put_back(&mut self.tags, older.tags, usize::MAX);
         put_back(&mut self.scans, older.scans, usize::MAX);
         self.scans_retained = older.scans_retained;

@@ -18,12 +18,12 @@ use super::catch_panic::catch_panic;
 use super::encoding::{digest_key, parse_tag_key, seal, tag_key, unseal};
 use super::error::StoreError;
 use super::stored::{LayerRecord, Stored};
-use super::sweep::{SECONDS_UNUSED_MAX, blobs_needed, documents_needed, unused_max};
+use super::sweep::{SECONDS_UNUSED_MAX, blobs_needed, documents_needed, surplus};
 use crate::files::{Skeleton, Unknowable};
 use crate::image::{Commands, ConfigFacts, Timestamp};
 use crate::oci::digest::TEXT_BYTES_MAX;
 use crate::oci::{Digest, Repository, Tag};
-use crate::tag::TagRecord;
+use crate::tag::{Base, BaseNames, TagRecord};
 
 /// A table whose keys and values are encoded by `encoding`.
 type Bytes = TableDefinition<'static, &'static [u8], &'static [u8]>;
@@ -38,6 +38,10 @@ const LAYERS: Bytes = TableDefinition::new("layers");
 const LISTINGS: Bytes = TableDefinition::new("listings");
 /// Wasted bytes of images, by their manifests.
 const WASTED: Bytes = TableDefinition::new("wasted");
+/// The bases that annotations name, by the manifests and indexes that have them.
+const BASE_NAMES: Bytes = TableDefinition::new("base_names");
+/// The bases that were found, by the manifests of the images that are built on them.
+const BASES: Bytes = TableDefinition::new("bases");
 /// Completed scans, by the caller's keys.
 const SCANS: Bytes = TableDefinition::new("passes");
 const TAGS: Bytes = TableDefinition::new("tags");
@@ -45,11 +49,11 @@ const TAGS: Bytes = TableDefinition::new("tags");
 const UNUSED: Bytes = TableDefinition::new("unused");
 
 /// The tables by digest.
-const BY_DIGEST: [Bytes; 7] = [DOCUMENTS, CONFIGS, COMMANDS, BLOBS, LAYERS, LISTINGS, WASTED];
+const BY_DIGEST: [Bytes; 9] = [DOCUMENTS, CONFIGS, COMMANDS, BLOBS, LAYERS, LISTINGS, WASTED, BASE_NAMES, BASES];
 
 /// All tables but that of the version.
-pub(super) const TABLES: [Bytes; 10] =
-    [DOCUMENTS, CONFIGS, COMMANDS, BLOBS, LAYERS, LISTINGS, WASTED, TAGS, UNUSED, SCANS];
+pub(super) const TABLES: [Bytes; 12] =
+    [DOCUMENTS, CONFIGS, COMMANDS, BLOBS, LAYERS, LISTINGS, WASTED, BASE_NAMES, BASES, TAGS, UNUSED, SCANS];
 
 /// Identifies the file at a path: a replacement has another identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -172,6 +176,14 @@ impl File {
         self.get(WASTED, &digest_key(digest))
     }
 
+    pub(super) fn base_names(&self, document: &Digest) -> Result<Option<Arc<BaseNames>>, StoreError> {
+        self.get(BASE_NAMES, &digest_key(document))
+    }
+
+    pub(super) fn base(&self, image: &Digest) -> Result<Option<Arc<Base>>, StoreError> {
+        self.get(BASES, &digest_key(image))
+    }
+
     pub(super) fn has_scanned(&self, key: &Digest) -> Result<Option<bool>, StoreError> {
         Ok(self.get::<Timestamp>(SCANS, &digest_key(key))?.map(|_| true))
     }
@@ -219,6 +231,8 @@ impl File {
             put_all(&transaction, LAYERS, &batch.layers)?;
             put_all(&transaction, LISTINGS, &batch.listings)?;
             put_all(&transaction, WASTED, &batch.wasted)?;
+            put_all(&transaction, BASE_NAMES, &batch.base_names)?;
+            put_all(&transaction, BASES, &batch.bases)?;
             put_tags(&transaction, &batch.tags)?;
             if let Some(retained) = &batch.scans_retained {
                 let retained: HashSet<Vec<u8>> = retained.iter().map(digest_key).collect();
@@ -355,15 +369,6 @@ fn sweep_unused(transaction: &WriteTransaction, sweep: &Sweep) -> Result<(), red
         unused.insert(&**key, &*seal(key, &sweep.now))?;
     }
     Ok(())
-}
-
-/// The longest unused digests beyond the limit on unused ones.
-fn surplus(unused: &HashSet<Vec<u8>>, since: &HashMap<Vec<u8>, Timestamp>, in_use: usize) -> Vec<Vec<u8>> {
-    let Some(surplus) = unused.len().checked_sub(unused_max(in_use)) else { return Vec::new() };
-    let mut keys: Vec<&Vec<u8>> = unused.iter().collect();
-    let since = |key: &Vec<u8>| since.get(key).copied().unwrap_or(f64::INFINITY);
-    keys.sort_by(|a, b| since(a).total_cmp(&since(b)));
-    keys.into_iter().take(surplus).cloned().collect()
 }
 
 /// Adds the digests that the tags' records need. Records that cannot be read are removed.

@@ -24,7 +24,7 @@ use crate::files::{Skeleton, Unknowable};
 use crate::image::{Commands, ConfigFacts, Timestamp};
 use crate::oci::text::beginning;
 use crate::oci::{Digest, Registry, Repository, Tag};
-use crate::tag::{TagChange, TagRecord};
+use crate::tag::{Base, BaseNames, TagChange, TagRecord};
 
 /// How long dropping the last clone waits for the writer.
 const TO_END_MAX: Duration = Duration::from_secs(5);
@@ -217,6 +217,28 @@ impl Store {
     /// Stores the bytes that an image wastes, or that they cannot be known.
     pub fn remember_wasted(&self, image: &Digest, bytes: Result<u64, Unknowable>) {
         self.put(|batch| &mut batch.wasted, image, bytes);
+    }
+
+    /// The bases that the annotations of a manifest or index name.
+    pub fn base_names(&self, document: &Digest) -> Option<Arc<BaseNames>> {
+        self.find(|batch| batch.base_names.get(document).cloned(), |file| file.base_names(document))
+    }
+
+    /// Stores the bases that a document's annotations name.
+    pub fn remember_base_names(&self, document: &Digest, names: BaseNames) {
+        self.put(|batch| &mut batch.base_names, document, Arc::new(names));
+    }
+
+    /// The base that was found for an image, by its manifest's digest.
+    pub fn base(&self, image: &Digest) -> Option<Arc<Base>> {
+        self.find(|batch| batch.bases.get(image).cloned(), |file| file.base(image))
+    }
+
+    /// Stores the bases of images, by their manifests' digests.
+    pub fn remember_bases(&self, bases: Vec<(Digest, Arc<Base>)>) {
+        if !bases.is_empty() {
+            self.0.shared.add(|waiting| waiting.bases.extend(bases));
+        }
     }
 
     /// The record of every tag, in no particular order. For the start.

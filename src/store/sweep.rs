@@ -14,9 +14,18 @@ pub(super) const SECONDS_UNUSED_MAX: f64 = 14.0 * 86_400.0;
 
 /// How many unused digests are kept beside `in_use` used ones: as many, so that the store grows with what is watched
 /// and not with how often it changes; with a minimum for small installations.
-pub(super) fn unused_max(in_use: usize) -> usize {
+fn unused_max(in_use: usize) -> usize {
     const MIN: usize = 1_000;
     in_use.max(MIN)
+}
+
+/// The keys of the file that have been unused for longest, beyond the limit on unused ones.
+pub(super) fn surplus(unused: &HashSet<Vec<u8>>, since: &HashMap<Vec<u8>, Timestamp>, in_use: usize) -> Vec<Vec<u8>> {
+    let Some(surplus) = unused.len().checked_sub(unused_max(in_use)) else { return Vec::new() };
+    let mut keys: Vec<&Vec<u8>> = unused.iter().collect();
+    let since = |key: &Vec<u8>| since.get(key).copied().unwrap_or(f64::INFINITY);
+    keys.sort_by(|a, b| since(a).total_cmp(&since(b)));
+    keys.into_iter().take(surplus).cloned().collect()
 }
 
 /// Removes entries from memory that have been unused for too long. `unused`: since when each digest has been unused.
@@ -26,7 +35,7 @@ pub(super) fn sweep_memory(
     in_use: &HashSet<Digest>,
     now: Timestamp,
 ) {
-    let Batch { documents, configs, commands, blobs, layers, listings, wasted, tags, .. } = memory;
+    let Batch { documents, configs, commands, blobs, layers, listings, wasted, base_names, bases, tags, .. } = memory;
     let mut needed: HashSet<&Digest> = tags.values().flatten().flat_map(documents_needed).collect();
     for digest in needed.clone() {
         if let Some(Stored::Image(image)) = documents.get(digest) {
@@ -39,7 +48,9 @@ pub(super) fn sweep_memory(
         .chain(blobs.keys())
         .chain(layers.keys())
         .chain(listings.keys())
-        .chain(wasted.keys());
+        .chain(wasted.keys())
+        .chain(base_names.keys())
+        .chain(bases.keys());
     let known: HashSet<Digest> = known.cloned().collect();
     unused.retain(|digest, _| known.contains(digest));
     let mut expired = HashSet::new();
@@ -68,6 +79,8 @@ pub(super) fn sweep_memory(
     layers.retain(|digest, _| !expired.contains(digest));
     listings.retain(|digest, _| !expired.contains(digest));
     wasted.retain(|digest, _| !expired.contains(digest));
+    base_names.retain(|digest, _| !expired.contains(digest));
+    bases.retain(|digest, _| !expired.contains(digest));
 }
 
 /// The documents that a tag's record needs.

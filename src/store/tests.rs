@@ -9,7 +9,7 @@ use super::batch::Batch;
 use super::*;
 use crate::image::{ConfigFacts, Image, Layer, LayerContent, Span, UncompressedHint, Unpacked};
 use crate::oci::{Digest, MediaType, Platform, Reason, Repository, Tag};
-use crate::tag::{Child, Known, TagChange, TagRecord};
+use crate::tag::{Base, BaseName, BaseNames, Child, Known, TagChange, TagRecord};
 
 fn digest(number: u8) -> Digest {
     Digest::from_sha256([number; 32])
@@ -207,6 +207,13 @@ fn what_was_added_to_version_2_has_bytes_of_its_own() {
         assert_eq!(sealed[..sealed.len() - 4], expected);
         assert_eq!(encoding::unseal(b"layer", &sealed), Some(content(unpacked)));
     }
+    let name = BaseName { repository: "r.io/a".parse().unwrap(), tag: Some(Tag::latest()), digest: Some(digest(1)) };
+    let base = Base { name, bytes: Some(3), layers: 2 };
+    let sealed = encoding::seal(b"base", &base);
+    assert_eq!(sealed[..16], *b"\x04r.io\x01a\x01\x06latest\x01");
+    assert_eq!(encoding::unseal(b"base", &sealed), Some(base));
+    let odd = encoding::seal(b"base", &("r.io", "A", None::<String>, None::<Digest>, None::<u64>, 0_u32));
+    assert_eq!(encoding::unseal::<Base>(b"base", &odd), None, "no repository has such a name");
     let sealed = encoding::seal(b"hint", &UncompressedHint::Soci(digest(1)));
     assert_eq!(sealed[..2], [2, 33], "the third kind, and a digest of 33 bytes");
 }
@@ -278,6 +285,37 @@ fn what_could_not_be_written_forgets_and_retains_scans_as_it_would_have() {
         let has = |number: &u8| both.has_scanned(&digest(*number)).unwrap_or(in_file(*number));
         assert_eq!((1..=6).filter(has).collect::<Vec<_>>(), left);
     }
+}
+
+#[test]
+fn bases_are_remembered_until_they_are_unused_for_long() {
+    let name = BaseName { repository: "r.io/a".parse().unwrap(), tag: Some(Tag::latest()), digest: None };
+    let base = Arc::new(Base { name: name.clone(), bytes: Some(3), layers: 2 });
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("state.redb");
+    let check = |store: &Store, kept: &[u8]| {
+        for number in 1..3 {
+            let expected = kept.contains(&number);
+            assert_eq!(store.base(&digest(number)), expected.then(|| Arc::clone(&base)), "{number}");
+            let names = store.base_names(&digest(number));
+            assert_eq!(names.as_ref().and_then(|names| names.own()), expected.then_some(&name), "{number}");
+        }
+    };
+    for store in [Store::memory(), Store::open(&path).unwrap().0] {
+        for number in 1..3 {
+            store.remember_bases(vec![(digest(number), Arc::clone(&base))]);
+            store.remember_base_names(&digest(number), BaseNames::own_alone(name.clone()));
+        }
+        flush(&store);
+        check(&store, &[1, 2]);
+    }
+    let file = Store::open(&path).unwrap().0;
+    check(&file, &[1, 2]);
+    for at in [0.0, 30.0 * 86_400.0] {
+        file.sweep(&[digest(2)].into(), at);
+        flush(&file);
+    }
+    check(&file, &[2]);
 }
 
 proptest! {

@@ -76,6 +76,11 @@ impl Version {
         self.pre.is_some()
     }
 
+    /// How many numbers it has: `12` names a series of `12.5`.
+    pub fn exactness(&self) -> usize {
+        self.numbers.len()
+    }
+
     /// The lowest release.
     pub(super) const ZERO: Self = Self { numbers: Vec::new(), pre: None, variant: Vec::new() };
 

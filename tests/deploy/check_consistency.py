@@ -25,6 +25,7 @@ ALERTS = {
     "ImageSizeNewestGrew",
     "ImageSizeRepositoryStoredGrew",
     "ImageSizeReclaimable",
+    "ImageSizeBaseOutdated",
     "ImageSizeOverBudget",
     "ImageSizeRunningOverBudget",
     "ImageSizeRunningTagGone",

@@ -1,8 +1,10 @@
 //! Layers: unpacked sizes as a Docker engine with overlay2 has them, uncompressed ones by every program that makes
 //! layers.
 
+mod containers;
 mod debian;
 mod files;
+mod packages;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -36,8 +38,14 @@ fn inspected_and_said(reference: &str, uncompressed: Uncompressed) -> (Value, St
 }
 
 fn inspected_with(reference: &str, uncompressed: Uncompressed, files: bool) -> (Value, String) {
+    inspected_all(&[reference], uncompressed, files)
+}
+
+/// `inspect --json` of one reference or two, and its standard error.
+fn inspected_all(references: &[&str], uncompressed: Uncompressed, files: bool) -> (Value, String) {
+    let parsed = references.iter().map(|reference| reference.parse::<Reference>().expect("a reference"));
     let arguments = Arguments {
-        references: vec![reference.parse::<Reference>().expect("a reference")],
+        references: parsed.collect(),
         platform: None::<Platform>,
         uncompressed,
         files,
@@ -52,7 +60,7 @@ fn inspected_with(reference: &str, uncompressed: Uncompressed, files: bool) -> (
     let (mut out, mut err) = (Vec::new(), Vec::new());
     runtime
         .block_on(inspect(&registries, &arguments, None, Terminal::default(), &mut out, &mut err))
-        .unwrap_or_else(|error| panic!("{reference}: {error}"));
+        .unwrap_or_else(|error| panic!("{references:?}: {error}"));
     (serde_json::from_slice(&out).expect("JSON"), String::from_utf8(err).expect("UTF-8"))
 }
 

@@ -11,6 +11,7 @@ mod harness;
 mod layers;
 mod registries;
 
+mod bases;
 mod frugal;
 mod history;
 mod identity;

@@ -35,6 +35,8 @@ struct Image {
     config_bytes: u64,
     created: Option<f64>,
     layers: Vec<Layer>,
+    /// What its layers are compared by with those of others; empty where it has no base and is none.
+    diff_ids: Vec<String>,
 }
 
 #[derive(Clone)]
@@ -112,6 +114,7 @@ fn read_image(reference: &str, raw: &str, platform: Option<&Value>) -> Image {
     } else {
         Value::Null
     };
+    let diff_ids = || config["rootfs"]["diff_ids"].as_array().into_iter().flatten();
     let created = config["created"].as_str().or(manifest["annotations"]["org.opencontainers.image.created"].as_str());
     Image {
         platform: if is_image { platform_name(platform.unwrap_or(&config)) } else { String::new() },
@@ -124,6 +127,13 @@ fn read_image(reference: &str, raw: &str, platform: Option<&Value>) -> Image {
         created: created
             .map(|text| text.parse::<jiff::Timestamp>().expect("RFC 3339").as_millisecond() as f64 / 1000.0)
             .filter(|&seconds| seconds > 0.0),
+        diff_ids: if diff_ids().count() == layers.len() {
+            diff_ids().map(|diff_id| diff_id.as_str().expect("a digest").to_owned()).collect()
+        } else if is_image {
+            layers.iter().map(|layer| layer.digest.clone()).collect()
+        } else {
+            Vec::new()
+        },
         layers,
     }
 }
@@ -203,6 +213,17 @@ impl Arithmetic<'_> {
                     ("artifact_type", &image.artifact_type),
                 ];
                 add("info", &[&labels[..], &more].concat(), 1.0);
+                if let Some((base_tag, base)) = self.base(&tag.repository, image) {
+                    let repository = format!("{}/{}", self.registry, base_tag.repository);
+                    let of = [
+                        ("base_repository", repository.as_str()),
+                        ("base_tag", &base_tag.name),
+                        ("base_digest", &base_tag.digest),
+                    ];
+                    add("base_info", &[&labels[..], &of].concat(), 1.0);
+                    add("base_current", &labels, 1.0);
+                    add("base_size_bytes", &labels, base.layers.iter().map(|layer| layer.bytes).sum::<u64>() as f64);
+                }
             }
         }
         let repositories: BTreeSet<&str> = self.tags.iter().map(|tag| tag.repository.as_str()).collect();
@@ -242,6 +263,23 @@ impl Arithmetic<'_> {
 
     fn all_images(&self) -> impl Iterator<Item = &Image> {
         self.tags.iter().flat_map(|tag| &tag.images)
+    }
+
+    /// The image whose layers are the longest beginning of its own, and the tag that names it. Nothing here has annotations.
+    fn base(&self, repository: &str, image: &Image) -> Option<(&Tag, &Image)> {
+        let all = self.tags.iter().flat_map(|tag| tag.images.iter().map(move |other| (tag, other)));
+        let beginnings = all.filter(|(_, other)| {
+            !other.diff_ids.is_empty()
+                && image.diff_ids.len() > other.diff_ids.len()
+                && image.diff_ids.starts_with(&other.diff_ids)
+        });
+        beginnings.min_by_key(|(tag, other)| {
+            let is_version = tag.name.trim_start_matches('v').starts_with(|c: char| c.is_ascii_digit());
+            let numbers = if is_version { tag.name.split('.').count() } else { usize::MAX };
+            let (is_elsewhere, is_own) = (other.platform != image.platform, tag.repository == repository);
+            let length = std::cmp::Reverse(other.diff_ids.len());
+            (length, is_elsewhere, is_own, numbers, &tag.repository, &tag.name)
+        })
     }
 
     /// Bytes of its distinct layers that no image of another digest has.

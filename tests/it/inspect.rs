@@ -190,3 +190,28 @@ async fn a_layer_without_a_size_says_why() {
     assert!(said.lines().zip(&expected).all(|(line, start)| line.starts_with(start)), "{said}");
     assert_eq!(said.lines().count(), 2, "{said}");
 }
+
+#[tokio::test]
+async fn annotations_name_what_an_image_is_built_on() {
+    let registry = TestRegistry::start();
+    let plain = image("linux/amd64", &[&Blob::named("base", 100)]);
+    let base = Digest::sha256_of(b"base").to_string();
+    let mut manifest: serde_json::Value = serde_json::from_slice(plain.manifest.bytes.as_ref().unwrap()).unwrap();
+    manifest["annotations"] =
+        json!({"org.opencontainers.image.base.name": "debian:12", "org.opencontainers.image.base.digest": base});
+    let built = Pushed::from_json(MediaType::OCI_MANIFEST, &manifest, plain.blobs.clone(), vec![]);
+    registry.push("acme/app", "v1", &built);
+    registry.push("acme/app", "plain", &plain);
+    let [built, plain] = ["v1", "plain"].map(|tag| format!("{}/acme/app:{tag}", registry.name()));
+    let text = inspected(std::slice::from_ref(&built), None, Terminal::default()).await.unwrap();
+    assert_eq!(lines_with(&text, "built on"), [format!("built on docker.io/library/debian:12 {base}")]);
+    let requests = registry.counts();
+    assert!(!requests.contains("debian"), "{requests}");
+    let json_of = async |reference: &String| {
+        let arguments = Arguments { json: true, ..arguments(std::slice::from_ref(reference)) };
+        let text = printed(&arguments, Terminal::default()).await.unwrap().0;
+        serde_json::from_str::<serde_json::Value>(&text).unwrap()["images"][0]["base"].clone()
+    };
+    assert_eq!(json_of(&built).await, json!({"name": "docker.io/library/debian:12", "digest": base}));
+    assert_eq!(json_of(&plain).await, json!(null));
+}

@@ -13,6 +13,7 @@ mod support;
 
 mod architecture;
 mod auth;
+mod bases;
 mod certificates;
 mod check;
 mod command_line;

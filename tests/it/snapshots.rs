@@ -7,11 +7,11 @@ use image_size_exporter::image::ImageSummary;
 use image_size_exporter::image::accounting::GroupUsage;
 use image_size_exporter::inventory::snapshot::LargestChange;
 use image_size_exporter::inventory::snapshot::{
-    DigestList, ForeignLayers, GroupView, ImageLayers, ImageView, LayerPlaces, NewestView, Past, ReclaimableView,
-    RegistryView, ReleaseView, RepositoryView, RunningView, Snapshot, SourceView, TagView,
+    BaseView, DigestList, ForeignLayers, GroupView, ImageLayers, ImageView, LayerPlaces, NewestView, Past,
+    ReclaimableView, RegistryView, ReleaseView, RepositoryView, RunningView, Snapshot, SourceView, TagView,
 };
 use image_size_exporter::oci::{Digest, MediaType, Platform, Registry, Repository};
-use image_size_exporter::tag::{RunningImage, RunningPart};
+use image_size_exporter::tag::{Base, BaseName, RunningImage, RunningPart};
 use image_size_exporter::target::TargetName;
 
 /// Hostile texts, everywhere that a registry can put them.
@@ -198,7 +198,14 @@ fn image_view(platform_name: &str, number: usize) -> ImageView {
         unpacked_bytes: Some(bytes * 4),
         wasted_bytes: Some(bytes / 3),
         budget_bytes: Some(250 << 20),
+        base: Some(BaseView { base: Arc::new(base(bytes / 2)), is_current: Some(!number.is_multiple_of(3)) }),
     }
+}
+
+fn base(bytes: u64) -> Base {
+    let repository = "debian".parse().unwrap();
+    let name = BaseName { repository, tag: Some("12".parse().unwrap()), digest: Some(digest(3)) };
+    Base { name, bytes: Some(bytes), layers: 1 }
 }
 
 /// Any text, as an index entry can have it; the parts of a platform are not checked there.

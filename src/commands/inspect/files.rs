@@ -9,9 +9,14 @@ use super::report::{ImageReport, Report};
 use crate::files::{ImageFiles, Unlisted};
 use crate::oci::Digest;
 
-/// Adds the files of each image. Why they are unknown is said on standard error.
+/// Adds the files of each image and how many each layer has. Why they are unknown is said on standard error.
 pub(super) fn describe(report: &mut Report, known: &KnownLayers, top: usize, progress: &mut Progress<'_, impl Write>) {
     for image in &mut report.images {
+        for layer in image.steps.iter_mut().filter_map(|step| step.layer.as_mut()) {
+            if let Ok(listing) = known.listing(layer) {
+                layer.list(listing);
+            }
+        }
         match of_image(image, known, top) {
             Ok(files) => image.files = Some(files),
             Err(why) => progress.note(&image.digest, &format!("files unknown: {why}")),

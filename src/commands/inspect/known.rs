@@ -48,17 +48,21 @@ impl KnownLayers {
         &'a self,
         layers: impl Iterator<Item = &'a LayerReport>,
     ) -> Result<Vec<&'a Listing>, Unlisted> {
-        layers
-            .map(|layer| {
-                let digests = [Some(&layer.digest), layer.diff_id.as_ref()].into_iter().flatten();
-                let mut files = digests.filter_map(|digest| self.layers.get(digest)).map(|measured| &measured.files);
-                let first = files.next();
-                match first.into_iter().chain(files).find(|files| files.is_ok()).or(first) {
-                    Some(Ok(listing)) => Ok(&**listing),
-                    Some(Err(why)) => Err(*why),
-                    None => Err(Unlisted::Unread),
-                }
-            })
-            .collect()
+        layers.map(|layer| self.listing(layer)).collect()
+    }
+
+    /// The listing of a layer.
+    ///
+    /// # Errors
+    /// Where it has none.
+    pub(super) fn listing(&self, layer: &LayerReport) -> Result<&Listing, Unlisted> {
+        let digests = [Some(&layer.digest), layer.diff_id.as_ref()].into_iter().flatten();
+        let mut files = digests.filter_map(|digest| self.layers.get(digest)).map(|measured| &measured.files);
+        let first = files.next();
+        match first.into_iter().chain(files).find(|files| files.is_ok()).or(first) {
+            Some(Ok(listing)) => Ok(listing),
+            Some(Err(why)) => Err(*why),
+            None => Err(Unlisted::Unread),
+        }
     }
 }

@@ -8,7 +8,7 @@ use super::error::InspectError;
 use super::known::KnownLayers;
 use super::nearest;
 use super::progress::Progress;
-use super::report::{FailedReport, ImageReport, Report};
+use super::report::{BaseReport, FailedReport, ImageReport, Report};
 use super::sharing::Sharing;
 use crate::image::{Image, Layer, LayerContent, Unpacked};
 use crate::layer::{SociIndexes, Wanted};
@@ -85,7 +85,8 @@ pub(in crate::commands) async fn read(
     for image in &children.images {
         let config = config(&client, repository, image).await;
         let content = |layer: &Layer| contents.get(&layer.digest).copied();
-        images.push(ImageReport::new(image, config.as_ref(), content, options.sharing));
+        let base = base(&store, image, &fetched.digest);
+        images.push(ImageReport { base, ..ImageReport::new(image, config.as_ref(), content, options.sharing) });
     }
     let failed = children.failed.into_iter().map(|child| FailedReport {
         platform: child.platform.to_string(),
@@ -102,6 +103,14 @@ pub(in crate::commands) async fn read(
         images,
         failed: failed.collect(),
     })
+}
+
+/// The base that an image's annotations name, or else those of the index that the reference points at.
+fn base(store: &Store, image: &Image, root: &Digest) -> Option<BaseReport> {
+    let by_manifest = store.base_names(&image.digest);
+    let by_index = if *root == image.digest { None } else { store.base_names(root) };
+    let named = by_manifest.as_ref().and_then(|names| names.own());
+    named.or_else(|| by_index.as_ref()?.of_entry(&image.digest)).map(BaseReport::new)
 }
 
 /// The platforms that a document has, as far as it says.

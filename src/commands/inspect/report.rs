@@ -4,8 +4,10 @@
 
 use serde::Serialize;
 
+use crate::files::Listing;
 use crate::image::{Image, Layer, LayerContent, Unpacked};
-use crate::oci::{Digest, ImageConfig, MediaType, Reason};
+use crate::oci::{Digest, ImageConfig, Location, MediaType, Reason};
+use crate::tag::BaseName;
 
 use super::files_report::FilesReport;
 use super::sharing::Sharing;
@@ -46,6 +48,8 @@ pub struct ImageReport {
     pub artifact_type: String,
     /// When it was created.
     pub created: Option<String>,
+    /// What it is built on, by its annotations or those of its index.
+    pub base: Option<BaseReport>,
     /// The config's own bytes.
     pub config_bytes: u64,
     /// The manifest's own bytes.
@@ -62,6 +66,25 @@ pub struct ImageReport {
     pub steps: Vec<Step>,
     /// Its files; only with `--files`, and where they can be known.
     pub files: Option<FilesReport>,
+}
+
+/// The image that another one is built on.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct BaseReport {
+    /// With registry and tag, in full.
+    pub name: String,
+    /// The digest of its manifest or index.
+    pub digest: Option<Digest>,
+}
+
+impl BaseReport {
+    pub(in crate::commands) fn new(base: &BaseName) -> Self {
+        let name = match &base.tag {
+            Some(tag) => Location::tag(&base.repository, tag).to_string(),
+            None => base.repository.to_string(),
+        };
+        Self { name, digest: base.digest.clone() }
+    }
 }
 
 /// One step of an image's build.
@@ -86,7 +109,7 @@ pub struct LayerReport {
     pub media_type: MediaType,
     /// Whether it is a foreign layer, which another server distributes.
     pub foreign: bool,
-    /// Whether it contains no files.
+    /// Whether there is nothing in it: no file, no directory, nothing that it removes.
     pub empty: bool,
     /// Of the blob.
     pub compressed_bytes: Option<u64>,
@@ -96,6 +119,8 @@ pub struct LayerReport {
     pub uncompressed_estimated: Option<bool>,
     /// Of the files as Docker unpacks them; only with `--uncompressed exact`.
     pub unpacked_bytes: Option<u64>,
+    /// How many files it has, hard links counted once; only with `--files`.
+    pub files: Option<u64>,
     /// How many watched images have it; only with a readable state file.
     pub shared_by: Option<u64>,
 }
@@ -169,6 +194,7 @@ impl ImageReport {
             media_type: image.media_type.clone(),
             artifact_type: image.artifact_type.to_string(),
             created: image.created.and_then(rfc3339),
+            base: None,
             config_bytes: image.config_bytes,
             manifest_bytes: image.manifest_bytes,
             compressed_bytes: image.compressed_bytes(),
@@ -190,21 +216,35 @@ impl ImageReport {
 impl LayerReport {
     fn new(layer: &Layer, content: Option<LayerContent>, sharing: Option<&Sharing>) -> Self {
         // Two blocks of zeros: the tar that builders write for a step without changes.
-        let nothing = layer.diff_id.as_ref().is_some_and(|diff_id| *diff_id == Digest::sha256_of(&[0; 1024]));
+        let nothing = layer.diff_id.as_ref().is_some_and(|diff_id| *diff_id == Digest::sha256_of(&EMPTY_TAR));
+        // A shorter tar has no room for an entry and these blocks.
+        let is_short =
+            |content: LayerContent| !content.estimated && content.uncompressed_bytes <= EMPTY_TAR.len() as u64;
         Self {
             digest: layer.digest.clone(),
             diff_id: layer.diff_id.clone(),
             media_type: layer.media_type.clone(),
             foreign: layer.foreign,
-            empty: nothing || content.is_some_and(|content| content.unpacked == Unpacked::Bytes(0)),
+            empty: nothing
+                || content.is_some_and(|content| content.unpacked == Unpacked::Bytes(0) && is_short(content)),
             compressed_bytes: layer.bytes,
             uncompressed_bytes: content.map(|content| content.uncompressed_bytes),
             uncompressed_estimated: content.map(|content| content.estimated),
             unpacked_bytes: content.and_then(|content| content.unpacked.bytes()),
+            files: None,
             shared_by: sharing.map(|sharing| sharing.count(&layer.digest)),
         }
     }
+
+    /// Adds what is listed in it.
+    pub(super) fn list(&mut self, listing: &Listing) {
+        self.empty = listing.paths() == 0;
+        self.files = Some(listing.inodes().len() as u64);
+    }
 }
+
+/// A tar without entries.
+const EMPTY_TAR: [u8; 1024] = [0; 1024];
 
 fn steps(layers: Vec<LayerReport>, config: Option<&ImageConfig>) -> Vec<Step> {
     let history = config.map_or(&[][..], |config| &config.history);

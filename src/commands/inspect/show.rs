@@ -98,6 +98,10 @@ fn write_image(out: &mut impl Write, image: &ImageReport, exact: bool, terminal:
     if let Some(created) = &image.created {
         facts.push(("created", units::minute(created)));
     }
+    if let Some(base) = &image.base {
+        let digest = base.digest.as_ref().map_or_else(String::new, |digest| format!(" {digest}"));
+        facts.push(("built on", format!("{}{digest}", units::plain(&base.name))));
+    }
     facts.push(("compressed", size(image.compressed_bytes, exact)));
     if image.uncompressed_bytes.is_some() {
         facts.push(("uncompressed", uncompressed(image, exact)));
@@ -120,8 +124,7 @@ fn write_image(out: &mut impl Write, image: &ImageReport, exact: bool, terminal:
         let estimate = if layer.uncompressed_estimated == Some(true) { "~" } else { "" };
         let optional = |bytes: Option<u64>| bytes.map_or_else(String::new, |bytes| units::bytes(bytes, exact));
         let style = if layer.empty { Style::Faint } else { Style::Plain };
-        let marks = [(layer.empty, " (empty)"), (layer.foreign, " (foreign)")];
-        let marks: String = marks.iter().filter(|(set, _)| *set).map(|(_, mark)| *mark).collect();
+        let marks = format!("{}{}", content_mark(layer), if layer.foreign { " (foreign)" } else { "" });
         table.row(
             style,
             vec![
@@ -140,6 +143,16 @@ fn write_image(out: &mut impl Write, image: &ImageReport, exact: bool, terminal:
     }
     table.write(out, terminal)?;
     image.files.as_ref().map_or(Ok(()), |files| show_files::files(out, files, exact, terminal))
+}
+
+/// What stands beside a layer without bytes of files.
+fn content_mark(layer: &LayerReport) -> String {
+    match (layer.unpacked_bytes, layer.files) {
+        _ if layer.empty => " (empty)".to_owned(),
+        (Some(0), Some(1)) => " (1 file, 0 bytes)".to_owned(),
+        (Some(0), Some(files)) => format!(" ({files} files, 0 bytes)"),
+        _ => String::new(),
+    }
 }
 
 fn write_facts(out: &mut impl Write, facts: &[(&str, String)]) -> io::Result<()> {

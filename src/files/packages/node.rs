@@ -29,6 +29,20 @@ pub(super) fn is_package(path: &[u8]) -> bool {
     }
 }
 
+/// Whether a hard link of this path may describe an installed package: a `package.json` of any folder, such as a cache's,
+/// and what pnpm's store holds, `…/files/0f/` and the rest of a SHA-512.
+pub(super) fn may_be_package(path: &[u8]) -> bool {
+    let mut names = path.rsplit(|&byte| byte == b'/');
+    let is_hash = |name: &[u8], length: usize| name.len() == length && name.iter().all(u8::is_ascii_hexdigit);
+    match names.next() {
+        Some(b"package.json") => true,
+        Some(name) => {
+            is_hash(name, 126) && names.next().is_some_and(|name| is_hash(name, 2)) && names.next() == Some(b"files")
+        }
+        None => false,
+    }
+}
+
 pub(super) fn package(content: &[u8]) -> Option<Package> {
     let PackageJson { name, version } = serde_json::from_slice(content).ok()?;
     (!name.is_empty()).then_some(Package { manager: Manager::Node, name, version, bytes: None })

@@ -37,6 +37,23 @@ fn databases_are_found_by_their_paths() {
 }
 
 #[test]
+fn a_description_of_a_package_is_read_by_whichever_link_has_the_content() {
+    let in_store = |hash: &str| format!("root/.local/share/pnpm/store/v3/files/0f/{hash}");
+    for (path, expected) in [
+        (in_store(&"a9".repeat(63)), Some(Source::Node)),
+        (in_store(&format!("{}-exec", "a9".repeat(63))), None),
+        (in_store(&"a9".repeat(32)), None),
+        (in_store(&"xy".repeat(63)), None),
+        (format!("root/0f/{}", "a9".repeat(63)), None),
+        ("root/.cache/left-pad@1.3.0/package.json".to_owned(), Some(Source::Node)),
+        ("var/lib/dpkg/status".to_owned(), Some(Source::Dpkg)),
+        ("etc/passwd".to_owned(), None),
+    ] {
+        assert_eq!(Source::of_any_link(path.as_bytes()), expected, "{path}");
+    }
+}
+
+#[test]
 fn databases_name_packages_their_versions_and_bytes() {
     let status = "Package: bash\nStatus: install ok installed\nInstalled-Size: 7\nVersion: 5.2-1\nDescription: a\n shell\n : x\n\n\
         Package: gone\nStatus: deinstall ok config-files\nVersion: 1\n\nPackage: odd\nInstalled-Size: many\n";

@@ -46,7 +46,7 @@ fn watching_all() -> Inventory {
     inventory
 }
 
-/// Everything published, except when a tag changed and when a tag that is down was last up: these depend on the
+/// Everything published, except when a tag changed, when a tag that is down was last up, and bases: these depend on the
 /// history.
 fn without_changes(inventory: &mut Inventory) -> Snapshot {
     let mut snapshot = (*inventory.snapshot()).clone();
@@ -55,6 +55,8 @@ fn without_changes(inventory: &mut Inventory) -> Snapshot {
             for tag in &mut Arc::make_mut(repository).tags {
                 tag.changed = None;
                 tag.last_success = tag.last_success.filter(|_| tag.up == Some(true));
+                // Remembered when the base's tag moves on.
+                tag.images.iter_mut().for_each(|image| image.base = None);
             }
         }
     }
@@ -277,7 +279,7 @@ fn keep(store: &mut BTreeMap<(Repository, Tag), TagRecord>, changes: impl IntoIt
     }
 }
 
-/// The published values of stored tags, without uncompressed sizes, which are stored under layers' digests.
+/// The published values of stored tags, without uncompressed sizes and bases, which are stored under other digests.
 fn of_kept(inventory: &mut Inventory) -> Snapshot {
     let mut snapshot = (*inventory.snapshot()).clone();
     for registry in &mut snapshot.registries {
@@ -286,7 +288,7 @@ fn of_kept(inventory: &mut Inventory) -> Snapshot {
             (repository.tags_selected, repository.tags_unknown) = (None, None);
             repository.tags.retain(|tag| tag.info.is_some());
             for image in repository.tags.iter_mut().flat_map(|tag| &mut tag.images) {
-                (image.uncompressed, image.unpacked_bytes) = (None, None);
+                (image.uncompressed, image.unpacked_bytes, image.base) = (None, None, None);
             }
         }
         repositories.retain(|repository| repository.metadata_bytes.is_some() || !repository.tags.is_empty());

@@ -1,10 +1,8 @@
 //! What a tree keeps for a listing: the names of paths, checksums of contents, and what packages' databases say.
 
-use std::collections::HashMap;
-use std::hash::BuildHasherDefault;
 use std::io::{self, BufRead};
 
-use super::{DirectoryEntry, KeyHasher, Node, PathKey, ROOT, Tree};
+use super::{DirectoryEntry, Node, PathKey, ROOT, Tree};
 use crate::files::packages::{Database, PACKAGES_MAX, Source};
 use crate::files::{Inode, Kind, Listing, Unlisted};
 use crate::layer::tar;
@@ -20,8 +18,8 @@ pub struct Wanted {
 
 /// The names of a layer's paths.
 pub(super) struct Names {
-    /// Where the names are in `bytes`, by their paths; those of replaced paths as well.
-    by_key: HashMap<PathKey, (u32, u8), BuildHasherDefault<KeyHasher>>,
+    /// The paths in the layer's order, each once, and where each one's name ends in `bytes`.
+    paths: Vec<(PathKey, u32)>,
     bytes: Vec<u8>,
     /// Of each inode of the tree.
     contents: Vec<u32>,
@@ -44,7 +42,7 @@ impl Content {
         if entry.kind != tar::Kind::File {
             return Ok(Self::default());
         }
-        let source = Source::of(entry.path).filter(|_| packages);
+        let source = Source::of_any_link(entry.path).filter(|_| packages);
         let kept_max = source.map_or(0, Source::bytes_max);
         let (mut kept, mut read_bytes) = (Vec::new(), 0_usize);
         let mut hasher = crc32fast::Hasher::new();
@@ -71,9 +69,9 @@ impl Content {
 
 impl Names {
     pub(super) fn new(Wanted { paths_max, packages }: Wanted) -> Self {
-        let (by_key, bytes, contents, databases) = Default::default();
+        let (paths, bytes, contents, databases) = Default::default();
         let packages_left = if packages { PACKAGES_MAX } else { 0 };
-        Self { by_key, bytes, contents, databases, paths_max, packages_left }
+        Self { paths, bytes, contents, databases, paths_max, packages_left }
     }
 
     /// Whether there is room for more packages.
@@ -81,17 +79,12 @@ impl Names {
         self.packages_left > 0
     }
 
-    /// Keeps the name of a path.
+    /// Keeps the name of a path that has not been noted.
     pub(super) fn note(&mut self, key: PathKey, name: &[u8]) -> Result<(), Unlisted> {
-        let (Ok(start), Ok(length)) = (u32::try_from(self.bytes.len()), u8::try_from(name.len())) else {
-            return Err(Unlisted::TooManyPaths);
-        };
-        let bytes = &mut self.bytes;
-        self.by_key.entry(key).or_insert_with(|| {
-            bytes.extend(name);
-            (start, length)
-        });
-        if self.by_key.len() > self.paths_max { Err(Unlisted::TooManyPaths) } else { Ok(()) }
+        self.bytes.extend(name);
+        let Ok(end) = u32::try_from(self.bytes.len()) else { return Err(Unlisted::TooManyPaths) };
+        self.paths.push((key, end));
+        if self.paths.len() > self.paths_max { Err(Unlisted::TooManyPaths) } else { Ok(()) }
     }
 
     /// Keeps what is known of the next inode's content.
@@ -106,9 +99,10 @@ impl Names {
         self.contents.push(checksum);
     }
 
-    fn of(&self, key: &PathKey) -> &[u8] {
-        let (start, length) = self.by_key.get(key).copied().unwrap_or_default();
-        &self.bytes[start as usize..start as usize + usize::from(length)]
+    /// The paths in the layer's order, with their names.
+    fn iter(&self) -> impl Iterator<Item = (&PathKey, &[u8])> {
+        let starts = std::iter::once(0).chain(self.paths.iter().map(|(_, end)| *end as usize));
+        self.paths.iter().zip(starts).map(|((key, end), start)| (key, &self.bytes[start..*end as usize]))
     }
 }
 
@@ -116,14 +110,12 @@ impl Tree {
     /// The listing, once removed directories are marked.
     pub(super) fn listing(&self, names: Names) -> Listing {
         let mut listing = Listing::new(self.directories[ROOT as usize].opaque);
-        let mut entries: Vec<(u32, &[u8], Node)> = self
-            .entries
-            .iter()
-            .filter(|(_, entry)| !self.directories[entry.directory as usize].removed)
-            .map(|(key, DirectoryEntry { directory, node })| (*directory, names.of(key), *node))
-            .collect();
+        let remaining = |entry: &&DirectoryEntry| !self.directories[entry.directory as usize].removed;
+        let entry =
+            |(key, name)| self.entries.get(key).filter(remaining).map(|entry| (entry.directory, name, entry.node));
+        let mut entries: Vec<(u32, &[u8], Node)> = names.iter().filter_map(entry).collect();
         // A directory comes after its parent, so that in this order its own entry comes before those in it.
-        entries.sort_unstable_by(|a, b| (a.0, a.1).cmp(&(b.0, b.1)));
+        entries.sort_by_key(|(directory, ..)| *directory);
         let mut directories = vec![ROOT; self.directories.len()];
         let mut inodes = vec![None; self.inodes.len()];
         for (directory, name, node) in entries {

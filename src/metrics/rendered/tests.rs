@@ -13,13 +13,13 @@ use super::*;
 use crate::image::ImageSummary;
 use crate::image::accounting::GroupUsage;
 use crate::inventory::snapshot::{
-    DigestList, ForeignLayers, GroupView, ImageLayers, ImageView, NewestView, Past, ReclaimableView, RegistryView,
-    ReleaseView, RepositoryView, RunningView, SourceView, TagView,
+    BaseView, DigestList, ForeignLayers, GroupView, ImageLayers, ImageView, LayerPlaces, NewestView, Past,
+    ReclaimableView, RegistryView, ReleaseView, RepositoryView, RunningView, SourceView, TagView,
 };
 use crate::metrics::own::{ScanEnd, ScanTrouble};
 use crate::metrics::runs::RunLimits;
 use crate::oci::{Digest, MediaType, Platform, Repository};
-use crate::tag::{RunningImage, RunningPart};
+use crate::tag::{Base, BaseName, RunningImage, RunningPart};
 use crate::target::TargetName;
 
 /// What is published, by name; numbers stand for all values.
@@ -270,8 +270,19 @@ fn image_view(platform: Platform, value: u8) -> ImageView {
         wasted_bytes: None,
         // The family has a sample only now and then.
         budget_bytes: (value == 7).then_some(1),
-        places: Default::default(),
+        places: LayerPlaces::default(),
+        base: (!value.is_multiple_of(4)).then(|| base_view(value)),
     }
+}
+
+fn base_view(value: u8) -> BaseView {
+    let name = BaseName {
+        repository: "docker.io/library/debian".parse().unwrap(),
+        tag: Some("12".parse().unwrap()),
+        digest: Some(digest(value / 2)),
+    };
+    let base = Base { name, bytes: sometimes(value / 2), layers: 3 };
+    BaseView { base: Arc::new(base), is_current: Some(value > 8) }
 }
 
 fn group_view(number: usize, value: u8) -> GroupView {

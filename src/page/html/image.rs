@@ -11,7 +11,7 @@ use super::words::{
     text, unknown,
 };
 use crate::page::address::{Address, Place, separator};
-use crate::page::image::{ImageFacts, ImagePage, LayerRow};
+use crate::page::image::{BaseFacts, ImageFacts, ImagePage, LayerRow};
 use crate::page::sharing::Holders;
 
 pub(in crate::page) fn image(frame: &Frame, of: &ImagePage) -> String {
@@ -85,6 +85,7 @@ fn facts(frame: &Frame, of: &ImagePage, image: &ImageFacts) -> Markup {
             (fact("Tag points at", of.digest.as_ref().map(|digest| html! { code { (text(digest)) } })))
             (fact("Manifest", Some(html! { code { (image.digest) } " " span.dim { (exact(image.manifest_bytes)) } })))
             (fact("Image ID", image.image_id.as_ref().map(|id| html! { code { (text(id)) } " " span.dim { (exact(image.config_bytes)) } })))
+            (fact("Built on", image.base.as_ref().map(base)))
             (fact("Media type", Some(html! { (name(image.media_type)) })))
             (fact("Artifact type", (!image.artifact_type.is_empty()).then(|| html! { (name(image.artifact_type)) })))
             (fact("Made", image.created.map(|at| html! { (moment(at)) ", " (ago(at, frame.world.now)) })))
@@ -114,6 +115,21 @@ fn past(of: &ImagePage, now: f64) -> Markup {
                 }
             }))
         }
+    }
+}
+
+/// What the image is built on, and whether that is still what its tag has.
+fn base(of: &BaseFacts) -> Markup {
+    let full = of.tag.map_or_else(|| of.repository.clone(), |tag| format!("{}{}{tag}", of.repository, separator(tag)));
+    html! {
+        @match &of.link { Some(link) => a href=(link) { (name(&full)) }, None => (name(&full)) }
+        @if let Some(bytes) = of.compressed_bytes { " " (size(bytes)) }
+        @match of.current {
+            Some(true) => { " " span.dim { "current" } },
+            Some(false) => { " " span.bad { "its tag has moved on" } },
+            None => {},
+        }
+        @if let Some(digest) = &of.digest { " " code { (digest) } }
     }
 }
 
@@ -151,7 +167,7 @@ fn layers(image: &ImageFacts) -> Markup {
         (table("Layers", &columns, None, &html! {
             @for (place, layer) in (1..).zip(&image.layers) {
                 tr {
-                    td.n { (number(place)) }
+                    td.n { @if layer.from_base { small.dim { "base " } } (number(place)) }
                     td.n { (size(layer.bytes)) (bar(layer.bytes, most, class(layer.reach))) }
                     @if has_commands { td.command { @if let Some(command) = &layer.command { code { (text(command)) } } } }
                     td { (also_in(layer)) }

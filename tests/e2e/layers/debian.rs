@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use super::containers::assert_releases_are_dockers;
 use super::files::{assert_files_are_dockers, assert_packages_are_dpkgs};
 use super::{docker_says, piped, push_layers, tar, we_say};
 use crate::harness::engine::Engine;
@@ -61,6 +62,8 @@ fn a_whole_debian_takes_what_docker_says_and_so_does_what_buildah_makes_of_it() 
     assert!(ours.0 > 50_000_000, "{ours:?} is no Debian");
     assert_files_are_dockers(&engine, &base, "debian");
     assert_packages_are_dpkgs(&engine, &base);
+
+    assert_releases_are_dockers(&engine, &base, directory.path());
 
     let changes = format!("FROM {base}\n{CHANGES}");
     // One layer of all changes, since `buildah` copies all of Debian for each; and one of each copy.

@@ -1,7 +1,6 @@
 //! Files and waste, against what Linux sees: each layer's own directory of a Docker engine, and these merged by overlay2.
 
 use std::collections::BTreeSet;
-use std::collections::HashMap;
 use std::process::Command;
 
 use serde_json::Value;
@@ -19,14 +18,14 @@ pub(super) fn files(reference: &str) -> Value {
 }
 
 /// The directories of an image's layers, the top one first.
-fn directories(engine: &Engine, reference: &str) -> Vec<String> {
+pub(super) fn directories(engine: &Engine, reference: &str) -> Vec<String> {
     let format = "{{.GraphDriver.Data.UpperDir}}:{{.GraphDriver.Data.LowerDir}}";
     let all = run(engine.docker().args(["image", "inspect", "--format", format, reference]));
     all.trim().split(':').filter(|path| path.starts_with('/')).map(str::to_owned).collect()
 }
 
 /// What a program prints about a directory with all layers merged, which is in no other mount namespace.
-fn in_merged(directories: &[String], script: &str) -> String {
+pub(super) fn in_merged(directories: &[String], script: &str) -> String {
     let at = scratch();
     let mount = match directories {
         [one] => format!("mount --bind {one} \"$0\""),
@@ -36,22 +35,17 @@ fn in_merged(directories: &[String], script: &str) -> String {
     run(Command::new("unshare").args(["--mount", "sh", "-c", &script]).arg(at.path()))
 }
 
-/// Bytes of the distinct inodes in the lines of `find`.
-fn bytes(listed: &str) -> u64 {
-    let inodes: HashMap<&str, u64> = listed
-        .lines()
-        .filter_map(|line| line.split_once(' '))
-        .map(|(inode, bytes)| (inode, bytes.parse().expect("a number")))
-        .collect();
-    inodes.into_values().sum()
-}
-
 /// Asserts that files and waste of an image that the engine has pulled are those of its directories.
 pub(super) fn assert_files_are_dockers(engine: &Engine, reference: &str, what: &str) {
-    const FIND: &str = "find \"$0\" -not -type d -printf '%i %s\\n'";
+    // `du` counts hard links once, and of no files it prints nothing.
+    const DU: &str =
+        "find \"$0\" -not -type d -print0 | du --apparent-size --block-size=1 --total --files0-from=- | tail -n 1";
+    let bytes = |printed: String| -> u64 {
+        printed.split_whitespace().next().map_or(0, |total| total.parse().expect("a number"))
+    };
     let directories = directories(engine, reference);
-    let merged = bytes(&in_merged(&directories, FIND));
-    let each = |directory: &String| bytes(&run(Command::new("sh").args(["-c", FIND]).arg(directory)));
+    let merged = bytes(in_merged(&directories, DU));
+    let each = |directory: &String| bytes(run(Command::new("sh").args(["-c", DU]).arg(directory)));
     let layers: u64 = directories.iter().map(each).sum();
     let files = files(reference);
     assert_eq!(files["bytes"], merged, "{what}: {files:#}");

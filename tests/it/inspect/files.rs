@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::{arguments, printed};
 use image_size_exporter::oci::Digest;
+use image_size_exporter::target::Uncompressed;
 
 use crate::support::images::{Blob, OCI_LAYER, image_of_tars};
 use crate::support::registry::TestRegistry;
@@ -110,6 +111,46 @@ async fn of_two_images_the_growth_is_shown_and_a_common_layer_is_read_once() {
     assert!(text.contains("(639 added, 25 grown, 0 shrunk, 0 gone), wasted: 3140 → "), "{text}");
     assert!(text.lines().any(|line| line.starts_with('+') && line.ends_with("/app/n")), "{text}");
     assert!(text.contains("5.1 → 5.2"), "{text}");
+}
+
+/// Only a layer with nothing in it is empty.
+#[tokio::test]
+async fn a_layer_of_empty_files_says_how_many_it_has() {
+    let registry = TestRegistry::start();
+    let tars = [
+        layer(&[file("a", 5), file("b", 0)]),
+        layer(&[file("empty", 0)]),
+        layer(&[file("c/empty", 0), file("d/empty", 0), file(".wh.b", 0)]),
+        layer(&[file(".wh.empty", 0)]),
+        Tar::new(&[0; 1024]),
+        Tar::new(&[0; 10240]),
+    ];
+    registry.push("acme/app", "v1", &image_of_tars(&tars.each_ref()));
+    let arguments = Arguments { files: true, ..arguments(&[format!("{}/acme/app:v1", registry.name())]) };
+    let report = json(&arguments).await;
+    let steps = report["images"][0]["steps"].as_array().unwrap();
+    let said: Vec<_> =
+        steps.iter().map(|step| (step["layer"]["files"].as_u64(), step["layer"]["empty"] == true)).collect();
+    let expected = [(2, false), (1, false), (2, false), (0, false), (0, true), (0, true)];
+    assert_eq!(said, expected.map(|(files, empty)| (Some(files), empty)));
+    let digests = steps.iter().map(|step| step["layer"]["digest"].as_str().unwrap()[7..18].to_owned());
+    let marks = |text: &str| -> Vec<String> {
+        let mark = |digest: &str| {
+            let row = text.lines().find(|line| line.contains(digest) && !line.contains('/')).unwrap();
+            row.find('(').map_or_else(String::new, |at| row[at..].split(')').next().unwrap().to_owned())
+        };
+        digests.clone().map(|digest| mark(&digest)).collect()
+    };
+    let (text, _) = printed(&arguments, Terminal::default()).await.unwrap();
+    assert_eq!(
+        marks(&text),
+        ["", "(1 file, 0 bytes", "(2 files, 0 bytes", "(0 files, 0 bytes", "(empty", "(empty"],
+        "{text}"
+    );
+    // Without a list of files only what is surely empty is said to be.
+    let arguments = Arguments { files: false, uncompressed: Uncompressed::Exact, ..arguments };
+    let (text, _) = printed(&arguments, Terminal::default()).await.unwrap();
+    assert_eq!(marks(&text), ["", "", "", "", "(empty", ""], "{text}");
 }
 
 /// A package of unknown size is not one of 0 bytes.

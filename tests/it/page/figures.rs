@@ -58,6 +58,8 @@ async fn the_figures_of_json_are_those_of_the_metrics() {
         ] {
             assert_eq!(image[key].as_f64(), metrics.one(family, &of), "{repository}:{tag} {platform} {key}");
         }
+        let base = metrics.one("container_image_base_size_bytes", &of);
+        assert_eq!(image["base"]["compressed_bytes"].as_f64(), base, "{repository}:{tag} {platform}");
         let layers: f64 = image["layers"].as_array().unwrap().iter().filter_map(|layer| layer["bytes"].as_f64()).sum();
         assert!((layers - compressed).abs() < 0.5);
         let own = image["layers"].as_array().unwrap().iter().filter(|layer| layer["reach"] == "own");
