@@ -26,8 +26,8 @@ pub(crate) struct BlockLimits {
     pub(crate) joined: u32,
 }
 
-/// A sample has some 150 bytes, so that blocks have some 64 KiB: compressed by themselves they are some 5 % larger than in
-/// one stream, and one that changes costs half a millisecond.
+/// A sample has some 150 bytes, so that blocks have some 64 KiB: little to compress again, and no more than a few percent
+/// larger than in one stream.
 pub(crate) const LIMITS: BlockLimits =
     BlockLimits { runs: RunLimits { least: 320, spread: 128, most: 1_280 }, joined: 960 };
 

@@ -69,7 +69,7 @@ impl Rendered {
         Self::empty().next(Shown { snapshot: Arc::new(snapshot.clone()), targets: states.into() }, omit)
     }
 
-    /// Renders and compresses what this one does not have already. A changed tag takes a few milliseconds.
+    /// Renders and compresses what this one does not have already: of a changed tag one run of each metric that changed.
     #[must_use]
     pub fn next(&self, shown: Shown, omit: &BTreeSet<Family>) -> Self {
         self.next_within(shown, omit, LIMITS)
