@@ -8,7 +8,6 @@
 #![expect(clippy::print_stdout, reason = "the table is what this program is for")]
 
 #[path = "fixtures/inventory.rs"]
-#[expect(dead_code, reason = "shared with other benchmarks")]
 mod fixtures;
 #[path = "fixtures/process.rs"]
 mod process;
@@ -82,7 +81,7 @@ impl World {
         let rendered = cpu();
         let shared = next.bytes_shared_with(&self.rendered) as f64 / bytes(&next) as f64;
         self.rendered = next;
-        Took { snapshot: taken - start, rendering: rendered - taken, shared }
+        Took { snapshot: taken.saturating_sub(start), rendering: rendered.saturating_sub(taken), shared }
     }
 }
 
@@ -99,7 +98,7 @@ fn row(series: u32) -> String {
     let resident = kib("VmRSS");
     let start = cpu();
     let rendered = Rendered::render(&snapshot, &BTreeSet::new());
-    let all = cpu() - start;
+    let all = cpu().saturating_sub(start);
     drop(snapshot);
     let mut world = World { inventory, rendered };
     let series = world.rendered.series();

@@ -51,7 +51,7 @@ use state::{RegistryState, RepositoryState};
 use tag_settings::Targets;
 use tag_state::{Effect, TagState};
 
-pub use base_index::BaseSource;
+pub use base_index::{BaseSource, Lookup};
 pub use notified::{Deleted, Pushed};
 pub use running::Seen;
 pub use snapshot::Snapshot;

@@ -10,12 +10,15 @@ use crate::image::Image;
 use crate::oci::{Digest, Repository, Tag};
 use crate::tag::{Base, BaseName, BaseNames};
 
+/// Looks up what is stored by a digest.
+pub type Lookup<T> = Box<dyn Fn(&Digest) -> Option<Arc<T>> + Send + Sync>;
+
 /// Looks up what is stored about bases, by the digests of manifests and indexes.
 pub struct BaseSource {
     /// The bases that a document's annotations name.
-    pub names: Box<dyn Fn(&Digest) -> Option<Arc<BaseNames>> + Send + Sync>,
+    pub names: Lookup<BaseNames>,
     /// The base that was found for an image.
-    pub bases: Box<dyn Fn(&Digest) -> Option<Arc<Base>> + Send + Sync>,
+    pub bases: Lookup<Base>,
 }
 
 impl Default for BaseSource {

@@ -44,10 +44,8 @@ struct Node {
 /// The images that end at a node, by repository: how many.
 enum End {
     /// Of one repository, as at most nodes.
-    One {
-        repository: u32,
-        images: u32,
-    },
+    One { repository: u32, images: u32 },
+    #[expect(clippy::box_collection, reason = "few are of several, and the others need half of the memory so")]
     Several(Box<BTreeMap<u32, u32>>),
 }
 

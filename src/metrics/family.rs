@@ -157,6 +157,7 @@ impl Family {
     }
 
     /// The metric's HELP text: what it counts, in which scope, and whether it may be summed.
+    #[expect(clippy::too_many_lines, reason = "a sentence for each family")]
     pub const fn help(self) -> &'static str {
         match self {
             Self::ImageCompressedSize => {

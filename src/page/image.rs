@@ -13,6 +13,7 @@ use super::world::World;
 use crate::image::Timestamp;
 use crate::image::accounting::StoredLayer;
 use crate::inventory::snapshot::{BaseView, ImageView, PastContent, TagView};
+use crate::oci::Tag;
 
 /// Tags to compare with.
 const OTHERS_MAX: usize = 200;
@@ -190,7 +191,7 @@ impl<'a> BaseFacts<'a> {
         let shown = shown.filter(is_shown);
         Self {
             repository: name.repository.to_string(),
-            tag: name.tag.as_ref().map(|tag| tag.as_str()),
+            tag: name.tag.as_ref().map(Tag::as_str),
             digest: name.digest.as_ref().map(ToString::to_string),
             compressed_bytes: view.base.bytes,
             layers: view.base.layers,

@@ -16,7 +16,9 @@ const CURRENT: &str = "container_image_base_current";
 
 /// Tags of three repositories: `base`, `app` and `other`. Not all of them are there.
 fn targets(registry: &TestRegistry) -> String {
-    ["base", "app", "other"].iter().for_each(|name| registry.missing(&format!("/v2/acme/{name}/manifests/")));
+    for name in ["base", "app", "other"] {
+        registry.missing(&format!("/v2/acme/{name}/manifests/"));
+    }
     let named =
         |name: &str, tags: &str| format!("name = '{name}'\nrepository = 'REGISTRY/acme/{name}'\ntags = [{tags}]");
     let targets = [named("base", "'1', 'latest'"), named("app", "'1', '2', '3'"), named("other", "'1', '2'")];
@@ -31,7 +33,7 @@ fn bases(metrics: &Metrics, registry: &TestRegistry, digests: &[(&str, &Pushed)]
         let of = ["repository", "tag", "platform"].map(|key| (key, labels[key].as_str()));
         let mut line = format!("{}:{}", labels["base_repository"].replace(&host, ""), labels["base_tag"]);
         match digests.iter().find(|(_, pushed)| pushed.digest().to_string() == labels["base_digest"]) {
-            Some((name, _)) => line.push_str(&format!(" at {name}")),
+            Some((name, _)) => line.extend([" at ", name]),
             None if labels["base_digest"].is_empty() => {}
             None => line.push_str(" at another digest"),
         }
@@ -53,10 +55,8 @@ fn annotated(pushed: &Pushed, is_entry: bool, name: &str, digest: Option<&str>) 
     if let Some(digest) = digest {
         annotations["org.opencontainers.image.base.digest"] = digest.into();
     }
-    match is_entry {
-        true => document["manifests"][0]["annotations"] = annotations,
-        false => document["annotations"] = annotations,
-    }
+    let described = if is_entry { &mut document["manifests"][0] } else { &mut document };
+    described["annotations"] = annotations;
     Pushed::from_json(&pushed.manifest.media_type, &document, pushed.blobs.clone(), pushed.children.clone())
 }
 

@@ -74,7 +74,7 @@ impl Watched {
             let mut line = format!("{}:{} → {}", repository.repository.name(), tag.tag, name.repository);
             line.extend(name.tag.iter().map(|tag| format!(":{tag}")));
             line.extend(base.bytes.map(|bytes| format!(" {bytes}")));
-            line.push_str(&format!(" {}", base.layers));
+            line.extend([" ".to_owned(), base.layers.to_string()]);
             line.push_str(match is_current {
                 Some(true) => " current",
                 Some(false) => " moved",

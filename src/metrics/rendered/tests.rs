@@ -402,7 +402,9 @@ proptest! {
         let mut world = World::default();
         let mut rendered = Rendered::empty();
         for changes in changes {
-            changes.into_iter().for_each(|change| world.apply(change));
+            for change in changes {
+                world.apply(change);
+            }
             let shown = world.shown();
             rendered = rendered.next_within(shown.clone(), &world.omit, limits);
             let (text, series) = plain(&shown, &world.omit);
