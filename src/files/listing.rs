@@ -35,8 +35,8 @@ pub enum Unlisted {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Unknowable;
 
-/// The paths of one layer as overlay2 has them in the layer's own directory. A parent comes before its children; the
-/// first node is the root, its own parent.
+/// The paths of one layer as overlay2 has them in the layer's own directory. A parent comes before its children, and those
+/// of one directory are in the layer's order; the first node is the root, its own parent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listing {
     nodes: Vec<Node>,

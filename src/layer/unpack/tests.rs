@@ -120,7 +120,7 @@ fn a_listing_has_the_paths_that_remain() {
         (vec![file(".wh..wh..opq", 0)], vec!["/ opaque"]),
         (
             vec![directory("usr/bin"), link(Kind::Symlink, "bin", "usr/bin"), file("bin/a", 20)],
-            vec!["/", "/bin 7", "/usr/", "/usr/bin/", "/usr/bin/a 20"],
+            vec!["/", "/usr/", "/bin 7", "/usr/bin/", "/usr/bin/a 20"],
         ),
     ] {
         assert_eq!(listed(&entries).1, expected);
