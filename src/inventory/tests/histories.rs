@@ -6,7 +6,7 @@ use super::fixtures::*;
 use crate::image::LayerContent;
 use crate::inventory::snapshot::GroupView;
 use crate::inventory::*;
-use crate::oci::{Reason, Tag};
+use crate::oci::{Platform, Reason, Tag};
 use crate::tag::*;
 use crate::target::{Detail, Grouping, NewestBy, Target};
 
@@ -279,6 +279,15 @@ fn keep(store: &mut BTreeMap<(Repository, Tag), TagRecord>, changes: impl IntoIt
     }
 }
 
+/// Whether a platform is selected that the record has and the inventory has let go.
+fn has_let_go(inventory: &Inventory, repository: &Repository, tag: &Tag, kept: &TagRecord) -> bool {
+    let Some(state) = inventory.repository(repository).and_then(|one| one.tags.get(tag)) else { return false };
+    let Some(content) = &state.content else { return false };
+    let is_known = |platform: &Platform| content.known.images.iter().any(|(known, _)| known == platform);
+    let platforms = kept.known.images.iter().map(|(platform, _)| platform);
+    platforms.filter(|platform| state.settings.platforms.includes(platform)).any(|platform| !is_known(platform))
+}
+
 /// The published values of stored tags, without uncompressed sizes and bases, which are stored under other digests.
 fn of_kept(inventory: &mut Inventory) -> Snapshot {
     let mut snapshot = (*inventory.snapshot()).clone();
@@ -319,6 +328,8 @@ proptest! {
             let listed = if targets()[target].selection.lists() { LISTED.len() } else { 2 };
             keep(&mut store, apply(&mut before, Event::Found(target, (0..listed).rev().collect(), true)));
         }
+        // A platform that was let go and is selected again is known again after a restart, else with the next reading.
+        prop_assume!(!store.iter().any(|((repository, tag), kept)| has_let_go(&before, repository, tag, kept)));
         let now: Vec<Target> = configured.iter().map(|&target| targets()[target].clone()).collect();
         let mut after = inventory(&now);
         for ((repository, tag), kept) in &store {
