@@ -148,7 +148,8 @@ impl Inventory {
         if let Some((state, base)) = of_tag.filter(|(state, _)| state.has_digest(digest)) {
             return Base { name: named.clone(), ..self.base(named, state, base, image) };
         }
-        if let Some(known) = known.filter(|known| known.name == *named) {
+        let was_read = |known: &&Base| known.bytes.is_some() || known.layers > 0;
+        if let Some(known) = known.filter(|known| known.name == *named).filter(was_read) {
             return known.clone();
         }
         // A mirror may have it under another name.
@@ -199,6 +200,10 @@ impl Inventory {
         let content = state.content.as_ref()?;
         if state.has_digest(base.name.digest.as_ref()?) {
             return Some(true);
+        }
+        // It was built after the tag was last read: on what the tag has since, for all that is known.
+        if image.summary.created.is_some_and(|created| created > content.confirmed) {
+            return None;
         }
         let is_known = |other: &StoredImage| other.platform == image.platform;
         (content.known.index_bytes == 0 || content.images.iter().any(is_known)).then_some(false)

@@ -6,7 +6,7 @@ use image_size_exporter::oci::MediaType;
 use serde_json::{Value, json};
 
 use crate::support::daemon::{Daemon, Metrics, ask, config};
-use crate::support::images::{Blob, Pushed, entry, image, image_of_tars, schema1};
+use crate::support::images::{Blob, Pushed, dated, entry, image, image_of_tars, schema1};
 use crate::support::registry::TestRegistry;
 use crate::support::tar::{Tar, archive};
 
@@ -163,6 +163,42 @@ async fn annotations_count_wherever_they_are_and_win_over_layers() {
     let directory = daemon.stop().await;
     let daemon = Daemon::start_in(directory, &targets(&registry)).await;
     assert_eq!(bases(&daemon.metrics().await, &registry, &digests), expected, "the state file remembers");
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_that_was_made_after_its_base_was_last_read_is_not_called_outdated() {
+    let registry = TestRegistry::start();
+    let [a, x] = [("a", 100), ("x", 1)].map(|(name, bytes)| Blob::named(name, bytes));
+    registry.push("acme/base", "1", &image("linux/amd64", &[&a]));
+    let (name, later) = (format!("{}/acme/base:1", registry.name()), a.digest.to_string());
+    for (tag, created) in [("1", "2100-01-01T00:00:00Z"), ("2", "2024-01-01T00:00:00Z")] {
+        registry.push("acme/app", tag, &annotated(&dated("linux/amd64", created, &[&x]), false, &name, Some(&later)));
+    }
+    let daemon = Daemon::start(&targets(&registry)).await;
+    let expected =
+        lines(&[("app:1", "acme/base:1 at another digest"), ("app:2", "acme/base:1 at another digest moved")]);
+    daemon.until("both are known", |metrics| bases(metrics, &registry, &[]) == expected).await;
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_base_that_is_read_later_under_another_name_has_a_size_then() {
+    let registry = TestRegistry::start();
+    let [a, x] = [("a", 100), ("x", 1)].map(|(name, bytes)| Blob::named(name, bytes));
+    let base = image("linux/amd64", &[&a]);
+    let on_it = annotated(&image("linux/amd64", &[&a, &x]), false, "debian:12", Some(&base.digest().to_string()));
+    registry.push("acme/app", "1", &on_it);
+    let daemon = Daemon::start(&targets(&registry)).await;
+    for (what, line) in [
+        ("nothing of it", "docker.io/library/debian:12 at base"),
+        ("its size", "docker.io/library/debian:12 at base 100"),
+    ] {
+        let expected = lines(&[("app:1", line)]);
+        let is_so = |metrics: &Metrics| bases(metrics, &registry, &[("base", &base)]) == expected;
+        daemon.until(what, is_so).await;
+        registry.push("acme/base", "1", &base);
+    }
     daemon.stop().await;
 }
 
