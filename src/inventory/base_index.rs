@@ -121,8 +121,7 @@ impl BaseIndex {
         let end = self.chains.insert(layers, place.number);
         self.touched.extend(end);
         let by_manifest = (self.source.names)(&image.digest);
-        let named = by_manifest.as_ref().and_then(|names| names.own());
-        let named = named.or_else(|| by_index?.of_entry(&image.digest)).cloned();
+        let named = BaseNames::of_image(by_manifest.as_deref(), by_index, &image.digest).cloned();
         let link = BaseLink {
             end,
             named: named.map(|name| share(&mut self.names, name)),

@@ -80,8 +80,17 @@ impl BaseNames {
         self.own.as_ref()
     }
 
+    /// What is said of an image: by its manifest, or else by the index that lists it.
+    pub fn of_image<'a>(
+        by_manifest: Option<&'a Self>,
+        by_index: Option<&'a Self>,
+        image: &Digest,
+    ) -> Option<&'a BaseName> {
+        by_manifest.and_then(Self::own).or_else(|| by_index?.of_entry(image))
+    }
+
     /// What an index says of one of its images: at its entry, or else of all of them.
-    pub fn of_entry(&self, image: &Digest) -> Option<&BaseName> {
+    fn of_entry(&self, image: &Digest) -> Option<&BaseName> {
         let entry = self.entries.iter().find(|(digest, _)| digest == image);
         entry.map(|(_, name)| name).or(self.own.as_ref())
     }

@@ -16,7 +16,7 @@ use crate::oci::{Descriptor, Digest, ImageConfig, MediaType, Platform, PlatformF
 use crate::registry::{At, Client, Registries};
 use crate::scan::Children;
 use crate::store::{Store, Stored};
-use crate::tag::LayerRequest;
+use crate::tag::{BaseNames, LayerRequest};
 use crate::target::Uncompressed;
 use crate::{layer, scan};
 
@@ -109,8 +109,7 @@ pub(in crate::commands) async fn read(
 fn base(store: &Store, image: &Image, root: &Digest) -> Option<BaseReport> {
     let by_manifest = store.base_names(&image.digest);
     let by_index = if *root == image.digest { None } else { store.base_names(root) };
-    let named = by_manifest.as_ref().and_then(|names| names.own());
-    named.or_else(|| by_index.as_ref()?.of_entry(&image.digest)).map(BaseReport::new)
+    BaseNames::of_image(by_manifest.as_deref(), by_index.as_deref(), &image.digest).map(BaseReport::new)
 }
 
 /// The platforms that a document has, as far as it says.
