@@ -171,7 +171,7 @@ pub struct PastImage {
 impl Past {
     /// The contents, oldest first.
     pub fn contents(&self) -> &[PastContent] {
-        self.0.as_ref().map_or(&[], |layers| layers)
+        self.0.as_deref().unwrap_or_default()
     }
 
     /// The same with one more, without the oldest where there are too many.
