@@ -11,10 +11,11 @@
 mod fixtures;
 #[path = "fixtures/process.rs"]
 mod process;
+#[path = "fixtures/table.rs"]
+mod table;
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
-use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,35 +28,29 @@ use image_size_exporter::target::TargetName;
 
 use fixtures::{BASES, TAGS, discovered, loaded, observed};
 use process::{cpu, kib};
+use table::table;
 
 const SIZES: [u32; 3] = [10_000, 100_000, 1_000_000];
 const ROUNDS: u32 = 20;
 
 fn main() {
-    let size = std::env::args().nth(1).and_then(|text| text.parse().ok());
-    if let Some(series) = size {
-        println!("{}", row(series));
-        return;
-    }
-    println!(
-        "{:>9}  {:>8}  {:>9}  {:>12}  {:>9}  {:>8}  {:>6}  {:>8}  {:>8}  {:>12}  {:>11}",
-        "series",
-        "snapshot",
-        "a tag ms",
-        "other base",
-        "new repo",
-        "a scan",
-        "all ms",
-        "shared %",
-        "body MiB",
-        "gzip / whole",
-        "peak / body"
-    );
-    let program = std::env::current_exe().expect("a running program has a path");
-    for series in SIZES {
-        let output = Command::new(&program).arg(series.to_string()).output().expect("this program runs");
-        print!("{}", String::from_utf8_lossy(&output.stdout));
-    }
+    let heading = || {
+        format!(
+            "{:>9}  {:>8}  {:>9}  {:>12}  {:>9}  {:>8}  {:>6}  {:>8}  {:>8}  {:>12}  {:>11}",
+            "series",
+            "snapshot",
+            "a tag ms",
+            "other base",
+            "new repo",
+            "a scan",
+            "all ms",
+            "shared %",
+            "body MiB",
+            "gzip / whole",
+            "peak / body"
+        )
+    };
+    table(heading, &SIZES, row);
 }
 
 /// An inventory, and what was rendered of it last.

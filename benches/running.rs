@@ -7,9 +7,10 @@
 
 #[path = "fixtures/process.rs"]
 mod process;
+#[path = "fixtures/table.rs"]
+mod table;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -22,38 +23,33 @@ use image_size_exporter::tag::{Observation, Outcome, Reading};
 use image_size_exporter::target::{Detail, Repositories, Selection, Target, TargetName, Uncompressed};
 
 use process::kib;
+use table::table;
 
-/// Containers, and images.
-const SIZES: [(u32, u32); 2] = [(10_000, 2_000), (100_000, 20_000)];
+/// Containers.
+const SIZES: [u32; 2] = [10_000, 100_000];
+const CONTAINERS_OF_AN_IMAGE: u32 = 5;
 const NODES: u32 = 200;
 const ROUNDS: u32 = 9;
 
 fn main() {
-    let numbers: Vec<u32> = std::env::args().filter_map(|text| text.parse().ok()).collect();
-    if let [containers, images] = numbers[..] {
-        println!("{}", row(containers, images));
-        return;
-    }
-    println!(
-        "{:>10}  {:>8}  {:>7}  {:>15}  {:>22}  {:>22}  {:>16}  {:>12}",
-        "containers",
-        "images",
-        "sort ms",
-        "first answer ms",
-        "changed → snapshot ms",
-        "one new → snapshot ms",
-        "rendering all ms",
-        "resident MiB"
-    );
-    let program = std::env::current_exe().expect("a running program has a path");
-    for (containers, images) in SIZES {
-        let arguments = [containers.to_string(), images.to_string()];
-        let output = Command::new(&program).args(arguments).output().expect("this program runs");
-        print!("{}", String::from_utf8_lossy(&output.stdout));
-    }
+    let heading = || {
+        format!(
+            "{:>10}  {:>8}  {:>7}  {:>15}  {:>22}  {:>22}  {:>16}  {:>12}",
+            "containers",
+            "images",
+            "sort ms",
+            "first answer ms",
+            "changed → snapshot ms",
+            "one new → snapshot ms",
+            "rendering all ms",
+            "resident MiB"
+        )
+    };
+    table(heading, &SIZES, row);
 }
 
-fn row(containers: u32, images: u32) -> String {
+fn row(containers: u32) -> String {
+    let images = containers / CONTAINERS_OF_AN_IMAGE;
     let name = TargetName("cluster".into());
     let mut inventory = Inventory::new(&[Arc::new(target(&name))], Duration::from_hours(168));
     let mut seen: Vec<Container> = (0..containers).map(|number| container(number, images)).collect();

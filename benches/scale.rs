@@ -11,8 +11,9 @@
 mod fixtures;
 #[path = "fixtures/process.rs"]
 mod process;
+#[path = "fixtures/table.rs"]
+mod table;
 
-use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -25,34 +26,28 @@ use image_size_exporter::retention::{
 
 use fixtures::{BASE_LAYERS, BASES, OWN_LAYERS, TAGS, TEAMS, digest, layers_of, loaded, observed, tag};
 use process::kib;
+use table::table;
 
 const SIZES: [u32; 3] = [1_000, 10_000, 100_000];
 const ROUNDS: u32 = 9;
 
 fn main() {
-    let size = std::env::args().nth(1).and_then(|text| text.parse().ok());
-    if let Some(images) = size {
-        println!("{}", row(images));
-        return;
-    }
-    println!(
-        "{:>8}  {:>13}  {:>8}  {:>14}  {:>25}  {:>8}  {:>16}  {:>9}  {:>12}  {:>9}",
-        "images",
-        "accounting ms",
-        "ns/image",
-        "with groups ms",
-        "changed tag → snapshot ms",
-        "ns/image",
-        "with a policy ms",
-        "retain ms",
-        "resident MiB",
-        "KiB/image"
-    );
-    let program = std::env::current_exe().expect("a running program has a path");
-    for images in SIZES {
-        let output = Command::new(&program).arg(images.to_string()).output().expect("this program runs");
-        print!("{}", String::from_utf8_lossy(&output.stdout));
-    }
+    let heading = || {
+        format!(
+            "{:>8}  {:>13}  {:>8}  {:>14}  {:>25}  {:>8}  {:>16}  {:>9}  {:>12}  {:>9}",
+            "images",
+            "accounting ms",
+            "ns/image",
+            "with groups ms",
+            "changed tag → snapshot ms",
+            "ns/image",
+            "with a policy ms",
+            "retain ms",
+            "resident MiB",
+            "KiB/image"
+        )
+    };
+    table(heading, &SIZES, row);
 }
 
 fn row(images: u32) -> String {
