@@ -50,7 +50,7 @@ impl Default for PageLimit {
     }
 }
 
-/// A page that leaves its room when the connection has let go of it.
+/// A page and the room that it takes, which is given back when the connection drops the last of its bytes.
 struct Unsent {
     page: Vec<u8>,
     _room: OwnedSemaphorePermit,
