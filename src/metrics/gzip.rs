@@ -61,7 +61,7 @@ fn run(compress: &mut Compress, input: &[u8], out: &mut Vec<u8>, flush: FlushCom
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::io::Read;
 
     use proptest::prelude::*;
@@ -82,7 +82,7 @@ mod tests {
     }
 
     /// Reads one member and nothing more, as curl does, and checks its trailer.
-    fn gunzip(member: &[u8]) -> Vec<u8> {
+    pub(in crate::metrics) fn gunzip(member: &[u8]) -> Vec<u8> {
         let (mut decoder, mut out) = (flate2::bufread::GzDecoder::new(member), Vec::new());
         decoder.read_to_end(&mut out).unwrap();
         assert!(decoder.into_inner().is_empty(), "bytes after the member");
