@@ -95,6 +95,42 @@ pub struct RepositoryView {
     pub newest: Vec<NewestView>,
     /// Its tags; empty where every target publishes only the repository.
     pub tags: Vec<TagView>,
+    /// What these are together.
+    pub together: TagsTogether,
+}
+
+/// Figures of a repository's tags together: who looks for the biggest of all repositories need not look at each tag.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct TagsTogether {
+    /// How many images they have.
+    pub images: u64,
+    /// How many of them could not be read the last time.
+    pub unreadable: u64,
+    /// How many images are beyond their budget.
+    pub over_budget: u64,
+    /// Compressed bytes of the biggest image.
+    pub biggest_bytes: Option<u64>,
+    /// The largest part that a tag's biggest image takes of its budget.
+    pub budget_share: Option<f64>,
+}
+
+impl TagsTogether {
+    /// Those of a repository's tags.
+    pub fn of(tags: &[TagView]) -> Self {
+        let mut together = Self::default();
+        for tag in tags {
+            together.images += tag.images.len() as u64;
+            together.unreadable += u64::from(tag.up == Some(false));
+            let Some((bytes, image)) = tag.biggest() else { continue };
+            together.biggest_bytes = together.biggest_bytes.max(Some(bytes));
+            if let Some(share) = image.budget_share() {
+                together.over_budget +=
+                    tag.images.iter().filter(|image| image.budget_share() > Some(1.0)).count() as u64;
+                together.budget_share = Some(together.budget_share.map_or(share, |most| most.max(share)));
+            }
+        }
+        together
+    }
 }
 
 /// What a policy would free of a repository or registry, if the tags that it does not keep were deleted.
@@ -130,6 +166,14 @@ pub struct TagView {
     pub images: Vec<ImageView>,
     /// What it pointed at before, as far as this process saw it.
     pub past: Past,
+}
+
+impl TagView {
+    /// Its biggest image, and that one's compressed bytes.
+    pub fn biggest(&self) -> Option<(u64, &ImageView)> {
+        let sized = self.images.iter().filter_map(|image| Some((image.image.compressed_bytes?, image)));
+        sized.max_by_key(|(bytes, _)| *bytes)
+    }
 }
 
 /// What a tag pointed at before, oldest first: what this process saw of it, and no more than [`PAST_MAX`].
@@ -211,6 +255,13 @@ pub struct ImageView {
     pub budget_bytes: Option<u64>,
     /// The image that it is built on.
     pub base: Option<BaseView>,
+}
+
+impl ImageView {
+    /// How much of its budget its compressed bytes take; beyond 1 they are over it. A budget of nothing counts as a byte.
+    pub fn budget_share(&self) -> Option<f64> {
+        Some(self.image.compressed_bytes? as f64 / self.budget_bytes?.max(1) as f64)
+    }
 }
 
 /// What is published of the base of an image.

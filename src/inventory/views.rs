@@ -9,7 +9,9 @@ use super::layer_table::{LayerTable, StoredImage};
 use super::newest::newest;
 use super::policies::{self, Policies};
 use super::running::Sources;
-use super::snapshot::{GroupView, ImageLayers, ImageView, NewestView, RegistryView, RepositoryView, TagView};
+use super::snapshot::{
+    GroupView, ImageLayers, ImageView, NewestView, RegistryView, RepositoryView, TagView, TagsTogether,
+};
 use super::state::{RegistryState, RepositoryState};
 use super::sums::Figures;
 use super::tag_settings::Targets;
@@ -160,6 +162,7 @@ fn repository(
         reclaimable: Vec::new(),
         labels: labels(repository, targets),
         newest: Vec::new(),
+        together: TagsTogether::of(&tags),
         tags,
     }
 }

@@ -12,7 +12,7 @@ use super::top::Top;
 use super::treemap::{Tile, tiles};
 use super::world::World;
 use crate::image::Timestamp;
-use crate::inventory::snapshot::{ImageView, RegistryView, RepositoryView, TagView};
+use crate::inventory::snapshot::{ImageView, RegistryView, RepositoryView, TagView, TagsTogether};
 use crate::metrics::own::{BUILD, ScanFailures, TargetState};
 
 /// Rows of a table on the first page.
@@ -170,12 +170,9 @@ impl<'a> Overview<'a> {
         for registry in registries {
             let before = totals.images;
             for repository in &registry.repositories {
-                totals.repositories += 1;
-                totals.tags += repository.tags_selected.unwrap_or(repository.tags.len() as u64);
+                totals.add(repository);
                 tops.add_repository(repository);
-                for tag in &repository.tags {
-                    tops.add_tag(repository, tag, &mut totals);
-                }
+                tops.add_tags(repository);
             }
             rows.push(RegistryRow {
                 registry: registry.registry.as_str(),
@@ -207,6 +204,17 @@ impl<'a> Overview<'a> {
             tiles: tiles(registries),
             totals,
         }
+    }
+}
+
+impl Totals {
+    fn add(&mut self, view: &RepositoryView) {
+        let TagsTogether { images, unreadable, over_budget, .. } = view.together;
+        self.repositories += 1;
+        self.tags += view.tags_selected.unwrap_or(view.tags.len() as u64);
+        self.images += images;
+        self.unreadable_tags += unreadable;
+        self.over_budget += over_budget;
     }
 }
 
@@ -257,25 +265,30 @@ impl<'a> Tops<'a> {
         }
     }
 
-    fn add_tag(&mut self, view: &'a RepositoryView, tag: &'a TagView, totals: &mut Totals) {
-        totals.images += tag.images.len() as u64;
-        if tag.up == Some(false) {
-            totals.unreadable_tags += 1;
-            if self.unreadable.len() < LIST_MAX {
-                self.unreadable.push((view, tag));
-            }
+    /// Looks at a repository's tags only if one of them has a row: most have none, and there are many.
+    fn add_tags(&mut self, view: &'a RepositoryView) {
+        let TagsTogether { unreadable, biggest_bytes, budget_share, .. } = view.together;
+        if unreadable > 0 && self.unreadable.len() < LIST_MAX {
+            let unreadable = view.tags.iter().filter(|tag| tag.up == Some(false)).map(|tag| (view, tag));
+            self.unreadable.extend(unreadable.take(LIST_MAX - self.unreadable.len()));
         }
-        let sized = tag.images.iter().filter_map(|image| Some((image.image.compressed_bytes?, image)));
-        // One row for each tag: that of its biggest image.
-        let Some((bytes, image)) = sized.clone().max_by_key(|(bytes, _)| *bytes) else { return };
+        if biggest_bytes.is_some_and(|bytes| self.biggest.takes(bytes))
+            || budget_share.is_some_and(|share| self.budgets.takes(share))
+        {
+            view.tags.iter().for_each(|tag| self.add_biggest(view, tag));
+        }
+    }
+
+    /// One row for each tag: that of its biggest image.
+    fn add_biggest(&mut self, view: &'a RepositoryView, tag: &'a TagView) {
+        let Some((bytes, image)) = tag.biggest() else { return };
         // The same image under another tag is one of the biggest once.
         let is_listed = || self.biggest.iter().any(|(_, _, other)| other.image.digest == image.image.digest);
         if self.biggest.takes(bytes) && !is_listed() {
             self.biggest.add(bytes, (view, tag, image));
         }
-        if let Some(budget) = image.budget_bytes {
-            totals.over_budget += sized.filter(|(bytes, _)| *bytes > budget).count() as u64;
-            self.budgets.add(bytes as f64 / budget.max(1) as f64, (view, tag, image));
+        if let Some(share) = image.budget_share() {
+            self.budgets.add(share, (view, tag, image));
         }
     }
 }

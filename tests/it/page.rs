@@ -3,6 +3,7 @@
 mod answers;
 mod figures;
 mod names;
+mod ranked;
 mod schema;
 mod trouble;
 

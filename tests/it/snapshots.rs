@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use image_size_exporter::image::ImageSummary;
 use image_size_exporter::image::accounting::GroupUsage;
-use image_size_exporter::inventory::snapshot::LargestChange;
 use image_size_exporter::inventory::snapshot::{
     BaseView, DigestList, ForeignLayers, GroupView, ImageLayers, ImageView, LayerPlaces, NewestView, Past,
     ReclaimableView, RegistryView, ReleaseView, RepositoryView, RunningView, Snapshot, SourceView, TagView,
 };
+use image_size_exporter::inventory::snapshot::{LargestChange, TagsTogether};
 use image_size_exporter::oci::{Digest, MediaType, Platform, Registry, Repository};
 use image_size_exporter::tag::{Base, BaseName, RunningImage, RunningPart};
 use image_size_exporter::target::TargetName;
@@ -63,6 +63,17 @@ pub fn odd(odd: &Odd) -> Snapshot {
 pub fn unread() -> Snapshot {
     let registry = Registry::docker_hub();
     let repository = Repository::new(registry.clone(), "library/new").unwrap();
+    let tags = vec![TagView {
+        tag: "latest".parse().unwrap(),
+        info: None,
+        stored_bytes: None,
+        attestations: None,
+        up: Some(false),
+        last_success: None,
+        changed: None,
+        images: Vec::new(),
+        past: Past::default(),
+    }];
     let view = RepositoryView {
         repository,
         stored_bytes: None,
@@ -74,17 +85,8 @@ pub fn unread() -> Snapshot {
         reclaimable: Vec::new(),
         labels: BTreeMap::new(),
         newest: Vec::new(),
-        tags: vec![TagView {
-            tag: "latest".parse().unwrap(),
-            info: None,
-            stored_bytes: None,
-            attestations: None,
-            up: Some(false),
-            last_success: None,
-            changed: None,
-            images: Vec::new(),
-            past: Past::default(),
-        }],
+        together: TagsTogether::of(&tags),
+        tags,
     };
     Snapshot {
         registries: vec![Arc::new(RegistryView {
@@ -154,6 +156,7 @@ fn repository_view(repository: Repository, tags: Vec<TagView>, odd: &Odd) -> Rep
         reclaimable: vec![ReclaimableView { policy: "old".into(), bytes: Some(76_543), tags: Some(3) }],
         labels: [("label_team".to_owned(), odd.label.clone())].into(),
         newest: vec![newest],
+        together: TagsTogether::of(&tags),
         tags,
     }
 }

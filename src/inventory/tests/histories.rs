@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::fixtures::*;
 use crate::image::LayerContent;
-use crate::inventory::snapshot::GroupView;
+use crate::inventory::snapshot::{GroupView, TagsTogether};
 use crate::inventory::*;
 use crate::oci::{Platform, Reason, Tag};
 use crate::tag::*;
@@ -296,6 +296,7 @@ fn of_kept(inventory: &mut Inventory) -> Snapshot {
         for repository in repositories.iter_mut().map(Arc::make_mut) {
             (repository.tags_selected, repository.tags_unknown) = (None, None);
             repository.tags.retain(|tag| tag.info.is_some());
+            repository.together = TagsTogether::of(&repository.tags);
             for image in repository.tags.iter_mut().flat_map(|tag| &mut tag.images) {
                 (image.uncompressed, image.unpacked_bytes, image.base) = (None, None, None);
             }

@@ -13,7 +13,7 @@ use crate::image::accounting::GroupUsage;
 use crate::inventory::Snapshot;
 use crate::inventory::snapshot::{
     BaseView, DigestList, ForeignLayers, GroupView, ImageLayers, ImageView, LayerPlaces, NewestView, Past,
-    ReclaimableView, RegistryView, ReleaseView, RepositoryView, RunningView, SourceView, TagView,
+    ReclaimableView, RegistryView, ReleaseView, RepositoryView, RunningView, SourceView, TagView, TagsTogether,
 };
 use crate::metrics::Shown;
 use crate::metrics::family::Family;
@@ -217,6 +217,7 @@ fn repository_view(repository: Repository, value: u8, newest: u8, tags: &BTreeMa
         update_bytes: sometimes(value),
         largest_change: None,
     };
+    let tags: Vec<TagView> = tags.iter().map(|(tag, (value, images))| tag_view(tag, *value, *images)).collect();
     RepositoryView {
         repository,
         stored_bytes: sometimes(value),
@@ -228,7 +229,8 @@ fn repository_view(repository: Repository, value: u8, newest: u8, tags: &BTreeMa
         reclaimable: Vec::new(),
         labels: if value > 200 { [("label_team".to_owned(), format!("\"{value}"))].into() } else { BTreeMap::new() },
         newest: (0..newest).map(newest_view).collect(),
-        tags: tags.iter().map(|(tag, (value, images))| tag_view(tag, *value, *images)).collect(),
+        together: TagsTogether::of(&tags),
+        tags,
     }
 }
 
