@@ -55,8 +55,8 @@ pub(super) struct Neighbour<'a> {
 
 /// The layers of one repository, and who else has them.
 pub(super) struct Sharing<'a> {
-    /// By layer of the registry, its place in `layers`, from 1; 0: the repository does not have it. Millions are looked up.
-    places: Vec<u32>,
+    /// Places in `layers`.
+    places: Places,
     layers: Vec<Held<'a>>,
     pub(super) neighbours: Vec<Neighbour<'a>>,
     pub(super) neighbours_count: u64,
@@ -73,12 +73,8 @@ struct Held<'a> {
 
 impl<'a> Sharing<'a> {
     pub(super) fn of(at: FoundRepository<'a>) -> Self {
-        let mut sharing = Self {
-            places: vec![0; at.registry.layers.len()],
-            layers: Vec::new(),
-            neighbours: Vec::new(),
-            neighbours_count: 0,
-        };
+        let mut sharing =
+            Self { places: Places::new(at.registry), layers: Vec::new(), neighbours: Vec::new(), neighbours_count: 0 };
         for image in images(at.repository) {
             for layer in image.layers.0.iter() {
                 sharing.add(layer, &image.image.digest);
@@ -113,13 +109,11 @@ impl<'a> Sharing<'a> {
 
     /// How far a layer of the repository is shared.
     pub(super) fn reach(&self, layer: u32) -> Reach {
-        let place = self.places.get(layer as usize).and_then(|place| place.checked_sub(1));
-        place.map_or(Reach::Own, |place| self.layers[place as usize].reach)
+        self.places.get(layer).map_or(Reach::Own, |place| self.layers[place].reach)
     }
 
     fn held_mut(&mut self, layer: u32) -> Option<&mut Held<'a>> {
-        let place = self.places.get(layer as usize)?.checked_sub(1)?;
-        self.layers.get_mut(place as usize)
+        self.places.get(layer).and_then(|place| self.layers.get_mut(place))
     }
 
     /// Adds a layer of an image of the repository.
@@ -131,9 +125,35 @@ impl<'a> Sharing<'a> {
             }
             return;
         }
-        let Some(place) = self.places.get_mut(layer.layer as usize) else { return };
+        self.places.set(layer.layer, self.layers.len());
         self.layers.push(Held { bytes: layer.bytes, first: image, reach: Reach::Own, seen: 0 });
-        *place = u32::try_from(self.layers.len()).unwrap_or_default();
+    }
+}
+
+/// The places of a few of a registry's layers in a list. Millions of others are looked up, for which the bits answer: they
+/// stay in the processor's cache, as the places would not.
+struct Places {
+    is_there: Vec<u64>,
+    places: Vec<u32>,
+}
+
+impl Places {
+    fn new(registry: &RegistryView) -> Self {
+        let layers = registry.layers.len();
+        Self { is_there: vec![0; layers.div_ceil(64)], places: vec![0; layers] }
+    }
+
+    fn set(&mut self, layer: u32, place: usize) {
+        let slots = (self.is_there.get_mut(layer as usize / 64), self.places.get_mut(layer as usize));
+        if let (Some(bits), Some(slot), Ok(place)) = (slots.0, slots.1, u32::try_from(place)) {
+            *bits |= 1 << (layer % 64);
+            *slot = place;
+        }
+    }
+
+    fn get(&self, layer: u32) -> Option<usize> {
+        let bits = self.is_there.get(layer as usize / 64)?;
+        (bits >> (layer % 64) & 1 == 1).then(|| self.places[layer as usize] as usize)
     }
 }
 
@@ -181,31 +201,28 @@ impl Holders {
 /// Who else has each distinct layer of an image, in the order of its layers; those after [`ROWS_MAX`] are only counted.
 pub(super) fn holders(registry: &RegistryView, of: &RepositoryView, image: &ImageView) -> Vec<Holders> {
     let mut holders: Vec<Holders> = image.layers.0.iter().map(|_| Holders::default()).collect();
-    // By layer, its place in the image, from 1.
-    let mut places = vec![0_u32; registry.layers.len()];
-    for (place, layer) in (1..).zip(image.layers.0.iter()) {
-        if let Some(slot) = places.get_mut(layer.layer as usize) {
-            *slot = place;
-        }
+    let mut places = Places::new(registry);
+    for (place, layer) in image.layers.0.iter().enumerate() {
+        places.set(layer.layer, place);
     }
+    // The last other repository in which each was seen, by number, so that it counts once there.
+    let mut seen = vec![0_usize; holders.len()];
     let others = registry.repositories.iter().map(AsRef::as_ref).filter(|view| view.repository != of.repository);
-    for repository in std::iter::once(of).chain(others) {
-        let is_here = repository.repository == of.repository;
-        let mut found = vec![false; holders.len()];
+    for (number, repository) in std::iter::once(of).chain(others).enumerate() {
+        let is_here = number == 0;
         for tag in &repository.tags {
             for other in &tag.images {
                 if is_here && other.image.digest == image.image.digest {
                     continue;
                 }
                 for layer in other.layers.0.iter() {
-                    let place = places.get(layer.layer as usize).copied().unwrap_or_default();
-                    let Some(place) = (place as usize).checked_sub(1) else { continue };
+                    let Some(place) = places.get(layer.layer) else { continue };
                     let holder = &mut holders[place];
                     if is_here {
                         holder.here += 1;
                     } else if other.image.digest != image.image.digest {
                         holder.elsewhere += 1;
-                        holder.repositories += u64::from(!std::mem::replace(&mut found[place], true));
+                        holder.repositories += u64::from(std::mem::replace(&mut seen[place], number) != number);
                     } else {
                         continue;
                     }
