@@ -69,6 +69,8 @@ struct PathKey([u32; 3]);
 struct DirectoryEntry {
     directory: u32,
     node: Node,
+    /// The position of its name, where names are kept.
+    name: u32,
 }
 
 /// What has a path. The number is an index into `directories` or `inodes`.
@@ -185,24 +187,23 @@ impl Tree {
             Kind::Link => self.find(entry.link)?,
             Kind::Special | Kind::Unknown => Node::Special,
         };
-        let entry = DirectoryEntry { directory, node };
-        if existing.is_some() {
-            // Its name is known.
-            self.entries.insert(key, entry);
-        } else {
-            self.add(key, name, entry);
+        match existing {
+            Some(DirectoryEntry { name, .. }) => {
+                drop(self.entries.insert(key, DirectoryEntry { directory, node, name }))
+            }
+            None => self.add(key, name, directory, node),
         }
         Ok(())
     }
 
     /// Adds what has no entry.
-    fn add(&mut self, key: PathKey, name: &[u8], entry: DirectoryEntry) {
-        if let Ok(names) = &mut self.names
-            && let Err(why) = names.note(key, name)
-        {
+    fn add(&mut self, key: PathKey, name: &[u8], directory: u32, node: Node) {
+        let noted = self.names.as_mut().map_err(|why| *why).and_then(|names| names.note(name));
+        let name = noted.unwrap_or_else(|why| {
             self.names = Err(why);
-        }
-        self.entries.insert(key, entry);
+            0
+        });
+        self.entries.insert(key, DirectoryEntry { directory, node, name });
     }
 
     /// `.wh.name` removes a lower layer's `name`: overlay2 makes a device of that name. `.wh..wh..opq` only marks its
@@ -217,7 +218,7 @@ impl Tree {
         if self.entries.contains_key(&key) {
             return Err(Refused);
         }
-        self.add(key, name, DirectoryEntry { directory, node: Node::Whiteout });
+        self.add(key, name, directory, Node::Whiteout);
         Ok(())
     }
 
@@ -260,7 +261,7 @@ impl Tree {
             Some(Node::Symlink(inode)) => self.follow(directory, inode, followed),
             None if make => {
                 let node = self.new_directory(directory);
-                self.add(key, name, DirectoryEntry { directory, node });
+                self.add(key, name, directory, node);
                 let Node::Directory(made) = node else { return Err(Refused) };
                 Ok(made)
             }

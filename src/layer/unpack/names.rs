@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead};
 
-use super::{DirectoryEntry, Node, PathKey, ROOT, Tree};
+use super::{Node, ROOT, Tree, index};
 use crate::files::packages::{Database, PACKAGES_MAX, Source};
 use crate::files::{Inode, Kind, Listing, Unlisted};
 use crate::layer::tar;
@@ -18,8 +18,8 @@ pub struct Wanted {
 
 /// The names of a layer's paths.
 pub(super) struct Names {
-    /// The paths in the layer's order, each once, and where each one's name ends in `bytes`.
-    paths: Vec<(PathKey, u32)>,
+    /// Where the name of each path ends in `bytes`, in the layer's order.
+    ends: Vec<u32>,
     bytes: Vec<u8>,
     /// Of each inode of the tree.
     contents: Vec<u32>,
@@ -69,9 +69,9 @@ impl Content {
 
 impl Names {
     pub(super) fn new(Wanted { paths_max, packages }: Wanted) -> Self {
-        let (paths, bytes, contents, databases) = Default::default();
+        let (ends, bytes, contents, databases) = Default::default();
         let packages_left = if packages { PACKAGES_MAX } else { 0 };
-        Self { paths, bytes, contents, databases, paths_max, packages_left }
+        Self { ends, bytes, contents, databases, paths_max, packages_left }
     }
 
     /// Whether there is room for more packages.
@@ -79,12 +79,14 @@ impl Names {
         self.packages_left > 0
     }
 
-    /// Keeps the name of a path that has not been noted.
-    pub(super) fn note(&mut self, key: PathKey, name: &[u8]) -> Result<(), Unlisted> {
+    /// Keeps the name of a path that has none yet; returns its position.
+    pub(super) fn note(&mut self, name: &[u8]) -> Result<u32, Unlisted> {
+        if self.ends.len() >= self.paths_max {
+            return Err(Unlisted::TooManyPaths);
+        }
         self.bytes.extend(name);
-        let Ok(end) = u32::try_from(self.bytes.len()) else { return Err(Unlisted::TooManyPaths) };
-        self.paths.push((key, end));
-        if self.paths.len() > self.paths_max { Err(Unlisted::TooManyPaths) } else { Ok(()) }
+        self.ends.push(u32::try_from(self.bytes.len()).map_err(|_| Unlisted::TooManyPaths)?);
+        Ok(index(self.ends.len()))
     }
 
     /// Keeps what is known of the next inode's content.
@@ -99,10 +101,9 @@ impl Names {
         self.contents.push(checksum);
     }
 
-    /// The paths in the layer's order, with their names.
-    fn iter(&self) -> impl Iterator<Item = (&PathKey, &[u8])> {
-        let starts = std::iter::once(0).chain(self.paths.iter().map(|(_, end)| *end as usize));
-        self.paths.iter().zip(starts).map(|((key, end), start)| (key, &self.bytes[start..*end as usize]))
+    fn name(&self, position: usize) -> &[u8] {
+        let start = position.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.bytes[start as usize..self.ends[position] as usize]
     }
 }
 
@@ -110,15 +111,15 @@ impl Tree {
     /// The listing, once removed directories are marked.
     pub(super) fn listing(&self, names: Names) -> Listing {
         let mut listing = Listing::new(self.directories[ROOT as usize].opaque);
-        let remaining = |entry: &&DirectoryEntry| !self.directories[entry.directory as usize].removed;
-        let entry =
-            |(key, name)| self.entries.get(key).filter(remaining).map(|entry| (entry.directory, name, entry.node));
-        let mut entries: Vec<(u32, &[u8], Node)> = names.iter().filter_map(entry).collect();
-        // A directory comes after its parent, so that in this order its own entry comes before those in it.
-        entries.sort_by_key(|(directory, ..)| *directory);
+        let mut entries = vec![None; names.ends.len()];
+        for entry in self.entries.values().filter(|entry| !self.directories[entry.directory as usize].removed) {
+            entries[entry.name as usize] = Some((entry.directory, entry.node));
+        }
         let mut directories = vec![ROOT; self.directories.len()];
         let mut inodes = vec![None; self.inodes.len()];
-        for (directory, name, node) in entries {
+        // A directory comes after its parent, so that in this order its own entry comes before those in it.
+        for position in by_directory(&entries, self.directories.len()) {
+            let Some((directory, node)) = entries[position as usize] else { continue };
             let kind = match node {
                 Node::Directory(at) => Kind::Directory { opaque: self.directories[at as usize].opaque },
                 Node::File(inode) | Node::Symlink(inode) => {
@@ -129,7 +130,7 @@ impl Tree {
                 Node::Special => Kind::Special,
                 Node::Whiteout => Kind::Whiteout,
             };
-            let added = listing.add(directories[directory as usize], name, kind);
+            let added = listing.add(directories[directory as usize], names.name(position as usize), kind);
             if let Node::Directory(at) = node {
                 directories[at as usize] = added;
             }
@@ -141,4 +142,25 @@ impl Tree {
         }
         listing
     }
+}
+
+/// The positions of entries, by directory, and in each as they are.
+fn by_directory(entries: &[Option<(u32, Node)>], directories: usize) -> Vec<u32> {
+    // Counted, not sorted: layers have many paths, and directories are numbered.
+    let mut starts = vec![0_u32; directories + 1];
+    for (directory, _) in entries.iter().flatten() {
+        starts[*directory as usize + 1] += 1;
+    }
+    for directory in 1..=directories {
+        starts[directory] += starts[directory - 1];
+    }
+    let mut positions = vec![0; starts[directories] as usize];
+    for (position, entry) in (0..).zip(entries) {
+        if let Some((directory, _)) = entry {
+            let start = &mut starts[*directory as usize];
+            positions[*start as usize] = position;
+            *start += 1;
+        }
+    }
+    positions
 }
