@@ -67,7 +67,7 @@ pub(crate) fn read_contents<E: From<TarError> + From<io::Error>>(
                 overrides = Overrides::default();
             }
             _ => {
-                let stored_bytes = take_entry(tar, &header, std::mem::take(&mut overrides), &mut each)?;
+                let stored_bytes = take_entry(tar, header, std::mem::take(&mut overrides), &mut each)?;
                 skip(tar, padding(stored_bytes))?;
             }
         }
@@ -86,17 +86,17 @@ struct Overrides {
 /// Calls `each` with an entry. Returns the bytes of its content, all of which are consumed.
 fn take_entry<E: From<TarError> + From<io::Error>>(
     tar: &mut impl BufRead,
-    header: &Header,
+    header: Header,
     Overrides { pax, name: long_name, link: long_link }: Overrides,
     each: &mut impl FnMut(Entry<'_>, &mut dyn BufRead) -> Result<(), E>,
 ) -> Result<u64, E> {
-    let first = |long: Vec<u8>, pax: &Option<Vec<u8>>, short: &[u8]| match (long, pax) {
+    let first = |long: Vec<u8>, pax: &Option<Vec<u8>>, short: Vec<u8>| match (long, pax) {
         (long, _) if !long.is_empty() => long,
         (_, Some(pax)) => pax.clone(),
-        (_, None) => short.to_vec(),
+        (_, None) => short,
     };
-    let mut path = first(long_name, &pax.path, &header.name);
-    let link = first(long_link, &pax.link, &header.link);
+    let mut path = first(long_name, &pax.path, header.name);
+    let link = first(long_link, &pax.link, header.link);
     let kind = Kind::from_flag(header.flag, &path);
     let stored = if kind.has_content() { pax.bytes.unwrap_or(header.bytes) } else { 0 };
     let mut apparent = header.sparse.map_or(stored, |sparse| sparse.apparent_bytes);
