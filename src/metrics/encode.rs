@@ -84,7 +84,7 @@ fn program(encoder: &mut DescriptorEncoder, state: &TelemetryState) -> Result<()
     gauge(
         encoder,
         "image_size_exporter_render_duration_seconds",
-        "How long the last rendering of these series took.",
+        "How long it last took to render what had changed of these series.",
         state.render_seconds,
     )?;
     gauge(
