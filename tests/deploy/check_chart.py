@@ -252,19 +252,23 @@ def kustomize(folder, component=None):
         documents += yaml.safe_load_all((folder / resource).read_text())
     if component:
         part = yaml.safe_load((component / "kustomization.yaml").read_text())
-        assert set(part) == {"apiVersion", "kind", "resources", "patches"}, f"teach this test {set(part)}"
-        for resource in part["resources"]:
+        assert set(part) - {"resources"} == {"apiVersion", "kind", "patches"}, f"teach this test {set(part)}"
+        for resource in part.get("resources", []):
             documents += yaml.safe_load_all((component / resource).read_text())
         for patch in part["patches"]:
             patched = one(documents, patch["target"]["kind"])
             assert patched["metadata"]["name"] == patch["target"]["name"]
             for step in yaml.safe_load(patch["patch"]):
-                assert step["op"] == "replace", f"teach this test {step['op']}"
                 *path, last = step["path"].strip("/").split("/")
+                place = patched
                 for key in path:
-                    patched = patched[key]
-                assert last in patched
-                patched[last] = step["value"]
+                    place = place[int(key) if isinstance(place, list) else key]
+                if step["op"] == "add" and isinstance(place, list) and last == "-":
+                    place.append(step["value"])
+                    continue
+                assert step["op"] in ("add", "replace"), f"teach this test {step['op']}"
+                assert (last in place) is (step["op"] == "replace"), f"{step['path']}: {step['op']}"
+                place[last] = step["value"]
     for generator in kustomization["configMapGenerator"]:
         data = {file: (folder / file).read_text() for file in generator["files"]}
         suffix = hashlib.sha256(json.dumps(data).encode()).hexdigest()[:10]
@@ -308,6 +312,11 @@ def check_plain():
     validate(kustomize(PLAIN, watch_pods))
     used = {"kustomization.yaml"} | set(yaml.safe_load((watch_pods / "kustomization.yaml").read_text())["resources"])
     assert {path.name for path in watch_pods.iterdir()} == used, "a file that the component does not name"
+    sharded = kustomize(PLAIN, PLAIN / "shards")
+    validate(sharded)
+    stateful = one(sharded, "StatefulSet")["spec"]
+    arguments = stateful["template"]["spec"]["containers"][0]["args"]
+    assert {"--shard.from-hostname", f"--total-shards={stateful['replicas']}"} <= set(arguments), arguments
     namespace = one(documents, "Namespace")
     assert namespace["metadata"]["name"] == one(documents, "Service")["metadata"]["namespace"]
     # The secret that a comment tells to create is the one that the pod mounts.
