@@ -346,6 +346,33 @@ async fn a_notification_reaches_every_shard_and_is_read_by_one() {
 }
 
 #[tokio::test]
+async fn a_reload_stays_in_its_shard() {
+    let world = World::new();
+    let shard = shard(0, 2);
+    let daemon = world.start(tempfile::tempdir().unwrap(), shard).await;
+    let metrics = daemon.until("all is scanned", |m| m.count(LAST_SCAN) == TARGETS && is_read(m)).await;
+    let before = exact(&metrics);
+    let scanned = |m: &Metrics| m.one(LAST_SCAN, &[("target", "all")]);
+    let toml = world.toml().replace("blue", "red").replace("semver = '>=1'", "semver = '>=2'");
+    assert!(daemon.reload(&toml).await.contains(" 200 "));
+    let expected: BTreeMap<String, String> = before
+        .into_iter()
+        .filter(|(series, _)| !series.contains(r#"tag="v1.0.0""#))
+        .map(|(series, value)| (series.replace("blue", "red"), value))
+        .collect();
+    let tags = |series: &BTreeMap<String, String>| -> Vec<String> {
+        let of_tags = |series: &&String| {
+            ["container_image_tag_up", "container_image_repository_labels"].contains(&family(series))
+        };
+        series.keys().filter(of_tags).cloned().collect()
+    };
+    let is_so = |m: &Metrics| scanned(m) > scanned(&metrics) && tags(&exact(m)) == tags(&expected);
+    daemon.until("the reload has taken effect, and a scan has ended since", is_so).await;
+    assert!(world.asked_of_others(shard).is_empty());
+    daemon.stop().await;
+}
+
+#[tokio::test]
 async fn a_shard_without_any_repository_is_up_and_quiet() {
     let registry = TestRegistry::start();
     registry.push("acme/only", "v1", &image("linux/amd64", &[&Blob::named("layer", 100)]));
