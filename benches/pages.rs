@@ -22,7 +22,7 @@ use image_size_exporter::inventory::Snapshot;
 use image_size_exporter::metrics;
 use image_size_exporter::metrics::Telemetry;
 use image_size_exporter::page::{Answer, World, answer};
-use image_size_exporter::target::NewestBy;
+use image_size_exporter::target::{NewestBy, Shard};
 use image_size_exporter::web::{Listener, Options, ServerState, WebConfig, serve};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -59,6 +59,7 @@ fn main() {
 fn row(snapshot: &Snapshot, name: &str, address: &str) -> String {
     let (path, query) = address.split_once('?').unwrap_or((address, ""));
     let world = World {
+        shard: Shard::default(),
         snapshot,
         targets: &[],
         sources: &[],

@@ -674,7 +674,7 @@ def overview():
         ),
         table(
             "Incomplete targets",
-            [("Complete", "bool_yes_no", f'max by (target) (image_size_exporter_target_up{{job=~"$job"}}) == 0')],
+            [("Complete", "bool_yes_no", f'min by (target) (image_size_exporter_target_up{{job=~"$job"}}) == 0')],
             {"target": "Target"},
             "Targets whose last scan did not read all that it meant to.",
             width=4,
@@ -1133,7 +1133,7 @@ def running():
         stat(
             "Sources down",
             "short",
-            'sum(max by (source) (image_size_exporter_source_up{job=~"$job", source=~"$source"}) == bool 0)',
+            'sum(min by (source) (image_size_exporter_source_up{job=~"$job", source=~"$source"}) == bool 0)',
             "Sources that cannot be read now. What they said last is still shown.",
             steps=thresholds("green", (1, "red")),
             decimals=0,

@@ -2,6 +2,7 @@
 
 pub mod cli;
 pub mod run;
+pub mod shard;
 
 pub mod check;
 pub mod history;
@@ -68,7 +69,7 @@ async fn run(cli: Cli) -> ExitCode {
         None if let Some(check) = daemon.config_check => {
             run::check(&daemon.config.config_file, &daemon.web, check, format)
         }
-        None => run::daemon(daemon.config.config_file, daemon.web, format).await,
+        None => run::daemon(daemon.config.config_file, daemon.web, &daemon.shard, format).await,
         Some(Command::Demo(flags)) => run::demo(&flags.web, format).await,
         Some(Command::Plan(flags)) => plan::run(&flags.config.config_file, &flags.arguments, format).await,
         Some(Command::Inspect(flags)) => inspect::run(&flags.config.config_file, &flags.arguments).await,

@@ -29,6 +29,7 @@ use std::path::Path;
 
 use crate::metrics::Family;
 use crate::registry::Settings;
+use crate::target::Shard;
 
 use files::Files;
 use keys::ROOT;
@@ -127,6 +128,7 @@ fn read(path: &Path, root: Table<'_>, files: &Files) -> Config {
         notifications,
         registries,
         registry_defaults,
+        shard: Shard::default(),
         targets,
         sources,
         policies,

@@ -131,6 +131,9 @@ impl Inventory {
         if completeness == Completeness::Catalog {
             return self.catalogs[number as usize].is_whole();
         }
+        if self.holds_none(number) {
+            return true;
+        }
         let lists = self.targets.get(number).selection.lists();
         let is_unread = |state: &TagState| match completeness {
             Completeness::Catalog | Completeness::Listed => false,
@@ -180,6 +183,13 @@ impl Inventory {
         }
         let named = self.targets.iter().map(|(_, target)| target.name.clone());
         named.zip(counts).filter_map(|(name, selected)| Some((name, selected?))).collect()
+    }
+
+    /// Whether other shards have all repositories of a target.
+    fn holds_none(&self, target: u32) -> bool {
+        !self.has_all_shards()
+            && self.catalogs[target as usize].is_whole()
+            && self.selected_repositories(target).next().is_none()
     }
 
     /// The repositories that a target selects now. For a target whose repositories are named these are lookups.

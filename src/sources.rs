@@ -37,6 +37,17 @@ pub struct Source {
     pub rules: Rules,
 }
 
+impl Source {
+    /// Sorts the containers that it sees by image. Images of other shards are left out; what is no image of any repository
+    /// is every shard's. `is_part`: more may run.
+    pub fn sort(&self, containers: &[Container], is_part: bool) -> Sorted {
+        let mut sorted = self.rules.sort(containers);
+        sorted.running.is_part = is_part;
+        sorted.running.keep(|repository| self.target.repositories.include(repository));
+        sorted
+    }
+}
+
 /// What is asked for the containers that run.
 #[derive(Clone, PartialEq)]
 pub enum SourceKind {
@@ -76,9 +87,7 @@ pub async fn ask(source: &Source) -> Result<Answer, SourceError> {
             let now = sight.borrow_and_update().clone();
             match (now.containers, now.error) {
                 (Some(containers), error) => {
-                    let mut sorted = source.rules.sort(&containers);
-                    sorted.running.is_part = now.is_part;
-                    return Ok(Answer { sorted, error });
+                    return Ok(Answer { sorted: source.sort(&containers, now.is_part), error });
                 }
                 (None, Some(error)) => return Err(error),
                 (None, None) => {}

@@ -6,6 +6,7 @@ mod newest;
 mod pattern;
 mod range;
 mod selection;
+mod shard;
 mod version;
 mod words;
 
@@ -24,6 +25,7 @@ pub use pattern::{
 };
 pub use range::{InvalidRange, VersionRange};
 pub use selection::{Listing, NotSelected, Selection, Sort};
+pub use shard::{InvalidShard, Shard};
 pub use version::Version;
 pub use words::Words;
 
@@ -121,9 +123,20 @@ impl Target {
         &self.selection.tags
     }
 
+    /// The same target of a shard: without the repositories that others have.
+    #[must_use]
+    pub fn in_shard(&self, shard: Shard) -> Self {
+        Self { repositories: self.repositories.clone().in_shard(shard), ..self.clone() }
+    }
+
     /// The identity of this target's scans across restarts: its name and the configuration that decides which tags it
     /// selects, as text. Targets with the same text select the same tags of the same lists.
     pub fn scan_identity(&self) -> String {
+        self.scan_identity_in(self.repositories.shard())
+    }
+
+    /// That of the same target of another shard.
+    pub fn scan_identity_in(&self, shard: Shard) -> String {
         let mut text = String::new();
         // Each value is preceded by its length, so that no value can be mistaken for another key.
         let mut line = |key: &str, value: &str| {
@@ -149,6 +162,9 @@ impl Target {
             line("limit", &limit.map_or_else(|| "none".to_owned(), |limit| limit.to_string()));
             line("tags_max", &self.tags_max.to_string());
         }
+        if !shard.is_only() {
+            line("shard", &shard.to_string());
+        }
         text
     }
 
@@ -166,7 +182,7 @@ impl Target {
 
     /// Whether it selects what a source sees running.
     pub fn is_of_source(&self) -> bool {
-        matches!(self.repositories, Repositories::Running)
+        matches!(self.repositories, Repositories::Running(_))
     }
 }
 

@@ -19,6 +19,7 @@ use super::manual;
 use super::plan;
 use super::retain;
 use super::run::{Check, WebFlags};
+use super::shard::ShardFlags;
 use crate::config::DEFAULT_FILE;
 use crate::metrics::own;
 
@@ -69,6 +70,9 @@ pub struct DaemonFlags {
     /// Its web server.
     #[command(flatten)]
     pub web: WebFlags,
+    /// Which of several exporters it is.
+    #[command(flatten)]
+    pub shard: ShardFlags,
     /// Its log.
     #[command(flatten)]
     pub log: LogFlags,
@@ -138,7 +142,9 @@ Examples:
   image-size-exporter plan --strict --json > plan.json
       in a pipeline: fails where a target cannot be read or selects nothing
   image-size-exporter plan --log.level=debug
-      also says why each tag that is left out is not selected")]
+      also says why each tag that is left out is not selected
+  image-size-exporter plan --shard=0 --total-shards=3
+      what one of three exporters selects and costs")]
     Plan(Configured<plan::Arguments>),
     /// Show one image as the daemon sees it, layer by layer; or compare two to see why it grew
     #[command(after_help = "\

@@ -8,6 +8,9 @@ use crate::config::Config;
 /// The configuration is wrong (sysexits.h, `EX_USAGE`).
 const EX_USAGE: u8 = 64;
 
+/// The command line is wrong, as the parser's own exit code says it.
+const WRONG_ARGUMENTS: u8 = 2;
+
 /// A command's failure.
 #[derive(Debug)]
 pub(crate) struct CommandFailure {
@@ -20,6 +23,11 @@ impl CommandFailure {
     /// A configuration that cannot be used.
     pub(crate) fn configuration(error: impl std::fmt::Display) -> Self {
         Self { message: error.to_string(), exit_code: EX_USAGE }
+    }
+
+    /// A command line whose flags are well-formed and mean nothing together.
+    pub(crate) fn arguments(message: String) -> Self {
+        Self { message, exit_code: WRONG_ARGUMENTS }
     }
 
     /// Prints it as people read it, or as a line of the log in JSON.

@@ -18,6 +18,7 @@ use std::path::Path;
 use super::columns::Terminal;
 use super::logging::LogFormat;
 use super::output::{CommandFailure, print_warnings, unless_closed};
+use super::shard::ShardFlags;
 use crate::config::Config;
 use crate::inventory::{Inventory, Snapshot};
 use crate::metrics::Rendered;
@@ -40,8 +41,11 @@ pub use table::write;
 const NOTHING_SELECTED: u8 = 4;
 
 /// The arguments of `plan`.
-#[derive(Clone, Copy, Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub struct Arguments {
+    /// Of which of several exporters.
+    #[command(flatten)]
+    pub shard: ShardFlags,
     /// Fail also if a target selects nothing
     #[arg(long)]
     pub strict: bool,
@@ -55,7 +59,9 @@ pub struct Arguments {
 
 /// Prints the plan of a configuration file. The exit code is that of the first target that cannot be read.
 pub(super) async fn run(config_file: &Path, arguments: &Arguments, format: LogFormat) -> Result<(), CommandFailure> {
-    let config = Config::load(config_file).map_err(CommandFailure::configuration)?;
+    let shard = arguments.shard.shard()?;
+    let mut config = Config::load(config_file).map_err(CommandFailure::configuration)?;
+    config.keep_shard(shard);
     print_warnings(&config, format);
     let registries = Registries::new(config.registries.clone(), config.registry_defaults.clone())?;
     let plan = plan(&config, &registries).await;
@@ -118,7 +124,7 @@ pub async fn plan(config: &Config, registries: &Registries) -> Plan {
         };
         listed.push((&source.target, Requests::default(), Discovery::default(), repositories, Vec::new()));
     }
-    let mut plan = Plan::default();
+    let mut plan = Plan { shard: config.shard, ..Plan::default() };
     let mut scans = Scans::new(registries, &mut inventory);
     let mut first_failure = None;
     for (target, lists, found, repositories, cut) in listed {

@@ -14,8 +14,10 @@ use tokio_util::sync::CancellationToken;
 use super::demo;
 use super::logging::{LogFormat, panic_as_json};
 use super::output::{CommandFailure, print_line, print_warnings};
+use super::shard::ShardFlags;
 use super::signals;
 use crate::config::{Config, Overrides, Purpose};
+use crate::target::Shard;
 use crate::web::ListenAddress;
 use crate::{daemon, web};
 
@@ -98,8 +100,14 @@ pub(super) fn check(
 ///
 /// Handles SIGTERM and SIGINT before anything that can block. Until the daemon runs there is nothing to shut down: a
 /// signal ends the program even while reading a file or resolving a name hangs.
-pub(super) async fn daemon(config_file: PathBuf, flags: WebFlags, format: LogFormat) -> Result<(), CommandFailure> {
+pub(super) async fn daemon(
+    config_file: PathBuf,
+    flags: WebFlags,
+    shard: &ShardFlags,
+    format: LogFormat,
+) -> Result<(), CommandFailure> {
     end_on_panic(format);
+    let shard = shard.shard()?;
     let stop = stop_on_signals()?;
     let starting = async {
         let loading = tokio::task::spawn_blocking(move || {
@@ -114,7 +122,7 @@ pub(super) async fn daemon(config_file: PathBuf, flags: WebFlags, format: LogFor
         None => Ok(()),
         Some(started) => {
             let (config_file, flags, config, web_config, listeners) = started?;
-            Ok(serve(&config_file, &flags, config, web_config, listeners, stop).await?)
+            Ok(serve(&config_file, &flags, shard, config, web_config, listeners, stop).await?)
         }
     }
 }
@@ -139,7 +147,7 @@ pub(super) async fn demo(flags: &WebFlags, format: LogFormat) -> Result<(), Comm
         print_line(&registry.banner(address))?;
     }
     let web_config = web_config(flags, &config)?;
-    Ok(serve(config_file, flags, config, web_config, listeners, stop).await?)
+    Ok(serve(config_file, flags, Shard::default(), config, web_config, listeners, stop).await?)
 }
 
 fn end_on_panic(format: LogFormat) {
@@ -152,6 +160,7 @@ fn end_on_panic(format: LogFormat) {
 async fn serve(
     config_file: &Path,
     flags: &WebFlags,
+    shard: Shard,
     config: Config,
     web_config: web::WebConfig,
     listeners: Vec<web::Listener>,
@@ -171,6 +180,7 @@ async fn serve(
         listen: flags.address.listen_address.clone(),
         systemd_socket: flags.systemd_socket,
         web_config_file: flags.address.web_config_file.clone(),
+        shard,
     };
     let reloads = (reload, reloads);
     let start = daemon::Start { listeners, options, web_config, config_file, overrides, reloads };

@@ -18,6 +18,11 @@ use super::values::{Identity, shown_duration};
 /// `[web]` and `[state]` are those of `started`, since only a restart changes them.
 pub(super) fn render(config: &Config, started: &Config) -> String {
     let mut toml = Toml::default();
+    if !config.shard.is_only() {
+        let (number, total) = (config.shard.number(), config.shard.total());
+        let _ =
+            writeln!(toml.0, "# --shard={number} --total-shards={total}: without the repositories of other shards.");
+    }
     toml.header("[web]");
     render_startup(&mut toml, &startup_web(started), &startup_web(config));
     toml.header("[scan]");

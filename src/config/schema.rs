@@ -11,7 +11,7 @@ use crate::oci::Registry;
 use crate::registry::Settings;
 use crate::retention::RetentionPolicy;
 use crate::sources::Source;
-use crate::target::Target;
+use crate::target::{Shard, Target};
 use crate::web::ListenAddress;
 
 /// The parsed configuration, with defaults filled in and paths resolved.
@@ -33,6 +33,8 @@ pub struct Config {
     pub registries: BTreeMap<Registry, Settings>,
     /// The settings of all other registries.
     pub registry_defaults: Settings,
+    /// Which shard's part of the configured repositories the targets and sources have.
+    pub shard: Shard,
     /// With unique names, in the file's order.
     pub targets: Vec<Arc<Target>>,
     /// With names that are unique among targets too, in the file's order. There is at least one target or source.
@@ -90,6 +92,8 @@ pub struct Overrides {
     pub systemd_socket: bool,
     /// TLS and authentication.
     pub web_config_file: Option<PathBuf>,
+    /// Which part of what is configured this exporter has.
+    pub shard: Shard,
 }
 
 impl Default for Web {
@@ -113,7 +117,7 @@ impl Default for Scan {
 impl Config {
     /// Puts the flags' values in place of the configuration's.
     pub fn apply(&mut self, overrides: &Overrides) {
-        let Overrides { listen, systemd_socket, web_config_file } = overrides;
+        let Overrides { listen, systemd_socket, web_config_file, shard } = overrides;
         if *systemd_socket {
             self.web.listen.clear();
         } else if !listen.is_empty() {
@@ -121,6 +125,22 @@ impl Config {
         }
         if web_config_file.is_some() {
             self.web.config_file.clone_from(web_config_file);
+        }
+        self.keep_shard(*shard);
+    }
+
+    /// Leaves out of the targets and sources what other shards have. Each keeps at least its name.
+    pub fn keep_shard(&mut self, shard: Shard) {
+        self.shard = shard;
+        if shard.is_only() {
+            return;
+        }
+        for target in &mut self.targets {
+            *target = Arc::new(target.in_shard(shard));
+        }
+        for source in &mut self.sources {
+            let target = Arc::new(source.target.in_shard(shard));
+            *source = Arc::new(Source { target, ..(**source).clone() });
         }
     }
 

@@ -8,7 +8,7 @@ use url::Url;
 use crate::oci::Platform;
 use crate::sources::prometheus::PrometheusCredential;
 use crate::sources::{Rewrite, Rules, Source, SourceKind, file, prometheus};
-use crate::target::{Detail, ImagePattern, Repositories, Selection, Target, TargetName};
+use crate::target::{Detail, ImagePattern, Repositories, Selection, Shard, Target, TargetName};
 
 use super::files::Files;
 use super::reader::Table;
@@ -57,7 +57,7 @@ fn read_one(table: &Table<'_>, scan: &Scan, files: &Files) -> Option<Source> {
     let grouping = read_grouping(table);
     let target = Target {
         name: TargetName(name?.into()),
-        repositories: Repositories::Running,
+        repositories: Repositories::Running(Shard::default()),
         selection: Selection::default(),
         newest: None,
         platforms: platforms.into(),

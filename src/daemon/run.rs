@@ -111,6 +111,7 @@ async fn start_and_serve(mut config: Config, start: Start, stop: CancellationTok
         notifications: notifications.clone(),
     };
     telemetry.watch_state(handles.store.persistent());
+    telemetry.set_shard(config.shard);
     telemetry.reloaded(Ok(()), unix_now());
 
     let reader = handles.store.reader();

@@ -136,8 +136,7 @@ async fn pass_on(
     (containers, is_part): &(Arc<[Container]>, bool),
     reported: &mut Reported,
 ) -> Result<Vec<TagRequest>, Stopped> {
-    let mut sorted = source.rules.sort(containers);
-    sorted.running.is_part = *is_part;
+    let sorted = source.sort(containers, *is_part);
     reported.report_skipped(&source.target.name, &sorted);
     let (reply, answer) = oneshot::channel();
     let event = Event::Seen { target: Arc::clone(&source.target), running: sorted.running, reply };

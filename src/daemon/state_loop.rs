@@ -1,5 +1,6 @@
 //! The one task that writes: applies workers' messages to the inventory and the store, and publishes snapshots.
 
+mod completed;
 mod lookups;
 mod notifications;
 mod sources;
@@ -26,8 +27,8 @@ use crate::metrics::{Family, Publisher};
 use crate::oci::Digest;
 use crate::scan;
 use crate::store::Stored;
-use crate::tag::{Completeness, LayerFound, TagChange};
-use crate::target::{Target, TargetName};
+use crate::tag::{LayerFound, TagChange};
+use crate::target::TargetName;
 
 /// The shortest time between two publications while changes keep coming.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -86,7 +87,7 @@ impl StateLoop {
         inventory.set_policies(&config.policies);
         lookups::set(&mut inventory, &handles.store);
         inventory.set_time(unix_now());
-        forget_other_scans(&handles, &config);
+        completed::take_over(&handles.store, &config);
         let restored = restore(&mut inventory, &handles);
         sources::announce(&handles.telemetry, &config);
         handles.telemetry.watch_also(inventory.registries());
@@ -212,37 +213,6 @@ impl StateLoop {
         }
     }
 
-    /// Stores how complete the target's last scan was. A tag that was never read is not in the store, so after a
-    /// restart only this shows whether the stored tags are all of the target's.
-    fn remember_scan(&self, target: &Target) {
-        for completeness in Completeness::ALL {
-            let key = scan_key(target, completeness);
-            if self.inventory.is_scanned(&target.name, completeness) {
-                self.handles.store.remember_scan(&key, unix_now());
-            } else if self.handles.store.has_scanned(&key) {
-                let others = scan_keys(&self.config).filter(|other| *other != key);
-                self.handles.store.retain_scans(&others.collect());
-            }
-        }
-    }
-
-    /// Forgets of a target's completed scans what its lists of now refute.
-    fn forget_untrue_scans(&self, target: &Target) {
-        let is_scanned = |completeness| self.inventory.is_scanned(&target.name, completeness);
-        let mut forgotten = Vec::new();
-        if !is_scanned(Completeness::Listed) {
-            forgotten.extend(Completeness::LISTED);
-        }
-        if !is_scanned(Completeness::Catalog) {
-            forgotten.push(Completeness::Catalog);
-        }
-        let forgotten: Vec<Digest> = forgotten.into_iter().map(|one| scan_key(target, one)).collect();
-        if forgotten.iter().any(|key| self.handles.store.has_scanned(key)) {
-            let others = scan_keys(&self.config).filter(|other| !forgotten.contains(other));
-            self.handles.store.retain_scans(&others.collect());
-        }
-    }
-
     fn learn(&mut self, found: Vec<LayerFound>) {
         if self.inventory.learn(found) {
             self.news = self.news.max(News::Found);
@@ -305,7 +275,7 @@ impl StateLoop {
         if config.state != self.config.state || config.web != self.config.web {
             tracing::warn!("`[state]` and `[web]` are read at start only: changes there take effect after a restart");
         }
-        forget_other_scans(&self.handles, &config);
+        completed::forget_others(&self.handles.store, &config);
         let targets = config.all_targets();
         let changes = self.inventory.reconfigure(&targets, config.scan.keep);
         self.inventory.set_policies(&config.policies);
@@ -370,25 +340,9 @@ fn restore(inventory: &mut Inventory, handles: &Handles) -> BTreeSet<TargetName>
         handles.store.keep(forgotten);
     }
     inventory
-        .restored(|target, completeness| handles.store.has_scanned(&scan_key(target, completeness)))
+        .restored(|target, completeness| handles.store.has_scanned(&completed::scan_key(target, completeness)))
         .into_iter()
         .collect()
-}
-
-/// Drops the completed scans of targets that are no longer configured. Called before their tags are dropped: if the
-/// target came back and only half of its tags were read, the old scan would mark them as complete.
-fn forget_other_scans(handles: &Handles, config: &Config) {
-    handles.store.retain_scans(&scan_keys(config).collect());
-}
-
-fn scan_keys(config: &Config) -> impl Iterator<Item = Digest> {
-    let keys = |target: Arc<Target>| Completeness::ALL.map(|completeness| scan_key(&target, completeness));
-    config.all_targets().into_iter().flat_map(keys)
-}
-
-/// The key under which the store remembers that a scan of this target was this complete.
-fn scan_key(target: &Target, completeness: Completeness) -> Digest {
-    Digest::sha256_of(format!("{}\n{}", completeness.as_str(), target.scan_identity()).as_bytes())
 }
 
 /// The rendering under way; pending while there is none.

@@ -1,4 +1,5 @@
-//! How much of a wildcard's catalog is known. Repositories that were never read may share layers with those that were.
+//! How much of a registry is known: of a wildcard's catalog, and of what other shards have. Repositories that were never read
+//! here may share layers with those that were.
 
 use super::Inventory;
 use super::stale::StalePart;
@@ -53,18 +54,25 @@ impl Inventory {
         }
     }
 
-    /// Whether a target's catalog was never read to its end, even if none of its repositories is known.
-    fn has_unread_catalog(&self, registry: &Registry) -> bool {
-        self.targets.on(registry).any(|number| !self.catalogs[number as usize].is_whole())
+    /// Whether all images that are selected are selected here. Figures that compare images across repositories are published
+    /// only then: this is the one place that says so.
+    pub(super) fn has_all_shards(&self) -> bool {
+        !self.targets.is_sharded
     }
 
-    /// Whether a target selects some repositories of a registry, and more may be in its catalog. A target that a reload
-    /// added takes no figures away before its first scan ends.
+    /// Whether a target's catalog was never read to its end, even if none of its repositories is known.
+    fn has_unread_catalog(&self, registry: &Registry) -> bool {
+        !self.has_all_shards() || self.targets.on(registry).any(|number| !self.catalogs[number as usize].is_whole())
+    }
+
+    /// Whether a target selects some repositories of a registry, and more may be in its catalog, or are in other shards. A
+    /// target that a reload added takes no figures away before its first scan ends.
     fn is_part(&self, registry: &Registry) -> bool {
-        self.targets.on(registry).any(|number| {
-            self.ended[number as usize]
-                && !self.catalogs[number as usize].is_whole()
-                && self.selected_repositories(number).next().is_some()
-        })
+        !self.has_all_shards()
+            || self.targets.on(registry).any(|number| {
+                self.ended[number as usize]
+                    && !self.catalogs[number as usize].is_whole()
+                    && self.selected_repositories(number).next().is_some()
+            })
     }
 }

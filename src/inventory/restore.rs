@@ -63,10 +63,13 @@ impl Inventory {
         let (mut whole, mut settled) = (Vec::new(), Vec::new());
         for (number, target) in self.targets.iter() {
             let at = number as usize;
-            if lost[at] || !known[at] && !unread[at] {
+            let is_elsewhere = !known[at] && !unread[at] && self.holds_none(number);
+            if lost[at] || !known[at] && !unread[at] && !is_elsewhere {
                 continue;
             }
-            if !unread[at] && (target.names_all() || is_scanned(target, Completeness::Whole)) {
+            if is_elsewhere && target.repositories.only_names().is_some() {
+                settled.push(target.name.clone());
+            } else if !unread[at] && (target.names_all() || is_scanned(target, Completeness::Whole)) {
                 whole.push((number, target.name.clone()));
             } else if is_scanned(target, Completeness::Settled) {
                 settled.push(target.name.clone());

@@ -39,6 +39,8 @@ pub(super) struct Targets {
     sources: Vec<u32>,
     /// Whether a target has groups.
     pub(super) has_groups: bool,
+    /// Whether other shards have repositories of the same registries.
+    pub(super) is_sharded: bool,
     /// Tags share their settings, since few combinations of targets exist.
     merged: HashMap<(Box<[u32]>, bool), Arc<TagSettings>>,
 }
@@ -66,8 +68,9 @@ impl Targets {
             }
         }
         let has_groups = targets.iter().any(|target| target.grouping.is_some());
-        let list = targets.to_vec();
-        Self { list, by_name, by_registry, by_repository, wildcards, sources, has_groups, merged: HashMap::new() }
+        let is_sharded = targets.iter().any(|target| !target.repositories.shard().is_only());
+        let (list, merged) = (targets.to_vec(), HashMap::new());
+        Self { list, by_name, by_registry, by_repository, wildcards, sources, has_groups, is_sharded, merged }
     }
 
     pub(super) fn get(&self, target: u32) -> &Arc<Target> {
@@ -109,11 +112,15 @@ impl Targets {
     }
 
     /// The targets that may select a known tag, as long as they say nothing of it: those that may find it in their lists,
-    /// or else sources, which did not answer yet. Ascending.
+    /// or else sources, which did not answer yet. Ascending. None where another shard has the repository.
     pub(super) fn may_claim(&self, repository: &Repository, tag: &Tag) -> Vec<u32> {
         let including = self.including(repository).into_iter();
         let listing: Vec<u32> = including.filter(|&target| self.may_select(target, tag)).collect();
-        if listing.is_empty() { self.sources.clone() } else { listing }
+        if !listing.is_empty() {
+            return listing;
+        }
+        let has = |target: &u32| self.get(*target).repositories.include(repository);
+        self.sources.iter().copied().filter(has).collect()
     }
 
     /// Whether the target selects this tag without reading any list or asking a source.

@@ -13,5 +13,6 @@ mod reclaimable;
 mod restart;
 mod running;
 mod series;
+mod shards;
 mod sums;
 mod updates;

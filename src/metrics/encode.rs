@@ -19,6 +19,7 @@ use super::process::ProcessStats;
 use crate::notify::{Failure, Kind};
 use crate::oci::{Operation, Reason, Registry};
 use crate::registry::{RateLimit, RegistryCounters};
+use crate::target::Shard;
 
 /// A sample's labels, in the order in which they are written.
 struct LabelPairs<const N: usize>([(&'static str, Box<str>); N]);
@@ -98,6 +99,24 @@ fn program(encoder: &mut DescriptorEncoder, state: &TelemetryState) -> Result<()
         "image_size_exporter_state_persistent",
         "1 while the configured state file is in use, 0 while what is read would be lost in a restart. Absent where none is configured.",
         state.persistent.as_ref().map(|persistent| u64::from(persistent.load(Ordering::Relaxed))),
+    )?;
+    shard(encoder, state.shard)
+}
+
+/// As kube-state-metrics says it, so that its users know the rules for it.
+fn shard(encoder: &mut DescriptorEncoder, shard: Shard) -> Result<(), Error> {
+    let number = shard.number();
+    gauges(
+        encoder,
+        "image_size_exporter_shard_ordinal",
+        "Which of the shards this exporter is, counted from 0, also as a label. 0 where it is the only one.",
+        [(labels([("shard_ordinal", &*number.to_string())]), u64::from(number))],
+    )?;
+    gauge(
+        encoder,
+        "image_size_exporter_total_shards",
+        "How many shards there are, according to this exporter's flags.",
+        Some(u64::from(shard.total())),
     )
 }
 

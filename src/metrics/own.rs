@@ -22,7 +22,7 @@ use crate::inventory::Selected;
 use crate::notify::{Failure, Kind};
 use crate::oci::{Registry, Repository};
 use crate::registry::Counters;
-use crate::target::{Target, TargetName};
+use crate::target::{Shard, Target, TargetName};
 
 use super::format::{self, Format};
 use super::process;
@@ -83,6 +83,7 @@ pub(crate) struct TelemetryState {
     pub(crate) render_seconds: Option<f64>,
     pub(crate) store_documents: Option<u64>,
     pub(crate) persistent: Option<Arc<AtomicBool>>,
+    pub(crate) shard: Shard,
     /// `None`: there is no endpoint for notifications.
     pub(crate) notifications: Option<NotificationCounts>,
 }
@@ -207,6 +208,16 @@ impl Telemetry {
     /// Sets the number of documents in the store.
     pub fn set_store_documents(&self, documents: u64) {
         self.inner.state().store_documents = Some(documents);
+    }
+
+    /// Says which of several exporters this is.
+    pub fn set_shard(&self, shard: Shard) {
+        self.inner.state().shard = shard;
+    }
+
+    /// Which of several exporters this is.
+    pub fn shard(&self) -> Shard {
+        self.inner.state().shard
     }
 
     /// Publishes from now on whether the state file is in use. `None`: no state file is configured, and the metric is
@@ -418,6 +429,18 @@ mod tests {
         assert!(has(&telemetry, "image_size_exporter_state_persistent 0"));
         telemetry.watch_state(None);
         assert!(!is_there());
+    }
+
+    #[test]
+    fn an_exporter_says_which_shard_it_is() {
+        let telemetry = Telemetry::default();
+        let says = |number: &str, total: &str| {
+            let ordinal = format!(r#"image_size_exporter_shard_ordinal{{shard_ordinal="{number}"}} {number}"#);
+            has(&telemetry, &ordinal) && has(&telemetry, &format!("image_size_exporter_total_shards {total}"))
+        };
+        assert!(says("0", "1"));
+        telemetry.set_shard(Shard::new(2, 3).unwrap());
+        assert!(says("2", "3"));
     }
 
     #[test]

@@ -28,6 +28,7 @@ const TARGETS_MAX: usize = 500;
 pub(super) struct Overview<'a> {
     pub(super) version: &'static str,
     pub(super) revision: &'static str,
+    pub(super) shard: ShardRow,
     pub(super) totals: Totals,
     /// Why the last reload failed.
     pub(super) failed_reload: Option<FailedReload<'a>>,
@@ -46,6 +47,14 @@ pub(super) struct Overview<'a> {
     pub(super) most_reclaimable: MostReclaimable,
     #[serde(skip)]
     pub(super) tiles: Vec<Tile>,
+}
+
+/// Which of several exporters this is.
+#[derive(Serialize)]
+pub(super) struct ShardRow {
+    /// Counted from 0.
+    pub(super) number: u32,
+    pub(super) total: u32,
 }
 
 #[derive(Debug, Default, Serialize)]
@@ -188,6 +197,7 @@ impl<'a> Overview<'a> {
         Self {
             version: BUILD.version,
             revision: BUILD.revision,
+            shard: ShardRow { number: world.shard.number(), total: world.shard.total() },
             failed_reload: failed.map(|(at, error)| FailedReload { at, error }),
             registries: rows,
             groups: groups(registries),

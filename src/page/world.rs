@@ -4,9 +4,12 @@ use crate::image::{Commands, Timestamp};
 use crate::inventory::Snapshot;
 use crate::metrics::own::{LastReload, ScanFailure, SourceState, TargetState};
 use crate::oci::{Digest, Location, Repository, Tag};
+use crate::target::Shard;
 
 /// What pages are made from: everything is read, nothing is changed.
 pub struct World<'a> {
+    /// Which shard this exporter is.
+    pub shard: Shard,
     /// What is published.
     pub snapshot: &'a Snapshot,
     /// The targets in the configuration's order.

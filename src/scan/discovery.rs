@@ -98,7 +98,8 @@ pub struct Discovery {
 }
 
 /// Reads the lists that a target needs. A target that only names tags of one repository costs no request. Of what runs,
-/// which its source says, nothing is found.
+/// which its source says, nothing is found. Nothing is asked of repositories that other shards have; each shard reads the
+/// list of repositories, and finds its own there.
 pub async fn discover(client: &Client, target: &Target) -> Discovery {
     let mut found = Discovery::default();
     if target.is_of_source() {
@@ -107,6 +108,7 @@ pub async fn discover(client: &Client, target: &Target) -> Discovery {
     let mut catalog = None;
     let mut repositories: BTreeSet<Repository> = target.repositories.names().iter().cloned().collect();
     let mut extents = Vec::new();
+    let mut is_elsewhere = target.repositories.names_elsewhere() > 0;
     for pattern in target.repositories.patterns() {
         match client.list_repositories(&pattern.prefix()).await {
             Ok(list) => {
@@ -120,8 +122,11 @@ pub async fn discover(client: &Client, target: &Target) -> Discovery {
                     found.errors.push(DiscoveryError::TooManyRepositories(pattern.registry.clone()));
                 }
                 *catalog.get_or_insert(0) += list.repositories.len();
-                let matches = |repository: &Repository| pattern.matches(repository.name());
-                repositories.extend(list.repositories.into_iter().filter(matches));
+                let matching = list.repositories.into_iter().filter(|repository| pattern.matches(repository.name()));
+                let is_own = |repository: &Repository| target.repositories.include(repository);
+                let (own, others): (Vec<Repository>, Vec<Repository>) = matching.partition(is_own);
+                repositories.extend(own);
+                is_elsewhere |= !others.is_empty();
             }
             Err(error) => {
                 extents.push(ListExtent::Unread);
@@ -139,7 +144,8 @@ pub async fn discover(client: &Client, target: &Target) -> Discovery {
         found.not_versions.extend(listed.not_versions.into_iter().map(|tag| (repository.clone(), tag)));
         found.discovered.repositories.push(listed.repository);
     }
-    found.empty = empty(target, &found, catalog);
+    // What is selected in other shards is not known here.
+    found.empty = if is_elsewhere { None } else { empty(target, &found, catalog) };
     found
 }
 

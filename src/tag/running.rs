@@ -56,6 +56,12 @@ impl Running {
         found.ok().map(|at| &self.images[at])
     }
 
+    /// Leaves out the images of other repositories.
+    pub fn keep(&mut self, is_kept: impl Fn(&Repository) -> bool) {
+        self.images.retain(|image| is_kept(&image.repository));
+        self.unwatched.retain(|repository, _| is_kept(repository));
+    }
+
     /// Whether this is everything that runs.
     pub fn is_whole(&self) -> bool {
         !self.is_part && self.skipped == 0

@@ -2,26 +2,31 @@
 
 use std::str::FromStr;
 
+use super::Shard;
 use crate::oci::reference::{InvalidReference, split_registry};
 use crate::oci::{Registry, Repository, Tag};
 
 /// The most memory of a compiled regular expression, bytes.
 const PATTERN_BYTES_MAX: usize = 1 << 20;
 
-/// Which repositories a target is about.
+/// Which repositories a target is about: none that another shard has.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Repositories {
     /// Some of one registry.
     On(RegistryRepositories),
     /// Those of the images that a source sees running, on any registry.
-    Running,
+    Running(Shard),
 }
 
-/// Repositories of one registry: by name, and those that it lists and that match a pattern. At least one of both.
+/// Repositories of one registry: by name, and those that it lists and that match a pattern. As configured there is at least
+/// one of both; a shard may have none of the names.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RegistryRepositories {
     registry: Registry,
+    shard: Shard,
     names: Vec<Repository>,
+    /// Names that other shards have.
+    names_elsewhere: usize,
     patterns: Vec<RepositoryPattern>,
     /// As they were written.
     text: Vec<String>,
@@ -88,8 +93,24 @@ pub struct InvalidTagPattern {
 impl Repositories {
     /// One repository.
     pub fn one(repository: Repository) -> Self {
-        let (registry, text) = (repository.registry().clone(), vec![repository.to_string()]);
-        Self::On(RegistryRepositories { registry, names: vec![repository], patterns: Vec::new(), text })
+        Self::On(RegistryRepositories::one(repository))
+    }
+
+    /// Those of them that a shard has.
+    #[must_use]
+    pub fn in_shard(self, shard: Shard) -> Self {
+        match self {
+            Self::On(on) => Self::On(on.in_shard(shard)),
+            Self::Running(_) => Self::Running(shard),
+        }
+    }
+
+    /// The shard that has them.
+    pub fn shard(&self) -> Shard {
+        match self {
+            Self::On(on) => on.shard,
+            Self::Running(shard) => *shard,
+        }
     }
 
     /// All of these together.
@@ -118,7 +139,7 @@ impl Repositories {
     pub fn registry(&self) -> Option<&Registry> {
         match self {
             Self::On(on) => Some(&on.registry),
-            Self::Running => None,
+            Self::Running(_) => None,
         }
     }
 
@@ -126,7 +147,15 @@ impl Repositories {
     pub fn names(&self) -> &[Repository] {
         match self {
             Self::On(on) => &on.names,
-            Self::Running => &[],
+            Self::Running(_) => &[],
+        }
+    }
+
+    /// How many are configured by name that other shards have.
+    pub fn names_elsewhere(&self) -> usize {
+        match self {
+            Self::On(on) => on.names_elsewhere,
+            Self::Running(_) => 0,
         }
     }
 
@@ -134,7 +163,7 @@ impl Repositories {
     pub fn patterns(&self) -> &[RepositoryPattern] {
         match self {
             Self::On(on) => &on.patterns,
-            Self::Running => &[],
+            Self::Running(_) => &[],
         }
     }
 
@@ -142,7 +171,7 @@ impl Repositories {
     pub fn only_names(&self) -> Option<&[Repository]> {
         match self {
             Self::On(on) if on.patterns.is_empty() => Some(&on.names),
-            Self::On(_) | Self::Running => None,
+            Self::On(_) | Self::Running(_) => None,
         }
     }
 
@@ -150,7 +179,7 @@ impl Repositories {
     pub fn written(&self) -> &[String] {
         match self {
             Self::On(on) => &on.text,
-            Self::Running => &[],
+            Self::Running(_) => &[],
         }
     }
 
@@ -158,7 +187,7 @@ impl Repositories {
     pub fn include(&self, repository: &Repository) -> bool {
         match self {
             Self::On(on) => on.include(repository),
-            Self::Running => true,
+            Self::Running(shard) => shard.holds(repository),
         }
     }
 }
@@ -166,9 +195,22 @@ impl Repositories {
 impl RegistryRepositories {
     /// Whether `repository` may be one of them.
     fn include(&self, repository: &Repository) -> bool {
+        let is_listed = || self.patterns.iter().any(|pattern| pattern.matches(repository.name()));
         self.registry == *repository.registry()
-            && (self.names.contains(repository)
-                || self.patterns.iter().any(|pattern| pattern.matches(repository.name())))
+            && (self.names.contains(repository) || is_listed() && self.shard.holds(repository))
+    }
+
+    fn one(repository: Repository) -> Self {
+        let (registry, text) = (repository.registry().clone(), vec![repository.to_string()]);
+        let (shard, names) = (Shard::default(), vec![repository]);
+        Self { registry, shard, names, names_elsewhere: 0, patterns: Vec::new(), text }
+    }
+
+    fn in_shard(mut self, shard: Shard) -> Self {
+        let before = self.names.len();
+        self.names.retain(|name| shard.holds(name));
+        self.names_elsewhere += before - self.names.len();
+        Self { shard, ..self }
     }
 
     /// Each as it was written, with its registry.
@@ -183,13 +225,12 @@ impl FromStr for RegistryRepositories {
     /// Parses `[registry/]name`, where the name may have wildcards.
     fn from_str(text: &str) -> Result<Self, InvalidPattern> {
         if !text.contains('*') {
-            let repository: Repository = text.parse()?;
-            let (registry, text) = (repository.registry().clone(), vec![repository.to_string()]);
-            return Ok(Self { registry, names: vec![repository], patterns: Vec::new(), text });
+            return Ok(Self::one(text.parse()?));
         }
         let pattern: RepositoryPattern = text.parse()?;
         let (registry, text) = (pattern.registry.clone(), vec![format!("{}/{}", pattern.registry, pattern.text)]);
-        Ok(Self { registry, names: Vec::new(), patterns: vec![pattern], text })
+        let (shard, names) = (Shard::default(), Vec::new());
+        Ok(Self { registry, shard, names, names_elsewhere: 0, patterns: vec![pattern], text })
     }
 }
 
@@ -206,7 +247,7 @@ impl std::fmt::Display for Repositories {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::On(on) => f.write_str(&on.text.join(", ")),
-            Self::Running => f.write_str("what runs"),
+            Self::Running(_) => f.write_str("what runs"),
         }
     }
 }

@@ -39,6 +39,37 @@ fn the_identity_of_a_targets_scans_is_this_text() {
 }
 
 #[test]
+fn a_shards_scans_are_not_those_of_another_one() {
+    let shard = |number, total| Shard::new(number, total).unwrap();
+    let whole = target().scan_identity();
+    assert_eq!(target().in_shard(shard(0, 1)).scan_identity(), whole);
+    let one = target().in_shard(shard(1, 3));
+    assert_eq!(one.scan_identity(), format!("{whole}shard 6 1 of 3\n"));
+    assert_eq!(one.scan_identity_in(shard(0, 1)), whole);
+}
+
+#[test]
+fn a_target_of_a_shard_keeps_its_own_repositories_and_its_text() {
+    let names: Vec<Repository> = (0..40).map(|number| format!("r.io/acme/{number}").parse().unwrap()).collect();
+    let text: Vec<String> = names.iter().map(ToString::to_string).chain(["r.io/b/*".to_owned()]).collect();
+    let all = text.iter().map(|text| text.parse().unwrap());
+    let whole = Target { repositories: Repositories::together(all).unwrap().unwrap(), ..target() };
+    for number in 0..3 {
+        let shard = Shard::new(number, 3).unwrap();
+        let Target { repositories, .. } = whole.in_shard(shard);
+        let own: Vec<&Repository> = names.iter().filter(|name| shard.holds(name)).collect();
+        assert_eq!(repositories.names().iter().collect::<Vec<_>>(), own);
+        assert_eq!(repositories.names_elsewhere(), 40 - own.len());
+        assert_eq!((repositories.written(), repositories.shard()), (&*text, shard));
+        for name in names.iter().chain(&["r.io/b/x".parse().unwrap(), "r.io/b/y".parse().unwrap()]) {
+            assert_eq!(repositories.include(name), shard.holds(name), "{name}");
+        }
+        let running = Repositories::Running(Shard::default()).in_shard(shard);
+        assert!(names.iter().all(|name| running.include(name) == shard.holds(name)));
+    }
+}
+
+#[test]
 fn only_what_selects_tags_identifies_a_targets_scans() {
     let published_otherwise = Target {
         newest: Some(NewestBy::Created),

@@ -58,9 +58,11 @@ pub(super) async fn answer(state: &ServerState, uri: &Uri, headers: &HeaderMap) 
         (rendered.shown().clone(), rendered.series())
     };
     let (sources, reload) = (state.telemetry.source_states(), state.telemetry.last_reload());
+    let shard = state.telemetry.shard();
     let (telemetry_path, commands) = (state.options.telemetry_path.clone(), state.commands.clone());
     let making = tokio::task::spawn_blocking(move || {
         let world = World {
+            shard,
             snapshot: &shown.snapshot,
             targets: &shown.targets,
             sources: &sources,

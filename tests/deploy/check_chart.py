@@ -57,8 +57,13 @@ def one(documents, kind):
     return found[0]
 
 
+def shard_services(documents):
+    return [d for d in documents if d["kind"] == "Service" and d["metadata"]["labels"]["app.kubernetes.io/name"].endswith("-shard")]
+
+
 def check_pods(documents, secrets):
     """What the API server does not tell: references that lead nowhere, and a pod that is less than restricted."""
+    documents = [document for document in documents if document not in shard_services(documents)]
     stateful = one(documents, "StatefulSet")["spec"]
     template = stateful["template"]
     labels, pod = template["metadata"]["labels"], template["spec"]
@@ -165,6 +170,27 @@ def check_full(chart):
         subprocess.run(["promtool", "check", "rules", file.name], check=True, stdout=subprocess.DEVNULL)
 
 
+def check_shards(chart):
+    """A pod and a volume for each shard, which know their number; one scrape of each; an address of each."""
+    documents = render(chart, {"shards": 3, "serviceMonitor": {"enabled": True}})
+    validate(documents)
+    stateful = one(documents, "StatefulSet")
+    assert stateful["spec"]["replicas"] == 3 and stateful["spec"]["minReadySeconds"] > 0
+    assert len(stateful["spec"]["volumeClaimTemplates"]) == 1
+    (container,) = stateful["spec"]["template"]["spec"]["containers"]
+    assert {"--shard.from-hostname", "--total-shards=3"} <= set(container["args"]), container["args"]
+    asked = one(documents, "ServiceMonitor")["spec"]["selector"]["matchLabels"].items()
+    scraped = [d for d in documents if d["kind"] == "Service" and asked <= d["metadata"]["labels"].items()]
+    assert [service["metadata"]["name"] for service in scraped] == [stateful["spec"]["serviceName"]], "a shard is scraped twice"
+    pods = [service["spec"]["selector"]["statefulset.kubernetes.io/pod-name"] for service in shard_services(documents)]
+    assert pods == [f"{stateful['metadata']['name']}-{number}" for number in range(3)], pods
+
+    documents = render(chart, {"shards": 1})
+    (container,) = one(documents, "StatefulSet")["spec"]["template"]["spec"]["containers"]
+    assert not shard_services(documents) and not any("shard" in argument for argument in container["args"])
+    assert "minReadySeconds" not in one(documents, "StatefulSet")["spec"]
+
+
 def check_variants(chart):
     """Values that the two files of ci/ do not have."""
     validate(render(chart, {"persistence": {"enabled": False}, "serviceAccount": {"create": False}}))
@@ -180,6 +206,8 @@ def check_variants(chart):
     refused = [
         {"replica": 1},
         {"replicas": -1},
+        {"shards": 0},
+        {"shardReadySeconds": -1},
         {"image": {"pullPolicy": "Sometimes"}},
         {"image": {"digest": "latest"}},
         {"config": {"kind": "File"}},
@@ -197,6 +225,7 @@ def check_variants(chart):
     failing = [
         ({"prometheusRule": {"enabled": True, "overrides": {"ImageSizeGrow": {"for": "1h"}}}}, "there is no such alert"),
         ({"watchPods": {"enabled": True}, "serviceAccount": {"create": False}}, "not the namespace's default"),
+        ({"shards": 2, "replicas": 2}, "each shard has one pod"),
     ]
     for values, message in failing:
         try:
@@ -223,19 +252,23 @@ def kustomize(folder, component=None):
         documents += yaml.safe_load_all((folder / resource).read_text())
     if component:
         part = yaml.safe_load((component / "kustomization.yaml").read_text())
-        assert set(part) == {"apiVersion", "kind", "resources", "patches"}, f"teach this test {set(part)}"
-        for resource in part["resources"]:
+        assert set(part) - {"resources"} == {"apiVersion", "kind", "patches"}, f"teach this test {set(part)}"
+        for resource in part.get("resources", []):
             documents += yaml.safe_load_all((component / resource).read_text())
         for patch in part["patches"]:
             patched = one(documents, patch["target"]["kind"])
             assert patched["metadata"]["name"] == patch["target"]["name"]
             for step in yaml.safe_load(patch["patch"]):
-                assert step["op"] == "replace", f"teach this test {step['op']}"
                 *path, last = step["path"].strip("/").split("/")
+                place = patched
                 for key in path:
-                    patched = patched[key]
-                assert last in patched
-                patched[last] = step["value"]
+                    place = place[int(key) if isinstance(place, list) else key]
+                if step["op"] == "add" and isinstance(place, list) and last == "-":
+                    place.append(step["value"])
+                    continue
+                assert step["op"] in ("add", "replace"), f"teach this test {step['op']}"
+                assert (last in place) is (step["op"] == "replace"), f"{step['path']}: {step['op']}"
+                place[last] = step["value"]
     for generator in kustomization["configMapGenerator"]:
         data = {file: (folder / file).read_text() for file in generator["files"]}
         suffix = hashlib.sha256(json.dumps(data).encode()).hexdigest()[:10]
@@ -279,6 +312,11 @@ def check_plain():
     validate(kustomize(PLAIN, watch_pods))
     used = {"kustomization.yaml"} | set(yaml.safe_load((watch_pods / "kustomization.yaml").read_text())["resources"])
     assert {path.name for path in watch_pods.iterdir()} == used, "a file that the component does not name"
+    sharded = kustomize(PLAIN, PLAIN / "shards")
+    validate(sharded)
+    stateful = one(sharded, "StatefulSet")["spec"]
+    arguments = stateful["template"]["spec"]["containers"][0]["args"]
+    assert {"--shard.from-hostname", f"--total-shards={stateful['replicas']}"} <= set(arguments), arguments
     namespace = one(documents, "Namespace")
     assert namespace["metadata"]["name"] == one(documents, "Service")["metadata"]["namespace"]
     # The secret that a comment tells to create is the one that the pod mounts.
@@ -296,6 +334,7 @@ def main():
         assert chart.version == chart.metadata["appVersion"], "chart and exporter are released together"
         check_default(chart)
         check_full(chart)
+        check_shards(chart)
         check_variants(chart)
     check_plain()
 

@@ -36,6 +36,8 @@ ALERTS = {
     "ImageSizeTargetIncomplete",
     "ImageSizeScanStale",
     "ImageSizeExporterDown",
+    "ImageSizeShardsMismatch",
+    "ImageSizeShardMissing",
     "ImageSizeRegistryDenied",
     "ImageSizeCredentialExpired",
     "ImageSizeRateLimitLow",

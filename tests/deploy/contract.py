@@ -62,6 +62,8 @@ _FAMILIES = {
     "image_size_exporter_config_last_reload_successful": set(),
     "image_size_exporter_config_last_reload_success_timestamp_seconds": set(),
     "image_size_exporter_state_persistent": set(),
+    "image_size_exporter_shard_ordinal": {"shard_ordinal"},
+    "image_size_exporter_total_shards": set(),
     "image_size_exporter_target_up": {"target"},
     "image_size_exporter_target_last_scan_timestamp_seconds": {"target"},
     "image_size_exporter_target_last_scan_duration_seconds": {"target"},

@@ -25,6 +25,7 @@ mod pulp;
 mod retained;
 mod running;
 mod scraped;
+mod shards;
 mod sizes;
 mod truth;
 mod unpushed;

@@ -30,7 +30,7 @@ const USES: &[(&str, &str)] = &[
     ("local", "oci files image layer"),
     ("sources", "clock oci target tag registry local"),
     ("metrics", "clock oci image target registry inventory notify"),
-    ("page", "oci image inventory metrics"),
+    ("page", "oci image target inventory metrics"),
     ("web", "clock oci image registry notify metrics page"),
     ("config", "oci target retention registry local sources store notify metrics web"),
     ("daemon", "clock oci target tag registry inventory store scan layer notify sources config metrics web"),

@@ -36,6 +36,7 @@ mod plan;
 mod restart;
 mod retain;
 mod scan;
+mod shards;
 mod sources;
 mod store;
 mod transport;

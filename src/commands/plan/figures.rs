@@ -7,11 +7,13 @@ use serde::Serialize;
 
 use crate::oci::{Operation, Reason, Registry, Repository, Tag};
 use crate::registry::Registries;
-use crate::target::TargetName;
+use crate::target::{Shard, TargetName};
 
 /// The cost of a configuration.
 #[derive(Debug, Default)]
 pub struct Plan {
+    /// Which shard's it is.
+    pub shard: Shard,
     /// In the configuration's order.
     pub targets: Vec<TargetPlan>,
     /// The first scan of all targets together, for each registry that meters pulls.

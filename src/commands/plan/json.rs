@@ -9,6 +9,8 @@ use crate::oci::Reason;
 
 #[derive(Serialize)]
 struct PlanReport<'a> {
+    shard: u32,
+    total_shards: u32,
     targets: Vec<TargetReport<'a>>,
     series: u64,
     /// Whether `series` and `layers` may be higher.
@@ -60,6 +62,8 @@ struct PullsReport<'a> {
 pub fn write_json(plan: &Plan, out: &mut impl io::Write) -> io::Result<()> {
     let pulls = plan.pulls.iter();
     let report = PlanReport {
+        shard: plan.shard.number(),
+        total_shards: plan.shard.total(),
         targets: plan.targets.iter().map(TargetReport::of).collect(),
         series: plan.series,
         is_lower_bound: plan.is_lower_bound(),

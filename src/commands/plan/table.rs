@@ -27,6 +27,9 @@ pub fn write(plan: &Plan, out: &mut impl io::Write, terminal: Terminal) -> io::R
     columns.write(out, terminal)?;
     writeln!(out)?;
     let at_least = if plan.is_lower_bound() { "at least " } else { "" };
+    if !plan.shard.is_only() {
+        writeln!(out, "shard {}: without the repositories of the others", plan.shard)?;
+    }
     writeln!(out, "series: {at_least}{} once everything is read", plan.series)?;
     let of_what = if plan.is_partial() { " for what could be read" } else { "" };
     for (registry, pulls) in &plan.pulls {

@@ -10,7 +10,9 @@ impl StateLoop {
     /// Takes a source's answer; returns the tags to read at once.
     pub(super) fn seen(&mut self, target: &Target, running: Running, changes: &mut Vec<TagChange>) -> Vec<TagRequest> {
         let images = running.images.len() as u64;
-        self.handles.telemetry.source_seen(&target.name, images, running.skipped);
+        // What is in no repository is in no shard: the first one counts it, so that the sum over all shards is right.
+        let skipped = if target.repositories.shard().number() == 0 { running.skipped } else { 0 };
+        self.handles.telemetry.source_seen(&target.name, images, skipped);
         let seen = self.inventory.seen(&target.name, running);
         changes.extend(seen.changes);
         // Before the first request to a registry that is new.

@@ -9,10 +9,10 @@ use crate::inventory::*;
 use crate::oci::Tag;
 use crate::retention::RetentionPolicy;
 use crate::tag::*;
-use crate::target::{Repositories, Target};
+use crate::target::{Repositories, Shard, Target};
 
 fn source(name: &str) -> Target {
-    Target { repositories: Repositories::Running, ..target(name, "r.io/any", "") }
+    Target { repositories: Repositories::Running(Shard::default()), ..target(name, "r.io/any", "") }
 }
 
 /// Images such as `r.io/a:v1` or `r.io/a:v1=digest*2`, each with its containers and, where it is named, their digest.

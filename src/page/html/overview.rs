@@ -12,7 +12,8 @@ use super::words::{
 };
 use crate::page::address::separator;
 use crate::page::overview::{
-    FailuresRow, GroupRow, ImageRow, MostReclaimable, Overview, ReclaimableRow, RegistryRow, TargetRow, UnreadableRow,
+    FailuresRow, GroupRow, ImageRow, MostReclaimable, Overview, ReclaimableRow, RegistryRow, ShardRow, TargetRow,
+    UnreadableRow,
 };
 use crate::page::releases::Release;
 use crate::page::running::{RunningRow, SourceRow};
@@ -22,6 +23,7 @@ pub(in crate::page) fn overview(frame: &Frame, of: &Overview) -> String {
     let content = html! {
         h1 { "What is watched" }
         (failed_reload(of, frame.world.now))
+        (shard(&of.shard))
         (figures(&[
             ("Stored", size_or_unknown(totals.stored_bytes)),
             ("Repositories", html! { (number(totals.repositories)) }),
@@ -31,9 +33,9 @@ pub(in crate::page) fn overview(frame: &Frame, of: &Overview) -> String {
             ("Over budget", html! { span.bad[totals.over_budget > 0] { (number(totals.over_budget)) } }),
             ("Cannot be read", html! { span.bad[totals.unreadable_tags > 0] { (number(totals.unreadable_tags)) } }),
         ]))
-        @if of.tiles.is_empty() {
+        @if of.tiles.is_empty() && of.shard.total == 1 {
             p.note { "The treemap appears once every target of a registry has been scanned: until then nobody knows what is shared." }
-        } @else {
+        } @else if !of.tiles.is_empty() {
             h2 { "What is stored" }
             (treemap::figure(&of.tiles))
         }
@@ -67,6 +69,17 @@ fn most_reclaimable(of: &MostReclaimable) -> Markup {
 
 fn section<Row>(title: &str, rows: &[Row], table: fn(&str, &[Row]) -> Markup) -> Markup {
     html! { @if !rows.is_empty() { section { h2 { (title) } (table(title, rows)) } } }
+}
+
+fn shard(of: &ShardRow) -> Markup {
+    html! {
+        @if of.total > 1 {
+            p.note {
+                "This is shard " (of.number) " of " (of.total) ", counted from 0: the other repositories are on the pages of the others. "
+                "What a registry stores, and what images share across repositories, no shard knows alone."
+            }
+        }
+    }
 }
 
 fn failed_reload(of: &Overview, now: f64) -> Markup {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use image_size_exporter::config::{Config, Overrides};
 use image_size_exporter::daemon;
 use image_size_exporter::daemon::Start;
+use image_size_exporter::target::Shard;
 use image_size_exporter::web::{Listener, Options, WebConfig};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -54,6 +55,11 @@ impl Daemon {
 
     /// In a directory that may contain an earlier state.
     pub(crate) async fn start_in(directory: tempfile::TempDir, toml: &str) -> Self {
+        Self::start_shard(directory, toml, Shard::default()).await
+    }
+
+    /// One of several that share a configuration.
+    pub(crate) async fn start_shard(directory: tempfile::TempDir, toml: &str, shard: Shard) -> Self {
         let file = directory.path().join("config.toml");
         std::fs::write(&file, toml).unwrap();
         let config = Config::load(&file).unwrap_or_else(|error| panic!("{error}"));
@@ -64,7 +70,7 @@ impl Daemon {
             options: Options { enable_lifecycle: true, ..Options::default() },
             web_config: WebConfig::none(),
             config_file: Some(file),
-            overrides: Overrides::default(),
+            overrides: Overrides { shard, ..Overrides::default() },
             reloads: mpsc::channel(daemon::RELOADS_WAITING_MAX),
         };
         let stop = CancellationToken::new();

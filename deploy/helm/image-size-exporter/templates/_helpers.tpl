@@ -18,6 +18,14 @@ app.kubernetes.io/name: {{ include "image-size-exporter.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
+{{/* A service of one shard is no service that Prometheus' operator scrapes: another name, as its selector asks for the name. */}}
+{{- define "image-size-exporter.shardLabels" -}}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+app.kubernetes.io/name: {{ include "image-size-exporter.name" . | trunc 57 | trimSuffix "-" }}-shard
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- end }}
+
 {{- define "image-size-exporter.labels" -}}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
 {{ include "image-size-exporter.selectorLabels" . }}

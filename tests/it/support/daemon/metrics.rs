@@ -34,6 +34,12 @@ impl Metrics {
         self.exposition.value(family, labels)
     }
 
+    /// Each series of images and what runs, as it is written, with its value.
+    pub(crate) fn series(&self) -> BTreeMap<&str, &str> {
+        let lines = self.text.lines().filter(|line| line.starts_with("container_image_"));
+        lines.map(|line| line.rsplit_once(' ').expect("a series has a value")).collect()
+    }
+
     /// How many series a family has.
     pub(crate) fn count(&self, family: &str) -> usize {
         self.exposition.all(family, &[]).len()
