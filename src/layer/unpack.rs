@@ -189,7 +189,7 @@ impl Tree {
         };
         match existing {
             Some(DirectoryEntry { name, .. }) => {
-                drop(self.entries.insert(key, DirectoryEntry { directory, node, name }))
+                self.entries.insert(key, DirectoryEntry { directory, node, name });
             }
             None => self.add(key, name, directory, node),
         }

@@ -3,6 +3,7 @@
 use image_size_exporter::inventory::Snapshot;
 use image_size_exporter::inventory::snapshot::{RegistryView, RepositoryView, TagView, TagsTogether};
 use image_size_exporter::page::{Answer, World, answer};
+use image_size_exporter::target::Shard;
 use proptest::prelude::*;
 use serde_json::Value;
 use std::sync::Arc;
@@ -45,6 +46,7 @@ fn overview(snapshot: &Snapshot) -> Value {
         now: 1.7e9,
         telemetry_path: "/metrics",
         commands: &|_| None,
+        shard: Shard::default(),
     };
     match answer("/api/v1/overview", "", &world) {
         Some(Answer::Json(text)) => serde_json::from_slice(&text).unwrap(),
