@@ -68,7 +68,6 @@ fn row(snapshot: &Snapshot, name: &str, address: &str) -> String {
         now: 1.7e9,
         telemetry_path: "/metrics",
         commands: &|_| None,
-        shard: Shard::default(),
     };
     let mut durations = Vec::new();
     let mut html = String::new();
