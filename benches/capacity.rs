@@ -1,0 +1,285 @@
+//! How far one machine goes: a daemon (`target/dist`, or the program in `EXPORTER`) against a registry in memory with
+//! 1,000, 10,000 and 100,000 images, one a tag, in repositories of five releases with ten layers each, of which four are
+//! an image's own and six are one of a hundred bases'.
+//!
+//! Prints a table: `cargo bench --bench capacity [-- IMAGES]`. CPU is that of the daemon's process, user and system, for
+//! one tag: of the first scan, which reads manifests and configs, and of a scan in which nothing changed. Memory after the
+//! scans and at the peak; the state file; then a restart while the registry is down: milliseconds until the daemon is
+//! ready, and until the whole body was read, compressed.
+#![expect(clippy::print_stdout, reason = "the table is what this program is for")]
+
+use std::convert::Infallible;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use image_size_exporter::memory_registry::{Contents, Payload, serve};
+use image_size_exporter::oci::Digest;
+use parking_lot::Mutex;
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::task::AbortHandle;
+
+const SIZES: [u32; 3] = [1_000, 10_000, 100_000];
+const TAGS: u32 = 5;
+const BASES: u32 = 100;
+const BASE_LAYERS: u32 = 6;
+const OWN_LAYERS: u32 = 4;
+
+/// Longer than any of the scans.
+const PATIENCE: Duration = Duration::from_mins(10);
+
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let chosen: Option<u32> = std::env::args().skip(1).find_map(|argument| argument.parse().ok());
+    println!(
+        "{:>8}  {:>8}  {:>17}  {:>15}  {:>15}  {:>12}  {:>12}  {:>9}  {:>9}  {:>8}  {:>8}",
+        "images",
+        "series",
+        "first scan ms/tag",
+        "unchanged s",
+        "CPU ms/tag",
+        "resident MiB",
+        "KiB/image",
+        "peak MiB",
+        "state MiB",
+        "ready ms",
+        "body ms"
+    );
+    for images in chosen.map_or(SIZES.to_vec(), |images| vec![images]) {
+        println!("{}", row(images).await?);
+    }
+    Ok(())
+}
+
+async fn row(images: u32) -> Result<String> {
+    let directory = tempfile::tempdir()?;
+    let registry = Registry::start(images).await?;
+    let daemon = Daemon::start(directory.path(), registry.address, 0)?;
+    // Manifests and configs, tag lists, the catalog.
+    registry.asked(u64::from(2 * images + images / TAGS)).await?;
+    let first_cpu = daemon.cpu()?;
+    let (before, start) = (registry.requests(), Instant::now());
+    daemon.configure(registry.address, 1)?;
+    daemon.signal("-HUP")?;
+    registry.asked(before + u64::from(images + images / TAGS)).await?;
+    let (unchanged, cpu) = (start.elapsed() - QUIET, daemon.cpu()? - first_cpu);
+    let body = daemon.get("/metrics", "identity")?;
+    let counted = lines(&body, "container_image_compressed_size_bytes{");
+    ensure!(counted == images as usize, "{counted} of {images} images are published");
+    let (resident, peak) = (daemon.kib("VmRSS")?, daemon.kib("VmHWM")?);
+    daemon.stop()?;
+    let address = registry.address;
+    drop(registry);
+    let state = std::fs::metadata(directory.path().join("state.redb"))?.len();
+
+    let start = Instant::now();
+    let daemon = Daemon::start(directory.path(), address, 1)?;
+    let ready = start.elapsed();
+    drop(daemon.get("/metrics", "gzip")?);
+    let whole = start.elapsed();
+    let restored = lines(&daemon.get("/metrics", "identity")?, "container_image_compressed_size_bytes{");
+    ensure!(restored == images as usize, "{restored} of {images} images are restored");
+    daemon.stop()?;
+    let each = |duration: Duration| duration.as_secs_f64() * 1e3 / f64::from(images);
+    let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+    Ok(format!(
+        "{images:>8}  {:>8}  {:>17.3}  {:>15.1}  {:>15.3}  {:>12}  {:>12.1}  {:>9}  {:>9.1}  {:>8.0}  {:>8.0}",
+        lines(&body, "container_image_"),
+        each(first_cpu),
+        unchanged.as_secs_f64(),
+        each(cpu),
+        resident / 1024,
+        resident as f64 / f64::from(images),
+        peak / 1024,
+        mib(state),
+        ready.as_secs_f64() * 1e3,
+        whole.as_secs_f64() * 1e3,
+    ))
+}
+
+/// How many lines begin so.
+fn lines(body: &[u8], beginning: &str) -> usize {
+    body.split(|&byte| byte == b'\n').filter(|line| line.starts_with(beginning.as_bytes())).count()
+}
+
+/// After so long without a request the scan has ended.
+const QUIET: Duration = Duration::from_secs(1);
+
+/// A registry in memory that counts what it is asked, until it is dropped.
+struct Registry {
+    address: SocketAddr,
+    requests: Arc<AtomicU64>,
+    task: AbortHandle,
+}
+
+impl Registry {
+    async fn start(images: u32) -> Result<Self> {
+        let contents = tokio::task::spawn_blocking(move || Arc::new(Mutex::new(contents(images)))).await?;
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        let requests = Arc::<AtomicU64>::default();
+        let counter = Arc::clone(&requests);
+        let answer = move |request: http::Request<hyper::body::Incoming>| {
+            counter.fetch_add(1, Ordering::Relaxed);
+            let (request, _) = request.into_parts();
+            let answer = contents.lock().answer(&request.method, &request.uri, &request.headers);
+            std::future::ready(Ok::<_, Infallible>(answer.map(Payload::into_body)))
+        };
+        let task = tokio::spawn(serve(listener, answer)).abort_handle();
+        Ok(Self { address, requests, task })
+    }
+
+    fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    /// Waits for so many requests, and until no more come.
+    async fn asked(&self, least: u64) -> Result<()> {
+        let start = Instant::now();
+        let mut last = (self.requests(), Instant::now());
+        while last.0 < least || last.1.elapsed() < QUIET {
+            ensure!(start.elapsed() < PATIENCE, "{} requests of {least}", last.0);
+            tokio::time::sleep(QUIET / 20).await;
+            if self.requests() != last.0 {
+                last = (self.requests(), Instant::now());
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn contents(images: u32) -> Contents {
+    let mut contents = Contents::default();
+    let layer = |name: String, bytes: u32| {
+        let digest = Digest::sha256_of(name.as_bytes()).to_string();
+        json!({ "mediaType": "application/vnd.oci.image.layer.v1.tar+gzip", "digest": digest, "size": bytes })
+    };
+    for image in 0..images {
+        let number = image / TAGS;
+        let repository = format!("team-{}/service-{number}", number % 50);
+        let base = (0..BASE_LAYERS).map(|place| layer(format!("base {} {place}", number % BASES), 5_000_000 + place));
+        let own = (0..OWN_LAYERS).map(|place| layer(format!("own {image} {place}"), 200_000 + image % 1_000));
+        let layers: Vec<serde_json::Value> = base.chain(own).collect();
+        let history: Vec<serde_json::Value> = (0..layers.len())
+            .map(|step| json!({ "created_by": format!("RUN step {step} of many {}", "x".repeat(60)) }))
+            .collect();
+        let diff_ids: Vec<String> = (0..layers.len())
+            .map(|place| Digest::sha256_of(format!("tar {image} {place}").as_bytes()).to_string())
+            .collect();
+        let config = json!({
+            "architecture": "amd64", "os": "linux", "created": "2024-05-06T07:08:09Z",
+            "config": { "Env": [format!("RELEASE={image}")] },
+            "rootfs": { "type": "layers", "diff_ids": diff_ids }, "history": history,
+        })
+        .to_string();
+        let size = config.len();
+        let digest = contents.put_blob(&repository, config).to_string();
+        let manifest = json!({
+            "schemaVersion": 2, "mediaType": MANIFEST, "layers": layers,
+            "config": { "mediaType": "application/vnd.oci.image.config.v1+json", "digest": digest, "size": size },
+        });
+        let digest = contents.put_manifest(&repository, MANIFEST, manifest.to_string());
+        contents.tag(&repository, &format!("v1.{}.0", image % TAGS), digest);
+    }
+    contents
+}
+
+/// A daemon, which is killed when this is dropped.
+struct Daemon {
+    child: Child,
+    address: SocketAddr,
+    config: PathBuf,
+}
+
+impl Daemon {
+    /// Starts it, and waits until it is ready.
+    fn start(directory: &Path, registry: SocketAddr, round: u32) -> Result<Self> {
+        let program = std::env::var_os("EXPORTER").unwrap_or_else(|| "target/dist/image-size-exporter".into());
+        let address = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        let config = directory.join("config.toml");
+        write_config(&config, registry, round)?;
+        let mut command = Command::new(&program);
+        command.arg("--config.file").arg(&config).arg("--web.listen-address").arg(address.to_string());
+        command.args(["--log.level", "error"]).current_dir(directory).stdin(Stdio::null());
+        let child = command.spawn().with_context(|| format!("{} does not run", program.display()))?;
+        let daemon = Self { child, address, config };
+        let start = Instant::now();
+        while daemon.get("/-/ready", "identity").is_err() {
+            ensure!(start.elapsed() < PATIENCE, "it does not become ready");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(daemon)
+    }
+
+    /// Another configuration of the same target, so that everything is looked at again.
+    fn configure(&self, registry: SocketAddr, round: u32) -> Result<()> {
+        write_config(&self.config, registry, round)
+    }
+
+    fn signal(&self, signal: &str) -> Result<()> {
+        let sent = Command::new("kill").arg(signal).arg(self.child.id().to_string()).status()?;
+        ensure!(sent.success(), "no signal is sent");
+        Ok(())
+    }
+
+    fn stop(mut self) -> Result<()> {
+        self.signal("-TERM")?;
+        ensure!(self.child.wait()?.success(), "it ends with an error");
+        Ok(())
+    }
+
+    /// For how long its threads have run so far.
+    fn cpu(&self) -> Result<Duration> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+        let ticks: u64 = fields[11].parse::<u64>()? + fields[12].parse::<u64>()?;
+        // Linux counts in hundredths of a second.
+        Ok(Duration::from_millis(ticks * 10))
+    }
+
+    fn kib(&self, field: &str) -> Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let value =
+            status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':')).context("no such field")?;
+        Ok(value.trim_end_matches("kB").trim().parse()?)
+    }
+
+    fn get(&self, path: &str, encoding: &str) -> Result<Vec<u8>> {
+        let mut stream = TcpStream::connect(self.address)?;
+        let request = format!("GET {path} HTTP/1.0\r\nhost: a\r\naccept-encoding: {encoding}\r\n\r\n");
+        stream.write_all(request.as_bytes())?;
+        let mut bytes = Vec::new();
+        stream.read_to_end(&mut bytes)?;
+        ensure!(bytes.starts_with(b"HTTP/1.0 200 "), "{path} is not answered");
+        Ok(bytes)
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+fn write_config(path: &Path, registry: SocketAddr, round: u32) -> Result<()> {
+    let text = format!(
+        "[scan]\ninterval = \"1h\"\n[state]\npath = \"state.redb\"\n[[targets]]\nname = \"all\"\n\
+         repository = \"{registry}/**\"\nmatch = [\".\"]\nexclude = [\"nothing-{round}\"]\n"
+    );
+    Ok(std::fs::write(path, text)?)
+}
