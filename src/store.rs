@@ -7,21 +7,19 @@
 #[expect(clippy::module_inception, reason = "the room's main type, in a file of its own")]
 mod store;
 
+mod backend;
 mod batch;
-mod catch_panic;
 mod encoding;
 mod error;
 mod file;
 mod locations;
-mod open;
-mod relocate;
+mod queue;
 mod single_flight;
 mod stored;
 mod sweep;
-mod writer;
 
 pub use error::StoreError;
-pub use open::{Opened, is_foreign, special_kind};
+pub use file::open::{Opened, is_foreign, special_kind};
 pub use single_flight::Flight;
 pub use store::{Store, StoreReader};
 pub use stored::{IndexEntry, LayerRecord, Stored, StoredIndex};
