@@ -17,9 +17,11 @@ use super::file::open::Opened;
 use super::file::tables::File;
 use super::file::writer::{self, OpenFile};
 use super::locations::Locations;
+#[cfg(feature = "postgres")]
+use super::postgres::{self, Database, Shard, Writer};
 use super::queue::Queue;
 use super::single_flight::{Flight, SingleFlight};
-use super::stored::{LayerRecord, Stored};
+use super::stored::{FactsOf, LayerRecord, Stored};
 use super::sweep::sweep_memory;
 use crate::clock::since_epoch;
 use crate::files::{Skeleton, Unknowable};
@@ -101,6 +103,29 @@ impl Store {
         Ok(Self::new(queue, Backend::File(open), Some(ended)))
     }
 
+    /// A store in the database whose URL is in this file. Others may have theirs in it too: documents and layers are shared,
+    /// tags and scans are the shard's own.
+    ///
+    /// Also returns why the database cannot be used yet, in which case it is tried again at least every minute. An error
+    /// means that no thread can be started. Not for an async thread.
+    #[cfg(feature = "postgres")]
+    pub fn database(url_file: &Path, shard: Shard) -> Result<(Self, Option<StoreError>), StoreError> {
+        let no_thread = |error: std::io::Error| StoreError::Database {
+            database: format!("of `{}`", url_file.display()),
+            why: format!("cannot start a thread for it: {error}"),
+            remedy: "raise the limit of threads",
+        };
+        let mut runtime = tokio::runtime::Builder::new_multi_thread();
+        runtime.worker_threads(1).thread_name("database").enable_all();
+        let runtime = runtime.build().map_err(no_thread)?;
+        let queue = Arc::<Queue>::default();
+        let database = Arc::new(Database::new(Arc::clone(&queue), url_file, shard, runtime.handle().clone()));
+        let (writer, error) = Writer::open(Arc::clone(&database), &runtime);
+        let why = error.as_ref().map(ToString::to_string);
+        let ended = start_writer(move || postgres::run(writer, runtime, why)).map_err(no_thread)?;
+        Ok((Self::new(queue, Backend::Database(database), Some(ended)), error))
+    }
+
     fn new(queue: Arc<Queue>, backend: Backend, writer: Option<mpsc::Receiver<()>>) -> Self {
         Self(Arc::new(Inner {
             queue,
@@ -122,6 +147,16 @@ impl Store {
     /// The document with this digest.
     pub fn document(&self, digest: &Digest) -> Option<Stored> {
         self.find(|batch| batch.documents.get(digest).cloned(), |file| file.document(digest))
+    }
+
+    /// Has [`Self::document`] find what a database has of these digests. Without one there is nothing to wait for.
+    pub async fn load_documents(&self, digests: &[Digest]) {
+        self.0.backend.load(digests, FactsOf::Documents).await;
+    }
+
+    /// The same for [`Self::layer`] and [`Self::listing`].
+    pub async fn load_layers(&self, digests: &[Digest]) {
+        self.0.backend.load(digests, FactsOf::Layers).await;
     }
 
     /// Stores a document.
@@ -312,13 +347,17 @@ impl Store {
     /// Single-flight: waits until no other task is fetching the document `digest` from `registry`. Check the store again
     /// afterwards.
     pub async fn document_flight(&self, registry: &Registry, digest: &Digest) -> Flight {
-        self.0.documents.begin(registry, digest).await
+        let flight = self.0.documents.begin(registry, digest).await;
+        self.load_documents(std::slice::from_ref(digest)).await;
+        flight
     }
 
     /// As [`Self::document_flight`], for a config or layer. A task may begin a blob's flight within a document's, never the
     /// other way round: no task then waits for itself, whatever digests a registry's headers name.
     pub async fn blob_flight(&self, registry: &Registry, digest: &Digest) -> Flight {
-        self.0.blobs.begin(registry, digest).await
+        let flight = self.0.blobs.begin(registry, digest).await;
+        self.0.backend.load(std::slice::from_ref(digest), FactsOf::Blobs).await;
+        flight
     }
 
     /// Waits until all earlier changes are on the disk, or could not be written, which is logged. May wait for a
@@ -345,7 +384,7 @@ impl Store {
         in_batch: impl Fn(&Batch) -> Option<T>,
         in_file: impl Fn(&File) -> Result<Option<T>, StoreError>,
     ) -> Option<T> {
-        self.0.queue.find(&in_batch).or_else(|| self.0.backend.find(in_file))
+        self.0.queue.find(&in_batch).or_else(|| self.0.backend.find(&in_batch, in_file))
     }
 }
 

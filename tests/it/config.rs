@@ -13,6 +13,7 @@ use image_size_exporter::oci::{Platform, Tag};
 use image_size_exporter::registry::Credential;
 use image_size_exporter::target::{Detail, NewestBy, Target, Uncompressed};
 
+mod databases;
 mod schema;
 mod secrets;
 
