@@ -14,6 +14,7 @@ mod encoding;
 mod error;
 mod file;
 mod locations;
+mod opening;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod queue;

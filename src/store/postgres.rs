@@ -5,6 +5,7 @@
 //! Not here: the queue and the order of writes, which the state file has too (`store/queue.rs`).
 
 mod address;
+mod claims;
 mod connection;
 mod database;
 mod error;
@@ -19,6 +20,7 @@ mod write;
 mod writer;
 
 pub use address::check_url;
+pub(super) use claims::Claim;
 pub(super) use database::Database;
 pub use schema::Shard;
 pub(super) use writer::{Writer, run};

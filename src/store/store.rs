@@ -2,7 +2,6 @@
 
 use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet};
-use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc;
 use std::sync::{Arc, Weak};
@@ -13,17 +12,12 @@ use tracing::warn;
 use super::backend::Backend;
 use super::batch::{Batch, LISTINGS_WAITING_MAX, Sweep, WAITING_MAX};
 use super::error::StoreError;
-use super::file::open::Opened;
 use super::file::tables::File;
-use super::file::writer::{self, OpenFile};
 use super::locations::Locations;
-#[cfg(feature = "postgres")]
-use super::postgres::{self, Database, Shard, Writer};
 use super::queue::Queue;
 use super::single_flight::{Flight, SingleFlight};
 use super::stored::{FactsOf, LayerRecord, Stored};
 use super::sweep::sweep_memory;
-use crate::clock::since_epoch;
 use crate::files::{Skeleton, Unknowable};
 use crate::image::{Commands, ConfigFacts, Timestamp};
 use crate::oci::text::beginning;
@@ -67,66 +61,7 @@ struct Inner {
 }
 
 impl Store {
-    /// A store in memory, until the process ends.
-    pub fn memory() -> Self {
-        Self::new(Arc::default(), Backend::Memory, None)
-    }
-
-    /// A store in the file at `path`, which is created if it does not exist.
-    ///
-    /// A damaged file is renamed to `<path>.corrupt-<Unix time>`, one of another version or program to
-    /// `<path>.other-<Unix time>`, and a new one is created.
-    /// After [`StoreError::InUse`] the caller should give up; after any other error it can continue with
-    /// [`Self::open_later`].
-    pub fn open(path: &Path) -> Result<(Self, Opened), StoreError> {
-        let (file, opened) = File::open(path, since_epoch().as_secs())?;
-        Ok((Self::with_writer(path, Some(file), None)?, opened))
-    }
-
-    /// For use after an error of [`Self::open`]: a store in memory until the file can be opened, which is retried at
-    /// least every minute. An error means that no thread can be started.
-    pub fn open_later(path: &Path, error: &StoreError) -> Result<Self, StoreError> {
-        Self::with_writer(path, None, Some(error.to_string()))
-    }
-
-    fn with_writer(path: &Path, file: Option<File>, error: Option<String>) -> Result<Self, StoreError> {
-        let queue = Arc::<Queue>::default();
-        let open = Arc::new(OpenFile::new(Arc::clone(&queue), file));
-        let writer = {
-            let (open, path) = (Arc::clone(&open), path.to_owned());
-            start_writer(move || writer::run(&open, &path, error))
-        };
-        let ended = writer.map_err(|error| StoreError::Failed {
-            path: path.to_owned(),
-            why: format!("cannot start its writer: {error}"),
-        })?;
-        Ok(Self::new(queue, Backend::File(open), Some(ended)))
-    }
-
-    /// A store in the database whose URL is in this file. Others may have theirs in it too: documents and layers are shared,
-    /// tags and scans are the shard's own.
-    ///
-    /// Also returns why the database cannot be used yet, in which case it is tried again at least every minute. An error
-    /// means that no thread can be started. Not for an async thread.
-    #[cfg(feature = "postgres")]
-    pub fn database(url_file: &Path, shard: Shard) -> Result<(Self, Option<StoreError>), StoreError> {
-        let no_thread = |error: std::io::Error| StoreError::Database {
-            database: format!("of `{}`", url_file.display()),
-            why: format!("cannot start a thread for it: {error}"),
-            remedy: "raise the limit of threads",
-        };
-        let mut runtime = tokio::runtime::Builder::new_multi_thread();
-        runtime.worker_threads(1).thread_name("database").enable_all();
-        let runtime = runtime.build().map_err(no_thread)?;
-        let queue = Arc::<Queue>::default();
-        let database = Arc::new(Database::new(Arc::clone(&queue), url_file, shard, runtime.handle().clone()));
-        let (writer, error) = Writer::open(Arc::clone(&database), &runtime);
-        let why = error.as_ref().map(ToString::to_string);
-        let ended = start_writer(move || postgres::run(writer, runtime, why)).map_err(no_thread)?;
-        Ok((Self::new(queue, Backend::Database(database), Some(ended)), error))
-    }
-
-    fn new(queue: Arc<Queue>, backend: Backend, writer: Option<mpsc::Receiver<()>>) -> Self {
+    pub(super) fn new(queue: Arc<Queue>, backend: Backend, writer: Option<mpsc::Receiver<()>>) -> Self {
         Self(Arc::new(Inner {
             queue,
             backend,
@@ -348,15 +283,28 @@ impl Store {
     /// afterwards.
     pub async fn document_flight(&self, registry: &Registry, digest: &Digest) -> Flight {
         let flight = self.0.documents.begin(registry, digest).await;
-        self.load_documents(std::slice::from_ref(digest)).await;
-        flight
+        self.among_all(flight, registry, digest, FactsOf::Documents).await
     }
 
     /// As [`Self::document_flight`], for a config or layer. A task may begin a blob's flight within a document's, never the
     /// other way round: no task then waits for itself, whatever digests a registry's headers name.
     pub async fn blob_flight(&self, registry: &Registry, digest: &Digest) -> Flight {
         let flight = self.0.blobs.begin(registry, digest).await;
-        self.0.backend.load(std::slice::from_ref(digest), FactsOf::Blobs).await;
+        self.among_all(flight, registry, digest, FactsOf::Blobs).await
+    }
+
+    /// Makes a flight the only one among the processes that share a database, or has the store find what another one fetched.
+    #[cfg(feature = "postgres")]
+    async fn among_all(&self, mut flight: Flight, registry: &Registry, digest: &Digest, facts: FactsOf) -> Flight {
+        if let Backend::Database(database) = &self.0.backend {
+            flight.claim = database.claim(registry, digest, facts).await;
+        }
+        flight
+    }
+
+    #[cfg(not(feature = "postgres"))]
+    #[expect(clippy::unused_async, reason = "only databases are waited for")]
+    async fn among_all(&self, flight: Flight, _registry: &Registry, _digest: &Digest, _facts: FactsOf) -> Flight {
         flight
     }
 
@@ -386,16 +334,6 @@ impl Store {
     ) -> Option<T> {
         self.0.queue.find(&in_batch).or_else(|| self.0.backend.find(&in_batch, in_file))
     }
-}
-
-/// Starts the thread of a writer. What it returns is disconnected when the thread ends, also by a panic.
-fn start_writer(write: impl FnOnce() + Send + 'static) -> std::io::Result<mpsc::Receiver<()>> {
-    let (running, ended) = mpsc::channel();
-    let run = move || {
-        let _running: mpsc::Sender<()> = running;
-        write();
-    };
-    std::thread::Builder::new().name("store".to_owned()).spawn(run).map(|_| ended)
 }
 
 impl Drop for Inner {

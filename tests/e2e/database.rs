@@ -1,5 +1,6 @@
 //! The state in a database: Debian's PostgreSQL, killed, stopped, locked, read-only, full and behind TLS.
 
+mod shared;
 mod tls;
 mod trouble;
 

@@ -4,17 +4,19 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
+use super::claims::{self, Claim};
 use super::connection::Connector;
 use super::facts::Kind;
 use super::known::Known;
 use super::reader::Reader;
 use super::restore::Restored;
 use super::schema::Shard;
-use crate::oci::{Digest, Repository, Tag};
+use crate::oci::{Digest, Registry, Repository, Tag};
 use crate::store::batch::Batch;
 use crate::store::queue::Queue;
 use crate::store::stored::FactsOf;
@@ -66,12 +68,7 @@ impl Database {
 
     /// Brings into memory what the database has of these digests and memory lacks.
     pub(in crate::store) async fn load(&self, digests: &[Digest], facts: FactsOf) {
-        let is_known = |digest: &&Digest| {
-            let has =
-                |batch: &Batch| Kind::that_suffice(facts).iter().any(|kind| kind.is_in(batch, digest)).then_some(());
-            self.queue.find(has).or_else(|| self.find(has)).is_some()
-        };
-        let digests: Vec<Digest> = digests.iter().filter(|digest| !is_known(digest)).cloned().collect();
+        let digests: Vec<Digest> = digests.iter().filter(|digest| !self.is_known(digest, facts)).cloned().collect();
         if digests.is_empty() {
             return;
         }
@@ -80,6 +77,49 @@ impl Database {
         if let Ok(loaded) = self.handle.spawn(async move { reader.load(&digests, Kind::of(facts)).await }).await {
             self.known.lock().take(loaded);
         }
+    }
+
+    /// As [`Self::load`], for one digest that a registry is about to be asked for. Waits while another exporter asks for it.
+    /// Returns the right to ask, if this one is to do so; none where memory has it now, and while the database is away.
+    pub(in crate::store) async fn claim(&self, registry: &Registry, digest: &Digest, facts: FactsOf) -> Option<Claim> {
+        let key = claims::key(registry, digest, facts);
+        let give_up = Instant::now() + claims::WAIT_MAX;
+        loop {
+            self.load(std::slice::from_ref(digest), facts).await;
+            // What cannot be written now would let others wait in vain.
+            let may_claim = self.queue.persistent.load(Ordering::Relaxed) && Instant::now() < give_up;
+            if !may_claim || self.is_known(digest, facts) {
+                return None;
+            }
+            let (reader, asked) = (Arc::clone(&self.reader), key.clone());
+            let answer = self.handle.spawn(async move {
+                let claimed = reader.claim(&asked).await;
+                if claimed == Some(false) {
+                    tokio::time::sleep(claims::LOOK_EVERY).await;
+                }
+                claimed
+            });
+            match answer.await {
+                Ok(Some(true)) => {
+                    let claim = Claim::new(&self.queue, &self.reader, &self.handle, key);
+                    // The one that had it before may have ended between the two questions.
+                    self.load(std::slice::from_ref(digest), facts).await;
+                    return Some(claim).filter(|_| !self.is_known(digest, facts));
+                }
+                Ok(Some(false)) => {}
+                Ok(None) | Err(_) => return None,
+            }
+        }
+    }
+
+    /// Tells this process's claims from others'.
+    pub(super) fn claimant(&self) -> i64 {
+        self.reader.claimant()
+    }
+
+    fn is_known(&self, digest: &Digest, facts: FactsOf) -> bool {
+        let has = |batch: &Batch| Kind::that_suffice(facts).iter().any(|kind| kind.is_in(batch, digest)).then_some(());
+        self.queue.find(has).or_else(|| self.find(has)).is_some()
     }
 
     /// The tags that were restored, once.

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use ring::rand::{SecureRandom as _, SystemRandom};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
+use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Statement};
 use tracing::{info, warn};
 
@@ -13,7 +15,7 @@ use super::error::{explained, too_slow};
 use super::facts::{self, Kind};
 use super::write::encoding;
 use crate::oci::Digest;
-use crate::store::batch::Batch;
+use crate::store::batch::{Batch, ClaimKey};
 use crate::store::encoding::digest_key;
 use crate::store::error::StoreError;
 
@@ -30,9 +32,20 @@ pub(super) const DIGESTS_MAX: usize = 2_000;
 pub(super) const SELECT_FACTS: &str = "SELECT digest, kind, value FROM image_size_exporter.facts \
                                        WHERE encoding = $1 AND digest = ANY ($2) AND kind = ANY ($3)";
 
+/// The time until a claim ends that nobody renews.
+const CLAIM_SECONDS: f64 = 10.0;
+
+const CLAIM: &str = "INSERT INTO image_size_exporter.claims AS held (registry, digest, facts, claimant, ends_at) \
+                     VALUES ($1, $2, $3, $4, now() + $5::double precision * interval '1 second') \
+                     ON CONFLICT (registry, digest, facts) \
+                     DO UPDATE SET claimant = excluded.claimant, ends_at = excluded.ends_at \
+                     WHERE held.ends_at < now() OR held.claimant = excluded.claimant";
+
 /// The connection that facts are loaded over.
 pub(super) struct Reader {
     connector: Arc<Connector>,
+    /// Random, so that no other process has it.
+    claimant: i64,
     state: Mutex<State>,
 }
 
@@ -47,11 +60,19 @@ struct State {
 struct Connection {
     client: Client,
     select: Statement,
+    claim: Statement,
 }
 
 impl Reader {
     pub(super) fn new(connector: Arc<Connector>) -> Self {
-        Self { connector, state: Mutex::default() }
+        let mut random = [0; 8];
+        // Without randomness two processes might share claims, and fetch the same twice.
+        let _ = SystemRandom::new().fill(&mut random);
+        Self { connector, claimant: i64::from_le_bytes(random), state: Mutex::default() }
+    }
+
+    pub(super) fn claimant(&self) -> i64 {
+        self.claimant
     }
 
     /// What the database has of these digests; nothing while it is away.
@@ -60,19 +81,39 @@ impl Reader {
         for digests in digests.chunks(DIGESTS_MAX) {
             let Some(connection) = self.connection().await else { break };
             let query = select(&connection.client, &connection.select, digests, kinds, &mut loaded);
-            let error = match tokio::time::timeout(ANSWER_MAX, query).await {
-                Ok(Ok(())) => continue,
-                Ok(Err(error)) => explained(&self.connector.shown(), &error),
-                Err(_) => too_slow(&self.connector.shown()),
-            };
-            let mut state = self.state.lock().await;
-            // Another load may have connected anew meanwhile.
-            if state.connection.as_ref().is_some_and(|now| Arc::ptr_eq(now, &connection)) {
-                state.failed(&error);
+            if self.answer(&connection, query).await.is_none() {
+                break;
             }
-            break;
         }
         loaded
+    }
+
+    /// Takes or renews a claim; false while another exporter has it, none while the database is away.
+    pub(super) async fn claim(&self, (registry, digest, facts): &ClaimKey) -> Option<bool> {
+        let connection = self.connection().await?;
+        let (registry, digest) = (&**registry, digest_key(digest));
+        let parameters: [&(dyn ToSql + Sync); 5] = [&registry, &digest, facts, &self.claimant, &CLAIM_SECONDS];
+        let claimed = self.answer(&connection, connection.client.execute(&connection.claim, &parameters)).await?;
+        Some(claimed > 0)
+    }
+
+    /// Waits for an answer; none after a failure, with which the connection ends.
+    async fn answer<T>(
+        &self,
+        connection: &Arc<Connection>,
+        query: impl Future<Output = Result<T, tokio_postgres::Error>>,
+    ) -> Option<T> {
+        let error = match tokio::time::timeout(ANSWER_MAX, query).await {
+            Ok(Ok(answer)) => return Some(answer),
+            Ok(Err(error)) => explained(&self.connector.shown(), &error),
+            Err(_) => too_slow(&self.connector.shown()),
+        };
+        let mut state = self.state.lock().await;
+        // Another query may have connected anew meanwhile.
+        if state.connection.as_ref().is_some_and(|now| Arc::ptr_eq(now, connection)) {
+            state.failed(&error);
+        }
+        None
     }
 
     async fn connection(&self) -> Option<Arc<Connection>> {
@@ -102,8 +143,9 @@ impl Reader {
 
     async fn connect(&self) -> Result<Connection, StoreError> {
         let client = self.connector.connect().await?;
-        match tokio::time::timeout(ANSWER_MAX, client.prepare(SELECT_FACTS)).await {
-            Ok(Ok(select)) => Ok(Connection { client, select }),
+        let prepared = async { Ok((client.prepare(SELECT_FACTS).await?, client.prepare(CLAIM).await?)) };
+        match tokio::time::timeout(ANSWER_MAX, prepared).await {
+            Ok(Ok((select, claim))) => Ok(Connection { client, select, claim }),
             Ok(Err(error)) => Err(explained(&self.connector.shown(), &error)),
             Err(_) => Err(too_slow(&self.connector.shown())),
         }

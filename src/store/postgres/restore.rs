@@ -47,8 +47,7 @@ pub(super) async fn restore(client: &mut Client, shard: Shard) -> Result<Restore
     Ok(restored)
 }
 
-/// The scans of a shard, for an exporter that began without the database.
-pub(super) async fn scans(client: &Client, shard: Shard) -> Result<Batch, tokio_postgres::Error> {
+async fn scans(client: &Client, shard: Shard) -> Result<Batch, tokio_postgres::Error> {
     const SELECT: &str = "SELECT scan, ended_at FROM image_size_exporter.scans \
                           WHERE shards = $1 AND shard = $2 AND encoding = $3";
     let [shards, shard] = shard.columns();

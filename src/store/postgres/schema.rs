@@ -66,6 +66,14 @@ CREATE TABLE image_size_exporter.scans (
     ended_at double precision NOT NULL,
     PRIMARY KEY (shards, shard, encoding, scan)
 );
+CREATE UNLOGGED TABLE image_size_exporter.claims (
+    registry text COLLATE "C" NOT NULL,
+    digest bytea NOT NULL,
+    facts smallint NOT NULL,
+    claimant bigint NOT NULL,
+    ends_at timestamptz NOT NULL,
+    PRIMARY KEY (registry, digest, facts)
+);
 "#,
     oldest_program: 1,
 }];

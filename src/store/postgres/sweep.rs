@@ -39,6 +39,9 @@ const REMOVE_SHARDS: &str = "WITH gone AS (DELETE FROM image_size_exporter.holde
                              WHERE kept.shards = gone.shards AND kept.shard = gone.shard \
                              AND kept.encoding = gone.encoding";
 
+/// Claims of exporters that have died.
+const REMOVE_CLAIMS: &str = "DELETE FROM image_size_exporter.claims WHERE ends_at < now() - interval '1 hour'";
+
 /// Marks, removes, and returns how many documents there are.
 pub(super) async fn sweep(client: &Client, in_use: &HashSet<Digest>) -> Result<u64, tokio_postgres::Error> {
     let mark = client.prepare(MARK).await?;
@@ -49,6 +52,7 @@ pub(super) async fn sweep(client: &Client, in_use: &HashSet<Digest>) -> Result<u
     }
     while client.execute(REMOVE_FACTS, &[]).await? >= AT_ONCE as u64 {}
     client.execute(REMOVE_SHARDS, &[]).await?;
+    client.execute(REMOVE_CLAIMS, &[]).await?;
     documents(client).await
 }
 

@@ -60,6 +60,7 @@ pub(super) struct Statements {
     delete_tags: Statement,
     put_scans: Statement,
     retain_scans: Statement,
+    end_claims: Statement,
 }
 
 impl Statements {
@@ -109,23 +110,48 @@ impl Statements {
                      WHERE shards = $1 AND shard = $2 AND encoding = $3 AND scan <> ALL ($4::bytea[])",
                 )
                 .await?,
+            end_claims: client
+                .prepare(
+                    "DELETE FROM image_size_exporter.claims AS held \
+                     USING unnest($2::text[], $3::bytea[], $4::smallint[]) AS done (registry, digest, facts) \
+                     WHERE held.claimant = $1 AND held.registry = done.registry AND held.digest = done.digest \
+                     AND held.facts = done.facts",
+                )
+                .await?,
         })
     }
+}
+
+/// What is written, and by whom.
+pub(super) struct Written<'a> {
+    pub(super) shard: Shard,
+    /// The number of the holding.
+    pub(super) epoch: i64,
+    pub(super) claimant: i64,
+    pub(super) batch: &'a Batch,
+    /// Tags and scans replace those that are there.
+    pub(super) begins_anew: bool,
 }
 
 /// Writes a batch, or only notes that this exporter lives if it is empty. All of it or nothing is written.
 pub(super) async fn write(
     client: &mut Client,
     statements: &Statements,
-    shard: Shard,
-    epoch: i64,
-    batch: &Batch,
+    written: &Written<'_>,
 ) -> Result<(), NotWritten> {
+    let Written { shard, epoch, claimant, batch, begins_anew } = written;
     let [shards, shard] = shard.columns();
     let encoding = encoding();
     let transaction = client.transaction().await?;
-    if transaction.execute(&statements.still_holds, &[&shards, &shard, &encoding, &epoch]).await? == 0 {
+    if transaction.execute(&statements.still_holds, &[&shards, &shard, &encoding, epoch]).await? == 0 {
         return Err(NotWritten::Lost);
+    }
+    if *begins_anew {
+        for table in ["tags", "scans"] {
+            let delete =
+                format!("DELETE FROM image_size_exporter.{table} WHERE shards = $1 AND shard = $2 AND encoding = $3");
+            transaction.execute(&delete, &[&shards, &shard, &encoding]).await?;
+        }
     }
     let facts = facts::rows(batch);
     for rows in chunks(&facts, |fact| fact.value.len()) {
@@ -160,6 +186,12 @@ pub(super) async fn write(
         let (scans, ended): (Vec<Vec<u8>>, Vec<f64>) =
             batch.scans.iter().map(|(key, at)| (digest_key(key), *at)).unzip();
         transaction.execute(&statements.put_scans, &[&shards, &shard, &encoding, &scans, &ended]).await?;
+    }
+    if !batch.claims_done.is_empty() {
+        let registries: Vec<&str> = batch.claims_done.iter().map(|(registry, ..)| &**registry).collect();
+        let digests: Vec<Vec<u8>> = batch.claims_done.iter().map(|(_, digest, _)| digest_key(digest)).collect();
+        let facts: Vec<i16> = batch.claims_done.iter().map(|(.., facts)| *facts).collect();
+        transaction.execute(&statements.end_claims, &[claimant, &registries, &digests, &facts]).await?;
     }
     Ok(transaction.commit().await?)
 }

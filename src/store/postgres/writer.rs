@@ -15,7 +15,7 @@ use super::error::{explained, failed, is_conflict, is_read_only, too_slow};
 use super::restore;
 use super::schema::{SchemaError, Shard, migrate};
 use super::sweep;
-use super::write::{NotWritten, Statements, hold, hold_again, write};
+use super::write::{NotWritten, Statements, Written, hold, hold_again, write};
 use crate::oci::Digest;
 use crate::store::batch::Batch;
 use crate::store::error::StoreError;
@@ -41,8 +41,8 @@ pub(in crate::store) struct Writer {
     database: Arc<Database>,
     connection: Option<(Client, Statements)>,
     holding: Holding,
-    /// The scans were read, or all was.
-    has_scans: bool,
+    /// What the shard knew was not restored: the first write replaces all of it, since tags of it may be gone by now.
+    begins_anew: bool,
     swept_at: Option<Instant>,
     is_sweeping: Arc<AtomicBool>,
 }
@@ -66,7 +66,7 @@ impl Writer {
             database,
             connection: None,
             holding: Holding::Never,
-            has_scans: false,
+            begins_anew: true,
             swept_at: None,
             is_sweeping: Arc::default(),
         };
@@ -89,7 +89,7 @@ impl Writer {
         };
         let restored = tokio::time::timeout(RESTORE_MAX, restore::restore(&mut client, self.database.shard)).await;
         let restored = restored.map_err(|_| too_slow(&shown))?.map_err(|error| explained(&shown, &error))?;
-        self.has_scans = true;
+        self.begins_anew = false;
         self.database.set_restored(restored);
         if let Ok(documents) = sweep::documents(&client).await {
             self.database.documents.store(documents, Ordering::Relaxed);
@@ -128,11 +128,6 @@ impl Writer {
         let Some((client, statements)) = &mut self.connection else { return Ok(()) };
         let shown = database.connector.shown();
         let explain = |error: tokio_postgres::Error| explained(&shown, &error);
-        if !self.has_scans {
-            let known = restore::scans(client, shard).await.map_err(explain)?;
-            database.known.lock().take(known);
-            self.has_scans = true;
-        }
         let epoch = match self.holding {
             Holding::Epoch(epoch) => epoch,
             Holding::Never => hold(client, shard).await.map_err(explain)?,
@@ -141,8 +136,12 @@ impl Writer {
         self.holding = Holding::Epoch(epoch);
         let mut conflicts = 0;
         loop {
-            match write(client, statements, shard, epoch, batch).await {
-                Ok(()) => return Ok(()),
+            let written = Written { shard, epoch, claimant: database.claimant(), batch, begins_anew: self.begins_anew };
+            match write(client, statements, &written).await {
+                Ok(()) => {
+                    self.begins_anew = false;
+                    return Ok(());
+                }
                 Err(NotWritten::Failed(error)) if is_conflict(&error) && conflicts < CONFLICTS_MAX => conflicts += 1,
                 Err(NotWritten::Failed(error)) => return Err(explain(error)),
                 Err(NotWritten::Lost) => {
@@ -194,11 +193,14 @@ pub(in crate::store) fn run(mut writer: Writer, runtime: Runtime, error: Option<
     let mut last_error = error;
     let mut pause = if last_error.is_some() { PAUSE * 2 } else { PAUSE };
     let mut not_before = Instant::now();
+    let mut last_sweep = None;
     loop {
         // While nothing can be written, the database is tried all the same.
         let idle_until = if last_error.is_some() { not_before } else { Instant::now() + HEARTBEAT };
         let Turn { batch, flushes, stop } = queue.next(not_before, Some(idle_until));
-        if let Some(sweep) = &batch.sweep {
+        // Once for each sweep, however often it is put back.
+        if let Some(sweep) = batch.sweep.as_ref().filter(|sweep| last_sweep != Some(sweep.now)) {
+            last_sweep = Some(sweep.now);
             database.known.lock().sweep(&sweep.in_use);
         }
         let written = runtime.block_on(async {
