@@ -52,8 +52,7 @@ impl Address {
     }
 
     fn parse(text: &str) -> Result<Self, String> {
-        const FORM: &str =
-            "write postgres://USER:PASSWORD@HOST:PORT/DATABASE, with special characters in percent-encoding";
+        const FORM: &str = "write postgres://USER@HOST:PORT/DATABASE, with `:PASSWORD` after the user and special characters in percent-encoding";
         if !["postgres://", "postgresql://"].iter().any(|scheme| text.starts_with(scheme)) {
             return Err(format!("is no URL of a PostgreSQL database: {FORM}"));
         }

@@ -135,6 +135,9 @@ impl Database {
 
 impl fmt::Debug for Database {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Database").field("at", &self.connector.shown()).field("shard", &self.shard).finish()
+        f.debug_struct("Database")
+            .field("at", &self.connector.shown())
+            .field("shard", &self.shard)
+            .finish_non_exhaustive()
     }
 }

@@ -8,21 +8,18 @@ use crate::store::error::StoreError;
 
 /// The error of a query or of connecting. `database` is where it is.
 pub(super) fn explained(database: &str, error: &tokio_postgres::Error) -> StoreError {
-    let (why, remedy) = match error.as_db_error() {
-        Some(said) => (said.message().to_owned(), remedy(said.code())),
-        None => {
-            let mut why = error.to_string();
-            let mut source = error.source();
-            while let Some(cause) = source {
-                if !why.contains(&cause.to_string()) {
-                    why = format!("{why}: {cause}");
-                }
-                source = cause.source();
-            }
-            (why, "it is tried again")
+    if let Some(said) = error.as_db_error() {
+        return failed(database, said.message().to_owned(), remedy(said.code()));
+    }
+    let mut why = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        if !why.contains(&cause.to_string()) {
+            why = format!("{why}: {cause}");
         }
-    };
-    failed(database, why, remedy)
+        source = cause.source();
+    }
+    failed(database, why, "it is tried again")
 }
 
 /// Something took too long.

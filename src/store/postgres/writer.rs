@@ -24,8 +24,12 @@ use crate::store::queue::{PAUSE, PAUSE_MAX, Turn};
 /// While nothing changes, the holder of a shard shows as often that it lives, and notices that the database is away.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
-/// The time for one batch.
-const WRITE_MAX: Duration = Duration::from_mins(1);
+/// The time for one batch, and for showing that this exporter lives.
+const WRITE_MAX: Duration = Duration::from_secs(30);
+const HEARTBEAT_MAX: Duration = Duration::from_secs(10);
+
+/// How long a start waits for a database that cannot be used yet.
+const START_MAX: Duration = Duration::from_secs(10);
 
 /// The time for reading everything at a start.
 const RESTORE_MAX: Duration = Duration::from_mins(5);
@@ -70,9 +74,23 @@ impl Writer {
             swept_at: None,
             is_sweeping: Arc::default(),
         };
-        let error = runtime.block_on(writer.restore()).err();
+        let error = runtime.block_on(writer.restore_patiently()).err();
         writer.database.queue.set_persistent(error.is_none());
         (writer, error)
+    }
+
+    /// Waits for a database that starts as well: reading all registries anew instead may cost metered pulls.
+    async fn restore_patiently(&mut self) -> Result<(), StoreError> {
+        let started = Instant::now();
+        loop {
+            match self.restore().await {
+                Err(error) if self.begins_anew && started.elapsed() < START_MAX => {
+                    debug!(%error, "cannot use the database yet");
+                    tokio::time::sleep(PAUSE).await;
+                }
+                result => return result,
+            }
+        }
     }
 
     async fn restore(&mut self) -> Result<(), StoreError> {
@@ -204,7 +222,8 @@ pub(in crate::store) fn run(mut writer: Writer, runtime: Runtime, error: Option<
             database.known.lock().sweep(&sweep.in_use);
         }
         let written = runtime.block_on(async {
-            let written = tokio::time::timeout(WRITE_MAX, writer.write(&batch)).await;
+            let time = if batch.is_empty() { HEARTBEAT_MAX } else { WRITE_MAX };
+            let written = tokio::time::timeout(time, writer.write(&batch)).await;
             written.unwrap_or_else(|_| Err(too_slow(&database.connector.shown())))
         });
         match written {

@@ -53,9 +53,23 @@ impl Postgresql {
         format!("postgres:///{database}?host={}&port={}&user=postgres", self.socket().display(), self.port)
     }
 
+    /// Has a database keep its tables below a directory, such as a small file system. What it is in must let anybody pass.
+    pub fn keep_tables_in(&self, database: &str, directory: &Path) {
+        run(Command::new("chown").arg("postgres:postgres").arg(directory));
+        self.sql("postgres", &format!("CREATE TABLESPACE elsewhere LOCATION '{}'", directory.display()));
+        self.sql("postgres", &format!("ALTER DATABASE {database} SET default_tablespace = elsewhere"));
+    }
+
     /// Runs statements; returns what they answer, a row a line.
     pub fn sql(&self, database: &str, statements: &str) -> String {
         run(self.psql(database).args(["--command", statements]))
+    }
+
+    /// Runs statements; returns whether they succeed.
+    pub fn try_sql(&self, database: &str, statements: &str) -> bool {
+        let mut psql = self.psql(database);
+        psql.args(["--command", statements]).stdin(Stdio::null());
+        psql.output().expect("PostgreSQL's client").status.success()
     }
 
     /// A session that runs until it is dropped: statements that wait, for example.
