@@ -178,6 +178,26 @@ fn rows_of_other_versions_are_left_alone_and_a_schema_that_is_too_new_is_refused
 }
 
 #[test]
+fn a_schema_that_is_dropped_is_made_again_and_filled_with_what_is_read_then() {
+    let mut site = Site::start();
+    site.push("v1", 1_000);
+    let mut exporter = Exporter::start(&site.config());
+    wait_for_sizes(&exporter, &[("v1", 1_000.0)]);
+    wait_for_persistence(&exporter, 1.0);
+    site.sql("DROP SCHEMA image_size_exporter CASCADE");
+    site.push("v2", 2_000);
+    wait_for_sizes(&exporter, &[("v1", 1_000.0), ("v2", 2_000.0)]);
+    let written = || site.database.try_sql(DATABASE, "SELECT 1 / count(*) FROM image_size_exporter.tags");
+    crate::harness::wait_for("the tag in the new schema", || written().then_some(()), || exporter.output());
+    wait_for_persistence(&exporter, 1.0);
+    end(&mut exporter);
+    site.registry.stop();
+    exporter.restart();
+    // The other tag may have been confirmed since, or not.
+    assert_eq!(sizes(&exporter.scrape()).get("v2"), Some(&2_000.0));
+}
+
+#[test]
 fn the_role_that_the_document_describes_suffices() {
     let site = Site::start();
     let document = include_str!("../../docs/postgres.md");

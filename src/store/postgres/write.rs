@@ -42,11 +42,12 @@ pub(super) async fn hold(client: &Client, shard: Shard) -> Result<i64, tokio_pos
     Ok(client.query_one(HOLD, &[&shards, &shard, &encoding()]).await?.get(0))
 }
 
-/// Takes the shard back, if the one that has it has been silent for a minute.
+/// Takes the shard back, if the one that has it has been silent for a minute, or if nobody has it.
 pub(super) async fn hold_again(client: &Client, shard: Shard) -> Result<Option<i64>, tokio_postgres::Error> {
-    const HOLD: &str = "UPDATE image_size_exporter.holders SET epoch = epoch + 1, seen_at = now() \
-                        WHERE shards = $1 AND shard = $2 AND encoding = $3 \
-                        AND seen_at < now() - $4::double precision * interval '1 second' RETURNING epoch";
+    const HOLD: &str = "INSERT INTO image_size_exporter.holders AS held (shards, shard, encoding, epoch) \
+                        VALUES ($1, $2, $3, 1) ON CONFLICT (shards, shard, encoding) \
+                        DO UPDATE SET epoch = held.epoch + 1, seen_at = now() \
+                        WHERE held.seen_at < now() - $4::double precision * interval '1 second' RETURNING epoch";
     let [shards, shard] = shard.columns();
     let row = client.query_opt(HOLD, &[&shards, &shard, &encoding(), &SILENT_MAX_SECONDS]).await?;
     Ok(row.map(|row| row.get(0)))

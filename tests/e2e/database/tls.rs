@@ -80,16 +80,12 @@ fn each_sslmode_believes_what_libpq_says_that_it_does() {
         site.write_url(&format!("postgres://postgres:sesame@{host}:{}/{DATABASE}?{parameters}", site.database.port()));
         let mut exporter = Exporter::start(&site.config());
         wait_for_sizes(&exporter, &[("v1", 1_000.0)]);
-        match is_encrypted {
-            Some(expected) => {
-                wait_for_persistence(&exporter, 1.0);
-                let found = site.sql(encrypted).trim() == "t";
-                assert_eq!(found, expected, "{host} {parameters}");
-            }
-            None => {
-                assert_eq!(exporter.scrape().value(PERSISTENT, &[]), Some(0.0), "{host} {parameters}");
-                assert!(exporter.output().contains(refused), "{host} {parameters}: {}", exporter.output());
-            }
+        if let Some(expected) = is_encrypted {
+            wait_for_persistence(&exporter, 1.0);
+            assert_eq!(site.sql(encrypted).trim() == "t", expected, "{host} {parameters}");
+        } else {
+            assert_eq!(exporter.scrape().value(PERSISTENT, &[]), Some(0.0), "{host} {parameters}");
+            assert!(exporter.output().contains(refused), "{host} {parameters}: {}", exporter.output());
         }
         assert!(!exporter.output().contains("sesame"));
         end(&mut exporter);
