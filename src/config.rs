@@ -16,6 +16,7 @@ mod notifications;
 mod policies;
 mod registries;
 mod sources;
+mod state;
 mod targets;
 mod values;
 
@@ -37,7 +38,7 @@ use problems::Problems;
 use reader::Table;
 
 pub use problems::ConfigError;
-pub use schema::{Config, Overrides, Purpose, Scan, Web};
+pub use schema::{Config, Overrides, Purpose, Scan, State, Web};
 pub use source::Environment;
 pub use values::{age, label, size, step};
 
@@ -101,11 +102,7 @@ impl Config {
 fn read(path: &Path, root: Table<'_>, files: &Files) -> Config {
     let web = root.table("web").map_or_else(Web::default, |table| read_web(table, files));
     let scan = root.table("scan").map_or_else(Scan::default, read_scan);
-    let state = root.table("state").and_then(|table| {
-        let path = table.text("path", |text| files.state(text));
-        table.finish();
-        path
-    });
+    let state = root.table("state").and_then(|table| state::read(table, files));
     let omit = root.table("metrics").map(read_omit).unwrap_or_default();
     let notifications = root.table("notifications").and_then(|table| notifications::read(table, files));
     let registry_defaults = Settings { concurrency: scan.concurrency, timeout: scan.timeout, ..Settings::default() };

@@ -37,3 +37,5 @@ pub use transport::tls::check_files;
 pub(crate) use counters::RegistryCounters;
 pub(crate) use transport::throttle::TokenBucket;
 pub(crate) use transport::tls::signature_checks;
+#[cfg(feature = "postgres")]
+pub(crate) use transport::tls::system_roots;

@@ -95,6 +95,7 @@ async fn read_once(client: &Client, store: &Store, wanted: &TagRequest) -> Repor
             return Reported { outcome: Outcome::Unchanged, errors: Vec::new() };
         }
         // The tag has not changed, and something is still missing.
+        store.load_documents(std::slice::from_ref(&known.digest)).await;
         if let Some(document) = store.document(&known.digest) {
             let root = FetchedDocument { digest: known.digest.clone(), header: head, document, unknown_size: None };
             return read_root(client, store, wanted, root).await;

@@ -86,7 +86,7 @@ fn uncompressed(text: &str) -> Result<Uncompressed, String> {
 pub(super) async fn run(config_file: &Path, arguments: &Arguments) -> Result<(), CommandFailure> {
     let config = configuration(config_file)?;
     let registries = registries(config.as_ref())?;
-    let sharing = config.and_then(|config| config.state).and_then(|path| Sharing::from_copy(&path));
+    let sharing = config.and_then(|config| config.state).and_then(|state| Sharing::from_copy(state.file()?));
     let (mut out, mut err) = (io::stdout().lock(), io::stderr());
     match inspect(&registries, arguments, sharing.as_ref(), Terminal::here(), &mut out, &mut err).await {
         Err(InspectError::Output(error)) => Ok(unless_closed(Err(error)).map_err(InspectError::Output)?),

@@ -110,7 +110,7 @@ pub(super) static ROOT: Section = Section {
         key(
             "state",
             Kind::Table { section: &STATE, overridable: true },
-            "the file in which what was read survives restarts",
+            "where what was read survives restarts: in a file or in a database",
         ),
         key("metrics", Kind::Table { section: &METRICS, overridable: false }, "what is published"),
         key(
@@ -156,7 +156,15 @@ static SCAN: Section = Section {
 };
 
 static STATE: Section = Section {
-    keys: &[key("path", Kind::Text, "the state file; without one what was read is kept in memory only")],
+    keys: &[
+        key("path", Kind::Text, "the state file; without one what was read is kept in memory only"),
+        key(
+            "url_file",
+            Kind::Text,
+            "in place of `path`: a file with the URL of a PostgreSQL database, postgres://USER:PASSWORD@HOST/DATABASE",
+        ),
+        key("url", Kind::Refused(URL_IN_FILE), ""),
+    ],
     required: &[],
 };
 
@@ -181,6 +189,9 @@ static NOTIFICATIONS: Section = Section {
 
 const TOKEN_IN_FILE: &str = "a secret does not belong in this file: put it into a file or an environment variable, and name \
                        that with `token_file` or `token_env`";
+
+const URL_IN_FILE: &str =
+    "its password does not belong in this file: put the URL into a file of its own, and name that with `url_file`";
 
 const SECRET_IN_FILE: &str = "a secret does not belong in this file: put it into a file or an environment variable, and name \
                         that with `password_file`, `password_env` or `token_file`";

@@ -12,7 +12,7 @@ use crate::sources::{Rewrite, Source, SourceKind};
 use crate::target::{Grouping, ImagePattern, Selection, TagPattern, Target, VersionRange, Words};
 
 use super::problems::redacted_url;
-use super::schema::{Config, Web};
+use super::schema::{Config, State, Web};
 use super::values::{Identity, shown_duration};
 
 /// `[web]` and `[state]` are those of `started`, since only a restart changes them.
@@ -33,11 +33,7 @@ pub(super) fn render(config: &Config, started: &Config) -> String {
     toml.bare("tags_max", Some(config.scan.tags_max));
     if started.state.is_some() || config.state.is_some() {
         toml.header("[state]");
-        render_startup(
-            &mut toml,
-            &[("path", path(started.state.as_deref()))],
-            &[("path", path(config.state.as_deref()))],
-        );
+        render_startup(&mut toml, &startup_state(started), &startup_state(config));
     }
     if !config.omit.is_empty() {
         toml.header("[metrics]");
@@ -81,6 +77,12 @@ fn startup_web(config: &Config) -> [(&'static str, Option<String>); 3] {
         ("hosts", (!hosts.is_empty()).then(|| listed(hosts))),
         ("config_file", path(config_file.as_deref())),
     ]
+}
+
+/// The same of `[state]`.
+fn startup_state(config: &Config) -> [(&'static str, Option<String>); 2] {
+    let state = config.state.as_ref();
+    [("path", path(state.and_then(State::file))), ("url_file", path(state.and_then(State::url_file)))]
 }
 
 /// Keys that only a restart changes: those in force, and what the file has instead.

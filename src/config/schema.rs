@@ -1,7 +1,7 @@
 //! The parsed configuration, with defaults filled in.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,8 +23,8 @@ pub struct Config {
     pub web: Web,
     /// `[scan]`
     pub scan: Scan,
-    /// The state file, which keeps the store across restarts; `None`: in memory only.
-    pub state: Option<PathBuf>,
+    /// Where the store is kept across restarts; `None`: in memory only.
+    pub state: Option<State>,
     /// Families that are left out of the metrics.
     pub omit: BTreeSet<Family>,
     /// Where the token of notifications is; `None`: there is no endpoint for them.
@@ -54,6 +54,39 @@ pub struct Web {
     pub hosts: Vec<String>,
     /// TLS and authentication, in exporter-toolkit's format.
     pub config_file: Option<PathBuf>,
+}
+
+/// `[state]`: where what was read survives restarts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// In a file.
+    File(PathBuf),
+    /// In a database.
+    #[cfg(feature = "postgres")]
+    Database {
+        /// The file with its URL, which may have a password.
+        url_file: PathBuf,
+    },
+}
+
+impl State {
+    /// The state file.
+    pub fn file(&self) -> Option<&Path> {
+        match self {
+            Self::File(path) => Some(path),
+            #[cfg(feature = "postgres")]
+            Self::Database { .. } => None,
+        }
+    }
+
+    /// The file with a database's URL.
+    pub fn url_file(&self) -> Option<&Path> {
+        match self {
+            Self::File(_) => None,
+            #[cfg(feature = "postgres")]
+            Self::Database { url_file } => Some(url_file),
+        }
+    }
 }
 
 /// `[scan]`: how often registries are scanned, and with how many requests at a time.

@@ -15,7 +15,7 @@ use super::messages::Handles;
 use super::reload;
 use super::state_loop::StateLoop;
 use crate::clock::unix_now;
-use crate::config::{Config, Overrides};
+use crate::config::{Config, Overrides, State};
 use crate::metrics::Telemetry;
 use crate::notify::Endpoint;
 use crate::registry::Registries;
@@ -97,7 +97,7 @@ async fn start_and_serve(mut config: Config, start: Start, stop: CancellationTok
         anyhow::Ok((config, registries, store))
     });
     let Some(opened) = stop.run_until_cancelled(opening).await else { return Ok(()) };
-    let (config, registries, store) = opened.context("opening the state file panicked")??;
+    let (config, registries, store) = opened.context("opening the state panicked")??;
     let telemetry = Arc::new(Telemetry::new(registries.counters()));
     for warning in &config.warnings {
         tracing::warn!("{warning}");
@@ -156,10 +156,15 @@ async fn start_and_serve(mut config: Config, start: Start, stop: CancellationTok
     Ok(())
 }
 
-/// Opens the state file. The one fatal error is that another process uses it; after any other the daemon goes on in
-/// memory and the store retries.
+/// Opens the state. The one fatal error is that another process uses the file; after any other the daemon goes on in memory
+/// and the store retries.
 fn open_store(config: &Config) -> anyhow::Result<Store> {
-    let Some(path) = &config.state else { return Ok(Store::memory()) };
+    let path = match &config.state {
+        None => return Ok(Store::memory()),
+        Some(State::File(path)) => path,
+        #[cfg(feature = "postgres")]
+        Some(State::Database { url_file }) => return open_database(url_file),
+    };
     match Store::open(path) {
         Ok((store, Opened::SetAside { moved_to, why })) => {
             tracing::warn!(path = %path.display(), moved_to = %moved_to.display(), %why, "the state file cannot be used and was set aside: all sizes are read again");
@@ -172,6 +177,16 @@ fn open_store(config: &Config) -> anyhow::Result<Store> {
             Ok(Store::open_later(path, &error)?)
         }
     }
+}
+
+/// Opens the database. While it cannot be used the daemon goes on in memory and the store tries again.
+#[cfg(feature = "postgres")]
+fn open_database(url_file: &std::path::Path) -> anyhow::Result<Store> {
+    let (store, error) = Store::database(url_file, crate::store::Shard::ALONE)?;
+    if let Some(error) = error {
+        tracing::error!(%error, "cannot use the database of the state: what is read is kept in memory only until it can be written");
+    }
+    Ok(store)
 }
 
 #[cfg(test)]

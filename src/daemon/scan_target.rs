@@ -92,7 +92,7 @@ pub(crate) async fn run(
                 message: error.to_string(),
             }));
         }
-        no_platform.extend(NoPlatform::check(&handles.store, &request, &reported.outcome));
+        no_platform.extend(NoPlatform::check(&handles.store, &request, &reported.outcome).await);
         let observation =
             Observation { repository: request.repository, tag: request.tag, at: unix_now(), outcome: reported.outcome };
         if events.send(Event::Observed(observation)).await.is_err() {

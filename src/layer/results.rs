@@ -65,6 +65,13 @@ impl Results {
         Remembered::Nothing
     }
 
+    /// As [`Self::look_up`], also in what others measured.
+    pub(crate) async fn look_up_shared(&self, layer: &LayerRequest) -> Remembered {
+        let digests: Vec<Digest> = std::iter::once(&layer.digest).chain(&layer.diff_id).cloned().collect();
+        self.store.load_layers(&digests).await;
+        self.look_up(layer)
+    }
+
     /// Remembers a streamed layer's sizes, under all digests that were verified.
     pub(crate) fn remember_measured(&self, digests: &[&Digest], content: LayerContent) {
         for &digest in digests.iter().filter(|digest| digest.is_verifiable()) {

@@ -25,6 +25,8 @@ impl Waste {
     pub(super) async fn set(&mut self, store: &Store, images: Vec<Digest>) -> Vec<LayerFound> {
         *self = Self::default();
         let mut remembered = Vec::new();
+        let unknown: Vec<Digest> = images.iter().filter(|image| store.wasted(image).is_none()).cloned().collect();
+        store.load_documents(&unknown).await;
         for digest in images {
             // The list may be long: other tasks get their turn in between.
             tokio::task::coop::consume_budget().await;

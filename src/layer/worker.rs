@@ -89,7 +89,11 @@ pub async fn run(
                     in_progress.insert(&layer);
                     let context = Arc::clone(&context);
                     tasks.spawn(async move {
-                        let content = measure(&context, &layer).await;
+                        let content = match context.results.look_up_shared(&layer).await {
+                            Remembered::Found(content) => Some(content),
+                            Remembered::Failed => None,
+                            Remembered::Nothing => measure(&context, &layer).await,
+                        };
                         Ended::Layer(layer, content)
                     });
                 }

@@ -97,7 +97,7 @@ fn program(encoder: &mut DescriptorEncoder, state: &TelemetryState) -> Result<()
     gauge(
         encoder,
         "image_size_exporter_state_persistent",
-        "1 while the configured state file is in use, 0 while what is read would be lost in a restart. Absent where none is configured.",
+        "1 while the configured state file or database is in use, 0 while what is read would be lost in a restart. Absent where none is configured.",
         state.persistent.as_ref().map(|persistent| u64::from(persistent.load(Ordering::Relaxed))),
     )?;
     shard(encoder, state.shard)

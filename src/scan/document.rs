@@ -87,6 +87,7 @@ pub async fn fetch(
     let digest = fetched.digest;
     let header = fetched.digest_header;
     // The tag may point at an earlier document again, under a header with another digest.
+    store.load_documents(std::slice::from_ref(&digest)).await;
     if let Some(document) = store.document(&digest) {
         store.add_location(repository, &digest);
         return Ok(FetchedDocument { digest, header, document, unknown_size: None });

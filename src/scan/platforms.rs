@@ -17,7 +17,7 @@ pub struct NoPlatform {
 
 impl NoPlatform {
     /// Checks a tag that was read or is unchanged.
-    pub fn check(store: &Store, wanted: &TagRequest, outcome: &Outcome) -> Option<Self> {
+    pub async fn check(store: &Store, wanted: &TagRequest, outcome: &Outcome) -> Option<Self> {
         if wanted.platforms.is_all() {
             return None;
         }
@@ -33,7 +33,11 @@ impl NoPlatform {
             }
             Outcome::Failed(_) | Outcome::Gone => return None,
         };
-        if is_complete && !has_selected { Self::check_document(store, wanted, digest) } else { None }
+        if !is_complete || has_selected {
+            return None;
+        }
+        store.load_documents(std::slice::from_ref(digest)).await;
+        Self::check_document(store, wanted, digest)
     }
 
     /// Checks an index whose children were not read.

@@ -40,7 +40,12 @@ pub(super) struct Batch {
     /// The older scans that stay; `None`: all of them.
     pub(super) scans_retained: Option<HashSet<Digest>>,
     pub(super) sweep: Option<Sweep>,
+    /// Claims on digests that this process gives up, once what it fetched is written. Others end by themselves.
+    pub(super) claims_done: Vec<ClaimKey>,
 }
+
+/// A registry, a digest on it, and a number for what is fetched.
+pub(super) type ClaimKey = (Arc<str>, Digest, i16);
 
 /// A request to remove what has been unused for too long.
 #[derive(Clone, Debug)]
@@ -64,6 +69,7 @@ impl Batch {
             && self.scans.is_empty()
             && self.scans_retained.is_none()
             && self.sweep.is_none()
+            && self.claims_done.is_empty()
     }
 
     pub(super) fn change(&mut self, change: TagChange) {
@@ -103,6 +109,8 @@ impl Batch {
         put_back(&mut self.scans, older.scans, usize::MAX);
         self.scans_retained = older.scans_retained;
         self.sweep = self.sweep.take().or(older.sweep);
+        self.claims_done.extend(older.claims_done);
+        self.claims_done.truncate(WAITING_MAX);
     }
 }
 

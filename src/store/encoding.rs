@@ -17,6 +17,12 @@ pub(super) fn digest_key(digest: &Digest) -> Vec<u8> {
     encode(digest)
 }
 
+/// The digest of a key; `None` for an invalid key.
+#[cfg(feature = "postgres")]
+pub(super) fn parse_digest_key(key: &[u8]) -> Option<Digest> {
+    postcard::from_bytes(key).ok()
+}
+
 /// The key of a tag: registry, repository and tag, separated by a byte that no name contains.
 pub(super) fn tag_key(repository: &Repository, tag: &Tag) -> Vec<u8> {
     [repository.registry().as_str(), repository.name(), tag.as_str()].join("\0").into_bytes()

@@ -1,9 +1,9 @@
-//! Why a state file cannot be used.
+//! Why a state file, or a database, cannot be used.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Why a state file cannot be used. Each message says what to do next.
+/// Why a state file or a database cannot be used. Each message says what to do next.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// Another process has it open. The only error after which a daemon must not continue: two would overwrite each
@@ -75,6 +75,17 @@ pub enum StoreError {
         path: PathBuf,
         /// What failed.
         why: String,
+    },
+    /// The database cannot be used.
+    #[cfg(feature = "postgres")]
+    #[error("database {database}: {why}; {remedy}")]
+    Database {
+        /// Where it is: host, port and name, without user and password.
+        database: String,
+        /// What failed.
+        why: String,
+        /// What the operator can do.
+        remedy: &'static str,
     },
 }
 

@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use tokio::sync::OwnedMutexGuard;
 
+#[cfg(feature = "postgres")]
+use super::postgres::Claim;
 use crate::oci::{Digest, Registry};
 
 type InFlight = Arc<Mutex<HashMap<(Registry, Digest), Arc<tokio::sync::Mutex<()>>>>>;
@@ -21,6 +23,9 @@ pub struct Flight {
     keys: InFlight,
     key: (Registry, Digest),
     guard: Option<OwnedMutexGuard<()>>,
+    /// The right among other processes too.
+    #[cfg(feature = "postgres")]
+    pub(super) claim: Option<Claim>,
 }
 
 impl SingleFlight {
@@ -31,12 +36,21 @@ impl SingleFlight {
             Arc::clone(in_flight.entry(key.clone()).or_default())
         };
         let guard = Some(lock.lock_owned().await);
-        Flight { keys: Arc::clone(&self.0), key, guard }
+        Flight {
+            keys: Arc::clone(&self.0),
+            key,
+            guard,
+            #[cfg(feature = "postgres")]
+            claim: None,
+        }
     }
 }
 
 impl Drop for Flight {
     fn drop(&mut self) {
+        // First, so that a task that waits here finds it given up.
+        #[cfg(feature = "postgres")]
+        drop(self.claim.take());
         let mut in_flight = self.keys.lock();
         self.guard = None;
         // Waiting tasks hold a clone of the lock too.

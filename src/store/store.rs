@@ -1,25 +1,23 @@
-//! The store's interface: memory and, with a file, the writer's queue and the file behind it.
+//! The store's interface: memory, or the writer's queue and what is behind it.
 
 use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet};
-use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::mpsc;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tracing::warn;
 
+use super::backend::Backend;
 use super::batch::{Batch, LISTINGS_WAITING_MAX, Sweep, WAITING_MAX};
 use super::error::StoreError;
-use super::file::File;
+use super::file::tables::File;
 use super::locations::Locations;
-use super::open::Opened;
+use super::queue::Queue;
 use super::single_flight::{Flight, SingleFlight};
-use super::stored::{LayerRecord, Stored};
+use super::stored::{FactsOf, LayerRecord, Stored};
 use super::sweep::sweep_memory;
-use super::writer::{self, Shared};
-use crate::clock::since_epoch;
 use crate::files::{Skeleton, Unknowable};
 use crate::image::{Commands, ConfigFacts, Timestamp};
 use crate::oci::text::beginning;
@@ -49,8 +47,9 @@ impl StoreReader {
 
 #[derive(Debug)]
 struct Inner {
-    shared: Arc<Shared>,
-    /// Disconnected when the file's writer has ended; none in memory.
+    queue: Arc<Queue>,
+    backend: Backend,
+    /// Disconnected when the writer has ended; none in memory.
     writer: Option<Mutex<mpsc::Receiver<()>>>,
     /// Without a file: since when a digest has been unused.
     unused: Mutex<HashMap<Digest, Timestamp>>,
@@ -62,51 +61,11 @@ struct Inner {
 }
 
 impl Store {
-    /// A store in memory, until the process ends.
-    pub fn memory() -> Self {
-        Self::new(Arc::new(Shared::new(None)), None)
-    }
-
-    /// A store in the file at `path`, which is created if it does not exist.
-    ///
-    /// A damaged file is renamed to `<path>.corrupt-<Unix time>`, one of another version or program to
-    /// `<path>.other-<Unix time>`, and a new one is created.
-    /// After [`StoreError::InUse`] the caller should give up; after any other error it can continue with
-    /// [`Self::open_later`].
-    pub fn open(path: &Path) -> Result<(Self, Opened), StoreError> {
-        let (file, opened) = File::open(path, since_epoch().as_secs())?;
-        Ok((Self::with_writer(path, Some(file), None)?, opened))
-    }
-
-    /// For use after an error of [`Self::open`]: a store in memory until the file can be opened, which is retried at
-    /// least every minute. An error means that no thread can be started.
-    pub fn open_later(path: &Path, error: &StoreError) -> Result<Self, StoreError> {
-        Self::with_writer(path, None, Some(error.to_string()))
-    }
-
-    fn with_writer(path: &Path, file: Option<File>, error: Option<String>) -> Result<Self, StoreError> {
-        let shared = Arc::new(Shared::new(file));
-        let (running, ended) = mpsc::channel();
-        let run = {
-            let (shared, path) = (Arc::clone(&shared), path.to_owned());
-            move || {
-                // Dropped when the writer ends, also by a panic.
-                let _running: mpsc::Sender<()> = running;
-                writer::run(&shared, &path, error);
-            }
-        };
-        let started = std::thread::Builder::new().name("store".to_owned()).spawn(run);
-        started.map_err(|error| StoreError::Failed {
-            path: path.to_owned(),
-            why: format!("cannot start its writer: {error}"),
-        })?;
-        Ok(Self::new(shared, Some(Mutex::new(ended))))
-    }
-
-    fn new(shared: Arc<Shared>, writer: Option<Mutex<mpsc::Receiver<()>>>) -> Self {
+    pub(super) fn new(queue: Arc<Queue>, backend: Backend, writer: Option<mpsc::Receiver<()>>) -> Self {
         Self(Arc::new(Inner {
-            shared,
-            writer,
+            queue,
+            backend,
+            writer: writer.map(Mutex::new),
             unused: Mutex::default(),
             documents: SingleFlight::default(),
             blobs: SingleFlight::default(),
@@ -117,12 +76,22 @@ impl Store {
     /// Whether changes survive a restart, kept up to date: false while the file cannot be opened or written. `None` for
     /// a store in memory.
     pub fn persistent(&self) -> Option<Arc<AtomicBool>> {
-        self.0.writer.is_some().then(|| Arc::clone(&self.0.shared.persistent))
+        self.0.writer.is_some().then(|| Arc::clone(&self.0.queue.persistent))
     }
 
     /// The document with this digest.
     pub fn document(&self, digest: &Digest) -> Option<Stored> {
         self.find(|batch| batch.documents.get(digest).cloned(), |file| file.document(digest))
+    }
+
+    /// Has [`Self::document`] find what a database has of these digests. Without one there is nothing to wait for.
+    pub async fn load_documents(&self, digests: &[Digest]) {
+        self.0.backend.load(digests, FactsOf::Documents).await;
+    }
+
+    /// The same for [`Self::layer`] and [`Self::listing`].
+    pub async fn load_layers(&self, digests: &[Digest]) {
+        self.0.backend.load(digests, FactsOf::Layers).await;
     }
 
     /// Stores a document.
@@ -202,7 +171,7 @@ impl Store {
 
     /// Stores a layer's listing, or that its files cannot be listed.
     pub fn remember_listing(&self, digest: &Digest, listing: Result<Arc<Skeleton>, Unknowable>) {
-        self.0.shared.add(|waiting| {
+        self.0.queue.add(|waiting| {
             if self.0.writer.is_none() || waiting.listings.len() < LISTINGS_WAITING_MAX {
                 waiting.listings.insert(digest.clone(), listing);
             }
@@ -237,19 +206,19 @@ impl Store {
     /// Stores the bases of images, by their manifests' digests.
     pub fn remember_bases(&self, bases: Vec<(Digest, Arc<Base>)>) {
         if !bases.is_empty() {
-            self.0.shared.add(|waiting| waiting.bases.extend(bases));
+            self.0.queue.add(|waiting| waiting.bases.extend(bases));
         }
     }
 
     /// The record of every tag, in no particular order. For the start.
     pub fn tags(&self) -> Vec<(Repository, Tag, TagRecord)> {
         let (writing, waiting) = {
-            let queue = self.0.shared.queue();
-            (Arc::clone(&queue.writing), queue.waiting.tags.clone())
+            let queued = self.0.queue.lock();
+            (Arc::clone(&queued.writing), queued.waiting.tags.clone())
         };
         let mut newer = writing.tags.clone();
         newer.extend(waiting);
-        let mut tags = self.read(File::tags).unwrap_or_default();
+        let mut tags = self.0.backend.tags();
         tags.retain(|(repository, tag, _)| !newer.contains_key(&(repository.clone(), tag.clone())));
         tags.extend(newer.into_iter().filter_map(|((repository, tag), record)| Some((repository, tag, record?))));
         for (repository, _, record) in &tags {
@@ -261,7 +230,7 @@ impl Store {
     /// Stores or deletes tags' records.
     pub fn keep(&self, changes: Vec<TagChange>) {
         let in_memory = self.0.writer.is_none();
-        self.0.shared.add(|waiting| {
+        self.0.queue.add(|waiting| {
             for change in changes {
                 match change.kept {
                     // Without a file there is nothing to delete.
@@ -287,39 +256,56 @@ impl Store {
 
     /// Deletes every completed scan except those under these keys: tags of the others may be deleted from now on.
     pub fn retain_scans(&self, keys: &HashSet<Digest>) {
-        self.0.shared.add(|waiting| waiting.retain_scans(keys));
+        self.0.queue.add(|waiting| waiting.retain_scans(keys));
     }
 
     /// Removes entries that every sweep of a fortnight found unused: to be called periodically. In use are the digests
     /// in `in_use` and those that the stored tags need.
     pub fn sweep(&self, in_use: &HashSet<Digest>, now: Timestamp) {
         self.0.locations.retain(in_use);
-        if !self.0.shared.is_open() {
-            sweep_memory(&mut self.0.shared.queue().waiting, &mut self.0.unused.lock(), in_use, now);
+        if !self.0.backend.is_open() {
+            sweep_memory(&mut self.0.queue.lock().waiting, &mut self.0.unused.lock(), in_use, now);
             return;
         }
-        self.0.shared.add(|waiting| waiting.sweep = Some(Sweep { in_use: in_use.clone(), now }));
+        self.0.queue.add(|waiting| waiting.sweep = Some(Sweep { in_use: in_use.clone(), now }));
     }
 
     /// The number of stored documents. One that is being rewritten counts twice until it is written.
     pub fn documents(&self) -> u64 {
         let waiting = {
-            let queue = self.0.shared.queue();
-            queue.waiting.documents.len() + queue.writing.documents.len()
+            let queued = self.0.queue.lock();
+            queued.waiting.documents.len() + queued.writing.documents.len()
         };
-        waiting as u64 + self.read(File::documents).unwrap_or(0)
+        waiting as u64 + self.0.backend.documents()
     }
 
     /// Single-flight: waits until no other task is fetching the document `digest` from `registry`. Check the store again
     /// afterwards.
     pub async fn document_flight(&self, registry: &Registry, digest: &Digest) -> Flight {
-        self.0.documents.begin(registry, digest).await
+        let flight = self.0.documents.begin(registry, digest).await;
+        self.among_all(flight, registry, digest, FactsOf::Documents).await
     }
 
     /// As [`Self::document_flight`], for a config or layer. A task may begin a blob's flight within a document's, never the
     /// other way round: no task then waits for itself, whatever digests a registry's headers name.
     pub async fn blob_flight(&self, registry: &Registry, digest: &Digest) -> Flight {
-        self.0.blobs.begin(registry, digest).await
+        let flight = self.0.blobs.begin(registry, digest).await;
+        self.among_all(flight, registry, digest, FactsOf::Blobs).await
+    }
+
+    /// Makes a flight the only one among the processes that share a database, or has the store find what another one fetched.
+    #[cfg(feature = "postgres")]
+    async fn among_all(&self, mut flight: Flight, registry: &Registry, digest: &Digest, facts: FactsOf) -> Flight {
+        if let Backend::Database(database) = &self.0.backend {
+            flight.claim = database.claim(registry, digest, facts).await;
+        }
+        flight
+    }
+
+    #[cfg(not(feature = "postgres"))]
+    #[expect(clippy::unused_async, reason = "only databases are waited for")]
+    async fn among_all(&self, flight: Flight, _registry: &Registry, _digest: &Digest, _facts: FactsOf) -> Flight {
+        flight
     }
 
     /// Waits until all earlier changes are on the disk, or could not be written, which is logged. May wait for a
@@ -327,12 +313,12 @@ impl Store {
     pub async fn flush(&self) {
         if self.0.writer.is_some() {
             // The writer answers for as long as this store exists.
-            let _ = self.0.shared.flush().await;
+            let _ = self.0.queue.flush().await;
         }
     }
 
     fn put<T>(&self, map: impl Fn(&mut Batch) -> &mut HashMap<Digest, T>, digest: &Digest, value: T) {
-        self.0.shared.add(|waiting| {
+        self.0.queue.add(|waiting| {
             let map = map(waiting);
             if self.0.writer.is_none() || map.len() < WAITING_MAX {
                 map.insert(digest.clone(), value);
@@ -340,42 +326,25 @@ impl Store {
         });
     }
 
-    /// Looks in the queue, newest first, then in the file.
+    /// Looks in the queue, newest first, then behind it.
     fn find<T>(
         &self,
         in_batch: impl Fn(&Batch) -> Option<T>,
         in_file: impl Fn(&File) -> Result<Option<T>, StoreError>,
     ) -> Option<T> {
-        let found = {
-            let queue = self.0.shared.queue();
-            in_batch(&queue.waiting).or_else(|| in_batch(&queue.writing))
-        };
-        found.or_else(|| self.read(in_file).flatten())
-    }
-
-    fn read<T>(&self, read: impl Fn(&File) -> Result<T, StoreError>) -> Option<T> {
-        let file = self.0.shared.file.read();
-        match read(file.as_ref()?) {
-            Ok(value) => Some(value),
-            Err(error) => {
-                if !self.0.shared.unreadable.swap(true, Ordering::Relaxed) {
-                    warn!(%error, "cannot read all of the state file: asking the registry for what is missing");
-                }
-                None
-            }
-        }
+        self.0.queue.find(&in_batch).or_else(|| self.0.backend.find(&in_batch, in_file))
     }
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        self.shared.stop();
+        self.queue.stop();
         let Some(ended) = &self.writer else { return };
         match ended.lock().recv_timeout(TO_END_MAX) {
             Err(mpsc::RecvTimeoutError::Timeout) => {
-                warn!("the disk of the state file does not respond: exiting without the last changes");
+                warn!("{} does not respond: exiting without the last changes", self.backend.written_to());
             }
-            _ => self.shared.close(),
+            _ => self.backend.close(),
         }
     }
 }

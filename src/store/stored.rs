@@ -46,6 +46,17 @@ pub struct IndexEntry {
     pub artifact_type: Arc<str>,
 }
 
+/// Which facts about digests are wanted.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum FactsOf {
+    /// Manifests and indexes.
+    Documents,
+    /// Configs, and the blobs of schema 1.
+    Blobs,
+    /// Layers: what was measured.
+    Layers,
+}
+
 /// A layer's content, by the blob's digest or by its `diff_id`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum LayerRecord {

@@ -195,6 +195,14 @@ def check_variants(chart):
     """Values that the two files of ci/ do not have."""
     validate(render(chart, {"persistence": {"enabled": False}, "serviceAccount": {"create": False}}))
     validate(render(chart, {"config": {"existingName": "existing"}, "dockerConfig": {"existingSecret": "hub"}}))
+    documents = render(chart, {"state": {"urlSecret": "sizes-database"}})
+    validate(documents)
+    stateful = one(documents, "StatefulSet")["spec"]
+    assert "volumeClaimTemplates" not in stateful, "a volume for a state file that there is not"
+    container = stateful["template"]["spec"]["containers"][0]
+    variables = {variable["name"]: variable["value"] for variable in container["env"]}
+    mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+    assert variables == {"IMAGE_SIZE_EXPORTER__STATE__URL_FILE": f"{mounts['database']}/url"}, variables
     documents = render(chart, {"watchPods": {"enabled": True}})
     validate(documents)
     assert one(documents, "ClusterRole")["metadata"]["name"] == "prod-demo-image-size-exporter", "the same as in another namespace"
@@ -214,6 +222,7 @@ def check_variants(chart):
         {"serviceMonitor": {"interval": "often"}},
         {"prometheusRule": {"overrides": {"ImageSizeGrew": {"severity": "loud"}}}},
         {"persistence": {"accessModes": []}},
+        {"state": {"urlSecret": "postgres://me@db/sizes"}},
         {"watchPods": {"namespaces": ["Web"]}},
     ]
     for values in refused:

@@ -8,6 +8,7 @@ pub mod exposed;
 pub mod exposition;
 pub mod http;
 pub mod parsers;
+pub mod postgresql;
 pub mod prometheus;
 pub mod pulp;
 pub mod push;
@@ -115,6 +116,11 @@ impl Program {
     pub fn signal(&self, signal: &str) {
         let sent = Command::new("kill").args(["-s", signal, &self.pid().to_string()]).status().expect("kill runs");
         assert!(sent.success(), "cannot send {signal} to {}", self.name);
+    }
+
+    /// Whether it has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("a child can be asked for").is_some()
     }
 
     /// Waits for its end.

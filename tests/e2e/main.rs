@@ -12,6 +12,8 @@ mod layers;
 mod registries;
 
 mod bases;
+#[cfg(feature = "postgres")]
+mod database;
 mod frugal;
 mod history;
 mod identity;

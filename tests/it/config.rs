@@ -8,11 +8,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use image_size_exporter::config::{Config, ConfigError, Environment, Purpose};
+use image_size_exporter::config::{Config, ConfigError, Environment, Purpose, State};
 use image_size_exporter::oci::{Platform, Tag};
 use image_size_exporter::registry::Credential;
 use image_size_exporter::target::{Detail, NewestBy, Target, Uncompressed};
 
+mod databases;
 mod schema;
 mod secrets;
 
@@ -188,7 +189,7 @@ fn every_key_of_a_configuration_is_read() {
     assert_eq!(config.scan.timeout, Duration::from_secs(20));
     assert_eq!(config.scan.keep, Duration::from_hours(48));
     assert_eq!(config.scan.tags_max, 500);
-    assert_eq!(config.state, Some(PathBuf::from("/home/me/state.redb")));
+    assert_eq!(config.state, Some(State::File("/home/me/state.redb".into())));
     assert_eq!(config.omit.iter().map(|f| f.short_name()).collect::<Vec<_>>(), ["config_size", "manifest_size"]);
 
     let hub = &config.registries[&"docker.io".parse().unwrap()];
@@ -281,7 +282,7 @@ fn variables_override_each_scalar() {
     assert_eq!((config.scan.interval, config.scan.concurrency), (Duration::from_mins(10), 3));
     assert_eq!((config.scan.timeout, config.scan.keep), (Duration::from_secs(5), Duration::from_hours(24)));
     assert_eq!(config.scan.tags_max, 7);
-    assert_eq!(config.state, Some(PathBuf::from("/var/lib/x.redb")));
+    assert_eq!(config.state, Some(State::File("/var/lib/x.redb".into())));
 }
 
 #[test]

@@ -134,9 +134,11 @@ fn every_configuration_in_the_documents_is_valid() {
         for block in text.split("```toml\n").skip(1).map(|block| block.split("\n```").next().unwrap()) {
             // Secrets are files; here each is a placeholder.
             let mut config = block.to_owned();
-            for secret in block.lines().filter_map(|line| line.split_once("_file = \"")?.1.split('"').next()) {
+            for (key, rest) in block.lines().filter_map(|line| line.split_once("_file = \"")) {
+                let secret = rest.split('"').next().unwrap();
                 let name = secret.rsplit('/').next().unwrap();
-                fs::write(folder.path().join(name), "secret").unwrap();
+                let content = if key == "url" { "postgres://me@db.example/sizes" } else { "secret" };
+                fs::write(folder.path().join(name), content).unwrap();
                 config = config.replace(secret, name);
             }
             fs::write(folder.path().join("docker.json"), "{}").unwrap();

@@ -110,7 +110,7 @@ impl<'a> Scans<'a> {
         while let Some((request, reported)) = reads.next().await {
             if let Some(scanned) = scanned.as_deref_mut() {
                 self.tags_read += usize::from(matches!(reported.outcome, Outcome::Read(_)));
-                scanned.no_platform.extend(NoPlatform::check(store, &request, &reported.outcome));
+                scanned.no_platform.extend(NoPlatform::check(store, &request, &reported.outcome).await);
                 if reported.outcome != Outcome::Gone || target.expects(&request.repository, &request.tag) {
                     let failures = reported.errors.iter().map(|error| (error.reason(), error.to_string()));
                     scanned.failures.extend(failures);

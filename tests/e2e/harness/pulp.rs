@@ -2,14 +2,14 @@
 //!
 //! Its API answers requests for lists and manifests, and redirects those for blobs to its content server.
 
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE;
 
-use super::{Program, free_port, http, noise, run, scratch, wait_for};
+use super::postgresql::Postgresql;
+use super::{Program, free_port, http, noise, run, scratch};
 
 /// Where `tests/run` installs it.
 const PROGRAMS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/pulp-venv/bin");
@@ -24,7 +24,7 @@ pub struct Pulp {
     api: Program,
     _content: Program,
     _worker: Program,
-    _database: Program,
+    _database: Postgresql,
     address: String,
     _directory: tempfile::TempDir,
 }
@@ -33,11 +33,9 @@ impl Pulp {
     /// One with an empty database.
     pub fn start() -> Self {
         let directory = scratch();
-        // PostgreSQL refuses to run as root: its user has to reach its files here.
-        open_to_all(directory.path());
-        let database = start_database(directory.path());
+        let database = Postgresql::start("pulp");
         let [api, content] = [(); 2].map(|()| format!("127.0.0.1:{}", free_port()));
-        let settings = write_settings(directory.path(), &api, &content);
+        let settings = write_settings(directory.path(), &database, &api, &content);
         let program = |name: &str| {
             let mut command = Command::new(Path::new(PROGRAMS).join(name));
             command.current_dir(directory.path()).env("PULP_SETTINGS", &settings).env("HOME", directory.path());
@@ -78,48 +76,8 @@ impl Pulp {
     }
 }
 
-fn open_to_all(directory: &Path) {
-    let all = std::fs::Permissions::from_mode(0o755);
-    std::fs::set_permissions(directory, all).expect("the directory is ours");
-}
-
-/// PostgreSQL, which only this directory's socket leads to.
-fn start_database(directory: &Path) -> Program {
-    let postgresql = postgresql();
-    let files = directory.join("postgresql");
-    std::fs::create_dir(&files).expect("a directory for the database");
-    run(Command::new("chown").arg("postgres:postgres").arg(&files));
-    let as_postgres = |name: &str| {
-        let mut command = Command::new("setpriv");
-        command.args(["--reuid", "postgres", "--regid", "postgres", "--clear-groups", "--pdeathsig", "TERM", "--"]);
-        command.arg(postgresql.join(name)).current_dir(&files);
-        command
-    };
-    let mut initdb = as_postgres("initdb");
-    initdb.arg("--pgdata").arg(files.join("data")).args(["--auth", "trust", "--no-sync"]);
-    run(initdb.args(["--encoding", "UTF8", "--locale", "C.UTF-8"]));
-    let mut server = as_postgres("postgres");
-    server.arg("-D").arg(files.join("data")).arg("-k").arg(&files);
-    server.args(["-c", "listen_addresses=", "-c", "fsync=off", "-c", "full_page_writes=off"]);
-    let database = Program::start(&server, directory);
-    let ready = || {
-        let asked = Command::new(postgresql.join("pg_isready")).arg("--quiet").arg("--host").arg(&files).status();
-        asked.expect("PostgreSQL's client").success().then_some(())
-    };
-    wait_for("PostgreSQL", ready, || database.output());
-    run(Command::new(postgresql.join("createdb")).arg("--host").arg(&files).args(["--username", "postgres", "pulp"]));
-    database
-}
-
-/// Where Debian puts the programs of the newest PostgreSQL.
-fn postgresql() -> PathBuf {
-    let versions = std::fs::read_dir("/usr/lib/postgresql").expect("`tests/run` installs PostgreSQL");
-    let versions = versions.map(|version| version.expect("a directory").path());
-    versions.max().expect("a version of PostgreSQL").join("bin")
-}
-
 /// Pulp's settings (its documentation, "Settings"; for the token server, that of `pulp_container`).
-fn write_settings(directory: &Path, api: &str, content: &str) -> PathBuf {
+fn write_settings(directory: &Path, database: &Postgresql, api: &str, content: &str) -> PathBuf {
     for name in ["media", "tmp", "assets"] {
         std::fs::create_dir(directory.join(name)).expect("a directory for Pulp's files");
     }
@@ -129,11 +87,13 @@ fn write_settings(directory: &Path, api: &str, content: &str) -> PathBuf {
     std::fs::write(directory.join("fields.key"), URL_SAFE.encode(noise(32))).expect("the key can be written");
     let settings = directory.join("settings.py");
     let at = directory.display();
+    let (socket, port) = (database.socket(), database.port());
+    let socket = socket.display();
     let text = format!(
         "SECRET_KEY = 'tests'\n\
          DB_ENCRYPTION_KEY = '{at}/fields.key'\n\
          DATABASES = {{'default': {{'ENGINE': 'django.db.backends.postgresql', 'NAME': 'pulp', 'USER': 'postgres', \
-         'HOST': '{at}/postgresql'}}}}\n\
+         'HOST': '{socket}', 'PORT': '{port}'}}}}\n\
          DEPLOY_ROOT = '{at}'\n\
          MEDIA_ROOT = '{at}/media'\n\
          WORKING_DIRECTORY = FILE_UPLOAD_TEMP_DIR = '{at}/tmp'\n\

@@ -9,9 +9,9 @@ use redb::{Builder, ReadableDatabase, TableDefinition, TableError, TableHandle a
 use tracing::warn;
 
 use super::catch_panic::catch_panic;
-use super::encoding::VERSION;
-use super::error::StoreError;
-use super::file::{File, TABLES, is_endless_link};
+use super::tables::{File, TABLES, is_endless_link};
+use crate::store::encoding::VERSION;
+use crate::store::error::StoreError;
 
 const META: TableDefinition<'static, &'static str, u32> = TableDefinition::new("meta");
 const VERSION_KEY: &str = "version";
@@ -38,7 +38,7 @@ pub enum Opened {
 impl File {
     /// Opens the state file, or creates it. A file that cannot be used is set aside by renaming it; `now`, in seconds
     /// since the Unix epoch, is part of the new name. A file that is no redb database is not touched.
-    pub(super) fn open(path: &Path, now: u64) -> Result<(Self, Opened), StoreError> {
+    pub(in crate::store) fn open(path: &Path, now: u64) -> Result<(Self, Opened), StoreError> {
         if let Some(kind) = special_kind(path) {
             return Err(StoreError::Special { path: path.to_owned(), kind });
         }

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use tracing::warn;
 
 use super::catch_panic::catch_panic;
-use super::error::StoreError;
-use super::file::File;
 use super::open::Opened;
+use super::tables::File;
 use crate::clock::since_epoch;
+use crate::store::error::StoreError;
 
 /// Smaller files are not worth compacting.
 const COMPACTED_BYTES_MIN: u64 = 4 << 20;

@@ -78,7 +78,7 @@ mod tests {
             });
             return;
         }
-        let name = "store::catch_panic::tests::a_panic_on_top_of_a_panic_ends_the_process_with_a_message";
+        let name = "store::file::catch_panic::tests::a_panic_on_top_of_a_panic_ends_the_process_with_a_message";
         let child = std::process::Command::new(std::env::current_exe().unwrap())
             .args(["--exact", name, "--nocapture"])
             .env(CHILD, "1")

@@ -1,0 +1,82 @@
+//! What this process has in memory of the database: what it read or wrote lately, and what it uses.
+
+use std::collections::HashSet;
+
+use crate::oci::Digest;
+use crate::store::batch::Batch;
+
+/// Facts in two generations: each sweep makes the young ones old. Old ones leave once nothing uses them; documents and
+/// configs then in any case, since they are loaded before they are needed again.
+#[derive(Default)]
+pub(super) struct Known {
+    young: Batch,
+    old: Batch,
+}
+
+impl Known {
+    pub(super) fn find<T>(&self, in_batch: impl Fn(&Batch) -> Option<T>) -> Option<T> {
+        in_batch(&self.young).or_else(|| in_batch(&self.old))
+    }
+
+    /// Takes what was read or written.
+    pub(super) fn take(&mut self, batch: Batch) {
+        if let Some(retained) = &batch.scans_retained {
+            self.young.scans.retain(|key, _| retained.contains(key));
+        }
+        absorb(&mut self.young, batch);
+    }
+
+    /// Lets go of what is not used.
+    pub(super) fn sweep(&mut self, in_use: &HashSet<Digest>) {
+        let Batch { documents, configs, commands, blobs, layers, listings, wasted, base_names, bases, .. } =
+            &mut self.old;
+        documents.clear();
+        configs.clear();
+        commands.retain(|digest, _| in_use.contains(digest));
+        blobs.retain(|digest, _| in_use.contains(digest));
+        layers.retain(|digest, _| in_use.contains(digest));
+        listings.retain(|digest, _| in_use.contains(digest));
+        wasted.retain(|digest, _| in_use.contains(digest));
+        base_names.retain(|digest, _| in_use.contains(digest));
+        bases.retain(|digest, _| in_use.contains(digest));
+        let mut young = std::mem::take(&mut self.young);
+        self.young.scans = std::mem::take(&mut young.scans);
+        absorb(&mut self.old, young);
+    }
+}
+
+/// Adds facts and scans, of which those of `newer` count.
+fn absorb(all: &mut Batch, newer: Batch) {
+    all.documents.extend(newer.documents);
+    all.configs.extend(newer.configs);
+    all.commands.extend(newer.commands);
+    all.blobs.extend(newer.blobs);
+    all.layers.extend(newer.layers);
+    all.listings.extend(newer.listings);
+    all.wasted.extend(newer.wasted);
+    all.base_names.extend(newer.base_names);
+    all.bases.extend(newer.bases);
+    all.scans.extend(newer.scans);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn facts_stay_until_two_sweeps_found_them_unused_and_scans_until_they_are_forgotten() {
+        let [used, unused, scan] = [b"used", b"idle", b"scan"].map(|text| Digest::sha256_of(text));
+        let mut known = Known::default();
+        let blobs = [(used.clone(), 1), (unused.clone(), 2)].into();
+        known.take(Batch { blobs, scans: [(scan.clone(), 1.5)].into(), ..Batch::default() });
+        let in_use = HashSet::from([used.clone()]);
+        let blob = |known: &Known, digest: &Digest| known.find(|batch| batch.blobs.get(digest).copied());
+        for left in [Some(2), None, None] {
+            known.sweep(&in_use);
+            assert_eq!((blob(&known, &used), blob(&known, &unused)), (Some(1), left));
+            assert_eq!(known.find(|batch| batch.has_scanned(&scan)), Some(true));
+        }
+        known.take(Batch { scans_retained: Some(HashSet::new()), ..Batch::default() });
+        assert_eq!(known.find(|batch| batch.has_scanned(&scan)), None);
+    }
+}
