@@ -164,6 +164,8 @@ FILE_BREAKS = [
     ("check_chart.py", "deploy/helm/image-size-exporter/templates/statefulset.yaml", "- name: state\n              mountPath", "- name: data\n              mountPath"),
     ("check_chart.py", "deploy/helm/image-size-exporter/templates/statefulset.yaml", "--total-shards={{ .Values.shards }}", "--total-shards=2"),
     ("check_chart.py", "deploy/helm/image-size-exporter/templates/_helpers.tpl", 'trunc 57 | trimSuffix "-" }}-shard', 'trunc 57 | trimSuffix "-" }}'),
+    ("check_chart.py", "deploy/helm/image-size-exporter/templates/statefulset.yaml", "initialDelaySeconds: {{ $", "initialDelay: {{ $"),
+    ("check_chart.py", "deploy/helm/image-size-exporter/templates/service.yaml", "publishNotReadyAddresses: true", "publishNotReadyAddresses: false"),
     ("check_chart.py", "deploy/helm/image-size-exporter/templates/service.yaml", "targetPort: metrics", "targetPort: http"),
     ("check_chart.py", "deploy/helm/image-size-exporter/templates/servicemonitor.yaml", "- port: metrics", "- port: http"),
     ("check_chart.py", "deploy/helm/image-size-exporter/values.yaml", "readOnlyRootFilesystem: true", "readOnlyRootFilesystem: false"),
