@@ -20,6 +20,13 @@ GROUP = "registry, group"
 TAG = "registry, repository, tag"
 
 
+def up_in_each_shard(by, up):
+    """As the rules have it: of replicas of one shard one is enough, and each shard has to be up."""
+    ordinal = 'max by (job, instance) (image_size_exporter_shard_ordinal{job=~"$job"})'
+    numbered = f'{up} * on (job, instance) group_left (shard_ordinal) count_values by (job, instance) ("shard_ordinal", {ordinal})'
+    return f"min by ({by}) (max by ({by}, shard_ordinal) ({numbered} or {up}))"
+
+
 # --- Variables -------------------------------------------------------------------------------------------------------
 
 
@@ -660,6 +667,7 @@ def overview():
             "stores. Absent while anything on the registry is unread.",
         ),
     ]
+    up = 'image_size_exporter_target_up{job=~"$job"}'
     unread = [
         table(
             "Tags that cannot be read",
@@ -674,7 +682,7 @@ def overview():
         ),
         table(
             "Incomplete targets",
-            [("Complete", "bool_yes_no", f'min by (target) (image_size_exporter_target_up{{job=~"$job"}}) == 0')],
+            [("Complete", "bool_yes_no", f"{up_in_each_shard('target', up)} == 0")],
             {"target": "Target"},
             "Targets whose last scan did not read all that it meant to.",
             width=4,
@@ -1129,11 +1137,12 @@ def running():
         query_variable("platform", f"container_image_compressed_size_bytes{{{mine}}}"),
         top_variable(),
     ]
+    up = 'image_size_exporter_source_up{job=~"$job", source=~"$source"}'
     glance = [
         stat(
             "Sources down",
             "short",
-            'sum(min by (source) (image_size_exporter_source_up{job=~"$job", source=~"$source"}) == bool 0)',
+            f"sum({up_in_each_shard('source', up)} == bool 0)",
             "Sources that cannot be read now. What they said last is still shown.",
             steps=thresholds("green", (1, "red")),
             decimals=0,

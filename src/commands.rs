@@ -67,7 +67,7 @@ async fn run(cli: Cli) -> ExitCode {
     let result = match cli.command {
         None if daemon.config_schema => output::print_line(&crate::config::json_schema()).map_err(Into::into),
         None if let Some(check) = daemon.config_check => {
-            run::check(&daemon.config.config_file, &daemon.web, check, format)
+            run::check(&daemon.config.config_file, &daemon.web, &daemon.shard, check, format)
         }
         None => run::daemon(daemon.config.config_file, daemon.web, &daemon.shard, format).await,
         Some(Command::Demo(flags)) => run::demo(&flags.web, format).await,

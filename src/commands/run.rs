@@ -76,13 +76,15 @@ pub enum Check {
     Strict,
 }
 
-/// Checks the configuration and the web configuration, without any network access.
+/// Checks the flags, the configuration and the web configuration, without any network access.
 pub(super) fn check(
     config_file: &Path,
     flags: &WebFlags,
+    shard: &ShardFlags,
     check: Check,
     format: LogFormat,
 ) -> Result<(), CommandFailure> {
+    shard.check()?;
     let purpose = match check {
         Check::Lenient => Purpose::Check,
         Check::Strict => Purpose::StrictCheck,

@@ -34,8 +34,19 @@ impl ShardFlags {
         self.of_host(|| rustix::system::uname().nodename().to_string_lossy().into_owned())
     }
 
+    /// Whether the flags mean something together, for `--config.check`: it may run on another host than the one whose name
+    /// has the number.
+    ///
+    /// # Errors
+    /// They name no shard, with what to write instead.
+    pub(super) fn check(&self) -> Result<(), CommandFailure> {
+        self.of_host(|| "exporter-0".to_owned()).map(drop)
+    }
+
     fn of_host(&self, host_name: impl Fn() -> String) -> Result<Shard, CommandFailure> {
         let Some(total) = self.total_shards else { return Ok(Shard::default()) };
+        // Of the total alone, before a number and a host's name are looked at.
+        Shard::new(0, total).map_err(|error| CommandFailure::arguments(format!("--total-shards={total}: {error}")))?;
         let refused = |number: u32, of: &str| {
             Shard::new(number, total).map_err(|error| CommandFailure::arguments(format!("{of}: {error}")))
         };
@@ -104,7 +115,8 @@ mod tests {
                 None,
                 "--shard=3 --total-shards=3: of 3 shards there is no number 3: they are counted from 0, so that the last one is 2",
             ),
-            (Some(0), Some(0), None, "--shard=0 --total-shards=0: there is at least one shard: write 1 or more"),
+            (Some(0), Some(0), None, "--total-shards=0: there is at least one shard: write 1 or more"),
+            (Some(7), Some(1001), None, "--total-shards=1001: 1001 shards are too many: write 1000 or less"),
             (
                 None,
                 Some(3),

@@ -20,8 +20,8 @@ pub(super) fn render(config: &Config, started: &Config) -> String {
     let mut toml = Toml::default();
     if !config.shard.is_only() {
         let (number, total) = (config.shard.number(), config.shard.total());
-        let _ =
-            writeln!(toml.0, "# --shard={number} --total-shards={total}: without the repositories of other shards.");
+        let watched = "of these repositories only those of this shard are watched.";
+        let _ = writeln!(toml.0, "# --shard={number} --total-shards={total}: {watched}");
     }
     toml.header("[web]");
     render_startup(&mut toml, &startup_web(started), &startup_web(config));

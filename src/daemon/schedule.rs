@@ -2,29 +2,35 @@
 
 use std::time::Duration;
 
-use crate::target::TargetName;
+use crate::target::{Shard, TargetName};
 
 /// The longest back-off after repeated failures, or the target's interval where that is longer.
 const BACKOFF_MAX: Duration = Duration::from_hours(1);
 
 /// A target's offset within its interval: a hash of its name, so that a thousand targets are spread out and each keeps
-/// its offset across restarts.
-fn offset(name: &TargetName, interval: Duration) -> Duration {
+/// its offset across restarts. Of several shards each has another one, so that they do not ask one registry all at once.
+fn offset(name: &TargetName, shard: Shard, interval: Duration) -> Duration {
     // FNV-1a: only the spread matters, and the hash must not change with a library's version.
     let hash = name
         .0
         .bytes()
         .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
     let millis = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX).max(1);
+    let hash = if shard.is_only() { hash } else { hash ^ scramble(u64::from(shard.number()) + 1) };
     Duration::from_millis(scramble(hash) % millis)
 }
 
 /// The time from `now` (since the epoch) to the target's next scheduled scan: the next moment at its offset in the
 /// interval. After `failures` scans in a row that read nothing it skips intervals: one scan in two, four, eight.
-pub(super) fn until_next(now: Duration, name: &TargetName, interval: Duration, failures: u32) -> Duration {
+pub(super) fn until_next(
+    now: Duration,
+    (name, shard): (&TargetName, Shard),
+    interval: Duration,
+    failures: u32,
+) -> Duration {
     let millis = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX).max(1);
     let now_millis = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
-    let offset = u64::try_from(offset(name, interval).as_millis()).unwrap_or(0);
+    let offset = u64::try_from(offset(name, shard, interval).as_millis()).unwrap_or(0);
     let since_last = (now_millis + millis - offset % millis) % millis;
     let next = Duration::from_millis(millis - since_last);
     let skips = 1_u32.checked_shl(failures.saturating_sub(1).min(3)).unwrap_or(8) - 1;
@@ -60,7 +66,8 @@ mod tests {
         let interval = Duration::from_mins(5);
         let mut seconds = [0_u32; 300];
         for number in 0..1000 {
-            let offset = offset(&name(&format!("registry.example.com/team/app-{number}")), interval);
+            let name = name(&format!("registry.example.com/team/app-{number}"));
+            let offset = offset(&name, Shard::default(), interval);
             seconds[usize::try_from(offset.as_secs()).unwrap()] += 1;
         }
         let busiest = *seconds.iter().max().unwrap();
@@ -68,29 +75,41 @@ mod tests {
     }
 
     #[test]
+    fn shards_do_not_scan_a_target_at_the_same_time() {
+        let interval = Duration::from_mins(5);
+        let offset = |number, total| offset(&name("all"), Shard::new(number, total).unwrap(), interval);
+        let mut offsets: Vec<Duration> = (0..8).map(|number| offset(number, 8)).collect();
+        assert_eq!(offsets[1], offset(1, 9), "a further shard moves no scan of the others");
+        offsets.sort();
+        assert!(offsets.windows(2).all(|pair| pair[1] - pair[0] > Duration::from_millis(100)), "{offsets:?}");
+        assert!(offsets[7] - offsets[0] > interval / 2, "{offsets:?}");
+    }
+
+    #[test]
     fn failures_skip_intervals_up_to_an_hour() {
         let interval = Duration::from_mins(5);
-        let next = until_next(Duration::from_secs(1_000_000), &name("a"), interval, 0);
+        let a = (&name("a"), Shard::default());
+        let next = until_next(Duration::from_secs(1_000_000), a, interval, 0);
         for (failures, skips) in [(1, 0), (2, 1), (3, 3), (4, 7), (50, 7)] {
-            let delay = until_next(Duration::from_secs(1_000_000), &name("a"), interval, failures);
+            let delay = until_next(Duration::from_secs(1_000_000), a, interval, failures);
             assert_eq!(delay, next + interval * skips, "{failures}");
         }
         let slow = Duration::from_hours(6);
-        let delay = until_next(Duration::from_secs(1_000_000), &name("a"), slow, 9);
+        let delay = until_next(Duration::from_secs(1_000_000), a, slow, 9);
         assert!(delay <= slow, "a slow target is not made slower");
-        let hourly = until_next(Duration::from_secs(1_000_000), &name("a"), Duration::from_mins(20), 9);
+        let hourly = until_next(Duration::from_secs(1_000_000), a, Duration::from_mins(20), 9);
         assert!(hourly <= Duration::from_hours(1));
     }
 
     proptest! {
         #[test]
-        fn the_next_scan_is_within_an_interval_and_at_the_targets_offset(now in 0_u64..4_000_000_000_000, interval in 1_u64..100_000_000, text in "[a-z/]{1,20}") {
-            let interval = Duration::from_millis(interval);
+        fn the_next_scan_is_within_an_interval_and_at_the_targets_offset(now in 0_u64..4_000_000_000_000, interval in 1_u64..100_000_000, text in "[a-z/]{1,20}", total in 1_u32..5) {
+            let (interval, shard) = (Duration::from_millis(interval), Shard::new(total - 1, total).unwrap());
             let name = name(&text);
-            let delay = until_next(Duration::from_millis(now), &name, interval, 0);
+            let delay = until_next(Duration::from_millis(now), (&name, shard), interval, 0);
             prop_assert!(delay > Duration::ZERO && delay <= interval);
             let scan = Duration::from_millis(now) + delay;
-            prop_assert_eq!(scan.as_millis() % interval.as_millis(), offset(&name, interval).as_millis());
+            prop_assert_eq!(scan.as_millis() % interval.as_millis(), offset(&name, shard, interval).as_millis());
         }
     }
 }

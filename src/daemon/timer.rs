@@ -63,8 +63,9 @@ impl ScanTimer {
     /// Sleeps until the next scan is due.
     pub(crate) async fn wait(&mut self) {
         if !std::mem::take(&mut self.now) {
-            let Target { name, interval, .. } = &*self.target;
-            tokio::time::sleep(schedule::until_next(self.clock.since_epoch(), name, *interval, self.failures)).await;
+            let Target { name, interval, repositories, .. } = &*self.target;
+            let now = self.clock.since_epoch();
+            tokio::time::sleep(schedule::until_next(now, (name, repositories.shard()), *interval, self.failures)).await;
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Inventory;
 use super::contents::Contents;
 use super::stale::StalePart;
-use crate::image::Image;
+use crate::image::{Image, Timestamp};
 use crate::oci::{Digest, Repository, Tag};
 use crate::tag::{Completeness, ListExtent, TagChange, TagRecord};
 use crate::target::{Candidate, NewestBy, Target, TargetName};
@@ -41,6 +41,9 @@ impl Inventory {
     /// `is_scanned` returns whether a scan of it ever ended this complete. The registry's sums do not wait for the
     /// first scan of a target whose last one was settled. A catalog that was never read to its end is asked for at once. Figures of a whole repository, the newest release among them,
     /// need a target whose lists were read completely: they stay if its next list breaks off.
+    ///
+    /// In one of several shards the first scan of a target whose values are old does not wait: a shard that was removed months
+    /// ago may come back with its state file.
     pub fn restored(&mut self, is_scanned: impl Fn(&Target, Completeness) -> bool) -> Vec<TargetName> {
         self.restore_catalogs(&is_scanned);
         self.restore_lists(&is_scanned);
@@ -48,6 +51,7 @@ impl Inventory {
         let mut known = vec![false; self.ended.len()];
         let mut unread = vec![false; self.ended.len()];
         let mut lost = vec![false; self.ended.len()];
+        let mut confirmed = vec![Timestamp::NEG_INFINITY; self.ended.len()];
         let repositories = self.registries.values().flat_map(|registry| registry.repositories.values());
         for state in repositories.flat_map(|repository| repository.tags.values()) {
             let flags = match &state.content {
@@ -56,8 +60,10 @@ impl Inventory {
                 // An image that the store has lost, or a platform that was not selected then, was never read.
                 Some(_) => &mut lost,
             };
+            let last = state.content.as_ref().map_or(Timestamp::NEG_INFINITY, |content| content.confirmed);
             for &target in &state.settings.targets {
                 flags[target as usize] = true;
+                confirmed[target as usize] = last.max(confirmed[target as usize]);
             }
         }
         let (mut whole, mut settled) = (Vec::new(), Vec::new());
@@ -85,7 +91,11 @@ impl Inventory {
         for name in &settled {
             self.scan_ended(name);
         }
-        whole.retain(|(number, _)| self.catalogs[*number as usize].is_whole());
+        whole.retain(|(number, _)| {
+            let (at, interval) = (*number as usize, self.targets.get(*number).interval);
+            let is_old = confirmed[at].is_finite() && self.now - confirmed[at] > 2.0 * interval.as_secs_f64();
+            self.catalogs[at].is_whole() && (self.has_all_shards() || !is_old)
+        });
         whole.into_iter().map(|(_, name)| name).collect()
     }
 

@@ -136,7 +136,7 @@ fn sources(encoder: &mut DescriptorEncoder, sources: &[SourceState]) -> Result<(
     gauges(
         encoder,
         "image_size_exporter_source_skipped_containers",
-        "Containers that the source sees and that are not counted: their image is no reference, or they are beyond a limit. Absent before its first answer.",
+        "Containers that the source sees and that are not counted: their image is no reference, or they are beyond a limit. Absent before its first answer, and in shards other than the first.",
         of_sources(sources, |source| source.skipped),
     )?;
     gauges(

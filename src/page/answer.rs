@@ -53,7 +53,7 @@ pub fn answer(path: &str, query: &str, world: &World<'_>) -> Option<Answer> {
                 let page = RepositoryPage::new(world, found, address.clone());
                 if address.is_json { json(&page) } else { Answer::Html(html::repository(&frame, &page)) }
             }
-            None => missing(&frame, "No repository of this name is watched."),
+            None => not_watched(&frame, name, "No repository of this name is watched"),
         },
         Place::Image(name) => {
             let repository = find::repository(world.snapshot, &name.repository);
@@ -66,13 +66,17 @@ pub fn answer(path: &str, query: &str, world: &World<'_>) -> Option<Answer> {
                         _ => Answer::Html(html::image(&frame, &page)),
                     }
                 }
-                None => missing(&frame, "No tag of this name is watched."),
+                None => not_watched(&frame, &name.repository, "No tag of this name is watched"),
             }
         }
         Place::Compare(a, b) => match compare(world, [a.as_ref(), b.as_ref()], address.platform.as_deref()) {
             Ok(page) if address.is_json => json(&page),
             Ok(page) => Answer::Html(html::compare(&frame, &page)),
-            Err(_) if address.is_json => missing(&frame, "Name two watched images of one platform as `a` and `b`."),
+            Err(page) if address.is_json => {
+                let elsewhere = page.unknown.iter().any(|unknown| unknown.elsewhere.is_some());
+                let of_this = if elsewhere { " of this shard" } else { "" };
+                missing(&frame, &format!("Name two watched images{of_this} of one platform as `a` and `b`."))
+            }
             Err(page) => Answer::Html(html::compare_form(&frame, &page)),
         },
     })
@@ -80,6 +84,14 @@ pub fn answer(path: &str, query: &str, world: &World<'_>) -> Option<Answer> {
 
 fn json(page: &impl Serialize) -> Answer {
     Answer::Json(bytes(page))
+}
+
+/// A repository, or a tag of it, that is not watched here: another shard may have it.
+fn not_watched(frame: &html::Frame<'_>, repository: &str, what: &str) -> Answer {
+    match frame.world.elsewhere(repository) {
+        Some(shard) => missing(frame, &format!("{what} here: shard {shard} has the repository, if it is watched.")),
+        None => missing(frame, &format!("{what}.")),
+    }
 }
 
 fn missing(frame: &html::Frame<'_>, error: &str) -> Answer {

@@ -13,6 +13,7 @@ use super::world::World;
 use crate::image::Timestamp;
 use crate::inventory::snapshot::ImageView;
 use crate::oci::Digest;
+use crate::target::Shard;
 
 #[derive(Serialize)]
 pub(super) struct Comparison<'a> {
@@ -72,11 +73,19 @@ pub(super) enum LayerSide {
 #[derive(Serialize)]
 pub(super) struct Missing {
     /// Images that are asked for and not watched.
-    pub(super) unknown: Vec<String>,
+    pub(super) unknown: Vec<Unknown>,
     /// The platform that is asked for and that one of them lacks.
     pub(super) platform: Option<String>,
     pub(super) a: String,
     pub(super) b: String,
+}
+
+/// An image that is not watched, or not by this shard.
+#[derive(Serialize)]
+pub(super) struct Unknown {
+    pub(super) image: String,
+    #[serde(skip)]
+    pub(super) elsewhere: Option<Shard>,
 }
 
 /// Two images for the platform that is asked for, or for the usual one of those that both have.
@@ -90,8 +99,10 @@ pub(super) fn compare<'a>(
     let missing = || {
         let unknown = names.iter().zip(&found).filter(|(name, found)| name.is_some() && found.is_none());
         let text = |name: Option<&ImageName>| name.map(ToString::to_string).unwrap_or_default();
+        let named =
+            |name: &ImageName| Unknown { image: name.to_string(), elsewhere: world.elsewhere(&name.repository) };
         Missing {
-            unknown: unknown.filter_map(|(name, _)| name.map(ToString::to_string)).collect(),
+            unknown: unknown.filter_map(|(name, _)| name.map(named)).collect(),
             platform: None,
             a: text(names[0]),
             b: text(names[1]),

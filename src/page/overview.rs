@@ -66,7 +66,7 @@ pub(super) struct Totals {
     pub(super) images: u64,
     /// Samples of images on `/metrics`.
     pub(super) series: u64,
-    /// Sum of the registries' stored bytes; null until all of them are known.
+    /// Sum of the registries' stored bytes; null until all of them are known, and in one of several shards.
     pub(super) stored_bytes: Option<u64>,
     /// Images beyond their budget.
     pub(super) over_budget: u64,
@@ -100,7 +100,7 @@ pub(super) struct GroupRow<'a> {
 /// What the policy that would free most of all registries together would free of them.
 pub(super) enum MostReclaimable {
     NoPolicy,
-    /// That of a policy on one of the registries is not known.
+    /// That of a policy on one of the registries is not known, or this is one of several shards.
     Unknown,
     Bytes(Arc<str>, u64),
 }
@@ -171,7 +171,7 @@ impl<'a> Overview<'a> {
         let mut totals = Totals {
             series: world.series,
             registries: registries.len() as u64,
-            stored_bytes: registries.iter().try_fold(0, |sum: u64, view| Some(sum.saturating_add(view.stored_bytes?))),
+            stored_bytes: stored_bytes(world),
             ..Totals::default()
         };
         let mut tops = Tops::new();
@@ -210,7 +210,7 @@ impl<'a> Overview<'a> {
             targets: world.targets.iter().take(TARGETS_MAX).map(TargetRow::new).collect(),
             sources: world.sources.iter().take(LIST_MAX).map(SourceRow::new).collect(),
             running: running(world.snapshot),
-            most_reclaimable: most_reclaimable(registries),
+            most_reclaimable: most_reclaimable(world),
             tiles: tiles(registries),
             totals,
         }
@@ -380,7 +380,18 @@ fn groups(registries: &[Arc<RegistryView>]) -> Vec<GroupRow<'_>> {
     top.into_vec()
 }
 
-fn most_reclaimable(registries: &[Arc<RegistryView>]) -> MostReclaimable {
+/// One of several shards may have nothing of a registry: that is not nothing.
+fn stored_bytes(world: &World) -> Option<u64> {
+    let mut registries = world.snapshot.registries.iter();
+    let sum = registries.try_fold(0, |sum: u64, view| Some(sum.saturating_add(view.stored_bytes?)));
+    sum.filter(|_| world.shard.is_only())
+}
+
+fn most_reclaimable(world: &World) -> MostReclaimable {
+    if !world.shard.is_only() {
+        return MostReclaimable::Unknown;
+    }
+    let registries = &world.snapshot.registries;
     let mut policies: BTreeMap<&Arc<str>, u64> = BTreeMap::new();
     for of in registries.iter().flat_map(|view| &view.reclaimable) {
         let Some(bytes) = of.bytes else { return MostReclaimable::Unknown };

@@ -34,9 +34,10 @@ pub(super) enum Reach {
 }
 
 impl Reach {
-    /// As far as it is known: that no other image has a layer is known where the image's unique bytes are.
+    /// As far as it is known: that no other image or no other repository has a layer is known where the image's unique bytes
+    /// are, which is in no shard of several.
     pub(super) fn known_of(self, image: &ImageView) -> Option<Self> {
-        (self != Self::Own || image.unique_bytes.is_some()).then_some(self)
+        (self == Self::Registry || image.unique_bytes.is_some()).then_some(self)
     }
 }
 

@@ -29,6 +29,12 @@ pub struct World<'a> {
 }
 
 impl<'a> World<'a> {
+    /// The other shard that a repository is in, by its name with its registry; there is no such name in any, or it is here.
+    pub(super) fn elsewhere(&self, repository: &str) -> Option<Shard> {
+        let shard = self.shard.of(&repository.parse().ok()?);
+        (shard != self.shard).then_some(shard)
+    }
+
     /// Why a tag could not be read when it was last tried.
     pub(super) fn failure(&self, repository: &Repository, tag: &Tag) -> Option<&'a ScanFailure> {
         let location = Location::tag(repository, tag).to_string();

@@ -8,6 +8,9 @@
 
 use crate::oci::Repository;
 
+/// More than anybody needs: placing a repository weighs each of them.
+const TOTAL_MAX: u32 = 1000;
+
 /// One of several exporters that share a configuration. The default is the only one, which has all repositories.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Shard {
@@ -21,6 +24,9 @@ pub enum InvalidShard {
     /// Of none.
     #[error("there is at least one shard: write 1 or more")]
     NoShards,
+    /// More than [`TOTAL_MAX`].
+    #[error("{0} shards are too many: write {TOTAL_MAX} or less")]
+    TooMany(u32),
     /// Beyond the last.
     #[error("of {total} {shards} there is no number {number}: they are counted from 0, so that the last one is {last}",
         shards = if *.total == 1 { "shard" } else { "shards" }, last = .total - 1)]
@@ -46,6 +52,7 @@ impl Shard {
     pub fn new(number: u32, total: u32) -> Result<Self, InvalidShard> {
         match total {
             0 => Err(InvalidShard::NoShards),
+            _ if total > TOTAL_MAX => Err(InvalidShard::TooMany(total)),
             _ if number >= total => Err(InvalidShard::BeyondLast { number, total }),
             _ => Ok(Self { number, total }),
         }
@@ -66,9 +73,15 @@ impl Shard {
         self.total == 1
     }
 
+    /// The one of these shards that has a repository.
+    #[must_use]
+    pub fn of(self, repository: &Repository) -> Self {
+        if self.is_only() { self } else { Self { number: owner(repository, self.total), ..self } }
+    }
+
     /// Whether it has a repository.
     pub fn holds(self, repository: &Repository) -> bool {
-        self.is_only() || owner(repository, self.total) == self.number
+        self.of(repository) == self
     }
 
     /// The shards of fewer that have everything that this one has, the nearest first: those of the same number, and the
@@ -221,5 +234,7 @@ mod tests {
             "of 1 shard there is no number 1: they are counted from 0, so that the last one is 0"
         );
         assert_eq!(refused(0, 0), "there is at least one shard: write 1 or more");
+        assert_eq!(refused(0, 1001), "1001 shards are too many: write 1000 or less");
+        assert!(Shard::new(999, 1000).is_ok());
     }
 }

@@ -175,20 +175,36 @@ def check_shards(chart):
     documents = render(chart, {"shards": 3, "serviceMonitor": {"enabled": True}})
     validate(documents)
     stateful = one(documents, "StatefulSet")
-    assert stateful["spec"]["replicas"] == 3 and stateful["spec"]["minReadySeconds"] > 0
+    assert stateful["spec"]["replicas"] == 3
     assert len(stateful["spec"]["volumeClaimTemplates"]) == 1
     (container,) = stateful["spec"]["template"]["spec"]["containers"]
     assert {"--shard.from-hostname", "--total-shards=3"} <= set(container["args"]), container["args"]
+    check_waits(container, documents)
     asked = one(documents, "ServiceMonitor")["spec"]["selector"]["matchLabels"].items()
     scraped = [d for d in documents if d["kind"] == "Service" and asked <= d["metadata"]["labels"].items()]
     assert [service["metadata"]["name"] for service in scraped] == [stateful["spec"]["serviceName"]], "a shard is scraped twice"
+    assert scraped[0]["spec"]["sessionAffinity"] == "ClientIP", "pages of another shard with each request"
     pods = [service["spec"]["selector"]["statefulset.kubernetes.io/pod-name"] for service in shard_services(documents)]
     assert pods == [f"{stateful['metadata']['name']}-{number}" for number in range(3)], pods
 
     documents = render(chart, {"shards": 1})
     (container,) = one(documents, "StatefulSet")["spec"]["template"]["spec"]["containers"]
     assert not shard_services(documents) and not any("shard" in argument for argument in container["args"])
-    assert "minReadySeconds" not in one(documents, "StatefulSet")["spec"]
+    assert "initialDelaySeconds" not in container["readinessProbe"]
+    assert not {"publishNotReadyAddresses", "sessionAffinity"} & set(one(documents, "Service")["spec"])
+
+    probe = {"initialDelaySeconds": 5, "periodSeconds": 7}
+    documents = render(chart, {"shards": 2, "shardReadySeconds": 90, "readinessProbe": probe})
+    (container,) = one(documents, "StatefulSet")["spec"]["template"]["spec"]["containers"]
+    assert container["readinessProbe"].items() >= {"initialDelaySeconds": 90, "periodSeconds": 7}.items()
+
+
+def check_waits(container, documents):
+    """A rollout waits for a first scan, also where Kubernetes does not know minReadySeconds of pods in parallel; who waits is
+    scraped, and gets notifications."""
+    assert container["readinessProbe"]["initialDelaySeconds"] >= 60
+    services = [document for document in documents if document["kind"] == "Service"]
+    assert services and all(service["spec"]["publishNotReadyAddresses"] for service in services)
 
 
 def check_variants(chart):
@@ -324,7 +340,9 @@ def check_plain():
     sharded = kustomize(PLAIN, PLAIN / "shards")
     validate(sharded)
     stateful = one(sharded, "StatefulSet")["spec"]
-    arguments = stateful["template"]["spec"]["containers"][0]["args"]
+    (container,) = stateful["template"]["spec"]["containers"]
+    check_waits(container, sharded)
+    arguments = container["args"]
     assert {"--shard.from-hostname", f"--total-shards={stateful['replicas']}"} <= set(arguments), arguments
     namespace = one(documents, "Namespace")
     assert namespace["metadata"]["name"] == one(documents, "Service")["metadata"]["namespace"]

@@ -53,7 +53,7 @@ fn the_table_about_itself_has_every_metric() {
     counters.credential_expires(target.repositories.registry().unwrap(), 1.0);
     telemetry.set_sources([target.name.clone()]);
     telemetry.source_answered(&target.name, true, Some(1.0));
-    telemetry.source_seen(&target.name, 1, 0);
+    telemetry.source_seen(&target.name, 1, Some(0));
     telemetry.reloaded(Ok(()), 1.0);
     telemetry.rendered(Duration::ZERO, 1);
     telemetry.set_store_documents(1);

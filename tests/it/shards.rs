@@ -10,7 +10,7 @@ use image_size_exporter::oci::Repository;
 use image_size_exporter::registry::{Registries, Settings};
 use image_size_exporter::target::Shard;
 
-use crate::support::daemon::{Daemon, LAST_SCAN, Metrics, ask_with};
+use crate::support::daemon::{Daemon, LAST_SCAN, Metrics, ask, ask_with};
 use crate::support::files::Files;
 use crate::support::images::*;
 use crate::support::registry::{Reply, Seen, TestRegistry};
@@ -200,6 +200,7 @@ async fn three_shards_publish_each_series_once_as_one_daemon_would_and_ask_nothi
         repositories += sum("image_size_exporter_target_repositories");
         images += sum("image_size_exporter_source_images");
         skipped += sum("image_size_exporter_source_skipped_containers");
+        assert_eq!(metrics.count("image_size_exporter_source_skipped_containers"), usize::from(number == 0));
         assert!(metrics.all_up("image_size_exporter_target_up", &[]), "{}", metrics.text());
         let ordinal = [("shard_ordinal", &*number.to_string())];
         assert_eq!(metrics.one("image_size_exporter_shard_ordinal", &ordinal), Some(f64::from(number)));
@@ -389,14 +390,67 @@ async fn a_shard_without_any_repository_is_up_and_quiet() {
         assert!(metrics.all_up("image_size_exporter_target_up", &[]));
         assert_eq!(metrics.series().len(), 0);
         assert_eq!(metrics.all(TAGS, &[]).values().sum::<f64>(), 0.0);
-        let page = crate::support::daemon::ask(&daemon.address, "GET /").await.unwrap();
+        let page = ask(&daemon.address, "GET /").await.unwrap();
+        let overview = ask(&daemon.address, "GET /api/v1/overview").await.unwrap();
+        assert!(overview.contains(r#""stored_bytes":null"#), "{overview}");
         assert!(page.contains(&format!("This is shard {} of 2", empty.number())), "{page}");
         assert!(!page.contains("matches"), "nothing is wrong with the targets: {page}");
-        let shown = crate::support::daemon::ask(&daemon.address, "GET /config").await.unwrap();
+        let shown = ask(&daemon.address, "GET /config").await.unwrap();
         assert!(shown.contains(&format!("# --shard={} --total-shards=2: ", empty.number())), "{shown}");
         directory = daemon.stop().await;
     }
     assert_eq!(registry.take_counts(), "catalog 1");
+}
+
+#[tokio::test]
+async fn pages_of_a_shard_say_where_the_others_are_and_withhold_what_it_cannot_know() {
+    let world = World::new();
+    let shard = shard(0, 2);
+    let daemon = world.start(tempfile::tempdir().unwrap(), shard).await;
+    daemon.until("all is scanned", |m| m.count(LAST_SCAN) == TARGETS && is_read(m)).await;
+    let get = async |path: &str| ask(&daemon.address, &format!("GET {path}")).await.unwrap();
+    let json = async |path: &str| -> serde_json::Value {
+        serde_json::from_str(get(&format!("/api/v1{path}")).await.split_once("\r\n\r\n").unwrap().1).unwrap()
+    };
+    let named = |is_own: bool| {
+        let mut names = (0..REPOSITORIES).map(|number| world.repository(&name(number)));
+        names.find(|name| shard.holds(name) == is_own).unwrap().to_string()
+    };
+    let (own, other) = (&named(true), &named(false));
+    for path in [
+        "/",
+        "/search",
+        &format!("/repository/{own}"),
+        &format!("/image/{own}:latest"),
+        "/compare",
+        &format!("/image/{own}:none"),
+    ] {
+        assert!(get(path).await.contains("This is shard 0 of 2, counted from 0"), "{path}");
+    }
+    let elsewhere = "shard 1 of 2 has the repository, if it is watched";
+    for path in [format!("/repository/{other}"), format!("/image/{other}:latest")] {
+        let (page, json) = (get(&path).await, get(&format!("/api/v1{path}")).await);
+        assert!(page.contains(" 404 ") && page.contains(elsewhere), "{page}");
+        assert!(json.contains(" 404 ") && json.contains(elsewhere), "{json}");
+    }
+    let absent = get(&format!("/image/{own}:none")).await;
+    assert!(absent.contains(" 404 ") && absent.contains("No tag of this name is watched."), "{absent}");
+    let compared = get(&format!("/compare?a={own}:latest&b={other}:latest")).await;
+    assert!(compared.contains(elsewhere), "{compared}");
+    let compared = get(&format!("/api/v1/compare?a={own}:latest&b={other}:latest")).await;
+    assert!(compared.contains("two watched images of this shard"), "{compared}");
+
+    let overview = json("/overview").await;
+    assert!(overview["totals"]["stored_bytes"].is_null(), "{overview}");
+    assert!(get("/").await.contains("what a policy would free is not known"));
+    let repository = json(&format!("/repository/{own}")).await;
+    let parts = repository["stacks"].as_array().unwrap().iter().flat_map(|stack| stack["parts"].as_array().unwrap());
+    let image = json(&format!("/image/{own}:v1.0.0")).await;
+    let layers = image["image"]["layers"].as_array().unwrap().iter();
+    let reaches: Vec<&serde_json::Value> = parts.chain(layers).map(|of| &of["reach"]).collect();
+    assert!(reaches.iter().all(|reach| reach.is_null() || *reach == "registry"), "{reaches:?}");
+    assert!(reaches.iter().any(|reach| reach.is_null()) && reaches.iter().any(|reach| *reach == "registry"));
+    daemon.stop().await;
 }
 
 #[tokio::test]

@@ -10,8 +10,8 @@ impl StateLoop {
     /// Takes a source's answer; returns the tags to read at once.
     pub(super) fn seen(&mut self, target: &Target, running: Running, changes: &mut Vec<TagChange>) -> Vec<TagRequest> {
         let images = running.images.len() as u64;
-        // What is in no repository is in no shard: the first one counts it, so that the sum over all shards is right.
-        let skipped = if target.repositories.shard().number() == 0 { running.skipped } else { 0 };
+        // What is in no repository is in no shard: the first one counts it, and the others say nothing of it.
+        let skipped = (target.repositories.shard().number() == 0).then_some(running.skipped);
         self.handles.telemetry.source_seen(&target.name, images, skipped);
         let seen = self.inventory.seen(&target.name, running);
         changes.extend(seen.changes);

@@ -102,6 +102,24 @@ fn a_restart_with_another_number_drops_what_is_no_longer_its_own() {
 }
 
 #[test]
+fn a_shard_that_comes_back_with_an_old_state_scans_at_once() {
+    let holder = (0..2).map(|number| shard(number, 2)).find(|shard| shard.holds(&repository("r.io/b"))).unwrap();
+    let interval = targets(holder)[1].interval.as_secs_f64();
+    for (shard, now, waits) in [
+        (holder, 10.0 + interval, true),
+        (holder, 10.0 + 2.5 * interval, false),
+        (Shard::default(), 10.0 + 2.5 * interval, true),
+    ] {
+        let (_, changes) = scanned(shard, &[]);
+        let mut inventory = super::restart::restart(&targets(shard), &changes, &single("base:100").images);
+        inventory.set_time(now);
+        let restored = inventory.restored(|_, _| true);
+        assert_eq!(restored.contains(&TargetName("named".into())), waits, "{shard} at {now}");
+        assert!(inventory.is_scanned(&TargetName("named".into()), Completeness::Whole), "its figures are published");
+    }
+}
+
+#[test]
 fn a_target_with_all_repositories_elsewhere_is_scanned_once_its_catalog_is_read() {
     let elsewhere = (0..2).map(|number| shard(number, 2)).find(|shard| !shard.holds(&repository("r.io/b"))).unwrap();
     let mut inventory = inventory(&targets(elsewhere));

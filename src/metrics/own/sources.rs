@@ -18,7 +18,7 @@ pub struct SourceState {
     pub last_success: Option<Timestamp>,
     /// The distinct images of its containers; `None` before its first answer.
     pub images: Option<u64>,
-    /// Containers that are not counted; `None` before its first answer.
+    /// Containers that are not counted; `None` before its first answer, and in shards other than the first.
     pub skipped: Option<u64>,
 }
 
@@ -49,10 +49,10 @@ impl Telemetry {
     }
 
     /// Notes what a source sees.
-    pub fn source_seen(&self, name: &TargetName, images: u64, skipped: u64) {
+    pub fn source_seen(&self, name: &TargetName, images: u64, skipped: Option<u64>) {
         let mut state = self.inner.state();
         if let Some(source) = state.sources.iter_mut().find(|source| source.name == *name) {
-            (source.images, source.skipped) = (Some(images), Some(skipped));
+            (source.images, source.skipped) = (Some(images), skipped);
         }
     }
 

@@ -152,7 +152,15 @@ pub(in crate::page) fn compare_form(frame: &Frame, of: &Missing) -> String {
     };
     let content = html! {
         h1 { "Compare two images" }
-        @for unknown in &of.unknown { p.bad { (name(unknown)) " is not watched." } }
+        @for unknown in &of.unknown {
+            p.bad {
+                (name(&unknown.image))
+                @match unknown.elsewhere {
+                    Some(shard) => { " is not watched here: shard " (shard) " has the repository, if it is watched. A shard compares its own images." },
+                    None => " is not watched.",
+                }
+            }
+        }
         @if of.unknown.is_empty() && !of.a.is_empty() && !of.b.is_empty() {
             p.bad {
                 @match &of.platform {

@@ -9,6 +9,7 @@ use super::words::{counted, text};
 use crate::metrics::own::BUILD;
 use crate::page::address::{Address, Place};
 use crate::page::world::World;
+use crate::target::Shard;
 
 /// What a page is made for.
 pub(in crate::page) struct Frame<'a> {
@@ -53,7 +54,10 @@ pub(super) fn page(frame: &Frame, title: &str, content: &Markup) -> String {
                         button type="submit" { "Search" }
                     }
                 }
-                main #content { (content) }
+                main #content {
+                    (shard(frame.world.shard))
+                    (content)
+                }
                 footer {
                     p {
                         "Version " (BUILD.version) ", revision " (BUILD.revision) " · "
@@ -66,6 +70,18 @@ pub(super) fn page(frame: &Frame, title: &str, content: &Markup) -> String {
         }
     };
     markup.into_string()
+}
+
+fn shard(of: Shard) -> Markup {
+    html! {
+        @if !of.is_only() {
+            p.note {
+                "This is shard " (of) ", counted from 0: the other repositories are on the pages of the others. "
+                "What a registry stores, and what images share across repositories, no shard knows alone: "
+                "who else has a layer is said of the images of this one."
+            }
+        }
+    }
 }
 
 fn is_list(frame: &Frame) -> bool {

@@ -12,8 +12,7 @@ use super::words::{
 };
 use crate::page::address::separator;
 use crate::page::overview::{
-    FailuresRow, GroupRow, ImageRow, MostReclaimable, Overview, ReclaimableRow, RegistryRow, ShardRow, TargetRow,
-    UnreadableRow,
+    FailuresRow, GroupRow, ImageRow, MostReclaimable, Overview, ReclaimableRow, RegistryRow, TargetRow, UnreadableRow,
 };
 use crate::page::releases::Release;
 use crate::page::running::{RunningRow, SourceRow};
@@ -23,7 +22,6 @@ pub(in crate::page) fn overview(frame: &Frame, of: &Overview) -> String {
     let content = html! {
         h1 { "What is watched" }
         (failed_reload(of, frame.world.now))
-        (shard(&of.shard))
         (figures(&[
             ("Stored", size_or_unknown(totals.stored_bytes)),
             ("Repositories", html! { (number(totals.repositories)) }),
@@ -61,7 +59,7 @@ fn most_reclaimable(of: &MostReclaimable) -> Markup {
     html! {
         @match of {
             MostReclaimable::Bytes(policy, bytes) => { (size(*bytes)) " " small.dim { "by " (name(policy)) } },
-            MostReclaimable::Unknown => span.dim title="what a policy would free is not known yet" { "–" },
+            MostReclaimable::Unknown => span.dim title="what a policy would free is not known" { "–" },
             MostReclaimable::NoPolicy => span.dim title="there is no policy" { "–" },
         }
     }
@@ -69,17 +67,6 @@ fn most_reclaimable(of: &MostReclaimable) -> Markup {
 
 fn section<Row>(title: &str, rows: &[Row], table: fn(&str, &[Row]) -> Markup) -> Markup {
     html! { @if !rows.is_empty() { section { h2 { (title) } (table(title, rows)) } } }
-}
-
-fn shard(of: &ShardRow) -> Markup {
-    html! {
-        @if of.total > 1 {
-            p.note {
-                "This is shard " (of.number) " of " (of.total) ", counted from 0: the other repositories are on the pages of the others. "
-                "What a registry stores, and what images share across repositories, no shard knows alone."
-            }
-        }
-    }
 }
 
 fn failed_reload(of: &Overview, now: f64) -> Markup {

@@ -58,7 +58,7 @@ pub(super) fn reach(reach: Option<Reach>) -> &'static str {
         Some(Reach::Own) => "in this image only",
         Some(Reach::Repository) => "shared in this repository",
         Some(Reach::Registry) => "shared with other repositories",
-        None => "not known yet to be shared",
+        None => "not known how far shared",
     }
 }
 

@@ -56,6 +56,9 @@ fn wrong_flags_end_it_with_2_and_say_what_to_do() {
         assert!(text.contains(said), "{flag}: {text}");
     }
     assert_eq!(ended(command(directory.path()).args(["--config.check", "--web.telemetry-path=/"])).0, Some(0));
+    // Another host's name may end in a number.
+    let elsewhere = ["--config.check", "--shard.from-hostname", "--total-shards=2"];
+    assert_eq!(ended(command(directory.path()).args(elsewhere)).0, Some(0));
     for (flags, said) in [
         (&["--shard=0"][..], "--total-shards <M>"),
         (&["--shard.from-hostname"], "--total-shards <M>"),
@@ -64,6 +67,9 @@ fn wrong_flags_end_it_with_2_and_say_what_to_do() {
         (&["--total-shards=2"], "write --shard=N, or --shard.from-hostname in a StatefulSet"),
         (&["--shard=2", "--total-shards=2"], "counted from 0, so that the last one is 1"),
         (&["--shard=0", "--total-shards=0"], "write 1 or more"),
+        (&["--shard=0", "--total-shards=1001"], "write 1000 or less"),
+        (&["--config.check", "--shard=2", "--total-shards=2"], "counted from 0, so that the last one is 1"),
+        (&["--config.check", "--shard.from-hostname", "--total-shards=0"], "write 1 or more"),
         (&["plan", "--shard=2", "--total-shards=2"], "counted from 0, so that the last one is 1"),
         (&["inspect", "alpine", "--shard=0", "--total-shards=2"], "unexpected argument"),
     ] {

@@ -167,7 +167,10 @@ async fn a_layer_is_nobodys_own_while_that_is_unknown() {
     assert_eq!(json_from(&address, repository).await["stacks"][0]["parts"][0]["reach"], Value::Null);
     for path in [image, repository] {
         let html = get_from(&address, path).await;
-        assert!(!html.contains("), in this image only</title>") && html.contains("not known yet"), "{path}: {html}");
+        assert!(
+            !html.contains("), in this image only</title>") && html.contains("not known how far shared"),
+            "{path}: {html}"
+        );
         assert!(!html.contains("no other known"), "{path}: {html}");
     }
 }
@@ -215,7 +218,7 @@ async fn the_headline_of_what_can_be_freed_is_the_sum_of_one_policy() {
             known,
             "<data value=\"1100\" title=\"1,100 bytes\">1.1 KiB</data> <small class=\"dim\">by <bdi>old</bdi></small>",
         ),
-        (unknown, "title=\"what a policy would free is not known yet\">–"),
+        (unknown, "title=\"what a policy would free is not known\">–"),
         (none, "title=\"there is no policy\">–"),
     ] {
         let html = get_from(&published(snapshot).await.address.to_string(), "/").await;
