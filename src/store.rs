@@ -25,7 +25,7 @@ mod sweep;
 pub use error::StoreError;
 pub use file::open::{Opened, is_foreign, special_kind};
 #[cfg(feature = "postgres")]
-pub use postgres::{Shard, check_url};
+pub use postgres::check_url;
 pub use single_flight::Flight;
 pub use store::{Store, StoreReader};
 pub use stored::{IndexEntry, LayerRecord, Stored, StoredIndex};

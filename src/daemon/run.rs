@@ -163,7 +163,7 @@ fn open_store(config: &Config) -> anyhow::Result<Store> {
         None => return Ok(Store::memory()),
         Some(State::File(path)) => path,
         #[cfg(feature = "postgres")]
-        Some(State::Database { url_file }) => return open_database(url_file),
+        Some(State::Database { url_file }) => return open_database(url_file, config.shard),
     };
     match Store::open(path) {
         Ok((store, Opened::SetAside { moved_to, why })) => {
@@ -181,8 +181,8 @@ fn open_store(config: &Config) -> anyhow::Result<Store> {
 
 /// Opens the database. While it cannot be used the daemon goes on in memory and the store tries again.
 #[cfg(feature = "postgres")]
-fn open_database(url_file: &std::path::Path) -> anyhow::Result<Store> {
-    let (store, error) = Store::database(url_file, crate::store::Shard::ALONE)?;
+fn open_database(url_file: &std::path::Path, shard: crate::target::Shard) -> anyhow::Result<Store> {
+    let (store, error) = Store::database(url_file, shard)?;
     if let Some(error) = error {
         tracing::error!(%error, "cannot use the database of the state: what is read is kept in memory only until it can be written");
     }

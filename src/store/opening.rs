@@ -10,10 +10,12 @@ use super::file::open::Opened;
 use super::file::tables::File;
 use super::file::writer::{self, OpenFile};
 #[cfg(feature = "postgres")]
-use super::postgres::{self, Database, Shard, Writer};
+use super::postgres::{self, Database, Writer};
 use super::queue::Queue;
 use super::store::Store;
 use crate::clock::since_epoch;
+#[cfg(feature = "postgres")]
+use crate::target::Shard;
 
 impl Store {
     /// A store in memory, until the process ends.

@@ -22,5 +22,4 @@ mod writer;
 pub use address::check_url;
 pub(super) use claims::Claim;
 pub(super) use database::Database;
-pub use schema::Shard;
 pub(super) use writer::{Writer, run};

@@ -23,7 +23,7 @@ const USES: &[(&str, &str)] = &[
     ("tag", "oci files image target"),
     ("registry", "oci"),
     ("inventory", "oci files image target retention tag"),
-    ("store", "clock oci files image tag registry"),
+    ("store", "clock oci files image target tag registry"),
     ("scan", "oci image target tag registry store"),
     ("layer", "clock oci files image target tag registry store"),
     ("notify", "oci"),

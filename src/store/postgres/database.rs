@@ -15,12 +15,12 @@ use super::facts::Kind;
 use super::known::Known;
 use super::reader::Reader;
 use super::restore::Restored;
-use super::schema::Shard;
 use crate::oci::{Digest, Registry, Repository, Tag};
 use crate::store::batch::Batch;
 use crate::store::queue::Queue;
 use crate::store::stored::FactsOf;
 use crate::tag::TagRecord;
+use crate::target::Shard;
 
 /// A tag and its record.
 type RestoredTag = (Repository, Tag, TagRecord);

@@ -9,7 +9,7 @@ use tokio_postgres::{Client, IsolationLevel, Statement};
 
 use super::facts::Kind;
 use super::reader::{DIGESTS_MAX, SELECT_FACTS, select};
-use super::schema::Shard;
+use super::schema::shard_columns;
 use super::write::encoding;
 use crate::oci::digest::TEXT_BYTES_MAX;
 use crate::oci::{Digest, Repository, Tag};
@@ -18,6 +18,7 @@ use crate::store::encoding::{parse_digest_key, tag_key, unseal};
 use crate::store::stored::{FactsOf, Stored};
 use crate::store::sweep::{blobs_needed, documents_needed};
 use crate::tag::TagRecord;
+use crate::target::Shard;
 
 /// What was restored.
 #[derive(Default)]
@@ -50,7 +51,7 @@ pub(super) async fn restore(client: &mut Client, shard: Shard) -> Result<Restore
 async fn scans(client: &Client, shard: Shard) -> Result<Batch, tokio_postgres::Error> {
     const SELECT: &str = "SELECT scan, ended_at FROM image_size_exporter.scans \
                           WHERE shards = $1 AND shard = $2 AND encoding = $3";
-    let [shards, shard] = shard.columns();
+    let [shards, shard] = shard_columns(shard);
     let mut known = Batch::default();
     for row in client.query(SELECT, &[&shards, &shard, &encoding()]).await? {
         if let Some(key) = parse_digest_key(row.get(0)) {
@@ -69,7 +70,7 @@ async fn tags_and_scans(client: &mut Client, shard: Shard) -> Result<Restored, t
     // There may be hundreds of thousands. The caller has a deadline for all of it.
     transaction.batch_execute("SET LOCAL statement_timeout = 0").await?;
     let known = scans(transaction.client(), shard).await?;
-    let [shards, shard] = shard.columns();
+    let [shards, shard] = shard_columns(shard);
     let encoding = encoding();
     let parameters: [&(dyn ToSql + Sync); 3] = [&shards, &shard, &encoding];
     let rows = transaction.query_raw(SELECT, parameters);

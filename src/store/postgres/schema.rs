@@ -2,23 +2,11 @@
 
 use tokio_postgres::Client;
 
-/// Which of several exporters this one is. Each shard has its own tags and scans; facts by digest are everybody's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shard {
-    /// From 0, below `total`.
-    pub ordinal: u32,
-    /// How many there are.
-    pub total: u32,
-}
+use crate::target::Shard;
 
-impl Shard {
-    /// The only one.
-    pub const ALONE: Self = Self { ordinal: 0, total: 1 };
-
-    /// As the columns `shards` and `shard` have it.
-    pub(super) fn columns(self) -> [i32; 2] {
-        [self.total, self.ordinal].map(|number| i32::try_from(number).unwrap_or(i32::MAX))
-    }
+/// As the columns `shards` and `shard` have it. Each shard has its own tags and scans; facts by digest are everybody's.
+pub(super) fn shard_columns(shard: Shard) -> [i32; 2] {
+    [shard.total(), shard.number()].map(|number| i32::try_from(number).unwrap_or(i32::MAX))
 }
 
 /// A step from one version of the schema to the next. Steps that were released are never changed.

@@ -1,12 +1,15 @@
 //! A batch in one transaction, if this exporter still holds its shard.
 
+use std::collections::HashSet;
+
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Statement, Transaction};
 
 use super::facts::{self, Fact};
-use super::schema::Shard;
+use super::schema::shard_columns;
 use crate::store::batch::Batch;
 use crate::store::encoding::{VERSION, digest_key, seal, tag_key};
+use crate::target::Shard;
 
 /// The most rows and bytes of one statement.
 const ROWS_MAX: usize = 2_000;
@@ -38,8 +41,41 @@ pub(super) async fn hold(client: &Client, shard: Shard) -> Result<i64, tokio_pos
     const HOLD: &str = "INSERT INTO image_size_exporter.holders AS held (shards, shard, encoding, epoch) \
                         VALUES ($1, $2, $3, 1) ON CONFLICT (shards, shard, encoding) \
                         DO UPDATE SET epoch = held.epoch + 1, seen_at = now() RETURNING epoch";
-    let [shards, shard] = shard.columns();
+    let [shards, shard] = shard_columns(shard);
     Ok(client.query_one(HOLD, &[&shards, &shard, &encoding()]).await?.get(0))
+}
+
+/// As [`hold`]. A shard that nobody had before begins with the tags and scans of the nearest wider one, as a state file goes
+/// on after a change of the number: a fleet that grows loses nothing. What belongs to other shards is dropped as it is restored.
+pub(super) async fn hold_at_start(client: &mut Client, shard: Shard) -> Result<i64, tokio_postgres::Error> {
+    let transaction = client.transaction().await?;
+    let epoch = hold(transaction.client(), shard).await?;
+    if epoch == 1 {
+        inherit(&transaction, shard).await?;
+    }
+    transaction.commit().await?;
+    Ok(epoch)
+}
+
+async fn inherit(transaction: &Transaction<'_>, shard: Shard) -> Result<(), tokio_postgres::Error> {
+    const HELD: &str = "SELECT shards, shard FROM image_size_exporter.holders WHERE encoding = $1";
+    let held = transaction.query(HELD, &[&encoding()]).await?;
+    let held: HashSet<[i32; 2]> = held.iter().map(|row| [row.get(0), row.get(1)]).collect();
+    let Some([from_shards, from_shard]) = shard.wider().map(shard_columns).find(|wider| held.contains(wider)) else {
+        return Ok(());
+    };
+    // There may be hundreds of thousands of rows.
+    transaction.batch_execute("SET LOCAL statement_timeout = 0").await?;
+    let [shards, shard] = shard_columns(shard);
+    for (table, values) in [("tags", "registry, repository, tag, value"), ("scans", "scan, ended_at")] {
+        let copy = format!(
+            "INSERT INTO image_size_exporter.{table} (shards, shard, encoding, {values}) \
+             SELECT $1, $2, encoding, {values} FROM image_size_exporter.{table} \
+             WHERE shards = $3 AND shard = $4 AND encoding = $5 ON CONFLICT DO NOTHING"
+        );
+        transaction.execute(&copy, &[&shards, &shard, &from_shards, &from_shard, &encoding()]).await?;
+    }
+    Ok(())
 }
 
 /// Takes the shard back, if the one that has it has been silent for a minute, or if nobody has it.
@@ -48,7 +84,7 @@ pub(super) async fn hold_again(client: &Client, shard: Shard) -> Result<Option<i
                         VALUES ($1, $2, $3, 1) ON CONFLICT (shards, shard, encoding) \
                         DO UPDATE SET epoch = held.epoch + 1, seen_at = now() \
                         WHERE held.seen_at < now() - $4::double precision * interval '1 second' RETURNING epoch";
-    let [shards, shard] = shard.columns();
+    let [shards, shard] = shard_columns(shard);
     let row = client.query_opt(HOLD, &[&shards, &shard, &encoding(), &SILENT_MAX_SECONDS]).await?;
     Ok(row.map(|row| row.get(0)))
 }
@@ -141,7 +177,7 @@ pub(super) async fn write(
     written: &Written<'_>,
 ) -> Result<(), NotWritten> {
     let Written { shard, epoch, claimant, batch, begins_anew } = written;
-    let [shards, shard] = shard.columns();
+    let [shards, shard] = shard_columns(*shard);
     let encoding = encoding();
     let transaction = client.transaction().await?;
     if transaction.execute(&statements.still_holds, &[&shards, &shard, &encoding, epoch]).await? == 0 {

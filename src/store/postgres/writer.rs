@@ -13,13 +13,14 @@ use super::connection::Connector;
 use super::database::Database;
 use super::error::{explained, failed, is_conflict, is_read_only, too_slow};
 use super::restore;
-use super::schema::{SchemaError, Shard, migrate};
+use super::schema::{SchemaError, migrate};
 use super::sweep;
-use super::write::{NotWritten, Statements, Written, hold, hold_again, write};
+use super::write::{NotWritten, Statements, Written, hold, hold_again, hold_at_start, write};
 use crate::oci::Digest;
 use crate::store::batch::Batch;
 use crate::store::error::StoreError;
 use crate::store::queue::{PAUSE, PAUSE_MAX, Turn};
+use crate::target::Shard;
 
 /// While nothing changes, the holder of a shard shows as often that it lives, and notices that the database is away.
 const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -97,7 +98,7 @@ impl Writer {
         let mut client = self.connect().await?;
         let shown = self.database.connector.shown();
         // A database that takes no writes can be read all the same.
-        let held = match hold(&client, self.database.shard).await {
+        let held = match hold_at_start(&mut client, self.database.shard).await {
             Ok(epoch) => {
                 self.holding = Holding::Epoch(epoch);
                 Ok(())
@@ -196,10 +197,9 @@ impl Writer {
 }
 
 fn taken(shown: &str, shard: Shard) -> StoreError {
-    let Shard { ordinal, total } = shard;
     failed(
         shown,
-        format!("another exporter that was started later has shard {ordinal} of {total}"),
+        format!("another exporter that was started later has shard {shard}"),
         "end one of them, or give this one its own database",
     )
 }

@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use image_size_exporter::oci::{Digest, MediaType, Registry as RegistryName, Repository, Tag};
-use image_size_exporter::store::{Shard, Store, Stored, StoredIndex};
+use image_size_exporter::store::{Store, Stored, StoredIndex};
 use image_size_exporter::tag::{Known, TagChange, TagRecord};
+use image_size_exporter::target::Shard;
 
 use super::*;
 use crate::harness::wait_for;
@@ -21,7 +22,12 @@ fn start() -> (Postgresql, tempfile::TempDir, PathBuf) {
 }
 
 fn open(url_file: &Path, ordinal: u32) -> Store {
-    let (store, error) = Store::database(url_file, Shard { ordinal, total: 3 }).expect("threads can be started");
+    open_of(url_file, ordinal, 3)
+}
+
+fn open_of(url_file: &Path, ordinal: u32, total: u32) -> Store {
+    let shard = Shard::new(ordinal, total).expect("a shard");
+    let (store, error) = Store::database(url_file, shard).expect("threads can be started");
     assert!(error.is_none(), "{error:?}");
     store
 }
@@ -46,6 +52,29 @@ fn document(bytes: u64) -> Stored {
 
 fn registry() -> RegistryName {
     "registry.test".parse().expect("a registry")
+}
+
+/// Keeps a tag that points at a document, with a number to know it by.
+fn keep(store: &Store, repository: Repository, tag: Tag, digest: &Digest, attestations: u32) {
+    let known = Known {
+        digest: digest.clone(),
+        header: None,
+        media_type: MediaType::new(MediaType::OCI_INDEX),
+        index_bytes: 9,
+        images: Vec::new(),
+        attestations,
+        failed: Vec::new(),
+        platforms: Vec::new().into(),
+    };
+    let kept = TagRecord { known: Arc::new(known), up: true, confirmed: 1.0, last_success: Some(1.0), changed: None };
+    store.keep(vec![TagChange { repository, tag, kept: Some(kept) }]);
+}
+
+/// The numbers of the tags that are kept.
+fn kept(store: &Store) -> Vec<u32> {
+    let mut numbers: Vec<u32> = store.tags().iter().map(|(.., record)| record.known.attestations).collect();
+    numbers.sort_unstable();
+    numbers
 }
 
 #[test]
@@ -120,20 +149,8 @@ fn each_shard_is_restored_with_its_own_tags_and_the_facts_of_all() {
         if ordinal == 0 {
             store.remember(&shared, document(9));
         }
-        let known = Known {
-            digest: shared.clone(),
-            header: None,
-            media_type: MediaType::new(MediaType::OCI_INDEX),
-            index_bytes: 9,
-            images: Vec::new(),
-            attestations: ordinal,
-            failed: Vec::new(),
-            platforms: Vec::new().into(),
-        };
-        let kept =
-            TagRecord { known: Arc::new(known), up: true, confirmed: 1.0, last_success: Some(1.0), changed: None };
         let (repository, tag) = name(ordinal);
-        store.keep(vec![TagChange { repository, tag, kept: Some(kept) }]);
+        keep(&store, repository, tag, &shared, ordinal);
         store.remember_scan(&shared, 1.0);
     }
     for ordinal in 0..3 {
@@ -148,5 +165,29 @@ fn each_shard_is_restored_with_its_own_tags_and_the_facts_of_all() {
         assert_eq!(store.has_scanned(&shared), ordinal < 2);
         run(store.load_documents(std::slice::from_ref(&shared)));
         assert_eq!(store.document(&shared), Some(document(9)));
+    }
+}
+
+#[test]
+fn a_shard_of_a_greater_number_begins_with_what_the_same_shard_of_fewer_had() {
+    let (_database, _directory, url_file) = start();
+    let digest = Digest::sha256_of(b"shared");
+    let tag = |name: &str| -> (Repository, Tag) {
+        (format!("registry.test/{name}").parse().expect("a name"), "v1".parse().expect("a tag"))
+    };
+    for (ordinal, total, name, number) in [(0, 1, "alone", 1), (0, 3, "of-three", 3), (1, 3, "other", 4)] {
+        let store = open_of(&url_file, ordinal, total);
+        let (repository, tag) = tag(name);
+        keep(&store, repository, tag, &digest, number);
+        store.remember_scan(&digest, f64::from(number));
+    }
+    let store = open_of(&url_file, 0, 4);
+    // The nearest is the one of three, which began with what the only one had.
+    assert_eq!((kept(&store), store.has_scanned(&digest)), (vec![1, 3], true));
+    let (repository, tag) = tag("of-three");
+    store.keep(vec![TagChange { repository, tag, kept: None }]);
+    drop(store);
+    for (ordinal, total, expected) in [(0, 4, vec![1]), (0, 3, vec![1, 3]), (3, 4, vec![1]), (2, 3, vec![1])] {
+        assert_eq!(kept(&open_of(&url_file, ordinal, total)), expected, "{ordinal} of {total}");
     }
 }
