@@ -1,6 +1,7 @@
 //! The state in a database: Debian's PostgreSQL, killed, stopped, locked, read-only, full and behind TLS.
 
 mod disk;
+mod fleet;
 mod network;
 mod shared;
 mod tls;
