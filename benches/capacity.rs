@@ -70,7 +70,8 @@ async fn row(images: u32) -> Result<String> {
     daemon.configure(registry.address, 1)?;
     daemon.signal("-HUP")?;
     registry.asked(before + u64::from(images + images / TAGS)).await?;
-    let (unchanged, cpu) = (start.elapsed() - QUIET, daemon.cpu()? - first_cpu);
+    let unchanged = start.elapsed().saturating_sub(QUIET);
+    let cpu = daemon.cpu()?.saturating_sub(first_cpu);
     let body = daemon.get("/metrics", "identity")?;
     let counted = lines(&body, "container_image_compressed_size_bytes{");
     ensure!(counted == images as usize, "{counted} of {images} images are published");
@@ -208,6 +209,7 @@ struct Daemon {
 impl Daemon {
     /// Starts it, and waits until it is ready.
     fn start(directory: &Path, registry: SocketAddr, round: u32) -> Result<Self> {
+        #[expect(clippy::disallowed_methods, reason = "which program is measured")]
         let program = std::env::var_os("EXPORTER").unwrap_or_else(|| "target/dist/image-size-exporter".into());
         let address = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let config = directory.join("config.toml");
@@ -220,7 +222,7 @@ impl Daemon {
         let start = Instant::now();
         while daemon.get("/-/ready", "identity").is_err() {
             ensure!(start.elapsed() < PATIENCE, "it does not become ready");
-            std::thread::sleep(Duration::from_millis(5));
+            pause();
         }
         Ok(daemon)
     }
@@ -274,6 +276,11 @@ impl Drop for Daemon {
         drop(self.child.kill());
         drop(self.child.wait());
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the registry has other workers")]
+fn pause() {
+    std::thread::sleep(Duration::from_millis(5));
 }
 
 fn write_config(path: &Path, registry: SocketAddr, round: u32) -> Result<()> {

@@ -20,7 +20,7 @@ use image_size_exporter::metrics::Rendered;
 use image_size_exporter::oci::{Digest, MediaType, PlatformFilter};
 use image_size_exporter::sources::{Container, Rules, Workload};
 use image_size_exporter::tag::{Observation, Outcome, Reading};
-use image_size_exporter::target::{Detail, Repositories, Selection, Target, TargetName, Uncompressed};
+use image_size_exporter::target::{Detail, Repositories, Selection, Shard, Target, TargetName, Uncompressed};
 
 use process::kib;
 use table::table;
@@ -158,7 +158,7 @@ fn reading(number: u32) -> Reading {
 fn target(name: &TargetName) -> Target {
     Target {
         name: name.clone(),
-        repositories: Repositories::Running,
+        repositories: Repositories::Running(Shard::default()),
         selection: Selection::default(),
         newest: None,
         platforms: PlatformFilter::all(),

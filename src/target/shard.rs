@@ -24,7 +24,7 @@ pub enum InvalidShard {
     /// Of none.
     #[error("there is at least one shard: write 1 or more")]
     NoShards,
-    /// More than [`TOTAL_MAX`].
+    /// More than 1000.
     #[error("{0} shards are too many: write {TOTAL_MAX} or less")]
     TooMany(u32),
     /// Beyond the last.

@@ -29,8 +29,9 @@ fn scanned(shard: Shard, tags: &[Vec<usize>]) -> (Inventory, Vec<TagChange>) {
     let mut changes = Vec::new();
     for (number, layers) in tags.iter().enumerate() {
         for (tag, &layers) in layers.iter().enumerate() {
-            let own: String = (0..layers).map(|layer| format!(" {number}-{layer}:{}", 10 + layer)).collect();
-            changes.extend(read(&mut inventory, &reference(number, tag), 10.0, single(&format!("base:100{own}"))));
+            let own = (0..layers).map(|layer| format!("{number}-{layer}:{}", 10 + layer));
+            let all: Vec<String> = std::iter::once("base:100".to_owned()).chain(own).collect();
+            changes.extend(read(&mut inventory, &reference(number, tag), 10.0, single(&all.join(" "))));
         }
     }
     changes.extend(read(&mut inventory, "r.io/b:v1", 10.0, single("base:100")));
