@@ -82,7 +82,7 @@ async fn within_deadline(
     tokio::select! {
         ended = running => ended,
         () = deadline => bail!(
-            "the shutdown did not finish within {}: is the disk of the state file hanging? The last changes may be lost",
+            "the shutdown did not finish within {}: does the disk of the state file, or its database, hang? The last changes may be lost",
             humantime::format_duration(SHUTDOWN_MAX)
         ),
     }

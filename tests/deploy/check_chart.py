@@ -251,6 +251,7 @@ def check_variants(chart):
         ({"prometheusRule": {"enabled": True, "overrides": {"ImageSizeGrow": {"for": "1h"}}}}, "there is no such alert"),
         ({"watchPods": {"enabled": True}, "serviceAccount": {"create": False}}, "not the namespace's default"),
         ({"shards": 2, "replicas": 2}, "each shard has one pod"),
+        ({"replicas": 2, "state": {"urlSecret": "sizes-database"}}, "a database of its own"),
     ]
     for values, message in failing:
         try:

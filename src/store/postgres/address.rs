@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio_postgres::Config;
-use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres::config::{ChannelBinding, Host, SslMode};
+
+use super::tls::Tls;
 
 /// The most bytes of a file with a URL.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
@@ -36,7 +38,12 @@ pub(super) enum Verify {
 /// # Errors
 /// What is wrong with it, with the remedy and without its content.
 pub fn check_url(file: &Path) -> Result<(), String> {
-    Address::read(file).map(drop)
+    let address = Address::read(file)?;
+    // The machine's own authorities may be another machine's.
+    match address.root_file {
+        Some(_) => Tls::new(&address).map(drop).map_err(|problem| format!("`{}`: {problem}", file.display())),
+        None => Ok(()),
+    }
 }
 
 impl Address {
@@ -56,7 +63,15 @@ impl Address {
         if !["postgres://", "postgresql://"].iter().any(|scheme| text.starts_with(scheme)) {
             return Err(format!("is no URL of a PostgreSQL database: {FORM}"));
         }
+        if text.contains(|character: char| character.is_whitespace() || character.is_control()) {
+            return Err("holds more than a URL: leave one line without spaces in it".to_owned());
+        }
         let (base, query) = text.split_once('?').unwrap_or((text, ""));
+        // Else a part of the password would be taken for the host or the database, which are no secrets.
+        let authority = base.split_once("://").map_or(base, |(_, rest)| rest).split('/').next().unwrap_or_default();
+        if base.matches('@').count() > authority.matches('@').count().min(1) {
+            return Err("has an `@` too many: write %40 for one in the password, and %2F for a slash".to_owned());
+        }
         let (mut mode, mut root) = (None, None);
         let mut others = Vec::new();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
@@ -98,6 +113,9 @@ impl Address {
         })?;
         if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
             return Err(format!("names no host: {FORM}"));
+        }
+        if config.get_channel_binding() == ChannelBinding::Require {
+            return Err("has channel_binding=require, which this program does not support: leave it out".to_owned());
         }
         config.ssl_mode(mode);
         if config.get_application_name().is_none() {
@@ -189,6 +207,11 @@ mod tests {
             ("postgres://me:sesame@db/x?sslmode=sometimes", "sslmode"),
             ("postgres://me:sesame@db/x?sslmode=require&sslrootcert=system", "verify-full"),
             ("postgres:///x", "names no host"),
+            ("postgres://me:sesame@2024@db/x", "%40"),
+            ("postgres://me:@sesame/me:sesame@db/x", "%40"),
+            ("postgres://me:12/me:sesame@db/x", "%2F"),
+            ("postgres://me:p@db/x\n#postgres://me:sesame@db/x", "one line"),
+            ("postgres://me:sesame@db/x?channel_binding=require", "channel_binding"),
         ] {
             let said = Address::parse(url).err().unwrap_or_else(|| panic!("{url} is accepted"));
             assert!(said.contains(expected), "{url}: {said}");

@@ -1,10 +1,9 @@
 //! A batch in one transaction, if this exporter still holds its shard.
 
-use std::collections::HashSet;
-
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, Statement, Transaction};
+use tokio_postgres::{Client, IsolationLevel, Statement, Transaction};
 
+use super::error::is_conflict;
 use super::facts::{self, Fact};
 use super::schema::shard_columns;
 use crate::store::batch::Batch;
@@ -45,33 +44,59 @@ pub(super) async fn hold(client: &Client, shard: Shard) -> Result<i64, tokio_pos
     Ok(client.query_one(HOLD, &[&shards, &shard, &encoding()]).await?.get(0))
 }
 
-/// As [`hold`]. A shard that nobody had before begins with the tags and scans of the nearest wider one, as a state file goes
-/// on after a change of the number: a fleet that grows loses nothing. What belongs to other shards is dropped as it is restored.
+/// As [`hold`], at a start. A shard goes on with what an exporter of its number, or the only one, had, if that was seen later
+/// than any exporter of this very shard: as a state file goes on after a change of the total. A fleet that grows loses nothing, and
+/// what a shard had weeks ago does not come back. What belongs to other shards is dropped as it is restored.
 pub(super) async fn hold_at_start(client: &mut Client, shard: Shard) -> Result<i64, tokio_postgres::Error> {
-    let transaction = client.transaction().await?;
+    let mut conflicts = 0;
+    loop {
+        match hold_and_inherit(client, shard).await {
+            Err(error) if is_conflict(&error) && conflicts < CONFLICTS_MAX => conflicts += 1,
+            held => return held,
+        }
+    }
+}
+
+/// How often others' writes may come in between.
+const CONFLICTS_MAX: u32 = 5;
+
+async fn hold_and_inherit(client: &mut Client, shard: Shard) -> Result<i64, tokio_postgres::Error> {
+    // Tags and scans of one moment: else a scan might be taken for one of all these tags that ended after them.
+    let transaction = client.build_transaction().isolation_level(IsolationLevel::RepeatableRead).start().await?;
+    let before = last_seen(&transaction, shard).await?;
     let epoch = hold(transaction.client(), shard).await?;
-    if epoch == 1 {
-        inherit(&transaction, shard).await?;
+    let own = shard_columns(shard);
+    if let Some(before) = before.filter(|before| *before != own) {
+        inherit(&transaction, own, before).await?;
     }
     transaction.commit().await?;
     Ok(epoch)
 }
 
-async fn inherit(transaction: &Transaction<'_>, shard: Shard) -> Result<(), tokio_postgres::Error> {
-    const HELD: &str = "SELECT shards, shard FROM image_size_exporter.holders WHERE encoding = $1";
-    let held = transaction.query(HELD, &[&encoding()]).await?;
-    let held: HashSet<[i32; 2]> = held.iter().map(|row| [row.get(0), row.get(1)]).collect();
-    let Some([from_shards, from_shard]) = shard.wider().map(shard_columns).find(|wider| held.contains(wider)) else {
-        return Ok(());
-    };
+/// The shard of this number, or the only one, that was seen last; as the columns have it.
+async fn last_seen(transaction: &Transaction<'_>, shard: Shard) -> Result<Option<[i32; 2]>, tokio_postgres::Error> {
+    const LAST: &str = "SELECT shards, shard FROM image_size_exporter.holders \
+                        WHERE encoding = $1 AND (shard = $2 OR shards = 1) ORDER BY seen_at DESC LIMIT 1";
+    let [_, number] = shard_columns(shard);
+    let row = transaction.query_opt(LAST, &[&encoding(), &number]).await?;
+    Ok(row.map(|row| [row.get(0), row.get(1)]))
+}
+
+async fn inherit(
+    transaction: &Transaction<'_>,
+    [shards, shard]: [i32; 2],
+    [from_shards, from_shard]: [i32; 2],
+) -> Result<(), tokio_postgres::Error> {
     // There may be hundreds of thousands of rows.
     transaction.batch_execute("SET LOCAL statement_timeout = 0").await?;
-    let [shards, shard] = shard_columns(shard);
     for (table, values) in [("tags", "registry, repository, tag, value"), ("scans", "scan, ended_at")] {
+        let delete =
+            format!("DELETE FROM image_size_exporter.{table} WHERE shards = $1 AND shard = $2 AND encoding = $3");
+        transaction.execute(&delete, &[&shards, &shard, &encoding()]).await?;
         let copy = format!(
             "INSERT INTO image_size_exporter.{table} (shards, shard, encoding, {values}) \
              SELECT $1, $2, encoding, {values} FROM image_size_exporter.{table} \
-             WHERE shards = $3 AND shard = $4 AND encoding = $5 ON CONFLICT DO NOTHING"
+             WHERE shards = $3 AND shard = $4 AND encoding = $5"
         );
         transaction.execute(&copy, &[&shards, &shard, &from_shards, &from_shard, &encoding()]).await?;
     }

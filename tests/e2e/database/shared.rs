@@ -169,7 +169,7 @@ fn each_shard_is_restored_with_its_own_tags_and_the_facts_of_all() {
 }
 
 #[test]
-fn a_shard_of_a_greater_number_begins_with_what_the_same_shard_of_fewer_had() {
+fn a_shard_begins_with_what_its_number_had_last_whatever_the_total_was() {
     let (_database, _directory, url_file) = start();
     let digest = Digest::sha256_of(b"shared");
     let tag = |name: &str| -> (Repository, Tag) {
@@ -182,12 +182,13 @@ fn a_shard_of_a_greater_number_begins_with_what_the_same_shard_of_fewer_had() {
         store.remember_scan(&digest, f64::from(number));
     }
     let store = open_of(&url_file, 0, 4);
-    // The nearest is the one of three, which began with what the only one had.
+    // It was last the one of three, which began with what the only one had.
     assert_eq!((kept(&store), store.has_scanned(&digest)), (vec![1, 3], true));
     let (repository, tag) = tag("of-three");
     store.keep(vec![TagChange { repository, tag, kept: None }]);
     drop(store);
-    for (ordinal, total, expected) in [(0, 4, vec![1]), (0, 3, vec![1, 3]), (3, 4, vec![1]), (2, 3, vec![1])] {
+    // Of three again it does not have what it had when it was of three before.
+    for (ordinal, total, expected) in [(0, 4, vec![1]), (0, 3, vec![1]), (3, 4, vec![1]), (1, 3, vec![1, 4])] {
         assert_eq!(kept(&open_of(&url_file, ordinal, total)), expected, "{ordinal} of {total}");
     }
 }
