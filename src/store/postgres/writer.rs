@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tokio::runtime::Runtime;
 use tokio_postgres::Client;
 use tracing::{debug, info, warn};
@@ -38,6 +39,14 @@ const RESTORE_MAX: Duration = Duration::from_mins(5);
 /// The time between two sweeps of the database: marks are days.
 const SWEEP_INTERVAL: Duration = Duration::from_hours(6);
 
+/// The first sweep is not among the work of a start, and removes nothing: after a pause of weeks the other shards have yet to
+/// start, and to mark what they use.
+const SWEEP_FIRST: Duration = Duration::from_mins(5);
+const REMOVE_FIRST: Duration = Duration::from_hours(1);
+
+/// The time for a sweep. Each of its statements has the server's.
+const SWEEP_MAX: Duration = Duration::from_hours(1);
+
 /// How often a batch is written again at once after a conflict with another exporter's.
 const CONFLICTS_MAX: u32 = 3;
 
@@ -48,8 +57,11 @@ pub(in crate::store) struct Writer {
     holding: Holding,
     /// What the shard knew was not restored: the first write replaces all of it, since tags of it may be gone by now.
     begins_anew: bool,
+    started_at: Instant,
     swept_at: Option<Instant>,
     is_sweeping: Arc<AtomicBool>,
+    /// Why the last sweep failed.
+    sweep_error: Arc<Mutex<Option<String>>>,
 }
 
 /// Whether this exporter has its shard.
@@ -72,8 +84,10 @@ impl Writer {
             connection: None,
             holding: Holding::Never,
             begins_anew: true,
+            started_at: Instant::now(),
             swept_at: None,
             is_sweeping: Arc::default(),
+            sweep_error: Arc::default(),
         };
         let error = runtime.block_on(writer.restore_patiently()).err();
         writer.database.queue.set_persistent(error.is_none());
@@ -110,7 +124,7 @@ impl Writer {
         let restored = restored.map_err(|_| too_slow(&shown))?.map_err(|error| explained(&shown, &error))?;
         self.begins_anew = false;
         self.database.set_restored(restored);
-        if let Ok(documents) = sweep::documents(&client).await {
+        if let Some(documents) = sweep::documents_soon(&client).await {
             self.database.documents.store(documents, Ordering::Relaxed);
         }
         held?;
@@ -173,24 +187,33 @@ impl Writer {
 
     /// Sweeps the database beside the writes, over a connection of its own.
     fn sweep(&mut self, runtime: &Runtime, in_use: HashSet<Digest>) {
-        let is_due = self.swept_at.is_none_or(|at| at.elapsed() >= SWEEP_INTERVAL);
+        let age = self.started_at.elapsed();
+        let is_due = self.swept_at.map_or(age >= SWEEP_FIRST, |at| at.elapsed() >= SWEEP_INTERVAL);
         if !is_due || self.is_sweeping.swap(true, Ordering::Relaxed) {
             return;
         }
         self.swept_at = Some(Instant::now());
         let (connector, documents) = (Arc::clone(&self.database.connector), Arc::clone(&self.database.documents));
-        let is_sweeping = Arc::clone(&self.is_sweeping);
+        let (is_sweeping, last_error) = (Arc::clone(&self.is_sweeping), Arc::clone(&self.sweep_error));
         runtime.spawn(async move {
-            let swept = match connector.connect().await {
-                Ok(client) => {
-                    sweep::sweep(&client, &in_use).await.map_err(|error| explained(&connector.shown(), &error))
-                }
-                Err(error) => Err(error),
+            let sweep = async {
+                let client = connector.connect().await?;
+                let swept = sweep::sweep(&client, &in_use, age >= REMOVE_FIRST).await;
+                swept.map_err(|error| explained(&connector.shown(), &error))
             };
-            match swept {
-                Ok(counted) => documents.store(counted, Ordering::Relaxed),
-                Err(error) => debug!(%error, "cannot sweep the database: the next sweep does"),
+            let swept = tokio::time::timeout(SWEEP_MAX, sweep).await;
+            let error = match swept.unwrap_or_else(|_| Err(too_slow(&connector.shown()))) {
+                Ok(counted) => {
+                    documents.store(counted, Ordering::Relaxed);
+                    None
+                }
+                Err(error) => Some(error.to_string()),
+            };
+            let mut last_error = last_error.lock();
+            if let Some(error) = error.as_ref().filter(|error| last_error.as_ref() != Some(*error)) {
+                warn!(error, "cannot sweep the database, which grows: trying again every 6 hours");
             }
+            *last_error = error;
             is_sweeping.store(false, Ordering::Relaxed);
         });
     }
