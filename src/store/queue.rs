@@ -106,6 +106,13 @@ impl Queue {
         }
     }
 
+    /// Whether somebody waits for the writer.
+    #[cfg(feature = "postgres")]
+    pub(super) fn is_urgent(&self) -> bool {
+        let queued = self.lock();
+        queued.stop || !queued.flushes.is_empty()
+    }
+
     /// Notes that the batch of the last turn was written.
     pub(super) fn written(&self) {
         self.lock().writing = Arc::default();

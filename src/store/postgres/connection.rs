@@ -4,18 +4,19 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio_postgres::Client;
+use tokio_postgres::{Client, Config};
 
 use super::address::Address;
 use super::error::{explained, failed, too_slow};
 use super::tls::Tls;
 use crate::store::error::StoreError;
 
-/// The time for a connection to be ready for queries.
-const CONNECT_MAX: Duration = Duration::from_secs(10);
+/// The time for each host of the URL to be connected with, where the URL has none of its own, and for the rest: names,
+/// TLS and the session's settings.
+const HOST_MAX: Duration = Duration::from_secs(5);
 
 /// What the server itself ends, so that nothing of a program that hangs or is cut off holds a lock.
-const SESSION: &str = "SET statement_timeout = '60s'; SET lock_timeout = '20s'; \
+pub(super) const SESSION: &str = "SET statement_timeout = '60s'; SET lock_timeout = '20s'; \
                        SET idle_in_transaction_session_timeout = '60s'";
 
 /// Connects to the database.
@@ -37,22 +38,43 @@ impl Connector {
     }
 
     pub(super) async fn connect(&self) -> Result<Client, StoreError> {
-        match tokio::time::timeout(CONNECT_MAX, self.connect_at_last()).await {
-            Ok(connected) => connected,
-            Err(_) => Err(too_slow(&self.shown())),
-        }
-    }
-
-    async fn connect_at_last(&self) -> Result<Client, StoreError> {
         const REMEDY: &str = "the file that `url_file` names is read again at each try";
         let address = Address::read(&self.url_file).map_err(|why| failed(&self.shown(), why, REMEDY))?;
         let shown = address.shown();
         self.shown.lock().clone_from(&shown);
         let tls = Tls::new(&address).map_err(|why| failed(&shown, why, REMEDY))?;
-        let (client, connection) = address.config.connect(tls).await.map_err(|error| explained(&shown, &error))?;
-        // It ends with the client, or with an error that each query returns as well.
-        tokio::spawn(async move { drop(connection.await) });
-        client.batch_execute(SESSION).await.map_err(|error| explained(&shown, &error))?;
-        Ok(client)
+        let connected = async {
+            let (client, connection) = address.config.connect(tls).await?;
+            // It ends with the client, or with an error that each query returns as well.
+            tokio::spawn(async move { drop(connection.await) });
+            client.batch_execute(SESSION).await?;
+            Ok(client)
+        };
+        match tokio::time::timeout(connect_max(&address.config), connected).await {
+            Ok(connected) => connected.map_err(|error| explained(&shown, &error)),
+            Err(_) => Err(too_slow(&shown)),
+        }
+    }
+}
+
+/// The time for a connection to be ready for queries. The last of several hosts has its turn even if none before it answers.
+fn connect_max(config: &Config) -> Duration {
+    let each = config.get_connect_timeout().copied().unwrap_or(HOST_MAX);
+    let hosts = u32::try_from(config.get_hosts().len().max(config.get_hostaddrs().len())).unwrap_or(u32::MAX);
+    each.saturating_mul(hosts).saturating_add(HOST_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_host_has_its_time() {
+        for (url, seconds) in
+            [("postgres://a/sizes", 10), ("postgres://a,b,c/sizes", 20), ("postgres://a,b/sizes?connect_timeout=2", 9)]
+        {
+            let config: Config = url.parse().unwrap();
+            assert_eq!(connect_max(&config), Duration::from_secs(seconds), "{url}");
+        }
     }
 }

@@ -23,7 +23,7 @@ use crate::tag::TagRecord;
 use crate::target::Shard;
 
 /// A tag and its record.
-type RestoredTag = (Repository, Tag, TagRecord);
+pub(super) type RestoredTag = (Repository, Tag, TagRecord);
 
 /// What the store's clones and the writer share.
 pub(in crate::store) struct Database {
@@ -57,7 +57,7 @@ impl Database {
 
     /// Takes what a start has restored.
     pub(super) fn set_restored(&self, Restored { tags, known }: Restored) {
-        self.known.lock().take(known);
+        self.known.lock().restored(&tags, known);
         *self.restored.lock() = tags;
     }
 

@@ -39,11 +39,6 @@ pub(super) fn is_conflict(error: &tokio_postgres::Error) -> bool {
         .is_some_and(|code| *code == SqlState::T_R_DEADLOCK_DETECTED || *code == SqlState::T_R_SERIALIZATION_FAILURE)
 }
 
-/// Whether the database takes no writes, and may still be read.
-pub(super) fn is_read_only(error: &tokio_postgres::Error) -> bool {
-    error.code() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION)
-}
-
 fn remedy(code: &SqlState) -> &'static str {
     if *code == SqlState::INVALID_PASSWORD || *code == SqlState::INVALID_AUTHORIZATION_SPECIFICATION {
         "correct user and password in the file that `url_file` names, which is read again at each try"

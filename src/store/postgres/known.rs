@@ -1,9 +1,11 @@
 //! What this process has in memory of the database: what it read or wrote lately, and what it uses.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
-use crate::oci::Digest;
+use super::database::RestoredTag;
+use crate::oci::{Digest, Repository, Tag};
 use crate::store::batch::Batch;
+use crate::tag::TagRecord;
 
 /// Facts in two generations: each sweep makes the young ones old. Old ones leave once nothing uses them; documents and
 /// configs then in any case, since they are loaded before they are needed again.
@@ -11,6 +13,9 @@ use crate::store::batch::Batch;
 pub(super) struct Known {
     young: Batch,
     old: Batch,
+    /// What the database has of the shard's tags, to write all of it again where another exporter has changed it. Names and
+    /// records are shared with the inventory.
+    tags: HashMap<(Repository, Tag), TagRecord>,
 }
 
 impl Known {
@@ -18,8 +23,36 @@ impl Known {
         in_batch(&self.young).or_else(|| in_batch(&self.old))
     }
 
+    /// Takes what a start has restored.
+    pub(super) fn restored(&mut self, tags: &[RestoredTag], batch: Batch) {
+        self.tags = tags.iter().cloned().map(|(repository, tag, record)| ((repository, tag), record)).collect();
+        self.take(batch);
+    }
+
+    /// Whether the database has a tag of the shard, as far as memory knows.
+    pub(super) fn has_tags(&self) -> bool {
+        !self.tags.is_empty()
+    }
+
+    /// The tags and scans, with the facts that are still known if `with_facts`.
+    pub(super) fn all(&self, with_facts: bool) -> Batch {
+        let mut facts = Batch::default();
+        if with_facts {
+            facts = self.old.clone();
+            absorb(&mut facts, self.young.clone());
+        }
+        let tags = self.tags.iter().map(|(key, record)| (key.clone(), Some(record.clone()))).collect();
+        Batch { tags, scans: self.young.scans.clone(), ..facts }
+    }
+
     /// Takes what was read or written.
-    pub(super) fn take(&mut self, batch: Batch) {
+    pub(super) fn take(&mut self, mut batch: Batch) {
+        for (key, record) in batch.tags.drain() {
+            match record {
+                Some(record) => drop(self.tags.insert(key, record)),
+                None => drop(self.tags.remove(&key)),
+            }
+        }
         if let Some(retained) = &batch.scans_retained {
             self.young.scans.retain(|key, _| retained.contains(key));
         }

@@ -26,8 +26,13 @@ const ANSWER_MAX: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_mins(1);
 
-/// The most digests of one query.
-pub(super) const DIGESTS_MAX: usize = 2_000;
+/// The most digests of one query. The listings of layers are big.
+const DIGESTS_MAX: usize = 2_000;
+const LISTED_DIGESTS_MAX: usize = 100;
+
+pub(super) fn digests_max(kinds: &[Kind]) -> usize {
+    if kinds.contains(&Kind::Listing) { LISTED_DIGESTS_MAX } else { DIGESTS_MAX }
+}
 
 pub(super) const SELECT_FACTS: &str = "SELECT digest, kind, value FROM image_size_exporter.facts \
                                        WHERE encoding = $1 AND digest = ANY ($2) AND kind = ANY ($3)";
@@ -78,7 +83,7 @@ impl Reader {
     /// What the database has of these digests; nothing while it is away.
     pub(super) async fn load(&self, digests: &[Digest], kinds: &[Kind]) -> Batch {
         let mut loaded = Batch::default();
-        for digests in digests.chunks(DIGESTS_MAX) {
+        for digests in digests.chunks(digests_max(kinds)) {
             let Some(connection) = self.connection().await else { break };
             let query = select(&connection.client, &connection.select, digests, kinds, &mut loaded);
             if self.answer(&connection, query).await.is_none() {
@@ -163,7 +168,7 @@ impl State {
     }
 }
 
-/// Adds to `loaded` what the database has of at most [`DIGESTS_MAX`] digests.
+/// Adds to `loaded` what the database has of at most [`digests_max`] digests.
 pub(super) async fn select(
     client: &Client,
     statement: &Statement,

@@ -8,7 +8,7 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, IsolationLevel, Statement};
 
 use super::facts::Kind;
-use super::reader::{DIGESTS_MAX, SELECT_FACTS, select};
+use super::reader::{SELECT_FACTS, digests_max, select};
 use super::schema::shard_columns;
 use super::write::encoding;
 use crate::oci::digest::TEXT_BYTES_MAX;
@@ -100,7 +100,7 @@ async fn load(
     into: &mut Batch,
 ) -> Result<(), tokio_postgres::Error> {
     let digests: Vec<Digest> = digests.into_iter().collect();
-    for digests in digests.chunks(DIGESTS_MAX) {
+    for digests in digests.chunks(digests_max(kinds)) {
         select(client, statement, digests, kinds, into).await?;
     }
     Ok(())

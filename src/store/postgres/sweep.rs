@@ -7,6 +7,7 @@ use std::collections::HashSet;
 
 use tokio_postgres::Client;
 
+use super::connection::SESSION;
 use crate::oci::Digest;
 use crate::store::encoding::digest_key;
 
@@ -42,22 +43,36 @@ const REMOVE_SHARDS: &str = "WITH gone AS (DELETE FROM image_size_exporter.holde
 /// Claims of exporters that have died.
 const REMOVE_CLAIMS: &str = "DELETE FROM image_size_exporter.claims WHERE ends_at < now() - interval '1 hour'";
 
-/// Marks, removes, and returns how many documents there are.
-pub(super) async fn sweep(client: &Client, in_use: &HashSet<Digest>) -> Result<u64, tokio_postgres::Error> {
+/// Marks, removes if `removes`, and returns how many documents there are.
+pub(super) async fn sweep(
+    client: &Client,
+    in_use: &HashSet<Digest>,
+    removes: bool,
+) -> Result<u64, tokio_postgres::Error> {
     let mark = client.prepare(MARK).await?;
     let digests: Vec<&Digest> = in_use.iter().collect();
     for digests in digests.chunks(AT_ONCE) {
         let digests: Vec<Vec<u8>> = digests.iter().map(|digest| digest_key(digest)).collect();
         client.execute(&mark, &[&digests]).await?;
     }
-    while client.execute(REMOVE_FACTS, &[]).await? >= AT_ONCE as u64 {}
-    client.execute(REMOVE_SHARDS, &[]).await?;
+    if removes {
+        while client.execute(REMOVE_FACTS, &[]).await? >= AT_ONCE as u64 {}
+        client.execute(REMOVE_SHARDS, &[]).await?;
+    }
     client.execute(REMOVE_CLAIMS, &[]).await?;
     documents(client).await
 }
 
+/// The number of documents, or none if counting takes long: a start does not wait for it.
+pub(super) async fn documents_soon(client: &Client) -> Option<u64> {
+    client.batch_execute("SET statement_timeout = '5s'").await.ok()?;
+    let counted = documents(client).await;
+    client.batch_execute(SESSION).await.ok()?;
+    counted.ok()
+}
+
 /// The number of documents.
-pub(super) async fn documents(client: &Client) -> Result<u64, tokio_postgres::Error> {
+async fn documents(client: &Client) -> Result<u64, tokio_postgres::Error> {
     const COUNT: &str = "SELECT count(*) FROM image_size_exporter.facts WHERE kind = $1 AND encoding = $2";
     let kind = super::facts::Kind::Document.number();
     let row = client.query_one(COUNT, &[&kind, &super::write::encoding()]).await?;

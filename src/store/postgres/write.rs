@@ -1,5 +1,7 @@
 //! A batch in one transaction, if this exporter still holds its shard.
 
+use std::time::Duration;
+
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, IsolationLevel, Statement, Transaction};
 
@@ -25,6 +27,8 @@ pub(super) fn encoding() -> i16 {
 /// Why a batch was not written.
 pub(super) enum NotWritten {
     Failed(tokio_postgres::Error),
+    /// A statement was not answered in time.
+    Slow,
     /// Another exporter has taken the shard.
     Lost,
 }
@@ -103,14 +107,28 @@ async fn inherit(
     Ok(())
 }
 
-/// Takes the shard back, if the one that has it has been silent for a minute, or if nobody has it.
-pub(super) async fn hold_again(client: &Client, shard: Shard) -> Result<Option<i64>, tokio_postgres::Error> {
+/// The number of the shard's last holding.
+pub(super) async fn last_held(client: &Client, shard: Shard) -> Result<Option<i64>, tokio_postgres::Error> {
+    const SELECT: &str = "SELECT epoch FROM image_size_exporter.holders \
+                          WHERE shards = $1 AND shard = $2 AND encoding = $3";
+    let [shards, shard] = shard_columns(shard);
+    Ok(client.query_opt(SELECT, &[&shards, &shard, &encoding()]).await?.map(|row| row.get(0)))
+}
+
+/// Takes the shard if nobody has it, if the one that has it has been silent for a minute, or if nobody has taken it since
+/// the holding `seen`.
+pub(super) async fn hold_again(
+    client: &Client,
+    shard: Shard,
+    seen: Option<i64>,
+) -> Result<Option<i64>, tokio_postgres::Error> {
     const HOLD: &str = "INSERT INTO image_size_exporter.holders AS held (shards, shard, encoding, epoch) \
                         VALUES ($1, $2, $3, 1) ON CONFLICT (shards, shard, encoding) \
                         DO UPDATE SET epoch = held.epoch + 1, seen_at = now() \
-                        WHERE held.seen_at < now() - $4::double precision * interval '1 second' RETURNING epoch";
+                        WHERE held.seen_at < now() - $4::double precision * interval '1 second' OR held.epoch = $5 \
+                        RETURNING epoch";
     let [shards, shard] = shard_columns(shard);
-    let row = client.query_opt(HOLD, &[&shards, &shard, &encoding(), &SILENT_MAX_SECONDS]).await?;
+    let row = client.query_opt(HOLD, &[&shards, &shard, &encoding(), &SILENT_MAX_SECONDS, &seen]).await?;
     Ok(row.map(|row| row.get(0)))
 }
 
@@ -191,33 +209,61 @@ pub(super) struct Written<'a> {
     pub(super) epoch: i64,
     pub(super) claimant: i64,
     pub(super) batch: &'a Batch,
-    /// Tags and scans replace those that are there.
-    pub(super) begins_anew: bool,
+    pub(super) replaces: Replaces,
+    /// The time for each statement. All of them may take longer: a backlog is written however slow the database is.
+    pub(super) each_max: Duration,
 }
 
-/// Writes a batch, or only notes that this exporter lives if it is empty. All of it or nothing is written.
+/// What a batch takes the place of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Replaces {
+    Nothing,
+    /// The scans, and none is written: the tags must not be taken for all of the shard's.
+    Scans,
+    /// The tags and the scans.
+    All,
+}
+
+impl Replaces {
+    fn tables(self) -> &'static [&'static str] {
+        match self {
+            Self::Nothing => &[],
+            Self::Scans => &["scans"],
+            Self::All => &["tags", "scans"],
+        }
+    }
+}
+
+/// Writes a batch, or only notes that this exporter lives if it is empty. Facts first and piece by piece, since they are true
+/// whoever writes them: what was written of a backlog stays. Then all of the rest or nothing.
 pub(super) async fn write(
     client: &mut Client,
     statements: &Statements,
     written: &Written<'_>,
 ) -> Result<(), NotWritten> {
-    let Written { shard, epoch, claimant, batch, begins_anew } = written;
+    let Written { shard, epoch, claimant, batch, replaces, each_max } = written;
     let [shards, shard] = shard_columns(*shard);
     let encoding = encoding();
-    let transaction = client.transaction().await?;
-    if transaction.execute(&statements.still_holds, &[&shards, &shard, &encoding, epoch]).await? == 0 {
+    let holder: [&(dyn ToSql + Sync); 4] = [&shards, &shard, &encoding, epoch];
+    let facts = facts::rows(batch);
+    for (number, rows) in chunks(&facts, |fact| fact.value.len()).into_iter().enumerate() {
+        // Many take long: nobody takes the shard meanwhile because its holder seems to be silent.
+        if number > 0 && in_time(*each_max, client.execute(&statements.still_holds, &holder)).await? == 0 {
+            return Err(NotWritten::Lost);
+        }
+        in_time(*each_max, put_facts(client, &statements.put_facts, rows)).await?;
+    }
+    let transaction = in_time(*each_max, client.transaction()).await?;
+    let execute = async |statement: &Statement, parameters: &[&(dyn ToSql + Sync)]| {
+        in_time(*each_max, transaction.execute(statement, parameters)).await
+    };
+    if execute(&statements.still_holds, &holder).await? == 0 {
         return Err(NotWritten::Lost);
     }
-    if *begins_anew {
-        for table in ["tags", "scans"] {
-            let delete =
-                format!("DELETE FROM image_size_exporter.{table} WHERE shards = $1 AND shard = $2 AND encoding = $3");
-            transaction.execute(&delete, &[&shards, &shard, &encoding]).await?;
-        }
-    }
-    let facts = facts::rows(batch);
-    for rows in chunks(&facts, |fact| fact.value.len()) {
-        put_facts(&transaction, &statements.put_facts, rows).await?;
+    for table in replaces.tables() {
+        let delete =
+            format!("DELETE FROM image_size_exporter.{table} WHERE shards = $1 AND shard = $2 AND encoding = $3");
+        in_time(*each_max, transaction.execute(&delete, &[&shards, &shard, &encoding])).await?;
     }
     let mut kept = Vec::new();
     let mut gone = Vec::new();
@@ -233,40 +279,43 @@ pub(super) async fn write(
         let values: Vec<&[u8]> = rows.iter().map(|(_, value)| &**value).collect();
         let parameters: [&(dyn ToSql + Sync); 7] =
             [&shards, &shard, &encoding, &registries, &repositories, &tags, &values];
-        transaction.execute(&statements.put_tags, &parameters).await?;
+        execute(&statements.put_tags, &parameters).await?;
     }
     for rows in gone.chunks(ROWS_MAX) {
         let [registries, repositories, tags] = columns(rows.iter().copied());
         let parameters: [&(dyn ToSql + Sync); 6] = [&shards, &shard, &encoding, &registries, &repositories, &tags];
-        transaction.execute(&statements.delete_tags, &parameters).await?;
+        execute(&statements.delete_tags, &parameters).await?;
     }
     if let Some(retained) = &batch.scans_retained {
         let retained: Vec<Vec<u8>> = retained.iter().map(digest_key).collect();
-        transaction.execute(&statements.retain_scans, &[&shards, &shard, &encoding, &retained]).await?;
+        execute(&statements.retain_scans, &[&shards, &shard, &encoding, &retained]).await?;
     }
-    if !batch.scans.is_empty() {
+    if !batch.scans.is_empty() && *replaces != Replaces::Scans {
         let (scans, ended): (Vec<Vec<u8>>, Vec<f64>) =
             batch.scans.iter().map(|(key, at)| (digest_key(key), *at)).unzip();
-        transaction.execute(&statements.put_scans, &[&shards, &shard, &encoding, &scans, &ended]).await?;
+        execute(&statements.put_scans, &[&shards, &shard, &encoding, &scans, &ended]).await?;
     }
     if !batch.claims_done.is_empty() {
         let registries: Vec<&str> = batch.claims_done.iter().map(|(registry, ..)| &**registry).collect();
         let digests: Vec<Vec<u8>> = batch.claims_done.iter().map(|(_, digest, _)| digest_key(digest)).collect();
         let facts: Vec<i16> = batch.claims_done.iter().map(|(.., facts)| *facts).collect();
-        transaction.execute(&statements.end_claims, &[claimant, &registries, &digests, &facts]).await?;
+        execute(&statements.end_claims, &[claimant, &registries, &digests, &facts]).await?;
     }
-    Ok(transaction.commit().await?)
+    in_time(*each_max, transaction.commit()).await
 }
 
-async fn put_facts(
-    transaction: &Transaction<'_>,
-    statement: &Statement,
-    rows: &[Fact],
-) -> Result<(), tokio_postgres::Error> {
+async fn in_time<T>(
+    max: Duration,
+    answer: impl Future<Output = Result<T, tokio_postgres::Error>>,
+) -> Result<T, NotWritten> {
+    Ok(tokio::time::timeout(max, answer).await.map_err(|_| NotWritten::Slow)??)
+}
+
+async fn put_facts(client: &Client, statement: &Statement, rows: &[Fact]) -> Result<(), tokio_postgres::Error> {
     let digests: Vec<&[u8]> = rows.iter().map(|fact| &*fact.digest).collect();
     let kinds: Vec<i16> = rows.iter().map(|fact| fact.kind).collect();
     let values: Vec<&[u8]> = rows.iter().map(|fact| &*fact.value).collect();
-    transaction.execute(statement, &[&encoding(), &digests, &kinds, &values]).await.map(drop)
+    client.execute(statement, &[&encoding(), &digests, &kinds, &values]).await.map(drop)
 }
 
 /// The names as one list for each column.

@@ -5,38 +5,53 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tokio::runtime::Runtime;
 use tokio_postgres::Client;
 use tracing::{debug, info, warn};
 
 use super::connection::Connector;
 use super::database::Database;
-use super::error::{explained, failed, is_conflict, is_read_only, too_slow};
+use super::error::{explained, failed, is_conflict, too_slow};
 use super::restore;
 use super::schema::{SchemaError, migrate};
 use super::sweep;
-use super::write::{NotWritten, Statements, Written, hold, hold_again, hold_at_start, write};
+use super::write::{NotWritten, Replaces, Statements, Written, hold, hold_again, hold_at_start, last_held, write};
 use crate::oci::Digest;
 use crate::store::batch::Batch;
 use crate::store::error::StoreError;
-use crate::store::queue::{PAUSE, PAUSE_MAX, Turn};
+use crate::store::queue::{PAUSE, PAUSE_MAX, Queue, Turn};
 use crate::target::Shard;
 
 /// While nothing changes, the holder of a shard shows as often that it lives, and notices that the database is away.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
-/// The time for one batch, and for showing that this exporter lives.
+/// The time for one statement of a write, and for showing that this exporter lives.
 const WRITE_MAX: Duration = Duration::from_secs(30);
 const HEARTBEAT_MAX: Duration = Duration::from_secs(10);
+
+/// The time for a write that somebody waits for, and for one that is under way when somebody begins to wait. Both, and the
+/// last write after them, are within the time of a shutdown.
+const WAITED_FOR_MAX: Duration = Duration::from_secs(8);
+const UNDER_WAY_MAX: Duration = Duration::from_secs(4);
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// How long a start waits for a database that cannot be used yet.
 const START_MAX: Duration = Duration::from_secs(10);
 
-/// The time for reading everything at a start.
+/// The time for taking the shard and reading everything at a start.
 const RESTORE_MAX: Duration = Duration::from_mins(5);
 
 /// The time between two sweeps of the database: marks are days.
 const SWEEP_INTERVAL: Duration = Duration::from_hours(6);
+
+/// The first sweep is not among the work of a start, and removes nothing: after a pause of weeks the other shards have yet to
+/// start, and to mark what they use.
+const SWEEP_FIRST: Duration = Duration::from_mins(5);
+const REMOVE_FIRST: Duration = Duration::from_hours(1);
+
+/// The time for a sweep. Each of its statements has the server's.
+const SWEEP_MAX: Duration = Duration::from_hours(1);
 
 /// How often a batch is written again at once after a conflict with another exporter's.
 const CONFLICTS_MAX: u32 = 3;
@@ -46,17 +61,30 @@ pub(in crate::store) struct Writer {
     database: Arc<Database>,
     connection: Option<(Client, Statements)>,
     holding: Holding,
-    /// What the shard knew was not restored: the first write replaces all of it, since tags of it may be gone by now.
-    begins_anew: bool,
+    there: There,
+    started_at: Instant,
     swept_at: Option<Instant>,
     is_sweeping: Arc<AtomicBool>,
+    /// Why the last sweep failed.
+    sweep_error: Arc<Mutex<Option<String>>>,
+}
+
+/// How the shard's tags and scans in the database relate to those in memory.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum There {
+    /// They are the same, but for what waits.
+    Same,
+    /// Another exporter may have written some, or they were lost: the next write replaces them.
+    Differ,
+    /// They were not restored, so memory lacks some. They stay until a scan has read some, and count as a part until then.
+    Unread,
 }
 
 /// Whether this exporter has its shard.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Holding {
-    /// Not yet.
-    Never,
+    /// Not yet. `seen` is the holding at the time of the restored values.
+    Never { seen: Option<i64> },
     /// By the number of its holding.
     Epoch(i64),
     /// Another one took it.
@@ -70,10 +98,12 @@ impl Writer {
         let mut writer = Self {
             database,
             connection: None,
-            holding: Holding::Never,
-            begins_anew: true,
+            holding: Holding::Never { seen: None },
+            there: There::Unread,
+            started_at: Instant::now(),
             swept_at: None,
             is_sweeping: Arc::default(),
+            sweep_error: Arc::default(),
         };
         let error = runtime.block_on(writer.restore_patiently()).err();
         writer.database.queue.set_persistent(error.is_none());
@@ -85,7 +115,7 @@ impl Writer {
         let started = Instant::now();
         loop {
             match self.restore().await {
-                Err(error) if self.begins_anew && started.elapsed() < START_MAX => {
+                Err(error) if self.there == There::Unread && started.elapsed() < START_MAX => {
                     debug!(%error, "cannot use the database yet");
                     tokio::time::sleep(PAUSE).await;
                 }
@@ -95,26 +125,30 @@ impl Writer {
     }
 
     async fn restore(&mut self) -> Result<(), StoreError> {
-        let mut client = self.connect().await?;
-        let shown = self.database.connector.shown();
-        // A database that takes no writes can be read all the same.
-        let held = match hold_at_start(&mut client, self.database.shard).await {
-            Ok(epoch) => {
-                self.holding = Holding::Epoch(epoch);
-                Ok(())
-            }
-            Err(error) if is_read_only(&error) => Err(explained(&shown, &error)),
-            Err(error) => return Err(explained(&shown, &error)),
-        };
-        let restored = tokio::time::timeout(RESTORE_MAX, restore::restore(&mut client, self.database.shard)).await;
-        let restored = restored.map_err(|_| too_slow(&shown))?.map_err(|error| explained(&shown, &error))?;
-        self.begins_anew = false;
+        let client = self.connect().await?;
+        let restored = tokio::time::timeout(RESTORE_MAX, self.restore_from(client)).await;
+        restored.unwrap_or_else(|_| Err(too_slow(&self.database.connector.shown())))
+    }
+
+    async fn restore_from(&mut self, mut client: Client) -> Result<(), StoreError> {
+        let (shown, shard) = (self.database.connector.shown(), self.database.shard);
+        let explain = |error: tokio_postgres::Error| explained(&shown, &error);
+        // Where the shard cannot be taken now, because nothing can be written or somebody has locked it, it can be read.
+        let held = hold_at_start(&mut client, shard).await;
+        match held {
+            Ok(epoch) => self.holding = Holding::Epoch(epoch),
+            Err(_) => self.holding = Holding::Never { seen: last_held(&client, shard).await.map_err(explain)? },
+        }
+        let restored = restore::restore(&mut client, shard).await.map_err(explain)?;
         self.database.set_restored(restored);
-        if let Ok(documents) = sweep::documents(&client).await {
+        // Without the shard, another one may write after this.
+        self.there = if held.is_ok() { There::Same } else { There::Differ };
+        if let Some(documents) = sweep::documents_soon(&client).await {
             self.database.documents.store(documents, Ordering::Relaxed);
         }
-        held?;
-        self.prepare(client).await
+        held.map_err(explain)?;
+        self.connection = Some(self.prepare(client).await?);
+        Ok(())
     }
 
     /// A connection to a database with the schema of this version.
@@ -130,67 +164,118 @@ impl Writer {
         }
     }
 
-    async fn prepare(&mut self, client: Client) -> Result<(), StoreError> {
-        let statements = Statements::prepare(&client).await;
+    async fn prepare(&self, client: Client) -> Result<(Client, Statements), StoreError> {
+        let statements = self.answer(WRITE_MAX, Statements::prepare(&client)).await?;
+        Ok((client, statements))
+    }
+
+    async fn answer<T>(
+        &self,
+        max: Duration,
+        query: impl Future<Output = Result<T, tokio_postgres::Error>>,
+    ) -> Result<T, StoreError> {
         let shown = self.database.connector.shown();
-        self.connection = Some((client, statements.map_err(|error| explained(&shown, &error))?));
-        Ok(())
+        let answer = tokio::time::timeout(max, query).await.map_err(|_| too_slow(&shown))?;
+        answer.map_err(|error| explained(&shown, &error))
     }
 
     /// Writes a batch; an empty one shows that this exporter lives.
     async fn write(&mut self, batch: &Batch) -> Result<(), StoreError> {
         let (database, shard) = (Arc::clone(&self.database), self.database.shard);
-        if self.connection.as_ref().is_none_or(|(client, _)| client.is_closed()) {
-            let client = self.connect().await?;
-            self.prepare(client).await?;
-        }
-        let Some((client, statements)) = &mut self.connection else { return Ok(()) };
+        // What ends this early ends the connection, and with it what is left of a transaction.
+        let (mut client, statements) = match self.connection.take().filter(|(client, _)| !client.is_closed()) {
+            Some(connection) => connection,
+            None => self.prepare(self.connect().await?).await?,
+        };
         let shown = database.connector.shown();
-        let explain = |error: tokio_postgres::Error| explained(&shown, &error);
-        let epoch = match self.holding {
-            Holding::Epoch(epoch) => epoch,
-            Holding::Never => hold(client, shard).await.map_err(explain)?,
-            Holding::Lost => hold_again(client, shard).await.map_err(explain)?.ok_or_else(|| taken(&shown, shard))?,
+        let each_max = if batch.is_empty() { HEARTBEAT_MAX } else { WRITE_MAX };
+        let held = match self.holding {
+            Holding::Epoch(epoch) => Some(epoch),
+            Holding::Never { seen: None } => Some(self.answer(each_max, hold(&client, shard)).await?),
+            Holding::Never { seen } => self.answer(each_max, hold_again(&client, shard, seen)).await?,
+            Holding::Lost => self.answer(each_max, hold_again(&client, shard, None)).await?,
+        };
+        let Some(epoch) = held else {
+            self.connection = Some((client, statements));
+            return Err(self.lost());
         };
         self.holding = Holding::Epoch(epoch);
+        let mut whole = None;
+        let replaces = match self.there {
+            There::Same => Replaces::Nothing,
+            There::Unread if !self.has_read(batch) => Replaces::Scans,
+            There::Unread | There::Differ => {
+                // The first holding of all: the schema was lost, and the facts with it.
+                let all = database.known.lock().all(epoch == 1);
+                whole.insert(batch.clone()).put_back(all);
+                Replaces::All
+            }
+        };
+        let batch = whole.as_ref().unwrap_or(batch);
         let mut conflicts = 0;
         loop {
-            let written = Written { shard, epoch, claimant: database.claimant(), batch, begins_anew: self.begins_anew };
-            match write(client, statements, &written).await {
-                Ok(()) => {
-                    self.begins_anew = false;
-                    return Ok(());
-                }
+            let written = Written { shard, epoch, claimant: database.claimant(), batch, replaces, each_max };
+            match write(&mut client, &statements, &written).await {
+                Ok(()) => break,
                 Err(NotWritten::Failed(error)) if is_conflict(&error) && conflicts < CONFLICTS_MAX => conflicts += 1,
-                Err(NotWritten::Failed(error)) => return Err(explain(error)),
+                Err(NotWritten::Failed(error)) => return Err(explained(&shown, &error)),
+                Err(NotWritten::Slow) => return Err(too_slow(&shown)),
                 Err(NotWritten::Lost) => {
-                    self.holding = Holding::Lost;
-                    return Err(taken(&shown, shard));
+                    self.connection = Some((client, statements));
+                    return Err(self.lost());
                 }
             }
         }
+        if replaces == Replaces::All {
+            self.there = There::Same;
+        }
+        self.connection = Some((client, statements));
+        Ok(())
+    }
+
+    /// Whether a scan has ended that read something. One that the registry did not answer ends as well.
+    fn has_read(&self, batch: &Batch) -> bool {
+        !batch.scans.is_empty() && (batch.tags.values().any(Option::is_some) || self.database.known.lock().has_tags())
+    }
+
+    /// Notes that another exporter has the shard, and writes to it.
+    fn lost(&mut self) -> StoreError {
+        self.holding = Holding::Lost;
+        if self.there == There::Same {
+            self.there = There::Differ;
+        }
+        taken(&self.database.connector.shown(), self.database.shard)
     }
 
     /// Sweeps the database beside the writes, over a connection of its own.
     fn sweep(&mut self, runtime: &Runtime, in_use: HashSet<Digest>) {
-        let is_due = self.swept_at.is_none_or(|at| at.elapsed() >= SWEEP_INTERVAL);
+        let age = self.started_at.elapsed();
+        let is_due = self.swept_at.map_or(age >= SWEEP_FIRST, |at| at.elapsed() >= SWEEP_INTERVAL);
         if !is_due || self.is_sweeping.swap(true, Ordering::Relaxed) {
             return;
         }
         self.swept_at = Some(Instant::now());
         let (connector, documents) = (Arc::clone(&self.database.connector), Arc::clone(&self.database.documents));
-        let is_sweeping = Arc::clone(&self.is_sweeping);
+        let (is_sweeping, last_error) = (Arc::clone(&self.is_sweeping), Arc::clone(&self.sweep_error));
         runtime.spawn(async move {
-            let swept = match connector.connect().await {
-                Ok(client) => {
-                    sweep::sweep(&client, &in_use).await.map_err(|error| explained(&connector.shown(), &error))
-                }
-                Err(error) => Err(error),
+            let sweep = async {
+                let client = connector.connect().await?;
+                let swept = sweep::sweep(&client, &in_use, age >= REMOVE_FIRST).await;
+                swept.map_err(|error| explained(&connector.shown(), &error))
             };
-            match swept {
-                Ok(counted) => documents.store(counted, Ordering::Relaxed),
-                Err(error) => debug!(%error, "cannot sweep the database: the next sweep does"),
+            let swept = tokio::time::timeout(SWEEP_MAX, sweep).await;
+            let error = match swept.unwrap_or_else(|_| Err(too_slow(&connector.shown()))) {
+                Ok(counted) => {
+                    documents.store(counted, Ordering::Relaxed);
+                    None
+                }
+                Err(error) => Some(error.to_string()),
+            };
+            let mut last_error = last_error.lock();
+            if let Some(error) = error.as_ref().filter(|error| last_error.as_ref() != Some(*error)) {
+                warn!(error, "cannot sweep the database, which grows: trying again every 6 hours");
             }
+            *last_error = error;
             is_sweeping.store(false, Ordering::Relaxed);
         });
     }
@@ -221,10 +306,12 @@ pub(in crate::store) fn run(mut writer: Writer, runtime: Runtime, error: Option<
             last_sweep = Some(sweep.now);
             database.known.lock().sweep(&sweep.in_use);
         }
+        let is_waited_for = stop || !flushes.is_empty();
         let written = runtime.block_on(async {
-            let time = if batch.is_empty() { HEARTBEAT_MAX } else { WRITE_MAX };
-            let written = tokio::time::timeout(time, writer.write(&batch)).await;
-            written.unwrap_or_else(|_| Err(too_slow(&database.connector.shown())))
+            tokio::select! {
+                written = writer.write(&batch) => written,
+                () = waited_for(queue, is_waited_for) => Err(too_slow(&database.connector.shown())),
+            }
         });
         match written {
             Ok(()) => {
@@ -248,10 +335,6 @@ pub(in crate::store) fn run(mut writer: Writer, runtime: Runtime, error: Option<
                     warn!(error, "cannot write the database: continuing in memory, retrying at least every minute");
                 }
                 last_error = Some(error);
-                // What a cut connection or a timeout left of a transaction goes with it.
-                if writer.holding != Holding::Lost {
-                    writer.connection = None;
-                }
                 queue.put_back(batch);
                 pause = (pause * 2).min(PAUSE_MAX);
             }
@@ -263,4 +346,15 @@ pub(in crate::store) fn run(mut writer: Writer, runtime: Runtime, error: Option<
             return;
         }
     }
+}
+
+/// Ends when somebody has waited for a write for long enough.
+async fn waited_for(queue: &Queue, from_its_begin: bool) {
+    if from_its_begin {
+        return tokio::time::sleep(WAITED_FOR_MAX).await;
+    }
+    while !queue.is_urgent() {
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    tokio::time::sleep(UNDER_WAY_MAX).await;
 }

@@ -3,6 +3,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
 
 use super::*;
 
@@ -72,4 +73,25 @@ fn a_network_that_is_cut_is_noticed_and_costs_no_figure() {
     site.push("v1", 3_000);
     wait_for_sizes(&exporter, &[("v1", 3_000.0)]);
     assert_eq!(exporter.scrape().value(PERSISTENT, &[]), Some(1.0));
+}
+
+#[test]
+fn a_network_that_is_cut_does_not_hold_up_the_end() {
+    let site = Site::start();
+    let (network, port) = Network::to(site.database.port());
+    site.database.sql("postgres", "ALTER ROLE postgres PASSWORD 'sesame'");
+    site.write_url(&format!("postgres://postgres:sesame@127.0.0.1:{port}/{DATABASE}"));
+    site.push("v1", 1_000);
+    let mut exporter = Exporter::start(&site.config());
+    wait_for_sizes(&exporter, &[("v1", 1_000.0)]);
+    wait_for_persistence(&exporter, 1.0);
+
+    network.set_whole(false);
+    site.push("v1", 2_000);
+    wait_for_sizes(&exporter, &[("v1", 2_000.0)]);
+    let started = Instant::now();
+    end(&mut exporter);
+
+    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
+    assert!(exporter.output().contains("stopped"), "{}", exporter.output());
 }

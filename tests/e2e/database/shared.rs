@@ -192,3 +192,38 @@ fn a_shard_begins_with_what_its_number_had_last_whatever_the_total_was() {
         assert_eq!(kept(&open_of(&url_file, ordinal, total)), expected, "{ordinal} of {total}");
     }
 }
+
+#[test]
+fn a_shard_that_is_taken_back_has_what_its_exporter_knows_and_nothing_of_the_other_one() {
+    let (database, _directory, url_file) = start();
+    let [digest, other] = [b"one", b"two"].map(|text| Digest::sha256_of(text));
+    let change = |store: &Store, name: &str, number: u32| {
+        let repository = format!("registry.test/{name}").parse().expect("a name");
+        keep(store, repository, "v1".parse().expect("a tag"), &digest, number);
+    };
+    let first = open(&url_file, 0);
+    change(&first, "removed", 1);
+    change(&first, "changed", 2);
+    first.remember_scan(&digest, 1.0);
+    run(first.flush());
+
+    let second = open(&url_file, 0);
+    assert_eq!(kept(&second), vec![1, 2]);
+    let removed = "registry.test/removed".parse().expect("a name");
+    second.keep(vec![TagChange { repository: removed, tag: "v1".parse().expect("a tag"), kept: None }]);
+    change(&second, "changed", 3);
+    change(&second, "further", 4);
+    second.remember_scan(&other, 1.0);
+    drop(second);
+    change(&first, "new", 5);
+    let persistent = first.persistent().expect("it has a database");
+    let is = |expected: bool| (persistent.load(std::sync::atomic::Ordering::Relaxed) == expected).then_some(());
+    wait_for("the loss to be noticed", || is(false), String::new);
+    database.sql(DATABASE, "UPDATE image_size_exporter.holders SET seen_at = now() - interval '2 minutes'");
+    wait_for("the shard to be taken back", || is(true), String::new);
+    drop(first);
+
+    let store = open(&url_file, 0);
+    assert_eq!(kept(&store), vec![1, 2, 5]);
+    assert_eq!((store.has_scanned(&digest), store.has_scanned(&other)), (true, false));
+}

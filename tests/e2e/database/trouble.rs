@@ -49,6 +49,54 @@ fn a_start_without_the_database_reads_registries_and_replaces_what_is_there_late
     assert_eq!(sizes(&exporter.scrape()), BTreeMap::from([("v1".to_owned(), 1_000.0)]));
 }
 
+/// Neither the database nor the registry is there, so that nothing takes the place of what is in the database.
+#[test]
+fn a_start_that_reads_nothing_leaves_the_tags_that_are_there() {
+    let mut site = Site::start();
+    site.push("v1", 1_000);
+    let mut exporter = Exporter::start(&site.config());
+    wait_for_sizes(&exporter, &[("v1", 1_000.0)]);
+    wait_for_persistence(&exporter, 1.0);
+    end(&mut exporter);
+    site.database.stop();
+    site.registry.stop();
+    exporter.restart();
+    assert_eq!(sizes(&exporter.scrape()), BTreeMap::new());
+    site.database.restart();
+    wait_for_persistence(&exporter, 1.0);
+    end(&mut exporter);
+    exporter.restart();
+    assert_eq!(sizes(&exporter.scrape()), BTreeMap::from([("v1".to_owned(), 1_000.0)]));
+}
+
+/// As a node that died within a transaction leaves it behind.
+#[test]
+fn a_shard_that_is_locked_at_a_start_is_restored_and_held_later() {
+    let mut site = Site::start();
+    site.push("v1", 1_000);
+    let mut exporter = Exporter::start(&site.config());
+    wait_for_sizes(&exporter, &[("v1", 1_000.0)]);
+    wait_for_persistence(&exporter, 1.0);
+    end(&mut exporter);
+    site.registry.stop();
+    let lock = "BEGIN; UPDATE image_size_exporter.holders SET seen_at = seen_at; SELECT pg_sleep(600)";
+    let locked = site.database.session(DATABASE, lock);
+    let sleeps = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
+    crate::harness::wait_for("the lock", || (site.sql(sleeps).trim() == "1").then_some(()), String::new);
+
+    exporter.restart();
+
+    let before = BTreeMap::from([("v1".to_owned(), 1_000.0)]);
+    let scrape = exporter.scrape();
+    assert_eq!((sizes(&scrape), scrape.value(PERSISTENT, &[])), (before.clone(), Some(0.0)));
+    site.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep'");
+    drop(locked);
+    wait_for_persistence(&exporter, 1.0);
+    end(&mut exporter);
+    exporter.restart();
+    assert_eq!(sizes(&exporter.scrape()), before);
+}
+
 #[test]
 fn a_read_only_database_is_restored_from_and_not_written() {
     let mut site = Site::start();
