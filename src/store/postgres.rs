@@ -19,7 +19,7 @@ mod tls;
 mod write;
 mod writer;
 
-pub use address::check_url;
 pub(super) use claims::Claim;
 pub(super) use database::Database;
+pub use tls::check_url;
 pub(super) use writer::{Writer, run};

@@ -6,8 +6,6 @@ use std::time::Duration;
 use tokio_postgres::Config;
 use tokio_postgres::config::{ChannelBinding, Host, SslMode};
 
-use super::tls::Tls;
-
 /// The most bytes of a file with a URL.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
 
@@ -31,19 +29,6 @@ pub(super) enum Verify {
     Authority,
     /// That it is also the host's.
     Host,
-}
-
-/// Checks the file with a URL, without connecting.
-///
-/// # Errors
-/// What is wrong with it, with the remedy and without its content.
-pub fn check_url(file: &Path) -> Result<(), String> {
-    let address = Address::read(file)?;
-    // The machine's own authorities may be another machine's.
-    match address.root_file {
-        Some(_) => Tls::new(&address).map(drop).map_err(|problem| format!("`{}`: {problem}", file.display())),
-        None => Ok(()),
-    }
 }
 
 impl Address {

@@ -12,18 +12,14 @@ use tokio::runtime::Handle;
 use super::claims::{self, Claim};
 use super::connection::Connector;
 use super::facts::Kind;
-use super::known::Known;
+use super::known::{Known, RestoredTag};
 use super::reader::Reader;
 use super::restore::Restored;
-use crate::oci::{Digest, Registry, Repository, Tag};
+use crate::oci::{Digest, Registry};
 use crate::store::batch::Batch;
 use crate::store::queue::Queue;
 use crate::store::stored::FactsOf;
-use crate::tag::TagRecord;
 use crate::target::Shard;
-
-/// A tag and its record.
-pub(super) type RestoredTag = (Repository, Tag, TagRecord);
 
 /// What the store's clones and the writer share.
 pub(in crate::store) struct Database {

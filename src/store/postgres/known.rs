@@ -2,10 +2,12 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::database::RestoredTag;
 use crate::oci::{Digest, Repository, Tag};
 use crate::store::batch::Batch;
 use crate::tag::TagRecord;
+
+/// A tag and its record.
+pub(super) type RestoredTag = (Repository, Tag, TagRecord);
 
 /// Facts in two generations: each sweep makes the young ones old. Old ones leave once nothing uses them; documents and
 /// configs then in any case, since they are loaded before they are needed again.

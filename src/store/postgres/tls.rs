@@ -1,6 +1,7 @@
 //! TLS with the database, by rustls.
 
 use std::io;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -22,6 +23,19 @@ use crate::registry::{signature_checks, system_roots};
 /// Makes connections as an address says.
 #[derive(Clone)]
 pub(super) struct Tls(Arc<ClientConfig>);
+
+/// Checks the file with a URL, without connecting.
+///
+/// # Errors
+/// What is wrong with it, with the remedy and without its content.
+pub fn check_url(file: &Path) -> Result<(), String> {
+    let address = Address::read(file)?;
+    // The machine's own authorities may be another machine's.
+    match address.root_file {
+        Some(_) => Tls::new(&address).map(drop).map_err(|problem| format!("`{}`: {problem}", file.display())),
+        None => Ok(()),
+    }
+}
 
 impl Tls {
     pub(super) fn new(address: &Address) -> Result<Self, String> {
