@@ -7,6 +7,7 @@ mod pattern;
 mod range;
 mod selection;
 mod shard;
+pub(crate) mod spread;
 mod version;
 mod words;
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::target::spread::{hash, scramble};
 use crate::target::{Shard, TargetName};
 
 /// The longest back-off after repeated failures, or the target's interval where that is longer.
@@ -10,11 +11,7 @@ const BACKOFF_MAX: Duration = Duration::from_hours(1);
 /// A target's offset within its interval: a hash of its name, so that a thousand targets are spread out and each keeps
 /// its offset across restarts. Of several shards each has another one, so that they do not ask one registry all at once.
 fn offset(name: &TargetName, shard: Shard, interval: Duration) -> Duration {
-    // FNV-1a: only the spread matters, and the hash must not change with a library's version.
-    let hash = name
-        .0
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
+    let hash = hash(name.0.bytes());
     let millis = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX).max(1);
     let hash = if shard.is_only() { hash } else { hash ^ scramble(u64::from(shard.number()) + 1) };
     Duration::from_millis(scramble(hash) % millis)
@@ -42,13 +39,6 @@ pub(super) fn until_next(
 fn whole_intervals(skipped: Duration, interval: Duration) -> Duration {
     let count = skipped.as_millis() / interval.as_millis().max(1);
     interval.saturating_mul(u32::try_from(count).unwrap_or(u32::MAX))
-}
-
-/// Finalizer of splitmix64: FNV's low bits are too regular for names that differ only in their last letter.
-fn scramble(mut x: u64) -> u64 {
-    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^ (x >> 31)
 }
 
 #[cfg(test)]

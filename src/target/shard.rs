@@ -6,6 +6,7 @@
 //!
 //! Not here: what a shard cannot know of a registry (`inventory::catalog`).
 
+use super::spread::{hash, scramble};
 use crate::oci::Repository;
 
 /// More than anybody needs: placing a repository weighs each of them.
@@ -101,24 +102,11 @@ impl std::fmt::Display for Shard {
 
 /// The number of the shard that has a repository.
 fn owner(repository: &Repository, total: u32) -> u32 {
-    let name = hash(repository);
+    // As in the labels.
+    let registry = repository.registry().as_str().bytes();
+    let name = hash(registry.chain([b'/']).chain(repository.name().bytes()));
     // Two shards never weigh the same: `scramble` is a bijection.
     (0..total).max_by_key(|&number| scramble(name ^ scramble(u64::from(number) + 1))).unwrap_or_default()
-}
-
-/// FNV-1a over `registry/repository`, as in the labels. Only the spread matters, and the hash must not change with a
-/// library's version or a machine's byte order.
-fn hash(repository: &Repository) -> u64 {
-    let registry = repository.registry().as_str().bytes();
-    let text = registry.chain([b'/']).chain(repository.name().bytes());
-    text.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
-}
-
-/// Finalizer of splitmix64.
-fn scramble(mut x: u64) -> u64 {
-    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^ (x >> 31)
 }
 
 #[cfg(test)]
