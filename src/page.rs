@@ -20,6 +20,7 @@ mod search;
 mod sharing;
 mod stack;
 mod top;
+mod tops;
 mod treemap;
 mod world;
 
