@@ -1,7 +1,7 @@
 //! Single-flight across exporters: one of them fetches a digest from a registry, the others wait for what it stores.
 //!
-//! A claim is a row with a time at which it ends. Whoever has it renews it while it fetches, and gives it up with the
-//! transaction that stores what was fetched, or after a failure. The claim of an exporter that has died ends by itself.
+//! A claim is a row that expires. The exporter that made it renews it while it fetches, and deletes it in the transaction
+//! that stores what was fetched, or after a failure. That of an exporter that has died expires.
 
 use std::sync::Arc;
 use std::time::Duration;

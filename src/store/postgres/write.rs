@@ -39,7 +39,7 @@ impl From<tokio_postgres::Error> for NotWritten {
     }
 }
 
-/// Takes the shard from whoever holds it: the newest exporter has it. Returns the number of this holding.
+/// Takes the shard over from its holder: the exporter that started last has it. Returns the number of this holding.
 pub(super) async fn hold(client: &Client, shard: Shard) -> Result<i64, tokio_postgres::Error> {
     const HOLD: &str = "INSERT INTO image_size_exporter.holders AS held (shards, shard, encoding, epoch) \
                         VALUES ($1, $2, $3, 1) ON CONFLICT (shards, shard, encoding) \
@@ -94,9 +94,7 @@ async fn inherit(
     // There may be hundreds of thousands of rows.
     transaction.batch_execute("SET LOCAL statement_timeout = 0").await?;
     for (table, values) in [("tags", "registry, repository, tag, value"), ("scans", "scan, ended_at")] {
-        let delete =
-            format!("DELETE FROM image_size_exporter.{table} WHERE shards = $1 AND shard = $2 AND encoding = $3");
-        transaction.execute(&delete, &[&shards, &shard, &encoding()]).await?;
+        transaction.execute(&deletion(table), &[&shards, &shard, &encoding()]).await?;
         let copy = format!(
             "INSERT INTO image_size_exporter.{table} (shards, shard, encoding, {values}) \
              SELECT $1, $2, encoding, {values} FROM image_size_exporter.{table} \
@@ -105,6 +103,11 @@ async fn inherit(
         transaction.execute(&copy, &[&shards, &shard, &from_shards, &from_shard, &encoding()]).await?;
     }
     Ok(())
+}
+
+/// Of all that a shard has in a table.
+fn deletion(table: &str) -> String {
+    format!("DELETE FROM image_size_exporter.{table} WHERE shards = $1 AND shard = $2 AND encoding = $3")
 }
 
 /// The number of the shard's last holding.
@@ -234,8 +237,8 @@ impl Replaces {
     }
 }
 
-/// Writes a batch, or only notes that this exporter lives if it is empty. Facts first and piece by piece, since they are true
-/// whoever writes them: what was written of a backlog stays. Then all of the rest or nothing.
+/// Writes a batch, or only notes that this exporter lives if it is empty. Facts are written first and in pieces: they are true
+/// no matter which exporter writes them, so that a backlog is written bit by bit. The rest is written as a whole or not at all.
 pub(super) async fn write(
     client: &mut Client,
     statements: &Statements,
@@ -261,9 +264,7 @@ pub(super) async fn write(
         return Err(NotWritten::Lost);
     }
     for table in replaces.tables() {
-        let delete =
-            format!("DELETE FROM image_size_exporter.{table} WHERE shards = $1 AND shard = $2 AND encoding = $3");
-        in_time(*each_max, transaction.execute(&delete, &[&shards, &shard, &encoding])).await?;
+        in_time(*each_max, transaction.execute(&deletion(table), &[&shards, &shard, &encoding])).await?;
     }
     let mut kept = Vec::new();
     let mut gone = Vec::new();
