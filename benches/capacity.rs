@@ -8,6 +8,13 @@
 //! ready, and until the whole body was read, compressed.
 #![expect(clippy::print_stdout, reason = "the table is what this program is for")]
 
+#[expect(dead_code, reason = "this benchmark needs the shape of an inventory, not one")]
+#[path = "fixtures/inventory.rs"]
+mod fixtures;
+#[expect(dead_code, reason = "the daemon is another process")]
+#[path = "fixtures/process.rs"]
+mod process;
+
 use std::convert::Infallible;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -18,19 +25,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use fixtures::{BASE_LAYERS, BASES, OWN_LAYERS, TAGS};
 use image_size_exporter::memory_registry::{Contents, Payload, serve};
 use image_size_exporter::oci::Digest;
 use parking_lot::Mutex;
+use process::kib_of;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::task::AbortHandle;
 
 const SIZES: [u32; 3] = [1_000, 10_000, 100_000];
-const TAGS: u32 = 5;
-const BASES: u32 = 100;
-const BASE_LAYERS: u32 = 6;
-const OWN_LAYERS: u32 = 4;
-
 /// Longer than any of the scans.
 const PATIENCE: Duration = Duration::from_mins(10);
 
@@ -75,7 +79,8 @@ async fn row(images: u32) -> Result<String> {
     let body = daemon.get("/metrics", "identity")?;
     let counted = lines(&body, "container_image_compressed_size_bytes{");
     ensure!(counted == images as usize, "{counted} of {images} images are published");
-    let (resident, peak) = (daemon.kib("VmRSS")?, daemon.kib("VmHWM")?);
+    let (resident, peak) =
+        (kib_of(&daemon.child.id().to_string(), "VmRSS"), kib_of(&daemon.child.id().to_string(), "VmHWM"));
     daemon.stop()?;
     let address = registry.address;
     drop(registry);
@@ -251,13 +256,6 @@ impl Daemon {
         let ticks: u64 = fields[11].parse::<u64>()? + fields[12].parse::<u64>()?;
         // Linux counts in hundredths of a second.
         Ok(Duration::from_millis(ticks * 10))
-    }
-
-    fn kib(&self, field: &str) -> Result<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let value =
-            status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':')).context("no such field")?;
-        Ok(value.trim_end_matches("kB").trim().parse()?)
     }
 
     fn get(&self, path: &str, encoding: &str) -> Result<Vec<u8>> {
