@@ -34,6 +34,15 @@ impl Site {
         site
     }
 
+    /// With a tag `v1` of 1,000 bytes, and an exporter that publishes it.
+    fn with_one_tag() -> (Self, Exporter) {
+        let site = Self::start();
+        site.push("v1", 1_000);
+        let exporter = Exporter::start(&site.config());
+        wait_for_sizes(&exporter, &[("v1", 1_000.0)]);
+        (site, exporter)
+    }
+
     fn write_url(&self, url: &str) {
         std::fs::write(self.directory.path().join("url"), format!("{url}\n")).expect("the URL can be written");
     }
@@ -113,10 +122,7 @@ fn another_process_publishes_what_the_last_one_knew_without_asking_the_registry(
 
 #[test]
 fn a_killed_exporter_forgets_no_more_than_its_last_second() {
-    let mut site = Site::start();
-    site.push("v1", 1_000);
-    let mut exporter = Exporter::start(&site.config());
-    wait_for_sizes(&exporter, &[("v1", 1_000.0)]);
+    let (mut site, mut exporter) = Site::with_one_tag();
     let written = || site.sql("SELECT count(*) FROM image_size_exporter.tags").trim() == "1";
     crate::harness::wait_for("the tag in the database", || written().then_some(()), String::new);
     exporter.program().kill();
@@ -152,10 +158,7 @@ fn of_two_exporters_the_later_one_keeps_the_state_and_both_publish_the_truth() {
 /// Programs with another encoding of values, as in an upgrade, or with a newer schema that this program can go on using.
 #[test]
 fn rows_of_other_versions_are_left_alone_and_a_schema_that_is_too_new_is_refused() {
-    let mut site = Site::start();
-    site.push("v1", 1_000);
-    let mut exporter = Exporter::start(&site.config());
-    wait_for_sizes(&exporter, &[("v1", 1_000.0)]);
+    let (mut site, mut exporter) = Site::with_one_tag();
     end(&mut exporter);
     site.sql(
         "UPDATE image_size_exporter.tags SET encoding = 99; \
@@ -180,10 +183,7 @@ fn rows_of_other_versions_are_left_alone_and_a_schema_that_is_too_new_is_refused
 
 #[test]
 fn a_schema_that_is_dropped_is_made_again_and_filled_with_what_is_known() {
-    let mut site = Site::start();
-    site.push("v1", 1_000);
-    let mut exporter = Exporter::start(&site.config());
-    wait_for_sizes(&exporter, &[("v1", 1_000.0)]);
+    let (mut site, mut exporter) = Site::with_one_tag();
     wait_for_persistence(&exporter, 1.0);
     site.sql("DROP SCHEMA image_size_exporter CASCADE");
     site.push("v2", 2_000);

@@ -8,10 +8,7 @@ use crate::harness::noise;
 
 #[test]
 fn while_the_database_is_away_figures_go_on_and_are_written_once_it_is_back() {
-    let mut site = Site::start();
-    site.push("v1", 1_000);
-    let mut exporter = Exporter::start(&site.config());
-    wait_for_sizes(&exporter, &[("v1", 1_000.0)]);
+    let (mut site, mut exporter) = Site::with_one_tag();
 
     site.database.stop();
     site.push("v1", 3_000);
@@ -52,10 +49,7 @@ fn a_start_without_the_database_reads_registries_and_replaces_what_is_there_late
 /// Neither the database nor the registry is there, so that nothing takes the place of what is in the database.
 #[test]
 fn a_start_that_reads_nothing_leaves_the_tags_that_are_there() {
-    let mut site = Site::start();
-    site.push("v1", 1_000);
-    let mut exporter = Exporter::start(&site.config());
-    wait_for_sizes(&exporter, &[("v1", 1_000.0)]);
+    let (mut site, mut exporter) = Site::with_one_tag();
     wait_for_persistence(&exporter, 1.0);
     end(&mut exporter);
     site.database.stop();
@@ -72,10 +66,7 @@ fn a_start_that_reads_nothing_leaves_the_tags_that_are_there() {
 /// As a node that died within a transaction leaves it behind.
 #[test]
 fn a_shard_that_is_locked_at_a_start_is_restored_and_held_later() {
-    let mut site = Site::start();
-    site.push("v1", 1_000);
-    let mut exporter = Exporter::start(&site.config());
-    wait_for_sizes(&exporter, &[("v1", 1_000.0)]);
+    let (mut site, mut exporter) = Site::with_one_tag();
     wait_for_persistence(&exporter, 1.0);
     end(&mut exporter);
     site.registry.stop();
@@ -99,10 +90,7 @@ fn a_shard_that_is_locked_at_a_start_is_restored_and_held_later() {
 
 #[test]
 fn a_read_only_database_is_restored_from_and_not_written() {
-    let mut site = Site::start();
-    site.push("v1", 1_000);
-    let mut exporter = Exporter::start(&site.config());
-    wait_for_sizes(&exporter, &[("v1", 1_000.0)]);
+    let (mut site, mut exporter) = Site::with_one_tag();
     end(&mut exporter);
     site.database.sql("postgres", &format!("ALTER DATABASE {DATABASE} SET default_transaction_read_only = on"));
     site.registry.stop();
@@ -123,10 +111,7 @@ fn a_read_only_database_is_restored_from_and_not_written() {
 /// A lock holds up every read and write, as an overloaded database does.
 #[test]
 fn a_database_that_does_not_answer_holds_up_neither_scrapes_nor_scans_for_long() {
-    let site = Site::start();
-    site.push("v1", 1_000);
-    let exporter = Exporter::start(&site.config());
-    wait_for_sizes(&exporter, &[("v1", 1_000.0)]);
+    let (site, exporter) = Site::with_one_tag();
     let lock = "BEGIN; LOCK TABLE image_size_exporter.facts, image_size_exporter.holders IN ACCESS EXCLUSIVE MODE; \
                 SELECT pg_sleep(600)";
     let locked = site.database.session(DATABASE, lock);
