@@ -162,7 +162,7 @@ fn accounting(images: u32, sets: &[Box<[u32]>]) -> Duration {
     let mut durations = Vec::new();
     for _ in 0..ROUNDS {
         let start = Instant::now();
-        let usage = account(&series, end as usize, sets);
+        let usage = account(&series, Census::new(&series, end as usize), sets);
         durations.push(start.elapsed());
         assert!(usage.stored_bytes > 0);
     }

@@ -9,6 +9,7 @@ mod chains;
 mod content;
 mod contents;
 mod digest_list;
+mod elsewhere;
 mod groups;
 mod holders;
 mod interner;
@@ -21,6 +22,8 @@ mod reclaimable;
 mod reconcile;
 mod restore;
 mod running;
+mod shards;
+mod shared_counts;
 pub mod snapshot;
 mod stale;
 mod state;
@@ -43,9 +46,11 @@ use crate::target::{Target, TargetName, Uncompressed};
 use base_index::BaseIndex;
 use catalog::Catalog;
 use contents::Contents;
+use elsewhere::OtherShards;
 use policies::Policies;
 use reclaimable::{Judged, Reclaimable};
 use running::Sources;
+use shards::Told;
 use stale::{Stale, StalePart};
 use state::{RegistryState, RepositoryState};
 use tag_settings::Targets;
@@ -77,6 +82,11 @@ pub struct Inventory {
     /// Bases that were found and are not stored yet, by the manifests of the images that are built on them.
     bases_found: Vec<(Digest, Arc<Base>)>,
     sources: Sources,
+    /// What the other shards count.
+    others: OtherShards,
+    /// Whether exporters can tell each other what they count.
+    shares_counts: bool,
+    told: Told,
     /// When the last snapshot was taken, as far as policies know.
     now: Timestamp,
     /// Whether the set of registries differs from that in `snapshot`.
@@ -114,6 +124,9 @@ impl Inventory {
             bases: BaseIndex::default(),
             bases_found: Vec::new(),
             sources: Sources::default(),
+            others: OtherShards::default(),
+            shares_counts: false,
+            told: Told::default(),
             now: 0.0,
             stale: Stale::default(),
             snapshot: Arc::default(),
@@ -187,7 +200,7 @@ impl Inventory {
 
     /// Whether other shards have all repositories of a target.
     fn holds_none(&self, target: u32) -> bool {
-        !self.has_all_shards()
+        self.is_sharded()
             && self.catalogs[target as usize].is_whole()
             && self.selected_repositories(target).next().is_none()
     }
@@ -361,6 +374,7 @@ impl Inventory {
                     registry,
                     &self.targets,
                     (&self.policies, &self.sources),
+                    self.others.layers(name),
                     self.now,
                     &self.commands,
                     &mut self.warnings,

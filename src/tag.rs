@@ -3,12 +3,14 @@
 //! ARCHITECTURE.md, "The shapes of a tag", says what turns one into the next.
 
 mod base;
+mod counts;
 mod reading;
 mod record;
 mod request;
 mod running;
 
 pub use base::{Base, BaseName, BaseNames};
+pub use counts::{CountsElsewhere, RegistryCounts, RegistryExtent, RegistrySummary, ShardCounts};
 pub use reading::{Child, Known, Observation, Outcome, Reading};
 pub use record::{TagChange, TagRecord};
 pub use request::{

@@ -3,10 +3,12 @@
 //! Pure arithmetic over one registry's layers. Not here: what is read, selected and published (`inventory`), and sums
 //! of a single image (`image::Image`).
 
+mod elsewhere;
 mod groups;
 
 use groups::GroupCounts;
 
+pub use elsewhere::{Elsewhere, ImageMark, LayerCount};
 pub use groups::GroupUsage;
 
 /// One series: an image under one tag of one repository. Every layer's size must be known.
@@ -91,29 +93,32 @@ const SEVERAL: u32 = u32::MAX;
 const UNSEEN: u32 = u32::MAX;
 
 /// Each layer's size, and which series list it.
-struct Census {
+pub struct Census {
     /// In the order in which series first list the layers. Over time layers' numbers become scattered, and looking up
     /// hundreds of thousands by number would miss the cache each time. In this order adjacent layers stay adjacent.
     counts: Vec<Count>,
+    /// By the layer's number, the index into `counts`, or [`UNSEEN`].
+    index_of: Vec<u32>,
     /// The index into `counts` of every listed layer, one series after the other.
     indices: Vec<u32>,
     /// Layers with differing sizes, and their index into `counts`. May hold duplicates.
     disagreeing: Vec<(u32, u32)>,
+    /// Bytes of layers that others list and none of these series does.
+    bytes_elsewhere: u64,
 }
 
-/// Accounts for the series of one registry, whose layers are numbered below `layers`. `sets` are the sets of groups that
-/// series are in, of groups numbered from 0; without groups it may be empty. Series of one tag are adjacent, and so are
-/// tags of one repository; beyond that, order does not matter.
+/// Accounts for the series of one registry. `sets` are the sets of groups that series are in, of groups numbered from 0;
+/// without groups it may be empty.
 ///
 /// # Panics
 ///
-/// If a layer's number is not below `layers`, or, with groups, a set's not below the length of `sets`.
-pub fn account(series: &[Series], layers: usize, sets: &[Box<[u32]>]) -> Usage {
-    let Census { mut counts, indices, mut disagreeing } = census(series, layers);
+/// If the census is of other series, or, with groups, a set's number is not below the length of `sets`.
+pub fn account(series: &[Series], census: Census, sets: &[Box<[u32]>]) -> Usage {
+    let Census { mut counts, indices, mut disagreeing, bytes_elsewhere, .. } = census;
     let repositories = series.iter().map(|one| one.repository as usize + 1).max().unwrap_or(0);
     let tags = series.iter().map(|one| one.tag as usize + 1).max().unwrap_or(0);
     let mut usage = Usage {
-        stored_bytes: counts.iter().fold(0, |sum, count| sum.saturating_add(count.bytes)),
+        stored_bytes: counts.iter().fold(bytes_elsewhere, |sum, count| sum.saturating_add(count.bytes)),
         repositories: vec![None; repositories],
         groups: Vec::new(),
         tag_stored_bytes: vec![None; tags],
@@ -186,36 +191,48 @@ pub fn account(series: &[Series], layers: usize, sets: &[Box<[u32]>]) -> Usage {
     usage
 }
 
-fn census(series: &[Series], layers: usize) -> Census {
-    let listed = series.iter().map(|one| one.layers.len()).sum();
-    let mut census =
-        Census { counts: Vec::with_capacity(layers), indices: Vec::with_capacity(listed), disagreeing: Vec::new() };
-    let mut index_of = vec![UNSEEN; layers];
-    for one in series {
-        for listed in one.layers {
-            let index = &mut index_of[listed.layer as usize];
-            if *index == UNSEEN {
-                *index = u32::try_from(census.counts.len())
-                    .expect("there are no more counts than layers, which u32 numbers");
-                let (image, repository) = (one.image, one.repository);
-                census.counts.push(Count { bytes: listed.bytes, series: 0, image, repository, counted: 0 });
-            }
-            census.indices.push(*index);
-            let count = &mut census.counts[*index as usize];
-            count.series += 1;
-            if count.bytes != listed.bytes {
-                census.disagreeing.push((listed.layer, *index));
-                count.bytes = count.bytes.min(listed.bytes);
-            }
-            if count.image != one.image {
-                count.image = SEVERAL;
-            }
-            if count.repository != one.repository {
-                count.repository = SEVERAL;
+impl Census {
+    /// Of the series of one registry, whose layers are numbered below `layers`. Series of one tag are adjacent, and so are tags
+    /// of one repository; beyond that, order does not matter.
+    ///
+    /// # Panics
+    ///
+    /// If a layer's number is not below `layers`.
+    pub fn new(series: &[Series], layers: usize) -> Self {
+        let listed = series.iter().map(|one| one.layers.len()).sum();
+        let mut census = Self {
+            counts: Vec::with_capacity(layers),
+            index_of: vec![UNSEEN; layers],
+            indices: Vec::with_capacity(listed),
+            disagreeing: Vec::new(),
+            bytes_elsewhere: 0,
+        };
+        for one in series {
+            for listed in one.layers {
+                let index = &mut census.index_of[listed.layer as usize];
+                if *index == UNSEEN {
+                    *index = u32::try_from(census.counts.len())
+                        .expect("there are no more counts than layers, which u32 numbers");
+                    let (image, repository) = (one.image, one.repository);
+                    census.counts.push(Count { bytes: listed.bytes, series: 0, image, repository, counted: 0 });
+                }
+                census.indices.push(*index);
+                let count = &mut census.counts[*index as usize];
+                count.series += 1;
+                if count.bytes != listed.bytes {
+                    census.disagreeing.push((listed.layer, *index));
+                    count.bytes = count.bytes.min(listed.bytes);
+                }
+                if count.image != one.image {
+                    count.image = SEVERAL;
+                }
+                if count.repository != one.repository {
+                    count.repository = SEVERAL;
+                }
             }
         }
+        census
     }
-    census
 }
 
 #[cfg(test)]

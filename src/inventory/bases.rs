@@ -127,7 +127,7 @@ impl Inventory {
         match &image.link.named {
             Some(named) => Some(self.named(named, image, candidates)),
             // The longest beginning may be an image of another shard.
-            None if !self.has_all_shards() => None,
+            None if self.is_sharded() => None,
             None => self.by_layers(name, image, candidates),
         }
     }

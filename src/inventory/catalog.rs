@@ -4,7 +4,7 @@
 use super::Inventory;
 use super::stale::StalePart;
 use crate::oci::Registry;
-use crate::tag::ListExtent;
+use crate::tag::{ListExtent, RegistryExtent};
 use crate::target::Target;
 
 /// How much of one target's catalog is known.
@@ -35,18 +35,35 @@ impl Catalog {
     }
 }
 
+/// How much of a registry is known, here and in other shards.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Extent {
+    /// Whether repositories of it may be unknown that would share layers with those that are known.
+    pub(super) is_part: bool,
+    /// A target's catalog was never read to its end.
+    pub(super) has_unread_catalog: bool,
+    /// Another shard knows only a part of a repository's list.
+    pub(super) has_cut_list_elsewhere: bool,
+    /// Another shard says what is stored on it.
+    pub(super) is_told_elsewhere: bool,
+}
+
 impl Inventory {
     /// Notes for each registry whether a part of it may be unknown, before views are made.
     pub(super) fn compare_catalogs(&mut self) {
-        let parts: Vec<(bool, bool)> = self
-            .registries
-            .keys()
-            .map(|registry| (self.is_part(registry), self.has_unread_catalog(registry)))
-            .collect();
-        for (registry, (is_part, is_unread)) in self.registries.values_mut().zip(parts) {
-            let was = (registry.is_part, registry.has_unread_catalog);
-            (registry.is_part, registry.has_unread_catalog) = (is_part, is_unread);
-            if was != (is_part, is_unread) {
+        let shard = self.targets.shard;
+        let extent = |registry: &Registry| {
+            let elsewhere = self.others.extent(registry, shard);
+            Extent {
+                is_part: elsewhere == RegistryExtent::Unknown || self.is_part(registry),
+                has_unread_catalog: self.has_unread_catalog(registry),
+                has_cut_list_elsewhere: elsewhere == RegistryExtent::PartOfLists,
+                is_told_elsewhere: self.others.has_earlier(registry, shard),
+            }
+        };
+        let extents: Vec<Extent> = self.registries.keys().map(extent).collect();
+        for (registry, extent) in self.registries.values_mut().zip(extents) {
+            if std::mem::replace(&mut registry.extent, extent) != extent {
                 for repository in registry.repositories.values_mut() {
                     registry.stale.mark_with(&mut repository.stale, StalePart::View);
                 }
@@ -54,25 +71,25 @@ impl Inventory {
         }
     }
 
-    /// Whether all images that are selected are selected here. Figures that compare images across repositories are published
-    /// only then: this is the one place that says so.
-    pub(super) fn has_all_shards(&self) -> bool {
-        !self.targets.is_sharded
+    /// Whether other exporters have some of the repositories that are selected. Figures that compare images across
+    /// repositories need what they count, or are not published.
+    pub(super) fn is_sharded(&self) -> bool {
+        !self.targets.shard.is_only()
     }
 
     /// Whether a target's catalog was never read to its end, even if none of its repositories is known.
     fn has_unread_catalog(&self, registry: &Registry) -> bool {
-        !self.has_all_shards() || self.targets.on(registry).any(|number| !self.catalogs[number as usize].is_whole())
+        // Shards do not tell each other what policies let go.
+        self.is_sharded() || self.targets.on(registry).any(|number| !self.catalogs[number as usize].is_whole())
     }
 
-    /// Whether a target selects some repositories of a registry, and more may be in its catalog, or are in other shards. A
-    /// target that a reload added takes no figures away before its first scan ends.
-    fn is_part(&self, registry: &Registry) -> bool {
-        !self.has_all_shards()
-            || self.targets.on(registry).any(|number| {
-                self.ended[number as usize]
-                    && !self.catalogs[number as usize].is_whole()
-                    && self.selected_repositories(number).next().is_some()
-            })
+    /// Whether a target selects some repositories of a registry here, and more may be in its catalog. A target that a reload
+    /// added takes no figures away before its first scan ends.
+    pub(super) fn is_part(&self, registry: &Registry) -> bool {
+        self.targets.on(registry).any(|number| {
+            self.ended[number as usize]
+                && !self.catalogs[number as usize].is_whole()
+                && self.selected_repositories(number).next().is_some()
+        })
     }
 }

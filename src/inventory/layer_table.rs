@@ -29,6 +29,8 @@ pub(super) struct LayerTable {
     artifact_types: ValuePool<Arc<str>>,
     /// Layers that one manifest lists with several sizes, and the smallest one, until they are reported.
     ambiguous: Vec<(Digest, u64)>,
+    /// Where somebody asks for them: the numbers that were given to a layer, and taken from one with this digest.
+    renumbered: Option<Vec<(u32, Option<Digest>)>>,
 }
 
 /// `{}`, which artifacts have as config and as layer, is counted as a layer only.
@@ -111,6 +113,9 @@ impl LayerTable {
             for layer in image.layers() {
                 if self.layers.release(layer) {
                     self.facts[layer as usize] = LayerFacts::none();
+                    if let Some(renumbered) = &mut self.renumbered {
+                        renumbered.push((layer, Some(self.layers.digest(layer).clone())));
+                    }
                 }
             }
         }
@@ -182,6 +187,26 @@ impl LayerTable {
     pub(super) fn learn_wasted(&mut self, image: &Digest, bytes: Result<u64, Unknowable>) -> bool {
         let Some(number) = self.documents.number(image) else { return false };
         self.wasted.insert(number, bytes) != Some(bytes)
+    }
+
+    /// From now on, notes which layers are given numbers.
+    pub(super) fn note_renumbered(&mut self) {
+        self.renumbered.get_or_insert_default();
+    }
+
+    /// In turn, the numbers that were given to a layer since the last call, or taken from one with this digest.
+    pub(super) fn take_renumbered(&mut self) -> Vec<(u32, Option<Digest>)> {
+        self.renumbered.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// The number of a layer, if an image has it.
+    pub(super) fn number(&self, layer: &Digest) -> Option<u32> {
+        self.layers.number(layer)
+    }
+
+    /// The digest of a manifest, config or index.
+    pub(super) fn document_digest(&self, document: u32) -> &Digest {
+        self.documents.digest(document)
     }
 
     /// A layer's digest.
@@ -281,6 +306,9 @@ impl LayerTable {
     fn insert_layer(&mut self, layer: &Layer) -> u32 {
         let (number, new) = self.layers.intern(&layer.digest);
         if new {
+            if let Some(renumbered) = &mut self.renumbered {
+                renumbered.push((number, None));
+            }
             let facts = LayerFacts {
                 diff_id: layer.diff_id.clone(),
                 media_type: self.media_types.share(&layer.media_type),

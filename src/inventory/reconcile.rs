@@ -236,7 +236,7 @@ impl Inventory {
         }
     }
 
-    fn have_ended(&self, registry: &Registry) -> bool {
+    pub(super) fn have_ended(&self, registry: &Registry) -> bool {
         self.targets.on(registry).all(|number| self.ended[number as usize])
     }
 
@@ -286,7 +286,11 @@ impl Inventory {
     fn add_repository(&mut self, target: u32, name: &Repository) {
         if !self.registries.contains_key(name.registry()) {
             let has_sums = self.have_ended(name.registry());
-            self.registries.insert(name.registry().clone(), RegistryState { has_sums, ..RegistryState::default() });
+            let mut state = RegistryState { has_sums, ..RegistryState::default() };
+            if self.tells_others() {
+                state.share_counts();
+            }
+            self.registries.insert(name.registry().clone(), state);
         }
         let Some(registry) = self.registries.get_mut(name.registry()) else { return };
         if !registry.repositories.contains_key(name) {

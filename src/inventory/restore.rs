@@ -94,7 +94,7 @@ impl Inventory {
         whole.retain(|(number, _)| {
             let (at, interval) = (*number as usize, self.targets.get(*number).interval);
             let is_old = confirmed[at].is_finite() && self.now - confirmed[at] > 2.0 * interval.as_secs_f64();
-            self.catalogs[at].is_whole() && (self.has_all_shards() || !is_old)
+            self.catalogs[at].is_whole() && (!self.is_sharded() || !is_old)
         });
         whole.into_iter().map(|(_, name)| name).collect()
     }

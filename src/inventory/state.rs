@@ -3,15 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::catalog::Extent;
+use super::elsewhere::LayersElsewhere;
 use super::groups::RepositoryGroups;
 use super::layer_table::LayerTable;
 use super::reclaimable::{Judged, Reclaimable};
+use super::shared_counts::SharedCounts;
 use super::snapshot::{RegistryView, RepositoryView};
 use super::stale::{Stale, StalePart};
 use super::sums::{Collected, CountedImages, FigureRange, Figures, collect_series};
 use super::tag_settings::Targets;
 use super::tag_state::TagState;
-use crate::image::accounting::{Usage, account};
+use crate::image::accounting::{Census, Usage, account};
 use crate::oci::{Repository, Tag};
 use crate::target::Candidate;
 
@@ -23,15 +26,15 @@ pub(super) struct RegistryState {
     /// Whether each of its targets has ended a scan. Only then are there sums, over the tags with
     /// [`TagState::in_sums`].
     pub(super) has_sums: bool,
-    /// Whether repositories of it may be unknown that would share layers with those that are known.
-    pub(super) is_part: bool,
-    /// A target's catalog was never read to its end.
-    pub(super) has_unread_catalog: bool,
+    /// How much of it is known.
+    pub(super) extent: Extent,
     pub(super) stale: Stale,
     /// The sums; empty before there are any.
     pub(super) usage: Usage,
     /// The groups in these sums, by number.
     pub(super) groups: Vec<Arc<str>>,
+    /// Where shards tell each other what they count.
+    pub(super) shared: Option<SharedCounts>,
     /// What the policies let go.
     pub(super) reclaimable: Reclaimable,
     /// The published view, if there is one.
@@ -72,9 +75,18 @@ pub(super) struct RepositoryState {
 }
 
 impl RegistryState {
+    /// From now on, tells other shards what it counts, and counts what they say.
+    pub(super) fn share_counts(&mut self) {
+        self.layers.note_renumbered();
+        self.shared.get_or_insert_default();
+    }
+
     /// Computes the sums if they are stale; returns whether it did. The views of repositories whose figures changed
     /// become stale.
-    pub(super) fn account(&mut self, targets: &Targets) -> bool {
+    pub(super) fn account(&mut self, targets: &Targets, elsewhere: &mut LayersElsewhere) -> bool {
+        if let Some(shared) = &mut self.shared {
+            shared.renumber(&mut self.layers, elsewhere);
+        }
         if !self.has_sums || !self.stale.take_sums() {
             return false;
         }
@@ -86,7 +98,11 @@ impl RegistryState {
         }
         let counted = self.repositories.values().map(|repository| &repository.counted);
         let Collected { ranges, series, tags, groups } = collect_series(counted, self.usage.series.len());
-        let mut usage = account(&series, self.layers.layers_end(), &groups.sets);
+        let mut census = Census::new(&series, self.layers.layers_end());
+        if let Some(shared) = &mut self.shared {
+            shared.exchange(&mut census, &self.layers, elsewhere);
+        }
+        let mut usage = account(&series, census, &groups.sets);
         self.groups = groups.names;
         usage.repositories.resize(self.repositories.len(), None);
         usage.tag_stored_bytes.resize(tags, None);

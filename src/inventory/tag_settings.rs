@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::oci::{PlatformFilter, Registry, Repository, Tag};
-use crate::target::{Detail, Target, TargetName, Uncompressed};
+use crate::target::{Detail, Shard, Target, TargetName, Uncompressed};
 
 /// The merged settings of the targets that select a tag.
 #[derive(Debug, PartialEq)]
@@ -39,8 +39,8 @@ pub(super) struct Targets {
     sources: Vec<u32>,
     /// Whether a target has groups.
     pub(super) has_groups: bool,
-    /// Whether other shards have repositories of the same registries.
-    pub(super) is_sharded: bool,
+    /// Which of several exporters this is.
+    pub(super) shard: Shard,
     /// Tags share their settings, since few combinations of targets exist.
     merged: HashMap<(Box<[u32]>, bool), Arc<TagSettings>>,
 }
@@ -68,9 +68,9 @@ impl Targets {
             }
         }
         let has_groups = targets.iter().any(|target| target.grouping.is_some());
-        let is_sharded = targets.iter().any(|target| !target.repositories.shard().is_only());
+        let shard = targets.first().map(|target| target.repositories.shard()).unwrap_or_default();
         let (list, merged) = (targets.to_vec(), HashMap::new());
-        Self { list, by_name, by_registry, by_repository, wildcards, sources, has_groups, is_sharded, merged }
+        Self { list, by_name, by_registry, by_repository, wildcards, sources, has_groups, shard, merged }
     }
 
     pub(super) fn get(&self, target: u32) -> &Arc<Target> {

@@ -15,4 +15,5 @@ mod running;
 mod series;
 mod shards;
 mod sums;
+mod told;
 mod updates;

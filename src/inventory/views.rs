@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use super::bases;
+use super::elsewhere::LayersElsewhere;
 use super::largest_change::CommandsOf;
 use super::layer_table::{LayerTable, StoredImage};
 use super::newest::newest;
@@ -28,12 +29,13 @@ pub(super) fn refresh(
     registry: &mut RegistryState,
     targets: &Targets,
     (policies, sources): (&Policies, &Sources),
+    elsewhere: &mut LayersElsewhere,
     now: Timestamp,
     commands_of: CommandsOf<'_>,
     warnings: &mut Vec<Warning>,
 ) {
     policies::judge_all(registry, policies, targets, sources, now);
-    let other_sums = registry.account(targets);
+    let other_sums = registry.account(targets, elsewhere);
     policies::note_known(registry);
     if other_sums {
         for (digest, bytes) in registry.layers.take_conflicts(&registry.usage.disagreeing) {
@@ -47,10 +49,10 @@ pub(super) fn refresh(
             let mut view = repository(name, state, figures, targets, &registry.layers);
             view.newest = newest_views(state, targets, &registry.layers, commands_of);
             view.reclaimable = policies::repository_views(&state.judged, &registry.reclaimable, policies);
-            if registry.is_part {
+            if registry.extent.is_part {
                 withhold_shared(&mut view);
             }
-            if registry.has_unread_catalog {
+            if registry.extent.has_unread_catalog {
                 // People delete images because of this figure.
                 for of in &mut view.reclaimable {
                     of.bytes = None;
@@ -62,10 +64,13 @@ pub(super) fn refresh(
         }
         repositories.extend(state.view.clone().filter(|_| is_published(name, state, targets)));
     }
-    let is_whole = !registry.is_part && registry.repositories.values().all(|repository| repository.partial.is_empty());
-    let stored_bytes = (is_whole && !registry.usage.series.is_empty()).then_some(registry.usage.stored_bytes);
+    let has_cut_list = registry.extent.has_cut_list_elsewhere
+        || registry.repositories.values().any(|repository| !repository.partial.is_empty());
+    let is_told_here = !registry.extent.is_told_elsewhere && !registry.usage.series.is_empty();
+    let is_whole = !registry.extent.is_part && !has_cut_list;
+    let stored_bytes = (is_whole && is_told_here).then_some(registry.usage.stored_bytes);
     let mut reclaimable = policies::views(&registry.reclaimable, policies);
-    if registry.has_unread_catalog {
+    if registry.extent.has_unread_catalog {
         for of in &mut reclaimable {
             (of.bytes, of.tags) = (None, None);
         }
@@ -73,7 +78,7 @@ pub(super) fn refresh(
     let view = RegistryView {
         registry: name.clone(),
         stored_bytes,
-        groups: groups(registry),
+        groups: groups(registry, targets),
         reclaimable,
         layers: registry.layers.digests().clone(),
         repositories,
@@ -82,9 +87,10 @@ pub(super) fn refresh(
 }
 
 /// The groups, without those of which only a part is known: those of tags beside which there may be unread ones, and
-/// those whose targets may select more. Unread repositories may be in any group, and share layers with all.
-fn groups(registry: &RegistryState) -> Vec<GroupView> {
-    if registry.is_part {
+/// those whose targets may select more. Unread repositories may be in any group, and share layers with all. Shards do not
+/// tell each other of groups.
+fn groups(registry: &RegistryState, targets: &Targets) -> Vec<GroupView> {
+    if registry.extent.is_part || !targets.shard.is_only() {
         return Vec::new();
     }
     let partial = registry.repositories.values().filter(|repository| !repository.partial.is_empty());

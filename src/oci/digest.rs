@@ -68,6 +68,16 @@ impl Digest {
         }
     }
 
+    /// Its first 8 bytes as a number, the same on all machines; of an unknown algorithm, those of the SHA-256 of its text.
+    pub fn beginning(&self) -> u64 {
+        let first = |bytes: &[u8]| bytes.first_chunk().map_or(0, |first| u64::from_be_bytes(*first));
+        match &self.0 {
+            Repr::Sha256(hash) => first(hash),
+            Repr::Sha512(hash) => first(&**hash),
+            Repr::Other(text) => first(&sha2::Sha256::digest(text.as_bytes())),
+        }
+    }
+
     /// Whether `bytes` have this digest; `None` for an unknown algorithm.
     pub fn verifies(&self, bytes: &[u8]) -> Option<bool> {
         match &self.0 {

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod elsewhere;
 mod groups;
 
 /// A series by its numbers: repository, tag, image, and its layers with their sizes.
@@ -13,16 +14,25 @@ fn layers(listed: &[(u32, u64)]) -> Vec<StoredLayer> {
     listed.iter().map(|&(layer, bytes)| StoredLayer { layer, bytes }).collect()
 }
 
-fn usage(listed: &[Listed]) -> Usage {
-    let series: Vec<Series> = listed
+fn series_of(listed: &[Listed]) -> Vec<Series<'_>> {
+    listed
         .iter()
         .map(|(repository, tag, image, layers)| {
             let (repository, tag, image) = (*repository, *tag, *image);
             Series { repository, tag, image, groups: 0, layers }
         })
-        .collect();
-    let layers = listed.iter().flat_map(|one| &one.3).map(|one| one.layer as usize + 1).max().unwrap_or(0);
-    account(&series, layers, &[])
+        .collect()
+}
+
+/// All layers' numbers are below this.
+fn layers_end(listed: &[Listed]) -> usize {
+    listed.iter().flat_map(|one| &one.3).map(|one| one.layer as usize + 1).max().unwrap_or(0)
+}
+
+fn usage(listed: &[Listed]) -> Usage {
+    let series = series_of(listed);
+    let layers = layers_end(listed);
+    account(&series, Census::new(&series, layers), &[])
 }
 
 #[test]

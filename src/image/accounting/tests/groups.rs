@@ -11,7 +11,8 @@ fn in_groups(listed: &[Listed], sets: &[BTreeSet<u32>], set_of: impl Fn(u32) -> 
         layers,
     });
     let layers = listed.iter().flat_map(|one| &one.3).map(|one| one.layer as usize + 1).max().unwrap_or(0);
-    account(&series.collect::<Vec<_>>(), layers, &numbered)
+    let series: Vec<Series> = series.collect();
+    account(&series, Census::new(&series, layers), &numbered)
 }
 
 #[test]

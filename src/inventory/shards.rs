@@ -1,0 +1,99 @@
+//! What this shard tells the others about what it counts, and what becomes of what they tell.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Inventory;
+use super::stale::StalePart;
+use super::state::RegistryState;
+use crate::oci::Registry;
+use crate::tag::{CountsElsewhere, RegistryCounts, RegistryExtent, RegistrySummary, ShardCounts};
+
+/// What the other shards were told last.
+#[derive(Default)]
+pub(super) struct Told {
+    /// `None` before they were told anything.
+    is_settled: Option<bool>,
+    registries: BTreeMap<Registry, RegistrySummary>,
+}
+
+impl Inventory {
+    /// From now on, takes what other shards count, if there are some, and says what this one does: before the first tag is
+    /// restored or read.
+    pub fn share_counts(&mut self) {
+        self.shares_counts = true;
+        if self.tells_others() {
+            self.registries.values_mut().for_each(RegistryState::share_counts);
+        }
+    }
+
+    /// Whether shards tell each other what they count.
+    pub(super) fn tells_others(&self) -> bool {
+        self.shares_counts && self.is_sharded()
+    }
+
+    /// Takes what other shards count; returns whether anything changed.
+    pub fn learn_elsewhere(&mut self, news: CountsElsewhere) -> bool {
+        let is_any = !news.is_empty();
+        for registry in self.others.learn(news) {
+            match self.registries.get_mut(&registry) {
+                Some(state) => state.stale.mark(StalePart::Sums),
+                // Who numbers layers there looks them all up.
+                None => drop(self.others.layers(&registry).take_changed()),
+            }
+        }
+        is_any
+    }
+
+    /// The shards of which it is not known what they count: figures that need that are not published.
+    pub fn unknown_shards(&self) -> Vec<u32> {
+        self.others.unknown(self.targets.shard)
+    }
+
+    /// As of the last snapshot, what the other shards have yet to be told.
+    pub fn own_counts(&mut self) -> Option<ShardCounts> {
+        if !self.tells_others() {
+            return None;
+        }
+        let known = self.registries.keys().chain(self.targets.registries());
+        let known: BTreeSet<Registry> = known.cloned().collect();
+        let summaries: BTreeMap<Registry, RegistrySummary> =
+            known.into_iter().map(|registry| (registry.clone(), self.summary(&registry))).collect();
+        let mut changed = Vec::new();
+        for (registry, &summary) in &summaries {
+            let is_news = self.told.registries.get(registry) != Some(&summary);
+            let state = self.registries.get_mut(registry);
+            match state.and_then(|state| Some((state.has_sums, state.shared.as_mut()?))) {
+                Some((has_sums, shared)) if is_news || shared.is_news() => {
+                    changed.push((registry.clone(), shared.take(summary, has_sums)));
+                }
+                None if is_news => {
+                    let is_all = summary.extent > RegistryExtent::Unknown;
+                    let counts = RegistryCounts { summary: Some(summary), is_all, layers: Vec::new() };
+                    changed.push((registry.clone(), counts));
+                }
+                _ => {}
+            }
+        }
+        let gone = self.told.registries.keys().filter(|registry| !summaries.contains_key(*registry));
+        let nothing = RegistryCounts { summary: None, is_all: true, layers: Vec::new() };
+        changed.extend(gone.map(|registry| (registry.clone(), nothing.clone())));
+        let all_ended = self.ended.iter().all(|ended| *ended);
+        let is_settled = all_ended && self.catalogs.iter().all(|catalog| catalog.is_whole());
+        let before = std::mem::replace(&mut self.told, Told { is_settled: Some(is_settled), registries: summaries });
+        let is_news = !changed.is_empty() || before.is_settled != Some(is_settled);
+        is_news.then_some(ShardCounts { is_all: before.is_settled.is_none(), is_settled, registries: changed })
+    }
+
+    fn summary(&self, registry: &Registry) -> RegistrySummary {
+        let state = self.registries.get(registry);
+        let has_sums = state.map_or_else(|| self.have_ended(registry), |state| state.has_sums);
+        let has_cut_list =
+            state.is_some_and(|state| state.repositories.values().any(|repository| !repository.partial.is_empty()));
+        let extent = match () {
+            () if !has_sums || self.is_part(registry) => RegistryExtent::Unknown,
+            () if has_cut_list => RegistryExtent::PartOfLists,
+            () => RegistryExtent::Whole,
+        };
+        RegistrySummary { extent, series: state.map_or(0, |state| state.usage.series.len() as u64) }
+    }
+}
