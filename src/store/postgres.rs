@@ -10,6 +10,7 @@ mod connection;
 mod database;
 mod error;
 mod facts;
+mod holders;
 mod known;
 mod reader;
 mod restore;
