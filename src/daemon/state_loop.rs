@@ -3,6 +3,7 @@
 mod completed;
 mod lookups;
 mod notifications;
+mod others;
 mod sources;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,6 +16,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::notifications::Looks;
+use self::others::Others;
 use super::first_scans::FirstScans;
 use super::layers::LayerWorker;
 use super::messages::{EVENTS_WAITING_MAX, Event, Handles, ReloadRequest};
@@ -26,7 +28,7 @@ use crate::metrics::own::ScanEnd;
 use crate::metrics::{Family, Publisher};
 use crate::oci::Digest;
 use crate::scan;
-use crate::store::Stored;
+use crate::store::{Store, Stored};
 use crate::tag::{LayerFound, TagChange};
 use crate::target::TargetName;
 
@@ -67,6 +69,7 @@ pub(crate) struct StateLoop {
     /// Every target was scanned for the first time: publish the sums without a pause.
     publish_now: bool,
     looks: Looks,
+    others: Others,
 }
 
 /// What is not published yet.
@@ -86,14 +89,16 @@ impl StateLoop {
         let mut inventory = Inventory::new(&targets, config.scan.keep);
         inventory.set_policies(&config.policies);
         lookups::set(&mut inventory, &handles.store);
+        let mut others = Others::of(&handles.store, &mut inventory);
         inventory.set_time(unix_now());
         completed::take_over(&handles.store, &config);
         let restored = restore(&mut inventory, &handles);
         sources::announce(&handles.telemetry, &config);
         handles.telemetry.watch_also(inventory.registries());
         let omit = Arc::new(config.omit.clone());
+        others.first(&mut inventory, &handles.store).await;
         let snapshot = inventory.snapshot();
-        handles.store.remember_bases(inventory.bases_found());
+        keep_found(&mut inventory, &handles.store);
         publisher.publish(snapshot, handles.telemetry.target_states(), omit.clone()).await;
         let first_scans = FirstScans::new(&targets, &restored);
         let mut workers = Workers::new(handles.clone(), sender);
@@ -117,6 +122,7 @@ impl StateLoop {
             first_scans,
             publish_now: false,
             looks: Looks::default(),
+            others,
         }
     }
 
@@ -141,6 +147,7 @@ impl StateLoop {
                     permit.send(self.inventory.content_requests());
                 }
                 found = self.layers.found() => self.learn(found?),
+                news = self.others.news() => self.heard(news),
                 published = rendered(&mut self.publishing) => self.published(published?),
                 () = tokio::time::sleep_until(publish_at), if may_publish => self.publish(),
                 Some(request) = reloads.recv() => self.reload(request),
@@ -227,7 +234,7 @@ impl StateLoop {
         self.publish_now = false;
         self.inventory.set_time(unix_now());
         let (snapshot, omit) = (self.inventory.snapshot(), self.omit.clone());
-        self.handles.store.remember_bases(self.inventory.bases_found());
+        keep_found(&mut self.inventory, &self.handles.store);
         // A target is up in the same scrape as its tags are.
         let down = self.inventory.targets_down();
         for (name, end) in &self.scans {
@@ -310,6 +317,14 @@ impl StateLoop {
         if !changes.is_empty() {
             self.handles.store.keep(changes);
         }
+    }
+}
+
+/// Keeps what a snapshot found out: bases, and what this shard counts.
+fn keep_found(inventory: &mut Inventory, store: &Store) {
+    store.remember_bases(inventory.bases_found());
+    if let Some(counts) = inventory.own_counts() {
+        store.tell(counts);
     }
 }
 

@@ -40,7 +40,7 @@ struct CountByShard {
 }
 
 impl OtherShards {
-    /// Takes what they say; returns the registries of which figures may have changed.
+    /// Takes what they say; returns the registries of which sums may have changed.
     pub(super) fn learn(&mut self, news: CountsElsewhere) -> Vec<Registry> {
         let mut changed = Vec::new();
         for (number, counts) in news {
@@ -75,6 +75,9 @@ impl OtherShards {
             match counts.summary {
                 Some(summary) => drop(shard.registries.insert(registry.clone(), summary)),
                 None => drop(shard.registries.remove(&registry)),
+            }
+            if counts.layers.is_empty() && !counts.is_all {
+                continue;
             }
             let layers = self.layers.entry(registry.clone()).or_default();
             if counts.is_all {

@@ -4,6 +4,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use super::counts::Counts;
 use super::stored::{LayerRecord, Stored};
 use crate::files::{Skeleton, Unknowable};
 use crate::image::{Commands, ConfigFacts, Timestamp};
@@ -40,6 +41,8 @@ pub(super) struct Batch {
     /// The older scans that stay; `None`: all of them.
     pub(super) scans_retained: Option<HashSet<Digest>>,
     pub(super) sweep: Option<Sweep>,
+    /// What this shard counts, for the others.
+    pub(super) counts: Counts,
     /// Claims on digests that this process gives up, once what it fetched is written. Others end by themselves.
     pub(super) claims_done: Vec<ClaimKey>,
 }
@@ -69,6 +72,7 @@ impl Batch {
             && self.scans.is_empty()
             && self.scans_retained.is_none()
             && self.sweep.is_none()
+            && self.counts.is_empty()
             && self.claims_done.is_empty()
     }
 
@@ -109,6 +113,9 @@ impl Batch {
         put_back(&mut self.scans, older.scans, usize::MAX);
         self.scans_retained = older.scans_retained;
         self.sweep = self.sweep.take().or(older.sweep);
+        let mut counts = older.counts;
+        counts.then(std::mem::take(&mut self.counts));
+        self.counts = counts;
         self.claims_done.extend(older.claims_done);
         self.claims_done.truncate(WAITING_MAX);
     }

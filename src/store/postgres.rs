@@ -7,7 +7,9 @@
 mod address;
 mod claims;
 mod connection;
+mod counts;
 mod database;
+mod elsewhere;
 mod error;
 mod facts;
 mod holders;

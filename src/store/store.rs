@@ -22,7 +22,7 @@ use crate::files::{Skeleton, Unknowable};
 use crate::image::{Commands, ConfigFacts, Timestamp};
 use crate::oci::text::beginning;
 use crate::oci::{Digest, Registry, Repository, Tag};
-use crate::tag::{Base, BaseNames, TagChange, TagRecord};
+use crate::tag::{Base, BaseNames, CountsElsewhere, ShardCounts, TagChange, TagRecord};
 
 /// How long dropping the last clone waits for the writer.
 const TO_END_MAX: Duration = Duration::from_secs(5);
@@ -239,6 +239,21 @@ impl Store {
                 }
             }
         });
+    }
+
+    /// What other shards count, as it comes; the first is all of it. `None` where there is nobody to tell, and after the first
+    /// call.
+    pub fn counts_elsewhere(&self) -> Option<tokio::sync::mpsc::Receiver<CountsElsewhere>> {
+        match &self.0.backend {
+            #[cfg(feature = "postgres")]
+            Backend::Database(database) => database.counts_elsewhere(),
+            _ => None,
+        }
+    }
+
+    /// Tells other shards what this one counts.
+    pub fn tell(&self, counts: ShardCounts) {
+        self.0.queue.add(|waiting| waiting.counts.then(counts.into()));
     }
 
     /// Notes a completed scan under a key of the caller's: after a restart it distinguishes a completely read target

@@ -4,6 +4,7 @@ mod disk;
 mod fleet;
 mod network;
 mod shared;
+mod sums;
 mod tls;
 mod trouble;
 

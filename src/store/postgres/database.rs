@@ -3,14 +3,16 @@
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
+use tokio::sync::mpsc;
 
 use super::claims::{self, Claim};
 use super::connection::Connector;
+use super::elsewhere::Watch;
 use super::facts::Kind;
 use super::known::{Known, RestoredTag};
 use super::reader::Reader;
@@ -19,6 +21,7 @@ use crate::oci::{Digest, Registry};
 use crate::store::batch::Batch;
 use crate::store::queue::Queue;
 use crate::store::stored::FactsOf;
+use crate::tag::CountsElsewhere;
 use crate::target::Shard;
 
 /// What the store's clones and the writer share.
@@ -34,7 +37,11 @@ pub(in crate::store) struct Database {
     restored: Mutex<Vec<RestoredTag>>,
     /// The number of documents, as it was counted last.
     pub(super) documents: Arc<AtomicU64>,
+    is_watched: AtomicBool,
 }
+
+/// How many pieces of news from other shards may wait.
+const NEWS_WAITING_MAX: usize = 2;
 
 impl Database {
     pub(in crate::store) fn new(queue: Arc<Queue>, url_file: &Path, shard: Shard, handle: Handle) -> Self {
@@ -48,7 +55,18 @@ impl Database {
             handle,
             restored: Mutex::default(),
             documents: Arc::default(),
+            is_watched: AtomicBool::default(),
         }
+    }
+
+    /// What other shards count, from now on; `None` where there are none, and after the first call.
+    pub(in crate::store) fn counts_elsewhere(&self) -> Option<mpsc::Receiver<CountsElsewhere>> {
+        if self.shard.is_only() || self.is_watched.swap(true, Ordering::Relaxed) {
+            return None;
+        }
+        let (news, received) = mpsc::channel(NEWS_WAITING_MAX);
+        self.handle.spawn(Watch::new(Arc::clone(&self.connector), self.shard, news).run());
+        Some(received)
     }
 
     /// Takes what a start has restored.

@@ -1,7 +1,11 @@
 //! Who has a shard: a number that grows with each taking, so that who lost it notices that at its next write.
+//!
+//! What a shard counts holds as long as `counts_epoch` grows with it. A program that does not count leaves it behind, and with it
+//! what was counted before.
 
 use tokio_postgres::{Client, IsolationLevel, Transaction};
 
+use super::counts;
 use super::error::is_conflict;
 use super::schema::shard_columns;
 use super::write::encoding;
@@ -14,7 +18,8 @@ const SILENT_MAX_SECONDS: f64 = 60.0;
 pub(super) async fn hold(client: &Client, shard: Shard) -> Result<i64, tokio_postgres::Error> {
     const HOLD: &str = "INSERT INTO image_size_exporter.holders AS held (shards, shard, encoding, epoch) \
                         VALUES ($1, $2, $3, 1) ON CONFLICT (shards, shard, encoding) \
-                        DO UPDATE SET epoch = held.epoch + 1, seen_at = now() RETURNING epoch";
+                        DO UPDATE SET epoch = held.epoch + 1, seen_at = now(), \
+                        counts_epoch = held.counts_epoch + (held.counts_epoch = held.epoch)::integer RETURNING epoch";
     let [shards, shard] = shard_columns(shard);
     Ok(client.query_one(HOLD, &[&shards, &shard, &encoding()]).await?.get(0))
 }
@@ -73,7 +78,7 @@ async fn inherit(
         );
         transaction.execute(&copy, &[&shards, &shard, &from_shards, &from_shard, &encoding()]).await?;
     }
-    Ok(())
+    counts::forget(transaction, [shards, shard]).await
 }
 
 /// Of all that a shard has in a table.
@@ -98,7 +103,8 @@ pub(super) async fn hold_again(
 ) -> Result<Option<i64>, tokio_postgres::Error> {
     const HOLD: &str = "INSERT INTO image_size_exporter.holders AS held (shards, shard, encoding, epoch) \
                         VALUES ($1, $2, $3, 1) ON CONFLICT (shards, shard, encoding) \
-                        DO UPDATE SET epoch = held.epoch + 1, seen_at = now() \
+                        DO UPDATE SET epoch = held.epoch + 1, seen_at = now(), \
+                        counts_epoch = held.counts_epoch + (held.counts_epoch = held.epoch)::integer \
                         WHERE held.seen_at < now() - $4::double precision * interval '1 second' OR held.epoch = $5 \
                         RETURNING epoch";
     let [shards, shard] = shard_columns(shard);

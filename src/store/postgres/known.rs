@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use crate::oci::{Digest, Repository, Tag};
 use crate::store::batch::Batch;
+use crate::store::counts::Counts;
 use crate::tag::TagRecord;
 
 /// A tag and its record.
@@ -18,6 +19,8 @@ pub(super) struct Known {
     /// What the database has of the shard's tags, to write all of it again where another exporter has changed it. Names and
     /// records are shared with the inventory.
     tags: HashMap<(Repository, Tag), TagRecord>,
+    /// The same of what the shard counts.
+    counts: Counts,
 }
 
 impl Known {
@@ -29,6 +32,11 @@ impl Known {
     pub(super) fn restored(&mut self, tags: &[RestoredTag], batch: Batch) {
         self.tags = tags.iter().cloned().map(|(repository, tag, record)| ((repository, tag), record)).collect();
         self.take(batch);
+    }
+
+    /// What the database has of the shard's counts, as far as memory knows.
+    pub(super) fn counts(&self) -> &Counts {
+        &self.counts
     }
 
     /// Whether the database has a tag of the shard, as far as memory knows.
@@ -55,6 +63,7 @@ impl Known {
                 None => drop(self.tags.remove(&key)),
             }
         }
+        self.counts.apply(std::mem::take(&mut batch.counts));
         if let Some(retained) = &batch.scans_retained {
             self.young.scans.retain(|key, _| retained.contains(key));
         }

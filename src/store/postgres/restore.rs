@@ -7,6 +7,7 @@ use futures_util::TryStreamExt as _;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, IsolationLevel, Statement};
 
+use super::counts;
 use super::facts::Kind;
 use super::reader::{SELECT_FACTS, digests_max, select};
 use super::schema::shard_columns;
@@ -45,6 +46,9 @@ pub(super) async fn restore(client: &mut Client, shard: Shard) -> Result<Restore
     }
     load(client, &statement, configs, &[Kind::Commands], &mut restored.known).await?;
     load(client, &statement, layers, Kind::of(FactsOf::Layers), &mut restored.known).await?;
+    if !shard.is_only() {
+        restored.known.counts = counts::read(client, shard).await?;
+    }
     Ok(restored)
 }
 

@@ -18,8 +18,9 @@ struct Migration {
 
 /// Names are written in full, so that the search path does not matter. Keys of text are compared by their bytes: another
 /// order would change with the operating system's libraries.
-const MIGRATIONS: &[Migration] = &[Migration {
-    sql: r#"
+const MIGRATIONS: &[Migration] = &[
+    Migration {
+        sql: r#"
 CREATE TABLE image_size_exporter.facts (
     digest bytea NOT NULL,
     encoding smallint NOT NULL,
@@ -63,8 +64,41 @@ CREATE UNLOGGED TABLE image_size_exporter.claims (
     PRIMARY KEY (registry, digest, facts)
 );
 "#,
-    oldest_program: 1,
-}];
+        oldest_program: 1,
+    },
+    Migration {
+        sql: r#"
+ALTER TABLE image_size_exporter.holders
+    ADD COLUMN counts bigint NOT NULL DEFAULT 0,
+    ADD COLUMN counts_since bigint NOT NULL DEFAULT 0,
+    ADD COLUMN counts_epoch bigint NOT NULL DEFAULT 0,
+    ADD COLUMN is_settled boolean NOT NULL DEFAULT false;
+CREATE TABLE image_size_exporter.registries (
+    shards integer NOT NULL,
+    shard integer NOT NULL,
+    encoding smallint NOT NULL,
+    registry text COLLATE "C" NOT NULL,
+    extent smallint NOT NULL,
+    series bigint NOT NULL,
+    PRIMARY KEY (shards, shard, encoding, registry)
+);
+CREATE TABLE image_size_exporter.layers (
+    shards integer NOT NULL,
+    shard integer NOT NULL,
+    encoding smallint NOT NULL,
+    registry text COLLATE "C" NOT NULL,
+    digest bytea NOT NULL,
+    bytes bigint NOT NULL,
+    series integer NOT NULL,
+    image bigint,
+    change bigint NOT NULL,
+    PRIMARY KEY (shards, shard, encoding, registry, digest)
+);
+CREATE INDEX layers_changes ON image_size_exporter.layers (shards, shard, encoding, change);
+"#,
+        oldest_program: 1,
+    },
+];
 
 /// Serializes migrations of exporters that start at once.
 const MIGRATION_LOCK: i64 = 0x0069_6d67_7369_7a65;

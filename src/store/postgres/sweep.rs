@@ -28,14 +28,20 @@ const REMOVE_FACTS: &str = "DELETE FROM image_size_exporter.facts AS kept \
                             WHERE kept.digest = unused.digest AND kept.encoding = unused.encoding \
                             AND kept.kind = unused.kind";
 
-/// Tags, scans and holders of shards that nobody has held for three weeks: of another number of shards, or of programs with
+/// Tags, scans, counts and holders of shards that nobody has held for three weeks: of another number of shards, or of programs with
 /// another encoding.
 const REMOVE_SHARDS: &str = "WITH gone AS (DELETE FROM image_size_exporter.holders \
                                            WHERE seen_at < now() - interval '21 days' \
                                            RETURNING shards, shard, encoding), \
                              scans AS (DELETE FROM image_size_exporter.scans AS kept USING gone \
                                        WHERE kept.shards = gone.shards AND kept.shard = gone.shard \
-                                       AND kept.encoding = gone.encoding) \
+                                       AND kept.encoding = gone.encoding), \
+                             registries AS (DELETE FROM image_size_exporter.registries AS kept USING gone \
+                                            WHERE kept.shards = gone.shards AND kept.shard = gone.shard \
+                                            AND kept.encoding = gone.encoding), \
+                             layers AS (DELETE FROM image_size_exporter.layers AS kept USING gone \
+                                        WHERE kept.shards = gone.shards AND kept.shard = gone.shard \
+                                        AND kept.encoding = gone.encoding) \
                              DELETE FROM image_size_exporter.tags AS kept USING gone \
                              WHERE kept.shards = gone.shards AND kept.shard = gone.shard \
                              AND kept.encoding = gone.encoding";

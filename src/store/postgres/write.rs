@@ -5,10 +5,12 @@ use std::time::Duration;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Statement};
 
+use super::counts::{self, CountStatements};
 use super::facts::{self, Fact};
 use super::holders::deletion;
 use super::schema::shard_columns;
 use crate::store::batch::Batch;
+use crate::store::counts::CountRows;
 use crate::store::encoding::{VERSION, digest_key, seal, tag_key};
 use crate::target::Shard;
 
@@ -45,6 +47,7 @@ pub(super) struct Statements {
     put_scans: Statement,
     retain_scans: Statement,
     end_claims: Statement,
+    counts: CountStatements,
 }
 
 impl Statements {
@@ -102,6 +105,7 @@ impl Statements {
                      AND held.facts = done.facts",
                 )
                 .await?,
+            counts: CountStatements::prepare(client).await?,
         })
     }
 }
@@ -113,6 +117,8 @@ pub(super) struct Written<'a> {
     pub(super) epoch: i64,
     pub(super) claimant: i64,
     pub(super) batch: &'a Batch,
+    /// What changes in the rows of what the shard counts; `None` for nothing.
+    pub(super) counts: Option<&'a CountRows>,
     pub(super) replaces: Replaces,
     /// The time for each statement. All of them may take longer: a backlog is written however slow the database is.
     pub(super) each_max: Duration,
@@ -145,8 +151,8 @@ pub(super) async fn write(
     statements: &Statements,
     written: &Written<'_>,
 ) -> Result<(), NotWritten> {
-    let Written { shard, epoch, claimant, batch, replaces, each_max } = written;
-    let [shards, shard] = shard_columns(*shard);
+    let Written { shard: of, epoch, claimant, batch, counts, replaces, each_max } = written;
+    let [shards, shard] = shard_columns(*of);
     let encoding = encoding();
     let holder: [&(dyn ToSql + Sync); 4] = [&shards, &shard, &encoding, epoch];
     let facts = facts::rows(batch);
@@ -156,6 +162,9 @@ pub(super) async fn write(
             return Err(NotWritten::Lost);
         }
         in_time(*each_max, put_facts(client, &statements.put_facts, rows)).await?;
+    }
+    if let Some(rows) = counts.filter(|rows| counts::is_much(rows)) {
+        write_much(client, statements, written, rows).await?;
     }
     let transaction = in_time(*each_max, client.transaction()).await?;
     let execute = async |statement: &Statement, parameters: &[&(dyn ToSql + Sync)]| {
@@ -203,7 +212,51 @@ pub(super) async fn write(
         let facts: Vec<i16> = batch.claims_done.iter().map(|(.., facts)| *facts).collect();
         execute(&statements.end_claims, &[claimant, &registries, &digests, &facts]).await?;
     }
+    if let Some(rows) = counts {
+        let change = number_change(transaction.client(), statements, written, rows, true).await?;
+        in_time(*each_max, counts::put_registries(transaction.client(), &statements.counts, *of, &rows.registries))
+            .await?;
+        let layers = if counts::is_much(rows) { &[] } else { &*rows.layers };
+        for layers in layers.chunks(counts::ROWS_MAX) {
+            let put = counts::put_layers(transaction.client(), &statements.counts, (*of, change), layers);
+            in_time(*each_max, put).await?;
+        }
+    }
     in_time(*each_max, transaction.commit()).await
+}
+
+/// Writes many layers in pieces, which take too long for one transaction with tags. Until the last of them is there, others must
+/// not count any.
+async fn write_much(
+    client: &mut Client,
+    statements: &Statements,
+    written: &Written<'_>,
+    rows: &CountRows,
+) -> Result<(), NotWritten> {
+    for layers in rows.layers.chunks(counts::ROWS_MAX) {
+        let transaction = in_time(written.each_max, client.transaction()).await?;
+        let change = number_change(transaction.client(), statements, written, rows, false).await?;
+        let put = counts::put_layers(transaction.client(), &statements.counts, (written.shard, change), layers);
+        in_time(written.each_max, put).await?;
+        in_time(written.each_max, transaction.commit()).await?;
+    }
+    Ok(())
+}
+
+/// The number of a change of what the shard counts, after which that is whole or not.
+async fn number_change(
+    client: &Client,
+    statements: &Statements,
+    written: &Written<'_>,
+    rows: &CountRows,
+    is_whole: bool,
+) -> Result<i64, NotWritten> {
+    let [shards, shard] = shard_columns(written.shard);
+    let (encoding, is_settled) = (encoding(), rows.is_settled);
+    let parameters: [&(dyn ToSql + Sync); 6] = [&shards, &shard, &encoding, &written.epoch, &is_settled, &is_whole];
+    let change = client.query_opt(&statements.counts.change, &parameters);
+    let row = in_time(written.each_max, change).await?;
+    Ok(row.ok_or(NotWritten::Lost)?.get(0))
 }
 
 async fn in_time<T>(

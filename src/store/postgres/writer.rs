@@ -11,6 +11,7 @@ use tokio_postgres::Client;
 use tracing::{debug, info, warn};
 
 use super::connection::Connector;
+use super::counts;
 use super::database::Database;
 use super::error::{explained, failed, is_conflict, too_slow};
 use super::holders::{hold, hold_again, hold_at_start, last_held};
@@ -20,6 +21,7 @@ use super::sweep;
 use super::write::{NotWritten, Replaces, Statements, Written, write};
 use crate::oci::Digest;
 use crate::store::batch::Batch;
+use crate::store::counts::CountRows;
 use crate::store::error::StoreError;
 use crate::store::queue::{PAUSE, PAUSE_MAX, Queue, Turn};
 use crate::target::Shard;
@@ -68,6 +70,8 @@ pub(in crate::store) struct Writer {
     is_sweeping: Arc<AtomicBool>,
     /// Why the last sweep failed.
     sweep_error: Arc<Mutex<Option<String>>>,
+    /// The last change of what the shard counts at the last sweep: by the next one the others have read it.
+    swept_change: Arc<Mutex<Option<i64>>>,
 }
 
 /// How the shard's tags and scans in the database relate to those in memory.
@@ -105,6 +109,7 @@ impl Writer {
             swept_at: None,
             is_sweeping: Arc::default(),
             sweep_error: Arc::default(),
+            swept_change: Arc::default(),
         };
         let error = runtime.block_on(writer.restore_patiently()).err();
         writer.database.queue.set_persistent(error.is_none());
@@ -213,9 +218,11 @@ impl Writer {
             }
         };
         let batch = whole.as_ref().unwrap_or(batch);
+        let counts = self.count_rows(&client, batch, replaces).await?;
+        let counts = counts.as_ref();
         let mut conflicts = 0;
         loop {
-            let written = Written { shard, epoch, claimant: database.claimant(), batch, replaces, each_max };
+            let written = Written { shard, epoch, claimant: database.claimant(), batch, counts, replaces, each_max };
             match write(&mut client, &statements, &written).await {
                 Ok(()) => break,
                 Err(NotWritten::Failed(error)) if is_conflict(&error) && conflicts < CONFLICTS_MAX => conflicts += 1,
@@ -232,6 +239,28 @@ impl Writer {
         }
         self.connection = Some((client, statements));
         Ok(())
+    }
+
+    /// What a batch changes in the rows of what the shard counts.
+    async fn count_rows(
+        &self,
+        client: &Client,
+        batch: &Batch,
+        replaces: Replaces,
+    ) -> Result<Option<CountRows>, StoreError> {
+        let (known, shard) = (&self.database.known, self.database.shard);
+        match replaces {
+            Replaces::Nothing if batch.counts.is_empty() => Ok(None),
+            Replaces::Nothing => Ok(Some(batch.counts.rows(known.lock().counts()))),
+            Replaces::All if !shard.is_only() => {
+                let there = self.answer(RESTORE_MAX, counts::read(client, shard)).await?;
+                let mut all = known.lock().counts().clone();
+                all.apply(batch.counts.clone());
+                Ok(Some(all.as_all().rows(&there)))
+            }
+            // What is there counts until something was read.
+            Replaces::Scans | Replaces::All => Ok(None),
+        }
     }
 
     /// Whether a scan has ended that read something. One that the registry did not answer ends as well.
@@ -258,11 +287,20 @@ impl Writer {
         self.swept_at = Some(Instant::now());
         let (connector, documents) = (Arc::clone(&self.database.connector), Arc::clone(&self.database.documents));
         let (is_sweeping, last_error) = (Arc::clone(&self.is_sweeping), Arc::clone(&self.sweep_error));
+        let (swept_change, shard) = (Arc::clone(&self.swept_change), self.database.shard);
         runtime.spawn(async move {
             let sweep = async {
-                let client = connector.connect().await?;
-                let swept = sweep::sweep(&client, &in_use, age >= REMOVE_FIRST).await;
-                swept.map_err(|error| explained(&connector.shown(), &error))
+                let mut client = connector.connect().await?;
+                let swept = async {
+                    let before = swept_change.lock().take();
+                    if let Some(change) = before {
+                        counts::remove_unlisted(&mut client, shard, change).await?;
+                    }
+                    let last = counts::last_change(&client, shard).await?;
+                    *swept_change.lock() = last;
+                    sweep::sweep(&client, &in_use, age >= REMOVE_FIRST).await
+                };
+                swept.await.map_err(|error| explained(&connector.shown(), &error))
             };
             let swept = tokio::time::timeout(SWEEP_MAX, sweep).await;
             let error = match swept.unwrap_or_else(|_| Err(too_slow(&connector.shown()))) {

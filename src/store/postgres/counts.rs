@@ -1,0 +1,241 @@
+//! What a shard counts, in the database: rows by layer, of which each change has a number, so that others read what is new.
+//!
+//! A layer that nobody lists any more stays as a row of no series for some hours, so that others learn of it.
+
+use futures_util::TryStreamExt as _;
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, Row, Statement, Transaction};
+
+use super::connection::SESSION;
+use super::schema::shard_columns;
+use super::write::encoding;
+use crate::image::accounting::{ImageMark, LayerCount};
+use crate::oci::{Digest, Registry};
+use crate::store::counts::{CountRows, Counts};
+use crate::store::encoding::{digest_key, parse_digest_key};
+use crate::tag::{RegistryExtent, RegistrySummary};
+use crate::target::Shard;
+
+/// More changed rows than this are not written together with tags: for as long as that takes, others take what the shard counts
+/// for unknown.
+pub(super) const ROWS_TOGETHER_MAX: usize = 50_000;
+
+/// The most rows of one statement.
+pub(super) const ROWS_MAX: usize = 2_000;
+
+/// The statements of a connection.
+pub(super) struct CountStatements {
+    /// Numbers a change, while the shard is held.
+    pub(super) change: Statement,
+    pub(super) put_registries: Statement,
+    pub(super) put_layers: Statement,
+}
+
+impl CountStatements {
+    pub(super) async fn prepare(client: &Client) -> Result<Self, tokio_postgres::Error> {
+        Ok(Self {
+            change: client
+                .prepare(
+                    "UPDATE image_size_exporter.holders SET counts = counts + 1, is_settled = $5, seen_at = now(), \
+                     counts_epoch = CASE WHEN $6 THEN epoch ELSE 0 END \
+                     WHERE shards = $1 AND shard = $2 AND encoding = $3 AND epoch = $4 RETURNING counts",
+                )
+                .await?,
+            put_registries: client
+                .prepare(
+                    "INSERT INTO image_size_exporter.registries (shards, shard, encoding, registry, extent, series) \
+                     SELECT $1::integer, $2::integer, $3::smallint, * \
+                     FROM unnest($4::text[], $5::smallint[], $6::bigint[]) \
+                     ON CONFLICT (shards, shard, encoding, registry) \
+                     DO UPDATE SET extent = excluded.extent, series = excluded.series",
+                )
+                .await?,
+            put_layers: client
+                .prepare(
+                    "INSERT INTO image_size_exporter.layers \
+                     (shards, shard, encoding, change, registry, digest, bytes, series, image) \
+                     SELECT $1::integer, $2::integer, $3::smallint, $4::bigint, * \
+                     FROM unnest($5::text[], $6::bytea[], $7::bigint[], $8::integer[], $9::bigint[]) \
+                     ON CONFLICT (shards, shard, encoding, registry, digest) \
+                     DO UPDATE SET bytes = excluded.bytes, series = excluded.series, image = excluded.image, \
+                     change = excluded.change",
+                )
+                .await?,
+        })
+    }
+}
+
+/// Writes the registries.
+pub(super) async fn put_registries(
+    client: &Client,
+    statements: &CountStatements,
+    shard: Shard,
+    registries: &[(Registry, RegistrySummary)],
+) -> Result<(), tokio_postgres::Error> {
+    let [shards, shard] = shard_columns(shard);
+    let names: Vec<&str> = registries.iter().map(|(registry, _)| registry.as_str()).collect();
+    let extents: Vec<i16> = registries.iter().map(|(_, summary)| extent_column(summary.extent)).collect();
+    let series: Vec<i64> = registries.iter().map(|(_, summary)| saturated(summary.series)).collect();
+    let parameters: [&(dyn ToSql + Sync); 6] = [&shards, &shard, &encoding(), &names, &extents, &series];
+    client.execute(&statements.put_registries, &parameters).await.map(drop)
+}
+
+/// Writes at most [`ROWS_MAX`] layers, under the number of a change.
+pub(super) async fn put_layers(
+    client: &Client,
+    statements: &CountStatements,
+    (shard, change): (Shard, i64),
+    layers: &[(Registry, Digest, LayerCount)],
+) -> Result<(), tokio_postgres::Error> {
+    let [shards, shard] = shard_columns(shard);
+    let registries: Vec<&str> = layers.iter().map(|(registry, ..)| registry.as_str()).collect();
+    let digests: Vec<Vec<u8>> = layers.iter().map(|(_, digest, _)| digest_key(digest)).collect();
+    let bytes: Vec<i64> = layers.iter().map(|(.., count)| saturated(count.bytes)).collect();
+    let series = |count: &LayerCount| i32::try_from(count.series).unwrap_or(i32::MAX);
+    let series: Vec<i32> = layers.iter().map(|(.., count)| series(count)).collect();
+    let images: Vec<Option<i64>> =
+        layers.iter().map(|(.., count)| count.image.map(|mark| mark.get().cast_signed())).collect();
+    let parameters: [&(dyn ToSql + Sync); 9] =
+        [&shards, &shard, &encoding(), &change, &registries, &digests, &bytes, &series, &images];
+    client.execute(&statements.put_layers, &parameters).await.map(drop)
+}
+
+/// Reads what a shard counts. That may be millions of rows: the caller has a deadline for all of it.
+pub(super) async fn read(client: &Client, shard: Shard) -> Result<Counts, tokio_postgres::Error> {
+    client.batch_execute("SET statement_timeout = 0").await?;
+    let mut counts = Counts::default();
+    for (registry, summary) in registries(client, shard).await? {
+        counts.read_registry(registry, summary);
+    }
+    let parameters = Since { shard, change: 0, with_unlisted: false };
+    layers(client, parameters, |registry, digest, count| counts.read_layer(registry, digest, count)).await?;
+    client.batch_execute(SESSION).await?;
+    Ok(counts)
+}
+
+/// The registries of a shard.
+pub(super) async fn registries(
+    client: &Client,
+    shard: Shard,
+) -> Result<Vec<(Registry, RegistrySummary)>, tokio_postgres::Error> {
+    const SELECT: &str = "SELECT registry, extent, series FROM image_size_exporter.registries \
+                          WHERE shards = $1 AND shard = $2 AND encoding = $3";
+    let [shards, shard] = shard_columns(shard);
+    let rows = client.query(SELECT, &[&shards, &shard, &encoding()]).await?;
+    let registry = |row: &Row| {
+        let series = u64::try_from(row.get::<_, i64>(2)).unwrap_or_default();
+        Some((row.get::<_, &str>(0).parse().ok()?, RegistrySummary { extent: extent_of(row.get(1)), series }))
+    };
+    Ok(rows.iter().filter_map(registry).collect())
+}
+
+/// Which of a shard's layers are read.
+#[derive(Clone, Copy)]
+pub(super) struct Since {
+    pub(super) shard: Shard,
+    /// Those that changed after this one.
+    pub(super) change: i64,
+    pub(super) with_unlisted: bool,
+}
+
+/// Reads layers of a shard.
+pub(super) async fn layers(
+    client: &Client,
+    Since { shard, change, with_unlisted }: Since,
+    mut take: impl FnMut(Registry, Digest, LayerCount),
+) -> Result<(), tokio_postgres::Error> {
+    const SELECT: &str = "SELECT registry, digest, bytes, series, image FROM image_size_exporter.layers \
+                          WHERE shards = $1 AND shard = $2 AND encoding = $3 AND change > $4 AND (series > 0 OR $5)";
+    let [shards, shard] = shard_columns(shard);
+    let parameters: [&(dyn ToSql + Sync); 5] = [&shards, &shard, &encoding(), &change, &with_unlisted];
+    let rows = client.query_raw(SELECT, parameters);
+    let mut rows = std::pin::pin!(rows.await?);
+    // Most rows are of the registry of the row before.
+    let mut last: Option<Registry> = None;
+    while let Some(row) = rows.try_next().await? {
+        let name: &str = row.get(0);
+        if last.as_ref().is_none_or(|last| last.as_str() != name) {
+            last = name.parse().ok();
+        }
+        if let (Some(registry), Some(digest)) = (&last, parse_digest_key(row.get(1))) {
+            take(registry.clone(), digest, count(&row));
+        }
+    }
+    Ok(())
+}
+
+fn count(row: &Row) -> LayerCount {
+    let mark = |mark: i64| ImageMark::new(mark.cast_unsigned());
+    LayerCount {
+        bytes: u64::try_from(row.get::<_, i64>(2)).unwrap_or_default(),
+        series: u32::try_from(row.get::<_, i32>(3)).unwrap_or_default(),
+        image: row.get::<_, Option<i64>>(4).and_then(mark),
+    }
+}
+
+/// Removes what a shard counted, so that nobody takes it for what it counts now.
+pub(super) async fn forget(
+    transaction: &Transaction<'_>,
+    [shards, shard]: [i32; 2],
+) -> Result<(), tokio_postgres::Error> {
+    const INVALID: &str = "UPDATE image_size_exporter.holders \
+                           SET counts = counts + 1, counts_since = counts + 1, counts_epoch = 0, is_settled = false \
+                           WHERE shards = $1 AND shard = $2 AND encoding = $3";
+    let encoding = encoding();
+    transaction.execute(INVALID, &[&shards, &shard, &encoding]).await?;
+    for table in ["registries", "layers"] {
+        transaction.execute(&super::holders::deletion(table), &[&shards, &shard, &encoding]).await?;
+    }
+    Ok(())
+}
+
+/// Removes a shard's layers that nobody listed at a change and since. Who has read less than that reads all of them again.
+pub(super) async fn remove_unlisted(
+    client: &mut Client,
+    shard: Shard,
+    change: i64,
+) -> Result<(), tokio_postgres::Error> {
+    const SINCE: &str = "UPDATE image_size_exporter.holders SET counts_since = greatest(counts_since, $4) \
+                         WHERE shards = $1 AND shard = $2 AND encoding = $3";
+    const REMOVE: &str = "DELETE FROM image_size_exporter.layers \
+                          WHERE shards = $1 AND shard = $2 AND encoding = $3 AND series = 0 AND change <= $4";
+    let [shards, shard] = shard_columns(shard);
+    let transaction = client.transaction().await?;
+    let parameters: [&(dyn ToSql + Sync); 4] = [&shards, &shard, &encoding(), &change];
+    transaction.execute(SINCE, &parameters).await?;
+    transaction.execute(REMOVE, &parameters).await?;
+    transaction.commit().await
+}
+
+/// The number of a shard's last change.
+pub(super) async fn last_change(client: &Client, shard: Shard) -> Result<Option<i64>, tokio_postgres::Error> {
+    const SELECT: &str = "SELECT counts FROM image_size_exporter.holders \
+                          WHERE shards = $1 AND shard = $2 AND encoding = $3";
+    let [shards, shard] = shard_columns(shard);
+    Ok(client.query_opt(SELECT, &[&shards, &shard, &encoding()]).await?.map(|row| row.get(0)))
+}
+
+/// Whether there are too many rows to be written together.
+pub(super) fn is_much(rows: &CountRows) -> bool {
+    rows.layers.len() > ROWS_TOGETHER_MAX
+}
+
+fn extent_column(extent: RegistryExtent) -> i16 {
+    match extent {
+        RegistryExtent::Unknown => 0,
+        RegistryExtent::PartOfLists => 1,
+        RegistryExtent::Whole => 2,
+    }
+}
+
+fn extent_of(column: i16) -> RegistryExtent {
+    match column {
+        2 => RegistryExtent::Whole,
+        1 => RegistryExtent::PartOfLists,
+        _ => RegistryExtent::Unknown,
+    }
+}
+
+fn saturated(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
