@@ -17,7 +17,7 @@ mod table;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use image_size_exporter::image::accounting::{Series, StoredLayer, account};
+use image_size_exporter::image::accounting::{Census, Series, StoredLayer, account};
 use image_size_exporter::inventory::Inventory;
 use image_size_exporter::oci::Tag;
 use image_size_exporter::retention::{

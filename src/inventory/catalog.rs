@@ -42,8 +42,8 @@ pub(super) struct Extent {
     pub(super) is_part: bool,
     /// A target's catalog was never read to its end.
     pub(super) has_unread_catalog: bool,
-    /// Another shard knows only a part of a repository's list.
-    pub(super) has_cut_list_elsewhere: bool,
+    /// How much the other shards know of their parts.
+    pub(super) elsewhere: RegistryExtent,
     /// Another shard says what is stored on it.
     pub(super) is_told_elsewhere: bool,
 }
@@ -57,7 +57,7 @@ impl Inventory {
             Extent {
                 is_part: elsewhere == RegistryExtent::Unknown || self.is_part(registry),
                 has_unread_catalog: self.has_unread_catalog(registry),
-                has_cut_list_elsewhere: elsewhere == RegistryExtent::PartOfLists,
+                elsewhere,
                 is_told_elsewhere: self.others.has_earlier(registry, shard),
             }
         };

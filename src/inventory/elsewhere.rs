@@ -44,13 +44,12 @@ impl OtherShards {
     pub(super) fn learn(&mut self, news: CountsElsewhere) -> Vec<Registry> {
         let mut changed = Vec::new();
         for (number, counts) in news {
-            match counts {
-                Some(counts) => self.learn_of(number, counts, &mut changed),
-                None => {
-                    self.by_number.remove(&number);
-                    let everywhere = self.layers.iter_mut().map(|(registry, layers)| (registry, layers.forget(number)));
-                    changed.extend(everywhere.filter(|(_, had)| *had).map(|(registry, _)| registry.clone()));
-                }
+            if let Some(counts) = counts {
+                self.learn_of(number, counts, &mut changed);
+            } else {
+                self.by_number.remove(&number);
+                let everywhere = self.layers.iter_mut().map(|(registry, layers)| (registry, layers.forget(number)));
+                changed.extend(everywhere.filter(|(_, had)| *had).map(|(registry, _)| registry.clone()));
             }
         }
         changed.sort_unstable();

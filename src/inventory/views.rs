@@ -11,7 +11,7 @@ use super::newest::newest;
 use super::policies::{self, Policies};
 use super::running::Sources;
 use super::snapshot::{
-    GroupView, ImageLayers, ImageView, NewestView, RegistryView, RepositoryView, TagView, TagsTogether,
+    ElsewhereView, GroupView, ImageLayers, ImageView, NewestView, RegistryView, RepositoryView, TagView, TagsTogether,
 };
 use super::state::{RegistryState, RepositoryState};
 use super::sums::Figures;
@@ -21,27 +21,35 @@ use super::warning::Warning;
 use crate::image::Timestamp;
 use crate::image::accounting::SeriesUsage;
 use crate::oci::{Digest, Registry, Repository, Tag};
+use crate::tag::RegistryExtent;
 use crate::target::Uncompressed;
+
+/// Updates the sums of a registry, and what policies say of it, before its view is updated.
+pub(super) fn refresh_sums(
+    name: &Registry,
+    registry: &mut RegistryState,
+    targets: &Targets,
+    (policies, sources, now): (&Policies, &Sources, Timestamp),
+    elsewhere: &mut LayersElsewhere,
+) -> Vec<Warning> {
+    policies::judge_all(registry, policies, targets, sources, now);
+    let other_sums = registry.account(targets, elsewhere);
+    policies::note_known(registry);
+    if !other_sums {
+        return Vec::new();
+    }
+    let conflicts = registry.layers.take_conflicts(&registry.usage.disagreeing).into_iter();
+    conflicts.map(|(digest, bytes)| Warning::SizesDisagree { registry: name.clone(), digest, bytes }).collect()
+}
 
 /// Updates the view of a registry. Only the views of repositories that changed, or whose sums changed, are rebuilt.
 pub(super) fn refresh(
     name: &Registry,
     registry: &mut RegistryState,
     targets: &Targets,
-    (policies, sources): (&Policies, &Sources),
-    elsewhere: &mut LayersElsewhere,
-    now: Timestamp,
+    policies: &Policies,
     commands_of: CommandsOf<'_>,
-    warnings: &mut Vec<Warning>,
 ) {
-    policies::judge_all(registry, policies, targets, sources, now);
-    let other_sums = registry.account(targets, elsewhere);
-    policies::note_known(registry);
-    if other_sums {
-        for (digest, bytes) in registry.layers.take_conflicts(&registry.usage.disagreeing) {
-            warnings.push(Warning::SizesDisagree { registry: name.clone(), digest, bytes });
-        }
-    }
     let mut repositories = Vec::with_capacity(registry.repositories.len());
     for (name, state) in &mut registry.repositories {
         if state.stale.take_view() {
@@ -64,11 +72,10 @@ pub(super) fn refresh(
         }
         repositories.extend(state.view.clone().filter(|_| is_published(name, state, targets)));
     }
-    let has_cut_list = registry.extent.has_cut_list_elsewhere
+    let has_cut_list = registry.extent.elsewhere == RegistryExtent::PartOfLists
         || registry.repositories.values().any(|repository| !repository.partial.is_empty());
-    let is_told_here = !registry.extent.is_told_elsewhere && !registry.usage.series.is_empty();
     let is_whole = !registry.extent.is_part && !has_cut_list;
-    let stored_bytes = (is_whole && is_told_here).then_some(registry.usage.stored_bytes);
+    let stored_bytes = (is_whole && !registry.usage.series.is_empty()).then_some(registry.usage.stored_bytes);
     let mut reclaimable = policies::views(&registry.reclaimable, policies);
     if registry.extent.has_unread_catalog {
         for of in &mut reclaimable {
@@ -78,6 +85,7 @@ pub(super) fn refresh(
     let view = RegistryView {
         registry: name.clone(),
         stored_bytes,
+        elsewhere: ElsewhereView { has_images: !targets.shard.is_only(), is_told: registry.extent.is_told_elsewhere },
         groups: groups(registry, targets),
         reclaimable,
         layers: registry.layers.digests().clone(),

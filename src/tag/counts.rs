@@ -35,9 +35,10 @@ pub struct RegistrySummary {
 }
 
 /// How much an exporter knows of its part of a registry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RegistryExtent {
     /// Its repositories may be unknown, or unread.
+    #[default]
     Unknown,
     /// All of its repositories are known; of one of them only a part of its list.
     PartOfLists,

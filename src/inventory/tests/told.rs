@@ -69,7 +69,9 @@ fn scan(inventory: &mut Inventory, shard: Shard, there: &BTreeMap<(u8, u8), Vec<
         changes.extend(read(inventory, &reference, 10.0, single(&layers(numbers))));
     }
     changes.extend(read(inventory, "r.io/named:v1", 10.0, single("1:100 2:200")));
-    ["r", "q", "named"].iter().for_each(|target| scan_ended(inventory, target));
+    for target in ["r", "q", "named"] {
+        scan_ended(inventory, target);
+    }
     changes
 }
 
@@ -180,7 +182,7 @@ fn figures(inventory: &mut Inventory) -> BTreeMap<String, String> {
     let snapshot = inventory.snapshot();
     let mut figures = BTreeMap::new();
     for registry in &snapshot.registries {
-        if let Some(bytes) = registry.stored_bytes {
+        if let Some(bytes) = registry.stored_bytes.filter(|_| !registry.elsewhere.is_told) {
             figures.insert(registry.registry.to_string(), bytes.to_string());
         }
         for view in &registry.repositories {

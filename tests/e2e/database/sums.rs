@@ -8,9 +8,13 @@ use crate::harness::push::OCI_LAYER;
 use crate::harness::wait_for;
 
 const SHARDS: usize = 3;
-const REPOSITORIES: usize = 30;
 const TAGS: usize = 3;
-const ROUNDS: usize = 20;
+
+/// How many repositories there are, and how many rounds of changes and kills: more if the environment says so.
+fn size() -> (usize, usize) {
+    let number = |name: &str, default| std::env::var(name).map_or(default, |text| text.parse().expect("a number"));
+    (number("FLEET_REPOSITORIES", 30), number("FLEET_ROUNDS", 20))
+}
 
 /// By family, repository and tag, the values that may be published.
 type Figures = BTreeMap<(String, String, String), f64>;
@@ -52,32 +56,47 @@ fn push(site: &Site, (repository, tag): &(String, String), layers: &Layers) -> S
     manifest["digest"].as_str().expect("a digest").to_owned()
 }
 
+/// Who has a layer.
+#[derive(Default)]
+struct Holders<'a> {
+    series: f64,
+    images: BTreeSet<&'a Layers>,
+    repositories: BTreeSet<&'a str>,
+}
+
 /// The sums by their definitions. Images of the same layers are the same image here.
 fn truth(there: &There) -> Figures {
-    let bytes = |layers: &BTreeSet<(u8, usize)>| layers.iter().map(|(_, bytes)| *bytes as f64).sum::<f64>();
-    let distinct = |of: &dyn Fn(&(String, String), &Layers) -> bool| -> BTreeSet<(u8, usize)> {
-        there.iter().filter(|(name, layers)| of(name, layers)).flat_map(|(_, layers)| layers.iter().copied()).collect()
-    };
-    let series = |layer: &(u8, usize)| there.values().filter(|layers| layers.contains(layer)).count() as f64;
+    let mut holders: BTreeMap<(u8, usize), Holders> = BTreeMap::new();
+    for ((repository, _), layers) in there {
+        for layer in layers {
+            let holders = holders.entry(*layer).or_default();
+            holders.series += 1.0;
+            holders.images.insert(layers);
+            holders.repositories.insert(repository);
+        }
+    }
     let mut figures = Figures::new();
-    let mut put = |family: &str, repository: &str, tag: &str, value: f64| {
+    let mut add = |family: &str, repository: &str, tag: &str, value: f64| {
         *figures.entry((family.to_owned(), repository.to_owned(), tag.to_owned())).or_default() += value;
     };
-    put(REGISTRY_STORED, "", "", bytes(&distinct(&|_, _| true)));
-    for repository in there.keys().map(|(repository, _)| repository).collect::<BTreeSet<_>>() {
-        let own = distinct(&|name, _| name.0 == *repository);
-        let others = distinct(&|name, _| name.0 != *repository);
-        put("container_image_repository_stored_size_bytes", repository, "", bytes(&own));
-        put("container_image_repository_unique_size_bytes", repository, "", bytes(&(&own - &others)));
+    for (layer, holders) in &holders {
+        let bytes = layer.1 as f64;
+        add(REGISTRY_STORED, "", "", bytes);
+        for repository in &holders.repositories {
+            let own = if holders.repositories.len() == 1 { bytes } else { 0.0 };
+            add("container_image_repository_stored_size_bytes", repository, "", bytes);
+            add("container_image_repository_unique_size_bytes", repository, "", own);
+        }
     }
     for ((repository, tag), layers) in there {
-        let own: BTreeSet<(u8, usize)> = layers.iter().copied().collect();
-        let others = distinct(&|_, other| other != layers);
-        let share: f64 = own.iter().map(|layer| layer.1 as f64 / series(layer)).sum();
-        put(COMPRESSED, repository, tag, bytes(&own));
-        put("container_image_unique_size_bytes", repository, tag, bytes(&(&own - &others)));
-        put("container_image_proportional_size_bytes", repository, tag, share);
-        put("container_image_repository_proportional_size_bytes", repository, "", share);
+        for layer in layers {
+            let (bytes, holders) = (layer.1 as f64, &holders[layer]);
+            let own = if holders.images.len() == 1 { bytes } else { 0.0 };
+            add(COMPRESSED, repository, tag, bytes);
+            add("container_image_unique_size_bytes", repository, tag, own);
+            add("container_image_proportional_size_bytes", repository, tag, bytes / holders.series);
+            add("container_image_repository_proportional_size_bytes", repository, "", bytes / holders.series);
+        }
     }
     figures
 }
@@ -114,11 +133,12 @@ fn difference(a: &Figures, b: &Figures) -> String {
 
 #[test]
 fn together_shards_publish_the_truth_and_nothing_else_through_changes_and_kills() {
+    let (repositories, rounds) = size();
     let mut site = Site::start();
     let mut numbers = Numbers(2);
     let mut there = There::new();
     let mut digests = BTreeMap::new();
-    for number in 0..REPOSITORIES * TAGS {
+    for number in 0..repositories * TAGS {
         let name = (format!("team/app-{}", number / TAGS), format!("v{}", number % TAGS));
         let layers = numbers.layers();
         digests.insert(name.clone(), push(&site, &name, &layers));
@@ -136,7 +156,7 @@ fn together_shards_publish_the_truth_and_nothing_else_through_changes_and_kills(
         .collect();
     let families: BTreeSet<String> = truth(&there).into_keys().map(|(family, ..)| family).collect();
     let mut before = truth(&there);
-    for round in 0..=ROUNDS {
+    for round in 0..=rounds {
         let after = truth(&there);
         // The last round changes nothing more.
         let may_be = |name: &(String, String, String), value: f64| {
@@ -178,7 +198,7 @@ fn together_shards_publish_the_truth_and_nothing_else_through_changes_and_kills(
         );
         before = after;
         // One change.
-        let name = (format!("team/app-{}", numbers.below(REPOSITORIES)), format!("v{}", numbers.below(TAGS)));
+        let name = (format!("team/app-{}", numbers.below(repositories)), format!("v{}", numbers.below(TAGS)));
         match digests.get(&name).filter(|_| numbers.below(3) == 0) {
             Some(digest) => {
                 Pusher { address: site.registry.address(), repository: &name.0 }.delete(digest);
