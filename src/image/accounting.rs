@@ -4,11 +4,13 @@
 //! of a single image (`image::Image`).
 
 mod elsewhere;
+mod group_sums;
 mod groups;
 
 use groups::GroupCounts;
 
 pub use elsewhere::{Elsewhere, ImageMark, LayerCount};
+pub use group_sums::{GroupSums, listed_by_set};
 pub use groups::GroupUsage;
 
 /// One series: an image under one tag of one repository. Every layer's size must be known.

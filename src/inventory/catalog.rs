@@ -63,7 +63,12 @@ impl Inventory {
         };
         let extents: Vec<Extent> = self.registries.keys().map(extent).collect();
         for (registry, extent) in self.registries.values_mut().zip(extents) {
-            if std::mem::replace(&mut registry.extent, extent) != extent {
+            let before = std::mem::replace(&mut registry.extent, extent);
+            if before.is_told_elsewhere != extent.is_told_elsewhere {
+                // It sums up groups, or no longer does.
+                registry.stale.mark(StalePart::Sums);
+            }
+            if before != extent {
                 for repository in registry.repositories.values_mut() {
                     registry.stale.mark_with(&mut repository.stale, StalePart::View);
                 }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::image::accounting::LayerCount;
 use crate::oci::{Digest, Registry};
-use crate::tag::{CountsElsewhere, RegistryExtent, RegistrySummary, ShardCounts};
+use crate::tag::{CountedLayer, CountsElsewhere, GroupSet, RegistryExtent, RegistrySummary, ShardCounts};
 use crate::target::Shard;
 
 /// The other shards.
@@ -35,8 +35,8 @@ pub(super) struct LayersElsewhere {
 
 /// What each shard counts of a layer. Most layers are in one of them.
 struct CountByShard {
-    first: (u32, LayerCount),
-    others: Box<[(u32, LayerCount)]>,
+    first: (u32, CountedLayer),
+    others: Box<[(u32, CountedLayer)]>,
 }
 
 impl OtherShards {
@@ -128,16 +128,28 @@ impl LayersElsewhere {
         self.counts.get(digest).map_or_else(LayerCount::default, CountByShard::sum)
     }
 
+    /// By digest, what all of them count, and how many of their series are in which groups.
+    pub(super) fn by_groups(
+        &self,
+    ) -> impl Iterator<Item = (&Digest, LayerCount, impl Iterator<Item = &(GroupSet, u32)>)> {
+        self.counts.iter().map(|(digest, counts)| (digest, counts.sum(), counts.groups()))
+    }
+
+    /// Of one layer, how many of their series are in which groups.
+    pub(super) fn groups(&self, digest: &Digest) -> impl Iterator<Item = &(GroupSet, u32)> {
+        self.counts.get(digest).into_iter().flat_map(CountByShard::groups)
+    }
+
     /// The layers that changed since the last call.
     pub(super) fn take_changed(&mut self) -> HashSet<Digest> {
         std::mem::take(&mut self.changed)
     }
 
-    fn set(&mut self, shard: u32, digest: Digest, count: LayerCount) {
+    fn set(&mut self, shard: u32, digest: Digest, count: CountedLayer) {
         let before = self.count(&digest);
         let others = self.counts.remove(&digest).into_iter().flat_map(CountByShard::into_counts);
         let others = others.filter(|(number, _)| *number != shard);
-        let now = CountByShard::new(others.chain(count.is_listed().then_some((shard, count))));
+        let now = CountByShard::new(others.chain(count.count.is_listed().then_some((shard, count))));
         let sum = now.as_ref().map_or_else(LayerCount::default, CountByShard::sum);
         if sum != before {
             self.bytes = self.bytes - u128::from(before.bytes) + u128::from(sum.bytes);
@@ -154,23 +166,28 @@ impl LayersElsewhere {
         let gone: Vec<Digest> = self.counts.iter().filter(has).map(|(digest, _)| digest.clone()).collect();
         let is_any = !gone.is_empty();
         for digest in gone {
-            self.set(shard, digest, LayerCount::default());
+            self.set(shard, digest, CountedLayer::default());
         }
         is_any
     }
 }
 
 impl CountByShard {
-    fn new(mut counts: impl Iterator<Item = (u32, LayerCount)>) -> Option<Self> {
+    fn new(mut counts: impl Iterator<Item = (u32, CountedLayer)>) -> Option<Self> {
         Some(Self { first: counts.next()?, others: counts.collect() })
     }
 
-    fn into_counts(self) -> impl Iterator<Item = (u32, LayerCount)> {
+    fn into_counts(self) -> impl Iterator<Item = (u32, CountedLayer)> {
         std::iter::once(self.first).chain(self.others)
     }
 
     fn sum(&self) -> LayerCount {
-        self.others.iter().fold(self.first.1, |sum, (_, count)| sum.and(*count))
+        self.others.iter().fold(self.first.1.count, |sum, (_, counted)| sum.and(counted.count))
+    }
+
+    fn groups(&self) -> impl Iterator<Item = &(GroupSet, u32)> {
+        let all = std::iter::once(&self.first).chain(&*self.others);
+        all.flat_map(|(_, counted)| counted.groups.iter().flat_map(|groups| groups.iter()))
     }
 
     fn has(&self, shard: u32) -> bool {

@@ -9,7 +9,7 @@ use super::groups::RepositoryGroups;
 use super::layer_table::LayerTable;
 use super::reclaimable::{Judged, Reclaimable};
 use super::shared_counts::SharedCounts;
-use super::snapshot::{RegistryView, RepositoryView};
+use super::snapshot::{GroupView, RegistryView, RepositoryView};
 use super::stale::{Stale, StalePart};
 use super::sums::{Collected, CountedImages, FigureRange, Figures, collect_series};
 use super::tag_settings::Targets;
@@ -35,6 +35,8 @@ pub(super) struct RegistryState {
     pub(super) groups: Vec<Arc<str>>,
     /// Where shards tell each other what they count.
     pub(super) shared: Option<SharedCounts>,
+    /// With other shards, what is stored for groups in all of them.
+    pub(super) groups_of_all: Vec<GroupView>,
     /// What the policies let go.
     pub(super) reclaimable: Reclaimable,
     /// The published view, if there is one.
@@ -100,7 +102,10 @@ impl RegistryState {
         let Collected { ranges, series, tags, groups } = collect_series(counted, self.usage.series.len());
         let mut census = Census::new(&series, self.layers.layers_end());
         if let Some(shared) = &mut self.shared {
+            shared.note_groups(&series, &groups, &self.layers);
             shared.exchange(&mut census, &self.layers, elsewhere);
+            let is_told = !self.extent.is_told_elsewhere && targets.has_groups;
+            self.groups_of_all = if is_told { shared.sum_groups(&self.layers, elsewhere) } else { Vec::new() };
         }
         let mut usage = account(&series, census, &groups.sets);
         self.groups = groups.names;

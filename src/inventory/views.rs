@@ -86,7 +86,7 @@ pub(super) fn refresh(
         registry: name.clone(),
         stored_bytes,
         elsewhere: ElsewhereView { has_images: !targets.shard.is_only(), is_told: registry.extent.is_told_elsewhere },
-        groups: groups(registry, targets),
+        groups: groups(registry),
         reclaimable,
         layers: registry.layers.digests().clone(),
         repositories,
@@ -95,16 +95,20 @@ pub(super) fn refresh(
 }
 
 /// The groups, without those of which only a part is known: those of tags beside which there may be unread ones, and
-/// those whose targets may select more. Unread repositories may be in any group, and share layers with all. Shards do not
-/// tell each other of groups.
-fn groups(registry: &RegistryState, targets: &Targets) -> Vec<GroupView> {
-    if registry.extent.is_part || !targets.shard.is_only() {
+/// those whose targets may select more. Unread repositories may be in any group, and share layers with all.
+fn groups(registry: &RegistryState) -> Vec<GroupView> {
+    // Of which groups another shard knows only a part is not told.
+    if registry.extent.is_part || registry.extent.elsewhere == RegistryExtent::PartOfLists {
         return Vec::new();
     }
     let partial = registry.repositories.values().filter(|repository| !repository.partial.is_empty());
     let withheld: HashSet<&Arc<str>> = partial
         .flat_map(|one| one.counted.groups().chain(one.groups.given_by(|target| one.partial.contains(&target))))
         .collect();
+    if registry.shared.is_some() {
+        let known = registry.groups_of_all.iter().filter(|view| !withheld.contains(&view.group));
+        return known.cloned().collect();
+    }
     let known = registry.groups.iter().zip(&registry.usage.groups).filter(|(group, _)| !withheld.contains(group));
     let views = known.filter_map(|(group, usage)| Some(GroupView { group: Arc::clone(group), usage: (*usage)? }));
     let mut views: Vec<GroupView> = views.collect();

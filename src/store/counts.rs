@@ -2,11 +2,10 @@
 
 use std::collections::HashMap;
 
-use crate::image::accounting::LayerCount;
 use crate::oci::{Digest, Registry};
 #[cfg(feature = "postgres")]
 use crate::tag::RegistryExtent;
-use crate::tag::{RegistrySummary, ShardCounts};
+use crate::tag::{CountedLayer, RegistrySummary, ShardCounts};
 
 /// Changes, of which the latest count. The default: none.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -24,7 +23,7 @@ struct OfRegistry {
     summary: Option<RegistrySummary>,
     /// Whether layers that are not named are listed by nobody.
     is_all: bool,
-    layers: HashMap<Digest, LayerCount>,
+    layers: HashMap<Digest, CountedLayer>,
 }
 
 /// A registry that is not watched.
@@ -37,7 +36,7 @@ const NOTHING: RegistrySummary = RegistrySummary { extent: RegistryExtent::Whole
 pub(super) struct CountRows {
     pub(super) is_settled: bool,
     pub(super) registries: Vec<(Registry, RegistrySummary)>,
-    pub(super) layers: Vec<(Registry, Digest, LayerCount)>,
+    pub(super) layers: Vec<(Registry, Digest, CountedLayer)>,
 }
 
 impl Counts {
@@ -56,7 +55,7 @@ impl Counts {
     #[cfg(feature = "postgres")]
     pub(super) fn apply(&mut self, changes: Self) {
         self.merge(changes, |layers, digest, count| {
-            if count.is_listed() {
+            if count.count.is_listed() {
                 layers.insert(digest, count);
             } else {
                 layers.remove(&digest);
@@ -64,7 +63,7 @@ impl Counts {
         });
     }
 
-    fn merge(&mut self, later: Self, put: impl Fn(&mut HashMap<Digest, LayerCount>, Digest, LayerCount)) {
+    fn merge(&mut self, later: Self, put: impl Fn(&mut HashMap<Digest, CountedLayer>, Digest, CountedLayer)) {
         if later.is_empty() {
             return;
         }
@@ -120,7 +119,7 @@ impl Counts {
     }
 
     /// Takes what is read of a layer.
-    pub(super) fn read_layer(&mut self, registry: Registry, digest: Digest, count: LayerCount) {
+    pub(super) fn read_layer(&mut self, registry: Registry, digest: Digest, count: CountedLayer) {
         self.is_any = true;
         self.registries.entry(registry).or_default().layers.insert(digest, count);
     }
@@ -133,13 +132,13 @@ impl OfRegistry {
         if before.summary != Some(summary) {
             rows.registries.push((registry.clone(), summary));
         }
-        let none = LayerCount::default();
-        let there = |digest: &Digest| before.layers.get(digest).copied().unwrap_or_default();
-        let changed = self.layers.iter().filter(|(digest, count)| there(digest) != **count);
-        rows.layers.extend(changed.map(|(digest, count)| (registry.clone(), digest.clone(), *count)));
+        let none = CountedLayer::default();
+        let there = |digest: &Digest| before.layers.get(digest).unwrap_or(&none);
+        let changed = self.layers.iter().filter(|(digest, count)| there(digest) != *count);
+        rows.layers.extend(changed.map(|(digest, count)| (registry.clone(), digest.clone(), count.clone())));
         if self.is_all {
             let gone = before.layers.keys().filter(|digest| !self.layers.contains_key(*digest));
-            rows.layers.extend(gone.map(|digest| (registry.clone(), digest.clone(), none)));
+            rows.layers.extend(gone.map(|digest| (registry.clone(), digest.clone(), none.clone())));
         }
     }
 }

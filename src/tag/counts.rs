@@ -1,5 +1,7 @@
 //! What exporters that share the repositories of a registry tell each other: what each counts of its layers.
 
+use std::sync::Arc;
+
 use crate::image::accounting::LayerCount;
 use crate::oci::{Digest, Registry};
 
@@ -22,8 +24,23 @@ pub struct RegistryCounts {
     /// Whether these are all layers; otherwise those that changed.
     pub is_all: bool,
     /// Those that no series of it lists any more are among them too.
-    pub layers: Vec<(Digest, LayerCount)>,
+    pub layers: Vec<(Digest, CountedLayer)>,
 }
+
+/// What it counts of a layer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CountedLayer {
+    /// Of all series.
+    pub count: LayerCount,
+    /// By the groups that these are in.
+    pub groups: GroupSeries,
+}
+
+/// How many series of each set of groups list a layer. Those in no group are left out: `None` where all are in none.
+pub type GroupSeries = Option<Arc<[(GroupSet, u32)]>>;
+
+/// The distinct groups of a tag, ascending.
+pub type GroupSet = Arc<[Arc<str>]>;
 
 /// How much of a registry an exporter knows and counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

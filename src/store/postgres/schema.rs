@@ -91,6 +91,7 @@ CREATE TABLE image_size_exporter.layers (
     bytes bigint NOT NULL,
     series integer NOT NULL,
     image bigint,
+    groups text,
     change bigint NOT NULL,
     PRIMARY KEY (shards, shard, encoding, registry, digest)
 );
