@@ -48,9 +48,8 @@ impl SharedCounts {
         if groups.names.is_empty() && self.groups.is_empty() {
             return;
         }
-        let names =
-            |groups_of: &Box<[u32]>| groups_of.iter().map(|&group| Arc::clone(&groups.names[group as usize])).collect();
-        let sets: Vec<GroupSet> = groups.sets.iter().map(names).collect();
+        let name = |group: &u32| Arc::clone(&groups.names[*group as usize]);
+        let sets: Vec<GroupSet> = groups.sets.iter().map(|groups_of| groups_of.iter().map(name).collect()).collect();
         let listed = listed_by_set(series, &groups.sets);
         let of_layer = |run: &[(u32, u32, u32)]| {
             let mut sets: Vec<(GroupSet, u32)> =
