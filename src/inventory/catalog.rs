@@ -53,7 +53,7 @@ impl Inventory {
     pub(super) fn compare_catalogs(&mut self) {
         let shard = self.targets.shard;
         let extent = |registry: &Registry| {
-            let elsewhere = self.others.extent(registry, shard);
+            let elsewhere = self.extent_elsewhere(registry);
             Extent {
                 is_part: elsewhere == RegistryExtent::Unknown || self.is_part(registry),
                 has_unread_catalog: self.has_unread_catalog(registry),
@@ -88,13 +88,13 @@ impl Inventory {
         self.is_sharded() || self.targets.on(registry).any(|number| !self.catalogs[number as usize].is_whole())
     }
 
-    /// Whether a target selects some repositories of a registry here, and more may be in its catalog. A target that a reload
-    /// added takes no figures away before its first scan ends.
+    /// Whether a target selects some repositories of a registry, and more may be in its catalog: of a shard, also one of which
+    /// others may have the repositories. A target that a reload added takes no figures away before its first scan ends.
     pub(super) fn is_part(&self, registry: &Registry) -> bool {
         self.targets.on(registry).any(|number| {
             self.ended[number as usize]
                 && !self.catalogs[number as usize].is_whole()
-                && self.selected_repositories(number).next().is_some()
+                && (self.is_sharded() || self.selected_repositories(number).next().is_some())
         })
     }
 }

@@ -89,18 +89,25 @@ impl OtherShards {
         }
     }
 
-    /// How much the others know of their parts of a registry: what the one that knows least does.
-    pub(super) fn extent(&self, registry: &Registry, own: Shard) -> RegistryExtent {
-        let others = (0..own.total()).filter(|&number| number != own.number());
-        let extent = |number| match self.by_number.get(&number) {
-            None => RegistryExtent::Unknown,
-            Some(shard) => match shard.registries.get(registry) {
-                Some(summary) => summary.extent,
-                None if shard.is_settled => RegistryExtent::Whole,
-                None => RegistryExtent::Unknown,
-            },
-        };
-        others.map(extent).min().unwrap_or(RegistryExtent::Whole)
+    /// How much each of the others knows of its part of a registry, by its number. One that selects something else there than
+    /// `selection` knows nothing of what this one selects; `is_named`: whether targets name the registry, so that each says
+    /// something of it.
+    pub(super) fn extents(
+        &self,
+        registry: &Registry,
+        own: Shard,
+        (selection, is_named): (u64, bool),
+    ) -> impl Iterator<Item = (u32, RegistryExtent)> {
+        let others = (0..own.total()).filter(move |&number| number != own.number());
+        others.map(move |number| {
+            let shard = self.by_number.get(&number);
+            let extent = match shard.map(|shard| (shard.is_settled, shard.registries.get(registry))) {
+                Some((_, Some(summary))) if summary.selection == selection => summary.extent,
+                Some((true, None)) if !is_named => RegistryExtent::Whole,
+                _ => RegistryExtent::Unknown,
+            };
+            (number, extent)
+        })
     }
 
     /// Whether a shard with a lower number has series on a registry: of those that have some, the first says what all of
@@ -108,12 +115,6 @@ impl OtherShards {
     pub(super) fn has_earlier(&self, registry: &Registry, own: Shard) -> bool {
         let earlier = self.by_number.range(..own.number());
         earlier.filter_map(|(_, shard)| shard.registries.get(registry)).any(|summary| summary.series > 0)
-    }
-
-    /// The shards of which nothing is known.
-    pub(super) fn unknown(&self, own: Shard) -> Vec<u32> {
-        let others = (0..own.total()).filter(|&number| number != own.number());
-        others.filter(|number| !self.by_number.contains_key(number)).collect()
     }
 
     /// The layers that they have on a registry.

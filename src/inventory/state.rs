@@ -104,7 +104,7 @@ impl RegistryState {
         if let Some(shared) = &mut self.shared {
             shared.note_groups(&series, &groups, &self.layers);
             shared.exchange(&mut census, &self.layers, elsewhere);
-            let is_told = !self.extent.is_told_elsewhere && targets.has_groups;
+            let is_told = !series.is_empty() && !self.extent.is_told_elsewhere && targets.has_groups;
             self.groups_of_all = if is_told { shared.sum_groups(&self.layers, elsewhere) } else { Vec::new() };
         }
         let mut usage = account(&series, census, &groups.sets);

@@ -106,6 +106,9 @@ fn groups(registry: &RegistryState) -> Vec<GroupView> {
         .flat_map(|one| one.counted.groups().chain(one.groups.given_by(|target| one.partial.contains(&target))))
         .collect();
     if registry.shared.is_some() {
+        if registry.usage.series.is_empty() || registry.extent.is_told_elsewhere {
+            return Vec::new();
+        }
         let known = registry.groups_of_all.iter().filter(|view| !withheld.contains(&view.group));
         return known.cloned().collect();
     }

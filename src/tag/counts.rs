@@ -49,6 +49,11 @@ pub struct RegistrySummary {
     pub extent: RegistryExtent,
     /// How many series it counts.
     pub series: u64,
+    /// How many repositories it watches there, with or without series.
+    pub repositories: u64,
+    /// Tells what it counts from what an exporter with another configuration does, or one that has not yet read all of it once:
+    /// made of the targets of which a scan has ended.
+    pub selection: u64,
 }
 
 /// How much an exporter knows of its part of a registry.

@@ -1,6 +1,6 @@
 //! Shards that tell each other what they count publish what one inventory of all repositories does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
@@ -263,10 +263,9 @@ fn without_one_of_them_sums_over_all_are_unknown() {
     for number in 0..3 {
         (0..3).for_each(|shard| assert!(!is_shared(&figures(&mut fleet.shards[shard]))));
         fleet.scan(number, &there);
-        let unknown: Vec<u32> = (u32::try_from(number).unwrap()..3).collect();
-        let others_of_last = fleet.shards[2].unknown_shards();
-        assert_eq!(others_of_last, unknown.into_iter().filter(|other| *other != 2).collect::<Vec<u32>>());
         fleet.tell(number);
+        let unknown: BTreeSet<u32> = (u32::try_from(number).unwrap() + 1..3).collect();
+        assert_eq!(fleet.shards[0].unknown_shards(), unknown);
     }
     // The last one has heard all, the first one too.
     let told: Vec<bool> = (0..3).map(|shard| is_shared(&figures(&mut fleet.shards[shard]))).collect();
@@ -309,5 +308,72 @@ fn a_part_of_a_list_elsewhere_leaves_what_is_stored_on_the_registry_unknown() {
         assert!(!figures.contains_key("r.io") && figures.contains_key("q.io"), "{cut}");
         let others = figures.iter().filter(|(name, _)| !name.contains(&cut) && name.contains(':'));
         assert!(others.clone().count() > 0 && others.into_iter().all(|(_, figures)| figures.contains("Some((Some")));
+    }
+}
+
+#[test]
+fn a_shard_that_has_not_read_a_catalog_leaves_sums_over_all_unknown() {
+    let there: BTreeMap<(u8, u8), Vec<u8>> = (0..9).map(|number| ((number, 0), vec![1, number])).collect();
+    let mut fleet = Fleet::new(2);
+    fleet.scan(0, &there);
+    // The registry does not answer the other one: its scans end all the same.
+    for target in ["r", "q", "one", "four", "named"] {
+        scan_ended(&mut fleet.shards[1], target);
+    }
+    fleet.tell_all();
+    let is_shared = |figures: &BTreeMap<String, String>| figures.values().any(|figures| figures.contains("Some((Some"));
+    let both = fleet.figures().0;
+    assert!(!is_shared(&both) && !both.contains_key("r.io"), "{both:?}");
+    assert_eq!(fleet.shards[0].unknown_shards(), [1].into());
+    fleet.scan(1, &there);
+    fleet.tell_all();
+    let both = fleet.figures().0;
+    assert!(is_shared(&both) && both.contains_key("r.io"), "{both:?}");
+}
+
+#[test]
+fn a_shard_without_an_image_says_nothing_of_groups() {
+    // No shard has a tag but the one of the named repository's, whoever that is; the others have that repository's registry.
+    for total in 2..5 {
+        let mut fleet = Fleet::new(total);
+        let there = BTreeMap::from([((1, 0), vec![1, 5]), ((2, 0), vec![2]), ((3, 0), vec![3])]);
+        (0..fleet.shards.len()).for_each(|number| fleet.scan(number, &there));
+        // A repository whose only tag is gone from the registry is still there.
+        let gone = Outcome::Failed(crate::oci::Reason::NotFound);
+        for shard in &mut fleet.shards {
+            record(shard, "r.io/named:v1", 20.0, gone.clone());
+        }
+        fleet.tell_all();
+        let (_, tellers) = fleet.figures();
+        assert!(tellers.values().all(|count| *count == 1), "{tellers:?}");
+    }
+}
+
+#[test]
+fn shards_of_other_configurations_do_not_count_together() {
+    let there: BTreeMap<(u8, u8), Vec<u8>> = (0..9).map(|number| ((number, 0), vec![1, number])).collect();
+    let mut fleet = Fleet::new(2);
+    (0..2).for_each(|number| fleet.scan(number, &there));
+    fleet.tell_all();
+    assert!(fleet.figures().0.contains_key("r.io"));
+    let more = |shard: Shard| -> Vec<Target> {
+        let further = [grouped("other", target("more", "r.io/7", "v0")), listing("new", "new.io/*")];
+        targets(shard).into_iter().chain(further.map(|target| target.in_shard(shard))).collect()
+    };
+    for number in 0..2 {
+        let targets = more(fleet.shard(number));
+        fleet.shards[number].reconfigure(&shared(&targets), WEEK);
+        fleet.tell_all();
+        // Before its first scan has ended a new target is no part of what is counted.
+        assert_eq!(fleet.figures().0.contains_key("r.io"), number == 0);
+        for target in ["more", "new"] {
+            found(&mut fleet.shards[number], "new", "");
+            scan_ended(&mut fleet.shards[number], target);
+        }
+        fleet.tell_all();
+        let is_everywhere = number == 1;
+        let figures = fleet.figures().0;
+        assert_eq!(figures.contains_key("r.io"), is_everywhere, "{figures:?}");
+        assert!(figures.contains_key("q.io"), "nothing has changed there");
     }
 }

@@ -46,11 +46,12 @@ impl CountStatements {
                 .await?,
             put_registries: client
                 .prepare(
-                    "INSERT INTO image_size_exporter.registries (shards, shard, encoding, registry, extent, series) \
+                    "INSERT INTO image_size_exporter.registries (shards, shard, encoding, registry, extent, series, repositories, selection) \
                      SELECT $1::integer, $2::integer, $3::smallint, * \
-                     FROM unnest($4::text[], $5::smallint[], $6::bigint[]) \
+                     FROM unnest($4::text[], $5::smallint[], $6::bigint[], $7::bigint[], $8::bigint[]) \
                      ON CONFLICT (shards, shard, encoding, registry) \
-                     DO UPDATE SET extent = excluded.extent, series = excluded.series",
+                     DO UPDATE SET extent = excluded.extent, series = excluded.series, \
+                     repositories = excluded.repositories, selection = excluded.selection",
                 )
                 .await?,
             put_layers: client
@@ -79,7 +80,10 @@ pub(super) async fn put_registries(
     let names: Vec<&str> = registries.iter().map(|(registry, _)| registry.as_str()).collect();
     let extents: Vec<i16> = registries.iter().map(|(_, summary)| extent_column(summary.extent)).collect();
     let series: Vec<i64> = registries.iter().map(|(_, summary)| saturated(summary.series)).collect();
-    let parameters: [&(dyn ToSql + Sync); 6] = [&shards, &shard, &encoding(), &names, &extents, &series];
+    let repositories: Vec<i64> = registries.iter().map(|(_, summary)| saturated(summary.repositories)).collect();
+    let selections: Vec<i64> = registries.iter().map(|(_, summary)| summary.selection.cast_signed()).collect();
+    let parameters: [&(dyn ToSql + Sync); 8] =
+        [&shards, &shard, &encoding(), &names, &extents, &series, &repositories, &selections];
     client.execute(&statements.put_registries, &parameters).await.map(drop)
 }
 
@@ -122,13 +126,20 @@ pub(super) async fn registries(
     client: &Client,
     shard: Shard,
 ) -> Result<Vec<(Registry, RegistrySummary)>, tokio_postgres::Error> {
-    const SELECT: &str = "SELECT registry, extent, series FROM image_size_exporter.registries \
+    const SELECT: &str = "SELECT registry, extent, series, repositories, selection \
+                          FROM image_size_exporter.registries \
                           WHERE shards = $1 AND shard = $2 AND encoding = $3";
     let [shards, shard] = shard_columns(shard);
     let rows = client.query(SELECT, &[&shards, &shard, &encoding()]).await?;
     let registry = |row: &Row| {
-        let series = u64::try_from(row.get::<_, i64>(2)).unwrap_or_default();
-        Some((row.get::<_, &str>(0).parse().ok()?, RegistrySummary { extent: extent_of(row.get(1)), series }))
+        let number = |column| u64::try_from(row.get::<_, i64>(column)).unwrap_or_default();
+        let summary = RegistrySummary {
+            extent: extent_of(row.get(1)),
+            series: number(2),
+            repositories: number(3),
+            selection: row.get::<_, i64>(4).cast_unsigned(),
+        };
+        Some((row.get::<_, &str>(0).parse().ok()?, summary))
     };
     Ok(rows.iter().filter_map(registry).collect())
 }
@@ -195,6 +206,20 @@ fn groups_of(column: &str) -> GroupSeries {
     Some(sets.into_iter().map(|(groups, series)| (set(groups), series)).collect())
 }
 
+/// Removes what was counted by shards that have no holder, in pieces.
+pub(super) async fn remove_abandoned(client: &Client) -> Result<(), tokio_postgres::Error> {
+    for table in ["registries", "layers"] {
+        let remove = format!(
+            "DELETE FROM image_size_exporter.{table} WHERE ctid = ANY (ARRAY ( \
+             SELECT counted.ctid FROM image_size_exporter.{table} AS counted WHERE NOT EXISTS ( \
+             SELECT 1 FROM image_size_exporter.holders AS held WHERE held.shards = counted.shards \
+             AND held.shard = counted.shard AND held.encoding = counted.encoding) LIMIT 5000))"
+        );
+        while client.execute(&remove, &[]).await? > 0 {}
+    }
+    Ok(())
+}
+
 /// Removes what a shard counted, so that nobody takes it for what it counts now.
 pub(super) async fn forget(
     transaction: &Transaction<'_>,
@@ -211,30 +236,20 @@ pub(super) async fn forget(
     Ok(())
 }
 
-/// Removes a shard's layers that nobody listed at a change and since. Who has read less than that reads all of them again.
-pub(super) async fn remove_unlisted(
-    client: &mut Client,
-    shard: Shard,
-    change: i64,
-) -> Result<(), tokio_postgres::Error> {
-    const SINCE: &str = "UPDATE image_size_exporter.holders SET counts_since = greatest(counts_since, $4) \
-                         WHERE shards = $1 AND shard = $2 AND encoding = $3";
-    const REMOVE: &str = "DELETE FROM image_size_exporter.layers \
-                          WHERE shards = $1 AND shard = $2 AND encoding = $3 AND series = 0 AND change <= $4";
+/// Removes a shard's layers that nobody lists since before the last time. Who has read less than that reads all of them again.
+pub(super) async fn remove_unlisted(client: &Client, shard: Shard) -> Result<(), tokio_postgres::Error> {
+    // It is committed before anything is removed, and locks the row for no longer: writes go on.
+    const SINCE: &str = "UPDATE image_size_exporter.holders \
+                         SET counts_since = greatest(counts_since, counts_swept), counts_swept = counts \
+                         WHERE shards = $1 AND shard = $2 AND encoding = $3 RETURNING counts_since";
+    const REMOVE: &str = "DELETE FROM image_size_exporter.layers WHERE ctid = ANY (ARRAY ( \
+                          SELECT ctid FROM image_size_exporter.layers WHERE shards = $1 AND shard = $2 AND encoding = $3 \
+                          AND series = 0 AND change <= $4 LIMIT 5000)) AND series = 0";
     let [shards, shard] = shard_columns(shard);
-    let transaction = client.transaction().await?;
-    let parameters: [&(dyn ToSql + Sync); 4] = [&shards, &shard, &encoding(), &change];
-    transaction.execute(SINCE, &parameters).await?;
-    transaction.execute(REMOVE, &parameters).await?;
-    transaction.commit().await
-}
-
-/// The number of a shard's last change.
-pub(super) async fn last_change(client: &Client, shard: Shard) -> Result<Option<i64>, tokio_postgres::Error> {
-    const SELECT: &str = "SELECT counts FROM image_size_exporter.holders \
-                          WHERE shards = $1 AND shard = $2 AND encoding = $3";
-    let [shards, shard] = shard_columns(shard);
-    Ok(client.query_opt(SELECT, &[&shards, &shard, &encoding()]).await?.map(|row| row.get(0)))
+    let Some(row) = client.query_opt(SINCE, &[&shards, &shard, &encoding()]).await? else { return Ok(()) };
+    let since: i64 = row.get(0);
+    while client.execute(REMOVE, &[&shards, &shard, &encoding(), &since]).await? > 0 {}
+    Ok(())
 }
 
 /// Whether there are too many rows to be written together.

@@ -270,7 +270,7 @@ fn while_an_older_program_has_a_shard_sums_over_all_are_unknown() {
         shared.iter().all(|family| scrape.all(family, &[]).is_empty()).then_some(())
     });
     assert!(!first.scrape().all("container_image_repository_stored_size_bytes", &[]).is_empty());
-    assert!(first.output().contains("these shards do not say what they count"), "{}", first.output());
+    assert!(first.output().contains("these shards have yet to say what they count"), "{}", first.output());
     // It has ended: the newer one takes the shard back.
     wait_for_persistence(&fleet.exporters[1], 0.0);
     fleet.site.sql("UPDATE image_size_exporter.holders SET seen_at = now() - interval '2 minutes' WHERE shard = 1");
@@ -298,4 +298,33 @@ fn a_shard_that_is_cut_off_publishes_what_it_knows_and_the_truth_when_it_is_back
         network.set_whole(true);
         fleet.wait_until_all_is_true();
     }
+}
+
+/// One of them has nothing of the only repository, and cannot restore that it had nothing before.
+#[test]
+fn a_shard_without_a_repository_says_so_although_the_database_was_away_at_its_start() {
+    let mut site = Site::start();
+    site.database.stop();
+    let mut fleet = Fleet::start(1, 2, &BTreeMap::new(), site);
+    fleet.site.database.restart();
+    fleet.wait_until_all_is_true();
+}
+
+/// As a backup does that is read into a database under a running fleet.
+#[test]
+fn what_was_put_back_to_an_earlier_state_is_written_again() {
+    let mut fleet = Fleet::start(9, 2, &BTreeMap::new(), Site::start());
+    fleet.wait_until_all_is_true();
+    fleet.site.sql(
+        "UPDATE image_size_exporter.layers SET series = series + 1; UPDATE image_size_exporter.holders SET counts = counts - 1",
+    );
+    // Each of them has something to write.
+    for _ in 0..20 {
+        fleet.change();
+    }
+    let is_true = || {
+        let shown = fleet.exporters.iter().flat_map(|exporter| figures(&exporter.scrape(), &fleet.families)).collect();
+        is_same(&shown, &fleet.truths[1]).then_some(())
+    };
+    wait_for("all figures to be true", is_true, String::new);
 }
