@@ -94,6 +94,6 @@ impl Inventory {
             () if has_cut_list => RegistryExtent::PartOfLists,
             () => RegistryExtent::Whole,
         };
-        RegistrySummary { extent, series: state.map_or(0, |state| state.usage.series.len() as u64) }
+        RegistrySummary { extent, series: state.map_or(0, |state| state.usage.series as u64) }
     }
 }

@@ -1,58 +1,66 @@
 //! What this shard tells the others about the layers of one registry, and what they say of its own ones.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::elsewhere::LayersElsewhere;
 use super::layer_table::LayerTable;
-use crate::image::accounting::{Census, Elsewhere, ImageMark, LayerCount};
+use crate::image::accounting::{Census, ImageMark, LayerCount};
 use crate::oci::Digest;
 use crate::tag::{RegistryCounts, RegistrySummary};
 
-/// By the numbers of layers: what was counted here when the others were last told, and what is counted elsewhere.
+/// What was counted here when the others were last told.
 #[derive(Default)]
 pub(super) struct SharedCounts {
+    /// By the numbers of layers.
     own: Vec<LayerCount>,
-    elsewhere: Vec<LayerCount>,
     /// What changed here since they were last told.
     changed: HashMap<Digest, LayerCount>,
     was_told: bool,
 }
 
 impl SharedCounts {
-    /// Notes what a census of this shard's series counted, and adds to it what the other shards have.
-    pub(super) fn exchange(&mut self, census: &mut Census, layers: &LayerTable, others: &mut LayersElsewhere) {
+    /// Adds to a census of this shard's series what the other shards have, and notes what it counts itself. Returns the
+    /// repositories whose figures may have changed.
+    pub(super) fn exchange(
+        &mut self,
+        census: &mut Census,
+        layers: &LayerTable,
+        others: &mut LayersElsewhere,
+    ) -> HashSet<u32> {
         for digest in others.take_changed() {
             if let Some(number) = layers.number(&digest) {
-                self.elsewhere[number as usize] = others.count(&digest);
+                census.set_elsewhere(number, others.count(&digest));
             }
         }
         let mark_of = |image: u32| mark(layers.document_digest(image));
-        for (number, known) in (0_u32..).zip(&mut self.own) {
+        let recounted = census.settle(mark_of);
+        for number in recounted.layers {
             let count = census.count(number, mark_of);
+            let known = &mut self.own[number as usize];
             if *known != count {
                 *known = count;
                 self.changed.insert(layers.digest(number).clone(), count);
             }
         }
-        census.add(Elsewhere { layers: &self.elsewhere, bytes: others.bytes }, mark_of);
+        recounted.repositories
     }
 
     /// Takes into account which numbers were given to other layers: before [`Self::exchange`].
-    pub(super) fn renumber(&mut self, layers: &mut LayerTable, others: &LayersElsewhere) {
+    pub(super) fn renumber(&mut self, layers: &mut LayerTable, census: &mut Census, others: &LayersElsewhere) {
         for (number, released) in layers.take_renumbered() {
             let at = number as usize;
             if self.own.len() <= at {
                 self.own.resize(at + 1, LayerCount::default());
-                self.elsewhere.resize(at + 1, LayerCount::default());
             }
-            if let Some(digest) = released {
+            let elsewhere = if let Some(digest) = released {
                 if std::mem::take(&mut self.own[at]).is_listed() {
                     self.changed.insert(digest, LayerCount::default());
                 }
-                self.elsewhere[at] = LayerCount::default();
+                LayerCount::default()
             } else {
-                self.elsewhere[at] = others.count(layers.digest(number));
-            }
+                others.count(layers.digest(number))
+            };
+            census.set_elsewhere(number, elsewhere);
         }
     }
 
@@ -71,6 +79,6 @@ impl SharedCounts {
 }
 
 /// The mark of an image with this digest.
-fn mark(digest: &Digest) -> ImageMark {
+pub(super) fn mark(digest: &Digest) -> ImageMark {
     ImageMark::new(digest.beginning()).unwrap_or(ImageMark::MIN)
 }
