@@ -8,6 +8,8 @@
 //! ready, and until the whole body was read, compressed.
 #![expect(clippy::print_stdout, reason = "the table is what this program is for")]
 
+#[path = "fixtures/daemon.rs"]
+mod daemon;
 #[expect(dead_code, reason = "this benchmark needs the shape of an inventory, not one")]
 #[path = "fixtures/inventory.rs"]
 mod fixtures;
@@ -16,15 +18,14 @@ mod fixtures;
 mod process;
 
 use std::convert::Infallible;
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
+use daemon::Daemon;
 use fixtures::{BASE_LAYERS, BASES, OWN_LAYERS, TAGS};
 use image_size_exporter::memory_registry::{Contents, Payload, serve};
 use image_size_exporter::oci::Digest;
@@ -66,12 +67,15 @@ async fn main() -> Result<()> {
 async fn row(images: u32) -> Result<String> {
     let directory = tempfile::tempdir()?;
     let registry = Registry::start(images).await?;
-    let daemon = Daemon::start(directory.path(), registry.address, 0)?;
+    let config = directory.path().join("config.toml");
+    write_config(&config, registry.address, 0)?;
+    let mut daemon = Daemon::start(directory.path(), &[], PATIENCE)?;
     // Manifests and configs, tag lists, the catalog.
     registry.asked(u64::from(2 * images + images / TAGS)).await?;
     let first_cpu = daemon.cpu()?;
     let (before, start) = (registry.requests(), Instant::now());
-    daemon.configure(registry.address, 1)?;
+    // Another configuration of the same target, so that everything is looked at again.
+    write_config(&config, registry.address, 1)?;
     daemon.signal("-HUP")?;
     registry.asked(before + u64::from(images + images / TAGS)).await?;
     let unchanged = start.elapsed().saturating_sub(QUIET);
@@ -79,15 +83,13 @@ async fn row(images: u32) -> Result<String> {
     let body = daemon.get("/metrics", "identity")?;
     let counted = lines(&body, "container_image_compressed_size_bytes{");
     ensure!(counted == images as usize, "{counted} of {images} images are published");
-    let (resident, peak) =
-        (kib_of(&daemon.child.id().to_string(), "VmRSS"), kib_of(&daemon.child.id().to_string(), "VmHWM"));
+    let (resident, peak) = (kib_of(&daemon.id(), "VmRSS"), kib_of(&daemon.id(), "VmHWM"));
     daemon.stop()?;
-    let address = registry.address;
     drop(registry);
     let state = std::fs::metadata(directory.path().join("state.redb"))?.len();
 
     let start = Instant::now();
-    let daemon = Daemon::start(directory.path(), address, 1)?;
+    let mut daemon = Daemon::start(directory.path(), &[], PATIENCE)?;
     let ready = start.elapsed();
     drop(daemon.get("/metrics", "gzip")?);
     let whole = start.elapsed();
@@ -202,83 +204,6 @@ fn contents(images: u32) -> Contents {
         contents.tag(&repository, &format!("v1.{}.0", image % TAGS), digest);
     }
     contents
-}
-
-/// A daemon, which is killed when this is dropped.
-struct Daemon {
-    child: Child,
-    address: SocketAddr,
-    config: PathBuf,
-}
-
-impl Daemon {
-    /// Starts it, and waits until it is ready.
-    fn start(directory: &Path, registry: SocketAddr, round: u32) -> Result<Self> {
-        #[expect(clippy::disallowed_methods, reason = "which program is measured")]
-        let program = std::env::var_os("EXPORTER").unwrap_or_else(|| "target/dist/image-size-exporter".into());
-        let address = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-        let config = directory.join("config.toml");
-        write_config(&config, registry, round)?;
-        let mut command = Command::new(&program);
-        command.arg("--config.file").arg(&config).arg("--web.listen-address").arg(address.to_string());
-        command.args(["--log.level", "error"]).current_dir(directory).stdin(Stdio::null());
-        let child = command.spawn().with_context(|| format!("{} does not run", program.display()))?;
-        let daemon = Self { child, address, config };
-        let start = Instant::now();
-        while daemon.get("/-/ready", "identity").is_err() {
-            ensure!(start.elapsed() < PATIENCE, "it does not become ready");
-            pause();
-        }
-        Ok(daemon)
-    }
-
-    /// Another configuration of the same target, so that everything is looked at again.
-    fn configure(&self, registry: SocketAddr, round: u32) -> Result<()> {
-        write_config(&self.config, registry, round)
-    }
-
-    fn signal(&self, signal: &str) -> Result<()> {
-        let sent = Command::new("kill").arg(signal).arg(self.child.id().to_string()).status()?;
-        ensure!(sent.success(), "no signal is sent");
-        Ok(())
-    }
-
-    fn stop(mut self) -> Result<()> {
-        self.signal("-TERM")?;
-        ensure!(self.child.wait()?.success(), "it ends with an error");
-        Ok(())
-    }
-
-    /// For how long its threads have run so far.
-    fn cpu(&self) -> Result<Duration> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-        let ticks: u64 = fields[11].parse::<u64>()? + fields[12].parse::<u64>()?;
-        // Linux counts in hundredths of a second.
-        Ok(Duration::from_millis(ticks * 10))
-    }
-
-    fn get(&self, path: &str, encoding: &str) -> Result<Vec<u8>> {
-        let mut stream = TcpStream::connect(self.address)?;
-        let request = format!("GET {path} HTTP/1.0\r\nhost: a\r\naccept-encoding: {encoding}\r\n\r\n");
-        stream.write_all(request.as_bytes())?;
-        let mut bytes = Vec::new();
-        stream.read_to_end(&mut bytes)?;
-        ensure!(bytes.starts_with(b"HTTP/1.0 200 "), "{path} is not answered");
-        Ok(bytes)
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
-}
-
-#[expect(clippy::disallowed_methods, reason = "the registry has other workers")]
-fn pause() {
-    std::thread::sleep(Duration::from_millis(5));
 }
 
 fn write_config(path: &Path, registry: SocketAddr, round: u32) -> Result<()> {

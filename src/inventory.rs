@@ -369,16 +369,10 @@ impl Inventory {
         let mut any = self.stale.take_view();
         for (name, registry) in &mut self.registries {
             if registry.stale.take_view() {
-                views::refresh(
-                    name,
-                    registry,
-                    &self.targets,
-                    (&self.policies, &self.sources),
-                    self.others.layers(name),
-                    self.now,
-                    &self.commands,
-                    &mut self.warnings,
-                );
+                let judges = (&self.policies, &self.sources, self.now);
+                let elsewhere = self.others.layers(name);
+                self.warnings.extend(views::refresh_sums(name, registry, &self.targets, judges, elsewhere));
+                views::refresh(name, registry, &self.targets, &self.policies, &self.commands);
                 any = true;
             }
         }

@@ -10,7 +10,9 @@ mod request;
 mod running;
 
 pub use base::{Base, BaseName, BaseNames};
-pub use counts::{CountsElsewhere, RegistryCounts, RegistryExtent, RegistrySummary, ShardCounts};
+pub use counts::{
+    CountedLayer, CountsElsewhere, GroupSeries, GroupSet, RegistryCounts, RegistryExtent, RegistrySummary, ShardCounts,
+};
 pub use reading::{Child, Known, Observation, Outcome, Reading};
 pub use record::{TagChange, TagRecord};
 pub use request::{

@@ -6,12 +6,14 @@
 
 mod census;
 mod elsewhere;
+mod group_sums;
 mod groups;
 
 use groups::GroupCounts;
 
 pub use census::{Census, Recounted};
 pub use elsewhere::{ImageMark, LayerCount};
+pub use group_sums::{GroupSums, listed_by_set};
 pub use groups::GroupUsage;
 
 /// One series: an image under one tag of one repository. Every layer's size must be known.

@@ -42,8 +42,8 @@ pub(super) struct Extent {
     pub(super) is_part: bool,
     /// A target's catalog was never read to its end.
     pub(super) has_unread_catalog: bool,
-    /// Another shard knows only a part of a repository's list.
-    pub(super) has_cut_list_elsewhere: bool,
+    /// How much the other shards know of their parts.
+    pub(super) elsewhere: RegistryExtent,
     /// Another shard says what is stored on it.
     pub(super) is_told_elsewhere: bool,
 }
@@ -53,17 +53,22 @@ impl Inventory {
     pub(super) fn compare_catalogs(&mut self) {
         let shard = self.targets.shard;
         let extent = |registry: &Registry| {
-            let elsewhere = self.others.extent(registry, shard);
+            let elsewhere = self.extent_elsewhere(registry);
             Extent {
                 is_part: elsewhere == RegistryExtent::Unknown || self.is_part(registry),
                 has_unread_catalog: self.has_unread_catalog(registry),
-                has_cut_list_elsewhere: elsewhere == RegistryExtent::PartOfLists,
+                elsewhere,
                 is_told_elsewhere: self.others.has_earlier(registry, shard),
             }
         };
         let extents: Vec<Extent> = self.registries.keys().map(extent).collect();
         for (registry, extent) in self.registries.values_mut().zip(extents) {
-            if std::mem::replace(&mut registry.extent, extent) != extent {
+            let before = std::mem::replace(&mut registry.extent, extent);
+            if before.is_told_elsewhere != extent.is_told_elsewhere {
+                // It sums up groups, or no longer does.
+                registry.stale.mark(StalePart::Sums);
+            }
+            if before != extent {
                 for repository in registry.repositories.values_mut() {
                     registry.stale.mark_with(&mut repository.stale, StalePart::View);
                 }
@@ -83,13 +88,13 @@ impl Inventory {
         self.is_sharded() || self.targets.on(registry).any(|number| !self.catalogs[number as usize].is_whole())
     }
 
-    /// Whether a target selects some repositories of a registry here, and more may be in its catalog. A target that a reload
-    /// added takes no figures away before its first scan ends.
+    /// Whether a target selects some repositories of a registry, and more may be in its catalog: of a shard, also one of which
+    /// others may have the repositories. A target that a reload added takes no figures away before its first scan ends.
     pub(super) fn is_part(&self, registry: &Registry) -> bool {
         self.targets.on(registry).any(|number| {
             self.ended[number as usize]
                 && !self.catalogs[number as usize].is_whole()
-                && self.selected_repositories(number).next().is_some()
+                && (self.is_sharded() || self.selected_repositories(number).next().is_some())
         })
     }
 }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::image::accounting::LayerCount;
 use crate::oci::{Digest, Registry};
-use crate::tag::{CountsElsewhere, RegistryExtent, RegistrySummary, ShardCounts};
+use crate::tag::{CountedLayer, CountsElsewhere, GroupSet, RegistryExtent, RegistrySummary, ShardCounts};
 use crate::target::Shard;
 
 /// The other shards.
@@ -35,8 +35,8 @@ pub(super) struct LayersElsewhere {
 
 /// What each shard counts of a layer. Most layers are in one of them.
 struct CountByShard {
-    first: (u32, LayerCount),
-    others: Box<[(u32, LayerCount)]>,
+    first: (u32, CountedLayer),
+    others: Box<[(u32, CountedLayer)]>,
 }
 
 impl OtherShards {
@@ -44,13 +44,12 @@ impl OtherShards {
     pub(super) fn learn(&mut self, news: CountsElsewhere) -> Vec<Registry> {
         let mut changed = Vec::new();
         for (number, counts) in news {
-            match counts {
-                Some(counts) => self.learn_of(number, counts, &mut changed),
-                None => {
-                    self.by_number.remove(&number);
-                    let everywhere = self.layers.iter_mut().map(|(registry, layers)| (registry, layers.forget(number)));
-                    changed.extend(everywhere.filter(|(_, had)| *had).map(|(registry, _)| registry.clone()));
-                }
+            if let Some(counts) = counts {
+                self.learn_of(number, counts, &mut changed);
+            } else {
+                self.by_number.remove(&number);
+                let everywhere = self.layers.iter_mut().map(|(registry, layers)| (registry, layers.forget(number)));
+                changed.extend(everywhere.filter(|(_, had)| *had).map(|(registry, _)| registry.clone()));
             }
         }
         changed.sort_unstable();
@@ -90,18 +89,25 @@ impl OtherShards {
         }
     }
 
-    /// How much the others know of their parts of a registry: what the one that knows least does.
-    pub(super) fn extent(&self, registry: &Registry, own: Shard) -> RegistryExtent {
-        let others = (0..own.total()).filter(|&number| number != own.number());
-        let extent = |number| match self.by_number.get(&number) {
-            None => RegistryExtent::Unknown,
-            Some(shard) => match shard.registries.get(registry) {
-                Some(summary) => summary.extent,
-                None if shard.is_settled => RegistryExtent::Whole,
-                None => RegistryExtent::Unknown,
-            },
-        };
-        others.map(extent).min().unwrap_or(RegistryExtent::Whole)
+    /// How much each of the others knows of its part of a registry, by its number. One that selects something else there than
+    /// `selection` knows nothing of what this one selects; `is_named`: whether targets name the registry, so that each says
+    /// something of it.
+    pub(super) fn extents(
+        &self,
+        registry: &Registry,
+        own: Shard,
+        (selection, is_named): (u64, bool),
+    ) -> impl Iterator<Item = (u32, RegistryExtent)> {
+        let others = (0..own.total()).filter(move |&number| number != own.number());
+        others.map(move |number| {
+            let shard = self.by_number.get(&number);
+            let extent = match shard.map(|shard| (shard.is_settled, shard.registries.get(registry))) {
+                Some((_, Some(summary))) if summary.selection == selection => summary.extent,
+                Some((true, None)) if !is_named => RegistryExtent::Whole,
+                _ => RegistryExtent::Unknown,
+            };
+            (number, extent)
+        })
     }
 
     /// Whether a shard with a lower number has series on a registry: of those that have some, the first says what all of
@@ -109,12 +115,6 @@ impl OtherShards {
     pub(super) fn has_earlier(&self, registry: &Registry, own: Shard) -> bool {
         let earlier = self.by_number.range(..own.number());
         earlier.filter_map(|(_, shard)| shard.registries.get(registry)).any(|summary| summary.series > 0)
-    }
-
-    /// The shards of which nothing is known.
-    pub(super) fn unknown(&self, own: Shard) -> Vec<u32> {
-        let others = (0..own.total()).filter(|&number| number != own.number());
-        others.filter(|number| !self.by_number.contains_key(number)).collect()
     }
 
     /// The layers that they have on a registry.
@@ -129,16 +129,28 @@ impl LayersElsewhere {
         self.counts.get(digest).map_or_else(LayerCount::default, CountByShard::sum)
     }
 
+    /// By digest, what all of them count, and how many of their series are in which groups.
+    pub(super) fn by_groups(
+        &self,
+    ) -> impl Iterator<Item = (&Digest, LayerCount, impl Iterator<Item = &(GroupSet, u32)>)> {
+        self.counts.iter().map(|(digest, counts)| (digest, counts.sum(), counts.groups()))
+    }
+
+    /// Of one layer, how many of their series are in which groups.
+    pub(super) fn groups(&self, digest: &Digest) -> impl Iterator<Item = &(GroupSet, u32)> {
+        self.counts.get(digest).into_iter().flat_map(CountByShard::groups)
+    }
+
     /// The layers that changed since the last call.
     pub(super) fn take_changed(&mut self) -> HashSet<Digest> {
         std::mem::take(&mut self.changed)
     }
 
-    fn set(&mut self, shard: u32, digest: Digest, count: LayerCount) {
+    fn set(&mut self, shard: u32, digest: Digest, count: CountedLayer) {
         let before = self.count(&digest);
         let others = self.counts.remove(&digest).into_iter().flat_map(CountByShard::into_counts);
         let others = others.filter(|(number, _)| *number != shard);
-        let now = CountByShard::new(others.chain(count.is_listed().then_some((shard, count))));
+        let now = CountByShard::new(others.chain(count.count.is_listed().then_some((shard, count))));
         let sum = now.as_ref().map_or_else(LayerCount::default, CountByShard::sum);
         if sum != before {
             self.bytes = self.bytes - u128::from(before.bytes) + u128::from(sum.bytes);
@@ -155,23 +167,28 @@ impl LayersElsewhere {
         let gone: Vec<Digest> = self.counts.iter().filter(has).map(|(digest, _)| digest.clone()).collect();
         let is_any = !gone.is_empty();
         for digest in gone {
-            self.set(shard, digest, LayerCount::default());
+            self.set(shard, digest, CountedLayer::default());
         }
         is_any
     }
 }
 
 impl CountByShard {
-    fn new(mut counts: impl Iterator<Item = (u32, LayerCount)>) -> Option<Self> {
+    fn new(mut counts: impl Iterator<Item = (u32, CountedLayer)>) -> Option<Self> {
         Some(Self { first: counts.next()?, others: counts.collect() })
     }
 
-    fn into_counts(self) -> impl Iterator<Item = (u32, LayerCount)> {
+    fn into_counts(self) -> impl Iterator<Item = (u32, CountedLayer)> {
         std::iter::once(self.first).chain(self.others)
     }
 
     fn sum(&self) -> LayerCount {
-        self.others.iter().fold(self.first.1, |sum, (_, count)| sum.and(*count))
+        self.others.iter().fold(self.first.1.count, |sum, (_, counted)| sum.and(counted.count))
+    }
+
+    fn groups(&self) -> impl Iterator<Item = &(GroupSet, u32)> {
+        let all = std::iter::once(&self.first).chain(&*self.others);
+        all.flat_map(|(_, counted)| counted.groups.iter().flat_map(|groups| groups.iter()))
     }
 
     fn has(&self, shard: u32) -> bool {

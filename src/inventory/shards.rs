@@ -1,12 +1,14 @@
 //! What this shard tells the others about what it counts, and what becomes of what they tell.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 
 use super::Inventory;
 use super::stale::StalePart;
 use super::state::RegistryState;
-use crate::oci::Registry;
+use crate::oci::{Digest, Registry};
 use crate::tag::{CountsElsewhere, RegistryCounts, RegistryExtent, RegistrySummary, ShardCounts};
+use crate::target::{Grouping, Shard};
 
 /// What the other shards were told last.
 #[derive(Default)]
@@ -44,9 +46,41 @@ impl Inventory {
         is_any
     }
 
-    /// The shards of which it is not known what they count: figures that need that are not published.
-    pub fn unknown_shards(&self) -> Vec<u32> {
-        self.others.unknown(self.targets.shard)
+    /// The shards of which it is not known what they count on some registry that was read here: figures that need that are not
+    /// published.
+    pub fn unknown_shards(&self) -> BTreeSet<u32> {
+        let known =
+            self.registries.keys().chain(self.targets.registries()).filter(|registry| self.have_ended(registry));
+        let extents = known.flat_map(|registry| self.extents_elsewhere(registry));
+        extents.filter(|(_, extent)| *extent == RegistryExtent::Unknown).map(|(number, _)| number).collect()
+    }
+
+    /// How much the other shards know of their parts of a registry: what the one that knows least does.
+    pub(super) fn extent_elsewhere(&self, registry: &Registry) -> RegistryExtent {
+        let extents = self.extents_elsewhere(registry).map(|(_, extent)| extent);
+        extents.min().unwrap_or(RegistryExtent::Whole)
+    }
+
+    fn extents_elsewhere(&self, registry: &Registry) -> impl Iterator<Item = (u32, RegistryExtent)> {
+        let is_named = self.targets.registries().any(|named| named == registry);
+        let selection = if self.is_sharded() { self.selection(registry) } else { 0 };
+        self.others.extents(registry, self.targets.shard, (selection, is_named))
+    }
+
+    /// Tells selections of a registry's images apart: by the targets that have ended a scan, and their groups.
+    fn selection(&self, registry: &Registry) -> u64 {
+        let mut text = String::new();
+        for number in self.targets.on(registry).filter(|&number| self.ended[number as usize]) {
+            let target = self.targets.get(number);
+            // Writing to a string does not fail.
+            let _ = writeln!(text, "{}{:?}", target.scan_identity_in(Shard::default()), target.platforms);
+            let _ = match &target.grouping {
+                None => writeln!(text, "in no group"),
+                Some(Grouping::Named(group)) => writeln!(text, "in {group}"),
+                Some(Grouping::By(pattern)) => writeln!(text, "by {}", pattern.as_str()),
+            };
+        }
+        Digest::sha256_of(text.as_bytes()).beginning()
     }
 
     /// As of the last snapshot, what the other shards have yet to be told.
@@ -94,6 +128,11 @@ impl Inventory {
             () if has_cut_list => RegistryExtent::PartOfLists,
             () => RegistryExtent::Whole,
         };
-        RegistrySummary { extent, series: state.map_or(0, |state| state.usage.series as u64) }
+        RegistrySummary {
+            extent,
+            series: state.map_or(0, |state| state.usage.series as u64),
+            repositories: state.map_or(0, |state| state.repositories.len() as u64),
+            selection: self.selection(registry),
+        }
     }
 }

@@ -1,20 +1,26 @@
 //! What this shard tells the others about the layers of one registry, and what they say of its own ones.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use super::elsewhere::LayersElsewhere;
+use super::groups::GroupNumbers;
 use super::layer_table::LayerTable;
-use crate::image::accounting::{Census, ImageMark, LayerCount};
+use super::snapshot::GroupView;
+use super::sums::CountedImages;
+use crate::image::accounting::{Census, GroupSums, ImageMark, LayerCount, Series, listed_by_set};
 use crate::oci::Digest;
-use crate::tag::{RegistryCounts, RegistrySummary};
+use crate::tag::{CountedLayer, GroupSet, RegistryCounts, RegistrySummary};
 
 /// What was counted here when the others were last told.
 #[derive(Default)]
 pub(super) struct SharedCounts {
     /// By the numbers of layers.
     own: Vec<LayerCount>,
+    /// Where series here are in groups, how many list a layer.
+    groups: HashMap<u32, Arc<[(GroupSet, u32)]>>,
     /// What changed here since they were last told.
-    changed: HashMap<Digest, LayerCount>,
+    changed: HashMap<Digest, CountedLayer>,
     was_told: bool,
 }
 
@@ -39,10 +45,86 @@ impl SharedCounts {
             let known = &mut self.own[number as usize];
             if *known != count {
                 *known = count;
-                self.changed.insert(layers.digest(number).clone(), count);
+                let groups = self.groups.get(&number).cloned();
+                self.changed.insert(layers.digest(number).clone(), CountedLayer { count, groups });
             }
         }
         recounted.repositories
+    }
+
+    /// Notes how many series of which groups list each layer: before [`Self::exchange`].
+    pub(super) fn note_groups<'a>(
+        &mut self,
+        repositories: impl Iterator<Item = &'a CountedImages> + Clone,
+        layers: &LayerTable,
+    ) {
+        let has_groups = repositories.clone().any(|counted| counted.groups().next().is_some());
+        if !has_groups && self.groups.is_empty() {
+            return;
+        }
+        let mut groups = GroupNumbers::new();
+        let mut series: Vec<Series> = Vec::new();
+        for counted in repositories {
+            let sets: Vec<u32> = counted.sets().iter().map(|set| groups.number(set)).collect();
+            series.extend(counted.series(&sets));
+        }
+        let name = |group: &u32| Arc::clone(&groups.names[*group as usize]);
+        let sets: Vec<GroupSet> = groups.sets.iter().map(|groups_of| groups_of.iter().map(name).collect()).collect();
+        let listed = listed_by_set(&series, &groups.sets);
+        let of_layer = |run: &[(u32, u32, u32)]| {
+            let mut sets: Vec<(GroupSet, u32)> =
+                run.iter().map(|&(_, set, series)| (Arc::clone(&sets[set as usize]), series)).collect();
+            // Numbers of sets follow the order of repositories, which is not part of what is told.
+            sets.sort_unstable();
+            (run[0].0, sets.into())
+        };
+        let now: HashMap<u32, Arc<[(GroupSet, u32)]>> = listed.chunk_by(|a, b| a.0 == b.0).map(of_layer).collect();
+        let before = std::mem::replace(&mut self.groups, now);
+        let mut changed: HashSet<u32> =
+            before.keys().copied().filter(|layer| !self.groups.contains_key(layer)).collect();
+        changed
+            .extend(self.groups.iter().filter(|(layer, now)| before.get(layer) != Some(now)).map(|(layer, _)| *layer));
+        for layer in changed {
+            let count = self.own[layer as usize];
+            let groups = self.groups.get(&layer).cloned();
+            self.changed.insert(layers.digest(layer).clone(), CountedLayer { count, groups });
+        }
+    }
+
+    /// What is stored for the groups of all shards, after [`Self::exchange`].
+    pub(super) fn sum_groups(&self, layers: &LayerTable, others: &LayersElsewhere) -> Vec<GroupView> {
+        let mut numbers: HashMap<Arc<str>, u32> = HashMap::new();
+        let mut sums = GroupSums::new();
+        let mut add = |count: LayerCount, members: &mut dyn Iterator<Item = &(GroupSet, u32)>| {
+            let mut sets: Vec<(Vec<u32>, u32)> = Vec::new();
+            for (names, series) in members {
+                let mut number = |name: &Arc<str>| {
+                    let next = u32::try_from(numbers.len()).unwrap_or(u32::MAX);
+                    *numbers.entry(Arc::clone(name)).or_insert(next)
+                };
+                sets.push((names.iter().map(&mut number).collect(), *series));
+            }
+            sums.add(count, sets.iter().map(|(groups, series)| (&**groups, *series)));
+        };
+        for (layer, own) in (0_u32..).zip(&self.own).filter(|(_, own)| own.is_listed()) {
+            let count = own.and(others.count(layers.digest(layer)));
+            let here = self.groups.get(&layer).into_iter().flat_map(|groups| groups.iter());
+            add(count, &mut here.chain(others.groups(layers.digest(layer))));
+        }
+        for (digest, count, mut groups) in others.by_groups() {
+            let is_here = layers.number(digest).is_some_and(|number| self.own[number as usize].is_listed());
+            if !is_here {
+                add(count, &mut groups);
+            }
+        }
+        let usage = sums.usage();
+        let views = numbers.into_iter().filter_map(|(group, number)| {
+            let usage = usage.get(number as usize).copied().flatten()?;
+            Some(GroupView { group, usage })
+        });
+        let mut views: Vec<GroupView> = views.collect();
+        views.sort_unstable_by(|a, b| a.group.cmp(&b.group));
+        views
     }
 
     /// Takes into account which numbers were given to other layers: before [`Self::exchange`].
@@ -54,8 +136,9 @@ impl SharedCounts {
             }
             let elsewhere = if let Some(digest) = released {
                 if std::mem::take(&mut self.own[at]).is_listed() {
-                    self.changed.insert(digest, LayerCount::default());
+                    self.changed.insert(digest, CountedLayer::default());
                 }
+                self.groups.remove(&number);
                 LayerCount::default()
             } else {
                 others.count(layers.digest(number))

@@ -50,6 +50,8 @@ pub struct RegistryView {
     /// while only a part of a repository's list or of a target's catalog is known. Tags that a reload adds enter the sums after their target's
     /// first scan.
     pub stored_bytes: Option<u64>,
+    /// What other exporters have of it.
+    pub elsewhere: ElsewhereView,
     /// What is stored for each group, by name; without groups of which only a part is known.
     pub groups: Vec<GroupView>,
     /// What each policy would free on it.
@@ -58,6 +60,15 @@ pub struct RegistryView {
     pub layers: DigestList,
     /// Its watched repositories, each shared with the previous snapshot where nothing of it changed.
     pub repositories: Vec<Arc<RepositoryView>>,
+}
+
+/// What other exporters, which are shards with this one, have of a registry. The default: there is none.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct ElsewhereView {
+    /// Whether they may have images of it, which are in no view.
+    pub has_images: bool,
+    /// Whether one of them publishes what is stored on it: the first that has an image.
+    pub is_told: bool,
 }
 
 /// A group's published values.

@@ -9,7 +9,7 @@ use super::groups::{GroupNumbers, RepositoryGroups};
 use super::layer_table::LayerTable;
 use super::reclaimable::{Judged, Reclaimable};
 use super::shared_counts::{SharedCounts, mark};
-use super::snapshot::{RegistryView, RepositoryView};
+use super::snapshot::{GroupView, RegistryView, RepositoryView};
 use super::stale::{Stale, StalePart};
 use super::sums::CountedImages;
 use super::tag_settings::Targets;
@@ -35,6 +35,8 @@ pub(super) struct RegistryState {
     pub(super) usage: RegistryUsage,
     /// Where shards tell each other what they count.
     pub(super) shared: Option<SharedCounts>,
+    /// With other shards, what is stored for groups in all of them.
+    pub(super) groups_of_all: Vec<GroupView>,
     /// What the policies let go.
     pub(super) reclaimable: Reclaimable,
     /// The published view, if there is one.
@@ -117,7 +119,13 @@ impl RegistryState {
             self.usage.series += repository.counted.len();
         }
         let changed = match &mut self.shared {
-            Some(shared) => shared.exchange(&mut self.census, &self.layers, elsewhere),
+            Some(shared) => {
+                shared.note_groups(self.repositories.values().map(|repository| &repository.counted), &self.layers);
+                let changed = shared.exchange(&mut self.census, &self.layers, elsewhere);
+                let is_told = self.usage.series > 0 && !self.extent.is_told_elsewhere && targets.has_groups;
+                self.groups_of_all = if is_told { shared.sum_groups(&self.layers, elsewhere) } else { Vec::new() };
+                changed
+            }
             None => self.census.settle(|image| mark(self.layers.document_digest(image))).repositories,
         };
         self.usage.stored_bytes = self.census.stored_bytes(if self.shared.is_some() { elsewhere.bytes } else { 0 });

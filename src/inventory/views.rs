@@ -11,7 +11,7 @@ use super::newest::newest;
 use super::policies::{self, Policies};
 use super::running::Sources;
 use super::snapshot::{
-    GroupView, ImageLayers, ImageView, NewestView, RegistryView, RepositoryView, TagView, TagsTogether,
+    ElsewhereView, GroupView, ImageLayers, ImageView, NewestView, RegistryView, RepositoryView, TagView, TagsTogether,
 };
 use super::state::{RegistryState, RepositoryState};
 use super::tag_settings::Targets;
@@ -20,27 +20,35 @@ use super::warning::Warning;
 use crate::image::Timestamp;
 use crate::image::accounting::SeriesUsage;
 use crate::oci::{Digest, Registry, Repository, Tag};
+use crate::tag::RegistryExtent;
 use crate::target::Uncompressed;
+
+/// Updates the sums of a registry, and what policies say of it, before its view is updated.
+pub(super) fn refresh_sums(
+    name: &Registry,
+    registry: &mut RegistryState,
+    targets: &Targets,
+    (policies, sources, now): (&Policies, &Sources, Timestamp),
+    elsewhere: &mut LayersElsewhere,
+) -> Vec<Warning> {
+    policies::judge_all(registry, policies, targets, sources, now);
+    let other_sums = registry.account(targets, elsewhere);
+    policies::note_known(registry);
+    if !other_sums {
+        return Vec::new();
+    }
+    let conflicts = registry.take_conflicts().into_iter();
+    conflicts.map(|(digest, bytes)| Warning::SizesDisagree { registry: name.clone(), digest, bytes }).collect()
+}
 
 /// Updates the view of a registry. Only the views of repositories that changed, or whose sums changed, are rebuilt.
 pub(super) fn refresh(
     name: &Registry,
     registry: &mut RegistryState,
     targets: &Targets,
-    (policies, sources): (&Policies, &Sources),
-    elsewhere: &mut LayersElsewhere,
-    now: Timestamp,
+    policies: &Policies,
     commands_of: CommandsOf<'_>,
-    warnings: &mut Vec<Warning>,
 ) {
-    policies::judge_all(registry, policies, targets, sources, now);
-    let other_sums = registry.account(targets, elsewhere);
-    policies::note_known(registry);
-    if other_sums {
-        for (digest, bytes) in registry.take_conflicts() {
-            warnings.push(Warning::SizesDisagree { registry: name.clone(), digest, bytes });
-        }
-    }
     let mut repositories = Vec::with_capacity(registry.repositories.len());
     for (name, state) in &mut registry.repositories {
         if state.stale.take_view() {
@@ -62,11 +70,10 @@ pub(super) fn refresh(
         }
         repositories.extend(state.view.clone());
     }
-    let has_cut_list = registry.extent.has_cut_list_elsewhere
+    let has_cut_list = registry.extent.elsewhere == RegistryExtent::PartOfLists
         || registry.repositories.values().any(|repository| !repository.partial.is_empty());
-    let is_told_here = !registry.extent.is_told_elsewhere && registry.usage.series > 0;
     let is_whole = !registry.extent.is_part && !has_cut_list;
-    let stored_bytes = (is_whole && is_told_here).then_some(registry.usage.stored_bytes);
+    let stored_bytes = (is_whole && registry.usage.series > 0).then_some(registry.usage.stored_bytes);
     let mut reclaimable = policies::views(&registry.reclaimable, policies);
     if registry.extent.has_unread_catalog {
         for of in &mut reclaimable {
@@ -76,7 +83,8 @@ pub(super) fn refresh(
     let view = RegistryView {
         registry: name.clone(),
         stored_bytes,
-        groups: groups(registry, targets),
+        elsewhere: ElsewhereView { has_images: !targets.shard.is_only(), is_told: registry.extent.is_told_elsewhere },
+        groups: groups(registry),
         reclaimable,
         layers: registry.layers.digests().clone(),
         repositories,
@@ -85,16 +93,23 @@ pub(super) fn refresh(
 }
 
 /// The groups, without those of which only a part is known: those of tags beside which there may be unread ones, and
-/// those whose targets may select more. Unread repositories may be in any group, and share layers with all. Shards do not
-/// tell each other of groups.
-fn groups(registry: &RegistryState, targets: &Targets) -> Vec<GroupView> {
-    if registry.extent.is_part || !targets.shard.is_only() {
+/// those whose targets may select more. Unread repositories may be in any group, and share layers with all.
+fn groups(registry: &RegistryState) -> Vec<GroupView> {
+    // Of which groups another shard knows only a part is not told.
+    if registry.extent.is_part || registry.extent.elsewhere == RegistryExtent::PartOfLists {
         return Vec::new();
     }
     let partial = registry.repositories.values().filter(|repository| !repository.partial.is_empty());
     let withheld: HashSet<&Arc<str>> = partial
         .flat_map(|one| one.counted.groups().chain(one.groups.given_by(|target| one.partial.contains(&target))))
         .collect();
+    if registry.shared.is_some() {
+        if registry.usage.series == 0 || registry.extent.is_told_elsewhere {
+            return Vec::new();
+        }
+        let known = registry.groups_of_all.iter().filter(|view| !withheld.contains(&view.group));
+        return known.cloned().collect();
+    }
     let known = registry.usage.groups.iter().filter(|(group, _)| !withheld.contains(group));
     let views = known.map(|(group, usage)| GroupView { group: Arc::clone(group), usage: *usage });
     let mut views: Vec<GroupView> = views.collect();

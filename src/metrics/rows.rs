@@ -343,7 +343,7 @@ fn of_group(family: Family, view: &GroupView) -> Option<Value> {
 
 fn of_registry(family: Family, view: &RegistryView) -> Option<Value> {
     match family {
-        Family::RegistryStoredSize => view.stored_bytes.map(Value::Integer),
+        Family::RegistryStoredSize => view.stored_bytes.filter(|_| !view.elsewhere.is_told).map(Value::Integer),
         _ => None,
     }
 }

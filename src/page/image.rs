@@ -211,7 +211,7 @@ impl<'a> ImageFacts<'a> {
             .0
             .iter()
             .zip(&holders)
-            .map(|(layer, held)| (layer.layer, held.reach().known_of(view)))
+            .map(|(layer, held)| (layer.layer, held.reach().known_of(view, at.registry)))
             .collect();
         let reach = |layer| reaches.get(&layer).copied().flatten();
         let commands = LayerCommands::new(world, view);
@@ -220,7 +220,7 @@ impl<'a> ImageFacts<'a> {
             bytes: layer.bytes,
             from_base: view.base.as_ref().is_some_and(|of| view.places.in_manifest(place) < of.base.layers as usize),
             command: commands.of(place),
-            reach: also_in.reach().known_of(view),
+            reach: also_in.reach().known_of(view, at.registry),
             also_in,
         };
         Self {

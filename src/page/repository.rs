@@ -236,7 +236,7 @@ fn stack(view: &RepositoryView, tag: &TagView, image: &ImageView, sharing: &Shar
     Some(Stack {
         tag: name.tag.clone(),
         bytes: image.image.compressed_bytes?,
-        parts: parts(image, |layer| sharing.reach(layer).known_of(image)),
+        parts: parts(image, |layer| sharing.known_reach(layer, image)),
         link: Address::of(Place::Image(name)).on(Some(image.platform.as_str())).link(),
     })
 }

@@ -35,9 +35,10 @@ pub(super) enum Reach {
 
 impl Reach {
     /// As far as it is known: that no other image or no other repository has a layer is known where the image's unique bytes
-    /// are, which is in no shard of several.
-    pub(super) fn known_of(self, image: &ImageView) -> Option<Self> {
-        (self == Self::Registry || image.unique_bytes.is_some()).then_some(self)
+    /// are, and all images of the registry are here.
+    pub(super) fn known_of(self, image: &ImageView, registry: &RegistryView) -> Option<Self> {
+        let is_known = image.unique_bytes.is_some() && !registry.elsewhere.has_images;
+        (self == Self::Registry || is_known).then_some(self)
     }
 }
 
@@ -56,6 +57,7 @@ pub(super) struct Neighbour<'a> {
 
 /// The layers of one repository, and who else has them.
 pub(super) struct Sharing<'a> {
+    registry: &'a RegistryView,
     /// Places in `layers`.
     places: Places,
     layers: Vec<Held<'a>>,
@@ -74,8 +76,13 @@ struct Held<'a> {
 
 impl<'a> Sharing<'a> {
     pub(super) fn of(at: FoundRepository<'a>) -> Self {
-        let mut sharing =
-            Self { places: Places::new(at.registry), layers: Vec::new(), neighbours: Vec::new(), neighbours_count: 0 };
+        let mut sharing = Self {
+            registry: at.registry,
+            places: Places::new(at.registry),
+            layers: Vec::new(),
+            neighbours: Vec::new(),
+            neighbours_count: 0,
+        };
         for image in images(at.repository) {
             for layer in image.layers.0.iter() {
                 sharing.add(layer, &image.image.digest);
@@ -111,6 +118,11 @@ impl<'a> Sharing<'a> {
     /// How far a layer of the repository is shared.
     pub(super) fn reach(&self, layer: u32) -> Reach {
         self.places.get(layer).map_or(Reach::Own, |place| self.layers[place].reach)
+    }
+
+    /// The same of a layer of an image, as far as it is known.
+    pub(super) fn known_reach(&self, layer: u32, image: &ImageView) -> Option<Reach> {
+        self.reach(layer).known_of(image, self.registry)
     }
 
     fn held_mut(&mut self, layer: u32) -> Option<&mut Held<'a>> {

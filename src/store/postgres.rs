@@ -18,6 +18,7 @@ mod reader;
 mod restore;
 mod schema;
 mod sweep;
+mod sweeper;
 mod tls;
 mod write;
 mod writer;

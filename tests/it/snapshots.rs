@@ -6,8 +6,8 @@ use std::sync::Arc;
 use image_size_exporter::image::ImageSummary;
 use image_size_exporter::image::accounting::GroupUsage;
 use image_size_exporter::inventory::snapshot::{
-    BaseView, DigestList, ForeignLayers, GroupView, ImageLayers, ImageView, LayerPlaces, NewestView, Past,
-    ReclaimableView, RegistryView, ReleaseView, RepositoryView, RunningView, Snapshot, SourceView, TagView,
+    BaseView, DigestList, ElsewhereView, ForeignLayers, GroupView, ImageLayers, ImageView, LayerPlaces, NewestView,
+    Past, ReclaimableView, RegistryView, ReleaseView, RepositoryView, RunningView, Snapshot, SourceView, TagView,
 };
 use image_size_exporter::inventory::snapshot::{LargestChange, TagsTogether};
 use image_size_exporter::oci::{Digest, MediaType, Platform, Registry, Repository};
@@ -92,6 +92,7 @@ pub fn unread() -> Snapshot {
         registries: vec![Arc::new(RegistryView {
             registry,
             stored_bytes: None,
+            elsewhere: ElsewhereView::default(),
             groups: Vec::new(),
             reclaimable: Vec::new(),
             layers: DigestList::default(),
@@ -125,6 +126,7 @@ fn registry_view(registry: Registry, repositories: Vec<RepositoryView>, group: &
     RegistryView {
         registry,
         stored_bytes: Some(987_654_321),
+        elsewhere: ElsewhereView::default(),
         groups: vec![GroupView { group: group.into(), usage }],
         reclaimable: vec![ReclaimableView { policy: "old".into(), bytes: Some(765_432), tags: Some(3) }],
         layers: DigestList::default(),

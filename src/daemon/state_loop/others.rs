@@ -1,5 +1,6 @@
 //! What other shards count.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -16,7 +17,7 @@ const FIRST_MAX: Duration = Duration::from_secs(10);
 pub(super) struct Others {
     received: Option<mpsc::Receiver<CountsElsewhere>>,
     /// The shards that were missing when that was last said.
-    missing: Option<Vec<u32>>,
+    missing: Option<BTreeSet<u32>>,
 }
 
 impl Others {
@@ -54,7 +55,7 @@ impl Others {
         }
     }
 
-    /// Says it when shards turn out to be missing, and when none is any more.
+    /// Says it when it turns out that shards are yet to say what they count, and when none is any more.
     fn say_missing(&mut self, inventory: &Inventory) {
         let missing = inventory.unknown_shards();
         if self.missing.as_ref() == Some(&missing) {
@@ -65,7 +66,7 @@ impl Others {
         } else {
             tracing::info!(
                 shards = ?missing,
-                "these shards do not say what they count: figures over all repositories are not published"
+                "these shards have yet to say what they count, by the same configuration: figures over all repositories are not published"
             );
         }
         self.missing = Some(missing);

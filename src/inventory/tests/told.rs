@@ -1,16 +1,16 @@
 //! Shards that tell each other what they count publish what one inventory of all repositories does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
 use super::fixtures::*;
 use crate::image::Image;
-use crate::image::accounting::LayerCount;
+use crate::inventory::snapshot::GroupView;
 use crate::inventory::*;
 use crate::oci::Tag;
 use crate::tag::*;
-use crate::target::{Shard, Target};
+use crate::target::{Grouping, Shard, Target};
 
 /// A repository's and a tag's number, and layers; without these the tag goes.
 type Step = (u8, u8, Option<Vec<u8>>);
@@ -19,7 +19,7 @@ type Step = (u8, u8, Option<Vec<u8>>);
 #[derive(Default, PartialEq, Debug)]
 struct Told {
     is_settled: bool,
-    registries: BTreeMap<Registry, (RegistrySummary, BTreeMap<Digest, LayerCount>)>,
+    registries: BTreeMap<Registry, (RegistrySummary, BTreeMap<Digest, CountedLayer>)>,
 }
 
 /// Shards, and what each of them told.
@@ -31,10 +31,20 @@ struct Fleet {
     images: HashMap<Digest, Arc<Image>>,
 }
 
-fn targets(shard: Shard) -> [Target; 3] {
-    let patterns = [("r", "r.io/*"), ("q", "q.io/*")];
-    let [r, q] = patterns.map(|(name, pattern)| listing(name, pattern).in_shard(shard));
-    [r, q, target("named", "r.io/named", "v1").in_shard(shard)]
+/// Of one registry in groups, of which one is a part of another; some tags of the other registry are in one.
+fn targets(shard: Shard) -> [Target; 5] {
+    let all = [
+        grouped("web", listing("r", "r.io/*")),
+        listing("q", "q.io/*"),
+        grouped("ones", listing("one", "r.io/1")),
+        grouped("data", listing("four", "q.io/4")),
+        grouped("data", target("named", "r.io/named", "v1")),
+    ];
+    all.map(|target| target.in_shard(shard))
+}
+
+fn grouped(group: &str, target: Target) -> Target {
+    Target { grouping: Some(Grouping::Named(group.into())), ..target }
 }
 
 fn name(repository: u8) -> String {
@@ -58,9 +68,10 @@ fn start(shard: Shard) -> Inventory {
 /// All of a scan: of `there` each inventory finds its own part, and reads what changed.
 fn scan(inventory: &mut Inventory, shard: Shard, there: &BTreeMap<(u8, u8), Vec<u8>>) -> Vec<TagChange> {
     let mut changes = Vec::new();
-    for (target, registry) in [("r", "r.io"), ("q", "q.io")] {
+    for (target, beginning) in [("r", "r.io/"), ("q", "q.io/"), ("one", "r.io/1"), ("four", "q.io/4")] {
         let references = there.keys().map(|(repository, tag)| (name(*repository), format!("v{tag}")));
-        let own = references.filter(|(name, _)| name.starts_with(registry) && shard.holds(&repository(name)));
+        let references = references.chain([("r.io/named".to_owned(), "v1".to_owned())]);
+        let own = references.filter(|(name, _)| name.starts_with(beginning) && shard.holds(&repository(name)));
         let all: Vec<String> = own.map(|(name, tag)| format!("{name}:{tag}")).collect();
         changes.extend(found(inventory, target, &all.join(" ")));
     }
@@ -69,7 +80,9 @@ fn scan(inventory: &mut Inventory, shard: Shard, there: &BTreeMap<(u8, u8), Vec<
         changes.extend(read(inventory, &reference, 10.0, single(&layers(numbers))));
     }
     changes.extend(read(inventory, "r.io/named:v1", 10.0, single("1:100 2:200")));
-    ["r", "q", "named"].iter().for_each(|target| scan_ended(inventory, target));
+    for target in ["r", "q", "one", "four", "named"] {
+        scan_ended(inventory, target);
+    }
     changes
 }
 
@@ -157,8 +170,8 @@ impl Told {
                 layers.clear();
             }
             for (digest, count) in &counts.layers {
-                if count.is_listed() {
-                    layers.insert(digest.clone(), *count);
+                if count.count.is_listed() {
+                    layers.insert(digest.clone(), count.clone());
                 } else {
                     layers.remove(digest);
                 }
@@ -168,20 +181,26 @@ impl Told {
 
     fn all(&self) -> ShardCounts {
         let registries = self.registries.iter().map(|(registry, (summary, layers))| {
-            let layers = layers.iter().map(|(digest, count)| (digest.clone(), *count)).collect();
+            let layers = layers.iter().map(|(digest, count)| (digest.clone(), count.clone())).collect();
             (registry.clone(), RegistryCounts { summary: Some(*summary), is_all: true, layers })
         });
         ShardCounts { is_all: true, is_settled: self.is_settled, registries: registries.collect() }
     }
 }
 
-/// All sums: of registries, repositories, tags and images.
+/// All sums: of registries, groups, repositories, tags and images.
 fn figures(inventory: &mut Inventory) -> BTreeMap<String, String> {
     let snapshot = inventory.snapshot();
     let mut figures = BTreeMap::new();
     for registry in &snapshot.registries {
-        if let Some(bytes) = registry.stored_bytes {
+        if let Some(bytes) = registry.stored_bytes.filter(|_| !registry.elsewhere.is_told) {
             figures.insert(registry.registry.to_string(), bytes.to_string());
+        }
+        for GroupView { group, usage } in &registry.groups {
+            // Shares are added up in another order.
+            let proportional = (usage.proportional_bytes + 1e-6).floor();
+            let own = format!("{} {} {proportional}", usage.stored_bytes, usage.unique_bytes);
+            figures.insert(format!("{} {group}", registry.registry), own);
         }
         for view in &registry.repositories {
             let name = view.repository.to_string();
@@ -210,7 +229,8 @@ proptest! {
     ) {
         let mut whole = start(Shard::default());
         let mut fleet = Fleet::new(total);
-        let mut there = BTreeMap::new();
+        // A target that finds nothing would have to be scanned again after a restart.
+        let mut there: BTreeMap<(u8, u8), Vec<u8>> = [((1, 9), vec![1]), ((4, 9), vec![2])].into();
         for ((repository, tag, layers), restarted) in steps.into_iter().zip(restarted) {
             match layers {
                 Some(layers) => drop(there.insert((repository, tag), layers)),
@@ -243,10 +263,9 @@ fn without_one_of_them_sums_over_all_are_unknown() {
     for number in 0..3 {
         (0..3).for_each(|shard| assert!(!is_shared(&figures(&mut fleet.shards[shard]))));
         fleet.scan(number, &there);
-        let unknown: Vec<u32> = (u32::try_from(number).unwrap()..3).collect();
-        let others_of_last = fleet.shards[2].unknown_shards();
-        assert_eq!(others_of_last, unknown.into_iter().filter(|other| *other != 2).collect::<Vec<u32>>());
         fleet.tell(number);
+        let unknown: BTreeSet<u32> = (u32::try_from(number).unwrap() + 1..3).collect();
+        assert_eq!(fleet.shards[0].unknown_shards(), unknown);
     }
     // The last one has heard all, the first one too.
     let told: Vec<bool> = (0..3).map(|shard| is_shared(&figures(&mut fleet.shards[shard]))).collect();
@@ -289,5 +308,72 @@ fn a_part_of_a_list_elsewhere_leaves_what_is_stored_on_the_registry_unknown() {
         assert!(!figures.contains_key("r.io") && figures.contains_key("q.io"), "{cut}");
         let others = figures.iter().filter(|(name, _)| !name.contains(&cut) && name.contains(':'));
         assert!(others.clone().count() > 0 && others.into_iter().all(|(_, figures)| figures.contains("Some((Some")));
+    }
+}
+
+#[test]
+fn a_shard_that_has_not_read_a_catalog_leaves_sums_over_all_unknown() {
+    let there: BTreeMap<(u8, u8), Vec<u8>> = (0..9).map(|number| ((number, 0), vec![1, number])).collect();
+    let mut fleet = Fleet::new(2);
+    fleet.scan(0, &there);
+    // The registry does not answer the other one: its scans end all the same.
+    for target in ["r", "q", "one", "four", "named"] {
+        scan_ended(&mut fleet.shards[1], target);
+    }
+    fleet.tell_all();
+    let is_shared = |figures: &BTreeMap<String, String>| figures.values().any(|figures| figures.contains("Some((Some"));
+    let both = fleet.figures().0;
+    assert!(!is_shared(&both) && !both.contains_key("r.io"), "{both:?}");
+    assert_eq!(fleet.shards[0].unknown_shards(), [1].into());
+    fleet.scan(1, &there);
+    fleet.tell_all();
+    let both = fleet.figures().0;
+    assert!(is_shared(&both) && both.contains_key("r.io"), "{both:?}");
+}
+
+#[test]
+fn a_shard_without_an_image_says_nothing_of_groups() {
+    // No shard has a tag but the one of the named repository's, whoever that is; the others have that repository's registry.
+    for total in 2..5 {
+        let mut fleet = Fleet::new(total);
+        let there = BTreeMap::from([((1, 0), vec![1, 5]), ((2, 0), vec![2]), ((3, 0), vec![3])]);
+        (0..fleet.shards.len()).for_each(|number| fleet.scan(number, &there));
+        // A repository whose only tag is gone from the registry is still there.
+        let gone = Outcome::Failed(crate::oci::Reason::NotFound);
+        for shard in &mut fleet.shards {
+            record(shard, "r.io/named:v1", 20.0, gone.clone());
+        }
+        fleet.tell_all();
+        let (_, tellers) = fleet.figures();
+        assert!(tellers.values().all(|count| *count == 1), "{tellers:?}");
+    }
+}
+
+#[test]
+fn shards_of_other_configurations_do_not_count_together() {
+    let there: BTreeMap<(u8, u8), Vec<u8>> = (0..9).map(|number| ((number, 0), vec![1, number])).collect();
+    let mut fleet = Fleet::new(2);
+    (0..2).for_each(|number| fleet.scan(number, &there));
+    fleet.tell_all();
+    assert!(fleet.figures().0.contains_key("r.io"));
+    let more = |shard: Shard| -> Vec<Target> {
+        let further = [grouped("other", target("more", "r.io/7", "v0")), listing("new", "new.io/*")];
+        targets(shard).into_iter().chain(further.map(|target| target.in_shard(shard))).collect()
+    };
+    for number in 0..2 {
+        let targets = more(fleet.shard(number));
+        fleet.shards[number].reconfigure(&shared(&targets), WEEK);
+        fleet.tell_all();
+        // Before its first scan has ended a new target is no part of what is counted.
+        assert_eq!(fleet.figures().0.contains_key("r.io"), number == 0);
+        for target in ["more", "new"] {
+            found(&mut fleet.shards[number], "new", "");
+            scan_ended(&mut fleet.shards[number], target);
+        }
+        fleet.tell_all();
+        let is_everywhere = number == 1;
+        let figures = fleet.figures().0;
+        assert_eq!(figures.contains_key("r.io"), is_everywhere, "{figures:?}");
+        assert!(figures.contains_key("q.io"), "nothing has changed there");
     }
 }

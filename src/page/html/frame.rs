@@ -77,8 +77,8 @@ fn shard(of: Shard) -> Markup {
         @if !of.is_only() {
             p.note {
                 "This is shard " (of) ", counted from 0: the other repositories are on the pages of the others. "
-                "What a registry stores, and what images share across repositories, no shard knows alone: "
-                "who else has a layer is said of the images of this one."
+                "Who else has a layer is said of the images of this one. "
+                "What a registry stores and what is unique is known where shards share a database and all of them count."
             }
         }
     }

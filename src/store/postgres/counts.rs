@@ -2,6 +2,9 @@
 //!
 //! A layer that nobody lists any more stays as a row of no series for some hours, so that others learn of it.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use futures_util::TryStreamExt as _;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row, Statement, Transaction};
@@ -13,7 +16,7 @@ use crate::image::accounting::{ImageMark, LayerCount};
 use crate::oci::{Digest, Registry};
 use crate::store::counts::{CountRows, Counts};
 use crate::store::encoding::{digest_key, parse_digest_key};
-use crate::tag::{RegistryExtent, RegistrySummary};
+use crate::tag::{CountedLayer, GroupSeries, GroupSet, RegistryExtent, RegistrySummary};
 use crate::target::Shard;
 
 /// More changed rows than this are not written together with tags: for as long as that takes, others take what the shard counts
@@ -43,22 +46,23 @@ impl CountStatements {
                 .await?,
             put_registries: client
                 .prepare(
-                    "INSERT INTO image_size_exporter.registries (shards, shard, encoding, registry, extent, series) \
+                    "INSERT INTO image_size_exporter.registries (shards, shard, encoding, registry, extent, series, repositories, selection) \
                      SELECT $1::integer, $2::integer, $3::smallint, * \
-                     FROM unnest($4::text[], $5::smallint[], $6::bigint[]) \
+                     FROM unnest($4::text[], $5::smallint[], $6::bigint[], $7::bigint[], $8::bigint[]) \
                      ON CONFLICT (shards, shard, encoding, registry) \
-                     DO UPDATE SET extent = excluded.extent, series = excluded.series",
+                     DO UPDATE SET extent = excluded.extent, series = excluded.series, \
+                     repositories = excluded.repositories, selection = excluded.selection",
                 )
                 .await?,
             put_layers: client
                 .prepare(
                     "INSERT INTO image_size_exporter.layers \
-                     (shards, shard, encoding, change, registry, digest, bytes, series, image) \
+                     (shards, shard, encoding, change, registry, digest, bytes, series, image, groups) \
                      SELECT $1::integer, $2::integer, $3::smallint, $4::bigint, * \
-                     FROM unnest($5::text[], $6::bytea[], $7::bigint[], $8::integer[], $9::bigint[]) \
+                     FROM unnest($5::text[], $6::bytea[], $7::bigint[], $8::integer[], $9::bigint[], $10::text[]) \
                      ON CONFLICT (shards, shard, encoding, registry, digest) \
                      DO UPDATE SET bytes = excluded.bytes, series = excluded.series, image = excluded.image, \
-                     change = excluded.change",
+                     groups = excluded.groups, change = excluded.change",
                 )
                 .await?,
         })
@@ -76,7 +80,10 @@ pub(super) async fn put_registries(
     let names: Vec<&str> = registries.iter().map(|(registry, _)| registry.as_str()).collect();
     let extents: Vec<i16> = registries.iter().map(|(_, summary)| extent_column(summary.extent)).collect();
     let series: Vec<i64> = registries.iter().map(|(_, summary)| saturated(summary.series)).collect();
-    let parameters: [&(dyn ToSql + Sync); 6] = [&shards, &shard, &encoding(), &names, &extents, &series];
+    let repositories: Vec<i64> = registries.iter().map(|(_, summary)| saturated(summary.repositories)).collect();
+    let selections: Vec<i64> = registries.iter().map(|(_, summary)| summary.selection.cast_signed()).collect();
+    let parameters: [&(dyn ToSql + Sync); 8] =
+        [&shards, &shard, &encoding(), &names, &extents, &series, &repositories, &selections];
     client.execute(&statements.put_registries, &parameters).await.map(drop)
 }
 
@@ -85,18 +92,19 @@ pub(super) async fn put_layers(
     client: &Client,
     statements: &CountStatements,
     (shard, change): (Shard, i64),
-    layers: &[(Registry, Digest, LayerCount)],
+    layers: &[(Registry, Digest, CountedLayer)],
 ) -> Result<(), tokio_postgres::Error> {
     let [shards, shard] = shard_columns(shard);
     let registries: Vec<&str> = layers.iter().map(|(registry, ..)| registry.as_str()).collect();
     let digests: Vec<Vec<u8>> = layers.iter().map(|(_, digest, _)| digest_key(digest)).collect();
-    let bytes: Vec<i64> = layers.iter().map(|(.., count)| saturated(count.bytes)).collect();
-    let series = |count: &LayerCount| i32::try_from(count.series).unwrap_or(i32::MAX);
+    let bytes: Vec<i64> = layers.iter().map(|(.., count)| saturated(count.count.bytes)).collect();
+    let series = |count: &CountedLayer| i32::try_from(count.count.series).unwrap_or(i32::MAX);
     let series: Vec<i32> = layers.iter().map(|(.., count)| series(count)).collect();
     let images: Vec<Option<i64>> =
-        layers.iter().map(|(.., count)| count.image.map(|mark| mark.get().cast_signed())).collect();
-    let parameters: [&(dyn ToSql + Sync); 9] =
-        [&shards, &shard, &encoding(), &change, &registries, &digests, &bytes, &series, &images];
+        layers.iter().map(|(.., count)| count.count.image.map(|mark| mark.get().cast_signed())).collect();
+    let groups: Vec<Option<String>> = layers.iter().map(|(.., count)| groups_column(&count.groups)).collect();
+    let parameters: [&(dyn ToSql + Sync); 10] =
+        [&shards, &shard, &encoding(), &change, &registries, &digests, &bytes, &series, &images, &groups];
     client.execute(&statements.put_layers, &parameters).await.map(drop)
 }
 
@@ -118,13 +126,20 @@ pub(super) async fn registries(
     client: &Client,
     shard: Shard,
 ) -> Result<Vec<(Registry, RegistrySummary)>, tokio_postgres::Error> {
-    const SELECT: &str = "SELECT registry, extent, series FROM image_size_exporter.registries \
+    const SELECT: &str = "SELECT registry, extent, series, repositories, selection \
+                          FROM image_size_exporter.registries \
                           WHERE shards = $1 AND shard = $2 AND encoding = $3";
     let [shards, shard] = shard_columns(shard);
     let rows = client.query(SELECT, &[&shards, &shard, &encoding()]).await?;
     let registry = |row: &Row| {
-        let series = u64::try_from(row.get::<_, i64>(2)).unwrap_or_default();
-        Some((row.get::<_, &str>(0).parse().ok()?, RegistrySummary { extent: extent_of(row.get(1)), series }))
+        let number = |column| u64::try_from(row.get::<_, i64>(column)).unwrap_or_default();
+        let summary = RegistrySummary {
+            extent: extent_of(row.get(1)),
+            series: number(2),
+            repositories: number(3),
+            selection: row.get::<_, i64>(4).cast_unsigned(),
+        };
+        Some((row.get::<_, &str>(0).parse().ok()?, summary))
     };
     Ok(rows.iter().filter_map(registry).collect())
 }
@@ -142,23 +157,28 @@ pub(super) struct Since {
 pub(super) async fn layers(
     client: &Client,
     Since { shard, change, with_unlisted }: Since,
-    mut take: impl FnMut(Registry, Digest, LayerCount),
+    mut take: impl FnMut(Registry, Digest, CountedLayer),
 ) -> Result<(), tokio_postgres::Error> {
-    const SELECT: &str = "SELECT registry, digest, bytes, series, image FROM image_size_exporter.layers \
+    const SELECT: &str = "SELECT registry, digest, bytes, series, image, groups FROM image_size_exporter.layers \
                           WHERE shards = $1 AND shard = $2 AND encoding = $3 AND change > $4 AND (series > 0 OR $5)";
     let [shards, shard] = shard_columns(shard);
     let parameters: [&(dyn ToSql + Sync); 5] = [&shards, &shard, &encoding(), &change, &with_unlisted];
     let rows = client.query_raw(SELECT, parameters);
     let mut rows = std::pin::pin!(rows.await?);
-    // Most rows are of the registry of the row before.
+    // Most rows are of the registry of the row before, and their series in the groups of others.
     let mut last: Option<Registry> = None;
+    let mut groups: HashMap<String, GroupSeries> = HashMap::new();
     while let Some(row) = rows.try_next().await? {
         let name: &str = row.get(0);
         if last.as_ref().is_none_or(|last| last.as_str() != name) {
             last = name.parse().ok();
         }
         if let (Some(registry), Some(digest)) = (&last, parse_digest_key(row.get(1))) {
-            take(registry.clone(), digest, count(&row));
+            let groups = row.get::<_, Option<&str>>(5).and_then(|column| match groups.get(column) {
+                Some(known) => known.clone(),
+                None => groups.entry(column.to_owned()).or_insert_with(|| groups_of(column)).clone(),
+            });
+            take(registry.clone(), digest, CountedLayer { count: count(&row), groups });
         }
     }
     Ok(())
@@ -171,6 +191,33 @@ fn count(row: &Row) -> LayerCount {
         series: u32::try_from(row.get::<_, i32>(3)).unwrap_or_default(),
         image: row.get::<_, Option<i64>>(4).and_then(mark),
     }
+}
+
+/// As JSON, for people: `[[["data","web"],2]]` are two series that are in both groups.
+fn groups_column(groups: &GroupSeries) -> Option<String> {
+    let sets: Vec<(Vec<&str>, u32)> =
+        groups.as_ref()?.iter().map(|(set, series)| (set.iter().map(|group| &**group).collect(), *series)).collect();
+    serde_json::to_string(&sets).ok()
+}
+
+fn groups_of(column: &str) -> GroupSeries {
+    let sets: Vec<(Vec<String>, u32)> = serde_json::from_str(column).ok()?;
+    let set = |groups: Vec<String>| -> GroupSet { groups.into_iter().map(Arc::from).collect() };
+    Some(sets.into_iter().map(|(groups, series)| (set(groups), series)).collect())
+}
+
+/// Removes what was counted by shards that have no holder, in pieces.
+pub(super) async fn remove_abandoned(client: &Client) -> Result<(), tokio_postgres::Error> {
+    for table in ["registries", "layers"] {
+        let remove = format!(
+            "DELETE FROM image_size_exporter.{table} WHERE ctid = ANY (ARRAY ( \
+             SELECT counted.ctid FROM image_size_exporter.{table} AS counted WHERE NOT EXISTS ( \
+             SELECT 1 FROM image_size_exporter.holders AS held WHERE held.shards = counted.shards \
+             AND held.shard = counted.shard AND held.encoding = counted.encoding) LIMIT 5000))"
+        );
+        while client.execute(&remove, &[]).await? > 0 {}
+    }
+    Ok(())
 }
 
 /// Removes what a shard counted, so that nobody takes it for what it counts now.
@@ -189,30 +236,20 @@ pub(super) async fn forget(
     Ok(())
 }
 
-/// Removes a shard's layers that nobody listed at a change and since. Who has read less than that reads all of them again.
-pub(super) async fn remove_unlisted(
-    client: &mut Client,
-    shard: Shard,
-    change: i64,
-) -> Result<(), tokio_postgres::Error> {
-    const SINCE: &str = "UPDATE image_size_exporter.holders SET counts_since = greatest(counts_since, $4) \
-                         WHERE shards = $1 AND shard = $2 AND encoding = $3";
-    const REMOVE: &str = "DELETE FROM image_size_exporter.layers \
-                          WHERE shards = $1 AND shard = $2 AND encoding = $3 AND series = 0 AND change <= $4";
+/// Removes a shard's layers that nobody lists since before the last time. Who has read less than that reads all of them again.
+pub(super) async fn remove_unlisted(client: &Client, shard: Shard) -> Result<(), tokio_postgres::Error> {
+    // It is committed before anything is removed, and locks the row for no longer: writes go on.
+    const SINCE: &str = "UPDATE image_size_exporter.holders \
+                         SET counts_since = greatest(counts_since, counts_swept), counts_swept = counts \
+                         WHERE shards = $1 AND shard = $2 AND encoding = $3 RETURNING counts_since";
+    const REMOVE: &str = "DELETE FROM image_size_exporter.layers WHERE ctid = ANY (ARRAY ( \
+                          SELECT ctid FROM image_size_exporter.layers WHERE shards = $1 AND shard = $2 AND encoding = $3 \
+                          AND series = 0 AND change <= $4 LIMIT 5000)) AND series = 0";
     let [shards, shard] = shard_columns(shard);
-    let transaction = client.transaction().await?;
-    let parameters: [&(dyn ToSql + Sync); 4] = [&shards, &shard, &encoding(), &change];
-    transaction.execute(SINCE, &parameters).await?;
-    transaction.execute(REMOVE, &parameters).await?;
-    transaction.commit().await
-}
-
-/// The number of a shard's last change.
-pub(super) async fn last_change(client: &Client, shard: Shard) -> Result<Option<i64>, tokio_postgres::Error> {
-    const SELECT: &str = "SELECT counts FROM image_size_exporter.holders \
-                          WHERE shards = $1 AND shard = $2 AND encoding = $3";
-    let [shards, shard] = shard_columns(shard);
-    Ok(client.query_opt(SELECT, &[&shards, &shard, &encoding()]).await?.map(|row| row.get(0)))
+    let Some(row) = client.query_opt(SINCE, &[&shards, &shard, &encoding()]).await? else { return Ok(()) };
+    let since: i64 = row.get(0);
+    while client.execute(REMOVE, &[&shards, &shard, &encoding(), &since]).await? > 0 {}
+    Ok(())
 }
 
 /// Whether there are too many rows to be written together.

@@ -16,10 +16,9 @@ use super::counts::{self, Since};
 use super::error::{explained, too_slow};
 use super::schema::shard_columns;
 use super::write::encoding;
-use crate::image::accounting::LayerCount;
 use crate::oci::{Digest, Registry};
 use crate::store::error::StoreError;
-use crate::tag::{CountsElsewhere, RegistryCounts, ShardCounts};
+use crate::tag::{CountedLayer, CountsElsewhere, RegistryCounts, ShardCounts};
 use crate::target::Shard;
 
 /// The time between two looks.
@@ -185,7 +184,7 @@ impl Watch {
         let before = self.read.get(&number).copied();
         let before = before.filter(|&before| state.counts_since <= before && before <= state.counts);
         let since = Since { shard, change: before.unwrap_or(0), with_unlisted: before.is_some() };
-        let mut layers: HashMap<Registry, Vec<(Digest, LayerCount)>> = HashMap::new();
+        let mut layers: HashMap<Registry, Vec<(Digest, CountedLayer)>> = HashMap::new();
         let take = |registry, digest, count| layers.entry(registry).or_default().push((digest, count));
         counts::layers(transaction.client(), since, take).await?;
         let is_all = before.is_none();

@@ -51,7 +51,7 @@ fn remedy(code: &SqlState) -> &'static str {
     } else if *code == SqlState::DISK_FULL {
         "free some space on its disk; it is tried again"
     } else if *code == SqlState::TOO_MANY_CONNECTIONS {
-        "raise max_connections, or let fewer programs connect: each exporter needs three connections; it is tried again"
+        "raise max_connections, or let fewer programs connect: each exporter needs three connections, and a shard four; it is tried again"
     } else if *code == SqlState::UNDEFINED_TABLE || *code == SqlState::UNDEFINED_COLUMN {
         "its schema was changed by hand: drop the schema image_size_exporter, which is then made anew"
     } else {

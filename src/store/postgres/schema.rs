@@ -69,8 +69,9 @@ CREATE UNLOGGED TABLE image_size_exporter.claims (
     Migration {
         sql: r#"
 ALTER TABLE image_size_exporter.holders
-    ADD COLUMN counts bigint NOT NULL DEFAULT 0,
-    ADD COLUMN counts_since bigint NOT NULL DEFAULT 0,
+    ADD COLUMN counts bigint NOT NULL DEFAULT (extract(epoch FROM now()) * 1000000)::bigint,
+    ADD COLUMN counts_since bigint NOT NULL DEFAULT (extract(epoch FROM now()) * 1000000)::bigint,
+    ADD COLUMN counts_swept bigint NOT NULL DEFAULT 0,
     ADD COLUMN counts_epoch bigint NOT NULL DEFAULT 0,
     ADD COLUMN is_settled boolean NOT NULL DEFAULT false;
 CREATE TABLE image_size_exporter.registries (
@@ -80,6 +81,8 @@ CREATE TABLE image_size_exporter.registries (
     registry text COLLATE "C" NOT NULL,
     extent smallint NOT NULL,
     series bigint NOT NULL,
+    repositories bigint NOT NULL,
+    selection bigint NOT NULL,
     PRIMARY KEY (shards, shard, encoding, registry)
 );
 CREATE TABLE image_size_exporter.layers (
@@ -91,10 +94,12 @@ CREATE TABLE image_size_exporter.layers (
     bytes bigint NOT NULL,
     series integer NOT NULL,
     image bigint,
+    groups text,
     change bigint NOT NULL,
     PRIMARY KEY (shards, shard, encoding, registry, digest)
 );
 CREATE INDEX layers_changes ON image_size_exporter.layers (shards, shard, encoding, change);
+CREATE INDEX layers_unlisted ON image_size_exporter.layers (shards, shard, encoding, change) WHERE series = 0;
 "#,
         oldest_program: 1,
     },

@@ -8,6 +8,7 @@ use std::collections::HashSet;
 use tokio_postgres::Client;
 
 use super::connection::SESSION;
+use super::counts;
 use crate::oci::Digest;
 use crate::store::encoding::digest_key;
 
@@ -28,20 +29,14 @@ const REMOVE_FACTS: &str = "DELETE FROM image_size_exporter.facts AS kept \
                             WHERE kept.digest = unused.digest AND kept.encoding = unused.encoding \
                             AND kept.kind = unused.kind";
 
-/// Tags, scans, counts and holders of shards that nobody has held for three weeks: of another number of shards, or of programs with
+/// Tags, scans and holders of shards that nobody has held for three weeks: of another number of shards, or of programs with
 /// another encoding.
 const REMOVE_SHARDS: &str = "WITH gone AS (DELETE FROM image_size_exporter.holders \
                                            WHERE seen_at < now() - interval '21 days' \
                                            RETURNING shards, shard, encoding), \
                              scans AS (DELETE FROM image_size_exporter.scans AS kept USING gone \
                                        WHERE kept.shards = gone.shards AND kept.shard = gone.shard \
-                                       AND kept.encoding = gone.encoding), \
-                             registries AS (DELETE FROM image_size_exporter.registries AS kept USING gone \
-                                            WHERE kept.shards = gone.shards AND kept.shard = gone.shard \
-                                            AND kept.encoding = gone.encoding), \
-                             layers AS (DELETE FROM image_size_exporter.layers AS kept USING gone \
-                                        WHERE kept.shards = gone.shards AND kept.shard = gone.shard \
-                                        AND kept.encoding = gone.encoding) \
+                                       AND kept.encoding = gone.encoding) \
                              DELETE FROM image_size_exporter.tags AS kept USING gone \
                              WHERE kept.shards = gone.shards AND kept.shard = gone.shard \
                              AND kept.encoding = gone.encoding";
@@ -64,6 +59,7 @@ pub(super) async fn sweep(
     if removes {
         while client.execute(REMOVE_FACTS, &[]).await? >= AT_ONCE as u64 {}
         client.execute(REMOVE_SHARDS, &[]).await?;
+        counts::remove_abandoned(client).await?;
     }
     client.execute(REMOVE_CLAIMS, &[]).await?;
     documents(client).await

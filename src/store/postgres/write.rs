@@ -1,5 +1,6 @@
 //! A batch in one transaction, if this exporter still holds its shard.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use tokio_postgres::types::ToSql;
@@ -30,6 +31,8 @@ pub(super) enum NotWritten {
     Slow,
     /// Another exporter has taken the shard.
     Lost,
+    /// Somebody has put the database back to what it was before.
+    PutBack,
 }
 
 impl From<tokio_postgres::Error> for NotWritten {
@@ -119,6 +122,8 @@ pub(super) struct Written<'a> {
     pub(super) batch: &'a Batch,
     /// What changes in the rows of what the shard counts; `None` for nothing.
     pub(super) counts: Option<&'a CountRows>,
+    /// The number of the last change of what the shard counts, if that is known, and after the write that of its own.
+    pub(super) change: &'a Cell<Option<i64>>,
     pub(super) replaces: Replaces,
     /// The time for each statement. All of them may take longer: a backlog is written however slow the database is.
     pub(super) each_max: Duration,
@@ -151,7 +156,7 @@ pub(super) async fn write(
     statements: &Statements,
     written: &Written<'_>,
 ) -> Result<(), NotWritten> {
-    let Written { shard: of, epoch, claimant, batch, counts, replaces, each_max } = written;
+    let Written { shard: of, epoch, claimant, batch, counts, replaces, each_max, .. } = written;
     let [shards, shard] = shard_columns(*of);
     let encoding = encoding();
     let holder: [&(dyn ToSql + Sync); 4] = [&shards, &shard, &encoding, epoch];
@@ -256,7 +261,12 @@ async fn number_change(
     let parameters: [&(dyn ToSql + Sync); 6] = [&shards, &shard, &encoding, &written.epoch, &is_settled, &is_whole];
     let change = client.query_opt(&statements.counts.change, &parameters);
     let row = in_time(written.each_max, change).await?;
-    Ok(row.ok_or(NotWritten::Lost)?.get(0))
+    let number: i64 = row.ok_or(NotWritten::Lost)?.get(0);
+    if written.change.get().is_some_and(|last| last + 1 != number) {
+        return Err(NotWritten::PutBack);
+    }
+    written.change.set(Some(number));
+    Ok(number)
 }
 
 async fn in_time<T>(

@@ -1,11 +1,10 @@
 //! The only writer of a shard: a thread, as for the state file. It connects, holds the shard, and writes batches.
 
-use std::collections::HashSet;
+use std::cell::Cell;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
 use tokio::runtime::Runtime;
 use tokio_postgres::Client;
 use tracing::{debug, info, warn};
@@ -18,8 +17,8 @@ use super::holders::{hold, hold_again, hold_at_start, last_held};
 use super::restore;
 use super::schema::{SchemaError, migrate};
 use super::sweep;
+use super::sweeper::Sweeper;
 use super::write::{NotWritten, Replaces, Statements, Written, write};
-use crate::oci::Digest;
 use crate::store::batch::Batch;
 use crate::store::counts::CountRows;
 use crate::store::error::StoreError;
@@ -45,17 +44,6 @@ const START_MAX: Duration = Duration::from_secs(10);
 /// The time for taking the shard and reading everything at a start.
 const RESTORE_MAX: Duration = Duration::from_mins(5);
 
-/// The time between two sweeps of the database: marks are days.
-const SWEEP_INTERVAL: Duration = Duration::from_hours(6);
-
-/// The first sweep is not among the work of a start, and removes nothing: after a pause of weeks the other shards have yet to
-/// start, and to mark what they use.
-const SWEEP_FIRST: Duration = Duration::from_mins(5);
-const REMOVE_FIRST: Duration = Duration::from_hours(1);
-
-/// The time for a sweep. Each of its statements has the server's.
-const SWEEP_MAX: Duration = Duration::from_hours(1);
-
 /// How often a batch is written again at once after a conflict with another exporter's.
 const CONFLICTS_MAX: u32 = 3;
 
@@ -65,13 +53,12 @@ pub(in crate::store) struct Writer {
     connection: Option<(Client, Statements)>,
     holding: Holding,
     there: There,
-    started_at: Instant,
-    swept_at: Option<Instant>,
-    is_sweeping: Arc<AtomicBool>,
-    /// Why the last sweep failed.
-    sweep_error: Arc<Mutex<Option<String>>>,
-    /// The last change of what the shard counts at the last sweep: by the next one the others have read it.
-    swept_change: Arc<Mutex<Option<i64>>>,
+    sweeper: Sweeper,
+    /// Whether the rows of what the shard counts may be others than memory has: whether a write was made is not known of one
+    /// whose answer was lost, and one may have been made in part.
+    are_counts_doubtful: bool,
+    /// The number of their last change, if that is known.
+    change: Option<i64>,
 }
 
 /// How the shard's tags and scans in the database relate to those in memory.
@@ -105,11 +92,9 @@ impl Writer {
             connection: None,
             holding: Holding::Never { seen: None },
             there: There::Unread,
-            started_at: Instant::now(),
-            swept_at: None,
-            is_sweeping: Arc::default(),
-            sweep_error: Arc::default(),
-            swept_change: Arc::default(),
+            sweeper: Sweeper::new(),
+            are_counts_doubtful: false,
+            change: None,
         };
         let error = runtime.block_on(writer.restore_patiently()).err();
         writer.database.queue.set_persistent(error.is_none());
@@ -195,7 +180,8 @@ impl Writer {
         };
         let shown = database.connector.shown();
         let each_max = if batch.is_empty() { HEARTBEAT_MAX } else { WRITE_MAX };
-        let held = match self.holding {
+        let before = self.holding;
+        let held = match before {
             Holding::Epoch(epoch) => Some(epoch),
             Holding::Never { seen: None } => Some(self.answer(each_max, hold(&client, shard)).await?),
             Holding::Never { seen } => self.answer(each_max, hold_again(&client, shard, seen)).await?,
@@ -220,14 +206,29 @@ impl Writer {
         let batch = whole.as_ref().unwrap_or(batch);
         let counts = self.count_rows(&client, batch, replaces).await?;
         let counts = counts.as_ref();
+        // Until it is known what became of this write.
+        self.are_counts_doubtful |= counts.is_some();
+        let change = Cell::new(self.change.take().filter(|_| self.holding == before));
         let mut conflicts = 0;
         loop {
-            let written = Written { shard, epoch, claimant: database.claimant(), batch, counts, replaces, each_max };
+            let claimant = database.claimant();
+            let written = Written { shard, epoch, claimant, batch, counts, change: &change, replaces, each_max };
             match write(&mut client, &statements, &written).await {
                 Ok(()) => break,
-                Err(NotWritten::Failed(error)) if is_conflict(&error) && conflicts < CONFLICTS_MAX => conflicts += 1,
+                Err(NotWritten::Failed(error)) if is_conflict(&error) && conflicts < CONFLICTS_MAX => {
+                    conflicts += 1;
+                    change.set(None);
+                }
                 Err(NotWritten::Failed(error)) => return Err(explained(&shown, &error)),
                 Err(NotWritten::Slow) => return Err(too_slow(&shown)),
+                Err(NotWritten::PutBack) => {
+                    self.there = There::Differ;
+                    return Err(failed(
+                        &shown,
+                        "it was put back to an earlier state".to_owned(),
+                        "all of this shard is written again",
+                    ));
+                }
                 Err(NotWritten::Lost) => {
                     self.connection = Some((client, statements));
                     return Err(self.lost());
@@ -237,6 +238,8 @@ impl Writer {
         if replaces == Replaces::All {
             self.there = There::Same;
         }
+        self.are_counts_doubtful &= counts.is_none();
+        self.change = change.get();
         self.connection = Some((client, statements));
         Ok(())
     }
@@ -251,21 +254,27 @@ impl Writer {
         let (known, shard) = (&self.database.known, self.database.shard);
         match replaces {
             Replaces::Nothing if batch.counts.is_empty() => Ok(None),
-            Replaces::Nothing => Ok(Some(batch.counts.rows(known.lock().counts()))),
-            Replaces::All if !shard.is_only() => {
+            Replaces::Nothing if !self.are_counts_doubtful => Ok(Some(batch.counts.rows(known.lock().counts()))),
+            Replaces::Nothing | Replaces::All if !shard.is_only() => {
                 let there = self.answer(RESTORE_MAX, counts::read(client, shard)).await?;
                 let mut all = known.lock().counts().clone();
                 all.apply(batch.counts.clone());
                 Ok(Some(all.as_all().rows(&there)))
             }
             // What is there counts until something was read.
-            Replaces::Scans | Replaces::All => Ok(None),
+            _ => Ok(None),
         }
     }
 
-    /// Whether a scan has ended that read something. One that the registry did not answer ends as well.
+    /// Whether a scan has ended that read something, or shows that there is nothing to be read. One that the registry did not
+    /// answer ends as well.
     fn has_read(&self, batch: &Batch) -> bool {
-        !batch.scans.is_empty() && (batch.tags.values().any(Option::is_some) || self.database.known.lock().has_tags())
+        let known = self.database.known.lock();
+        let has_tags = batch.tags.values().any(Option::is_some) || known.has_tags();
+        let has_scanned = !batch.scans.is_empty() || known.has_scans();
+        let mut counts = known.counts().clone();
+        counts.apply(batch.counts.clone());
+        has_scanned && has_tags || counts.has_nothing()
     }
 
     /// Notes that another exporter has the shard, and writes to it.
@@ -275,48 +284,6 @@ impl Writer {
             self.there = There::Differ;
         }
         taken(&self.database.connector.shown(), self.database.shard)
-    }
-
-    /// Sweeps the database beside the writes, over a connection of its own.
-    fn sweep(&mut self, runtime: &Runtime, in_use: HashSet<Digest>) {
-        let age = self.started_at.elapsed();
-        let is_due = self.swept_at.map_or(age >= SWEEP_FIRST, |at| at.elapsed() >= SWEEP_INTERVAL);
-        if !is_due || self.is_sweeping.swap(true, Ordering::Relaxed) {
-            return;
-        }
-        self.swept_at = Some(Instant::now());
-        let (connector, documents) = (Arc::clone(&self.database.connector), Arc::clone(&self.database.documents));
-        let (is_sweeping, last_error) = (Arc::clone(&self.is_sweeping), Arc::clone(&self.sweep_error));
-        let (swept_change, shard) = (Arc::clone(&self.swept_change), self.database.shard);
-        runtime.spawn(async move {
-            let sweep = async {
-                let mut client = connector.connect().await?;
-                let swept = async {
-                    let before = swept_change.lock().take();
-                    if let Some(change) = before {
-                        counts::remove_unlisted(&mut client, shard, change).await?;
-                    }
-                    let last = counts::last_change(&client, shard).await?;
-                    *swept_change.lock() = last;
-                    sweep::sweep(&client, &in_use, age >= REMOVE_FIRST).await
-                };
-                swept.await.map_err(|error| explained(&connector.shown(), &error))
-            };
-            let swept = tokio::time::timeout(SWEEP_MAX, sweep).await;
-            let error = match swept.unwrap_or_else(|_| Err(too_slow(&connector.shown()))) {
-                Ok(counted) => {
-                    documents.store(counted, Ordering::Relaxed);
-                    None
-                }
-                Err(error) => Some(error.to_string()),
-            };
-            let mut last_error = last_error.lock();
-            if let Some(error) = error.as_ref().filter(|error| last_error.as_ref() != Some(*error)) {
-                warn!(error, "cannot sweep the database, which grows: trying again every 6 hours");
-            }
-            *last_error = error;
-            is_sweeping.store(false, Ordering::Relaxed);
-        });
     }
 }
 
@@ -355,7 +322,7 @@ pub(in crate::store) fn run(mut writer: Writer, runtime: Runtime, error: Option<
         match written {
             Ok(()) => {
                 if let Some(sweep) = &batch.sweep {
-                    writer.sweep(&runtime, sweep.in_use.clone());
+                    writer.sweeper.sweep(&runtime, &database, sweep.in_use.clone());
                 }
                 // Before the queue lets go of it, so that readers always find it.
                 database.documents.fetch_add(batch.documents.len() as u64, Ordering::Relaxed);

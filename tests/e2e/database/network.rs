@@ -9,11 +9,11 @@ use super::*;
 
 /// A network that passes bytes on while it is whole.
 #[derive(Clone, Default)]
-struct Network(Arc<(Mutex<bool>, Condvar)>);
+pub(super) struct Network(Arc<(Mutex<bool>, Condvar)>);
 
 impl Network {
     /// Listens on a port, and connects each client with that of the database.
-    fn to(database: u16) -> (Self, u16) {
+    pub(super) fn to(database: u16) -> (Self, u16) {
         let network = Self::default();
         network.set_whole(true);
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
@@ -33,7 +33,7 @@ impl Network {
         (network, port)
     }
 
-    fn set_whole(&self, whole: bool) {
+    pub(super) fn set_whole(&self, whole: bool) {
         *self.0.0.lock().expect("no panic") = whole;
         self.0.1.notify_all();
     }

@@ -7,12 +7,15 @@ use super::*;
 use crate::harness::push::OCI_LAYER;
 use crate::harness::wait_for;
 
-const SHARDS: usize = 3;
-const REPOSITORIES: usize = 30;
 const TAGS: usize = 3;
-const ROUNDS: usize = 20;
 
-/// By family, repository and tag, the values that may be published.
+/// How many repositories there are, and how many rounds of changes and kills: more if the environment says so.
+fn size() -> (usize, usize) {
+    let number = |name: &str, default| std::env::var(name).map_or(default, |text| text.parse().expect("a number"));
+    (number("FLEET_REPOSITORIES", 30), number("FLEET_ROUNDS", 20))
+}
+
+/// By family, repository, and tag or group, what is published.
 type Figures = BTreeMap<(String, String, String), f64>;
 
 /// The layers of a tag, by the byte that fills them and their sizes.
@@ -45,39 +48,61 @@ impl Numbers {
     }
 }
 
-fn push(site: &Site, (repository, tag): &(String, String), layers: &Layers) -> String {
-    let app = Pusher { address: site.registry.address(), repository };
-    let blobs: Vec<_> = layers.iter().map(|&(filling, bytes)| app.blob(OCI_LAYER, &vec![filling; bytes])).collect();
-    let manifest = app.image(Some(tag), "amd64", &blobs);
-    manifest["digest"].as_str().expect("a digest").to_owned()
+/// Who has a layer.
+#[derive(Default)]
+struct Holders<'a> {
+    series: f64,
+    images: BTreeSet<&'a Layers>,
+    repositories: BTreeSet<&'a str>,
+    /// With how many series of each.
+    groups: BTreeMap<String, f64>,
+}
+
+/// The first digit of its number.
+fn group(repository: &str) -> String {
+    repository.chars().find(char::is_ascii_digit).expect("a number").to_string()
 }
 
 /// The sums by their definitions. Images of the same layers are the same image here.
 fn truth(there: &There) -> Figures {
-    let bytes = |layers: &BTreeSet<(u8, usize)>| layers.iter().map(|(_, bytes)| *bytes as f64).sum::<f64>();
-    let distinct = |of: &dyn Fn(&(String, String), &Layers) -> bool| -> BTreeSet<(u8, usize)> {
-        there.iter().filter(|(name, layers)| of(name, layers)).flat_map(|(_, layers)| layers.iter().copied()).collect()
-    };
-    let series = |layer: &(u8, usize)| there.values().filter(|layers| layers.contains(layer)).count() as f64;
+    let mut holders: BTreeMap<(u8, usize), Holders> = BTreeMap::new();
+    for ((repository, _), layers) in there {
+        for layer in layers {
+            let holders = holders.entry(*layer).or_default();
+            holders.series += 1.0;
+            holders.images.insert(layers);
+            holders.repositories.insert(repository);
+            *holders.groups.entry(group(repository)).or_default() += 1.0;
+        }
+    }
     let mut figures = Figures::new();
-    let mut put = |family: &str, repository: &str, tag: &str, value: f64| {
+    let mut add = |family: &str, repository: &str, tag: &str, value: f64| {
         *figures.entry((family.to_owned(), repository.to_owned(), tag.to_owned())).or_default() += value;
     };
-    put(REGISTRY_STORED, "", "", bytes(&distinct(&|_, _| true)));
-    for repository in there.keys().map(|(repository, _)| repository).collect::<BTreeSet<_>>() {
-        let own = distinct(&|name, _| name.0 == *repository);
-        let others = distinct(&|name, _| name.0 != *repository);
-        put("container_image_repository_stored_size_bytes", repository, "", bytes(&own));
-        put("container_image_repository_unique_size_bytes", repository, "", bytes(&(&own - &others)));
+    for (layer, holders) in &holders {
+        let bytes = layer.1 as f64;
+        add(REGISTRY_STORED, "", "", bytes);
+        for (group, series) in &holders.groups {
+            let own = if holders.groups.len() == 1 { bytes } else { 0.0 };
+            add("container_image_group_stored_size_bytes", "", group, bytes);
+            add("container_image_group_unique_size_bytes", "", group, own);
+            add("container_image_group_proportional_size_bytes", "", group, bytes * series / holders.series);
+        }
+        for repository in &holders.repositories {
+            let own = if holders.repositories.len() == 1 { bytes } else { 0.0 };
+            add("container_image_repository_stored_size_bytes", repository, "", bytes);
+            add("container_image_repository_unique_size_bytes", repository, "", own);
+        }
     }
     for ((repository, tag), layers) in there {
-        let own: BTreeSet<(u8, usize)> = layers.iter().copied().collect();
-        let others = distinct(&|_, other| other != layers);
-        let share: f64 = own.iter().map(|layer| layer.1 as f64 / series(layer)).sum();
-        put(COMPRESSED, repository, tag, bytes(&own));
-        put("container_image_unique_size_bytes", repository, tag, bytes(&(&own - &others)));
-        put("container_image_proportional_size_bytes", repository, tag, share);
-        put("container_image_repository_proportional_size_bytes", repository, "", share);
+        for layer in layers {
+            let (bytes, holders) = (layer.1 as f64, &holders[layer]);
+            let own = if holders.images.len() == 1 { bytes } else { 0.0 };
+            add(COMPRESSED, repository, tag, bytes);
+            add("container_image_unique_size_bytes", repository, tag, own);
+            add("container_image_proportional_size_bytes", repository, tag, bytes / holders.series);
+            add("container_image_repository_proportional_size_bytes", repository, "", bytes / holders.series);
+        }
     }
     figures
 }
@@ -88,7 +113,7 @@ fn figures(scrape: &Exposition, families: &BTreeSet<String>) -> Figures {
     for family in families {
         for sample in scrape.all(family, &[]) {
             let label = |name: &str| sample.labels.get(name).cloned().unwrap_or_default();
-            figures.insert((family.clone(), label("repository"), label("tag")), sample.value);
+            figures.insert((family.clone(), label("repository"), label("tag") + &label("group")), sample.value);
         }
     }
     figures
@@ -112,87 +137,194 @@ fn difference(a: &Figures, b: &Figures) -> String {
     odd.take(10).map(|name| format!("{name:?}: {:?} {:?}\n", a.get(name), b.get(name))).collect()
 }
 
+/// Shards of one registry, and what is on it.
+struct Fleet {
+    site: Site,
+    exporters: Vec<Exporter>,
+    repositories: usize,
+    numbers: Numbers,
+    there: There,
+    digests: BTreeMap<(String, String), String>,
+    families: BTreeSet<String>,
+    /// The truth before the last change, and since.
+    truths: [Figures; 2],
+}
+
+impl Fleet {
+    /// Each shard has its database's URL in a file of its own, if there is one of its number.
+    fn start(repositories: usize, shards: usize, url_files: &BTreeMap<usize, String>, site: Site) -> Self {
+        let mut fleet = Self {
+            site,
+            exporters: Vec::new(),
+            repositories,
+            numbers: Numbers(2),
+            there: There::new(),
+            digests: BTreeMap::new(),
+            families: BTreeSet::new(),
+            truths: [Figures::new(), Figures::new()],
+        };
+        for number in 0..repositories * TAGS {
+            fleet.push((format!("team/app-{}", number / TAGS), format!("v{}", number % TAGS)));
+        }
+        let truth = truth(&fleet.there);
+        fleet.families = truth.keys().map(|(family, ..)| family.clone()).collect();
+        fleet.truths = [truth.clone(), truth];
+        let of_all = fleet.site.directory.path().join("url").display().to_string();
+        for number in 0..shards {
+            let config = format!(
+                "[scan]\ninterval = \"1s\"\n[state]\nurl_file = \"{}\"\n\
+                 [[targets]]\nrepository = \"{}/team/*\"\nmatch = ['.']\ngroup_by = '([0-9])'\n",
+                url_files.get(&number).unwrap_or(&of_all),
+                fleet.site.registry.address()
+            );
+            let arguments = [format!("--shard={number}"), format!("--total-shards={shards}")];
+            fleet.exporters.push(Exporter::start_with(&config, &[&arguments[0], &arguments[1]]));
+        }
+        fleet
+    }
+
+    fn push(&mut self, name: (String, String)) {
+        let layers = self.numbers.layers();
+        let app = Pusher { address: self.site.registry.address(), repository: &name.0 };
+        let blobs: Vec<_> = layers.iter().map(|&(filling, bytes)| app.blob(OCI_LAYER, &vec![filling; bytes])).collect();
+        let manifest = app.image(Some(&name.1), "amd64", &blobs);
+        self.digests.insert(name.clone(), manifest["digest"].as_str().expect("a digest").to_owned());
+        self.there.insert(name, layers);
+    }
+
+    /// Pushes something, or deletes an image with all tags that its repository has of it.
+    fn change(&mut self) {
+        let (app, tag) = (self.numbers.below(self.repositories), self.numbers.below(TAGS));
+        let name = (format!("team/app-{app}"), format!("v{tag}"));
+        match self.digests.get(&name).filter(|_| self.numbers.below(3) == 0).cloned() {
+            Some(digest) => {
+                Pusher { address: self.site.registry.address(), repository: &name.0 }.delete(&digest);
+                self.digests.retain(|(repository, _), other| *repository != name.0 || *other != digest);
+                self.there.retain(|name, _| self.digests.contains_key(name));
+            }
+            None => self.push(name),
+        }
+        self.truths = [std::mem::take(&mut self.truths[1]), truth(&self.there)];
+    }
+
+    /// What all of them publish: each value is true before or after the last change, and no series is there twice.
+    fn all(&self) -> Figures {
+        let mut all = Figures::new();
+        for (number, exporter) in self.exporters.iter().enumerate() {
+            for (name, value) in figures(&exporter.scrape(), &self.families) {
+                let true_ones: Vec<f64> = self.truths.iter().filter_map(|truth| truth.get(&name).copied()).collect();
+                assert!(
+                    true_ones.iter().any(|known| is_near(*known, value)),
+                    "shard {number}: {name:?} {value}, and not one of {true_ones:?}\n{}",
+                    exporter.output()
+                );
+                assert!(all.insert(name.clone(), value).is_none(), "{name:?} is published twice");
+            }
+        }
+        all
+    }
+
+    fn wait_until_all_is_true(&self) {
+        let [_, truth] = &self.truths;
+        let is_true = || is_same(&self.all(), truth).then_some(());
+        wait_for("all figures to be true", is_true, || difference(&self.all(), truth));
+    }
+}
+
 #[test]
 fn together_shards_publish_the_truth_and_nothing_else_through_changes_and_kills() {
-    let mut site = Site::start();
-    let mut numbers = Numbers(2);
-    let mut there = There::new();
-    let mut digests = BTreeMap::new();
-    for number in 0..REPOSITORIES * TAGS {
-        let name = (format!("team/app-{}", number / TAGS), format!("v{}", number % TAGS));
-        let layers = numbers.layers();
-        digests.insert(name.clone(), push(&site, &name, &layers));
-        there.insert(name, layers);
-    }
-    let config = format!(
-        "[scan]\ninterval = \"1s\"\n[state]\nurl_file = \"{}\"\n[[targets]]\nrepository = \"{}/team/*\"\nmatch = ['.']\n",
-        site.directory.path().join("url").display(),
-        site.registry.address()
-    );
-    let mut fleet: Vec<Exporter> = (0..SHARDS)
-        .map(|number| {
-            Exporter::start_with(&config, &[&format!("--shard={number}"), &format!("--total-shards={SHARDS}")])
-        })
-        .collect();
-    let families: BTreeSet<String> = truth(&there).into_keys().map(|(family, ..)| family).collect();
-    let mut before = truth(&there);
-    for round in 0..=ROUNDS {
-        let after = truth(&there);
-        // The last round changes nothing more.
-        let may_be = |name: &(String, String, String), value: f64| {
-            [&before, &after].into_iter().filter_map(|figures| figures.get(name)).any(|known| is_near(*known, value))
-        };
-        let all = |fleet: &[Exporter]| {
-            let mut all = Figures::new();
-            for (number, exporter) in fleet.iter().enumerate() {
-                for (name, value) in figures(&exporter.scrape(), &families) {
-                    assert!(
-                        may_be(&name, value),
-                        "round {round}, shard {number}: {name:?} {value}, and not {:?} or {:?}\n{}",
-                        before.get(&name),
-                        after.get(&name),
-                        exporter.output()
-                    );
-                    assert!(all.insert(name.clone(), value).is_none(), "round {round}: {name:?} is published twice");
-                }
-            }
-            all
-        };
+    let (repositories, rounds) = size();
+    let mut fleet = Fleet::start(repositories, 3, &BTreeMap::new(), Site::start());
+    fleet.wait_until_all_is_true();
+    for round in 0..rounds {
+        fleet.change();
         match round % 6 {
-            2 | 4 => {
-                let killed = round % SHARDS;
-                fleet[killed].program().kill();
-                fleet[killed].restart();
+            1 | 3 => {
+                let killed = &mut fleet.exporters[round % 3];
+                killed.program().kill();
+                killed.restart();
             }
-            5 => {
-                site.database.kill();
-                all(&fleet);
-                site.database.restart();
+            4 => {
+                fleet.site.database.kill();
+                fleet.all();
+                fleet.site.database.restart();
             }
             _ => {}
         }
-        wait_for(
-            "all figures to be true",
-            || is_same(&all(&fleet), &after).then_some(()),
-            || difference(&all(&fleet), &after),
-        );
-        before = after;
-        // One change.
-        let name = (format!("team/app-{}", numbers.below(REPOSITORIES)), format!("v{}", numbers.below(TAGS)));
-        match digests.get(&name).filter(|_| numbers.below(3) == 0) {
-            Some(digest) => {
-                Pusher { address: site.registry.address(), repository: &name.0 }.delete(digest);
-                let gone = digest.clone();
-                there.retain(|(repository, tag), _| {
-                    *repository != name.0 || digests[&(repository.clone(), tag.clone())] != gone
-                });
-                digests.retain(|(repository, _), digest| *repository != name.0 || *digest != gone);
-            }
-            None => {
-                let layers = numbers.layers();
-                digests.insert(name.clone(), push(&site, &name, &layers));
-                there.insert(name, layers);
-            }
-        }
+        fleet.wait_until_all_is_true();
     }
+}
+
+/// What a shard counts is not kept up to date by a program that does not count, as the one before was.
+#[test]
+fn while_an_older_program_has_a_shard_sums_over_all_are_unknown() {
+    let fleet = Fleet::start(9, 2, &BTreeMap::new(), Site::start());
+    fleet.wait_until_all_is_true();
+    let stored = |exporter: &Exporter| exporter.scrape().value(REGISTRY_STORED, &[]);
+    assert!(fleet.exporters.iter().any(|exporter| stored(exporter).is_some()));
+    // As its statement does.
+    fleet.site.sql("UPDATE image_size_exporter.holders SET epoch = epoch + 1, seen_at = now() WHERE shard = 1");
+    let first = &fleet.exporters[0];
+    first.wait_for("sums to be withheld", |scrape| {
+        let shared = ["container_image_unique_size_bytes", "container_image_group_stored_size_bytes", REGISTRY_STORED];
+        shared.iter().all(|family| scrape.all(family, &[]).is_empty()).then_some(())
+    });
+    assert!(!first.scrape().all("container_image_repository_stored_size_bytes", &[]).is_empty());
+    assert!(first.output().contains("these shards have yet to say what they count"), "{}", first.output());
+    // It has ended: the newer one takes the shard back.
+    wait_for_persistence(&fleet.exporters[1], 0.0);
+    fleet.site.sql("UPDATE image_size_exporter.holders SET seen_at = now() - interval '2 minutes' WHERE shard = 1");
+    fleet.wait_until_all_is_true();
+}
+
+#[test]
+fn a_shard_that_is_cut_off_publishes_what_it_knows_and_the_truth_when_it_is_back() {
+    let site = Site::start();
+    let (network, port) = super::network::Network::to(site.database.port());
+    site.sql("ALTER ROLE postgres PASSWORD 'sesame'");
+    let url_file = site.directory.path().join("cut");
+    std::fs::write(&url_file, format!("postgres://postgres:sesame@127.0.0.1:{port}/{DATABASE}")).expect("a file");
+    let url_files = BTreeMap::from([(1, url_file.display().to_string())]);
+    let mut fleet = Fleet::start(12, 2, &url_files, site);
+    fleet.wait_until_all_is_true();
+    for _ in 0..3 {
+        network.set_whole(false);
+        fleet.change();
+        // Scans go on in both, and what they find is published.
+        for exporter in &fleet.exporters {
+            exporter.after_a_scan();
+            fleet.all();
+        }
+        network.set_whole(true);
+        fleet.wait_until_all_is_true();
+    }
+}
+
+/// One of them has nothing of the only repository, and cannot restore that it had nothing before.
+#[test]
+fn a_shard_without_a_repository_says_so_although_the_database_was_away_at_its_start() {
+    let mut site = Site::start();
+    site.database.stop();
+    let mut fleet = Fleet::start(1, 2, &BTreeMap::new(), site);
+    fleet.site.database.restart();
+    fleet.wait_until_all_is_true();
+}
+
+/// As a backup does that is read into a database under a running fleet.
+#[test]
+fn what_was_put_back_to_an_earlier_state_is_written_again() {
+    let mut fleet = Fleet::start(9, 2, &BTreeMap::new(), Site::start());
+    fleet.wait_until_all_is_true();
+    fleet.site.sql(
+        "UPDATE image_size_exporter.layers SET series = series + 1; UPDATE image_size_exporter.holders SET counts = counts - 1",
+    );
+    // Each of them has something to write.
+    for _ in 0..20 {
+        fleet.change();
+    }
+    let is_true = || {
+        let shown = fleet.exporters.iter().flat_map(|exporter| figures(&exporter.scrape(), &fleet.families)).collect();
+        is_same(&shown, &fleet.truths[1]).then_some(())
+    };
+    wait_for("all figures to be true", is_true, String::new);
 }

@@ -12,8 +12,8 @@ use crate::image::ImageSummary;
 use crate::image::accounting::GroupUsage;
 use crate::inventory::Snapshot;
 use crate::inventory::snapshot::{
-    BaseView, DigestList, ForeignLayers, GroupView, ImageLayers, ImageView, LayerPlaces, NewestView, Past,
-    ReclaimableView, RegistryView, ReleaseView, RepositoryView, RunningView, SourceView, TagView, TagsTogether,
+    BaseView, DigestList, ElsewhereView, ForeignLayers, GroupView, ImageLayers, ImageView, LayerPlaces, NewestView,
+    Past, ReclaimableView, RegistryView, ReleaseView, RepositoryView, RunningView, SourceView, TagView, TagsTogether,
 };
 use crate::metrics::Shown;
 use crate::metrics::family::Family;
@@ -183,6 +183,7 @@ impl World {
             Arc::new(RegistryView {
                 registry: name.parse().unwrap(),
                 stored_bytes: sometimes(groups.first().copied().unwrap_or_default()),
+                elsewhere: ElsewhereView::default(),
                 reclaimable: groups.first().map(policy).into_iter().collect(),
                 groups: groups.iter().enumerate().map(|(number, value)| group_view(number, *value)).collect(),
                 layers: DigestList::default(),
