@@ -17,7 +17,7 @@ mod table;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use image_size_exporter::image::accounting::{Census, Series, StoredLayer, account};
+use image_size_exporter::image::accounting::{Accounting, Census, Figures, ImageMark, Series, StoredLayer};
 use image_size_exporter::inventory::Inventory;
 use image_size_exporter::oci::Tag;
 use image_size_exporter::retention::{
@@ -155,16 +155,23 @@ fn accounting(images: u32, sets: &[Box<[u32]>]) -> Duration {
         .map(|image| layers_of(image).map(|(layer, bytes)| StoredLayer { layer: scattered(layer), bytes }).collect())
         .collect();
     let one = |(image, layers)| {
-        let repository = image / TAGS;
-        Series { repository, tag: image, image, groups: repository % TEAMS, layers }
+        let groups = image / TAGS % TEAMS;
+        Series { tag: image % TAGS, image, groups, layers }
     };
     let series: Vec<Series> = (0..).zip(layers.iter().map(Vec::as_slice)).map(one).collect();
+    let repositories = || (0..).zip(series.chunks(TAGS as usize));
     let mut durations = Vec::new();
     for _ in 0..ROUNDS {
         let start = Instant::now();
-        let usage = account(&series, Census::new(&series, end as usize), sets);
+        let mut census = Census::default();
+        repositories().for_each(|(number, series)| census.replace(number, &[], series.iter().copied()));
+        census.settle(|_| ImageMark::MIN);
+        let mut accounting = Accounting::new(&census, !sets.is_empty());
+        let all: Vec<Figures> =
+            repositories().map(|(number, series)| accounting.repository(number, TAGS as usize, series)).collect();
+        let groups = accounting.groups(sets);
         durations.push(start.elapsed());
-        assert!(usage.stored_bytes > 0);
+        assert!(census.stored_bytes(0) > 0 && groups.len() == sets.len() && all.len() * TAGS as usize == series.len());
     }
     fastest(&durations)
 }

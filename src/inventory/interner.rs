@@ -76,11 +76,6 @@ impl Interner {
         &self.uses
     }
 
-    /// All numbers are below this.
-    pub(super) fn end(&self) -> usize {
-        self.digests.len()
-    }
-
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         self.numbers.is_empty() && self.free.len() == self.digests.len()
@@ -101,6 +96,6 @@ mod tests {
         assert!(interner.release(0));
         assert_eq!(interner.number(&a), None);
         assert_eq!(interner.intern(&c), (0, true));
-        assert_eq!((interner.number(&c), interner.number(&b), interner.end()), (Some(0), Some(1), 2));
+        assert_eq!((interner.number(&c), interner.number(&b), interner.digests().len()), (Some(0), Some(1), 2));
     }
 }

@@ -226,9 +226,9 @@ impl LayerTable {
 
     /// The layers whose sizes differ between manifests, and the smallest size: `disagreeing` and those that one
     /// manifest lists with several sizes. Each is returned once.
-    pub(super) fn take_conflicts(&mut self, disagreeing: &[StoredLayer]) -> Vec<(Digest, u64)> {
+    pub(super) fn take_conflicts(&mut self, disagreeing: impl Iterator<Item = StoredLayer>) -> Vec<(Digest, u64)> {
         let ambiguous = std::mem::take(&mut self.ambiguous);
-        let between_manifests = disagreeing.iter().map(|odd| (self.digest(odd.layer).clone(), odd.bytes));
+        let between_manifests = disagreeing.map(|odd| (self.digest(odd.layer).clone(), odd.bytes));
         let all: Vec<(Digest, u64)> = between_manifests.chain(ambiguous).collect();
         let mut is_unwarned = |digest: &Digest| {
             let number = self.layers.number(digest)?;
@@ -245,11 +245,6 @@ impl LayerTable {
     /// By document, how often tags have it.
     pub(super) fn document_uses(&self) -> &[u32] {
         self.documents.uses()
-    }
-
-    /// All layers' numbers are below this.
-    pub(super) fn layers_end(&self) -> usize {
-        self.layers.end()
     }
 
     #[cfg(test)]

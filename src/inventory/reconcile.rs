@@ -149,6 +149,7 @@ impl Inventory {
             // The repositories are judged anew.
             state.reclaimable = Reclaimable::default();
             for (name, repository) in std::mem::take(&mut state.repositories) {
+                state.discount(&repository);
                 let including = self.targets.including(&name);
                 let number = repository.number;
                 let mut next = RepositoryState {
@@ -296,7 +297,6 @@ impl Inventory {
         if !registry.repositories.contains_key(name) {
             let number = self.bases.number(name);
             registry.repositories.insert(name.clone(), RepositoryState { number, ..RepositoryState::default() });
-            // This moves the other repositories' figures.
             registry.stale.mark(StalePart::Sums);
         }
         let Some(repository) = registry.repositories.get_mut(name) else { return };
@@ -341,6 +341,7 @@ impl Inventory {
             if repository.targets.is_empty()
                 && let Some(removed) = registry.repositories.remove(name)
             {
+                registry.discount(&removed);
                 registry.reclaimable.forget(&removed.judged);
                 self.bases.forget(name);
             }

@@ -130,7 +130,7 @@ impl Inventory {
         };
         RegistrySummary {
             extent,
-            series: state.map_or(0, |state| state.usage.series.len() as u64),
+            series: state.map_or(0, |state| state.usage.series as u64),
             repositories: state.map_or(0, |state| state.repositories.len() as u64),
             selection: self.selection(registry),
         }

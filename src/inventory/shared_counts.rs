@@ -7,15 +7,16 @@ use super::elsewhere::LayersElsewhere;
 use super::groups::GroupNumbers;
 use super::layer_table::LayerTable;
 use super::snapshot::GroupView;
-use crate::image::accounting::{Census, Elsewhere, GroupSums, ImageMark, LayerCount, Series, listed_by_set};
+use super::sums::CountedImages;
+use crate::image::accounting::{Census, GroupSums, ImageMark, LayerCount, Series, listed_by_set};
 use crate::oci::Digest;
 use crate::tag::{CountedLayer, GroupSet, RegistryCounts, RegistrySummary};
 
-/// By the numbers of layers: what was counted here when the others were last told, and what is counted elsewhere.
+/// What was counted here when the others were last told.
 #[derive(Default)]
 pub(super) struct SharedCounts {
+    /// By the numbers of layers.
     own: Vec<LayerCount>,
-    elsewhere: Vec<LayerCount>,
     /// Where series here are in groups, how many list a layer.
     groups: HashMap<u32, Arc<[(GroupSet, u32)]>>,
     /// What changed here since they were last told.
@@ -24,33 +25,52 @@ pub(super) struct SharedCounts {
 }
 
 impl SharedCounts {
-    /// Notes what a census of this shard's series counted, and adds to it what the other shards have.
-    pub(super) fn exchange(&mut self, census: &mut Census, layers: &LayerTable, others: &mut LayersElsewhere) {
+    /// Adds to a census of this shard's series what the other shards have, and notes what it counts itself. Returns the
+    /// repositories whose figures may have changed.
+    pub(super) fn exchange(
+        &mut self,
+        census: &mut Census,
+        layers: &LayerTable,
+        others: &mut LayersElsewhere,
+    ) -> HashSet<u32> {
         for digest in others.take_changed() {
             if let Some(number) = layers.number(&digest) {
-                self.elsewhere[number as usize] = others.count(&digest);
+                census.set_elsewhere(number, others.count(&digest));
             }
         }
         let mark_of = |image: u32| mark(layers.document_digest(image));
-        for (number, known) in (0_u32..).zip(&mut self.own) {
+        let recounted = census.settle(mark_of);
+        for number in recounted.layers {
             let count = census.count(number, mark_of);
+            let known = &mut self.own[number as usize];
             if *known != count {
                 *known = count;
                 let groups = self.groups.get(&number).cloned();
                 self.changed.insert(layers.digest(number).clone(), CountedLayer { count, groups });
             }
         }
-        census.add(Elsewhere { layers: &self.elsewhere, bytes: others.bytes }, mark_of);
+        recounted.repositories
     }
 
     /// Notes how many series of which groups list each layer: before [`Self::exchange`].
-    pub(super) fn note_groups(&mut self, series: &[Series], groups: &GroupNumbers<'_>, layers: &LayerTable) {
-        if groups.names.is_empty() && self.groups.is_empty() {
+    pub(super) fn note_groups<'a>(
+        &mut self,
+        repositories: impl Iterator<Item = &'a CountedImages> + Clone,
+        layers: &LayerTable,
+    ) {
+        let has_groups = repositories.clone().any(|counted| counted.groups().next().is_some());
+        if !has_groups && self.groups.is_empty() {
             return;
+        }
+        let mut groups = GroupNumbers::new();
+        let mut series: Vec<Series> = Vec::new();
+        for counted in repositories {
+            let sets: Vec<u32> = counted.sets().iter().map(|set| groups.number(set)).collect();
+            series.extend(counted.series(&sets));
         }
         let name = |group: &u32| Arc::clone(&groups.names[*group as usize]);
         let sets: Vec<GroupSet> = groups.sets.iter().map(|groups_of| groups_of.iter().map(name).collect()).collect();
-        let listed = listed_by_set(series, &groups.sets);
+        let listed = listed_by_set(&series, &groups.sets);
         let of_layer = |run: &[(u32, u32, u32)]| {
             let mut sets: Vec<(GroupSet, u32)> =
                 run.iter().map(|&(_, set, series)| (Arc::clone(&sets[set as usize]), series)).collect();
@@ -87,7 +107,7 @@ impl SharedCounts {
             sums.add(count, sets.iter().map(|(groups, series)| (&**groups, *series)));
         };
         for (layer, own) in (0_u32..).zip(&self.own).filter(|(_, own)| own.is_listed()) {
-            let count = own.and(self.elsewhere[layer as usize]);
+            let count = own.and(others.count(layers.digest(layer)));
             let here = self.groups.get(&layer).into_iter().flat_map(|groups| groups.iter());
             add(count, &mut here.chain(others.groups(layers.digest(layer))));
         }
@@ -108,22 +128,22 @@ impl SharedCounts {
     }
 
     /// Takes into account which numbers were given to other layers: before [`Self::exchange`].
-    pub(super) fn renumber(&mut self, layers: &mut LayerTable, others: &LayersElsewhere) {
+    pub(super) fn renumber(&mut self, layers: &mut LayerTable, census: &mut Census, others: &LayersElsewhere) {
         for (number, released) in layers.take_renumbered() {
             let at = number as usize;
             if self.own.len() <= at {
                 self.own.resize(at + 1, LayerCount::default());
-                self.elsewhere.resize(at + 1, LayerCount::default());
             }
-            if let Some(digest) = released {
+            let elsewhere = if let Some(digest) = released {
                 if std::mem::take(&mut self.own[at]).is_listed() {
                     self.changed.insert(digest, CountedLayer::default());
                 }
                 self.groups.remove(&number);
-                self.elsewhere[at] = LayerCount::default();
+                LayerCount::default()
             } else {
-                self.elsewhere[at] = others.count(layers.digest(number));
-            }
+                others.count(layers.digest(number))
+            };
+            census.set_elsewhere(number, elsewhere);
         }
     }
 
@@ -142,6 +162,6 @@ impl SharedCounts {
 }
 
 /// The mark of an image with this digest.
-fn mark(digest: &Digest) -> ImageMark {
+pub(super) fn mark(digest: &Digest) -> ImageMark {
     ImageMark::new(digest.beginning()).unwrap_or(ImageMark::MIN)
 }

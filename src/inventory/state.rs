@@ -1,21 +1,21 @@
 //! The state of one registry and of one repository, with the values cached for publication.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use super::catalog::Extent;
 use super::elsewhere::LayersElsewhere;
-use super::groups::RepositoryGroups;
+use super::groups::{GroupNumbers, RepositoryGroups};
 use super::layer_table::LayerTable;
 use super::reclaimable::{Judged, Reclaimable};
-use super::shared_counts::SharedCounts;
+use super::shared_counts::{SharedCounts, mark};
 use super::snapshot::{GroupView, RegistryView, RepositoryView};
 use super::stale::{Stale, StalePart};
-use super::sums::{Collected, CountedImages, FigureRange, Figures, collect_series};
+use super::sums::CountedImages;
 use super::tag_settings::Targets;
 use super::tag_state::TagState;
-use crate::image::accounting::{Census, Usage, account};
-use crate::oci::{Repository, Tag};
+use crate::image::accounting::{Accounting, Census, Figures, GroupUsage, Series};
+use crate::oci::{Digest, Repository, Tag};
 use crate::target::Candidate;
 
 /// The state of one registry.
@@ -29,10 +29,10 @@ pub(super) struct RegistryState {
     /// How much of it is known.
     pub(super) extent: Extent,
     pub(super) stale: Stale,
+    /// What is counted of its layers, of the images that enter sums.
+    pub(super) census: Census,
     /// The sums; empty before there are any.
-    pub(super) usage: Usage,
-    /// The groups in these sums, by number.
-    pub(super) groups: Vec<Arc<str>>,
+    pub(super) usage: RegistryUsage,
     /// Where shards tell each other what they count.
     pub(super) shared: Option<SharedCounts>,
     /// With other shards, what is stored for groups in all of them.
@@ -41,6 +41,17 @@ pub(super) struct RegistryState {
     pub(super) reclaimable: Reclaimable,
     /// The published view, if there is one.
     pub(super) view: Option<Arc<RegistryView>>,
+}
+
+/// The sums of one registry.
+#[derive(Default)]
+pub(super) struct RegistryUsage {
+    /// The number of images, each counted once a tag.
+    pub(super) series: usize,
+    /// Bytes that the registry stores for them.
+    pub(super) stored_bytes: u64,
+    /// What is stored for each group with an image.
+    pub(super) groups: Vec<(Arc<str>, GroupUsage)>,
 }
 
 /// The state of one repository.
@@ -60,8 +71,8 @@ pub(super) struct RepositoryState {
     /// The targets that know only a part of its tag list, so that figures of the whole repository are withheld.
     pub(super) partial: BTreeSet<u32>,
     pub(super) stale: Stale,
-    /// The range of its figures in its registry's `usage`.
-    pub(super) range: Option<FigureRange>,
+    /// Its sums; empty before there are any.
+    pub(super) figures: Figures,
     /// The groups that its targets give it, as of when its images were counted.
     pub(super) groups: RepositoryGroups,
     /// What policies say of it.
@@ -83,42 +94,72 @@ impl RegistryState {
         self.shared.get_or_insert_default();
     }
 
+    /// Before a repository is removed, or its images are to be counted anew: counts none of them.
+    pub(super) fn discount(&mut self, repository: &RepositoryState) {
+        self.census.replace(repository.number, repository.counted.layers(), std::iter::empty());
+    }
+
     /// Computes the sums if they are stale; returns whether it did. The views of repositories whose figures changed
     /// become stale.
     pub(super) fn account(&mut self, targets: &Targets, elsewhere: &mut LayersElsewhere) -> bool {
         if let Some(shared) = &mut self.shared {
-            shared.renumber(&mut self.layers, elsewhere);
+            shared.renumber(&mut self.layers, &mut self.census, elsewhere);
         }
         if !self.has_sums || !self.stale.take_sums() {
             return false;
         }
+        self.usage.series = 0;
         for (name, repository) in &mut self.repositories {
             if repository.stale.take_sums() {
                 repository.groups = RepositoryGroups::new(name, &repository.targets, targets);
-                repository.counted = CountedImages::new(repository.tags.values(), &repository.groups);
+                let counted = CountedImages::new(repository.tags.values(), &repository.groups);
+                self.census.replace(repository.number, repository.counted.layers(), counted.series(&[]));
+                repository.counted = counted;
             }
+            self.usage.series += repository.counted.len();
         }
-        let counted = self.repositories.values().map(|repository| &repository.counted);
-        let Collected { ranges, series, tags, groups } = collect_series(counted, self.usage.series.len());
-        let mut census = Census::new(&series, self.layers.layers_end());
-        if let Some(shared) = &mut self.shared {
-            shared.note_groups(&series, &groups, &self.layers);
-            shared.exchange(&mut census, &self.layers, elsewhere);
-            let is_told = !series.is_empty() && !self.extent.is_told_elsewhere && targets.has_groups;
-            self.groups_of_all = if is_told { shared.sum_groups(&self.layers, elsewhere) } else { Vec::new() };
-        }
-        let mut usage = account(&series, census, &groups.sets);
-        self.groups = groups.names;
-        usage.repositories.resize(self.repositories.len(), None);
-        usage.tag_stored_bytes.resize(tags, None);
-        for (repository, range) in self.repositories.values_mut().zip(ranges) {
-            if Figures::at(repository.range.as_ref(), &self.usage) != Figures::at(Some(&range), &usage) {
-                repository.stale.mark(StalePart::View);
+        let changed = match &mut self.shared {
+            Some(shared) => {
+                shared.note_groups(self.repositories.values().map(|repository| &repository.counted), &self.layers);
+                let changed = shared.exchange(&mut self.census, &self.layers, elsewhere);
+                let is_told = self.usage.series > 0 && !self.extent.is_told_elsewhere && targets.has_groups;
+                self.groups_of_all = if is_told { shared.sum_groups(&self.layers, elsewhere) } else { Vec::new() };
+                changed
             }
-            repository.range = Some(range);
-        }
-        self.usage = usage;
+            None => self.census.settle(|image| mark(self.layers.document_digest(image))).repositories,
+        };
+        self.usage.stored_bytes = self.census.stored_bytes(if self.shared.is_some() { elsewhere.bytes } else { 0 });
+        self.account_for(&changed);
         true
+    }
+
+    /// Makes the figures of these repositories anew; with groups, which any change may concern, those of all.
+    fn account_for(&mut self, changed: &HashSet<u32>) {
+        let has_groups = self.repositories.values().any(|repository| repository.counted.groups().next().is_some());
+        let mut accounting = Accounting::new(&self.census, has_groups);
+        let mut numbers = GroupNumbers::new();
+        for repository in self.repositories.values_mut() {
+            if !has_groups && !changed.contains(&repository.number) {
+                continue;
+            }
+            let RepositoryState { number, counted, figures, stale, .. } = repository;
+            let counted: &CountedImages = counted;
+            let sets: Vec<u32> = counted.sets().iter().map(|set| numbers.number(set)).collect();
+            let series: Vec<Series> = counted.series(&sets).collect();
+            let now = accounting.repository(*number, counted.tags(), &series);
+            if *figures != now {
+                *figures = now;
+                stale.mark(StalePart::View);
+            }
+        }
+        let usage = accounting.groups(&numbers.sets);
+        let groups = numbers.names.into_iter().zip(usage).filter_map(|(group, usage)| Some((group, usage?)));
+        self.usage.groups = groups.collect();
+    }
+
+    /// The layers whose sizes differ between manifests, with the smallest size.
+    pub(super) fn take_conflicts(&mut self) -> Vec<(Digest, u64)> {
+        self.layers.take_conflicts(self.census.disagreeing())
     }
 }
 

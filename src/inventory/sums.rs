@@ -1,45 +1,14 @@
-//! The cached sums of a registry: the images that enter them, and which figures belong to which repository.
+//! The images that enter the sums of a registry.
 
-use std::ops::Range;
 use std::sync::Arc;
 
-use super::groups::{GroupNumbers, GroupSet, RepositoryGroups};
+use super::groups::{GroupSet, RepositoryGroups};
 use super::tag_settings::TagSettings;
 use super::tag_state::TagState;
-use crate::image::accounting::{RepositoryUsage, Series, SeriesUsage, StoredLayer, Usage};
+use crate::image::accounting::{Series, StoredLayer};
 
-/// The range of a repository's figures in its registry's. Those are in one allocation, since all of them are compared
-/// whenever anything changed.
-pub(super) struct FigureRange {
-    repository: usize,
-    tags: Range<usize>,
-    series: Range<usize>,
-}
-
-/// The sums of one repository; empty where none are published.
-#[derive(Clone, Copy, Default, PartialEq)]
-pub(super) struct Figures<'a> {
-    pub(super) usage: Option<RepositoryUsage>,
-    /// By tag.
-    pub(super) tags: &'a [Option<u64>],
-    /// By counted image, in the order of tags and their images.
-    pub(super) series: &'a [SeriesUsage],
-}
-
-impl<'a> Figures<'a> {
-    /// The figures in that range.
-    pub(super) fn at(range: Option<&FigureRange>, usage: &'a Usage) -> Self {
-        let Some(range) = range else { return Self::default() };
-        Self {
-            usage: usage.repositories[range.repository],
-            tags: &usage.tag_stored_bytes[range.tags.clone()],
-            series: &usage.series[range.series.clone()],
-        }
-    }
-}
-
-/// The images of one repository that enter sums, with their layers. One allocation, since all images of a registry are
-/// walked whenever anything changed.
+/// The images of one repository that enter sums, with their layers. Few allocations, since of one change all images of many
+/// repositories may be walked.
 #[derive(Default)]
 pub(super) struct CountedImages {
     /// How many tags the repository has, with or without such images.
@@ -78,19 +47,39 @@ impl CountedImages {
         Self { tags: end, images: images.into(), sets: sets.sets, layers: layers.into() }
     }
 
+    /// How many tags the repository has, with or without such images.
+    pub(super) fn tags(&self) -> usize {
+        self.tags as usize
+    }
+
+    /// How many images.
+    pub(super) fn len(&self) -> usize {
+        self.images.len()
+    }
+
+    /// The distinct sets of groups of its tags; none where these are in no group.
+    pub(super) fn sets(&self) -> &[GroupSet] {
+        &self.sets
+    }
+
     /// The groups of its tags, some of them repeatedly.
     pub(super) fn groups(&self) -> impl Iterator<Item = &Arc<str>> {
         self.sets.iter().flatten()
     }
 
-    /// The images as series of a repository whose first tag has this number, and whose sets have these.
-    fn series(&self, repository: u32, first_tag: u32, sets: Vec<u32>) -> impl Iterator<Item = Series<'_>> {
+    /// The layers of all images.
+    pub(super) fn layers(&self) -> &[StoredLayer] {
+        &self.layers
+    }
+
+    /// The images as series. `sets`: the numbers of its sets of groups, where there are some.
+    pub(super) fn series(&self, sets: &[u32]) -> impl Iterator<Item = Series<'_>> {
         let mut rest = &*self.layers;
         self.images.iter().map(move |image| {
             let (layers, others) = rest.split_at(image.layers);
             rest = others;
             let groups = sets.get(image.set as usize).copied().unwrap_or_default();
-            Series { repository, tag: first_tag + image.tag, image: image.number, groups, layers }
+            Series { tag: image.tag, image: image.number, groups, layers }
         })
     }
 }
@@ -119,35 +108,4 @@ impl Sets {
         self.policies.push((policy, position));
         position
     }
-}
-
-/// The images of all repositories of a registry, for accounting.
-pub(super) struct Collected<'a> {
-    /// By repository.
-    pub(super) ranges: Vec<FigureRange>,
-    /// All series.
-    pub(super) series: Vec<Series<'a>>,
-    /// The number of tags.
-    pub(super) tags: usize,
-    /// The groups that the series are in.
-    pub(super) groups: GroupNumbers<'a>,
-}
-
-/// Collects the images of all repositories for accounting: about `series_expected` series.
-pub(super) fn collect_series<'a>(
-    repositories: impl Iterator<Item = &'a CountedImages>,
-    series_expected: usize,
-) -> Collected<'a> {
-    let (mut ranges, mut series) = (Vec::new(), Vec::with_capacity(series_expected));
-    let mut groups = GroupNumbers::new();
-    let mut tags = 0;
-    for (repository, counted) in (0..).zip(repositories) {
-        let (first_tag, first_series) = (tags, series.len());
-        let sets = counted.sets.iter().map(|set| groups.number(set)).collect();
-        series.extend(counted.series(repository, first_tag, sets));
-        tags += counted.tags;
-        let tags = first_tag as usize..tags as usize;
-        ranges.push(FigureRange { repository: ranges.len(), tags, series: first_series..series.len() });
-    }
-    Collected { ranges, series, tags: tags as usize, groups }
 }

@@ -14,7 +14,6 @@ use super::snapshot::{
     ElsewhereView, GroupView, ImageLayers, ImageView, NewestView, RegistryView, RepositoryView, TagView, TagsTogether,
 };
 use super::state::{RegistryState, RepositoryState};
-use super::sums::Figures;
 use super::tag_settings::Targets;
 use super::tag_state::TagState;
 use super::warning::Warning;
@@ -38,7 +37,7 @@ pub(super) fn refresh_sums(
     if !other_sums {
         return Vec::new();
     }
-    let conflicts = registry.layers.take_conflicts(&registry.usage.disagreeing).into_iter();
+    let conflicts = registry.take_conflicts().into_iter();
     conflicts.map(|(digest, bytes)| Warning::SizesDisagree { registry: name.clone(), digest, bytes }).collect()
 }
 
@@ -53,8 +52,7 @@ pub(super) fn refresh(
     let mut repositories = Vec::with_capacity(registry.repositories.len());
     for (name, state) in &mut registry.repositories {
         if state.stale.take_view() {
-            let figures = Figures::at(state.range.as_ref(), &registry.usage);
-            let mut view = repository(name, state, figures, targets, &registry.layers);
+            let mut view = repository(name, state, targets, &registry.layers);
             view.newest = newest_views(state, targets, &registry.layers, commands_of);
             view.reclaimable = policies::repository_views(&state.judged, &registry.reclaimable, policies);
             if registry.extent.is_part {
@@ -66,16 +64,16 @@ pub(super) fn refresh(
                     of.bytes = None;
                 }
             }
-            state.view = Some(Arc::new(view));
+            state.view = is_published(name, state, targets).then(|| Arc::new(view));
             state.down = down(state);
             state.selected = selected(state);
         }
-        repositories.extend(state.view.clone().filter(|_| is_published(name, state, targets)));
+        repositories.extend(state.view.clone());
     }
     let has_cut_list = registry.extent.elsewhere == RegistryExtent::PartOfLists
         || registry.repositories.values().any(|repository| !repository.partial.is_empty());
     let is_whole = !registry.extent.is_part && !has_cut_list;
-    let stored_bytes = (is_whole && !registry.usage.series.is_empty()).then_some(registry.usage.stored_bytes);
+    let stored_bytes = (is_whole && registry.usage.series > 0).then_some(registry.usage.stored_bytes);
     let mut reclaimable = policies::views(&registry.reclaimable, policies);
     if registry.extent.has_unread_catalog {
         for of in &mut reclaimable {
@@ -106,14 +104,14 @@ fn groups(registry: &RegistryState) -> Vec<GroupView> {
         .flat_map(|one| one.counted.groups().chain(one.groups.given_by(|target| one.partial.contains(&target))))
         .collect();
     if registry.shared.is_some() {
-        if registry.usage.series.is_empty() || registry.extent.is_told_elsewhere {
+        if registry.usage.series == 0 || registry.extent.is_told_elsewhere {
             return Vec::new();
         }
         let known = registry.groups_of_all.iter().filter(|view| !withheld.contains(&view.group));
         return known.cloned().collect();
     }
-    let known = registry.groups.iter().zip(&registry.usage.groups).filter(|(group, _)| !withheld.contains(group));
-    let views = known.filter_map(|(group, usage)| Some(GroupView { group: Arc::clone(group), usage: (*usage)? }));
+    let known = registry.usage.groups.iter().filter(|(group, _)| !withheld.contains(group));
+    let views = known.map(|(group, usage)| GroupView { group: Arc::clone(group), usage: *usage });
     let mut views: Vec<GroupView> = views.collect();
     views.sort_unstable_by(|a, b| a.group.cmp(&b.group));
     views
@@ -150,10 +148,10 @@ fn selected(repository: &RepositoryState) -> Vec<u64> {
 fn repository(
     name: &Repository,
     repository: &RepositoryState,
-    figures: Figures<'_>,
     targets: &Targets,
     layers: &LayerTable,
 ) -> RepositoryView {
+    let figures = &repository.figures;
     let mut stored_bytes = figures.tags.iter().copied();
     let mut series = figures.series.iter().copied();
     let mut tags = Vec::with_capacity(repository.tags.len());

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod changes;
 mod elsewhere;
 mod groups;
 
@@ -14,25 +15,78 @@ fn layers(listed: &[(u32, u64)]) -> Vec<StoredLayer> {
     listed.iter().map(|&(layer, bytes)| StoredLayer { layer, bytes }).collect()
 }
 
-fn series_of(listed: &[Listed]) -> Vec<Series<'_>> {
-    listed
-        .iter()
-        .map(|(repository, tag, image, layers)| {
-            let (repository, tag, image) = (*repository, *tag, *image);
-            Series { repository, tag, image, groups: 0, layers }
-        })
-        .collect()
+/// All figures of a registry.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Usage {
+    stored_bytes: u64,
+    repositories: Vec<Option<RepositoryUsage>>,
+    groups: Vec<Option<GroupUsage>>,
+    tag_stored_bytes: Vec<Option<u64>>,
+    series: Vec<SeriesUsage>,
+    disagreeing: Vec<StoredLayer>,
 }
 
-/// All layers' numbers are below this.
-fn layers_end(listed: &[Listed]) -> usize {
-    listed.iter().flat_map(|one| &one.3).map(|one| one.layer as usize + 1).max().unwrap_or(0)
+/// The series of one repository, and their tags' numbers.
+fn series_of(listed: &[Listed], set_of: impl Fn(u32) -> usize) -> (Vec<u32>, Vec<Series<'_>>) {
+    let mut tags: Vec<u32> = listed.iter().map(|one| one.1).collect();
+    tags.dedup();
+    let series = listed.iter().map(|(_, tag, image, layers)| Series {
+        tag: u32::try_from(tags.iter().position(|other| other == tag).unwrap()).unwrap(),
+        image: *image,
+        groups: u32::try_from(set_of(*tag)).unwrap(),
+        layers,
+    });
+    let series = series.collect();
+    (tags, series)
+}
+
+fn mark(image: u32) -> ImageMark {
+    ImageMark::new(u64::from(image) + 1).unwrap()
+}
+
+/// A new census of these series, not settled.
+fn noted(listed: &[Listed]) -> Census {
+    let mut census = Census::default();
+    for repository in listed.chunk_by(|a, b| a.0 == b.0) {
+        census.replace(repository[0].0, &[], series_of(repository, |_| 0).1.into_iter());
+    }
+    census
+}
+
+/// The figures of these series, by their census.
+fn figures(
+    listed: &[Listed],
+    census: &Census,
+    bytes_elsewhere: u128,
+    sets: &[Box<[u32]>],
+    set_of: impl Fn(u32) -> usize,
+) -> Usage {
+    let end = |number: fn(&Listed) -> u32| listed.iter().map(|one| number(one) as usize + 1).max().unwrap_or(0);
+    let mut usage = Usage {
+        stored_bytes: census.stored_bytes(bytes_elsewhere),
+        repositories: vec![None; end(|one| one.0)],
+        tag_stored_bytes: vec![None; end(|one| one.1)],
+        disagreeing: census.disagreeing().collect(),
+        ..Usage::default()
+    };
+    let mut accounting = Accounting::new(census, !sets.is_empty());
+    for repository in listed.chunk_by(|a, b| a.0 == b.0) {
+        let (tags, series) = series_of(repository, &set_of);
+        let figures = accounting.repository(repository[0].0, tags.len(), &series);
+        usage.repositories[repository[0].0 as usize] = figures.usage;
+        for (tag, stored_bytes) in tags.into_iter().zip(figures.tags) {
+            usage.tag_stored_bytes[tag as usize] = stored_bytes;
+        }
+        usage.series.extend(figures.series);
+    }
+    usage.groups = accounting.groups(sets);
+    usage
 }
 
 fn usage(listed: &[Listed]) -> Usage {
-    let series = series_of(listed);
-    let layers = layers_end(listed);
-    account(&series, Census::new(&series, layers), &[])
+    let mut census = noted(listed);
+    census.settle(mark);
+    figures(listed, &census, 0, &[], |_| 0)
 }
 
 #[test]

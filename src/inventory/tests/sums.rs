@@ -1,9 +1,16 @@
 //! Sums over what is watched.
 
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+
 use super::fixtures::*;
 use crate::image::LayerContent;
+use crate::image::accounting::Census;
 use crate::image::{Layer, Unpacked};
+use crate::inventory::sums::CountedImages;
 use crate::inventory::*;
+use crate::tag::Outcome;
 use crate::target::Target;
 
 /// The registry's stored bytes.
@@ -324,4 +331,50 @@ fn an_unchanged_repository_keeps_its_view() {
     let kept =
         |place: usize| Arc::ptr_eq(&before.registries[0].repositories[place], &after.registries[0].repositories[place]);
     assert_eq!([kept(0), kept(1), kept(2)], [false, false, true], "b has `base` for itself now");
+}
+
+/// Counts all images anew.
+fn recounted(inventory: &mut Inventory) -> Arc<Snapshot> {
+    for state in inventory.registries.values_mut() {
+        state.census = Census::default();
+        state.stale.mark(StalePart::Sums);
+        for repository in state.repositories.values_mut() {
+            repository.counted = CountedImages::default();
+            repository.stale.mark(StalePart::Sums);
+        }
+    }
+    inventory.snapshot()
+}
+
+proptest! {
+    #[test]
+    fn sums_after_any_changes_are_those_of_all_images_counted_anew(
+        changes in prop::collection::vec((0..5_u8, 0..3_u8, prop::collection::vec((0..9_u8, 0..20_u8), 0..5), 0..9_u8), 1..20),
+    ) {
+        let mut inventory = inventory(&[listing("t", "r.io/*")]);
+        scan_ended(&mut inventory, "t");
+        let mut there = BTreeSet::new();
+        for (repository, tag, layers, what) in changes {
+            let reference = format!("r.io/{repository}:v{tag}");
+            if what == 0 {
+                there.retain(|other: &String| !other.starts_with(&format!("r.io/{repository}:")));
+            } else {
+                there.insert(reference.clone());
+            }
+            found(&mut inventory, "t", &there.iter().cloned().collect::<Vec<_>>().join(" "));
+            if what == 1 {
+                record(&mut inventory, &reference, 10.0, Outcome::Gone);
+            } else if what > 1 {
+                let bytes = |odd: u8, layer: u8| if odd == 0 { 7 } else { 10 * u64::from(layer) };
+                let words: Vec<String> = layers.iter().map(|&(layer, odd)| format!("{layer}:{}", bytes(odd, layer))).collect();
+                read(&mut inventory, &reference, 10.0, single(&words.join(" ")));
+            }
+            if what < 6 {
+                let changed = inventory.snapshot();
+                prop_assert_eq!(&*changed, &*recounted(&mut inventory));
+            }
+        }
+        let changed = inventory.snapshot();
+        prop_assert_eq!(&*changed, &*recounted(&mut inventory));
+    }
 }

@@ -1,17 +1,19 @@
 use super::*;
 
-fn mark(image: u32) -> ImageMark {
-    ImageMark::new(u64::from(image) + 1).unwrap()
+/// All layers' numbers are below this.
+fn layers_end(listed: &[Listed]) -> u32 {
+    listed.iter().flat_map(|one| &one.3).map(|one| one.layer + 1).max().unwrap_or(0)
 }
 
 /// What these series say of each layer below `end`.
-fn counts(listed: &[Listed], end: usize) -> Vec<LayerCount> {
-    let census = Census::new(&series_of(listed), end);
-    (0..u32::try_from(end).unwrap()).map(|layer| census.count(layer, mark)).collect()
+pub(super) fn counts(listed: &[Listed], end: u32) -> Vec<LayerCount> {
+    let mut census = noted(listed);
+    census.settle(mark);
+    (0..end).map(|layer| census.count(layer, mark)).collect()
 }
 
 /// Bytes of the layers that any series lists.
-fn bytes(counts: &[LayerCount]) -> u128 {
+pub(super) fn bytes(counts: &[LayerCount]) -> u128 {
     counts.iter().map(|count| u128::from(count.bytes)).sum()
 }
 
@@ -31,10 +33,10 @@ proptest! {
             let series = part(own);
             let others = (0..3).filter(|&other| other != own).map(|other| counts(&part(other), end));
             let together = others.reduce(|a, b| a.into_iter().zip(b).map(|(a, b)| a.and(b)).collect()).unwrap();
-            let mut census = Census::new(&series_of(&series), end);
-            let last = together.iter().rposition(LayerCount::is_listed).map_or(0, |last| last + 1);
-            census.add(Elsewhere { layers: &together[..last], bytes: bytes(&together) }, mark);
-            let usage = account(&series_of(&series), census, &[]);
+            let mut census = noted(&series);
+            (0..).zip(&together).for_each(|(layer, count)| census.set_elsewhere(layer, *count));
+            census.settle(mark);
+            let usage = figures(&series, &census, bytes(&together), &[], |_| 0);
             for (one, shares) in series.iter().zip(&usage.series) {
                 let same = listed.iter().zip(&whole.series).find(|(other, _)| *other == one).unwrap().1;
                 prop_assert_eq!(shares, same);

@@ -3,16 +3,9 @@ use super::*;
 /// The same series, with the groups of each tag.
 fn in_groups(listed: &[Listed], sets: &[BTreeSet<u32>], set_of: impl Fn(u32) -> usize) -> Usage {
     let numbered: Vec<Box<[u32]>> = sets.iter().map(|set| set.iter().copied().collect()).collect();
-    let series = listed.iter().map(|(repository, tag, image, layers)| Series {
-        repository: *repository,
-        tag: *tag,
-        image: *image,
-        groups: u32::try_from(set_of(*tag)).unwrap(),
-        layers,
-    });
-    let layers = listed.iter().flat_map(|one| &one.3).map(|one| one.layer as usize + 1).max().unwrap_or(0);
-    let series: Vec<Series> = series.collect();
-    account(&series, Census::new(&series, layers), &numbered)
+    let mut census = noted(listed);
+    census.settle(mark);
+    figures(listed, &census, 0, &numbered, set_of)
 }
 
 #[test]
