@@ -165,7 +165,8 @@ impl From<ShardCounts> for Counts {
     }
 }
 
-#[cfg(all(test, feature = "postgres"))]
+#[cfg(test)]
+#[cfg(feature = "postgres")]
 mod tests {
     use std::collections::BTreeMap;
 
