@@ -10,8 +10,7 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row, Statement, Transaction};
 
 use super::connection::SESSION;
-use super::schema::shard_columns;
-use super::write::encoding;
+use super::schema::{deletion, encoding, shard_columns};
 use crate::image::accounting::{ImageMark, LayerCount};
 use crate::oci::{Digest, Registry};
 use crate::store::counts::{CountRows, Counts};
@@ -231,7 +230,7 @@ pub(super) async fn forget(
     let encoding = encoding();
     transaction.execute(INVALID, &[&shards, &shard, &encoding]).await?;
     for table in ["registries", "layers"] {
-        transaction.execute(&super::holders::deletion(table), &[&shards, &shard, &encoding]).await?;
+        transaction.execute(&deletion(table), &[&shards, &shard, &encoding]).await?;
     }
     Ok(())
 }

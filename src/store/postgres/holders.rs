@@ -7,8 +7,7 @@ use tokio_postgres::{Client, IsolationLevel, Transaction};
 
 use super::counts;
 use super::error::is_conflict;
-use super::schema::shard_columns;
-use super::write::encoding;
+use super::schema::{deletion, encoding, shard_columns};
 use crate::target::Shard;
 
 /// How long a shard's holder may be silent before an exporter that lost the shard takes it back, in seconds.
@@ -79,11 +78,6 @@ async fn inherit(
         transaction.execute(&copy, &[&shards, &shard, &from_shards, &from_shard, &encoding()]).await?;
     }
     counts::forget(transaction, [shards, shard]).await
-}
-
-/// Of all that a shard has in a table.
-pub(super) fn deletion(table: &str) -> String {
-    format!("DELETE FROM image_size_exporter.{table} WHERE shards = $1 AND shard = $2 AND encoding = $3")
 }
 
 /// The number of the shard's last holding.

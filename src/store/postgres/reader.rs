@@ -13,7 +13,7 @@ use tracing::{info, warn};
 use super::connection::Connector;
 use super::error::{explained, too_slow};
 use super::facts::{self, Kind};
-use super::write::encoding;
+use super::schema::encoding;
 use crate::oci::Digest;
 use crate::store::batch::{Batch, ClaimKey};
 use crate::store::encoding::digest_key;

@@ -2,11 +2,22 @@
 
 use tokio_postgres::Client;
 
+use crate::store::encoding::VERSION;
 use crate::target::Shard;
 
 /// As the columns `shards` and `shard` have it. Each shard has its own tags and scans; facts by digest are everybody's.
 pub(super) fn shard_columns(shard: Shard) -> [i32; 2] {
     [shard.total(), shard.number()].map(|number| i32::try_from(number).unwrap_or(i32::MAX))
+}
+
+/// The version of the encoding, as the columns have it. Programs of two encodings do not read each other's rows.
+pub(super) fn encoding() -> i16 {
+    i16::try_from(VERSION).unwrap_or(i16::MAX)
+}
+
+/// The deletion of all that a shard has in a table.
+pub(super) fn deletion(table: &str) -> String {
+    format!("DELETE FROM image_size_exporter.{table} WHERE shards = $1 AND shard = $2 AND encoding = $3")
 }
 
 /// A step from one version of the schema to the next. Steps that were released are never changed.

@@ -77,6 +77,6 @@ pub(super) async fn documents_soon(client: &Client) -> Option<u64> {
 async fn documents(client: &Client) -> Result<u64, tokio_postgres::Error> {
     const COUNT: &str = "SELECT count(*) FROM image_size_exporter.facts WHERE kind = $1 AND encoding = $2";
     let kind = super::facts::Kind::Document.number();
-    let row = client.query_one(COUNT, &[&kind, &super::write::encoding()]).await?;
+    let row = client.query_one(COUNT, &[&kind, &super::schema::encoding()]).await?;
     Ok(u64::try_from(row.get::<_, i64>(0)).unwrap_or_default())
 }

@@ -8,21 +8,15 @@ use tokio_postgres::{Client, Statement};
 
 use super::counts::{self, CountStatements};
 use super::facts::{self, Fact};
-use super::holders::deletion;
-use super::schema::shard_columns;
+use super::schema::{deletion, encoding, shard_columns};
 use crate::store::batch::Batch;
 use crate::store::counts::CountRows;
-use crate::store::encoding::{VERSION, digest_key, seal, tag_key};
+use crate::store::encoding::{digest_key, seal, tag_key};
 use crate::target::Shard;
 
 /// The most rows and bytes of one statement.
 const ROWS_MAX: usize = 2_000;
 const BYTES_MAX: usize = 4 << 20;
-
-/// The version of the encoding, as the columns have it. Programs of two encodings do not read each other's rows.
-pub(super) fn encoding() -> i16 {
-    i16::try_from(VERSION).unwrap_or(i16::MAX)
-}
 
 /// Why a batch was not written.
 pub(super) enum NotWritten {
