@@ -235,6 +235,7 @@ impl StateLoop {
         self.inventory.set_time(unix_now());
         let (snapshot, omit) = (self.inventory.snapshot(), self.omit.clone());
         keep_found(&mut self.inventory, &self.handles.store);
+        self.others.say_missing(&self.inventory);
         // A target is up in the same scrape as its tags are.
         let down = self.inventory.targets_down();
         for (name, end) in &self.scans {

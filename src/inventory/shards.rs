@@ -47,12 +47,13 @@ impl Inventory {
     }
 
     /// The shards of which it is not known what they count on some registry that was read here: figures that need that are not
-    /// published.
-    pub fn unknown_shards(&self) -> BTreeSet<u32> {
-        let known =
-            self.registries.keys().chain(self.targets.registries()).filter(|registry| self.have_ended(registry));
+    /// published. `None` before any was read here.
+    pub fn unknown_shards(&self) -> Option<BTreeSet<u32>> {
+        let known = self.registries.keys().chain(self.targets.registries());
+        let mut known = known.filter(|registry| self.have_ended(registry)).peekable();
+        known.peek()?;
         let extents = known.flat_map(|registry| self.extents_elsewhere(registry));
-        extents.filter(|(_, extent)| *extent == RegistryExtent::Unknown).map(|(number, _)| number).collect()
+        Some(extents.filter(|(_, extent)| *extent == RegistryExtent::Unknown).map(|(number, _)| number).collect())
     }
 
     /// How much the other shards know of their parts of a registry: what the one that knows least does.

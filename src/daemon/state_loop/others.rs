@@ -39,7 +39,6 @@ impl Others {
         }
         if let Ok(news) = tokio::time::timeout(FIRST_MAX, self.news()).await {
             inventory.learn_elsewhere(news);
-            self.say_missing(inventory);
         }
     }
 
@@ -56,11 +55,12 @@ impl Others {
     }
 
     /// Says it when it turns out that shards are yet to say what they count, and when none is any more.
-    fn say_missing(&mut self, inventory: &Inventory) {
-        let missing = inventory.unknown_shards();
-        if self.missing.as_ref() == Some(&missing) {
+    pub(super) fn say_missing(&mut self, inventory: &Inventory) {
+        if self.received.is_none() {
             return;
         }
+        let missing = inventory.unknown_shards();
+        let Some(missing) = missing.filter(|missing| self.missing.as_ref() != Some(missing)) else { return };
         if missing.is_empty() {
             tracing::info!("all shards say what they count: figures over all repositories are published");
         } else {
@@ -79,6 +79,5 @@ impl StateLoop {
         if self.inventory.learn_elsewhere(news) {
             self.news = self.news.max(News::Found);
         }
-        self.others.say_missing(&self.inventory);
     }
 }
