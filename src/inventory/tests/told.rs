@@ -333,20 +333,33 @@ fn a_shard_that_has_not_read_a_catalog_leaves_sums_over_all_unknown() {
 
 #[test]
 fn a_shard_without_an_image_says_nothing_of_groups() {
-    // No shard has a tag but the one of the named repository's, whoever that is; the others have that repository's registry.
-    for total in 2..5 {
+    let mut cases = 0;
+    for total in 2..6 {
         let mut fleet = Fleet::new(total);
-        let there = BTreeMap::from([((1, 0), vec![1, 5]), ((2, 0), vec![2]), ((3, 0), vec![3])]);
-        (0..fleet.shards.len()).for_each(|number| fleet.scan(number, &there));
-        // A repository whose only tag is gone from the registry is still there.
-        let gone = Outcome::Failed(crate::oci::Reason::NotFound);
-        for shard in &mut fleet.shards {
-            record(shard, "r.io/named:v1", 20.0, gone.clone());
+        let holder = |fleet: &Fleet, name: &str| {
+            (0..fleet.shards.len()).position(|number| fleet.shard(number).holds(&repository(name))).unwrap()
+        };
+        let named = holder(&fleet, "r.io/named");
+        // Images in later shards alone.
+        let later = (0..60).filter(|number: &u8| {
+            let name = name(*number);
+            name.starts_with("r.io") && holder(&fleet, &name) > named
+        });
+        let there: BTreeMap<(u8, u8), Vec<u8>> = later.map(|number| ((number, 0), vec![1, number])).collect();
+        if there.is_empty() {
+            continue;
         }
+        cases += 1;
+        (0..fleet.shards.len()).for_each(|number| fleet.scan(number, &there));
+        // The only image of its shard is gone from the registry, and its repository is still watched.
+        record(&mut fleet.shards[named], "r.io/named:v1", 20.0, Outcome::Gone);
         fleet.tell_all();
-        let (_, tellers) = fleet.figures();
+        assert!(!fleet.shards[named].snapshot().registries.is_empty());
+        let (figures, tellers) = fleet.figures();
+        assert!(figures.contains_key("r.io web"), "{figures:?}");
         assert!(tellers.values().all(|count| *count == 1), "{tellers:?}");
     }
+    assert!(cases > 0, "the named repository is in the last shard of each fleet");
 }
 
 #[test]
