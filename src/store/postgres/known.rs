@@ -39,11 +39,6 @@ impl Known {
         &self.counts
     }
 
-    /// Whether a scan has ended, as far as memory knows.
-    pub(super) fn has_scans(&self) -> bool {
-        !self.young.scans.is_empty()
-    }
-
     /// Whether the database has a tag of the shard, as far as memory knows.
     pub(super) fn has_tags(&self) -> bool {
         !self.tags.is_empty()

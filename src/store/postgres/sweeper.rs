@@ -55,9 +55,9 @@ impl Sweeper {
             let all = async {
                 let client = connector.connect().await?;
                 let swept = async {
+                    let removed = counts::remove_unlisted(&client, shard).await;
                     let documents = sweep(&client, &in_use, age >= REMOVE_FIRST).await?;
-                    counts::remove_unlisted(&client, shard).await?;
-                    Ok(documents)
+                    removed.map(|()| documents)
                 };
                 swept.await.map_err(|error| explained(&connector.shown(), &error))
             };

@@ -54,7 +54,7 @@ impl Statements {
             still_holds: client
                 .prepare(
                     "UPDATE image_size_exporter.holders SET seen_at = now() \
-                     WHERE shards = $1 AND shard = $2 AND encoding = $3 AND epoch = $4",
+                     WHERE shards = $1 AND shard = $2 AND encoding = $3 AND epoch = $4 RETURNING counts",
                 )
                 .await?,
             // What is there already is not written again.
@@ -150,15 +150,14 @@ pub(super) async fn write(
     statements: &Statements,
     written: &Written<'_>,
 ) -> Result<(), NotWritten> {
-    let Written { shard: of, epoch, claimant, batch, counts, replaces, each_max, .. } = written;
+    let Written { shard: of, claimant, batch, counts, replaces, each_max, .. } = written;
     let [shards, shard] = shard_columns(*of);
     let encoding = encoding();
-    let holder: [&(dyn ToSql + Sync); 4] = [&shards, &shard, &encoding, epoch];
     let facts = facts::rows(batch);
     for (number, rows) in chunks(&facts, |fact| fact.value.len()).into_iter().enumerate() {
         // Many take long: nobody takes the shard meanwhile because its holder seems to be silent.
-        if number > 0 && in_time(*each_max, client.execute(&statements.still_holds, &holder)).await? == 0 {
-            return Err(NotWritten::Lost);
+        if number > 0 {
+            still_holds(client, statements, written).await?;
         }
         in_time(*each_max, put_facts(client, &statements.put_facts, rows)).await?;
     }
@@ -169,9 +168,7 @@ pub(super) async fn write(
     let execute = async |statement: &Statement, parameters: &[&(dyn ToSql + Sync)]| {
         in_time(*each_max, transaction.execute(statement, parameters)).await
     };
-    if execute(&statements.still_holds, &holder).await? == 0 {
-        return Err(NotWritten::Lost);
-    }
+    still_holds(transaction.client(), statements, written).await?;
     for table in replaces.tables() {
         in_time(*each_max, transaction.execute(&deletion(table), &[&shards, &shard, &encoding])).await?;
     }
@@ -239,6 +236,20 @@ async fn write_much(
         in_time(written.each_max, put).await?;
         in_time(written.each_max, transaction.commit()).await?;
     }
+    Ok(())
+}
+
+/// Notes that the shard is still held, and that what it counts is what this exporter wrote last.
+async fn still_holds(client: &Client, statements: &Statements, written: &Written<'_>) -> Result<(), NotWritten> {
+    let [shards, shard] = shard_columns(written.shard);
+    let encoding = encoding();
+    let holder: [&(dyn ToSql + Sync); 4] = [&shards, &shard, &encoding, &written.epoch];
+    let row = in_time(written.each_max, client.query_opt(&statements.still_holds, &holder)).await?;
+    let number: i64 = row.ok_or(NotWritten::Lost)?.get(0);
+    if written.change.get().is_some_and(|last| last != number) {
+        return Err(NotWritten::PutBack);
+    }
+    written.change.set(Some(number));
     Ok(())
 }
 

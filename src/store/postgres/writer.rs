@@ -208,7 +208,11 @@ impl Writer {
         let counts = counts.as_ref();
         // Until it is known what became of this write.
         self.are_counts_doubtful |= counts.is_some();
-        let change = Cell::new(self.change.take().filter(|_| self.holding == before));
+        let last = self.change.take().filter(|_| self.holding == before);
+        let change = Cell::new(last);
+        // What becomes of it if this write fails.
+        let last = last.filter(|_| counts.is_none());
+        self.change = last;
         let mut conflicts = 0;
         loop {
             let claimant = database.claimant();
@@ -217,12 +221,13 @@ impl Writer {
                 Ok(()) => break,
                 Err(NotWritten::Failed(error)) if is_conflict(&error) && conflicts < CONFLICTS_MAX => {
                     conflicts += 1;
-                    change.set(None);
+                    change.set(last);
                 }
                 Err(NotWritten::Failed(error)) => return Err(explained(&shown, &error)),
                 Err(NotWritten::Slow) => return Err(too_slow(&shown)),
                 Err(NotWritten::PutBack) => {
                     self.there = There::Differ;
+                    self.change = None;
                     return Err(failed(
                         &shown,
                         "it was put back to an earlier state".to_owned(),
@@ -271,7 +276,7 @@ impl Writer {
     fn has_read(&self, batch: &Batch) -> bool {
         let known = self.database.known.lock();
         let has_tags = batch.tags.values().any(Option::is_some) || known.has_tags();
-        let has_scanned = !batch.scans.is_empty() || known.has_scans();
+        let has_scanned = !batch.scans.is_empty();
         let mut counts = known.counts().clone();
         counts.apply(batch.counts.clone());
         has_scanned && has_tags || counts.has_nothing()

@@ -313,14 +313,15 @@ fn a_shard_without_a_repository_says_so_although_the_database_was_away_at_its_st
 /// As a backup does that is read into a database under a running fleet.
 #[test]
 fn what_was_put_back_to_an_earlier_state_is_written_again() {
-    let mut fleet = Fleet::start(9, 2, &BTreeMap::new(), Site::start());
+    let fleet = Fleet::start(9, 2, &BTreeMap::new(), Site::start());
     fleet.wait_until_all_is_true();
     fleet.site.sql(
         "UPDATE image_size_exporter.layers SET series = series + 1; UPDATE image_size_exporter.holders SET counts = counts - 1",
     );
-    // Each of them has something to write.
-    for _ in 0..20 {
-        fleet.change();
+    // Nothing else happens, and each of them notices that.
+    for exporter in &fleet.exporters {
+        let is_noticed = || exporter.output().contains("it was put back to an earlier state").then_some(());
+        wait_for("it to be noticed", is_noticed, || exporter.output());
     }
     let is_true = || {
         let shown = fleet.exporters.iter().flat_map(|exporter| figures(&exporter.scrape(), &fleet.families)).collect();
