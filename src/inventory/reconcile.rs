@@ -287,11 +287,7 @@ impl Inventory {
     fn add_repository(&mut self, target: u32, name: &Repository) {
         if !self.registries.contains_key(name.registry()) {
             let has_sums = self.have_ended(name.registry());
-            let mut state = RegistryState { has_sums, ..RegistryState::default() };
-            if self.tells_others() {
-                state.share_counts();
-            }
-            self.registries.insert(name.registry().clone(), state);
+            self.registries.insert(name.registry().clone(), RegistryState::new(has_sums, self.tells_others()));
         }
         let Some(registry) = self.registries.get_mut(name.registry()) else { return };
         if !registry.repositories.contains_key(name) {

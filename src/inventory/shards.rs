@@ -63,7 +63,7 @@ impl Inventory {
     }
 
     fn extents_elsewhere(&self, registry: &Registry) -> impl Iterator<Item = (u32, RegistryExtent)> {
-        let is_named = self.targets.registries().any(|named| named == registry);
+        let is_named = self.targets.name_registry(registry);
         let selection = if self.is_sharded() { self.selection(registry) } else { 0 };
         self.others.extents(registry, self.targets.shard, (selection, is_named))
     }

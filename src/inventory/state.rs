@@ -88,6 +88,15 @@ pub(super) struct RepositoryState {
 }
 
 impl RegistryState {
+    /// Without a repository. `tells_others`: as after [`Self::share_counts`].
+    pub(super) fn new(has_sums: bool, tells_others: bool) -> Self {
+        let mut state = Self { has_sums, ..Self::default() };
+        if tells_others {
+            state.share_counts();
+        }
+        state
+    }
+
     /// From now on, tells other shards what it counts, and counts what they say.
     pub(super) fn share_counts(&mut self) {
         self.layers.note_renumbered();
@@ -133,9 +142,11 @@ impl RegistryState {
         true
     }
 
-    /// Makes the figures of these repositories anew; with groups, which any change may concern, those of all.
+    /// Makes the figures of these repositories anew; with groups, which any change may concern, those of all. What shards have
+    /// in groups is summed up from what they tell each other.
     fn account_for(&mut self, changed: &HashSet<u32>) {
-        let has_groups = self.repositories.values().any(|repository| repository.counted.groups().next().is_some());
+        let has_groups = self.shared.is_none()
+            && self.repositories.values().any(|repository| repository.counted.groups().next().is_some());
         let mut accounting = Accounting::new(&self.census, has_groups);
         let mut numbers = GroupNumbers::new();
         for repository in self.repositories.values_mut() {

@@ -101,6 +101,11 @@ impl Targets {
         self.by_registry.keys()
     }
 
+    /// Whether a target names a registry.
+    pub(super) fn name_registry(&self, registry: &Registry) -> bool {
+        self.by_registry.contains_key(registry)
+    }
+
     /// The targets whose repositories include this one, ascending.
     pub(super) fn including(&self, repository: &Repository) -> Vec<u32> {
         let mut included = self.by_repository.get(repository).cloned().unwrap_or_default();

@@ -276,10 +276,12 @@ impl Writer {
     fn has_read(&self, batch: &Batch) -> bool {
         let known = self.database.known.lock();
         let has_tags = batch.tags.values().any(Option::is_some) || known.has_tags();
-        let has_scanned = !batch.scans.is_empty();
+        if has_tags && !batch.scans.is_empty() {
+            return true;
+        }
         let mut counts = known.counts().clone();
         counts.apply(batch.counts.clone());
-        has_scanned && has_tags || counts.has_nothing()
+        counts.has_nothing()
     }
 
     /// Notes that another exporter has the shard, and writes to it.
