@@ -29,7 +29,7 @@ pub(super) struct LayerTable {
     artifact_types: ValuePool<Arc<str>>,
     /// Layers that one manifest lists with several sizes, and the smallest one, until they are reported.
     ambiguous: Vec<(Digest, u64)>,
-    /// Where somebody asks for them: the numbers that were given to a layer, and taken from one with this digest.
+    /// In one of several shards: the numbers that were assigned to a layer, and those that a layer with this digest released.
     renumbered: Option<Vec<(u32, Option<Digest>)>>,
 }
 

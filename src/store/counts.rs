@@ -234,7 +234,7 @@ mod tests {
         RegistryCounts { summary: (!now.is_empty()).then_some(summary), is_all: before.is_none(), layers }
     }
 
-    /// The layers' rows that somebody lists, and the registries with series.
+    /// Applies rows to the layers that series list, and to the registries with series.
     fn apply(rows: CountRows, layers: &mut HashMap<(Registry, Digest), u32>, series: &mut HashMap<Registry, u64>) {
         for (registry, digest, counted) in rows.layers {
             layers.insert((registry, digest), counted.count.series);

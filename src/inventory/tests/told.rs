@@ -59,6 +59,11 @@ fn layers(numbers: &[u8]) -> String {
     distinct.iter().map(|&number| format!("{number}:{}", bytes(number))).collect::<Vec<_>>().join(" ")
 }
 
+/// A tag in each, of a layer that all have and one of its own.
+fn nine_repositories() -> BTreeMap<(u8, u8), Vec<u8>> {
+    (0..9).map(|number| ((number, 0), vec![1, number])).collect()
+}
+
 fn start(shard: Shard) -> Inventory {
     let mut inventory = inventory(&targets(shard));
     inventory.share_counts();
@@ -257,7 +262,7 @@ proptest! {
 
 #[test]
 fn without_one_of_them_sums_over_all_are_unknown() {
-    let there: BTreeMap<(u8, u8), Vec<u8>> = (0..9).map(|number| ((number, 0), vec![1, number])).collect();
+    let there = nine_repositories();
     let mut fleet = Fleet::new(3);
     let is_shared = |figures: &BTreeMap<String, String>| figures.contains_key("r.io");
     for number in 0..3 {
@@ -283,7 +288,7 @@ fn without_one_of_them_sums_over_all_are_unknown() {
 
 #[test]
 fn a_part_of_a_list_elsewhere_leaves_what_is_stored_on_the_registry_unknown() {
-    let there: BTreeMap<(u8, u8), Vec<u8>> = (0..9).map(|number| ((number, 0), vec![1, number])).collect();
+    let there = nine_repositories();
     let mut fleet = Fleet::new(2);
     (0..2).for_each(|number| fleet.scan(number, &there));
     fleet.tell_all();
@@ -313,7 +318,7 @@ fn a_part_of_a_list_elsewhere_leaves_what_is_stored_on_the_registry_unknown() {
 
 #[test]
 fn a_shard_that_has_not_read_a_catalog_leaves_sums_over_all_unknown() {
-    let there: BTreeMap<(u8, u8), Vec<u8>> = (0..9).map(|number| ((number, 0), vec![1, number])).collect();
+    let there = nine_repositories();
     let mut fleet = Fleet::new(2);
     fleet.scan(0, &there);
     // The registry does not answer the other one: its scans end all the same.
@@ -364,7 +369,7 @@ fn a_shard_without_an_image_says_nothing_of_groups() {
 
 #[test]
 fn shards_of_other_configurations_do_not_count_together() {
-    let there: BTreeMap<(u8, u8), Vec<u8>> = (0..9).map(|number| ((number, 0), vec![1, number])).collect();
+    let there = nine_repositories();
     let mut fleet = Fleet::new(2);
     (0..2).for_each(|number| fleet.scan(number, &there));
     fleet.tell_all();

@@ -25,7 +25,7 @@ pub(super) enum NotWritten {
     Slow,
     /// Another exporter has taken the shard.
     Lost,
-    /// Somebody has put the database back to what it was before.
+    /// The database was restored from a backup while this exporter ran.
     PutBack,
 }
 
