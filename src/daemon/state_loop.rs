@@ -126,7 +126,7 @@ impl StateLoop {
         }
     }
 
-    /// Runs until `stop`, then flushes the store. An error means that a task panicked: the process must end rather
+    /// Runs until `stop`, then closes the store. An error means that a task panicked: the process must end rather
     /// than go on without it.
     pub(crate) async fn run(
         mut self,
@@ -157,8 +157,12 @@ impl StateLoop {
                 }
             }
         }
-        self.handles.store.flush().await;
-        Ok(())
+        let store = self.handles.store.clone();
+        store.flush().await;
+        // Stops the workers, which still have clones of the store until they next wait for something.
+        drop(self);
+        // Without this the next start would have to repair the file.
+        tokio::task::spawn_blocking(move || store.close()).await
     }
 
     fn apply(&mut self, batch: &mut Vec<Event>) {

@@ -4,7 +4,7 @@ use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Once, Weak};
 use std::time::Duration;
 
 use tracing::warn;
@@ -24,7 +24,7 @@ use crate::oci::text::beginning;
 use crate::oci::{Digest, Registry, Repository, Tag};
 use crate::tag::{Base, BaseNames, CountsElsewhere, ShardCounts, TagChange, TagRecord};
 
-/// How long dropping the last clone waits for the writer.
+/// How long closing waits for the writer.
 const TO_END_MAX: Duration = Duration::from_secs(5);
 
 /// The most bytes that are stored of the reason why a layer cannot be measured.
@@ -51,6 +51,7 @@ struct Inner {
     backend: Backend,
     /// Disconnected when the writer has ended; none in memory.
     writer: Option<Mutex<mpsc::Receiver<()>>>,
+    closing: Once,
     /// Without a file: since when a digest has been unused.
     unused: Mutex<HashMap<Digest, Timestamp>>,
     /// Manifests and indexes that are being fetched.
@@ -66,6 +67,7 @@ impl Store {
             queue,
             backend,
             writer: writer.map(Mutex::new),
+            closing: Once::new(),
             unused: Mutex::default(),
             documents: SingleFlight::default(),
             blobs: SingleFlight::default(),
@@ -332,6 +334,12 @@ impl Store {
         }
     }
 
+    /// Writes the queue and closes the file although clones may be left, of which nothing can be asked or written from then
+    /// on: for the end of the program. Blocks, and gives up on a writer that does not respond.
+    pub fn close(&self) {
+        self.0.close();
+    }
+
     fn put<T>(&self, map: impl Fn(&mut Batch) -> &mut HashMap<Digest, T>, digest: &Digest, value: T) {
         self.0.queue.add(|waiting| {
             let map = map(waiting);
@@ -351,15 +359,23 @@ impl Store {
     }
 }
 
+impl Inner {
+    fn close(&self) {
+        self.closing.call_once(|| {
+            self.queue.stop();
+            let Some(ended) = &self.writer else { return };
+            match ended.lock().recv_timeout(TO_END_MAX) {
+                Err(mpsc::RecvTimeoutError::Timeout) => {
+                    warn!("{} does not respond: exiting without the last changes", self.backend.written_to());
+                }
+                _ => self.backend.close(),
+            }
+        });
+    }
+}
+
 impl Drop for Inner {
     fn drop(&mut self) {
-        self.queue.stop();
-        let Some(ended) = &self.writer else { return };
-        match ended.lock().recv_timeout(TO_END_MAX) {
-            Err(mpsc::RecvTimeoutError::Timeout) => {
-                warn!("{} does not respond: exiting without the last changes", self.backend.written_to());
-            }
-            _ => self.backend.close(),
-        }
+        self.close();
     }
 }

@@ -6,6 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::store::closed::needs_repair;
 use crate::support::daemon::{LAST_SCAN, Metrics, Program, command};
 use crate::support::images::{Blob, image};
 use crate::support::registry::{Kind, Reply, TestRegistry};
@@ -254,6 +255,28 @@ async fn an_unusable_state_file_is_reported_and_does_not_stop_the_daemon() {
         assert_eq!(history.versions(&daemon.first_metrics()).len(), REPOSITORIES * TAGS, "{}", daemon.log());
         daemon.kill();
     }
+}
+
+#[tokio::test]
+async fn a_program_that_ends_in_order_closes_its_state_file_and_one_that_is_killed_leaves_a_usable_one() {
+    let mut history = PushedHistory::new("100ms");
+    let path = history.directory.path().join("state.redb");
+    let all = REPOSITORIES * TAGS;
+    for _ in 0..2 {
+        let daemon = Program::start(history.directory.path()).await;
+        // Scans are under way at any time.
+        daemon.until("all is read", |published| history.versions(published).len() == all).await;
+        assert!(daemon.end().await.success());
+        assert!(!needs_repair(&path));
+        let daemon = Program::start(history.directory.path()).await;
+        assert_eq!(history.versions(&daemon.first_metrics()).len(), all);
+        history.push(0);
+        // What is read reaches the disk about a second later.
+        tokio::time::sleep(Duration::from_millis(1_500)).await;
+        daemon.kill();
+        assert!(needs_repair(&path));
+    }
+    history.assert_nothing_was_set_aside(&Program::start(history.directory.path()).await);
 }
 
 /// What version 0.1.0 wrote to its state file, and what it published then.

@@ -10,6 +10,7 @@ use image_size_exporter::store::{Opened, Store, StoreError, Stored};
 use image_size_exporter::tag::{Known, TagChange, TagRecord};
 
 mod bounds;
+pub(crate) mod closed;
 mod damage;
 mod full;
 mod kill;

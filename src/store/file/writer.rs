@@ -1,7 +1,8 @@
 //! The only writer of the state file: a thread, since writing blocks.
 
 use parking_lot::RwLock;
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -52,7 +53,12 @@ impl OpenFile {
 
     /// Closes the file. Called after the writer has ended.
     pub(in crate::store) fn close(&self) {
-        close(&mut self.file.write());
+        let mut file = self.file.write();
+        let overwritten = file.as_ref().filter(|file| file.is_in_place() && file.is_overwritten() != Overwritten::No);
+        match overwritten.map(relocate::take_out) {
+            Some(taken) => close_beside(&mut file, taken),
+            None => close(&mut file),
+        }
     }
 
     /// Whether the open file was removed or replaced, so that writes to it are lost.
@@ -155,10 +161,7 @@ fn read_anew(open: &OpenFile, overwritten: Overwritten) -> Result<(), StoreError
         None => return Ok(()),
     };
     let mut file = open.file.write();
-    close(&mut file);
-    if let Ok(taken) = taken {
-        relocate::put_back(taken);
-    }
+    close_beside(&mut file, taken);
     let (mut new, is_whole) = relocate::open_as(&path)?;
     let is_the_same = is_whole && overwritten == Overwritten::Perhaps;
     new.trusts_time = !is_the_same;
@@ -203,6 +206,14 @@ fn reopen(open: &OpenFile, path: &Path) -> Result<(), StoreError> {
     *file = Some(relocate::open(path)?);
     open.unreadable.store(false, Ordering::Relaxed);
     Ok(())
+}
+
+/// Closes a file of which what something else has written into it was taken out.
+fn close_beside(file: &mut Option<File>, taken: io::Result<(PathBuf, PathBuf)>) {
+    close(file);
+    if let Ok(taken) = taken {
+        relocate::put_back(taken);
+    }
 }
 
 /// Closes the file. If that fails, the next opening checks its content.
