@@ -13,6 +13,7 @@ mod gzip;
 mod labels;
 mod metric;
 pub mod own;
+mod parallel;
 mod process;
 mod publisher;
 mod rendered;

@@ -12,6 +12,7 @@ use super::changes::{Changes, compare};
 use super::gzip::Deflate;
 use super::metric::{Metric, Subject};
 use super::own::TargetState;
+use super::parallel;
 use super::rows::Rows;
 use super::runs::{NextRun, Run, RunLimits, follow};
 use super::sink::Sink;
@@ -190,25 +191,33 @@ impl<'a> Making<'a> {
         for planned in self.planned.iter().filter(|planned| planned.kept.is_none()) {
             planned.pieces.clone().for_each(|piece| needed[piece] = self.texts[piece].is_none());
         }
-        let (mut rows, mut sink) = (Rows::default(), Sink::default());
+        let mut writing = Vec::new();
         for subject in Subject::ALL {
             let columns = || self.metrics.iter().zip(&self.firsts).filter(|(metric, _)| metric.subject() == subject);
             let mut start = 0;
             for (place, next) in self.runs[subject as usize].iter().enumerate() {
                 let units = start..next.run.end;
                 start = next.run.end;
-                if !columns().any(|(_, first)| needed[first + place]) {
-                    continue;
-                }
-                rows.clear();
-                self.units.fill(subject, units, &mut rows);
-                for (metric, first) in columns().filter(|(_, first)| needed[*first + place]) {
-                    sink.clear();
-                    rows.write(*metric, &mut sink);
-                    let text = Text { text: sink.text.as_str().into(), samples: sink.samples };
-                    self.texts[first + place] = Some(text);
+                let pieces = columns().map(|(metric, first)| (*metric, first + place));
+                let pieces: Vec<(Metric, usize)> = pieces.filter(|(_, piece)| needed[*piece]).collect();
+                if !pieces.is_empty() {
+                    writing.push((subject, units, pieces));
                 }
             }
+        }
+        let units = self.units;
+        let write = |(rows, sink): &mut (Rows<'a>, Sink), (subject, run, pieces): (_, _, Vec<(Metric, usize)>)| {
+            rows.clear();
+            units.fill(subject, run, rows);
+            let text = |(metric, piece)| {
+                sink.clear();
+                rows.write(metric, sink);
+                (piece, Text { text: sink.text.as_str().into(), samples: sink.samples })
+            };
+            pieces.into_iter().map(text).collect::<Vec<_>>()
+        };
+        for (piece, text) in parallel::map(writing, Default::default, write).into_iter().flatten() {
+            self.texts[piece] = Some(text);
         }
     }
 
@@ -249,28 +258,33 @@ impl<'a> Making<'a> {
 
     /// Compresses the blocks that are new.
     fn finish(mut self, firsts: &[usize], present: &[bool]) -> Vec<Placed> {
-        let mut deflate = Deflate::new();
         let mut column = 0;
-        let mut placed = Vec::with_capacity(self.planned.len());
+        let (mut placed, mut new) = (Vec::with_capacity(self.planned.len()), Vec::new());
         for Planned { pieces, kept } in std::mem::take(&mut self.planned) {
             let first = pieces.start;
-            let block = kept.unwrap_or_else(|| {
-                let (mut parts, mut samples) = (Vec::with_capacity(pieces.len()), Vec::with_capacity(pieces.len()));
-                for piece in pieces {
-                    while firsts.get(column + 1).is_some_and(|next| *next <= piece) {
-                        column += 1;
-                    }
-                    if firsts[column] == piece && present[column] {
-                        parts.push(head(self.metrics[column]).into_boxed_str());
-                    }
-                    let text = self.texts[piece].take().expect("the pieces of blocks that are not kept were written");
-                    samples.push(text.samples);
-                    parts.push(text.text);
+            if let Some(block) = kept {
+                placed.push(Placed { first, block });
+                continue;
+            }
+            let (mut parts, mut samples) = (Vec::with_capacity(pieces.len()), Vec::with_capacity(pieces.len()));
+            for piece in pieces {
+                while firsts.get(column + 1).is_some_and(|next| *next <= piece) {
+                    column += 1;
                 }
-                Arc::new(block(parts, samples.into(), &mut deflate))
-            });
-            placed.push(Placed { first, block });
+                if firsts[column] == piece && present[column] {
+                    parts.push(head(self.metrics[column]).into_boxed_str());
+                }
+                let text = self.texts[piece].take().expect("the pieces of blocks that are not kept were written");
+                samples.push(text.samples);
+                parts.push(text.text);
+            }
+            new.push((first, parts, samples.into_boxed_slice()));
         }
+        placed.extend(parallel::map(new, Deflate::new, |deflate, (first, parts, samples)| {
+            let block = Arc::new(block(parts, samples, deflate));
+            Placed { first, block }
+        }));
+        placed.sort_unstable_by_key(|placed| placed.first);
         placed
     }
 }
