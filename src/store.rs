@@ -19,6 +19,7 @@ mod opening;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod queue;
+mod restored;
 mod single_flight;
 mod stored;
 mod sweep;
@@ -27,6 +28,7 @@ pub use error::StoreError;
 pub use file::open::{Opened, is_foreign, special_kind};
 #[cfg(feature = "postgres")]
 pub use postgres::check_url;
+pub use restored::RestoredTag;
 pub use single_flight::Flight;
 pub use store::{Store, StoreReader};
 pub use stored::{IndexEntry, LayerRecord, Stored, StoredIndex};

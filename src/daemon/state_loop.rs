@@ -341,21 +341,22 @@ fn sweep_interval(keep: Duration) -> Duration {
 /// Restores the store's tags into the inventory. Returns the targets whose first scan can wait for its scheduled time,
 /// since their values are complete.
 fn restore(inventory: &mut Inventory, handles: &Handles) -> BTreeSet<TargetName> {
-    let image_of = |digest: &Digest| match handles.store.document(digest) {
-        Some(Stored::Image(image)) => Some(image),
-        _ => None,
-    };
     let mut forgotten = Vec::new();
-    for (repository, tag, mut record) in handles.store.tags() {
+    handles.store.restore(|mut restored| {
+        let known = &restored.record.known;
         // Without the header the first scan does not find the tag unchanged, and reads what is missing.
-        if record.known.index_bytes > 0
-            && let Some(Stored::Index(index)) = handles.store.document(&record.known.digest)
-            && !scan::has_all_entries(&record.known, &index)
+        if known.index_bytes > 0
+            && let Some(Stored::Index(index)) = restored.document(&known.digest)
+            && !scan::has_all_entries(known, index)
         {
-            Arc::make_mut(&mut record.known).header = None;
+            Arc::make_mut(&mut restored.record.known).header = None;
         }
-        forgotten.extend(inventory.restore(&repository, &tag, &record, image_of));
-    }
+        let image_of = |digest: &Digest| match restored.document(digest) {
+            Some(Stored::Image(image)) => Some(Arc::clone(image)),
+            _ => None,
+        };
+        forgotten.extend(inventory.restore(&restored.repository, &restored.tag, &restored.record, image_of));
+    });
     if !forgotten.is_empty() {
         handles.store.keep(forgotten);
     }

@@ -221,7 +221,9 @@ impl Store {
         let mut newer = writing.tags.clone();
         newer.extend(waiting);
         let mut tags = self.0.backend.tags();
-        tags.retain(|(repository, tag, _)| !newer.contains_key(&(repository.clone(), tag.clone())));
+        if !newer.is_empty() {
+            tags.retain(|(repository, tag, _)| !newer.contains_key(&(repository.clone(), tag.clone())));
+        }
         tags.extend(newer.into_iter().filter_map(|((repository, tag), record)| Some((repository, tag, record?))));
         for (repository, _, record) in &tags {
             record.known.images.iter().for_each(|(_, digest)| self.0.locations.insert(repository, digest));

@@ -16,6 +16,7 @@ mod full;
 mod kill;
 mod moved;
 mod place;
+mod restored;
 mod sweep;
 
 const TAGS: u32 = 60;
