@@ -4,6 +4,7 @@ mod cables;
 mod disk;
 mod fleet;
 mod network;
+mod pooler;
 mod shared;
 mod sums;
 mod tls;
