@@ -11,6 +11,7 @@ use crate::harness::wait_for;
 const TAGS: usize = 3;
 
 /// How many repositories there are, and how many rounds of changes and kills: more if the environment says so.
+#[expect(clippy::disallowed_methods, reason = "how much is tested")]
 fn size() -> (usize, usize) {
     let number = |name: &str, default| std::env::var(name).map_or(default, |text| text.parse().expect("a number"));
     (number("FLEET_REPOSITORIES", 30), number("FLEET_ROUNDS", 20))
@@ -135,7 +136,7 @@ fn difference(a: &Figures, b: &Figures) -> String {
         (Some(a), Some(b)) => !is_near(*a, *b),
         _ => true,
     });
-    odd.take(10).map(|name| format!("{name:?}: {:?} {:?}\n", a.get(name), b.get(name))).collect()
+    odd.take(10).fold(String::new(), |text, name| format!("{text}{name:?}: {:?} {:?}\n", a.get(name), b.get(name)))
 }
 
 /// Shards of one registry, and what is on it.
