@@ -23,7 +23,7 @@ pub struct RestoredTag {
 /// So many are handed over at a time.
 const TAGS_TOGETHER: usize = 64;
 
-/// So many times. Little is in memory twice, and neither side waits for each other's slow moments.
+/// So often may the reader be ahead: little memory, and neither side waits for the other's slow moments.
 const AHEAD: usize = 4;
 
 impl RestoredTag {

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use redb::{Builder, DatabaseError};
+use redb::{Builder, DatabaseError, RepairSession};
 
 use super::*;
 
@@ -11,7 +11,7 @@ pub(crate) fn needs_repair(path: &Path) -> bool {
     let copy = directory();
     let copied = copy.path().join("copy.redb");
     fs::copy(path, &copied).unwrap();
-    match Builder::new().set_repair_callback(|repair| repair.abort()).open(copied) {
+    match Builder::new().set_repair_callback(RepairSession::abort).open(copied) {
         Ok(_) => false,
         Err(DatabaseError::RepairAborted) => true,
         Err(error) => panic!("{error}"),
