@@ -207,7 +207,9 @@ fn tag(
     series: &mut impl Iterator<Item = SeriesUsage>,
 ) -> TagView {
     let stored_bytes = stored_bytes.filter(|_| state.is_complete());
-    let mut images: Vec<ImageView> = state.images().map(|one| image(one, state, layers, series)).collect();
+    // A filtered iterator that is collected has room for four, of which most tags have one: a tenth of all memory.
+    let mut images: Vec<ImageView> = Vec::with_capacity(state.images().count());
+    images.extend(state.images().map(|one| image(one, state, layers, series)));
     images.sort_by(|a, b| a.platform.cmp(&b.platform));
     let known = state.content.as_ref().map(|content| &content.known);
     TagView {

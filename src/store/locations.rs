@@ -12,7 +12,8 @@ pub(super) struct Locations(Mutex<HashMap<Digest, Vec<Repository>>>);
 impl Locations {
     pub(super) fn insert(&self, repository: &Repository, digest: &Digest) {
         let mut locations = self.0.lock();
-        let repositories = locations.entry(digest.clone()).or_default();
+        // Nearly all are in one repository.
+        let repositories = locations.entry(digest.clone()).or_insert_with(|| Vec::with_capacity(1));
         if !repositories.contains(repository) {
             repositories.push(repository.clone());
         }
