@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Statement};
 
-use super::counts::{self, CountStatements};
+use super::counts::{self, CountStatements, pieces};
 use super::facts::{self, Fact};
 use super::schema::{deletion, encoding, shard_columns};
 use crate::store::batch::Batch;
@@ -212,27 +212,26 @@ pub(super) async fn write(
         let change = number_change(transaction.client(), statements, written, rows, true).await?;
         in_time(*each_max, counts::put_registries(transaction.client(), &statements.counts, *of, &rows.registries))
             .await?;
-        let layers = if counts::is_much(rows) { &[] } else { &*rows.layers };
-        for layers in layers.chunks(counts::ROWS_MAX) {
-            let put = counts::put_layers(transaction.client(), &statements.counts, (*of, change), layers);
-            in_time(*each_max, put).await?;
+        let pieces = if counts::is_much(rows) { Vec::new() } else { pieces(rows) };
+        for piece in pieces {
+            in_time(*each_max, piece.put(transaction.client(), &statements.counts, (*of, change))).await?;
         }
     }
     in_time(*each_max, transaction.commit()).await
 }
 
-/// Writes many layers in pieces, which take too long for one transaction with tags. Until the last of them is there, others must
-/// not count any.
+/// Writes many layers and blobs in pieces, which take too long for one transaction with tags. Until the last of them is there,
+/// others must not count any.
 async fn write_much(
     client: &mut Client,
     statements: &Statements,
     written: &Written<'_>,
     rows: &CountRows,
 ) -> Result<(), NotWritten> {
-    for layers in rows.layers.chunks(counts::ROWS_MAX) {
+    for piece in pieces(rows) {
         let transaction = in_time(written.each_max, client.transaction()).await?;
         let change = number_change(transaction.client(), statements, written, rows, false).await?;
-        let put = counts::put_layers(transaction.client(), &statements.counts, (written.shard, change), layers);
+        let put = piece.put(transaction.client(), &statements.counts, (written.shard, change));
         in_time(written.each_max, put).await?;
         in_time(written.each_max, transaction.commit()).await?;
     }
