@@ -7,6 +7,7 @@ mod shared;
 mod sums;
 mod tls;
 mod trouble;
+mod truth;
 
 use std::collections::BTreeMap;
 
