@@ -258,6 +258,8 @@ mod tests {
         Leave(u8),
         /// What changed is told, and waits.
         Tell,
+        /// With the next of that all blobs of a registry are told.
+        Reload(u8),
         /// What waits is written.
         Write,
         /// Of what waits so many layers are written, and no answer comes.
@@ -271,6 +273,7 @@ mod tests {
             8 => (0..3_u8, 0..8_u8, 0..4_u32).prop_map(|(registry, layer, series)| Step::List(registry, layer, series)),
             1 => (0..3_u8).prop_map(Step::Leave),
             4 => Just(Step::Tell),
+            1 => (0..3_u8).prop_map(Step::Reload),
             2 => Just(Step::Write),
             1 => (0..5_usize).prop_map(Step::WriteInPart),
             1 => Just(Step::Restart),
@@ -301,8 +304,8 @@ mod tests {
         (policies > 0).then(|| GoneBy { policies: PolicySet::from_bits(policies.into()), bytes: 7 })
     }
 
-    /// What is told of a registry: all of it, or what differs from before.
-    fn told(number: u8, there: &There, before: Option<&There>) -> RegistryCounts {
+    /// What is told of a registry: all of it, or what differs from before; and all of its blobs if `reloads`.
+    fn told(number: u8, there: &There, before: Option<&There>, reloads: bool) -> RegistryCounts {
         let of = |there: &There| -> BTreeMap<u8, u32> {
             let own = there.iter().filter(|((registry, _), _)| *registry == number);
             own.map(|((_, layer), series)| (*layer, *series)).collect()
@@ -312,10 +315,12 @@ mod tests {
         let changed = |&layer: &u8| series(&now, layer) != series(&before_it, layer);
         let layers = (0..BLOBS).filter(changed);
         let layers = layers.map(|layer| (Digest::sha256_of(&[layer]), counted(series(&now, layer)))).collect();
-        let blobs = (BLOBS..8).filter(changed).map(|number| (blob(number), gone(series(&now, number)))).collect();
+        let is_there = |number: &u8| now.contains_key(number);
+        let blobs = (BLOBS..8).filter(if reloads { &is_there } else { &changed as &dyn Fn(&u8) -> bool });
+        let blobs = blobs.map(|number| (blob(number), gone(series(&now, number)))).collect();
         let summary = summary(now.values().sum::<u32>().into());
         let (summary, is_all) = ((!now.is_empty()).then_some(summary), before.is_none());
-        RegistryCounts { summary, is_all, layers, are_all_blobs: is_all, blobs }
+        RegistryCounts { summary, is_all, layers, are_all_blobs: is_all || reloads, blobs }
     }
 
     /// What a database has.
@@ -366,10 +371,17 @@ mod tests {
             let (mut waiting, mut known) = (Counts::default(), Counts::default());
             let mut tables = Tables::default();
             let mut is_doubtful = false;
-            let tell = |there: &There, before: &mut Option<There>, waiting: &mut Counts| {
-                let registries = (0..3).map(|number| (registry(number), told(number, there, before.as_ref())));
-                let is_any = |counts: &RegistryCounts| !counts.layers.is_empty() || !counts.blobs.is_empty();
-                let registries = registries.filter(|(_, counts)| counts.summary.is_some() || is_any(counts));
+            let mut reloading = [false; 3];
+            let tell = |there: &There, before: &mut Option<There>, waiting: &mut Counts, reloading: &mut [bool; 3]| {
+                let reloaded = std::mem::take(reloading);
+                let registries = (0..3_u8).zip(reloaded);
+                let registries = registries
+                    .map(|(number, reloads)| (registry(number), told(number, there, before.as_ref(), reloads)));
+                let is_any = |counts: &RegistryCounts| {
+                    let is_reload = counts.are_all_blobs && !counts.is_all;
+                    counts.summary.is_some() || !counts.layers.is_empty() || !counts.blobs.is_empty() || is_reload
+                };
+                let registries = registries.filter(|(_, counts)| is_any(counts));
                 let counts = ShardCounts { is_all: before.is_none(), is_settled: true, registries: registries.collect() };
                 *before = Some(there.clone());
                 // As after a write that failed: what is newer comes on top.
@@ -382,7 +394,8 @@ mod tests {
                     Step::List(registry, layer, 0) => drop(there.remove(&(registry, layer))),
                     Step::List(registry, layer, series) => drop(there.insert((registry, layer), series)),
                     Step::Leave(gone) => there.retain(|(registry, _), _| *registry != gone),
-                    Step::Tell => tell(&there, &mut before, &mut waiting),
+                    Step::Reload(registry) => reloading[usize::from(registry)] = true,
+                    Step::Tell => tell(&there, &mut before, &mut waiting, &mut reloading),
                     Step::Write => {
                         let mut all = known.clone();
                         all.apply(waiting.clone());
@@ -405,7 +418,7 @@ mod tests {
                     Step::Restart => {
                         (waiting, known, before) = (Counts::default(), tables.read(), None);
                         is_doubtful = false;
-                        tell(&there, &mut before, &mut waiting);
+                        tell(&there, &mut before, &mut waiting, &mut reloading);
                     }
                 }
             }

@@ -169,6 +169,36 @@ fn only_changes_are_told_and_nothing_without_policies() {
     assert_eq!(pair.freed(), [None; 3], "the policies are not the same");
 }
 
+/// Its rows would stay otherwise, and be taken for true once it has policies again.
+#[test]
+fn a_shard_that_knew_too_little_says_too_that_it_has_no_policies_any_more() {
+    let mut pair = Pair::of_all(&keeps_v2());
+    (0..2).for_each(|number| pair.find(number, &[("v1", "x:10"), ("v2", "y:20")]));
+    pair.tell_both();
+    let all = ["v1", "v2", "v3"].map(|tag| format!("{}:{tag}", pair.names[1]));
+    found(&mut pair.shards[1], "t", &all.join(" "));
+    pair.tell(1);
+    pair.shards[1].set_policies(&[]);
+    pair.shards[1].snapshot();
+    let counts = pair.shards[1].own_counts().expect("it is news that there is nothing");
+    let is_nothing = |counts: &RegistryCounts| counts.are_all_blobs && counts.blobs.is_empty();
+    assert!(counts.registries.iter().any(|(_, counts)| is_nothing(counts)));
+    assert!(pair.shards[1].own_counts().is_none());
+}
+
+#[test]
+fn a_catalog_that_was_never_read_may_have_anything() {
+    let mut pair = Pair::of_all(&keeps_v2());
+    pair.find(0, &[("v1", "x:10"), ("v2", "y:20")]);
+    // The registry does not answer the other one.
+    scan_ended(&mut pair.shards[1], "t");
+    pair.tell_both();
+    assert_eq!(pair.freed(), [None; 3]);
+    pair.find(1, &[]);
+    pair.tell_both();
+    assert_eq!(pair.freed(), [Some(20), None, Some(20)]);
+}
+
 #[test]
 fn policies_of_two_configurations_are_not_taken_for_each_other() {
     let mut pair = Pair::of_all(&keeps_v2());
