@@ -1,6 +1,6 @@
 //! Three shards on one PostgreSQL: `DATABASE=postgres://… cargo bench --bench fleet -- IMAGES` against a scripted registry, with
-//! one image a tag, in repositories of five releases with ten layers each, of which four are an image's own and six are one
-//! of a hundred bases'. The database must be empty and run on this machine alone.
+//! one image a tag, in repositories of twenty releases with ten layers each, of which four are an image's own and six are one
+//! of two hundred bases'. The database must be empty and run on this machine alone.
 //!
 //! Prints what the first scan took and left behind, then minutes of 1 % churn: each second a part of the tags is pushed again,
 //! and the shards are notified. CPU is user and system time, of the shards together and of all processes named `postgres`.
@@ -10,9 +10,6 @@
 #[expect(dead_code, reason = "these daemons are neither reloaded nor stopped in order")]
 #[path = "fixtures/daemon.rs"]
 mod daemon;
-#[expect(dead_code, reason = "this benchmark needs the shape of an inventory, not one")]
-#[path = "fixtures/inventory.rs"]
-mod fixtures;
 #[expect(dead_code, reason = "the daemons are other processes")]
 #[path = "fixtures/process.rs"]
 mod process;
@@ -27,7 +24,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
 use daemon::Daemon;
-use fixtures::{BASE_LAYERS, BASES, OWN_LAYERS, TAGS};
 use http::{Method, Request, Response};
 use http_body_util::Full;
 use image_size_exporter::memory_registry::serve;
@@ -39,6 +35,11 @@ use tokio::net::TcpListener;
 use tokio_postgres::NoTls;
 
 const SHARDS: u32 = 3;
+/// Tags of a repository: a million images are in fewer repositories than a wildcard takes.
+const TAGS: u32 = 20;
+const OWN_LAYERS: u32 = 4;
+const BASE_LAYERS: u32 = 6;
+const BASES: u32 = 200;
 const MINUTES: u32 = 3;
 const PUSHES: u32 = 10;
 const PATIENCE: Duration = Duration::from_hours(1);

@@ -1,15 +1,19 @@
-//! The state in a database: Debian's PostgreSQL, killed, stopped, locked, read-only, full and behind TLS.
+//! The state in a database: Debian's PostgreSQL, killed, stopped, locked, read-only, full, cut off and behind TLS.
 
+mod cables;
 mod disk;
 mod fleet;
 mod network;
+mod pooler;
 mod shared;
 mod sums;
 mod tls;
 mod trouble;
 mod truth;
+mod upgrade;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use crate::harness::exporter::Exporter;
 use crate::harness::exposition::Exposition;
@@ -31,7 +35,11 @@ struct Site {
 
 impl Site {
     fn start() -> Self {
-        let site = Self { registry: Registry::start(), database: Postgresql::start(DATABASE), directory: scratch() };
+        Self::with(Postgresql::start(DATABASE))
+    }
+
+    fn with(database: Postgresql) -> Self {
+        let site = Self { registry: Registry::start(), database, directory: scratch() };
         site.write_url(&site.database.url(DATABASE));
         site
     }
@@ -45,8 +53,12 @@ impl Site {
         (site, exporter)
     }
 
+    fn url_file(&self) -> PathBuf {
+        self.directory.path().join("url")
+    }
+
     fn write_url(&self, url: &str) {
-        std::fs::write(self.directory.path().join("url"), format!("{url}\n")).expect("the URL can be written");
+        std::fs::write(self.url_file(), format!("{url}\n")).expect("the URL can be written");
     }
 
     fn app(&self) -> Pusher<'_> {
@@ -62,7 +74,7 @@ impl Site {
     fn config(&self) -> String {
         format!(
             "[scan]\ninterval = \"1s\"\n[state]\nurl_file = \"{}\"\n[[targets]]\nrepository = \"{}/acme/app\"\nmatch = [\".\"]\n",
-            self.directory.path().join("url").display(),
+            self.url_file().display(),
             self.registry.address()
         )
     }

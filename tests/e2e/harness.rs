@@ -7,6 +7,7 @@ pub mod exposed;
 #[path = "../common/exposition.rs"]
 pub mod exposition;
 pub mod http;
+pub mod namespace;
 pub mod parsers;
 pub mod postgresql;
 pub mod prometheus;
@@ -105,6 +106,11 @@ impl Program {
     /// Its output so far.
     pub fn output(&self) -> String {
         output(&self.log)
+    }
+
+    /// The file with its output.
+    pub fn log(&self) -> PathBuf {
+        self.log.clone()
     }
 
     /// Its process ID.

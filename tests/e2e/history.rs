@@ -46,7 +46,9 @@ fn imported(prometheus: &Prometheus, until: i64) -> Samples {
             let values = series["values"].as_array().expect("samples").iter().map(|sample| {
                 let at = sample[0].as_f64().expect("a time");
                 assert!(at.fract().abs() < f64::EPSILON, "{at}");
-                (at as i64, sample[1].as_str().expect("a value").parse().expect("whole bytes"))
+                #[expect(clippy::cast_possible_truncation, reason = "whole seconds of this century")]
+                let at = at as i64;
+                (at, sample[1].as_str().expect("a value").parse().expect("whole bytes"))
             });
             samples.insert((family.to_owned(), labels), values.collect());
         }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 
-use crate::harness::aws::{Aws, LOGIN, arn};
+use crate::harness::aws::{Aws, LOGIN, arn, write_htpasswd};
 use crate::harness::exporter::{self, Exporter};
 use crate::harness::push::Pusher;
 use crate::harness::registry::{Auth, Registry};
@@ -25,7 +25,7 @@ impl Cloud {
     fn start() -> Self {
         let (aws, files) = (Aws::start(), scratch());
         let htpasswd = files.path().join("htpasswd");
-        aws.write_htpasswd(&htpasswd);
+        write_htpasswd(&htpasswd);
         let registry = Registry::start_with(&Auth::Htpasswd(htpasswd), "");
         fill(&registry);
         let config = format!(

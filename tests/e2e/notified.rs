@@ -158,7 +158,7 @@ fn what_real_tools_push_retag_mount_and_delete_is_published_without_a_scan() {
         .iter()
         .map(|sample| (sample.value, &sample.labels))
     {
-        assert_eq!(failures, 0.0, "{of:?}");
+        assert!(failures < 0.5, "{of:?}: {failures}");
     }
 }
 

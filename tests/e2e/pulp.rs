@@ -73,7 +73,7 @@ fn pulp_is_read_as_skopeo_reads_it_and_an_unchanged_tag_costs_one_head() {
     let scrape = exporter.wait_for("all tags and their exact sizes", |scrape| {
         let up = scrape.all("image_size_exporter_target_up", &[]);
         let exact = scrape.all("container_image_unpacked_size_bytes", &[]);
-        let is_done = up.len() == 2 && up.iter().all(|up| up.value == 1.0) && exact.len() == TAGS.len();
+        let is_done = up.len() == 2 && up.iter().all(|up| up.value > 0.5) && exact.len() == TAGS.len();
         is_done.then(|| exporter.scrape())
     });
     assert_as_skopeo_reads(&pulp, &scrape);

@@ -55,6 +55,24 @@ impl Connector {
             Err(_) => Err(too_slow(&shown)),
         }
     }
+
+    /// A connection that has a session for itself. A pooler that gives sessions to other clients between transactions takes the
+    /// prepared statement of one client for that of another, which would write what nobody meant: then this is an error.
+    pub(super) async fn connect_with_session(&self) -> Result<Client, StoreError> {
+        let client = self.connect().await?;
+        let mut other = self.connect().await?;
+        let is_prepared_still = async {
+            let statement = client.prepare("SELECT 1").await?;
+            // As a rule a pooler gives it the session that was used last.
+            let _transaction = other.transaction().await?;
+            client.query_one(&statement, &[]).await
+        };
+        match tokio::time::timeout(HOST_MAX, is_prepared_still).await {
+            Ok(Err(error)) => Err(explained(&self.shown(), &error)),
+            // A pooler without another session may let it wait.
+            Ok(Ok(_)) | Err(_) => Ok(client),
+        }
+    }
 }
 
 /// The time for a connection to be ready for queries. The last of several hosts has its turn even if none before it answers.

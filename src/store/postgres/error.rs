@@ -54,6 +54,8 @@ fn remedy(code: &SqlState) -> &'static str {
         "raise max_connections, or let fewer programs connect: each exporter needs three connections, and a shard four; it is tried again"
     } else if *code == SqlState::UNDEFINED_TABLE || *code == SqlState::UNDEFINED_COLUMN {
         "its schema was changed by hand: drop the schema image_size_exporter, which is then made anew"
+    } else if *code == SqlState::INVALID_SQL_STATEMENT_NAME || *code == SqlState::DUPLICATE_PSTATEMENT {
+        "a pooler in between gives one session to several clients: set its pool mode to `session`, or connect with the database directly"
     } else {
         "it is tried again"
     }

@@ -145,7 +145,7 @@ impl Writer {
     /// A connection to a database with the schema of this version.
     async fn connect(&self) -> Result<Client, StoreError> {
         let connector: &Connector = &self.database.connector;
-        let mut client = connector.connect().await?;
+        let mut client = connector.connect_with_session().await?;
         let shown = connector.shown();
         let migrated = tokio::time::timeout(WRITE_MAX, migrate(&mut client)).await;
         match migrated.map_err(|_| too_slow(&shown))? {

@@ -50,13 +50,13 @@ impl Aws {
     pub fn requests(&self) -> usize {
         self.program.output().lines().filter(|line| line.contains("POST / ")).count()
     }
+}
 
-    /// Writes the file of a registry that takes the logins that ECR gives.
-    pub fn write_htpasswd(&self, path: &Path) {
-        let (user, password) = LOGIN;
-        std::fs::write(path, super::run(Command::new("htpasswd").args(["-Bbn", user, password])))
-            .expect("it can be written");
-    }
+/// Writes the file of a registry that takes the logins that ECR gives.
+pub fn write_htpasswd(path: &Path) {
+    let (user, password) = LOGIN;
+    std::fs::write(path, super::run(Command::new("htpasswd").args(["-Bbn", user, password])))
+        .expect("it can be written");
 }
 
 /// The role's name as IAM has it.

@@ -1,6 +1,6 @@
 //! The real program.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use image_size_exporter::metrics::Format;
@@ -15,6 +15,7 @@ pub fn command() -> Command {
 
 /// A running exporter with a configuration and a directory of its own.
 pub struct Exporter {
+    built: PathBuf,
     program: Option<Program>,
     address: String,
     arguments: Vec<String>,
@@ -35,12 +36,25 @@ impl Exporter {
 
     /// Starts one with more variables in its environment too.
     pub fn start_as(config: &str, arguments: &[&str], environment: Vec<(&'static str, String)>) -> Self {
+        let mut exporter = Self::new(config, arguments, environment);
+        exporter.restart();
+        exporter
+    }
+
+    /// Starts one that was built earlier.
+    pub fn start_built(built: &Path, config: &str, arguments: &[&str]) -> Self {
+        let mut exporter = Self::new(config, arguments, Vec::new());
+        exporter.restart_as(built);
+        exporter
+    }
+
+    fn new(config: &str, arguments: &[&str], environment: Vec<(&'static str, String)>) -> Self {
         let directory = scratch();
         let address = format!("127.0.0.1:{}", free_port());
         let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
-        let mut exporter = Self { program: None, address, arguments, environment, directory };
+        let built = command().get_program().into();
+        let exporter = Self { built, program: None, address, arguments, environment, directory };
         exporter.configure(config);
-        exporter.restart();
         exporter
     }
 
@@ -72,7 +86,7 @@ impl Exporter {
     /// Starts it (again) on the same port, configuration and state; waits until it is ready.
     pub fn restart(&mut self) {
         self.program = None;
-        let mut command = command();
+        let mut command = Command::new(&self.built);
         command
             .current_dir(self.directory.path())
             .arg("--config.file")
@@ -90,6 +104,12 @@ impl Exporter {
         let address = self.address.clone();
         program.wait_until_ready(|| (http::get(&address, "/-/ready").ok()?.status == 200).then_some(()));
         self.program = Some(program);
+    }
+
+    /// The same with another build of the program, from now on.
+    pub fn restart_as(&mut self, built: &Path) {
+        built.clone_into(&mut self.built);
+        self.restart();
     }
 
     /// One scrape, in the text format.

@@ -1,15 +1,18 @@
 //! PostgreSQL, as Debian packages it, with files of its own. It is reached by a socket in its directory, and where a test
 //! says so by TCP on loopback.
 
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use super::namespace::Namespace;
 use super::{Program, free_port, run, scratch, wait_for};
 
 /// A running PostgreSQL. Its files go with this.
 pub struct Postgresql {
     server: Option<Program>,
+    host: Option<Namespace>,
     port: u16,
     settings: Vec<String>,
     directory: tempfile::TempDir,
@@ -23,6 +26,11 @@ impl Postgresql {
 
     /// One with more settings, such as `ssl=on`.
     pub fn start_with(database: &str, settings: &[String]) -> Self {
+        Self::start_on(None, database, settings)
+    }
+
+    /// One on another host, where it listens on all addresses.
+    pub fn start_on(host: Option<Namespace>, database: &str, settings: &[String]) -> Self {
         let directory = scratch();
         // PostgreSQL refuses to run as root: its user has to reach its files here.
         open_to_all(directory.path());
@@ -32,7 +40,11 @@ impl Postgresql {
         let mut initdb = as_postgres("initdb", &files);
         initdb.arg("--pgdata").arg(files.join("data")).args(["--auth-local", "trust", "--auth-host", "scram-sha-256"]);
         run(initdb.args(["--no-sync", "--encoding", "UTF8", "--locale", "C.UTF-8"]));
-        let mut postgresql = Self { server: None, port: free_port(), settings: settings.to_vec(), directory };
+        if host.is_some() {
+            let rules = std::fs::File::options().append(true).open(files.join("data/pg_hba.conf"));
+            writeln!(rules.expect("initdb made it"), "host all all all scram-sha-256").expect("a rule");
+        }
+        let mut postgresql = Self { server: None, host, port: free_port(), settings: settings.to_vec(), directory };
         postgresql.restart();
         postgresql.sql("postgres", &format!("CREATE DATABASE \"{database}\""));
         postgresql
@@ -43,7 +55,12 @@ impl Postgresql {
         self.directory.path().join("postgresql")
     }
 
-    /// Its port on loopback.
+    /// The host that it is on, if that is another one.
+    pub fn host(&self) -> &Namespace {
+        self.host.as_ref().expect("it is on another host")
+    }
+
+    /// Its port on loopback, or on its host.
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -111,9 +128,13 @@ impl Postgresql {
         let files = self.socket();
         let mut command = as_postgres("postgres", &files);
         command.arg("-D").arg(files.join("data")).arg("-k").arg(&files).args(["-p", &self.port.to_string()]);
-        command.args(["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-c", "full_page_writes=off"]);
+        let addresses = if self.host.is_some() { "*" } else { "127.0.0.1" };
+        command.args(["-c", &format!("listen_addresses={addresses}"), "-c", "fsync=off", "-c", "full_page_writes=off"]);
         for setting in &self.settings {
             command.args(["-c", setting]);
+        }
+        if let Some(host) = &self.host {
+            command = host.command(&command);
         }
         let port = self.port.to_string();
         let is_ready = || {
@@ -123,6 +144,7 @@ impl Postgresql {
         };
         // After a kill its processes take a moment to end, and refuse a new one until then.
         let mut server = Program::start(&command, self.directory.path());
+        let log = server.log();
         wait_for(
             "PostgreSQL",
             || {
@@ -131,7 +153,7 @@ impl Postgresql {
                 }
                 is_ready()
             },
-            || std::fs::read_to_string(self.directory.path().join("setpriv.log")).unwrap_or_default(),
+            || std::fs::read_to_string(log).unwrap_or_default(),
         );
         self.server = Some(server);
     }

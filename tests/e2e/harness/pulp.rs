@@ -51,7 +51,7 @@ impl Pulp {
         let mut pulp = Self {
             api: serve("pulpcore-api", &api),
             _content: serve("pulpcore-content", &content),
-            _worker: Program::start(&program("pulpcore-worker"), directory.path()),
+            _worker: Program::start(program("pulpcore-worker"), directory.path()),
             _database: database,
             address: api,
             _directory: directory,

@@ -60,9 +60,8 @@ fn bytes_in(directory: &Path, enter: &dyn Fn(&Path) -> bool) -> u64 {
                 let found = path.symlink_metadata().expect("there");
                 match found.is_dir() {
                     true if enter(&path) => add(&path, enter, seen),
-                    true => 0,
                     false if seen.insert(found.ino()) => found.len(),
-                    false => 0,
+                    _ => 0,
                 }
             })
             .sum()

@@ -1,0 +1,59 @@
+//! A pooler between exporters and their database: Debian's PgBouncer.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
+
+use super::*;
+use crate::harness::{Program, free_port, wait_for};
+
+/// A pooler that gives its clients sessions in this mode, which is written into the URL's file.
+fn start(site: &Site, mode: &str) -> Program {
+    let (directory, port) = (site.directory.path(), free_port());
+    let settings = format!(
+        "[databases]\n* = host={} port={} user=postgres\n\
+         [pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = any\npool_mode = {mode}\n",
+        site.database.socket().display(),
+        site.database.port()
+    );
+    let file = directory.join("pgbouncer.ini");
+    std::fs::write(&file, settings).expect("its settings");
+    // It refuses to run as root.
+    std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o755)).expect("the directory is ours");
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid", "postgres", "--regid", "postgres", "--clear-groups", "--pdeathsig", "TERM", "--"]);
+    let mut pooler = Program::start(command.arg("pgbouncer").arg(&file), directory);
+    pooler.wait_until_ready(|| std::net::TcpStream::connect(("127.0.0.1", port)).ok());
+    site.write_url(&format!("postgres://postgres@127.0.0.1:{port}/{DATABASE}"));
+    pooler
+}
+
+#[test]
+fn a_pooler_that_keeps_sessions_is_as_good_as_the_database() {
+    let mut site = Site::start();
+    let _pooler = start(&site, "session");
+    site.push("v1", 1_000);
+    let mut exporter = Exporter::start(&site.config());
+    wait_for_sizes(&exporter, &[("v1", 1_000.0)]);
+    wait_for_persistence(&exporter, 1.0);
+    end(&mut exporter);
+    site.registry.stop();
+    exporter.restart();
+    assert_eq!(sizes(&exporter.scrape()), BTreeMap::from([("v1".to_owned(), 1_000.0)]));
+}
+
+/// Such a pooler gives a statement of one client to another, so that nothing is written at all.
+#[test]
+fn a_pooler_that_does_not_keep_sessions_is_refused_with_what_to_do() {
+    let site = Site::start();
+    let _pooler = start(&site, "transaction");
+    site.push("v1", 1_000);
+    let exporter = Exporter::start(&site.config());
+    wait_for_sizes(&exporter, &[("v1", 1_000.0)]);
+    wait_for(
+        "the reason",
+        || exporter.output().contains("set its pool mode to `session`").then_some(()),
+        || exporter.output(),
+    );
+    assert_eq!(exporter.scrape().value(PERSISTENT, &[]), Some(0.0));
+    assert!(!site.database.try_sql(DATABASE, "SELECT 1 FROM image_size_exporter.tags"), "it has written something");
+}
