@@ -2,8 +2,8 @@
 //! database has.
 
 use std::collections::HashMap;
-use std::hash::Hash;
 
+use super::changes::Changes;
 use crate::oci::{Digest, Registry};
 #[cfg(feature = "postgres")]
 use crate::tag::RegistryExtent;
@@ -25,14 +25,6 @@ struct OfRegistry {
     summary: Option<RegistrySummary>,
     layers: Changes<Digest, CountedLayer>,
     blobs: Changes<BlobName, Option<GoneBy>>,
-}
-
-/// Values of which the default says that there is none.
-#[derive(Clone, Debug, PartialEq)]
-struct Changes<K: Eq + Hash, V> {
-    /// Whether there is none of what is not named.
-    is_all: bool,
-    values: HashMap<K, V>,
 }
 
 /// A registry that is not watched.
@@ -96,26 +88,6 @@ impl OfRegistry {
     fn nothing(is_all: bool) -> Self {
         let (layers, blobs) = (HashMap::new(), HashMap::new());
         Self { summary: None, layers: Changes { is_all, values: layers }, blobs: Changes { is_all, values: blobs } }
-    }
-}
-
-impl<K: Eq + Hash, V: Default + PartialEq> Changes<K, V> {
-    fn then(&mut self, later: Self) {
-        self.begin(later.is_all);
-        self.values.extend(later.values);
-    }
-
-    fn begin(&mut self, is_all: bool) {
-        if is_all {
-            self.is_all = true;
-            self.values.clear();
-        }
-    }
-}
-
-impl<K: Eq + Hash, V> Default for Changes<K, V> {
-    fn default() -> Self {
-        Self { is_all: false, values: HashMap::new() }
     }
 }
 
@@ -192,35 +164,6 @@ impl OfRegistry {
         }
         self.layers.rows(&before.layers, |digest, count| rows.layers.push((registry.clone(), digest, count)));
         self.blobs.rows(&before.blobs, |name, gone| rows.blobs.push((registry.clone(), name, gone)));
-    }
-}
-
-#[cfg(feature = "postgres")]
-impl<K: Clone + Eq + Hash, V: Clone + Default + PartialEq> Changes<K, V> {
-    /// These changes of all that there is.
-    fn apply(&mut self, changes: Self) {
-        self.begin(changes.is_all);
-        for (key, value) in changes.values {
-            if value == V::default() {
-                self.values.remove(&key);
-            } else {
-                self.values.insert(key, value);
-            }
-        }
-    }
-
-    /// Those that differ from what was there before.
-    fn rows(&self, before: &Self, mut add: impl FnMut(K, V)) {
-        let none = V::default();
-        for (key, value) in &self.values {
-            if before.values.get(key).unwrap_or(&none) != value {
-                add(key.clone(), value.clone());
-            }
-        }
-        if self.is_all {
-            let gone = before.values.keys().filter(|key| !self.values.contains_key(*key));
-            gone.for_each(|key| add(key.clone(), V::default()));
-        }
     }
 }
 

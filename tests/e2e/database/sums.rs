@@ -191,9 +191,25 @@ impl Fleet {
     }
 
     pub(super) fn wait_until_all_is_true(&self) {
-        let [_, truth] = &self.truths;
-        let is_true = || is_same(&self.all(), truth).then_some(());
-        wait_for("all figures to be true", is_true, || difference(&self.all(), truth));
+        self.wait_until_true(|_| true);
+    }
+
+    /// Waits for all but what policies free.
+    pub(super) fn wait_until_sums_are_true(&self) {
+        self.wait_until_true(|family| !family.contains("reclaimable"));
+    }
+
+    fn wait_until_true(&self, families: impl Fn(&str) -> bool) {
+        let of_families = |figures: &Figures| -> Figures {
+            figures
+                .iter()
+                .filter(|((family, ..), _)| families(family))
+                .map(|(name, value)| (name.clone(), *value))
+                .collect()
+        };
+        let truth = of_families(&self.truths[1]);
+        let shown = || of_families(&self.all());
+        wait_for("all figures to be true", || is_same(&shown(), &truth).then_some(()), || difference(&shown(), &truth));
     }
 }
 
