@@ -32,6 +32,12 @@ impl BlobsElsewhere {
         }
     }
 
+    /// Leaves it to who numbers blobs there to look them up.
+    pub(super) fn drop_changed(&mut self) {
+        self.layers.take_changed();
+        self.documents.take_changed();
+    }
+
     /// Forgets all that a shard has; returns whether there was anything.
     pub(super) fn forget(&mut self, shard: u32) -> bool {
         self.layers.forget(shard) | self.documents.forget(shard)

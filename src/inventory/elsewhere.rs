@@ -180,8 +180,7 @@ impl RegistryElsewhere {
     /// Leaves it to who numbers blobs there to look them up.
     pub(super) fn drop_changed(&mut self) {
         self.layers.take_changed();
-        self.blobs.layers.take_changed();
-        self.blobs.documents.take_changed();
+        self.blobs.drop_changed();
     }
 }
 

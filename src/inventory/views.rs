@@ -35,6 +35,9 @@ pub(super) fn refresh_sums(
     registry.layers.note_documents(tells_others);
     let [layers, documents] = registry.layers.take_renumbered();
     let RegistryElsewhere { layers: layers_elsewhere, blobs } = elsewhere;
+    if !tells_others {
+        blobs.drop_changed();
+    }
     let blobs = tells_others.then_some(blobs);
     policies::judge_all(registry, [&layers, &documents], targets, (policies, sources, now), blobs);
     let other_sums = registry.account(targets, layers, layers_elsewhere);
