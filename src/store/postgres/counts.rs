@@ -50,9 +50,12 @@ impl CountStatements {
         Ok(Self {
             change: client
                 .prepare(
-                    "UPDATE image_size_exporter.holders SET counts = counts + 1, is_settled = $5, seen_at = now(), \
-                     counts_epoch = CASE WHEN $6 THEN epoch ELSE 0 END, \
-                     reclaimable_epoch = CASE WHEN $6 THEN epoch ELSE 0 END \
+                    "UPDATE image_size_exporter.holders SET is_settled = $5, seen_at = now(), \
+                     counts_epoch = CASE WHEN $6 THEN epoch WHEN NOT $6 THEN 0 ELSE counts_epoch END, \
+                     reclaimable_epoch = CASE WHEN $7 THEN epoch ELSE 0 END, \
+                     counts = CASE WHEN $8 THEN greatest(counts + 1, (extract(epoch FROM now()) * 1000000)::bigint) ELSE counts + 1 END, \
+                     counts_since = CASE WHEN $8 THEN greatest(counts + 1, (extract(epoch FROM now()) * 1000000)::bigint) \
+                     ELSE counts_since END \
                      WHERE shards = $1 AND shard = $2 AND encoding = $3 AND epoch = $4 RETURNING counts",
                 )
                 .await?,
@@ -294,12 +297,34 @@ pub(super) enum Piece<'a> {
 }
 
 /// Layers and blobs, in pieces of [`ROWS_MAX`].
-pub(super) fn pieces(rows: &CountRows) -> Vec<Piece<'_>> {
-    let layers = rows.layers.chunks(ROWS_MAX).map(Piece::Layers);
-    layers.chain(rows.blobs.chunks(ROWS_MAX).map(Piece::Blobs)).collect()
+#[derive(Default)]
+pub(super) struct Pieces<'a> {
+    /// Those of too many to be written together.
+    pub(super) apart: Vec<Piece<'a>>,
+    pub(super) together: Vec<Piece<'a>>,
+}
+
+impl<'a> Pieces<'a> {
+    pub(super) fn of(rows: &'a CountRows) -> Self {
+        let mut pieces = Self::default();
+        let layers = rows.layers.chunks(ROWS_MAX).map(Piece::Layers);
+        pieces.place(rows.layers.len()).extend(layers);
+        let blobs = rows.blobs.chunks(ROWS_MAX).map(Piece::Blobs);
+        pieces.place(rows.blobs.len()).extend(blobs);
+        pieces
+    }
+
+    fn place(&mut self, rows: usize) -> &mut Vec<Piece<'a>> {
+        if rows > ROWS_TOGETHER_MAX { &mut self.apart } else { &mut self.together }
+    }
 }
 
 impl Piece<'_> {
+    /// Whether what the shard counts of layers is as whole afterwards as before.
+    pub(super) fn leaves_layers(&self) -> bool {
+        matches!(self, Self::Blobs(_))
+    }
+
     /// Writes it, under the number of a change.
     pub(super) async fn put(
         &self,
@@ -312,11 +337,6 @@ impl Piece<'_> {
             Self::Blobs(blobs) => blobs::put(client, &statements.put_blobs, change, blobs).await,
         }
     }
-}
-
-/// Whether there are too many rows to be written together.
-pub(super) fn is_much(rows: &CountRows) -> bool {
-    rows.len() > ROWS_TOGETHER_MAX
 }
 
 fn extent_column(extent: RegistryExtent) -> i16 {

@@ -17,6 +17,7 @@ use super::counts;
 use super::error::{explained, too_slow};
 use super::schema::{Since, encoding, shard_columns};
 use crate::oci::{Digest, Registry};
+use crate::store::counts::NOTHING;
 use crate::store::error::StoreError;
 use crate::tag::{BlobName, CountedLayer, CountsElsewhere, GoneBy, RegistryCounts, ShardCounts};
 use crate::target::Shard;
@@ -208,7 +209,8 @@ impl Watch {
                 }
                 let layers = layers.remove(&registry).unwrap_or_default();
                 let blobs = blobs.remove(&registry).unwrap_or_default();
-                let counts = RegistryCounts { summary: Some(summary), is_all, layers, are_all_blobs: is_all, blobs };
+                let summary = Some(summary).filter(|summary| *summary != NOTHING);
+                let counts = RegistryCounts { summary, is_all, layers, are_all_blobs: is_all, blobs };
                 (registry, counts)
             });
         Ok(ShardCounts { is_all, is_settled: state.is_settled, registries: registries.collect() })
