@@ -310,6 +310,8 @@ fn a_shard_without_a_repository_says_so_although_the_database_was_away_at_its_st
 fn what_was_put_back_to_an_earlier_state_is_written_again() {
     let fleet = Fleet::start(9, 2, Site::start());
     fleet.wait_until_all_is_true();
+    let number = |sql: &str| -> i64 { fleet.site.sql(sql).trim().parse().expect("a number") };
+    let last = number("SELECT max(counts) FROM image_size_exporter.holders");
     fleet.site.sql(
         "UPDATE image_size_exporter.layers SET series = series + 1; UPDATE image_size_exporter.blobs SET gone = 0; \
          UPDATE image_size_exporter.holders SET counts = counts - 1",
@@ -324,4 +326,7 @@ fn what_was_put_back_to_an_earlier_state_is_written_again() {
         is_same(&shown, &fleet.truths[1]).then_some(())
     };
     wait_for("all figures to be true", is_true, String::new);
+    // Whoever read changes that are lost, and does not look before their numbers are there again, reads all.
+    let since = number("SELECT min(counts_since) FROM image_size_exporter.holders");
+    assert!(since > last, "{since} {last}");
 }
