@@ -72,9 +72,15 @@ impl Inventory {
                 // It sums up groups, or no longer does.
                 registry.stale.mark(StalePart::Sums);
             }
-            if before != extent {
-                for repository in registry.repositories.values_mut() {
-                    registry.stale.mark_with(&mut repository.stale, StalePart::View);
+            if before == extent {
+                continue;
+            }
+            registry.stale.mark(StalePart::View);
+            let only_of_policies = before == Extent { reclaimable: before.reclaimable, ..extent };
+            let is_withheld = before.reclaimable.is_known != extent.reclaimable.is_known;
+            for repository in registry.repositories.values_mut() {
+                if !only_of_policies || is_withheld && repository.judged.is_about_tags() {
+                    repository.stale.mark(StalePart::View);
                 }
             }
         }

@@ -75,14 +75,28 @@ impl Inventory {
     pub(super) fn reclaimable_elsewhere(&self, registry: &Registry) -> ReclaimableElsewhere {
         let identity = if self.is_sharded() { self.policies.identity(registry, &self.targets) } else { None };
         let is_named = self.targets.name_registry(registry);
-        self.others.reclaimable(registry, self.targets.shard, (identity, is_named))
+        let mut elsewhere = self.others.reclaimable(registry, self.targets.shard, (identity, is_named));
+        // Beside what others have by now, what was selected before does not do.
+        elsewhere.is_known &= !self.is_sharded() || self.is_listed(registry);
+        elsewhere
+    }
+
+    /// Whether all that targets select on a registry was looked up since the program or a reload began to select it.
+    fn is_listed(&self, registry: &Registry) -> bool {
+        self.targets.on(registry).all(|number| {
+            let target = self.targets.get(number);
+            let has_none = || target.repositories.only_names().is_some() && self.holds_none(number);
+            self.ended[number as usize] && (target.names_all() || self.listed[number as usize] || has_none())
+        })
     }
 
     /// What policies are about in this shard's part, if everything there is known.
     fn reclaimable_here(&self, registry: &Registry) -> Option<ReclaimableSummary> {
         let identity = self.policies.identity(registry, &self.targets)?;
         let state = self.registries.get(registry);
-        let is_known = state.is_none_or(|state| state.reclaimable.is_known) && !self.has_unread_catalog(registry);
+        let is_known = state.is_none_or(|state| state.reclaimable.is_known)
+            && !self.has_unread_catalog(registry)
+            && self.is_listed(registry);
         is_known.then(|| ReclaimableSummary {
             identity,
             about: state.map_or(PolicySet::default(), |state| state.reclaimable.about()),

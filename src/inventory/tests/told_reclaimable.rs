@@ -199,6 +199,84 @@ fn a_catalog_that_was_never_read_may_have_anything() {
     assert_eq!(pair.freed(), [Some(20), None, Some(20)]);
 }
 
+/// What one of them finds anew may need what the other one has yet to find.
+#[test]
+fn after_a_reload_nothing_is_said_before_each_shard_has_found_what_is_selected_now() {
+    let mut pair = Pair::of_all(&keeps_v2());
+    (0..2).for_each(|number| pair.find(number, &[("v1", "x:10"), ("v2", "y:20")]));
+    pair.tell_both();
+    for number in 0..2 {
+        let shard = Shard::new(u32::try_from(number).unwrap(), 2).unwrap();
+        let targets = [listing("t", "r.io/*"), listing("u", "r.io/*")].map(|one| one.in_shard(shard));
+        pair.shards[number].reconfigure(&shared(&targets), WEEK);
+        pair.shards[number].set_policies(&keeps_v2());
+    }
+    for scanned in 0..2 {
+        pair.tell_both();
+        assert_eq!(pair.freed(), [None; 3]);
+        let tags = ["v1", "v2"].map(|tag| format!("{}:{tag}", pair.names[scanned])).join(" ");
+        found(&mut pair.shards[scanned], "u", &tags);
+        scan_ended(&mut pair.shards[scanned], "u");
+    }
+    pair.tell_both();
+    assert_eq!(pair.freed(), [Some(0), Some(0), Some(20)]);
+}
+
+/// None of its tags was ever read, so that none is restored.
+#[test]
+fn a_shard_that_starts_again_with_nothing_says_nothing_before_it_has_looked() {
+    let mut pair = Pair::of_all(&keeps_v2());
+    pair.find(0, &[("v1", "x:10"), ("v2", "y:20")]);
+    let tag = format!("{}:v1", pair.names[1]);
+    let fail = |pair: &mut Pair| {
+        found(&mut pair.shards[1], "t", &tag);
+        record(&mut pair.shards[1], &tag, 20.0, Outcome::Failed(Reason::Invalid));
+        scan_ended(&mut pair.shards[1], "t");
+        pair.tell_both();
+        assert_eq!(pair.freed(), [None; 3]);
+    };
+    fail(&mut pair);
+    let mut again = inventory(&[listing("t", "r.io/*").in_shard(Shard::new(1, 2).unwrap())]);
+    again.share_counts();
+    again.set_policies(&keeps_v2());
+    again.restored(|_, completeness| completeness != Completeness::Whole);
+    pair.shards[1] = again;
+    pair.tell_both();
+    assert_eq!(pair.freed(), [None; 3]);
+    fail(&mut pair);
+    pair.find(1, &[]);
+    pair.tell_both();
+    assert_eq!(pair.freed(), [Some(20), None, Some(20)]);
+}
+
+#[test]
+fn a_tag_that_was_read_for_fewer_platforms_is_unknown_in_all_shards() {
+    let narrow = |target: Target| Target { platforms: [platform("linux/amd64")].into_iter().collect(), ..target };
+    let mut pair = Pair::new(&keeps_v2(), |_| vec![narrow(listing("t", "r.io/*"))]);
+    pair.find(0, &[("v1", "x:10"), ("v2", "y:20")]);
+    let tag = format!("{}:v2", pair.names[1]);
+    let both = || index("i", &[("linux/amd64", "y:20"), ("linux/arm64", "x:10")]);
+    found(&mut pair.shards[1], "t", &tag);
+    let of_one = Reading {
+        platforms: [platform("linux/amd64")].into_iter().collect(),
+        ..index("i", &[("linux/amd64", "y:20")])
+    };
+    read(&mut pair.shards[1], &tag, 10.0, of_one);
+    scan_ended(&mut pair.shards[1], "t");
+    pair.tell_both();
+    assert_eq!(pair.freed(), [Some(20), Some(0), Some(20)]);
+    for number in 0..2 {
+        let shard = Shard::new(u32::try_from(number).unwrap(), 2).unwrap();
+        pair.shards[number].reconfigure(&shared(&[listing("t", "r.io/*").in_shard(shard)]), WEEK);
+        pair.shards[number].set_policies(&keeps_v2());
+    }
+    pair.tell_both();
+    assert_eq!(pair.freed(), [None; 3]);
+    read(&mut pair.shards[1], &tag, 20.0, both());
+    pair.tell_both();
+    assert_eq!(pair.freed(), [Some(0), Some(0), Some(0)], "a kept tag has that image for another platform");
+}
+
 #[test]
 fn policies_of_two_configurations_are_not_taken_for_each_other() {
     let mut pair = Pair::of_all(&keeps_v2());
