@@ -4,6 +4,9 @@
 
 mod base_index;
 mod bases;
+mod blob_exchange;
+mod blobs_elsewhere;
+mod by_shard;
 mod catalog;
 mod chains;
 mod content;
@@ -23,6 +26,7 @@ mod reconcile;
 mod restore;
 mod running;
 mod shards;
+mod shared_blobs;
 mod shared_counts;
 pub mod snapshot;
 mod stale;
@@ -370,7 +374,7 @@ impl Inventory {
         for (name, registry) in &mut self.registries {
             if registry.stale.take_view() {
                 let judges = (&self.policies, &self.sources, self.now);
-                let elsewhere = self.others.layers(name);
+                let elsewhere = self.others.on(name);
                 self.warnings.extend(views::refresh_sums(name, registry, &self.targets, judges, elsewhere));
                 views::refresh(name, registry, &self.targets, &self.policies, &self.commands);
                 any = true;

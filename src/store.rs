@@ -10,6 +10,7 @@ mod store;
 
 mod backend;
 mod batch;
+mod changes;
 mod counts;
 mod encoding;
 mod error;

@@ -11,7 +11,8 @@ mod running;
 
 pub use base::{Base, BaseName, BaseNames};
 pub use counts::{
-    CountedLayer, CountsElsewhere, GroupSeries, GroupSet, RegistryCounts, RegistryExtent, RegistrySummary, ShardCounts,
+    BlobName, CountedLayer, CountsElsewhere, GoneBy, GroupSeries, GroupSet, PolicySet, ReclaimableSummary,
+    RegistryCounts, RegistryExtent, RegistrySummary, ShardCounts,
 };
 pub use reading::{Child, Known, Observation, Outcome, Reading};
 pub use record::{TagChange, TagRecord};

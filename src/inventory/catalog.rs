@@ -2,6 +2,7 @@
 //! here may share layers with those that were.
 
 use super::Inventory;
+use super::elsewhere::ReclaimableElsewhere;
 use super::stale::StalePart;
 use crate::oci::Registry;
 use crate::tag::{ListExtent, RegistryExtent};
@@ -46,6 +47,8 @@ pub(super) struct Extent {
     pub(super) elsewhere: RegistryExtent,
     /// Another shard says what is stored on it.
     pub(super) is_told_elsewhere: bool,
+    /// What policies are about in other shards.
+    pub(super) reclaimable: ReclaimableElsewhere,
 }
 
 impl Inventory {
@@ -59,6 +62,7 @@ impl Inventory {
                 has_unread_catalog: self.has_unread_catalog(registry),
                 elsewhere,
                 is_told_elsewhere: self.others.has_earlier(registry, shard),
+                reclaimable: self.reclaimable_elsewhere(registry),
             }
         };
         let extents: Vec<Extent> = self.registries.keys().map(extent).collect();
@@ -68,9 +72,15 @@ impl Inventory {
                 // It sums up groups, or no longer does.
                 registry.stale.mark(StalePart::Sums);
             }
-            if before != extent {
-                for repository in registry.repositories.values_mut() {
-                    registry.stale.mark_with(&mut repository.stale, StalePart::View);
+            if before == extent {
+                continue;
+            }
+            registry.stale.mark(StalePart::View);
+            let only_of_policies = before == Extent { reclaimable: before.reclaimable, ..extent };
+            let is_withheld = before.reclaimable.is_known != extent.reclaimable.is_known;
+            for repository in registry.repositories.values_mut() {
+                if !only_of_policies || is_withheld && repository.judged.is_about_tags() {
+                    repository.stale.mark(StalePart::View);
                 }
             }
         }
@@ -83,9 +93,8 @@ impl Inventory {
     }
 
     /// Whether a target's catalog was never read to its end, even if none of its repositories is known.
-    fn has_unread_catalog(&self, registry: &Registry) -> bool {
-        // Shards do not tell each other what policies let go.
-        self.is_sharded() || self.targets.on(registry).any(|number| !self.catalogs[number as usize].is_whole())
+    pub(super) fn has_unread_catalog(&self, registry: &Registry) -> bool {
+        self.targets.on(registry).any(|number| !self.catalogs[number as usize].is_whole())
     }
 
     /// Whether a target selects some repositories of a registry, and more may be in its catalog: of a shard, also one of which

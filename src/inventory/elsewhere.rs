@@ -1,19 +1,41 @@
 //! What the other shards count of the layers of each registry, as they last said.
 //!
-//! Not here: how it comes (`store/postgres`), and what this shard counts (`shared_counts`).
+//! Not here: how it comes (`store/postgres`), what this shard counts (`shared_counts`), and what goes by policies
+//! (`blobs_elsewhere`).
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use super::blobs_elsewhere::BlobsElsewhere;
+use super::by_shard::ByShard;
 use crate::image::accounting::LayerCount;
 use crate::oci::{Digest, Registry};
-use crate::tag::{CountedLayer, CountsElsewhere, GroupSet, RegistryExtent, RegistrySummary, ShardCounts};
+use crate::tag::{CountedLayer, CountsElsewhere, GroupSet, PolicySet, RegistryExtent, RegistrySummary, ShardCounts};
 use crate::target::Shard;
 
 /// The other shards.
 #[derive(Default)]
 pub(super) struct OtherShards {
     by_number: BTreeMap<u32, OtherShard>,
-    layers: BTreeMap<Registry, LayersElsewhere>,
+    on: BTreeMap<Registry, RegistryElsewhere>,
+}
+
+/// What other shards have of one registry.
+#[derive(Default)]
+pub(super) struct RegistryElsewhere {
+    pub(super) layers: LayersElsewhere,
+    pub(super) blobs: BlobsElsewhere,
+}
+
+/// What the policies are about in other shards' parts of a registry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct ReclaimableElsewhere {
+    /// Whether each of them says it, by the same policies: only then are there bytes.
+    pub(super) is_known: bool,
+    /// The policies that are about a repository of one of them.
+    pub(super) about: PolicySet,
+    /// Whether a shard with a lower number publishes something of the registry: the first of those that do says what all would
+    /// free together.
+    pub(super) is_told: bool,
 }
 
 /// One other shard.
@@ -26,17 +48,11 @@ struct OtherShard {
 /// The layers of one registry that other shards have.
 #[derive(Default)]
 pub(super) struct LayersElsewhere {
-    counts: HashMap<Digest, CountByShard>,
+    counts: HashMap<Digest, ByShard<CountedLayer>>,
     /// Of all of these layers, each once.
     pub(super) bytes: u128,
     /// Those that changed since they were last taken.
     changed: HashSet<Digest>,
-}
-
-/// What each shard counts of a layer. Most layers are in one of them.
-struct CountByShard {
-    first: (u32, CountedLayer),
-    others: Box<[(u32, CountedLayer)]>,
 }
 
 impl OtherShards {
@@ -48,7 +64,7 @@ impl OtherShards {
                 self.learn_of(number, counts, &mut changed);
             } else {
                 self.by_number.remove(&number);
-                let everywhere = self.layers.iter_mut().map(|(registry, layers)| (registry, layers.forget(number)));
+                let everywhere = self.on.iter_mut().map(|(registry, of)| (registry, of.forget(number)));
                 changed.extend(everywhere.filter(|(_, had)| *had).map(|(registry, _)| registry.clone()));
             }
         }
@@ -63,9 +79,9 @@ impl OtherShards {
         if counts.is_all {
             shard.registries.clear();
             let is_gone = |registry: &&Registry| !counts.registries.iter().any(|(other, _)| other == *registry);
-            let gone: Vec<Registry> = self.layers.keys().filter(is_gone).cloned().collect();
+            let gone: Vec<Registry> = self.on.keys().filter(is_gone).cloned().collect();
             for registry in gone {
-                if self.layers.get_mut(&registry).is_some_and(|layers| layers.forget(number)) {
+                if self.on.get_mut(&registry).is_some_and(|of| of.forget(number)) {
                     changed.push(registry);
                 }
             }
@@ -75,15 +91,21 @@ impl OtherShards {
                 Some(summary) => drop(shard.registries.insert(registry.clone(), summary)),
                 None => drop(shard.registries.remove(&registry)),
             }
-            if counts.layers.is_empty() && !counts.is_all {
+            if counts.layers.is_empty() && !counts.is_all && counts.blobs.is_empty() && !counts.are_all_blobs {
                 continue;
             }
-            let layers = self.layers.entry(registry.clone()).or_default();
+            let of = self.on.entry(registry.clone()).or_default();
             if counts.is_all {
-                layers.forget(number);
+                of.layers.forget(number);
+            }
+            if counts.are_all_blobs {
+                of.blobs.forget(number);
             }
             for (digest, count) in counts.layers {
-                layers.set(number, digest, count);
+                of.layers.set(number, digest, count);
+            }
+            for (name, gone) in counts.blobs {
+                of.blobs.set(number, name, gone);
             }
             changed.push(registry);
         }
@@ -117,28 +139,67 @@ impl OtherShards {
         earlier.filter_map(|(_, shard)| shard.registries.get(registry)).any(|summary| summary.series > 0)
     }
 
-    /// The layers that they have on a registry.
-    pub(super) fn layers(&mut self, registry: &Registry) -> &mut LayersElsewhere {
-        self.layers.entry(registry.clone()).or_default()
+    /// What the policies are about in their parts of a registry. One with other policies says nothing of those of
+    /// `identity`, which is none where no policy is about the registry; `is_named` is as in [`Self::extents`].
+    pub(super) fn reclaimable(
+        &self,
+        registry: &Registry,
+        own: Shard,
+        (identity, is_named): (Option<u64>, bool),
+    ) -> ReclaimableElsewhere {
+        let mut all = ReclaimableElsewhere { is_known: true, ..ReclaimableElsewhere::default() };
+        for number in (0..own.total()).filter(|&number| number != own.number()) {
+            let shard = self.by_number.get(&number);
+            match shard.map(|shard| (shard.is_settled, shard.registries.get(registry))) {
+                Some((_, Some(summary))) => match summary.reclaimable.filter(|of| Some(of.identity) == identity) {
+                    Some(of) => {
+                        all.about = all.about.or(of.about);
+                        all.is_told |= of.is_shown && number < own.number();
+                    }
+                    None => all.is_known = false,
+                },
+                Some((true, None)) if !is_named => {}
+                _ => all.is_known = false,
+            }
+        }
+        all
+    }
+
+    /// What they have on a registry.
+    pub(super) fn on(&mut self, registry: &Registry) -> &mut RegistryElsewhere {
+        self.on.entry(registry.clone()).or_default()
+    }
+}
+
+impl RegistryElsewhere {
+    /// Forgets all that a shard has; returns whether there was anything.
+    fn forget(&mut self, shard: u32) -> bool {
+        self.layers.forget(shard) | self.blobs.forget(shard)
+    }
+
+    /// Leaves it to who numbers blobs there to look them up.
+    pub(super) fn drop_changed(&mut self) {
+        self.layers.take_changed();
+        self.blobs.drop_changed();
     }
 }
 
 impl LayersElsewhere {
     /// What all of them count of a layer.
     pub(super) fn count(&self, digest: &Digest) -> LayerCount {
-        self.counts.get(digest).map_or_else(LayerCount::default, CountByShard::sum)
+        self.counts.get(digest).map_or_else(LayerCount::default, sum)
     }
 
     /// By digest, what all of them count, and how many of their series are in which groups.
     pub(super) fn by_groups(
         &self,
     ) -> impl Iterator<Item = (&Digest, LayerCount, impl Iterator<Item = &(GroupSet, u32)>)> {
-        self.counts.iter().map(|(digest, counts)| (digest, counts.sum(), counts.groups()))
+        self.counts.iter().map(|(digest, counts)| (digest, sum(counts), groups(counts)))
     }
 
     /// Of one layer, how many of their series are in which groups.
     pub(super) fn groups(&self, digest: &Digest) -> impl Iterator<Item = &(GroupSet, u32)> {
-        self.counts.get(digest).into_iter().flat_map(CountByShard::groups)
+        self.counts.get(digest).into_iter().flat_map(groups)
     }
 
     /// The layers that changed since the last call.
@@ -147,23 +208,22 @@ impl LayersElsewhere {
     }
 
     fn set(&mut self, shard: u32, digest: Digest, count: CountedLayer) {
-        let before = self.count(&digest);
-        let others = self.counts.remove(&digest).into_iter().flat_map(CountByShard::into_counts);
-        let others = others.filter(|(number, _)| *number != shard);
-        let now = CountByShard::new(others.chain(count.count.is_listed().then_some((shard, count))));
-        let sum = now.as_ref().map_or_else(LayerCount::default, CountByShard::sum);
-        if sum != before {
-            self.bytes = self.bytes - u128::from(before.bytes) + u128::from(sum.bytes);
+        let counts = self.counts.remove(&digest);
+        let before = counts.as_ref().map_or_else(LayerCount::default, sum);
+        let counts = ByShard::with(counts, shard, count.count.is_listed().then_some(count));
+        let now = counts.as_ref().map_or_else(LayerCount::default, sum);
+        if now != before {
+            self.bytes = self.bytes - u128::from(before.bytes) + u128::from(now.bytes);
             self.changed.insert(digest.clone());
         }
-        if let Some(now) = now {
-            self.counts.insert(digest, now);
+        if let Some(counts) = counts {
+            self.counts.insert(digest, counts);
         }
     }
 
     /// Forgets all that a shard counts; returns whether there was anything.
     fn forget(&mut self, shard: u32) -> bool {
-        let has = |(_, counts): &(&Digest, &CountByShard)| counts.has(shard);
+        let has = |(_, counts): &(&Digest, &ByShard<CountedLayer>)| counts.has(shard);
         let gone: Vec<Digest> = self.counts.iter().filter(has).map(|(digest, _)| digest.clone()).collect();
         let is_any = !gone.is_empty();
         for digest in gone {
@@ -173,25 +233,11 @@ impl LayersElsewhere {
     }
 }
 
-impl CountByShard {
-    fn new(mut counts: impl Iterator<Item = (u32, CountedLayer)>) -> Option<Self> {
-        Some(Self { first: counts.next()?, others: counts.collect() })
-    }
+/// All shards' counts of a layer together.
+fn sum(counts: &ByShard<CountedLayer>) -> LayerCount {
+    counts.iter().fold(LayerCount::default(), |sum, counted| sum.and(counted.count))
+}
 
-    fn into_counts(self) -> impl Iterator<Item = (u32, CountedLayer)> {
-        std::iter::once(self.first).chain(self.others)
-    }
-
-    fn sum(&self) -> LayerCount {
-        self.others.iter().fold(self.first.1.count, |sum, (_, counted)| sum.and(counted.count))
-    }
-
-    fn groups(&self) -> impl Iterator<Item = &(GroupSet, u32)> {
-        let all = std::iter::once(&self.first).chain(&*self.others);
-        all.flat_map(|(_, counted)| counted.groups.iter().flat_map(|groups| groups.iter()))
-    }
-
-    fn has(&self, shard: u32) -> bool {
-        self.first.0 == shard || self.others.iter().any(|(number, _)| *number == shard)
-    }
+fn groups(counts: &ByShard<CountedLayer>) -> impl Iterator<Item = &(GroupSet, u32)> {
+    counts.iter().flat_map(|counted| counted.groups.iter().flat_map(|groups| groups.iter()))
 }

@@ -1,7 +1,8 @@
 //! Which blobs of a registry only one repository has.
 //!
 //! It is kept up to date by what changes: whether the tags of a repository are all who have a blob depends on that
-//! repository alone while no other has it, so that the others need not be looked at.
+//! repository alone while no other has it, so that the others need not be looked at. What is in other shards counts as one
+//! repository.
 
 use std::cmp::Ordering;
 
@@ -10,8 +11,9 @@ use super::layer_table::{StoredImage, TagContent};
 /// Which repositories have the layers, and the documents, of a registry.
 #[derive(Default)]
 pub(super) struct Holders {
-    layers: HoldersByBlob,
-    documents: HoldersByBlob,
+    pub(super) layers: HoldersByBlob,
+    /// Manifests, configs and indexes.
+    pub(super) documents: HoldersByBlob,
     /// The last number that a repository was given; none has 0.
     last: u32,
 }
@@ -25,6 +27,9 @@ pub(super) struct HoldersByBlob {
     /// The blobs of repositories that changed.
     changed: Vec<u32>,
 }
+
+/// The number of all repositories in other shards together.
+const ELSEWHERE: u32 = u32::MAX;
 
 /// The repositories that have one blob.
 #[derive(Clone, Copy, Default)]
@@ -106,16 +111,6 @@ impl Holders {
         outdated
     }
 
-    /// Of the layers.
-    pub(super) fn layers(&self) -> &HoldersByBlob {
-        &self.layers
-    }
-
-    /// Of manifests, configs and indexes.
-    pub(super) fn documents(&self) -> &HoldersByBlob {
-        &self.documents
-    }
-
     /// All changes are taken into account.
     pub(super) fn settle(&mut self) {
         self.layers.changed.clear();
@@ -132,6 +127,16 @@ impl HoldersByBlob {
     /// The blobs of which the use may have changed, some of them repeatedly.
     pub(super) fn changed(&self) -> &[u32] {
         &self.changed
+    }
+
+    /// Notes that what other shards say of a blob changed, and whether they had it before and have it now.
+    pub(super) fn note_elsewhere(&mut self, blob: u32, before: bool, now: bool) {
+        self.changed.push(blob);
+        match (before, now) {
+            (false, true) => self.change(ELSEWHERE, blob, |repositories| repositories + 1),
+            (true, false) => self.change(ELSEWHERE, blob, |repositories| repositories - 1),
+            _ => {}
+        }
     }
 
     fn replace(&mut self, repository: u32, before: &[u32], now: &[u32]) {

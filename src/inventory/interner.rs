@@ -16,7 +16,11 @@ pub(super) struct Interner {
     uses: Vec<u32>,
     free: Vec<u32>,
     hasher: RandomState,
+    renumbered: Option<Renumbered>,
 }
+
+/// In turn, the numbers that were given to a digest, and those that this digest released.
+pub(super) type Renumbered = Vec<(u32, Option<Digest>)>;
 
 impl Interner {
     /// The digest's number, with its use count raised, and whether it is new.
@@ -37,6 +41,9 @@ impl Interner {
         };
         let (digests, hasher) = (&self.digests, &self.hasher);
         self.numbers.insert_unique(hash, number, |&number| hasher.hash_one(&digests[number]));
+        if let Some(renumbered) = &mut self.renumbered {
+            renumbered.push((number, None));
+        }
         (number, true)
     }
 
@@ -52,7 +59,27 @@ impl Interner {
             found.remove();
         }
         self.free.push(number);
+        if self.renumbered.is_some() {
+            let released = self.digest(number).clone();
+            self.renumbered.get_or_insert_default().push((number, Some(released)));
+        }
         true
+    }
+
+    /// Whether it notes which numbers are given and released.
+    pub(super) fn note_renumbered(&mut self, notes: bool) {
+        self.renumbered = notes.then(|| self.take_renumbered());
+    }
+
+    /// What was noted since the last call.
+    pub(super) fn take_renumbered(&mut self) -> Renumbered {
+        self.renumbered.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// The numbers in use, with their digests.
+    pub(super) fn all(&self) -> impl Iterator<Item = (u32, &Digest)> {
+        let used = (0_u32..).zip(&self.uses).filter(|(_, uses)| **uses > 0);
+        used.map(|(number, _)| (number, self.digest(number)))
     }
 
     /// The number of a digest in use.

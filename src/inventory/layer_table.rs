@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::base_index::BaseLink;
 use super::digest_list::DigestList;
-use super::interner::Interner;
+use super::interner::{Interner, Renumbered};
 use super::snapshot::{ForeignLayers, LayerPlaces, PastContent, PastImage};
 use crate::files::Unknowable;
 use crate::image::accounting::StoredLayer;
@@ -29,8 +29,6 @@ pub(super) struct LayerTable {
     artifact_types: ValuePool<Arc<str>>,
     /// Layers that one manifest lists with several sizes, and the smallest one, until they are reported.
     ambiguous: Vec<(Digest, u64)>,
-    /// In one of several shards: the numbers that were assigned to a layer, and those that a layer with this digest released.
-    renumbered: Option<Vec<(u32, Option<Digest>)>>,
 }
 
 /// `{}`, which artifacts have as config and as layer, is counted as a layer only.
@@ -113,9 +111,6 @@ impl LayerTable {
             for layer in image.layers() {
                 if self.layers.release(layer) {
                     self.facts[layer as usize] = LayerFacts::none();
-                    if let Some(renumbered) = &mut self.renumbered {
-                        renumbered.push((layer, Some(self.layers.digest(layer).clone())));
-                    }
                 }
             }
         }
@@ -190,13 +185,28 @@ impl LayerTable {
     }
 
     /// From now on, notes which layers are given numbers.
-    pub(super) fn note_renumbered(&mut self) {
-        self.renumbered.get_or_insert_default();
+    pub(super) fn note_layers(&mut self) {
+        self.layers.note_renumbered(true);
     }
 
-    /// In turn, the numbers that were given to a layer since the last call, or taken from one with this digest.
-    pub(super) fn take_renumbered(&mut self) -> Vec<(u32, Option<Digest>)> {
-        self.renumbered.as_mut().map(std::mem::take).unwrap_or_default()
+    /// From now on, notes which documents are given numbers, or no longer.
+    pub(super) fn note_documents(&mut self, notes: bool) {
+        self.documents.note_renumbered(notes);
+    }
+
+    /// What was noted since the last call, of layers and of documents.
+    pub(super) fn take_renumbered(&mut self) -> [Renumbered; 2] {
+        [self.layers.take_renumbered(), self.documents.take_renumbered()]
+    }
+
+    /// The numbers of layers.
+    pub(super) fn layers(&self) -> &Interner {
+        &self.layers
+    }
+
+    /// The numbers of manifests, configs and indexes.
+    pub(super) fn documents(&self) -> &Interner {
+        &self.documents
     }
 
     /// The number of a layer, if an image has it.
@@ -235,16 +245,6 @@ impl LayerTable {
             Some(!std::mem::replace(&mut self.facts[number as usize].warned, true))
         };
         all.into_iter().filter(|(digest, _)| is_unwarned(digest) == Some(true)).collect()
-    }
-
-    /// By layer, how often images list it.
-    pub(super) fn layer_uses(&self) -> &[u32] {
-        self.layers.uses()
-    }
-
-    /// By document, how often tags have it.
-    pub(super) fn document_uses(&self) -> &[u32] {
-        self.documents.uses()
     }
 
     #[cfg(test)]
@@ -301,9 +301,6 @@ impl LayerTable {
     fn insert_layer(&mut self, layer: &Layer) -> u32 {
         let (number, new) = self.layers.intern(&layer.digest);
         if new {
-            if let Some(renumbered) = &mut self.renumbered {
-                renumbered.push((number, None));
-            }
             let facts = LayerFacts {
                 diff_id: layer.diff_id.clone(),
                 media_type: self.media_types.share(&layer.media_type),

@@ -3,9 +3,13 @@
 //! A repository is judged when it changes, when what others have makes a blob its own or no longer so, or when time changes a
 //! verdict.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 
+use super::blobs_elsewhere::BlobsElsewhere;
+use super::elsewhere::ReclaimableElsewhere;
 use super::holders::{Held, Holders};
+use super::interner::Renumbered;
 use super::layer_table::{LayerTable, TagContent};
 use super::reclaimable::{Judged, Reclaimable, RepositoryReclaimable, Tally};
 use super::running::Sources;
@@ -15,9 +19,9 @@ use super::state::{RegistryState, RepositoryState};
 use super::tag_settings::Targets;
 use super::tag_state::TagState;
 use crate::image::Timestamp;
-use crate::oci::{Digest, Repository};
+use crate::oci::{Digest, Registry, Repository};
 use crate::retention::{JudgedTag, RetentionPolicy, Verdict, judge};
-use crate::target::Target;
+use crate::target::{Shard, Target};
 
 /// The configuration's policies.
 #[derive(Default)]
@@ -51,6 +55,29 @@ impl Policies {
         self.list.iter().any(|policy| policy.keep_running)
     }
 
+    /// Those that are about a target on a registry. What they are about in its repositories is a part of that.
+    pub(super) fn about(&self, registry: &Registry, targets: &Targets) -> impl Iterator<Item = usize> {
+        let on: Vec<u32> = targets.on(registry).collect();
+        (0..self.list.len()).filter(move |&policy| self.judges(policy, &on))
+    }
+
+    /// Tells what goes by these policies on a registry from what goes by others, or by the same where other tags are watched;
+    /// `None` where none is about it.
+    pub(super) fn identity(&self, registry: &Registry, targets: &Targets) -> Option<u64> {
+        let mut text = String::new();
+        for policy in self.about(registry, targets) {
+            // Writing to a string does not fail.
+            let _ = writeln!(text, "{policy} {}", self.list[policy].identity());
+        }
+        if text.is_empty() {
+            return None;
+        }
+        for target in targets.on(registry).map(|number| targets.get(number)) {
+            let _ = writeln!(text, "{}{:?}", target.scan_identity_in(Shard::default()), target.platforms);
+        }
+        Some(Digest::sha256_of(text.as_bytes()).beginning())
+    }
+
     /// Whether a policy is about the tags that one of these targets selects.
     fn judges(&self, policy: usize, targets: &[u32]) -> bool {
         targets.iter().any(|&target| self.targets[policy][target as usize])
@@ -64,22 +91,29 @@ struct Context<'a> {
     targets: &'a Targets,
     sources: &'a Sources,
     now: Timestamp,
+    /// Whether other shards are told what goes.
+    tells_others: bool,
 }
 
 /// Judges the repositories of a registry that changed, or that time has changed, and counts what goes. Repositories of which
-/// what is published changed become stale.
+/// what is published changed become stale. With other shards that have policies too, `renumbered` are layers and documents since
+/// the last call, and `elsewhere` is what these have.
 pub(super) fn judge_all(
     registry: &mut RegistryState,
-    policies: &Policies,
+    renumbered: [&Renumbered; 2],
     targets: &Targets,
-    sources: &Sources,
-    now: Timestamp,
+    (policies, sources, now): (&Policies, &Sources, Timestamp),
+    elsewhere: Option<&mut BlobsElsewhere>,
 ) {
     if policies.is_empty() {
         return;
     }
     let RegistryState { repositories, layers, reclaimable, .. } = registry;
     reclaimable.tallies.resize_with(policies.list.len(), Tally::default);
+    let tells_others = elsewhere.is_some();
+    if let Some(elsewhere) = elsewhere {
+        reclaimable.hear(renumbered, layers, elsewhere);
+    }
     let is_due = |repository: &RepositoryState| repository.stale.is_view_stale() || repository.judged.is_over(now);
     for repository in repositories.values_mut().filter(|repository| repository.stale.is_view_stale()) {
         let contents = repository.tags.values().filter_map(|state| state.content.as_ref());
@@ -96,16 +130,13 @@ pub(super) fn judge_all(
     let is_outdated = |repository: &RepositoryState| {
         !outdated.is_empty() && outdated.binary_search(&repository.judged.holder).is_ok()
     };
-    let context = Context { policies, targets, sources, now };
+    let context = Context { policies, targets, sources, now, tells_others };
     for (name, repository) in repositories {
         if is_due(repository) || is_outdated(repository) {
             judge_again(name, repository, context, layers, reclaimable);
         }
     }
-    for tally in &mut reclaimable.tallies {
-        tally.settle(layers, &reclaimable.holders);
-    }
-    reclaimable.holders.settle();
+    reclaimable.settle(layers);
 }
 
 /// Notes whether everything on a registry is known, as of its sums.
@@ -138,7 +169,7 @@ fn judge_again(
 fn judge_one(
     name: &Repository,
     repository: &RepositoryState,
-    Context { policies, targets, sources, now }: Context<'_>,
+    Context { policies, targets, sources, now, tells_others }: Context<'_>,
     layers: &LayerTable,
     holders: &Holders,
 ) -> Judged {
@@ -151,7 +182,7 @@ fn judge_one(
         is_known: (sources.say_all_that_runs() || !policies.ask_what_runs())
             && repository.partial.is_empty()
             && (repository.listed || !lists)
-            && there().all(|(_, state)| state.is_complete() && !state.has_unread()),
+            && there().all(|(_, state)| state.is_complete() && !state.has_unread() && state.has_all_selected()),
         from: now,
         until: Timestamp::INFINITY,
     };
@@ -176,7 +207,7 @@ fn judge_one(
         judged.until = judged.until.min(judgement.until);
         let gone = states.iter().zip(&judgement.verdicts).filter(|(_, verdict)| **verdict == Verdict::Gone);
         let contents = gone.filter_map(|(state, _)| -> Option<&TagContent> { state.content.as_ref() });
-        judged.by_policy.push(Some(RepositoryReclaimable::new(contents, layers, holders)));
+        judged.by_policy.push(Some(RepositoryReclaimable::new(contents, layers, holders, tells_others)));
     }
     judged
 }
@@ -196,24 +227,35 @@ fn created(state: &TagState) -> Option<Timestamp> {
     dates?.into_iter().max_by(f64::total_cmp)
 }
 
-/// What is published of a registry.
-pub(super) fn views(of: &Reclaimable, policies: &Policies) -> Vec<ReclaimableView> {
-    let about = policies.list.iter().zip(&of.tallies).filter(|(_, tally)| tally.repositories > 0);
-    let views = about.map(|(policy, tally)| ReclaimableView {
-        policy: Arc::clone(&policy.name),
-        bytes: of.is_known.then(|| tally.bytes()),
-        tags: of.is_known.then_some(tally.tags),
+/// What is published of a registry; `elsewhere`: what is the same in other shards.
+pub(super) fn views(of: &Reclaimable, policies: &Policies, elsewhere: ReclaimableElsewhere) -> Vec<ReclaimableView> {
+    let is_about = |policy: usize, tally: &Tally| tally.repositories > 0 || elsewhere.about.contains(policy);
+    let all = policies.list.iter().zip(&of.tallies).enumerate();
+    let views = all.filter(|(policy, (_, tally))| is_about(*policy, tally)).map(|(number, (policy, tally))| {
+        let is_whole = of.is_whole(number, elsewhere);
+        ReclaimableView {
+            policy: Arc::clone(&policy.name),
+            bytes: is_whole.then(|| of.bytes(number)),
+            // Others tell what goes, and not how many tags do.
+            tags: (is_whole && !of.is_shared()).then_some(tally.tags),
+        }
     });
     views.collect()
 }
 
 /// What is published of a repository of it.
-pub(super) fn repository_views(judged: &Judged, of: &Reclaimable, policies: &Policies) -> Vec<ReclaimableView> {
-    let views = policies.list.iter().zip(&judged.by_policy).filter_map(|(policy, repository)| {
+pub(super) fn repository_views(
+    judged: &Judged,
+    of: &Reclaimable,
+    policies: &Policies,
+    elsewhere: ReclaimableElsewhere,
+) -> Vec<ReclaimableView> {
+    let all = policies.list.iter().zip(&judged.by_policy).enumerate();
+    let views = all.filter_map(|(number, (policy, repository))| {
         let repository = repository.as_ref()?;
         Some(ReclaimableView {
             policy: Arc::clone(&policy.name),
-            bytes: of.is_known.then_some(repository.own_bytes),
+            bytes: of.is_whole(number, elsewhere).then_some(repository.own_bytes),
             tags: judged.is_known.then_some(repository.tags),
         })
     });

@@ -3,11 +3,15 @@
 //! A blob is freed if they are all who have it. What only one repository has is summed where that is judged (`policies`). Of
 //! what several have, each policy counts how often it is named by what goes, and looks again at what changed.
 
-use std::collections::HashMap;
-
+use super::blob_exchange::{BlobExchange, Numbered};
+use super::blobs_elsewhere::BlobsElsewhere;
+use super::elsewhere::ReclaimableElsewhere;
 use super::holders::{Held, HeldBlob, Holders, HoldersByBlob, blobs};
+use super::interner::Renumbered;
 use super::layer_table::{LayerTable, TagContent};
+use super::shared_blobs::SharedBlobs;
 use crate::image::Timestamp;
+use crate::tag::{BlobName, GoneBy, PolicySet};
 
 /// What a policy lets go in a repository.
 #[derive(Default, PartialEq)]
@@ -16,7 +20,9 @@ pub(super) struct RepositoryReclaimable {
     pub(super) tags: u64,
     /// Bytes that are freed if only these tags are deleted: of blobs that nothing else has.
     pub(super) own_bytes: u64,
-    /// The distinct layers of these tags that other repositories have too, ascending.
+    /// Those of them that are of no blob below.
+    unlisted_bytes: u64,
+    /// The distinct layers of these tags that other repositories have too, ascending; all of them where other shards are told.
     layers: Box<[HeldBlob]>,
     /// Such manifests, configs and indexes, ascending.
     documents: Box<[HeldBlob]>,
@@ -52,24 +58,31 @@ impl Judged {
 
 impl RepositoryReclaimable {
     /// What these tags of a repository hold: all that removing their content from the layer table would release.
-    pub(super) fn new<'a>(gone: impl Iterator<Item = &'a TagContent>, table: &LayerTable, holders: &Holders) -> Self {
+    pub(super) fn new<'a>(
+        gone: impl Iterator<Item = &'a TagContent>,
+        table: &LayerTable,
+        holders: &Holders,
+        lists_all: bool,
+    ) -> Self {
         let mut tags = 0;
         let (layers, documents) = blobs(gone.inspect(|_| tags += 1));
-        let (own_layers, layers) = split(layers, table.layer_uses(), holders.layers());
-        let (own_documents, documents) = split(documents, table.document_uses(), holders.documents());
-        Self { tags, own_bytes: own_layers.saturating_add(own_documents), layers, documents }
+        let (own_layers, layers) = split(layers, table.layers().uses(), &holders.layers, lists_all);
+        let (own_documents, documents) = split(documents, table.documents().uses(), &holders.documents, lists_all);
+        let own_bytes = own_layers.saturating_add(own_documents);
+        let unlisted_bytes = if lists_all { 0 } else { own_bytes };
+        Self { tags, own_bytes, unlisted_bytes, layers, documents }
     }
 }
 
-/// The bytes of blobs that nothing else has, and the blobs that other repositories have too.
-fn split(gone: Vec<HeldBlob>, uses: &[u32], holders: &HoldersByBlob) -> (u64, Box<[HeldBlob]>) {
+/// The bytes of blobs that nothing else has, and the blobs that other repositories have too, or all of them.
+fn split(gone: Vec<HeldBlob>, uses: &[u32], holders: &HoldersByBlob, lists_all: bool) -> (u64, Box<[HeldBlob]>) {
     let mut own_bytes = 0_u64;
     let shared = gone.into_iter().filter(|blob| {
         let is_own = holders.is_ones_own(blob.number);
         if is_own && blob.uses == uses[blob.number as usize] {
             own_bytes = own_bytes.saturating_add(blob.bytes);
         }
-        !is_own
+        lists_all || !is_own
     });
     let shared = shared.collect();
     (own_bytes, shared)
@@ -83,8 +96,10 @@ pub(super) struct Reclaimable {
     pub(super) tallies: Vec<Tally>,
     /// Judged repositories of which something is unknown.
     pub(super) unknown: usize,
-    /// Whether everything on the registry is known: only then are there bytes.
+    /// Whether everything on the registry is known, but for what other shards have: only then are there bytes.
     pub(super) is_known: bool,
+    /// With shards that tell each other what goes.
+    pub(super) exchange: Option<BlobExchange>,
 }
 
 impl Reclaimable {
@@ -109,6 +124,87 @@ impl Reclaimable {
         self.unknown -= usize::from(before.holder != 0 && !before.is_known);
         self.unknown += usize::from(now.holder != 0 && !now.is_known);
     }
+
+    /// Takes which numbers were given to other layers and documents, and what other shards say: before repositories are judged.
+    pub(super) fn hear(&mut self, renumbered: [&Renumbered; 2], table: &LayerTable, others: &mut BlobsElsewhere) {
+        let Self { holders, tallies, exchange, .. } = self;
+        if let Some(exchange) = exchange {
+            exchange.renumber(renumbered, table, others, holders);
+        }
+        let exchange = exchange.get_or_insert_with(|| BlobExchange::new(table, others, holders));
+        exchange.hear(table, others, holders, tallies.len());
+    }
+
+    /// Whether shards tell each other what goes.
+    pub(super) fn is_shared(&self) -> bool {
+        self.exchange.is_some()
+    }
+
+    /// Whether everything that a policy frees is known, here and in other shards.
+    pub(super) fn is_whole(&self, policy: usize, elsewhere: ReclaimableElsewhere) -> bool {
+        self.is_known && elsewhere.is_known && (policy < PolicySet::END || !self.is_shared())
+    }
+
+    /// The policies that are about a repository here.
+    pub(super) fn about(&self) -> PolicySet {
+        let mut about = PolicySet::default();
+        let policies = self.tallies.iter().enumerate().filter(|(_, tally)| tally.repositories > 0);
+        policies.for_each(|(policy, _)| about.insert(policy));
+        about
+    }
+
+    /// Takes into account what changed.
+    pub(super) fn settle(&mut self, table: &LayerTable) {
+        let Self { holders, tallies, exchange, .. } = self;
+        let mut changed =
+            exchange.as_ref().map(|_| [holders.layers.changed(), holders.documents.changed()].map(<[u32]>::to_vec));
+        for (policy, tally) in tallies.iter_mut().enumerate() {
+            if let Some([layers, documents]) = &mut changed {
+                layers.extend_from_slice(tally.layers.changed());
+                documents.extend_from_slice(tally.documents.changed());
+            }
+            tally.settle(table, holders, exchange.as_ref().map(|exchange| (exchange, policy)));
+        }
+        if let (Some(exchange), Some(changed)) = (exchange, changed) {
+            exchange.note(table, changed, |name| gone_by(tallies, table, name));
+        }
+        holders.settle();
+    }
+
+    /// Whether the other shards have yet to be told something; `is_known`: whether all of this one is.
+    pub(super) fn is_news(&self, is_known: bool) -> bool {
+        self.exchange.as_ref().is_some_and(|exchange| exchange.is_news(is_known))
+    }
+
+    /// What the other shards are to be told, and whether these are all blobs.
+    pub(super) fn take_news(&mut self, is_known: bool, table: &LayerTable) -> (bool, Vec<(BlobName, Option<GoneBy>)>) {
+        let Self { tallies, exchange, .. } = self;
+        let news =
+            exchange.as_mut().map(|exchange| exchange.take(is_known, table, |blob| gone_by(tallies, table, blob)));
+        news.unwrap_or_default()
+    }
+
+    /// Bytes that a policy frees in all shards, as of when it was settled.
+    pub(super) fn bytes(&self, policy: usize) -> u64 {
+        let elsewhere = self.exchange.as_ref().map_or(0, |exchange| exchange.freed_elsewhere(policy));
+        u64::try_from(self.tallies[policy].bytes() + elsewhere).unwrap_or(u64::MAX)
+    }
+}
+
+/// By which policies all tags of this shard that have a blob go.
+fn gone_by(tallies: &[Tally], table: &LayerTable, blob: Numbered) -> GoneBy {
+    let mut gone = GoneBy::default();
+    for (policy, tally) in tallies.iter().enumerate().take(PolicySet::END) {
+        let bytes = match blob {
+            Numbered::Layer(number) => tally.layers.gone_here(number, table.layers().uses()),
+            Numbered::Document(number) => tally.documents.gone_here(number, table.documents().uses()),
+        };
+        if let Some(bytes) = bytes {
+            gone.policies.insert(policy);
+            gone.bytes = bytes;
+        }
+    }
+    gone
 }
 
 /// What one policy lets go on a registry.
@@ -118,7 +214,7 @@ pub(super) struct Tally {
     pub(super) repositories: usize,
     /// Tags that no rule keeps.
     pub(super) tags: u64,
-    /// What only one repository has; wide, so that what was added can be taken away again.
+    /// What only one repository has and is not listed; wide, so that what was added can be taken away again.
     own_bytes: u128,
     layers: SharedBlobs,
     documents: SharedBlobs,
@@ -129,7 +225,7 @@ impl Tally {
     pub(super) fn add(&mut self, of: &RepositoryReclaimable) {
         self.repositories += 1;
         self.tags += of.tags;
-        self.own_bytes += u128::from(of.own_bytes);
+        self.own_bytes += u128::from(of.unlisted_bytes);
         self.layers.add(&of.layers);
         self.documents.add(&of.documents);
     }
@@ -138,82 +234,21 @@ impl Tally {
     pub(super) fn subtract(&mut self, of: &RepositoryReclaimable) {
         self.repositories -= 1;
         self.tags -= of.tags;
-        self.own_bytes -= u128::from(of.own_bytes);
+        self.own_bytes -= u128::from(of.unlisted_bytes);
         self.layers.subtract(&of.layers);
         self.documents.subtract(&of.documents);
     }
 
-    /// Takes into account what changed.
-    pub(super) fn settle(&mut self, table: &LayerTable, holders: &Holders) {
-        self.layers.settle(table.layer_uses(), holders.layers().changed());
-        self.documents.settle(table.document_uses(), holders.documents().changed());
+    /// Takes into account what changed; with other shards, also what they say of the policy.
+    fn settle(&mut self, table: &LayerTable, holders: &Holders, others: Option<(&BlobExchange, usize)>) {
+        let (layers, documents) =
+            others.map(|(others, policy)| ((&others.layers, policy), (&others.documents, policy))).unzip();
+        self.layers.settle(table.layers().uses(), holders.layers.changed(), layers);
+        self.documents.settle(table.documents().uses(), holders.documents.changed(), documents);
     }
 
     /// Bytes that are freed, as of when it was settled.
-    pub(super) fn bytes(&self) -> u64 {
-        let bytes = self.own_bytes + self.layers.freed_bytes + self.documents.freed_bytes;
-        u64::try_from(bytes).unwrap_or(u64::MAX)
-    }
-}
-
-/// The blobs that go and that several repositories have.
-#[derive(Default)]
-struct SharedBlobs {
-    blobs: HashMap<u32, SharedBlob>,
-    /// Bytes of those that nothing else has.
-    freed_bytes: u128,
-    /// Those that were added or taken away since they were last settled.
-    changed: Vec<u32>,
-}
-
-#[derive(Default)]
-struct SharedBlob {
-    /// How often it is named by what goes.
-    gone: u32,
-    /// Its bytes by what goes, and in how many repositories: more than one entry where manifests disagree.
-    sizes: Vec<(u64, u32)>,
-    /// Its part in `freed_bytes`.
-    freed_bytes: u64,
-}
-
-impl SharedBlobs {
-    fn add(&mut self, of: &[HeldBlob]) {
-        for held in of {
-            let blob = self.blobs.entry(held.number).or_default();
-            blob.gone += held.uses;
-            match blob.sizes.iter_mut().find(|(bytes, _)| *bytes == held.bytes) {
-                Some((_, repositories)) => *repositories += 1,
-                None => blob.sizes.push((held.bytes, 1)),
-            }
-            self.changed.push(held.number);
-        }
-    }
-
-    fn subtract(&mut self, of: &[HeldBlob]) {
-        for held in of {
-            let Some(blob) = self.blobs.get_mut(&held.number) else { continue };
-            blob.gone -= held.uses;
-            blob.sizes
-                .iter_mut()
-                .filter(|(bytes, _)| *bytes == held.bytes)
-                .for_each(|(_, repositories)| *repositories -= 1);
-            blob.sizes.retain(|(_, repositories)| *repositories > 0);
-            if blob.gone == 0 {
-                self.freed_bytes -= u128::from(blob.freed_bytes);
-                self.blobs.remove(&held.number);
-            }
-            self.changed.push(held.number);
-        }
-    }
-
-    fn settle(&mut self, uses: &[u32], changed: &[u32]) {
-        for number in changed.iter().copied().chain(std::mem::take(&mut self.changed)) {
-            let Some(blob) = self.blobs.get_mut(&number) else { continue };
-            let is_freed = blob.gone == uses[number as usize];
-            let smallest = blob.sizes.iter().map(|(bytes, _)| *bytes).min().unwrap_or_default();
-            self.freed_bytes -= u128::from(blob.freed_bytes);
-            blob.freed_bytes = if is_freed { smallest } else { 0 };
-            self.freed_bytes += u128::from(blob.freed_bytes);
-        }
+    fn bytes(&self) -> u128 {
+        self.own_bytes + self.layers.freed_bytes() + self.documents.freed_bytes()
     }
 }

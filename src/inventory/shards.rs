@@ -4,10 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use super::Inventory;
+use super::elsewhere::ReclaimableElsewhere;
 use super::stale::StalePart;
 use super::state::RegistryState;
 use crate::oci::{Digest, Registry};
-use crate::tag::{CountsElsewhere, RegistryCounts, RegistryExtent, RegistrySummary, ShardCounts};
+use crate::tag::{
+    CountsElsewhere, PolicySet, ReclaimableSummary, RegistryCounts, RegistryExtent, RegistrySummary, ShardCounts,
+};
 use crate::target::{Grouping, Shard};
 
 /// What the other shards were told last.
@@ -40,7 +43,7 @@ impl Inventory {
             match self.registries.get_mut(&registry) {
                 Some(state) => state.stale.mark(StalePart::Sums),
                 // Who numbers layers there looks them all up.
-                None => drop(self.others.layers(&registry).take_changed()),
+                None => self.others.on(&registry).drop_changed(),
             }
         }
         is_any
@@ -66,6 +69,39 @@ impl Inventory {
         let is_named = self.targets.name_registry(registry);
         let selection = if self.is_sharded() { self.selection(registry) } else { 0 };
         self.others.extents(registry, self.targets.shard, (selection, is_named))
+    }
+
+    /// What policies are about in the other shards' parts of a registry.
+    pub(super) fn reclaimable_elsewhere(&self, registry: &Registry) -> ReclaimableElsewhere {
+        let identity = if self.is_sharded() { self.policies.identity(registry, &self.targets) } else { None };
+        let is_named = self.targets.name_registry(registry);
+        let mut elsewhere = self.others.reclaimable(registry, self.targets.shard, (identity, is_named));
+        // Beside what others have by now, what was selected before does not do.
+        elsewhere.is_known &= !self.is_sharded() || self.is_listed(registry);
+        elsewhere
+    }
+
+    /// Whether all that targets select on a registry was looked up since the program or a reload began to select it.
+    fn is_listed(&self, registry: &Registry) -> bool {
+        self.targets.on(registry).all(|number| {
+            let target = self.targets.get(number);
+            let has_none = || target.repositories.only_names().is_some() && self.holds_none(number);
+            self.ended[number as usize] && (target.names_all() || self.listed[number as usize] || has_none())
+        })
+    }
+
+    /// What policies are about in this shard's part, if everything there is known.
+    fn reclaimable_here(&self, registry: &Registry) -> Option<ReclaimableSummary> {
+        let identity = self.policies.identity(registry, &self.targets)?;
+        let state = self.registries.get(registry);
+        let is_known = state.is_none_or(|state| state.reclaimable.is_known)
+            && !self.has_unread_catalog(registry)
+            && self.is_listed(registry);
+        is_known.then(|| ReclaimableSummary {
+            identity,
+            about: state.map_or(PolicySet::default(), |state| state.reclaimable.about()),
+            is_shown: state.is_some_and(|state| state.view.is_some()),
+        })
     }
 
     /// Tells selections of a registry's images apart: by the targets that have ended a scan, and their groups.
@@ -97,20 +133,19 @@ impl Inventory {
         for (registry, &summary) in &summaries {
             let is_news = self.told.registries.get(registry) != Some(&summary);
             let state = self.registries.get_mut(registry);
-            match state.and_then(|state| Some((state.has_sums, state.shared.as_mut()?))) {
-                Some((has_sums, shared)) if is_news || shared.is_news() => {
-                    changed.push((registry.clone(), shared.take(summary, has_sums)));
-                }
+            let counts = match state {
+                Some(state) => state.take_news(summary, is_news),
                 None if is_news => {
                     let is_all = summary.extent > RegistryExtent::Unknown;
-                    let counts = RegistryCounts { summary: Some(summary), is_all, layers: Vec::new() };
-                    changed.push((registry.clone(), counts));
+                    let are_all_blobs = is_all || summary.reclaimable.is_some();
+                    Some(RegistryCounts { summary: Some(summary), is_all, are_all_blobs, ..RegistryCounts::default() })
                 }
-                _ => {}
-            }
+                None => None,
+            };
+            changed.extend(counts.map(|counts| (registry.clone(), counts)));
         }
         let gone = self.told.registries.keys().filter(|registry| !summaries.contains_key(*registry));
-        let nothing = RegistryCounts { summary: None, is_all: true, layers: Vec::new() };
+        let nothing = RegistryCounts { is_all: true, are_all_blobs: true, ..RegistryCounts::default() };
         changed.extend(gone.map(|registry| (registry.clone(), nothing.clone())));
         let all_ended = self.ended.iter().all(|ended| *ended);
         let is_settled = all_ended && self.catalogs.iter().all(|catalog| catalog.is_whole());
@@ -134,6 +169,7 @@ impl Inventory {
             series: state.map_or(0, |state| state.usage.series as u64),
             repositories: state.map_or(0, |state| state.repositories.len() as u64),
             selection: self.selection(registry),
+            reclaimable: self.reclaimable_here(registry),
         }
     }
 }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use super::elsewhere::LayersElsewhere;
 use super::groups::GroupNumbers;
+use super::interner::Renumbered;
 use super::layer_table::LayerTable;
+use super::reclaimable::Reclaimable;
 use super::snapshot::GroupView;
 use super::sums::CountedImages;
 use crate::image::accounting::{Census, GroupSums, ImageMark, LayerCount, Series, listed_by_set};
@@ -22,6 +24,8 @@ pub(super) struct SharedCounts {
     /// What changed here since they were last told.
     changed: HashMap<Digest, CountedLayer>,
     was_told: bool,
+    /// Whether policies were about the registry then.
+    told_blobs: bool,
 }
 
 impl SharedCounts {
@@ -128,8 +132,14 @@ impl SharedCounts {
     }
 
     /// Takes into account which numbers were given to other layers: before [`Self::exchange`].
-    pub(super) fn renumber(&mut self, layers: &mut LayerTable, census: &mut Census, others: &LayersElsewhere) {
-        for (number, released) in layers.take_renumbered() {
+    pub(super) fn renumber(
+        &mut self,
+        renumbered: Renumbered,
+        layers: &LayerTable,
+        census: &mut Census,
+        others: &LayersElsewhere,
+    ) {
+        for (number, released) in renumbered {
             let at = number as usize;
             if self.own.len() <= at {
                 self.own.resize(at + 1, LayerCount::default());
@@ -147,17 +157,30 @@ impl SharedCounts {
         }
     }
 
-    /// Whether the others have yet to be told something about layers.
-    pub(super) fn is_news(&self) -> bool {
-        !self.changed.is_empty()
+    /// Whether the others have yet to be told something about layers, or about blobs.
+    pub(super) fn is_news(&self, summary: &RegistrySummary, blobs: &Reclaimable) -> bool {
+        let is_over = self.told_blobs && !blobs.is_shared();
+        !self.changed.is_empty() || is_over || blobs.is_news(summary.reclaimable.is_some())
     }
 
     /// What the others are to be told.
-    pub(super) fn take(&mut self, summary: RegistrySummary, has_sums: bool) -> RegistryCounts {
+    pub(super) fn take(
+        &mut self,
+        summary: RegistrySummary,
+        has_sums: bool,
+        layers: &LayerTable,
+        reclaimable: &mut Reclaimable,
+    ) -> RegistryCounts {
         let is_all = has_sums && !self.was_told;
         self.was_told |= has_sums;
-        let layers = std::mem::take(&mut self.changed);
-        RegistryCounts { summary: Some(summary), is_all, layers: layers.into_iter().collect() }
+        let (are_all_blobs, blobs) = if reclaimable.is_shared() {
+            reclaimable.take_news(summary.reclaimable.is_some(), layers)
+        } else {
+            (is_all || self.told_blobs, Vec::new())
+        };
+        self.told_blobs = reclaimable.is_shared();
+        let layers = std::mem::take(&mut self.changed).into_iter().collect();
+        RegistryCounts { summary: Some(summary), is_all, layers, are_all_blobs, blobs }
     }
 }
 

@@ -69,6 +69,8 @@ pub struct ElsewhereView {
     pub has_images: bool,
     /// Whether one of them publishes what is stored on it: the first that has an image.
     pub is_told: bool,
+    /// Whether one of them publishes what policies would free on it: the first that publishes anything of it.
+    pub is_reclaimable_told: bool,
 }
 
 /// A group's published values.

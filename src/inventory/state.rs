@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::catalog::Extent;
 use super::elsewhere::LayersElsewhere;
 use super::groups::{GroupNumbers, RepositoryGroups};
+use super::interner::Renumbered;
 use super::layer_table::LayerTable;
 use super::reclaimable::{Judged, Reclaimable};
 use super::shared_counts::{SharedCounts, mark};
@@ -16,6 +17,7 @@ use super::tag_settings::Targets;
 use super::tag_state::TagState;
 use crate::image::accounting::{Accounting, Census, Figures, GroupUsage, Series};
 use crate::oci::{Digest, Repository, Tag};
+use crate::tag::{RegistryCounts, RegistrySummary};
 use crate::target::Candidate;
 
 /// The state of one registry.
@@ -99,7 +101,7 @@ impl RegistryState {
 
     /// From now on, tells other shards what it counts, and counts what they say.
     pub(super) fn share_counts(&mut self) {
-        self.layers.note_renumbered();
+        self.layers.note_layers();
         self.shared.get_or_insert_default();
     }
 
@@ -109,10 +111,15 @@ impl RegistryState {
     }
 
     /// Computes the sums if they are stale; returns whether it did. The views of repositories whose figures changed
-    /// become stale.
-    pub(super) fn account(&mut self, targets: &Targets, elsewhere: &mut LayersElsewhere) -> bool {
+    /// become stale. `renumbered`: layers, since the last call.
+    pub(super) fn account(
+        &mut self,
+        targets: &Targets,
+        renumbered: Renumbered,
+        elsewhere: &mut LayersElsewhere,
+    ) -> bool {
         if let Some(shared) = &mut self.shared {
-            shared.renumber(&mut self.layers, &mut self.census, elsewhere);
+            shared.renumber(renumbered, &self.layers, &mut self.census, elsewhere);
         }
         if !self.has_sums || !self.stale.take_sums() {
             return false;
@@ -166,6 +173,13 @@ impl RegistryState {
         let usage = accounting.groups(&numbers.sets);
         let groups = numbers.names.into_iter().zip(usage).filter_map(|(group, usage)| Some((group, usage?)));
         self.usage.groups = groups.collect();
+    }
+
+    /// What other shards are to be told; `is_news`: whether that is so of the summary.
+    pub(super) fn take_news(&mut self, summary: RegistrySummary, is_news: bool) -> Option<RegistryCounts> {
+        let shared = self.shared.as_mut()?;
+        let is_any = is_news || shared.is_news(&summary, &self.reclaimable);
+        is_any.then(|| shared.take(summary, self.has_sums, &self.layers, &mut self.reclaimable))
     }
 
     /// The layers whose sizes differ between manifests, with the smallest size.

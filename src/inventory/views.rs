@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use super::bases;
-use super::elsewhere::LayersElsewhere;
+use super::elsewhere::RegistryElsewhere;
 use super::largest_change::CommandsOf;
 use super::layer_table::{LayerTable, StoredImage};
 use super::newest::newest;
@@ -29,10 +29,18 @@ pub(super) fn refresh_sums(
     registry: &mut RegistryState,
     targets: &Targets,
     (policies, sources, now): (&Policies, &Sources, Timestamp),
-    elsewhere: &mut LayersElsewhere,
+    elsewhere: &mut RegistryElsewhere,
 ) -> Vec<Warning> {
-    policies::judge_all(registry, policies, targets, sources, now);
-    let other_sums = registry.account(targets, elsewhere);
+    let tells_others = registry.shared.is_some() && policies.about(name, targets).next().is_some();
+    registry.layers.note_documents(tells_others);
+    let [layers, documents] = registry.layers.take_renumbered();
+    let RegistryElsewhere { layers: layers_elsewhere, blobs } = elsewhere;
+    if !tells_others {
+        blobs.drop_changed();
+    }
+    let blobs = tells_others.then_some(blobs);
+    policies::judge_all(registry, [&layers, &documents], targets, (policies, sources, now), blobs);
+    let other_sums = registry.account(targets, layers, layers_elsewhere);
     policies::note_known(registry);
     if !other_sums {
         return Vec::new();
@@ -54,7 +62,8 @@ pub(super) fn refresh(
         if state.stale.take_view() {
             let mut view = repository(name, state, targets, &registry.layers);
             view.newest = newest_views(state, targets, &registry.layers, commands_of);
-            view.reclaimable = policies::repository_views(&state.judged, &registry.reclaimable, policies);
+            view.reclaimable =
+                policies::repository_views(&state.judged, &registry.reclaimable, policies, registry.extent.reclaimable);
             if registry.extent.is_part {
                 withhold_shared(&mut view);
             }
@@ -74,7 +83,7 @@ pub(super) fn refresh(
         || registry.repositories.values().any(|repository| !repository.partial.is_empty());
     let is_whole = !registry.extent.is_part && !has_cut_list;
     let stored_bytes = (is_whole && registry.usage.series > 0).then_some(registry.usage.stored_bytes);
-    let mut reclaimable = policies::views(&registry.reclaimable, policies);
+    let mut reclaimable = policies::views(&registry.reclaimable, policies, registry.extent.reclaimable);
     if registry.extent.has_unread_catalog {
         for of in &mut reclaimable {
             (of.bytes, of.tags) = (None, None);
@@ -83,7 +92,11 @@ pub(super) fn refresh(
     let view = RegistryView {
         registry: name.clone(),
         stored_bytes,
-        elsewhere: ElsewhereView { has_images: !targets.shard.is_only(), is_told: registry.extent.is_told_elsewhere },
+        elsewhere: ElsewhereView {
+            has_images: !targets.shard.is_only(),
+            is_told: registry.extent.is_told_elsewhere,
+            is_reclaimable_told: registry.extent.reclaimable.is_told,
+        },
         groups: groups(registry),
         reclaimable,
         layers: registry.layers.digests().clone(),

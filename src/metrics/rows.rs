@@ -87,7 +87,7 @@ impl<'a> Rows<'a> {
             let labels = self.row(&[("registry", view.registry.as_str()), ("group", &group.group)]);
             self.groups.push((labels, group));
         }
-        for of in &view.reclaimable {
+        for of in view.reclaimable.iter().filter(|_| !view.elsewhere.is_reclaimable_told) {
             let labels = self.row(&[("registry", view.registry.as_str()), ("policy", &of.policy)]);
             self.reclaimable[1].push((labels, of));
         }

@@ -1,5 +1,6 @@
 //! One `[[policies]]` entry of the configuration, parsed.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +27,31 @@ impl RetentionPolicy {
     /// Whether it judges the tags that a target selects.
     pub fn judges(&self, target: &TargetName) -> bool {
         self.targets.as_ref().is_none_or(|targets| targets.contains(target))
+    }
+
+    /// As text: policies with the same text judge the same tags by the same rules.
+    pub fn identity(&self) -> String {
+        let mut text = String::new();
+        // Each value is preceded by its length, so that no value can be mistaken for another key.
+        let mut line = |key: &str, value: &str| {
+            let _ = writeln!(text, "{key} {} {value}", value.len());
+        };
+        line("policy", &self.name);
+        match &self.targets {
+            Some(targets) => targets.iter().for_each(|target| line("target", &target.0)),
+            None => line("targets", "all"),
+        }
+        if let Some(newest) = self.keep_newest {
+            line("keep_newest", &newest.to_string());
+        }
+        for pattern in &self.keep_match {
+            line("keep_match", pattern.as_str());
+        }
+        if let Some(younger) = self.keep_younger {
+            line("keep_younger", &younger.as_secs_f64().to_string());
+        }
+        line("keep_running", if self.keep_running { "true" } else { "false" });
+        text
     }
 
     /// Whether any of its rules depends on when a tag was created.

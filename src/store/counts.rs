@@ -1,11 +1,13 @@
-//! What a shard counts of layers, for the others: changes that wait for the writer, or all that the database has.
+//! What a shard counts of layers, and which of its blobs go, for the others: changes that wait for the writer, or all that the
+//! database has.
 
 use std::collections::HashMap;
 
+use super::changes::Changes;
 use crate::oci::{Digest, Registry};
 #[cfg(feature = "postgres")]
 use crate::tag::RegistryExtent;
-use crate::tag::{CountedLayer, RegistrySummary, ShardCounts};
+use crate::tag::{BlobName, CountedLayer, GoneBy, RegistrySummary, ShardCounts};
 
 /// Changes, of which the latest count. The default: none.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -21,15 +23,14 @@ pub(super) struct Counts {
 #[derive(Clone, Debug, Default, PartialEq)]
 struct OfRegistry {
     summary: Option<RegistrySummary>,
-    /// Whether layers that are not named are listed by nobody.
-    is_all: bool,
-    layers: HashMap<Digest, CountedLayer>,
+    layers: Changes<Digest, CountedLayer>,
+    blobs: Changes<BlobName, Option<GoneBy>>,
 }
 
 /// A registry that is not watched.
 #[cfg(feature = "postgres")]
-const NOTHING: RegistrySummary =
-    RegistrySummary { extent: RegistryExtent::Whole, series: 0, selection: 0, repositories: 0 };
+pub(super) const NOTHING: RegistrySummary =
+    RegistrySummary { extent: RegistryExtent::Whole, series: 0, selection: 0, repositories: 0, reclaimable: None };
 
 /// The rows to write.
 #[cfg(feature = "postgres")]
@@ -38,6 +39,7 @@ pub(super) struct CountRows {
     pub(super) is_settled: bool,
     pub(super) registries: Vec<(Registry, RegistrySummary)>,
     pub(super) layers: Vec<(Registry, Digest, CountedLayer)>,
+    pub(super) blobs: Vec<(Registry, BlobName, Option<GoneBy>)>,
 }
 
 impl Counts {
@@ -47,24 +49,22 @@ impl Counts {
 
     /// Adds changes that came later.
     pub(super) fn then(&mut self, later: Self) {
-        self.merge(later, |layers, digest, count| {
-            layers.insert(digest, count);
+        self.merge(later, |known, later| {
+            known.layers.then(later.layers);
+            known.blobs.then(later.blobs);
         });
     }
 
     /// Applies changes to all that there is.
     #[cfg(feature = "postgres")]
     pub(super) fn apply(&mut self, changes: Self) {
-        self.merge(changes, |layers, digest, count| {
-            if count.count.is_listed() {
-                layers.insert(digest, count);
-            } else {
-                layers.remove(&digest);
-            }
+        self.merge(changes, |known, changes| {
+            known.layers.apply(changes.layers);
+            known.blobs.apply(changes.blobs);
         });
     }
 
-    fn merge(&mut self, later: Self, put: impl Fn(&mut HashMap<Digest, CountedLayer>, Digest, CountedLayer)) {
+    fn merge(&mut self, later: Self, add: impl Fn(&mut OfRegistry, OfRegistry)) {
         if later.is_empty() {
             return;
         }
@@ -75,17 +75,19 @@ impl Counts {
         }
         for (registry, later) in later.registries {
             // Where all registries were named, one that was not had nothing.
-            let nothing = OfRegistry { is_all: self.is_all, ..OfRegistry::default() };
-            let known = self.registries.entry(registry).or_insert(nothing);
+            let is_all = self.is_all;
+            let known = self.registries.entry(registry).or_insert_with(|| OfRegistry::nothing(is_all));
             known.summary = later.summary;
-            if later.is_all {
-                known.is_all = true;
-                known.layers.clear();
-            }
-            for (digest, count) in later.layers {
-                put(&mut known.layers, digest, count);
-            }
+            add(known, later);
         }
+    }
+}
+
+impl OfRegistry {
+    /// No layer and no blob.
+    fn nothing(is_all: bool) -> Self {
+        let (layers, blobs) = (HashMap::new(), HashMap::new());
+        Self { summary: None, layers: Changes { is_all, values: layers }, blobs: Changes { is_all, values: blobs } }
     }
 }
 
@@ -95,7 +97,9 @@ impl Counts {
     pub(super) fn as_all(&self) -> Self {
         let mut all = self.clone();
         (all.is_any, all.is_all) = (true, true);
-        all.registries.values_mut().for_each(|registry| registry.is_all = true);
+        for registry in all.registries.values_mut() {
+            (registry.layers.is_all, registry.blobs.is_all) = (true, true);
+        }
         all
     }
 
@@ -118,7 +122,7 @@ impl Counts {
         }
         if self.is_all {
             let gone = there.registries.iter().filter(|(registry, _)| !self.registries.contains_key(*registry));
-            let all_gone = OfRegistry { is_all: true, ..OfRegistry::default() };
+            let all_gone = OfRegistry::nothing(true);
             gone.for_each(|(registry, before)| all_gone.rows(registry, before, &mut rows));
         }
         rows
@@ -133,7 +137,13 @@ impl Counts {
     /// Takes what is read of a layer.
     pub(super) fn read_layer(&mut self, registry: Registry, digest: Digest, count: CountedLayer) {
         self.is_any = true;
-        self.registries.entry(registry).or_default().layers.insert(digest, count);
+        self.registries.entry(registry).or_default().layers.values.insert(digest, count);
+    }
+
+    /// Takes what is read of a blob.
+    pub(super) fn read_blob(&mut self, registry: Registry, name: BlobName, gone: Option<GoneBy>) {
+        self.is_any = true;
+        self.registries.entry(registry).or_default().blobs.values.insert(name, gone);
     }
 }
 
@@ -144,22 +154,17 @@ impl OfRegistry {
         if before.summary != Some(summary) {
             rows.registries.push((registry.clone(), summary));
         }
-        let none = CountedLayer::default();
-        let there = |digest: &Digest| before.layers.get(digest).unwrap_or(&none);
-        let changed = self.layers.iter().filter(|(digest, count)| there(digest) != *count);
-        rows.layers.extend(changed.map(|(digest, count)| (registry.clone(), digest.clone(), count.clone())));
-        if self.is_all {
-            let gone = before.layers.keys().filter(|digest| !self.layers.contains_key(*digest));
-            rows.layers.extend(gone.map(|digest| (registry.clone(), digest.clone(), none.clone())));
-        }
+        self.layers.rows(&before.layers, |digest, count| rows.layers.push((registry.clone(), digest, count)));
+        self.blobs.rows(&before.blobs, |name, gone| rows.blobs.push((registry.clone(), name, gone)));
     }
 }
 
 impl From<ShardCounts> for Counts {
     fn from(counts: ShardCounts) -> Self {
         let registries = counts.registries.into_iter().map(|(registry, counts)| {
-            let layers = counts.layers.into_iter().collect();
-            (registry, OfRegistry { summary: counts.summary, is_all: counts.is_all, layers })
+            let layers = Changes { is_all: counts.is_all, values: counts.layers.into_iter().collect() };
+            let blobs = Changes { is_all: counts.are_all_blobs, values: counts.blobs.into_iter().collect() };
+            (registry, OfRegistry { summary: counts.summary, layers, blobs })
         });
         Self { is_any: true, is_all: counts.is_all, is_settled: counts.is_settled, registries: registries.collect() }
     }
@@ -173,19 +178,23 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::tag::RegistryCounts;
+    use crate::tag::{PolicySet, RegistryCounts};
 
-    /// By registry and layer, how many series list it.
+    /// By registry and layer, how many series list it; from [`BLOBS`] on, by blob, by which policies it goes.
     type There = BTreeMap<(u8, u8), u32>;
+
+    const BLOBS: u8 = 4;
 
     #[derive(Clone, Debug)]
     enum Step {
-        /// A layer is listed by so many series.
+        /// A layer is listed by so many series, or a blob goes by such policies.
         List(u8, u8, u32),
         /// A registry is no longer watched.
         Leave(u8),
         /// What changed is told, and waits.
         Tell,
+        /// With the next of that all blobs of a registry are told.
+        Reload(u8),
         /// What waits is written.
         Write,
         /// Of what waits so many layers are written, and no answer comes.
@@ -196,9 +205,10 @@ mod tests {
 
     fn steps() -> impl Strategy<Value = Vec<Step>> {
         let step = prop_oneof![
-            8 => (0..3_u8, 0..6_u8, 0..4_u32).prop_map(|(registry, layer, series)| Step::List(registry, layer, series)),
+            8 => (0..3_u8, 0..8_u8, 0..4_u32).prop_map(|(registry, layer, series)| Step::List(registry, layer, series)),
             1 => (0..3_u8).prop_map(Step::Leave),
             4 => Just(Step::Tell),
+            1 => (0..3_u8).prop_map(Step::Reload),
             2 => Just(Step::Write),
             1 => (0..5_usize).prop_map(Step::WriteInPart),
             1 => Just(Step::Restart),
@@ -211,7 +221,7 @@ mod tests {
     }
 
     fn summary(series: u64) -> RegistrySummary {
-        RegistrySummary { extent: RegistryExtent::Whole, series, repositories: 1, selection: 5 }
+        RegistrySummary { extent: RegistryExtent::Whole, series, repositories: 1, selection: 5, reclaimable: None }
     }
 
     fn counted(series: u32) -> CountedLayer {
@@ -220,41 +230,73 @@ mod tests {
         counted
     }
 
-    /// What is told of a registry: all of it, or what differs from before.
-    fn told(number: u8, there: &There, before: Option<&There>) -> RegistryCounts {
+    fn blob(number: u8) -> BlobName {
+        let digest = Digest::sha256_of(&[number / 2]);
+        if number.is_multiple_of(2) { BlobName::Layer(digest) } else { BlobName::Document(digest) }
+    }
+
+    fn gone(policies: u32) -> Option<GoneBy> {
+        (policies > 0).then(|| GoneBy { policies: PolicySet::from_bits(policies.into()), bytes: 7 })
+    }
+
+    /// What is told of a registry: all of it, or what differs from before; and all of its blobs if `reloads`.
+    fn told(number: u8, there: &There, before: Option<&There>, reloads: bool) -> RegistryCounts {
         let of = |there: &There| -> BTreeMap<u8, u32> {
             let own = there.iter().filter(|((registry, _), _)| *registry == number);
             own.map(|((_, layer), series)| (*layer, *series)).collect()
         };
         let (now, before_it) = (of(there), before.map(of).unwrap_or_default());
         let series = |layers: &BTreeMap<u8, u32>, layer: u8| layers.get(&layer).copied().unwrap_or_default();
-        let changed = (0..6).filter(|&layer| series(&now, layer) != series(&before_it, layer));
-        let layers = changed.map(|layer| (Digest::sha256_of(&[layer]), counted(series(&now, layer)))).collect();
+        let changed = |&layer: &u8| series(&now, layer) != series(&before_it, layer);
+        let layers = (0..BLOBS).filter(changed);
+        let layers = layers.map(|layer| (Digest::sha256_of(&[layer]), counted(series(&now, layer)))).collect();
+        let is_there = |number: &u8| now.contains_key(number);
+        let blobs = (BLOBS..8).filter(if reloads { &is_there } else { &changed as &dyn Fn(&u8) -> bool });
+        let blobs = blobs.map(|number| (blob(number), gone(series(&now, number)))).collect();
         let summary = summary(now.values().sum::<u32>().into());
-        RegistryCounts { summary: (!now.is_empty()).then_some(summary), is_all: before.is_none(), layers }
+        let (summary, is_all) = ((!now.is_empty()).then_some(summary), before.is_none());
+        RegistryCounts { summary, is_all, layers, are_all_blobs: is_all || reloads, blobs }
     }
 
-    /// Applies rows to the layers that series list, and to the registries with series.
-    fn apply(rows: CountRows, layers: &mut HashMap<(Registry, Digest), u32>, series: &mut HashMap<Registry, u64>) {
-        for (registry, digest, counted) in rows.layers {
-            layers.insert((registry, digest), counted.count.series);
-        }
-        for (registry, summary) in rows.registries {
-            series.insert(registry, summary.series);
-        }
-        layers.retain(|_, series| *series > 0);
-        series.retain(|_, series| *series > 0);
+    /// What a database has.
+    #[derive(Clone, Debug, Default, PartialEq)]
+    struct Tables {
+        layers: HashMap<(Registry, Digest), u32>,
+        blobs: HashMap<(Registry, BlobName), GoneBy>,
+        series: HashMap<Registry, u64>,
     }
 
-    fn read(layers: &HashMap<(Registry, Digest), u32>, series: &HashMap<Registry, u64>) -> Counts {
-        let mut counts = Counts::default();
-        for (registry, series) in series {
-            counts.read_registry(registry.clone(), summary(*series));
+    impl Tables {
+        fn apply(&mut self, rows: CountRows) {
+            for (registry, digest, counted) in rows.layers {
+                self.layers.insert((registry, digest), counted.count.series);
+            }
+            for (registry, name, gone) in rows.blobs {
+                match gone {
+                    Some(gone) => drop(self.blobs.insert((registry, name), gone)),
+                    None => drop(self.blobs.remove(&(registry, name))),
+                }
+            }
+            for (registry, summary) in rows.registries {
+                self.series.insert(registry, summary.series);
+            }
+            self.layers.retain(|_, series| *series > 0);
+            self.series.retain(|_, series| *series > 0);
         }
-        for ((registry, digest), series) in layers {
-            counts.read_layer(registry.clone(), digest.clone(), counted(*series));
+
+        fn read(&self) -> Counts {
+            let mut counts = Counts::default();
+            for (registry, series) in &self.series {
+                counts.read_registry(registry.clone(), summary(*series));
+            }
+            for ((registry, digest), series) in &self.layers {
+                counts.read_layer(registry.clone(), digest.clone(), counted(*series));
+            }
+            for ((registry, name), gone) in &self.blobs {
+                counts.read_blob(registry.clone(), name.clone(), Some(*gone));
+            }
+            counts
         }
-        counts
     }
 
     proptest! {
@@ -262,11 +304,19 @@ mod tests {
         fn what_is_written_is_what_was_told_last_however_often_a_write_failed(steps in steps()) {
             let (mut there, mut before) = (There::new(), None::<There>);
             let (mut waiting, mut known) = (Counts::default(), Counts::default());
-            let (mut layers, mut series) = (HashMap::new(), HashMap::new());
+            let mut tables = Tables::default();
             let mut is_doubtful = false;
-            let tell = |there: &There, before: &mut Option<There>, waiting: &mut Counts| {
-                let registries = (0..3).map(|number| (registry(number), told(number, there, before.as_ref())));
-                let registries = registries.filter(|(_, counts)| counts.summary.is_some() || !counts.layers.is_empty());
+            let mut reloading = [false; 3];
+            let tell = |there: &There, before: &mut Option<There>, waiting: &mut Counts, reloading: &mut [bool; 3]| {
+                let reloaded = std::mem::take(reloading);
+                let registries = (0..3_u8).zip(reloaded);
+                let registries = registries
+                    .map(|(number, reloads)| (registry(number), told(number, there, before.as_ref(), reloads)));
+                let is_any = |counts: &RegistryCounts| {
+                    let is_reload = counts.are_all_blobs && !counts.is_all;
+                    counts.summary.is_some() || !counts.layers.is_empty() || !counts.blobs.is_empty() || is_reload
+                };
+                let registries = registries.filter(|(_, counts)| is_any(counts));
                 let counts = ShardCounts { is_all: before.is_none(), is_settled: true, registries: registries.collect() };
                 *before = Some(there.clone());
                 // As after a write that failed: what is newer comes on top.
@@ -279,46 +329,52 @@ mod tests {
                     Step::List(registry, layer, 0) => drop(there.remove(&(registry, layer))),
                     Step::List(registry, layer, series) => drop(there.insert((registry, layer), series)),
                     Step::Leave(gone) => there.retain(|(registry, _), _| *registry != gone),
-                    Step::Tell => tell(&there, &mut before, &mut waiting),
+                    Step::Reload(registry) => reloading[usize::from(registry)] = true,
+                    Step::Tell => tell(&there, &mut before, &mut waiting, &mut reloading),
                     Step::Write => {
                         let mut all = known.clone();
                         all.apply(waiting.clone());
-                        let there = read(&layers, &series);
+                        let there = tables.read();
                         let rows = if is_doubtful { all.as_all().rows(&there) } else { waiting.rows(&known) };
-                        apply(rows, &mut layers, &mut series);
+                        tables.apply(rows);
                         known.apply(std::mem::take(&mut waiting));
-                        prop_assert_eq!(&known.rows(&read(&layers, &series)).layers, &Vec::new());
+                        let rows = known.rows(&tables.read());
+                        prop_assert_eq!((rows.layers.len(), rows.blobs.len()), (0, 0));
                         is_doubtful = false;
                     }
                     // Some rows were written, and it is not known which.
                     Step::WriteInPart(rows) => {
                         let mut written = waiting.rows(&known);
+                        let layers = written.layers.len();
                         written.layers.truncate(rows);
-                        apply(written, &mut layers, &mut series);
+                        written.blobs.truncate(rows.saturating_sub(layers));
+                        tables.apply(written);
                         is_doubtful = true;
                     }
                     Step::Restart => {
-                        (waiting, known, before) = (Counts::default(), read(&layers, &series), None);
+                        (waiting, known, before) = (Counts::default(), tables.read(), None);
                         is_doubtful = false;
-                        tell(&there, &mut before, &mut waiting);
+                        tell(&there, &mut before, &mut waiting, &mut reloading);
                     }
                 }
             }
-            let expected: HashMap<(Registry, Digest), u32> = there
-                .iter()
-                .map(|((number, layer), series)| ((registry(*number), Digest::sha256_of(&[*layer])), *series))
-                .collect();
-            prop_assert_eq!(&layers, &expected);
-            let mut in_registries: HashMap<Registry, u64> = HashMap::new();
-            for ((registry, _), series) in expected {
-                *in_registries.entry(registry).or_default() += u64::from(series);
+            let mut expected = Tables::default();
+            for (&(number, key), &series) in &there {
+                let registry = registry(number);
+                *expected.series.entry(registry.clone()).or_default() += u64::from(series);
+                if key < BLOBS {
+                    expected.layers.insert((registry, Digest::sha256_of(&[key])), series);
+                } else if let Some(gone) = gone(series) {
+                    expected.blobs.insert((registry, blob(key)), gone);
+                }
             }
-            prop_assert_eq!(&series, &in_registries);
+            prop_assert_eq!(&tables, &expected);
             // Another exporter wrote something meanwhile: all is compared with what is there.
-            let odd = (registry(9), Digest::sha256_of(b"odd"));
-            let mut changed = HashMap::from([(odd, 7)]);
-            apply(known.as_all().rows(&read(&changed, &HashMap::new())), &mut changed, &mut series);
-            prop_assert_eq!(changed.len(), there.len());
+            let mut changed = Tables::default();
+            changed.layers.insert((registry(9), Digest::sha256_of(b"odd")), 7);
+            changed.blobs.extend(gone(3).map(|gone| ((registry(9), blob(9)), gone)));
+            changed.apply(known.as_all().rows(&changed.read()));
+            prop_assert_eq!(&changed, &expected);
         }
     }
 }

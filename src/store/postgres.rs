@@ -5,6 +5,7 @@
 //! Not here: the queue and the order of writes, which the state file has too (`store/queue.rs`).
 
 mod address;
+mod blobs;
 mod claims;
 mod connection;
 mod counts;

@@ -9,6 +9,7 @@ mod shared;
 mod sums;
 mod tls;
 mod trouble;
+mod truth;
 mod upgrade;
 
 use std::collections::BTreeMap;

@@ -1,4 +1,5 @@
 //! What a shard counts, in the database: rows by layer, of which each change has a number, so that others read what is new.
+//! Rows of blobs are in `blobs`.
 //!
 //! A layer that nobody lists any more stays as a row of no series for some hours, so that others learn of it.
 
@@ -9,13 +10,17 @@ use futures_util::TryStreamExt as _;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row, Statement, Transaction};
 
+use super::blobs;
 use super::connection::SESSION;
-use super::schema::{deletion, encoding, shard_columns};
+use super::schema::{Since, deletion, encoding, saturated, shard_columns};
 use crate::image::accounting::{ImageMark, LayerCount};
 use crate::oci::{Digest, Registry};
 use crate::store::counts::{CountRows, Counts};
 use crate::store::encoding::{digest_key, parse_digest_key};
-use crate::tag::{CountedLayer, GroupSeries, GroupSet, RegistryExtent, RegistrySummary};
+use crate::tag::{
+    BlobName, CountedLayer, GoneBy, GroupSeries, GroupSet, PolicySet, ReclaimableSummary, RegistryExtent,
+    RegistrySummary,
+};
 use crate::target::Shard;
 
 /// More changed rows than this are not written together with tags: for as long as that takes, others take what the shard counts
@@ -23,14 +28,21 @@ use crate::target::Shard;
 pub(super) const ROWS_TOGETHER_MAX: usize = 50_000;
 
 /// The most rows of one statement.
-pub(super) const ROWS_MAX: usize = 2_000;
+const ROWS_MAX: usize = 2_000;
+
+/// The tables of what shards count.
+const TABLES: [&str; 3] = ["registries", "layers", "blobs"];
+
+/// Of those with a row for each layer or blob, when a row only tells that the shard has it no longer.
+const UNLISTED: [(&str, &str); 2] = [("layers", "series = 0"), ("blobs", "gone IS NULL")];
 
 /// The statements of a connection.
 pub(super) struct CountStatements {
     /// Numbers a change, while the shard is held.
     pub(super) change: Statement,
-    pub(super) put_registries: Statement,
-    pub(super) put_layers: Statement,
+    put_registries: Statement,
+    put_layers: Statement,
+    put_blobs: Statement,
 }
 
 impl CountStatements {
@@ -38,19 +50,26 @@ impl CountStatements {
         Ok(Self {
             change: client
                 .prepare(
-                    "UPDATE image_size_exporter.holders SET counts = counts + 1, is_settled = $5, seen_at = now(), \
-                     counts_epoch = CASE WHEN $6 THEN epoch ELSE 0 END \
+                    "UPDATE image_size_exporter.holders SET is_settled = $5, seen_at = now(), \
+                     counts_epoch = CASE WHEN $6 THEN epoch WHEN NOT $6 THEN 0 ELSE counts_epoch END, \
+                     reclaimable_epoch = CASE WHEN $7 THEN epoch ELSE 0 END, \
+                     counts = CASE WHEN $8 THEN greatest(counts + 1, (extract(epoch FROM now()) * 1000000)::bigint) ELSE counts + 1 END, \
+                     counts_since = CASE WHEN $8 THEN greatest(counts + 1, (extract(epoch FROM now()) * 1000000)::bigint) \
+                     ELSE counts_since END \
                      WHERE shards = $1 AND shard = $2 AND encoding = $3 AND epoch = $4 RETURNING counts",
                 )
                 .await?,
             put_registries: client
                 .prepare(
-                    "INSERT INTO image_size_exporter.registries (shards, shard, encoding, registry, extent, series, repositories, selection) \
+                    "INSERT INTO image_size_exporter.registries \
+                     (shards, shard, encoding, registry, extent, series, repositories, selection, policies, about, is_shown) \
                      SELECT $1::integer, $2::integer, $3::smallint, * \
-                     FROM unnest($4::text[], $5::smallint[], $6::bigint[], $7::bigint[], $8::bigint[]) \
+                     FROM unnest($4::text[], $5::smallint[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[], \
+                     $10::bigint[], $11::boolean[]) \
                      ON CONFLICT (shards, shard, encoding, registry) \
                      DO UPDATE SET extent = excluded.extent, series = excluded.series, \
-                     repositories = excluded.repositories, selection = excluded.selection",
+                     repositories = excluded.repositories, selection = excluded.selection, \
+                     policies = excluded.policies, about = excluded.about, is_shown = excluded.is_shown",
                 )
                 .await?,
             put_layers: client
@@ -64,6 +83,7 @@ impl CountStatements {
                      groups = excluded.groups, change = excluded.change",
                 )
                 .await?,
+            put_blobs: client.prepare(blobs::PUT).await?,
         })
     }
 }
@@ -81,13 +101,27 @@ pub(super) async fn put_registries(
     let series: Vec<i64> = registries.iter().map(|(_, summary)| saturated(summary.series)).collect();
     let repositories: Vec<i64> = registries.iter().map(|(_, summary)| saturated(summary.repositories)).collect();
     let selections: Vec<i64> = registries.iter().map(|(_, summary)| summary.selection.cast_signed()).collect();
-    let parameters: [&(dyn ToSql + Sync); 8] =
-        [&shards, &shard, &encoding(), &names, &extents, &series, &repositories, &selections];
+    let reclaimable = || registries.iter().map(|(_, summary)| summary.reclaimable);
+    let policies: Vec<Option<i64>> = reclaimable().map(|of| Some(of?.identity.cast_signed())).collect();
+    let about: Vec<Option<i64>> = reclaimable().map(|of| Some(of?.about.bits().cast_signed())).collect();
+    let shown: Vec<Option<bool>> = reclaimable().map(|of| Some(of?.is_shown)).collect();
+    let parameters: [&(dyn ToSql + Sync); 11] = [
+        &shards,
+        &shard,
+        &encoding(),
+        &names,
+        &extents,
+        &series,
+        &repositories,
+        &selections,
+        &policies,
+        &about,
+        &shown,
+    ];
     client.execute(&statements.put_registries, &parameters).await.map(drop)
 }
 
-/// Writes at most [`ROWS_MAX`] layers, under the number of a change.
-pub(super) async fn put_layers(
+async fn put_layers(
     client: &Client,
     statements: &CountStatements,
     (shard, change): (Shard, i64),
@@ -116,6 +150,7 @@ pub(super) async fn read(client: &Client, shard: Shard) -> Result<Counts, tokio_
     }
     let parameters = Since { shard, change: 0, with_unlisted: false };
     layers(client, parameters, |registry, digest, count| counts.read_layer(registry, digest, count)).await?;
+    blobs::read(client, parameters, |registry, name, gone| counts.read_blob(registry, name, gone)).await?;
     client.batch_execute(SESSION).await?;
     Ok(counts)
 }
@@ -125,7 +160,7 @@ pub(super) async fn registries(
     client: &Client,
     shard: Shard,
 ) -> Result<Vec<(Registry, RegistrySummary)>, tokio_postgres::Error> {
-    const SELECT: &str = "SELECT registry, extent, series, repositories, selection \
+    const SELECT: &str = "SELECT registry, extent, series, repositories, selection, policies, about, is_shown \
                           FROM image_size_exporter.registries \
                           WHERE shards = $1 AND shard = $2 AND encoding = $3";
     let [shards, shard] = shard_columns(shard);
@@ -137,19 +172,17 @@ pub(super) async fn registries(
             series: number(2),
             repositories: number(3),
             selection: row.get::<_, i64>(4).cast_unsigned(),
+            reclaimable: reclaimable(row),
         };
         Some((row.get::<_, &str>(0).parse().ok()?, summary))
     };
     Ok(rows.iter().filter_map(registry).collect())
 }
 
-/// Which of a shard's layers are read.
-#[derive(Clone, Copy)]
-pub(super) struct Since {
-    pub(super) shard: Shard,
-    /// Those that changed after this one.
-    pub(super) change: i64,
-    pub(super) with_unlisted: bool,
+fn reclaimable(row: &Row) -> Option<ReclaimableSummary> {
+    let number = |column| Some(row.get::<_, Option<i64>>(column)?.cast_unsigned());
+    let is_shown = row.get::<_, Option<bool>>(7)?;
+    Some(ReclaimableSummary { identity: number(5)?, about: PolicySet::from_bits(number(6)?), is_shown })
 }
 
 /// Reads layers of a shard.
@@ -207,7 +240,7 @@ fn groups_of(column: &str) -> GroupSeries {
 
 /// Removes what was counted by shards that have no holder, in pieces.
 pub(super) async fn remove_abandoned(client: &Client) -> Result<(), tokio_postgres::Error> {
-    for table in ["registries", "layers"] {
+    for table in TABLES {
         let remove = format!(
             "DELETE FROM image_size_exporter.{table} WHERE ctid = ANY (ARRAY ( \
              SELECT counted.ctid FROM image_size_exporter.{table} AS counted WHERE NOT EXISTS ( \
@@ -225,35 +258,85 @@ pub(super) async fn forget(
     [shards, shard]: [i32; 2],
 ) -> Result<(), tokio_postgres::Error> {
     const INVALID: &str = "UPDATE image_size_exporter.holders \
-                           SET counts = counts + 1, counts_since = counts + 1, counts_epoch = 0, is_settled = false \
+                           SET counts = counts + 1, counts_since = counts + 1, counts_epoch = 0, reclaimable_epoch = 0, \
+                           is_settled = false \
                            WHERE shards = $1 AND shard = $2 AND encoding = $3";
     let encoding = encoding();
     transaction.execute(INVALID, &[&shards, &shard, &encoding]).await?;
-    for table in ["registries", "layers"] {
+    for table in TABLES {
         transaction.execute(&deletion(table), &[&shards, &shard, &encoding]).await?;
     }
     Ok(())
 }
 
-/// Removes a shard's layers that nobody lists since before the last time. Who has read less than that reads all of them again.
+/// Removes a shard's layers that nobody lists, and blobs that no tag has, since before the last time. Who has read less than that
+/// reads all of them again.
 pub(super) async fn remove_unlisted(client: &Client, shard: Shard) -> Result<(), tokio_postgres::Error> {
     // It is committed before anything is removed, and locks the row for no longer: writes go on.
     const SINCE: &str = "UPDATE image_size_exporter.holders \
                          SET counts_since = greatest(counts_since, counts_swept), counts_swept = counts \
                          WHERE shards = $1 AND shard = $2 AND encoding = $3 RETURNING counts_since";
-    const REMOVE: &str = "DELETE FROM image_size_exporter.layers WHERE ctid = ANY (ARRAY ( \
-                          SELECT ctid FROM image_size_exporter.layers WHERE shards = $1 AND shard = $2 AND encoding = $3 \
-                          AND series = 0 AND change <= $4 LIMIT 5000)) AND series = 0";
     let [shards, shard] = shard_columns(shard);
     let Some(row) = client.query_opt(SINCE, &[&shards, &shard, &encoding()]).await? else { return Ok(()) };
     let since: i64 = row.get(0);
-    while client.execute(REMOVE, &[&shards, &shard, &encoding(), &since]).await? > 0 {}
+    for (table, is_unlisted) in UNLISTED {
+        let remove = format!(
+            "DELETE FROM image_size_exporter.{table} WHERE ctid = ANY (ARRAY ( \
+             SELECT ctid FROM image_size_exporter.{table} WHERE shards = $1 AND shard = $2 AND encoding = $3 \
+             AND {is_unlisted} AND change <= $4 LIMIT 5000)) AND {is_unlisted}"
+        );
+        while client.execute(&remove, &[&shards, &shard, &encoding(), &since]).await? > 0 {}
+    }
     Ok(())
 }
 
-/// Whether there are too many rows to be written together.
-pub(super) fn is_much(rows: &CountRows) -> bool {
-    rows.layers.len() > ROWS_TOGETHER_MAX
+/// What one statement writes.
+pub(super) enum Piece<'a> {
+    Layers(&'a [(Registry, Digest, CountedLayer)]),
+    Blobs(&'a [(Registry, BlobName, Option<GoneBy>)]),
+}
+
+/// Layers and blobs, in pieces of [`ROWS_MAX`].
+#[derive(Default)]
+pub(super) struct Pieces<'a> {
+    /// Those of too many to be written together.
+    pub(super) apart: Vec<Piece<'a>>,
+    pub(super) together: Vec<Piece<'a>>,
+}
+
+impl<'a> Pieces<'a> {
+    pub(super) fn of(rows: &'a CountRows) -> Self {
+        let mut pieces = Self::default();
+        let layers = rows.layers.chunks(ROWS_MAX).map(Piece::Layers);
+        pieces.place(rows.layers.len()).extend(layers);
+        let blobs = rows.blobs.chunks(ROWS_MAX).map(Piece::Blobs);
+        pieces.place(rows.blobs.len()).extend(blobs);
+        pieces
+    }
+
+    fn place(&mut self, rows: usize) -> &mut Vec<Piece<'a>> {
+        if rows > ROWS_TOGETHER_MAX { &mut self.apart } else { &mut self.together }
+    }
+}
+
+impl Piece<'_> {
+    /// Whether what the shard counts of layers is as whole afterwards as before.
+    pub(super) fn leaves_layers(&self) -> bool {
+        matches!(self, Self::Blobs(_))
+    }
+
+    /// Writes it, under the number of a change.
+    pub(super) async fn put(
+        &self,
+        client: &Client,
+        statements: &CountStatements,
+        change: (Shard, i64),
+    ) -> Result<(), tokio_postgres::Error> {
+        match self {
+            Self::Layers(layers) => put_layers(client, statements, change, layers).await,
+            Self::Blobs(blobs) => blobs::put(client, &statements.put_blobs, change, blobs).await,
+        }
+    }
 }
 
 fn extent_column(extent: RegistryExtent) -> i16 {
@@ -270,8 +353,4 @@ fn extent_of(column: i16) -> RegistryExtent {
         1 => RegistryExtent::PartOfLists,
         _ => RegistryExtent::Unknown,
     }
-}
-
-fn saturated(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
 }

@@ -11,13 +11,15 @@ use tokio::sync::mpsc;
 use tokio_postgres::{Client, IsolationLevel, Row, Transaction};
 use tracing::{info, warn};
 
+use super::blobs;
 use super::connection::Connector;
-use super::counts::{self, Since};
+use super::counts;
 use super::error::{explained, too_slow};
-use super::schema::{encoding, shard_columns};
+use super::schema::{Since, encoding, shard_columns};
 use crate::oci::{Digest, Registry};
+use crate::store::counts::NOTHING;
 use crate::store::error::StoreError;
-use crate::tag::{CountedLayer, CountsElsewhere, RegistryCounts, ShardCounts};
+use crate::tag::{BlobName, CountedLayer, CountsElsewhere, GoneBy, RegistryCounts, ShardCounts};
 use crate::target::Shard;
 
 /// The time between two looks.
@@ -34,6 +36,7 @@ const LOOK_MAX: Duration = Duration::from_mins(5);
 /// seen later is of a fleet that is gone: it counted long ago.
 const STATES: &str = "SELECT held.shard, held.counts, held.counts_since, held.is_settled, \
                       held.counts_epoch = held.epoch AS is_valid, \
+                      held.reclaimable_epoch = held.epoch AS says_what_goes, \
                       held.seen_at > now() - interval '1 minute' OR NOT EXISTS ( \
                           SELECT 1 FROM image_size_exporter.holders AS other WHERE other.encoding = held.encoding \
                           AND other.shards <> held.shards AND other.seen_at > held.seen_at) AS is_of_now \
@@ -44,15 +47,24 @@ pub(super) struct Watch {
     connector: Arc<Connector>,
     shard: Shard,
     news: mpsc::Sender<CountsElsewhere>,
-    /// By shard, the last change that was read.
-    read: BTreeMap<u32, i64>,
+    /// By shard, what was read.
+    read: BTreeMap<u32, Read>,
     is_told: bool,
+}
+
+/// What was read of a shard.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Read {
+    /// The last change.
+    counts: i64,
+    /// Whether its program says what goes by policies. One that does not leaves what another one said.
+    says_what_goes: bool,
 }
 
 /// What the database says of a shard.
 #[derive(Clone, Copy)]
 struct State {
-    counts: i64,
+    read: Read,
     counts_since: i64,
     is_settled: bool,
     is_valid: bool,
@@ -113,7 +125,7 @@ impl Watch {
     async fn look(&mut self, client: &mut Client) -> Result<(), tokio_postgres::Error> {
         let states = self.states(client).await?;
         let is_news = |number: u32| match self.usable(&states, number) {
-            Some(state) => self.read.get(&number) != Some(&state.counts),
+            Some(state) => self.read.get(&number) != Some(&state.read),
             None => self.read.contains_key(&number),
         };
         if self.is_told && !self.others().any(is_news) {
@@ -131,10 +143,10 @@ impl Watch {
                 news.extend(before.map(|_| (number, None)));
                 continue;
             };
-            if before != Some(state.counts) {
+            if before != Some(state.read) {
                 news.push((number, Some(self.counts(&transaction, number, state).await?)));
             }
-            read.insert(number, state.counts);
+            read.insert(number, state.read);
         }
         transaction.commit().await?;
         // Who takes it may be busy, and may have ended.
@@ -161,7 +173,7 @@ impl Watch {
         let rows = client.query(STATES, &[&shards, &encoding()]).await?;
         let state = |row: &Row| {
             let state = State {
-                counts: row.get("counts"),
+                read: Read { counts: row.get("counts"), says_what_goes: row.get("says_what_goes") },
                 counts_since: row.get("counts_since"),
                 is_settled: row.get("is_settled"),
                 is_valid: row.get("is_valid"),
@@ -180,17 +192,26 @@ impl Watch {
         state: State,
     ) -> Result<ShardCounts, tokio_postgres::Error> {
         let Ok(shard) = Shard::new(number, self.shard.total()) else { return Ok(ShardCounts::default()) };
-        let before = self.read.get(&number).copied();
-        let before = before.filter(|&before| state.counts_since <= before && before <= state.counts);
+        let before = self.read.get(&number).map(|read| read.counts);
+        let before = before.filter(|&before| state.counts_since <= before && before <= state.read.counts);
         let since = Since { shard, change: before.unwrap_or(0), with_unlisted: before.is_some() };
         let mut layers: HashMap<Registry, Vec<(Digest, CountedLayer)>> = HashMap::new();
         let take = |registry, digest, count| layers.entry(registry).or_default().push((digest, count));
         counts::layers(transaction.client(), since, take).await?;
+        let mut blobs: HashMap<Registry, Vec<(BlobName, Option<GoneBy>)>> = HashMap::new();
+        let take = |registry, name, gone| blobs.entry(registry).or_default().push((name, gone));
+        blobs::read(transaction.client(), since, take).await?;
         let is_all = before.is_none();
         let registries =
-            counts::registries(transaction.client(), shard).await?.into_iter().map(|(registry, summary)| {
+            counts::registries(transaction.client(), shard).await?.into_iter().map(|(registry, mut summary)| {
+                if !state.read.says_what_goes {
+                    summary.reclaimable = None;
+                }
                 let layers = layers.remove(&registry).unwrap_or_default();
-                (registry, RegistryCounts { summary: Some(summary), is_all, layers })
+                let blobs = blobs.remove(&registry).unwrap_or_default();
+                let summary = Some(summary).filter(|summary| *summary != NOTHING);
+                let counts = RegistryCounts { summary, is_all, layers, are_all_blobs: is_all, blobs };
+                (registry, counts)
             });
         Ok(ShardCounts { is_all, is_settled: state.is_settled, registries: registries.collect() })
     }

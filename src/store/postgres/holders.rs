@@ -1,7 +1,7 @@
 //! Who has a shard: a number that grows with each taking, so that who lost it notices that at its next write.
 //!
 //! What a shard counts holds as long as `counts_epoch` grows with it. A program that does not count leaves it behind, and with it
-//! what was counted before.
+//! what was counted before. So it is with `reclaimable_epoch` and programs that do not tell what goes by policies.
 
 use tokio_postgres::{Client, IsolationLevel, Transaction};
 
@@ -13,14 +13,17 @@ use crate::target::Shard;
 /// How long a shard's holder may be silent before an exporter that lost the shard takes it back, in seconds.
 const SILENT_MAX_SECONDS: f64 = 60.0;
 
+/// Takes the shard. What was told stays valid only if the holder before kept it up to date.
+const HOLD: &str = "INSERT INTO image_size_exporter.holders AS held (shards, shard, encoding, epoch) \
+                    VALUES ($1, $2, $3, 1) ON CONFLICT (shards, shard, encoding) \
+                    DO UPDATE SET epoch = held.epoch + 1, seen_at = now(), \
+                    counts_epoch = held.counts_epoch + (held.counts_epoch = held.epoch)::integer, \
+                    reclaimable_epoch = held.reclaimable_epoch + (held.reclaimable_epoch = held.epoch)::integer";
+
 /// Takes the shard over from its holder: the exporter that started last has it. Returns the number of this holding.
 pub(super) async fn hold(client: &Client, shard: Shard) -> Result<i64, tokio_postgres::Error> {
-    const HOLD: &str = "INSERT INTO image_size_exporter.holders AS held (shards, shard, encoding, epoch) \
-                        VALUES ($1, $2, $3, 1) ON CONFLICT (shards, shard, encoding) \
-                        DO UPDATE SET epoch = held.epoch + 1, seen_at = now(), \
-                        counts_epoch = held.counts_epoch + (held.counts_epoch = held.epoch)::integer RETURNING epoch";
     let [shards, shard] = shard_columns(shard);
-    Ok(client.query_one(HOLD, &[&shards, &shard, &encoding()]).await?.get(0))
+    Ok(client.query_one(&*format!("{HOLD} RETURNING epoch"), &[&shards, &shard, &encoding()]).await?.get(0))
 }
 
 /// As [`hold`], at a start. A shard goes on with what an exporter of its number, or the only one, had, if that was seen later
@@ -95,13 +98,11 @@ pub(super) async fn hold_again(
     shard: Shard,
     seen: Option<i64>,
 ) -> Result<Option<i64>, tokio_postgres::Error> {
-    const HOLD: &str = "INSERT INTO image_size_exporter.holders AS held (shards, shard, encoding, epoch) \
-                        VALUES ($1, $2, $3, 1) ON CONFLICT (shards, shard, encoding) \
-                        DO UPDATE SET epoch = held.epoch + 1, seen_at = now(), \
-                        counts_epoch = held.counts_epoch + (held.counts_epoch = held.epoch)::integer \
-                        WHERE held.seen_at < now() - $4::double precision * interval '1 second' OR held.epoch = $5 \
-                        RETURNING epoch";
+    const IF_SILENT: &str = "WHERE held.seen_at < now() - $4::double precision * interval '1 second' OR held.epoch = $5 \
+                             RETURNING epoch";
     let [shards, shard] = shard_columns(shard);
-    let row = client.query_opt(HOLD, &[&shards, &shard, &encoding(), &SILENT_MAX_SECONDS, &seen]).await?;
+    let row = client
+        .query_opt(&*format!("{HOLD} {IF_SILENT}"), &[&shards, &shard, &encoding(), &SILENT_MAX_SECONDS, &seen])
+        .await?;
     Ok(row.map(|row| row.get(0)))
 }

@@ -20,6 +20,20 @@ pub(super) fn deletion(table: &str) -> String {
     format!("DELETE FROM image_size_exporter.{table} WHERE shards = $1 AND shard = $2 AND encoding = $3")
 }
 
+/// Which of a shard's layers, or blobs, are read.
+#[derive(Clone, Copy)]
+pub(super) struct Since {
+    pub(super) shard: Shard,
+    /// Those that changed after this one.
+    pub(super) change: i64,
+    pub(super) with_unlisted: bool,
+}
+
+/// A number as a column has it.
+pub(super) fn saturated(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
 /// A step from one version of the schema to the next. Steps that were released are never changed.
 struct Migration {
     sql: &'static str,
@@ -111,6 +125,31 @@ CREATE TABLE image_size_exporter.layers (
 );
 CREATE INDEX layers_changes ON image_size_exporter.layers (shards, shard, encoding, change);
 CREATE INDEX layers_unlisted ON image_size_exporter.layers (shards, shard, encoding, change) WHERE series = 0;
+"#,
+        oldest_program: 1,
+    },
+    // Columns that may be null, and one with a constant: no table is written anew, however many rows it has.
+    Migration {
+        sql: r#"
+ALTER TABLE image_size_exporter.holders ADD COLUMN reclaimable_epoch bigint NOT NULL DEFAULT 0;
+ALTER TABLE image_size_exporter.registries
+    ADD COLUMN policies bigint,
+    ADD COLUMN about bigint,
+    ADD COLUMN is_shown boolean;
+CREATE TABLE image_size_exporter.blobs (
+    shards integer NOT NULL,
+    shard integer NOT NULL,
+    encoding smallint NOT NULL,
+    registry text COLLATE "C" NOT NULL,
+    kind smallint NOT NULL,
+    digest bytea NOT NULL,
+    bytes bigint NOT NULL,
+    gone bigint,
+    change bigint NOT NULL,
+    PRIMARY KEY (shards, shard, encoding, registry, kind, digest)
+);
+CREATE INDEX blobs_changes ON image_size_exporter.blobs (shards, shard, encoding, change);
+CREATE INDEX blobs_unlisted ON image_size_exporter.blobs (shards, shard, encoding, change) WHERE gone IS NULL;
 "#,
         oldest_program: 1,
     },

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Statement};
 
-use super::counts::{self, CountStatements};
+use super::counts::{self, CountStatements, Piece, Pieces};
 use super::facts::{self, Fact};
 use super::schema::{deletion, encoding, shard_columns};
 use crate::store::batch::Batch;
@@ -161,8 +161,9 @@ pub(super) async fn write(
         }
         in_time(*each_max, put_facts(client, &statements.put_facts, rows)).await?;
     }
-    if let Some(rows) = counts.filter(|rows| counts::is_much(rows)) {
-        write_much(client, statements, written, rows).await?;
+    let pieces = counts.map(Pieces::of).unwrap_or_default();
+    if let Some(rows) = counts {
+        write_apart(client, statements, written, rows, &pieces.apart).await?;
     }
     let transaction = in_time(*each_max, client.transaction()).await?;
     let execute = async |statement: &Statement, parameters: &[&(dyn ToSql + Sync)]| {
@@ -209,30 +210,31 @@ pub(super) async fn write(
         execute(&statements.end_claims, &[claimant, &registries, &digests, &facts]).await?;
     }
     if let Some(rows) = counts {
-        let change = number_change(transaction.client(), statements, written, rows, true).await?;
+        let whole = Whole { layers: Some(true), blobs: true };
+        let change = number_change(transaction.client(), statements, written, rows, whole).await?;
         in_time(*each_max, counts::put_registries(transaction.client(), &statements.counts, *of, &rows.registries))
             .await?;
-        let layers = if counts::is_much(rows) { &[] } else { &*rows.layers };
-        for layers in layers.chunks(counts::ROWS_MAX) {
-            let put = counts::put_layers(transaction.client(), &statements.counts, (*of, change), layers);
-            in_time(*each_max, put).await?;
+        for piece in &pieces.together {
+            in_time(*each_max, piece.put(transaction.client(), &statements.counts, (*of, change))).await?;
         }
     }
     in_time(*each_max, transaction.commit()).await
 }
 
-/// Writes many layers in pieces, which take too long for one transaction with tags. Until the last of them is there, others must
-/// not count any.
-async fn write_much(
+/// Writes pieces of many layers or blobs, which take too long for one transaction with tags. Until the last of them is there,
+/// others must not count any.
+async fn write_apart(
     client: &mut Client,
     statements: &Statements,
     written: &Written<'_>,
     rows: &CountRows,
+    pieces: &[Piece<'_>],
 ) -> Result<(), NotWritten> {
-    for layers in rows.layers.chunks(counts::ROWS_MAX) {
+    for piece in pieces {
         let transaction = in_time(written.each_max, client.transaction()).await?;
-        let change = number_change(transaction.client(), statements, written, rows, false).await?;
-        let put = counts::put_layers(transaction.client(), &statements.counts, (written.shard, change), layers);
+        let whole = Whole { layers: (!piece.leaves_layers()).then_some(false), blobs: false };
+        let change = number_change(transaction.client(), statements, written, rows, whole).await?;
+        let put = piece.put(transaction.client(), &statements.counts, (written.shard, change));
         in_time(written.each_max, put).await?;
         in_time(written.each_max, transaction.commit()).await?;
     }
@@ -253,21 +255,31 @@ async fn still_holds(client: &Client, statements: &Statements, written: &Written
     Ok(())
 }
 
-/// The number of a change of what the shard counts, after which that is whole or not.
+/// Whether what others read after a change is all that the shard counts.
+struct Whole {
+    /// Of layers; `None`: as before.
+    layers: Option<bool>,
+    /// Of blobs, and what goes of them.
+    blobs: bool,
+}
+
+/// The number of a change of what the shard counts. After one that replaces all, others read all: the database may have been put
+/// back, and numbers that they have read may come again.
 async fn number_change(
     client: &Client,
     statements: &Statements,
     written: &Written<'_>,
     rows: &CountRows,
-    is_whole: bool,
+    whole: Whole,
 ) -> Result<i64, NotWritten> {
     let [shards, shard] = shard_columns(written.shard);
-    let (encoding, is_settled) = (encoding(), rows.is_settled);
-    let parameters: [&(dyn ToSql + Sync); 6] = [&shards, &shard, &encoding, &written.epoch, &is_settled, &is_whole];
+    let (encoding, is_settled, replaces_all) = (encoding(), rows.is_settled, written.replaces == Replaces::All);
+    let parameters: [&(dyn ToSql + Sync); 8] =
+        [&shards, &shard, &encoding, &written.epoch, &is_settled, &whole.layers, &whole.blobs, &replaces_all];
     let change = client.query_opt(&statements.counts.change, &parameters);
     let row = in_time(written.each_max, change).await?;
     let number: i64 = row.ok_or(NotWritten::Lost)?.get(0);
-    if written.change.get().is_some_and(|last| last + 1 != number) {
+    if written.change.get().is_some_and(|last| !replaces_all && last + 1 != number) {
         return Err(NotWritten::PutBack);
     }
     written.change.set(Some(number));
