@@ -113,17 +113,17 @@ fn keeps(there: &There, policy: &str, (repository, tag): &(String, String)) -> b
 
 /// What a policy frees: the bytes of blobs that no kept tag has; of a repository, if no other one has them.
 fn freed(there: &There, policy: &str) -> Figures {
-    let mut blobs: BTreeMap<String, (usize, BTreeSet<&(String, String)>)> = BTreeMap::new();
+    let mut holders_of: BTreeMap<(String, usize), BTreeSet<&(String, String)>> = BTreeMap::new();
     for (name, image) in there {
-        let layers = image.layers.iter().map(|(filling, bytes)| (format!("layer {filling} {bytes}"), *bytes));
-        for (blob, bytes) in layers.chain(image.documents.iter().cloned()) {
-            blobs.entry(blob).or_insert((bytes, BTreeSet::new())).1.insert(name);
+        let layers = image.layers.iter().map(|(filling, bytes)| (format!("layer {filling}"), *bytes));
+        for blob in layers.chain(image.documents.iter().cloned()) {
+            holders_of.entry(blob).or_default().insert(name);
         }
     }
     let key = |family: &str, repository: &str| (family.to_owned(), repository.to_owned(), policy.to_owned());
     let mut figures: Figures = there.keys().map(|(name, _)| (key(REPOSITORY_RECLAIMABLE, name), 0.0)).collect();
     figures.insert(key(REGISTRY_RECLAIMABLE, ""), 0.0);
-    for (bytes, holders) in blobs.values() {
+    for ((_, bytes), holders) in &holders_of {
         if holders.iter().any(|name| keeps(there, policy, name)) {
             continue;
         }
