@@ -71,7 +71,9 @@ pub struct Inventory {
     targets: Targets,
     /// By target: whether its first scan has ended, or restored values replace it.
     ended: Vec<bool>,
-    /// By target: whether all of its lists were read to their ends at some time.
+    /// By target: whether its catalog was read to its end since the program, or a reload, began to select by it.
+    found: Vec<bool>,
+    /// By target: whether each of its lists was read to its end at some time.
     listed: Vec<bool>,
     /// By target: how much of its catalog is known.
     catalogs: Vec<Catalog>,
@@ -117,6 +119,7 @@ impl Inventory {
         let mut inventory = Self {
             targets: Targets::new(targets),
             ended: vec![false; targets.len()],
+            found: vec![false; targets.len()],
             listed: vec![false; targets.len()],
             catalogs: targets.iter().map(|target| Catalog::new(target)).collect(),
             keep,

@@ -47,7 +47,7 @@ pub(super) struct Extent {
     pub(super) elsewhere: RegistryExtent,
     /// Another shard says what is stored on it.
     pub(super) is_told_elsewhere: bool,
-    /// What policies are about in other shards.
+    /// What policies are about in other shards; not known either while this one has yet to look up something.
     pub(super) reclaimable: ReclaimableElsewhere,
 }
 

@@ -140,26 +140,18 @@ impl OtherShards {
     }
 
     /// What the policies are about in their parts of a registry. One with other policies says nothing of those of
-    /// `identity`, which is none where no policy is about the registry; `is_named` is as in [`Self::extents`].
-    pub(super) fn reclaimable(
-        &self,
-        registry: &Registry,
-        own: Shard,
-        (identity, is_named): (Option<u64>, bool),
-    ) -> ReclaimableElsewhere {
+    /// `identity`, which is none where no policy is about the registry.
+    pub(super) fn reclaimable(&self, registry: &Registry, own: Shard, identity: Option<u64>) -> ReclaimableElsewhere {
         let mut all = ReclaimableElsewhere { is_known: true, ..ReclaimableElsewhere::default() };
-        for number in (0..own.total()).filter(|&number| number != own.number()) {
-            let shard = self.by_number.get(&number);
-            match shard.map(|shard| (shard.is_settled, shard.registries.get(registry))) {
-                Some((_, Some(summary))) => match summary.reclaimable.filter(|of| Some(of.identity) == identity) {
-                    Some(of) => {
-                        all.about = all.about.or(of.about);
-                        all.is_told |= of.is_shown && number < own.number();
-                    }
-                    None => all.is_known = false,
-                },
-                Some((true, None)) if !is_named => {}
-                _ => all.is_known = false,
+        let others = (0..own.total()).filter(|&number| number != own.number() && identity.is_some());
+        for number in others {
+            let summary = self.by_number.get(&number).and_then(|shard| shard.registries.get(registry));
+            match summary.and_then(|summary| summary.reclaimable).filter(|of| Some(of.identity) == identity) {
+                Some(of) => {
+                    all.about = all.about.or(of.about);
+                    all.is_told |= of.is_shown && number < own.number();
+                }
+                None => all.is_known = false,
             }
         }
         all

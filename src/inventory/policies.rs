@@ -182,7 +182,7 @@ fn judge_one(
         is_known: (sources.say_all_that_runs() || !policies.ask_what_runs())
             && repository.partial.is_empty()
             && (repository.listed || !lists)
-            && there().all(|(_, state)| state.is_complete() && !state.has_unread() && state.has_all_selected()),
+            && there().all(|(_, state)| state.is_complete() && !state.has_unread() && state.covers_selection()),
         from: now,
         until: Timestamp::INFINITY,
     };

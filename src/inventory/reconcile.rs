@@ -12,7 +12,6 @@ use super::stale::StalePart;
 use super::state::{RegistryState, RepositoryState};
 use super::tag_settings::{Targets, selects_the_same};
 use super::tag_state::TagState;
-use super::warning::Warning;
 use crate::oci::{Registry, Repository, Tag};
 use crate::tag::{Discovered, DiscoveredRepository, ListExtent, TagChange};
 use crate::target::{Candidate, Target, TargetName};
@@ -25,8 +24,7 @@ impl Inventory {
         let mut forgotten = Vec::new();
         let is_complete = discovered.catalog == ListExtent::Whole;
         self.catalogs[number as usize].note(discovered.catalog);
-        self.listed[number as usize] |=
-            is_complete && discovered.repositories.iter().all(|one| one.list == ListExtent::Whole);
+        self.found[number as usize] |= is_complete;
         if is_complete {
             let found: HashSet<&Repository> = discovered.repositories.iter().map(|one| &one.repository).collect();
             for lost in self.repositories_of(number).into_iter().filter(|name| !found.contains(name)) {
@@ -62,6 +60,12 @@ impl Inventory {
             }
             self.set_partial(number, &repository, list);
         }
+        if self.found[number as usize] && !self.listed[number as usize] {
+            // Perhaps not in one scan: on a registry that limits requests other lists fail each time.
+            let is_listed = |(_, repository): (_, &RepositoryState)| repository.listed_by.contains(&number);
+            let all_are = self.selected_repositories(number).all(is_listed);
+            self.listed[number as usize] = all_are;
+        }
         forgotten
     }
 
@@ -78,6 +82,7 @@ impl Inventory {
         let lists = self.targets.get(target).selection.lists();
         let Some(registry) = self.registries.get_mut(name.registry()) else { return };
         let Some(repository) = registry.repositories.get_mut(name) else { return };
+        repository.listed_by.insert(target);
         if lists {
             repository.whole.insert(target);
         }
@@ -108,7 +113,8 @@ impl Inventory {
     pub fn reconfigure(&mut self, targets: &[Arc<Target>], keep: Duration) -> Vec<TagChange> {
         self.keep = keep;
         let old = std::mem::replace(&mut self.targets, Targets::new(targets));
-        let (old_ended, old_listed) = (std::mem::take(&mut self.ended), std::mem::take(&mut self.listed));
+        let [old_ended, old_found, old_listed] =
+            [&mut self.ended, &mut self.found, &mut self.listed].map(std::mem::take);
         let old_catalogs = std::mem::take(&mut self.catalogs);
         let goes_on: HashMap<u32, u32> = self
             .targets
@@ -118,9 +124,11 @@ impl Inventory {
                 selects_the_same(old.get(before), target).then_some((before, new))
             })
             .collect();
+        let going_on = |numbers: &BTreeSet<u32>| numbers.iter().filter_map(|old| goes_on.get(old).copied()).collect();
         let as_before: HashMap<u32, u32> = goes_on.iter().map(|(&before, &new)| (new, before)).collect();
         let was = |old: &[bool], new| as_before.get(&new).is_some_and(|&before| old[before as usize]);
         self.ended = self.targets.iter().map(|(new, _)| was(&old_ended, new)).collect();
+        self.found = self.targets.iter().map(|(new, _)| was(&old_found, new)).collect();
         self.listed = self.targets.iter().map(|(new, _)| was(&old_listed, new)).collect();
         let read_before = |target: &Target| {
             let is_same = |before: &Target| {
@@ -136,14 +144,7 @@ impl Inventory {
         let mut forgotten = Vec::new();
         for (registry, mut state) in std::mem::take(&mut self.registries) {
             if self.targets.on(&registry).next().is_none() {
-                for (name, repository) in state.repositories {
-                    for (tag, mut one) in repository.tags {
-                        let place = (repository.number, &name, &tag);
-                        one.forget(&mut Contents::new(&mut state.layers, &mut self.bases, place));
-                        forgotten.push(forget(&name, tag));
-                    }
-                    self.bases.forget(&name);
-                }
+                self.forget_all(state, &mut forgotten);
                 continue;
             }
             // The repositories are judged anew.
@@ -162,7 +163,8 @@ impl Inventory {
                     } else {
                         including.iter().copied().collect()
                     },
-                    partial: repository.partial.iter().filter_map(|before| goes_on.get(before).copied()).collect(),
+                    listed_by: going_on(&repository.listed_by),
+                    partial: going_on(&repository.partial),
                     ..RepositoryState::default()
                 };
                 for (before, candidates) in repository.candidates {
@@ -210,6 +212,18 @@ impl Inventory {
         self.restore_candidates();
         self.sum_all_scanned();
         forgotten
+    }
+
+    /// Drops all tags of a registry.
+    fn forget_all(&mut self, mut registry: RegistryState, forgotten: &mut Vec<TagChange>) {
+        for (name, repository) in registry.repositories {
+            for (tag, mut one) in repository.tags {
+                let place = (repository.number, &name, &tag);
+                one.forget(&mut Contents::new(&mut registry.layers, &mut self.bases, place));
+                forgotten.push(forget(&name, tag));
+            }
+            self.bases.forget(&name);
+        }
     }
 
     /// Enters all tags of a registry into its sums, if each of its targets has ended a scan.
@@ -333,6 +347,7 @@ impl Inventory {
             repository.targets.retain(|&other| other != target);
             repository.candidates.remove(&target);
             repository.whole.remove(&target);
+            repository.listed_by.remove(&target);
             repository.partial.remove(&target);
             if repository.targets.is_empty()
                 && let Some(removed) = registry.repositories.remove(name)
@@ -367,27 +382,6 @@ impl Inventory {
         if known.is_none_or(|known| !known.iter().map(|one| &one.tag).eq(tags)) {
             repository.candidates.insert(target, tags.iter().map(Candidate::new).collect());
             registry.stale.mark_with(&mut repository.stale, StalePart::View);
-        }
-    }
-
-    fn compare_labels(&mut self, repository: &Repository, targets: &[u32]) {
-        for (position, &ignored) in targets.iter().enumerate() {
-            let ignored = self.targets.get(ignored);
-            for (label, value) in &ignored.labels {
-                let first = targets[..position]
-                    .iter()
-                    .map(|&first| self.targets.get(first))
-                    .find_map(|first| Some((first, first.labels.get(label)?)));
-                let Some((counts, _)) = first.filter(|(_, first)| *first != value) else { continue };
-                if self.warned_labels.insert((label.clone(), counts.name.clone(), ignored.name.clone())) {
-                    self.warnings.push(Warning::LabelsDisagree {
-                        repository: repository.clone(),
-                        label: label.clone(),
-                        counts: counts.name.clone(),
-                        ignored: ignored.name.clone(),
-                    });
-                }
-            }
         }
     }
 }

@@ -56,7 +56,7 @@ impl Inventory {
         for state in repositories.flat_map(|repository| repository.tags.values()) {
             let flags = match &state.content {
                 None => &mut unread,
-                Some(_) if state.has_all_selected() => &mut known,
+                Some(content) if content.is_all && state.covers_selection() => &mut known,
                 // An image that the store has lost, or a platform that was not selected then, was never read.
                 Some(_) => &mut lost,
             };

@@ -74,14 +74,13 @@ impl Inventory {
     /// What policies are about in the other shards' parts of a registry.
     pub(super) fn reclaimable_elsewhere(&self, registry: &Registry) -> ReclaimableElsewhere {
         let identity = if self.is_sharded() { self.policies.identity(registry, &self.targets) } else { None };
-        let is_named = self.targets.name_registry(registry);
-        let mut elsewhere = self.others.reclaimable(registry, self.targets.shard, (identity, is_named));
-        // Beside what others have by now, what was selected before does not do.
-        elsewhere.is_known &= !self.is_sharded() || self.is_listed(registry);
+        let mut elsewhere = self.others.reclaimable(registry, self.targets.shard, identity);
+        elsewhere.is_known &= identity.is_none() || self.is_listed(registry);
         elsewhere
     }
 
-    /// Whether all that targets select on a registry was looked up since the program or a reload began to select it.
+    /// Whether all that targets select on a registry was looked up since the program or a reload began to select it. Beside what
+    /// other shards have by now, what was selected before does not do.
     fn is_listed(&self, registry: &Registry) -> bool {
         self.targets.on(registry).all(|number| {
             let target = self.targets.get(number);

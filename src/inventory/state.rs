@@ -70,6 +70,8 @@ pub(super) struct RepositoryState {
     pub(super) listed: bool,
     /// The targets whose tag list was read completely at some time.
     pub(super) whole: BTreeSet<u32>,
+    /// Those of them that have read it themselves, and not only one like them before a reload.
+    pub(super) listed_by: BTreeSet<u32>,
     /// The targets that know only a part of its tag list, so that figures of the whole repository are withheld.
     pub(super) partial: BTreeSet<u32>,
     pub(super) stale: Stale,

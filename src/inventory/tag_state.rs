@@ -257,11 +257,6 @@ impl TagState {
         is_manifest || content.known.platforms.covers(&self.settings.platforms)
     }
 
-    /// Whether the images of all platforms that are selected now were looked for, and none of them was lost by the store.
-    pub(super) fn has_all_selected(&self) -> bool {
-        self.covers_selection() && self.content.as_ref().is_some_and(|content| content.is_all)
-    }
-
     /// A tag changes atomically: a partial reading does not replace a complete one, only another partial reading of the
     /// same digest.
     fn must_wait(&self, reading: &Reading) -> bool {

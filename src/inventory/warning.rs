@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::Inventory;
 use crate::oci::{Digest, Registry, Repository};
 use crate::target::TargetName;
 
@@ -41,6 +42,30 @@ impl fmt::Display for Warning {
                 f,
                 "targets `{counts}` and `{ignored}` give {repository} different labels `{label}`: that of `{counts}`, the first in the file, counts"
             ),
+        }
+    }
+}
+
+impl Inventory {
+    /// Warns of targets of a repository that give one label two values, once of each pair.
+    pub(super) fn compare_labels(&mut self, repository: &Repository, targets: &[u32]) {
+        for (position, &ignored) in targets.iter().enumerate() {
+            let ignored = self.targets.get(ignored);
+            for (label, value) in &ignored.labels {
+                let first = targets[..position]
+                    .iter()
+                    .map(|&first| self.targets.get(first))
+                    .find_map(|first| Some((first, first.labels.get(label)?)));
+                let Some((counts, _)) = first.filter(|(_, first)| *first != value) else { continue };
+                if self.warned_labels.insert((label.clone(), counts.name.clone(), ignored.name.clone())) {
+                    self.warnings.push(Warning::LabelsDisagree {
+                        repository: repository.clone(),
+                        label: label.clone(),
+                        counts: counts.name.clone(),
+                        ignored: ignored.name.clone(),
+                    });
+                }
+            }
         }
     }
 }

@@ -62,11 +62,11 @@ impl Others {
         let missing = inventory.unknown_shards();
         let Some(missing) = missing.filter(|missing| self.missing.as_ref() != Some(missing)) else { return };
         if missing.is_empty() {
-            tracing::info!("all shards say what they count: figures over all repositories are published");
+            tracing::info!("all shards say what they count: sums over all repositories are published");
         } else {
             tracing::info!(
                 shards = ?missing,
-                "these shards have yet to say what they count, by the same configuration: figures over all repositories are not published"
+                "these shards have yet to say what they count, by the same configuration: sums over all repositories are not published"
             );
         }
         self.missing = Some(missing);

@@ -222,6 +222,32 @@ fn after_a_reload_nothing_is_said_before_each_shard_has_found_what_is_selected_n
     assert_eq!(pair.freed(), [Some(0), Some(0), Some(20)]);
 }
 
+/// A registry that limits requests refuses other lists each time.
+#[test]
+fn lists_that_were_read_in_different_scans_are_all_lists() {
+    let mut pair = Pair::of_all(&keeps_v2());
+    pair.find(0, &[("v1", "x:10"), ("v2", "y:20")]);
+    let shard = Shard::new(1, 2).unwrap();
+    let is_other = |name: &String| shard.holds(&repository(name)) && *name != pair.names[1];
+    let other = (0..100).map(|number| format!("r.io/{number}")).find(is_other).unwrap();
+    let names = [pair.names[1].clone(), other];
+    for failing in [1, 0] {
+        assert_eq!(pair.freed(), [None; 3]);
+        let one = |at: usize| DiscoveredRepository {
+            repository: repository(&names[at]),
+            tags: if at == failing { Vec::new() } else { vec![tag("v1")] },
+            candidates: Vec::new(),
+            list: if at == failing { ListExtent::Unread } else { ListExtent::Whole },
+        };
+        let all = Discovered { repositories: vec![one(0), one(1)], catalog: ListExtent::Whole };
+        pair.shards[1].select(&TargetName("t".into()), all);
+        read(&mut pair.shards[1], &format!("{}:v1", names[1 - failing]), 10.0, single("x:10"));
+        scan_ended(&mut pair.shards[1], "t");
+        pair.tell_both();
+    }
+    assert_eq!(pair.freed(), [Some(0), Some(0), Some(20)]);
+}
+
 /// None of its tags was ever read, so that none is restored.
 #[test]
 fn a_shard_that_starts_again_with_nothing_says_nothing_before_it_has_looked() {
