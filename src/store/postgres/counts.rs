@@ -23,8 +23,8 @@ use crate::tag::{
 };
 use crate::target::Shard;
 
-/// More changed rows than this are not written together with tags: for as long as that takes, others take what the shard counts
-/// for unknown.
+/// More changed rows of layers, or of blobs, are not written together with tags: for as long as that takes, others take what the
+/// shard counts for unknown, or only what goes by policies.
 pub(super) const ROWS_TOGETHER_MAX: usize = 50_000;
 
 /// The most rows of one statement.
@@ -45,20 +45,24 @@ pub(super) struct CountStatements {
     put_blobs: Statement,
 }
 
+fn change() -> String {
+    // As the first number of a shard: none that was used before the database was put back.
+    let new = "greatest(counts + 1, (extract(epoch FROM now()) * 1000000)::bigint)";
+    format!(
+        "UPDATE image_size_exporter.holders SET seen_at = now(), \
+         is_settled = CASE WHEN $6 THEN $5 ELSE is_settled END, \
+         counts_epoch = CASE WHEN $6 THEN epoch WHEN NOT $6 THEN 0 ELSE counts_epoch END, \
+         reclaimable_epoch = CASE WHEN $7 THEN epoch ELSE 0 END, \
+         counts = CASE WHEN $8 THEN {new} ELSE counts + 1 END, \
+         counts_since = CASE WHEN $8 THEN {new} ELSE counts_since END \
+         WHERE shards = $1 AND shard = $2 AND encoding = $3 AND epoch = $4 RETURNING counts"
+    )
+}
+
 impl CountStatements {
     pub(super) async fn prepare(client: &Client) -> Result<Self, tokio_postgres::Error> {
         Ok(Self {
-            change: client
-                .prepare(
-                    "UPDATE image_size_exporter.holders SET is_settled = $5, seen_at = now(), \
-                     counts_epoch = CASE WHEN $6 THEN epoch WHEN NOT $6 THEN 0 ELSE counts_epoch END, \
-                     reclaimable_epoch = CASE WHEN $7 THEN epoch ELSE 0 END, \
-                     counts = CASE WHEN $8 THEN greatest(counts + 1, (extract(epoch FROM now()) * 1000000)::bigint) ELSE counts + 1 END, \
-                     counts_since = CASE WHEN $8 THEN greatest(counts + 1, (extract(epoch FROM now()) * 1000000)::bigint) \
-                     ELSE counts_since END \
-                     WHERE shards = $1 AND shard = $2 AND encoding = $3 AND epoch = $4 RETURNING counts",
-                )
-                .await?,
+            change: client.prepare(&change()).await?,
             put_registries: client
                 .prepare(
                     "INSERT INTO image_size_exporter.registries \
@@ -299,7 +303,7 @@ pub(super) enum Piece<'a> {
 /// Layers and blobs, in pieces of [`ROWS_MAX`].
 #[derive(Default)]
 pub(super) struct Pieces<'a> {
-    /// Those of too many to be written together.
+    /// Those that are too many to be written together.
     pub(super) apart: Vec<Piece<'a>>,
     pub(super) together: Vec<Piece<'a>>,
 }
@@ -320,8 +324,7 @@ impl<'a> Pieces<'a> {
 }
 
 impl Piece<'_> {
-    /// Whether what the shard counts of layers is as whole afterwards as before.
-    pub(super) fn leaves_layers(&self) -> bool {
+    pub(super) fn is_of_blobs(&self) -> bool {
         matches!(self, Self::Blobs(_))
     }
 
@@ -352,5 +355,35 @@ fn extent_of(column: i16) -> RegistryExtent {
         2 => RegistryExtent::Whole,
         1 => RegistryExtent::PartOfLists,
         _ => RegistryExtent::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_too_much_is_written_apart_and_nothing_is_left_out() {
+        let registry: Registry = "r.io".parse().unwrap();
+        let digest = Digest::sha256_of(b"any");
+        for (layers, blobs) in [(0, 0), (3, ROWS_TOGETHER_MAX + 1), (ROWS_TOGETHER_MAX + 1, 3), (ROWS_MAX + 1, 1)] {
+            let rows = CountRows {
+                layers: vec![(registry.clone(), digest.clone(), CountedLayer::default()); layers],
+                blobs: vec![(registry.clone(), BlobName::Layer(digest.clone()), None); blobs],
+                ..CountRows::default()
+            };
+            let Pieces { apart, together } = Pieces::of(&rows);
+            let count = |pieces: &[Piece<'_>], of_blobs| -> usize {
+                let rows = pieces.iter().filter(|piece| piece.is_of_blobs() == of_blobs).map(|piece| match piece {
+                    Piece::Layers(layers) => layers.len(),
+                    Piece::Blobs(blobs) => blobs.len(),
+                });
+                rows.sum()
+            };
+            for (rows, of_blobs) in [(layers, false), (blobs, true)] {
+                let expected = if rows > ROWS_TOGETHER_MAX { (rows, 0) } else { (0, rows) };
+                assert_eq!((count(&apart, of_blobs), count(&together, of_blobs)), expected);
+            }
+        }
     }
 }

@@ -118,6 +118,8 @@ pub(super) struct Written<'a> {
     pub(super) counts: Option<&'a CountRows>,
     /// The number of the last change of what the shard counts, if that is known, and after the write that of its own.
     pub(super) change: &'a Cell<Option<i64>>,
+    /// The greatest number that was seen: it never becomes less.
+    pub(super) seen: i64,
     pub(super) replaces: Replaces,
     /// The time for each statement. All of them may take longer: a backlog is written however slow the database is.
     pub(super) each_max: Duration,
@@ -222,7 +224,7 @@ pub(super) async fn write(
 }
 
 /// Writes pieces of many layers or blobs, which take too long for one transaction with tags. Until the last of them is there,
-/// others must not count any.
+/// others must not count any; while only blobs are written, they go on with the layers of before.
 async fn write_apart(
     client: &mut Client,
     statements: &Statements,
@@ -232,7 +234,8 @@ async fn write_apart(
 ) -> Result<(), NotWritten> {
     for piece in pieces {
         let transaction = in_time(written.each_max, client.transaction()).await?;
-        let whole = Whole { layers: (!piece.leaves_layers()).then_some(false), blobs: false };
+        let leaves_layers = piece.is_of_blobs() && written.replaces == Replaces::Nothing;
+        let whole = Whole { layers: (!leaves_layers).then_some(false), blobs: false };
         let change = number_change(transaction.client(), statements, written, rows, whole).await?;
         let put = piece.put(transaction.client(), &statements.counts, (written.shard, change));
         in_time(written.each_max, put).await?;
@@ -248,7 +251,8 @@ async fn still_holds(client: &Client, statements: &Statements, written: &Written
     let holder: [&(dyn ToSql + Sync); 4] = [&shards, &shard, &encoding, &written.epoch];
     let row = in_time(written.each_max, client.query_opt(&statements.still_holds, &holder)).await?;
     let number: i64 = row.ok_or(NotWritten::Lost)?.get(0);
-    if written.change.get().is_some_and(|last| last != number) {
+    // A write of which no answer came may have raised it.
+    if number < written.seen || written.change.get().is_some_and(|last| last != number) {
         return Err(NotWritten::PutBack);
     }
     written.change.set(Some(number));

@@ -59,6 +59,8 @@ pub(in crate::store) struct Writer {
     are_counts_doubtful: bool,
     /// The number of their last change, if that is known.
     change: Option<i64>,
+    /// The greatest number of a change that was seen.
+    seen: i64,
 }
 
 /// How the shard's tags and scans in the database relate to those in memory.
@@ -95,6 +97,7 @@ impl Writer {
             sweeper: Sweeper::new(),
             are_counts_doubtful: false,
             change: None,
+            seen: 0,
         };
         let error = runtime.block_on(writer.restore_patiently()).err();
         writer.database.queue.set_persistent(error.is_none());
@@ -145,7 +148,7 @@ impl Writer {
     /// A connection to a database with the schema of this version.
     async fn connect(&self) -> Result<Client, StoreError> {
         let connector: &Connector = &self.database.connector;
-        let mut client = connector.connect_with_session().await?;
+        let mut client = connector.connect_to_write().await?;
         let shown = connector.shown();
         let migrated = tokio::time::timeout(WRITE_MAX, migrate(&mut client)).await;
         match migrated.map_err(|_| too_slow(&shown))? {
@@ -215,8 +218,8 @@ impl Writer {
         self.change = last;
         let mut conflicts = 0;
         loop {
-            let claimant = database.claimant();
-            let written = Written { shard, epoch, claimant, batch, counts, change: &change, replaces, each_max };
+            let (claimant, seen) = (database.claimant(), self.seen);
+            let written = Written { shard, epoch, claimant, batch, counts, change: &change, seen, replaces, each_max };
             match write(&mut client, &statements, &written).await {
                 Ok(()) => break,
                 Err(NotWritten::Failed(error)) if is_conflict(&error) && conflicts < CONFLICTS_MAX => {
@@ -226,8 +229,10 @@ impl Writer {
                 Err(NotWritten::Failed(error)) => return Err(explained(&shown, &error)),
                 Err(NotWritten::Slow) => return Err(too_slow(&shown)),
                 Err(NotWritten::PutBack) => {
-                    self.there = There::Differ;
-                    self.change = None;
+                    if self.there == There::Same {
+                        self.there = There::Differ;
+                    }
+                    (self.change, self.seen) = (None, 0);
                     return Err(failed(
                         &shown,
                         "it was put back to an earlier state".to_owned(),
@@ -245,6 +250,7 @@ impl Writer {
         }
         self.are_counts_doubtful &= counts.is_none();
         self.change = change.get();
+        self.seen = self.change.map_or(self.seen, |change| change.max(self.seen));
         self.connection = Some((client, statements));
         Ok(())
     }

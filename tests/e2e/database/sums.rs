@@ -92,7 +92,7 @@ pub(super) struct Fleet {
 }
 
 impl Fleet {
-    /// Each shard has its database's URL in a file of its own, if there is one of its number.
+    /// So many shards.
     pub(super) fn start(repositories: usize, shards: usize, site: Site) -> Self {
         let url_files = vec![site.url_file(); shards];
         Self::start_with(repositories, &url_files, Exporter::start_with, site)
@@ -327,6 +327,6 @@ fn what_was_put_back_to_an_earlier_state_is_written_again() {
     };
     wait_for("all figures to be true", is_true, String::new);
     // Whoever read changes that are lost, and does not look before their numbers are there again, reads all.
-    let since = number("SELECT min(counts_since) FROM image_size_exporter.holders");
-    assert!(since > last, "{since} {last}");
+    let since = || number("SELECT min(counts_since) FROM image_size_exporter.holders");
+    wait_for("all to be written again", || (since() > last).then_some(()), || format!("{} {last}", since()));
 }
