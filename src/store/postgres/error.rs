@@ -27,6 +27,14 @@ pub(super) fn too_slow(database: &str) -> StoreError {
     failed(database, "it does not answer in time".to_owned(), "look at its load and its locks; it is tried again")
 }
 
+/// What to do about a pooler that mixes up statements.
+const OWN_SESSION: &str = "a pooler in between gives one session to several clients: set its pool mode to `session`, or connect to the database directly";
+
+/// Another client has the session of a connection.
+pub(super) fn shared_session(database: &str) -> StoreError {
+    failed(database, "its answer is that to another client".to_owned(), OWN_SESSION)
+}
+
 /// Any other failure.
 pub(super) fn failed(database: &str, why: String, remedy: &'static str) -> StoreError {
     StoreError::Database { database: database.to_owned(), why, remedy }
@@ -55,7 +63,7 @@ fn remedy(code: &SqlState) -> &'static str {
     } else if *code == SqlState::UNDEFINED_TABLE || *code == SqlState::UNDEFINED_COLUMN {
         "its schema was changed by hand: drop the schema image_size_exporter, which is then made anew"
     } else if *code == SqlState::INVALID_SQL_STATEMENT_NAME || *code == SqlState::DUPLICATE_PSTATEMENT {
-        "a pooler in between gives one session to several clients: set its pool mode to `session`, or connect with the database directly"
+        OWN_SESSION
     } else {
         "it is tried again"
     }

@@ -3,14 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ring::rand::{SecureRandom as _, SystemRandom};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Statement};
 use tracing::{info, warn};
 
-use super::connection::Connector;
+use super::connection::{Connector, random};
 use super::error::{explained, too_slow};
 use super::facts::{self, Kind};
 use super::schema::encoding;
@@ -70,10 +69,8 @@ struct Connection {
 
 impl Reader {
     pub(super) fn new(connector: Arc<Connector>) -> Self {
-        let mut random = [0; 8];
         // Without randomness two processes might share claims, and fetch the same twice.
-        let _ = SystemRandom::new().fill(&mut random);
-        Self { connector, claimant: i64::from_le_bytes(random), state: Mutex::default() }
+        Self { connector, claimant: random(), state: Mutex::default() }
     }
 
     pub(super) fn claimant(&self) -> i64 {

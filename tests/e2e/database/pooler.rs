@@ -49,11 +49,8 @@ fn a_pooler_that_does_not_keep_sessions_is_refused_with_what_to_do() {
     site.push("v1", 1_000);
     let exporter = Exporter::start(&site.config());
     wait_for_sizes(&exporter, &[("v1", 1_000.0)]);
-    wait_for(
-        "the reason",
-        || exporter.output().contains("set its pool mode to `session`").then_some(()),
-        || exporter.output(),
-    );
+    let is_said = || exporter.output().contains("set its pool mode to `session`").then_some(());
+    wait_for("the reason", is_said, || exporter.output());
     assert_eq!(exporter.scrape().value(PERSISTENT, &[]), Some(0.0));
     assert!(!site.database.try_sql(DATABASE, "SELECT 1 FROM image_size_exporter.tags"), "it has written something");
 }
