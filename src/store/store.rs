@@ -331,7 +331,7 @@ impl Store {
     /// hanging disk: the caller sets a deadline.
     pub async fn flush(&self) {
         if self.0.writer.is_some() {
-            // The writer answers for as long as this store exists.
+            // The writer answers until this store is closed.
             let _ = self.0.queue.flush().await;
         }
     }

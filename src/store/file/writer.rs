@@ -56,7 +56,9 @@ impl OpenFile {
         let mut file = self.file.write();
         let overwritten = file.as_ref().filter(|file| file.is_in_place() && file.is_overwritten() != Overwritten::No);
         match overwritten.map(relocate::take_out) {
-            Some(taken) => close_beside(&mut file, taken),
+            Some(Ok(taken)) => close_beside(&mut file, Ok(taken)),
+            // Closing would write into what was put there.
+            Some(Err(_)) => std::mem::forget(file.take()),
             None => close(&mut file),
         }
     }
