@@ -35,7 +35,7 @@ use tokio::net::TcpListener;
 use tokio_postgres::NoTls;
 
 const SHARDS: u32 = 3;
-/// Tags of a repository: a million images are in fewer repositories than a wildcard takes.
+/// Tags of a repository: so many that a million images need no more repositories than one wildcard takes.
 const TAGS: u32 = 20;
 const OWN_LAYERS: u32 = 4;
 const BASE_LAYERS: u32 = 6;

@@ -257,6 +257,11 @@ async fn an_unusable_state_file_is_reported_and_does_not_stop_the_daemon() {
     }
 }
 
+/// The header of a state file, which each write changes.
+fn beginning(path: &Path) -> Vec<u8> {
+    fs::read(path).unwrap()[..512].to_vec()
+}
+
 #[tokio::test]
 async fn a_program_that_ends_in_order_closes_its_state_file_and_one_that_is_killed_leaves_a_usable_one() {
     let history = PushedHistory::new("100ms");
@@ -268,8 +273,15 @@ async fn a_program_that_ends_in_order_closes_its_state_file_and_one_that_is_kill
         daemon.until("all is read", |published| history.versions(published).len() == all).await;
         assert!(daemon.end().await.success());
         assert!(!needs_repair(&path));
+        let closed = beginning(&path);
         let daemon = Program::start(history.directory.path()).await;
         assert_eq!(history.versions(&daemon.first_metrics()).len(), all);
+        // Its first write, of what it scans.
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while beginning(&path) == closed {
+            assert!(Instant::now() < deadline, "{}", daemon.log());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
         daemon.kill();
         assert!(needs_repair(&path));
     }

@@ -1,5 +1,8 @@
 //! Shards whose database is on another host, with a cable to each of them that is pulled out.
 
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
 use super::sums::Fleet;
 use super::*;
 use crate::harness::namespace::Namespace;
@@ -25,7 +28,10 @@ fn a_shard_whose_cable_is_pulled_out_publishes_what_it_knows_and_the_truth_when_
     let mut fleet = start();
     fleet.wait_until_all_is_true();
     for cable in (0..SHARDS).chain(0..SHARDS) {
-        fleet.site.database.host().pull_out(cable);
+        let host = fleet.site.database.host();
+        host.pull_out(cable);
+        let to_it = SocketAddr::from((host.address(cable), fleet.site.database.port()));
+        assert!(TcpStream::connect_timeout(&to_it, Duration::from_millis(200)).is_err(), "it was not pulled out");
         fleet.change();
         // Scans go on in all of them, and what they find is published.
         for exporter in &fleet.exporters {

@@ -12,7 +12,8 @@ const SHARDS: usize = 3;
 /// As the variable `EARLIER_EXPORTER` names it, with all features: of the last release, for example.
 #[expect(clippy::disallowed_methods, reason = "which program is tested")]
 fn earlier_build() -> PathBuf {
-    std::env::var_os("EARLIER_EXPORTER").expect("EARLIER_EXPORTER is the path of an earlier build").into()
+    let path = std::env::var_os("EARLIER_EXPORTER").expect("EARLIER_EXPORTER is the path of an earlier build");
+    std::fs::canonicalize(path).expect("the earlier build is there")
 }
 
 fn sizes_of_all(scrape: &Exposition) -> f64 {

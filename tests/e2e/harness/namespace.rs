@@ -1,6 +1,7 @@
 //! A host of its own for a program, with cables that can be pulled out: a network namespace of the kernel.
 
 use std::net::Ipv4Addr;
+use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -21,6 +22,7 @@ impl Namespace {
     pub fn start(cables: u8) -> Self {
         static NEXT: AtomicU8 = AtomicU8::new(0);
         assert!(cables <= CABLES_MAX, "a host has {CABLES_MAX} cables at most");
+        remove_left();
         let number = NEXT.fetch_add(1, Ordering::Relaxed) % (64 / CABLES_MAX);
         let host = Self { name: format!("sizes-{}-{number}", std::process::id()), number, cables };
         ip(&["netns", "add", &host.name]);
@@ -77,6 +79,18 @@ impl Drop for Namespace {
             let _ = Command::new("ip").args(["link", "delete", &self.end_here(cable)]).status();
         }
         let _ = Command::new("ip").args(["netns", "delete", &self.name]).status();
+    }
+}
+
+/// Removes the hosts of tests that were killed; their cables go too.
+fn remove_left() {
+    let list = run(Command::new("ip").args(["netns", "list"]));
+    let names = list.lines().filter_map(|line| line.split_whitespace().next());
+    for name in names.filter(|name| name.starts_with("sizes-")) {
+        let process = name.split('-').nth(1).unwrap_or_default();
+        if !Path::new("/proc").join(process).exists() {
+            let _ = Command::new("ip").args(["netns", "delete", name]).status();
+        }
     }
 }
 
