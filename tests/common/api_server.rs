@@ -381,11 +381,12 @@ async fn send_events(
         for pod in pods {
             parts.send(line("ADDED", &pod)).await?;
         }
-        version = now;
+        version = version.max(now);
     }
     loop {
-        let now = *changes.borrow_and_update();
-        for (kind, pod) in events(shared, chosen, version) {
+        changes.mark_unchanged();
+        let (now, events) = events(shared, chosen, version);
+        for (kind, pod) in events {
             let text = line(kind, &pod).ok().and_then(|line| line.into_data().ok()).expect("data");
             match fault {
                 Some(Fault::CutEvent) => {
@@ -417,15 +418,18 @@ async fn send_events(
     }
 }
 
-/// What happened since a version, as a watch of these pods sees it: a pod that they no longer include is gone.
-fn events(shared: &Shared, chosen: &Chosen, since: u64) -> Vec<(&'static str, Value)> {
+/// The version by now and what happened since another one, as a watch of these pods sees it: a pod that they no longer include
+/// is gone.
+fn events(shared: &Shared, chosen: &Chosen, since: u64) -> (u64, Vec<(&'static str, Value)>) {
     let state = shared.state.lock().expect("no panic while it is held");
     let new = state.events.iter().filter(|(version, ..)| *version > since);
     let in_namespace =
         |pod: &Value| chosen.namespace.as_deref().is_none_or(|namespace| pod["metadata"]["namespace"] == namespace);
-    new.filter(|(_, _, pod)| in_namespace(pod))
-        .map(|(_, kind, pod)| (if chosen.has(pod) { *kind } else { "DELETED" }, pod.clone()))
-        .collect()
+    let events = new
+        .filter(|(_, _, pod)| in_namespace(pod))
+        .map(|(_, kind, pod)| (if chosen.has(pod) { *kind } else { "DELETED" }, pod.clone()));
+    // Set while the state is locked.
+    (*shared.version.borrow(), events.collect())
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "a part of a body")]
