@@ -70,8 +70,7 @@ impl OfKind {
     }
 
     fn forget(&mut self, shard: u32) -> bool {
-        let of_shard = self.by_digest.iter().filter(|(_, all)| all.has(shard));
-        let gone: Vec<Digest> = of_shard.map(|(digest, _)| digest.clone()).collect();
+        let gone = ByShard::named_by(shard, &self.by_digest);
         let is_any = !gone.is_empty();
         for digest in gone {
             self.set(shard, digest, None);

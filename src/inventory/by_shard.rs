@@ -1,5 +1,9 @@
 //! What each of some shards says of one thing. Of most things one of them does.
 
+use std::collections::HashMap;
+
+use crate::oci::Digest;
+
 /// At least one shard's value.
 pub(super) struct ByShard<T> {
     first: (u32, T),
@@ -20,8 +24,12 @@ impl<T> ByShard<T> {
         std::iter::once(&self.first).chain(&*self.others).map(|(_, value)| value)
     }
 
-    /// Whether a shard says something.
-    pub(super) fn has(&self, shard: u32) -> bool {
+    /// What a shard says something of.
+    pub(super) fn named_by(shard: u32, all: &HashMap<Digest, Self>) -> Vec<Digest> {
+        all.iter().filter(|(_, values)| values.has(shard)).map(|(digest, _)| digest.clone()).collect()
+    }
+
+    fn has(&self, shard: u32) -> bool {
         self.first.0 == shard || self.others.iter().any(|(number, _)| *number == shard)
     }
 }

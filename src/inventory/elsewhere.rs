@@ -215,8 +215,7 @@ impl LayersElsewhere {
 
     /// Forgets all that a shard counts; returns whether there was anything.
     fn forget(&mut self, shard: u32) -> bool {
-        let has = |(_, counts): &(&Digest, &ByShard<CountedLayer>)| counts.has(shard);
-        let gone: Vec<Digest> = self.counts.iter().filter(has).map(|(digest, _)| digest.clone()).collect();
+        let gone = ByShard::named_by(shard, &self.counts);
         let is_any = !gone.is_empty();
         for digest in gone {
             self.set(shard, digest, CountedLayer::default());

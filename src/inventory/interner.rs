@@ -59,9 +59,8 @@ impl Interner {
             found.remove();
         }
         self.free.push(number);
-        if self.renumbered.is_some() {
-            let released = self.digest(number).clone();
-            self.renumbered.get_or_insert_default().push((number, Some(released)));
+        if let Some(renumbered) = &mut self.renumbered {
+            renumbered.push((number, Some(self.digests[number].clone())));
         }
         true
     }

@@ -100,6 +100,13 @@ fn wait_for_persistence(exporter: &Exporter, persistent: f64) {
     });
 }
 
+/// Starts one that has ended again, without the registry: it publishes the tag that the database has.
+fn assert_restored(site: &mut Site, exporter: &mut Exporter) {
+    site.registry.stop();
+    exporter.restart();
+    assert_eq!(sizes(&exporter.scrape()), BTreeMap::from([("v1".to_owned(), 1_000.0)]));
+}
+
 /// Ends in order, so that everything is written.
 fn end(exporter: &mut Exporter) {
     assert!(exporter.program().terminate().success(), "{}", exporter.output());
@@ -140,9 +147,7 @@ fn a_killed_exporter_forgets_no_more_than_its_last_second() {
     let written = || site.sql("SELECT count(*) FROM image_size_exporter.tags").trim() == "1";
     crate::harness::wait_for("the tag in the database", || written().then_some(()), String::new);
     exporter.program().kill();
-    site.registry.stop();
-    exporter.restart();
-    assert_eq!(sizes(&exporter.scrape()), BTreeMap::from([("v1".to_owned(), 1_000.0)]));
+    assert_restored(&mut site, &mut exporter);
 }
 
 #[test]

@@ -1,8 +1,7 @@
 //! The only writer of the state file: a thread, since writing blocks.
 
 use parking_lot::RwLock;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -56,7 +55,10 @@ impl OpenFile {
         let mut file = self.file.write();
         let overwritten = file.as_ref().filter(|file| file.is_in_place() && file.is_overwritten() != Overwritten::No);
         match overwritten.map(relocate::take_out) {
-            Some(Ok(taken)) => close_beside(&mut file, Ok(taken)),
+            Some(Ok(taken)) => {
+                close(&mut file);
+                relocate::put_back(taken);
+            }
             // Closing would write into what was put there.
             Some(Err(_)) => std::mem::forget(file.take()),
             None => close(&mut file),
@@ -163,7 +165,10 @@ fn read_anew(open: &OpenFile, overwritten: Overwritten) -> Result<(), StoreError
         None => return Ok(()),
     };
     let mut file = open.file.write();
-    close_beside(&mut file, taken);
+    close(&mut file);
+    if let Ok(taken) = taken {
+        relocate::put_back(taken);
+    }
     let (mut new, is_whole) = relocate::open_as(&path)?;
     let is_the_same = is_whole && overwritten == Overwritten::Perhaps;
     new.trusts_time = !is_the_same;
@@ -208,14 +213,6 @@ fn reopen(open: &OpenFile, path: &Path) -> Result<(), StoreError> {
     *file = Some(relocate::open(path)?);
     open.unreadable.store(false, Ordering::Relaxed);
     Ok(())
-}
-
-/// Closes a file of which what something else has written into it was taken out.
-fn close_beside(file: &mut Option<File>, taken: io::Result<(PathBuf, PathBuf)>) {
-    close(file);
-    if let Ok(taken) = taken {
-        relocate::put_back(taken);
-    }
 }
 
 /// Closes the file. If that fails, the next opening checks its content.

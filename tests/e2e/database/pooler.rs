@@ -1,10 +1,7 @@
 //! A pooler between exporters and their database: Debian's PgBouncer.
 
-use std::os::unix::fs::PermissionsExt as _;
-use std::process::Command;
-
 use super::*;
-use crate::harness::{Program, free_port, wait_for};
+use crate::harness::{Program, free_port, postgresql, wait_for};
 
 /// A pooler that gives its clients sessions in this mode, which is written into the URL's file.
 fn start(site: &Site, mode: &str) -> Program {
@@ -18,10 +15,8 @@ fn start(site: &Site, mode: &str) -> Program {
     let file = directory.join("pgbouncer.ini");
     std::fs::write(&file, settings).expect("its settings");
     // It refuses to run as root.
-    std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o755)).expect("the directory is ours");
-    let mut command = Command::new("setpriv");
-    command.args(["--reuid", "postgres", "--regid", "postgres", "--clear-groups", "--pdeathsig", "TERM", "--"]);
-    let mut pooler = Program::start(command.arg("pgbouncer").arg(&file), directory);
+    postgresql::open_to_all(directory);
+    let mut pooler = Program::start(postgresql::as_postgres("pgbouncer", directory).arg(&file), directory);
     pooler.wait_until_ready(|| std::net::TcpStream::connect(("127.0.0.1", port)).ok());
     site.write_url(&format!("postgres://postgres@127.0.0.1:{port}/{DATABASE}"));
     pooler
@@ -36,9 +31,7 @@ fn a_pooler_that_keeps_sessions_is_as_good_as_the_database() {
     wait_for_sizes(&exporter, &[("v1", 1_000.0)]);
     wait_for_persistence(&exporter, 1.0);
     end(&mut exporter);
-    site.registry.stop();
-    exporter.restart();
-    assert_eq!(sizes(&exporter.scrape()), BTreeMap::from([("v1".to_owned(), 1_000.0)]));
+    assert_restored(&mut site, &mut exporter);
 }
 
 /// Such a pooler gives a statement of one client to another, so that nothing is written at all.

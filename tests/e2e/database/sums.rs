@@ -326,7 +326,7 @@ fn what_was_put_back_to_an_earlier_state_is_written_again() {
         is_same(&shown, &fleet.truths[1]).then_some(())
     };
     wait_for("all figures to be true", is_true, String::new);
-    // Whoever read changes that are lost, and does not look before their numbers are there again, reads all.
+    // So a shard that had read what is lost reads all again, even if it looks only once that number is reached again.
     let since = || number("SELECT min(counts_since) FROM image_size_exporter.holders");
     wait_for("all to be written again", || (since() > last).then_some(()), || format!("{} {last}", since()));
 }

@@ -41,9 +41,7 @@ fn a_start_without_the_database_reads_registries_and_replaces_what_is_there_late
     site.database.restart();
     wait_for_persistence(&exporter, 1.0);
     end(&mut exporter);
-    site.registry.stop();
-    exporter.restart();
-    assert_eq!(sizes(&exporter.scrape()), BTreeMap::from([("v1".to_owned(), 1_000.0)]));
+    assert_restored(&mut site, &mut exporter);
 }
 
 /// Neither the database nor the registry is there, so that nothing takes the place of what is in the database.

@@ -1,6 +1,7 @@
 //! PostgreSQL, as Debian packages it, with files of its own. It is reached by a socket in its directory, and where a test
 //! says so by TCP on loopback.
 
+use std::ffi::OsStr;
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -37,7 +38,7 @@ impl Postgresql {
         let files = directory.path().join("postgresql");
         std::fs::create_dir(&files).expect("a directory for the database");
         run(Command::new("chown").arg("postgres:postgres").arg(&files));
-        let mut initdb = as_postgres("initdb", &files);
+        let mut initdb = as_postgres(programs().join("initdb"), &files);
         initdb.arg("--pgdata").arg(files.join("data")).args(["--auth-local", "trust", "--auth-host", "scram-sha-256"]);
         run(initdb.args(["--no-sync", "--encoding", "UTF8", "--locale", "C.UTF-8"]));
         if host.is_some() {
@@ -126,7 +127,7 @@ impl Postgresql {
     pub fn restart(&mut self) {
         self.stop();
         let files = self.socket();
-        let mut command = as_postgres("postgres", &files);
+        let mut command = as_postgres(programs().join("postgres"), &files);
         command.arg("-D").arg(files.join("data")).arg("-k").arg(&files).args(["-p", &self.port.to_string()]);
         let addresses = if self.host.is_some() { "*" } else { "127.0.0.1" };
         command.args(["-c", &format!("listen_addresses={addresses}"), "-c", "fsync=off", "-c", "full_page_writes=off"]);
@@ -159,15 +160,16 @@ impl Postgresql {
     }
 }
 
-/// A command of PostgreSQL as its own user.
-fn as_postgres(name: &str, directory: &Path) -> Command {
+/// A program as PostgreSQL's user.
+pub fn as_postgres(program: impl AsRef<OsStr>, directory: &Path) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--reuid", "postgres", "--regid", "postgres", "--clear-groups", "--pdeathsig", "TERM", "--"]);
-    command.arg(programs().join(name)).current_dir(directory);
+    command.arg(program).current_dir(directory);
     command
 }
 
-fn open_to_all(directory: &Path) {
+/// Lets any user read what is in a directory.
+pub fn open_to_all(directory: &Path) {
     let all = std::fs::Permissions::from_mode(0o755);
     std::fs::set_permissions(directory, all).expect("the directory is ours");
 }
