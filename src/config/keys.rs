@@ -2,90 +2,18 @@
 //! accepts from these tables, and `json` makes of them the JSON schema that editors read.
 
 pub(super) mod json;
+mod kind;
 
 use std::time::Duration;
 
 use crate::metrics::Family;
 use crate::registry::ListApi;
-use crate::target::{Detail, NewestBy, Sort, Uncompressed, Words};
+use crate::target::{Detail, NewestBy, Sort, Uncompressed};
+
+pub(super) use kind::{Key, Kind, Section};
+use kind::{key, words};
 
 use super::values::{AGE as AGE_BOUNDS, Bounds, Identity};
-
-/// The keys of a table.
-pub(super) struct Section {
-    pub(super) keys: &'static [Key],
-    pub(super) required: &'static [&'static str],
-}
-
-/// One key.
-pub(super) struct Key {
-    pub(super) name: &'static str,
-    pub(super) kind: Kind,
-    /// What holds without the key, in JSON; none if that is no single value.
-    pub(super) default: Option<&'static str>,
-    /// A phrase for users, as an editor shows it.
-    pub(super) about: &'static str,
-}
-
-/// What may be written.
-pub(super) enum Kind {
-    /// Text, or a whole number as text.
-    Text,
-    /// A list of texts, or a single one: any, or some of these words.
-    Texts { words: Option<fn() -> Vec<&'static str>> },
-    /// Text with numbers and units of time.
-    Duration(Bounds),
-    /// Text with a number and a unit of bytes.
-    Size,
-    /// A whole number.
-    Count { min: u64, max: u64 },
-    /// A number above 0.
-    Rate { max: u32 },
-    /// `true` or `false`; `false` when absent.
-    Flag,
-    /// One of a few words.
-    Word { words: fn() -> Vec<&'static str> },
-    /// Labels: texts under names that users choose.
-    Labels,
-    /// A table.
-    Table { section: &'static Section, overridable: bool },
-    /// Tables of the same keys under names that users choose.
-    Named { section: &'static Section, name: &'static str },
-    /// An array of tables.
-    Tables(&'static Section),
-    /// A key that users may expect, and why there is none.
-    Refused(&'static str),
-}
-
-impl Section {
-    /// A section that knows no keys: of a table whose keys users choose.
-    pub(super) const ANY: Self = Self { keys: &[], required: &[] };
-
-    pub(super) fn key(&self, name: &str) -> Option<&'static Key> {
-        self.keys.iter().find(|key| key.name == name)
-    }
-
-    /// The names of the keys that may be written.
-    pub(super) fn names(&self) -> impl Iterator<Item = &'static str> {
-        self.keys.iter().filter(|key| !matches!(key.kind, Kind::Refused(_))).map(|key| key.name)
-    }
-}
-
-const fn key(name: &'static str, kind: Kind, about: &'static str) -> Key {
-    Key { name, kind, default: None, about }
-}
-
-impl Key {
-    const fn default(mut self, default: &'static str) -> Self {
-        self.default = Some(default);
-        self
-    }
-}
-
-/// The words of an enum.
-fn words<T: Words>() -> Vec<&'static str> {
-    T::WORDS.iter().map(|(word, _)| *word).collect()
-}
 
 /// The families, under both of their names.
 fn families() -> Vec<&'static str> {

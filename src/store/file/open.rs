@@ -11,7 +11,8 @@ use redb::{Builder, ReadableDatabase, TableDefinition, TableError, TableHandle a
 use tracing::warn;
 
 use super::catch_panic::catch_panic;
-use super::tables::{File, TABLES, is_endless_link};
+use super::definitions::TABLES;
+use super::tables::{File, is_endless_link};
 use crate::store::encoding::VERSION;
 use crate::store::error::StoreError;
 

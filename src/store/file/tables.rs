@@ -7,53 +7,24 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use redb::{
-    Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition, TableError, WriteTransaction,
-};
+use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableError, WriteTransaction};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::catch_panic::catch_panic;
+use super::definitions::{
+    BASE_NAMES, BASES, BLOBS, Bytes, COMMANDS, CONFIGS, DOCUMENTS, LAYERS, LISTINGS, SCANS, TABLES, TAGS, WASTED,
+};
+use super::sweep::sweep_unused;
 use crate::files::{Skeleton, Unknowable};
 use crate::image::{Commands, ConfigFacts, Timestamp};
 use crate::oci::digest::TEXT_BYTES_MAX;
 use crate::oci::{Digest, Repository, Tag};
-use crate::store::batch::{Batch, Sweep};
+use crate::store::batch::Batch;
 use crate::store::encoding::{digest_key, parse_tag_key, seal, tag_key, unseal};
 use crate::store::error::StoreError;
 use crate::store::stored::{LayerRecord, Stored};
-use crate::store::sweep::{SECONDS_UNUSED_MAX, blobs_needed, documents_needed, surplus};
 use crate::tag::{Base, BaseNames, TagRecord};
-
-/// A table whose keys and values are encoded by `encoding`.
-type Bytes = TableDefinition<'static, &'static [u8], &'static [u8]>;
-
-const DOCUMENTS: Bytes = TableDefinition::new("documents");
-const CONFIGS: Bytes = TableDefinition::new("configs");
-/// The commands of layers, by their config's digest. A file of an earlier version has no such table before it is written.
-const COMMANDS: Bytes = TableDefinition::new("commands");
-const BLOBS: Bytes = TableDefinition::new("blobs");
-const LAYERS: Bytes = TableDefinition::new("layers");
-/// Listings of layers, by the digests of their blobs and of their tars.
-const LISTINGS: Bytes = TableDefinition::new("listings");
-/// Wasted bytes of images, by their manifests.
-const WASTED: Bytes = TableDefinition::new("wasted");
-/// The bases that annotations name, by the manifests and indexes that have them.
-const BASE_NAMES: Bytes = TableDefinition::new("base_names");
-/// The bases that were found, by the manifests of the images that are built on them.
-const BASES: Bytes = TableDefinition::new("bases");
-/// Completed scans, by the caller's keys.
-const SCANS: Bytes = TableDefinition::new("passes");
-const TAGS: Bytes = TableDefinition::new("tags");
-/// Since when a digest has been unused. Used digests have no entry, so that use costs no write.
-const UNUSED: Bytes = TableDefinition::new("unused");
-
-/// The tables by digest.
-const BY_DIGEST: [Bytes; 9] = [DOCUMENTS, CONFIGS, COMMANDS, BLOBS, LAYERS, LISTINGS, WASTED, BASE_NAMES, BASES];
-
-/// All tables but that of the version.
-pub(super) const TABLES: [Bytes; 12] =
-    [DOCUMENTS, CONFIGS, COMMANDS, BLOBS, LAYERS, LISTINGS, WASTED, BASE_NAMES, BASES, TAGS, UNUSED, SCANS];
 
 /// Identifies the file at a path: a replacement has another identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -332,70 +303,6 @@ fn put_tags(
             Some(record) => table.insert(&*key, &*seal(&key, record))?,
             None => table.remove(&*key)?,
         };
-    }
-    Ok(())
-}
-
-/// Notes unused entries and removes those unused for too long. Entries that a tag's record needs are in use.
-fn sweep_unused(transaction: &WriteTransaction, sweep: &Sweep) -> Result<(), redb::Error> {
-    let mut in_use: HashSet<Vec<u8>> = sweep.in_use.iter().map(digest_key).collect();
-    needed_by_tags(transaction, &mut in_use)?;
-    let mut unused = transaction.open_table(UNUSED)?;
-    let mut since: HashMap<Vec<u8>, Timestamp> = HashMap::new();
-    for entry in unused.iter()? {
-        let (key, value) = entry?;
-        since.insert(key.value().to_vec(), unseal(key.value(), value.value()).unwrap_or(sweep.now));
-    }
-    let mut noted = HashSet::new();
-    for table in BY_DIGEST {
-        let mut table = transaction.open_table(table)?;
-        for entry in table.extract_if(|key, _| {
-            !in_use.contains(key) && since.get(key).is_some_and(|since| sweep.now - since >= SECONDS_UNUSED_MAX)
-        })? {
-            entry?;
-        }
-        for entry in table.iter()? {
-            let key = entry?.0.value().to_vec();
-            if !in_use.contains(&key) {
-                noted.insert(key);
-            }
-        }
-    }
-    for key in surplus(&noted, &since, in_use.len()) {
-        for table in BY_DIGEST {
-            transaction.open_table(table)?.remove(&*key)?;
-        }
-        noted.remove(&key);
-    }
-    unused.retain(|key, _| noted.contains(key))?;
-    for key in noted.iter().filter(|key| !since.contains_key(*key)) {
-        unused.insert(&**key, &*seal(key, &sweep.now))?;
-    }
-    Ok(())
-}
-
-/// Adds the digests that the tags' records need. Records that cannot be read are removed.
-fn needed_by_tags(transaction: &WriteTransaction, in_use: &mut HashSet<Vec<u8>>) -> Result<(), redb::Error> {
-    let documents = transaction.open_table(DOCUMENTS)?;
-    let mut tags = transaction.open_table(TAGS)?;
-    let mut unreadable = Vec::new();
-    for entry in tags.iter()? {
-        let (key, value) = entry?;
-        let Some(record) = unseal::<TagRecord>(key.value(), value.value()) else {
-            unreadable.push(key.value().to_vec());
-            continue;
-        };
-        for digest in documents_needed(&record) {
-            let key = digest_key(digest);
-            let document = documents.get(&*key)?.and_then(|document| unseal(&key, document.value()));
-            if let Some(Stored::Image(image)) = document {
-                in_use.extend(blobs_needed(&image).map(digest_key));
-            }
-            in_use.insert(key);
-        }
-    }
-    for key in unreadable {
-        tags.remove(&*key)?;
     }
     Ok(())
 }
